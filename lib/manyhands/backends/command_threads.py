@@ -1,0 +1,230 @@
+"""Commands on this machine, one thread a slot: the fall-back where launchers cannot be had (macOS, Linux before 5.3).
+
+The same promises as `manyhands.backends.commands` as far as the system gives them: every command is its own session, its
+output goes to files, a stop reaches its whole process group (and, where /proc tells, its whole tree). What is not promised
+here: jobs outlive a coordinator that is killed with -9, daemons of a job are not found.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+
+from manyhands import kernel
+from manyhands.backend import Ended, Report, Started
+from manyhands.backends.settings import CommandSettings
+from manyhands.backends.slot import Captured, Slot, why_not_started
+from manyhands.job import NOTHING, Attempt, Output
+
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
+_NO_USAGE = resource.struct_rusage((0.0, 0.0, *(0,) * 14))
+
+
+class _Running:
+    """One command that is running; ``ended`` is set while its pid is still ours."""
+
+    def __init__(self, attempt: Attempt, process: subprocess.Popen[bytes]) -> None:
+        self.attempt, self.process = attempt, process
+        self.lock = threading.Lock()
+        self.reaped = False
+        self.grace: threading.Timer | None = None
+
+    def signal(self, number: int) -> None:
+        """Signal the whole tree, unless the leader's pid has been given back."""
+        with self.lock:
+            if self.reaped:
+                return
+            below = kernel.descendants([self.process.pid])
+            with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
+                os.killpg(self.process.pid, number)
+            for found in below:
+                if found.pgid != self.process.pid:
+                    kernel.send_signal_exact(found.pid, found.start, number)
+
+
+class CommandThreads:
+    """A `manyhands.backend.Backend`; see the module's first lines."""
+
+    name = "command-threads"
+    can_stop = True
+    reports_start = True
+    ahead = 0
+
+    def __init__(self, settings: CommandSettings) -> None:
+        self.settings = settings
+        self._reports: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
+        self._waiting: deque[Attempt] = deque()
+        self._running: dict[tuple[int, int], _Running] = {}
+        self._mutex = threading.Lock()
+        self._work = threading.Condition(self._mutex)
+        self._paused = self._closed = False
+        self._stdin = str(settings.stdin or os.devnull)
+        self._threads = [
+            threading.Thread(target=self._serve, args=(number,), name=f"manyhands-slot-{number}", daemon=True)
+            for number in range(1, settings.slots + 1)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    # -- the verbs -------------------------------------------------------------------------------------------------------
+
+    def start(self, attempt: Attempt) -> None:
+        """Give it to the next free thread."""
+        with self._work:
+            self._waiting.append(attempt)
+            self._work.notify()
+
+    def reports(self, timeout: float | None) -> Sequence[Report]:
+        """Everything that has happened; waits for the first."""
+        found: list[Report] = []
+        try:
+            report = self._reports.get(timeout=timeout)
+            while report is not None:
+                found.append(report)
+                report = self._reports.get_nowait()
+        except queue.Empty:
+            pass
+        return found
+
+    def recall(self, attempts: Collection[Attempt]) -> None:
+        """Give back what no thread has taken."""
+        with self._mutex:
+            for attempt in [waiting for waiting in self._waiting if waiting in attempts]:
+                self._waiting.remove(attempt)
+                self._reports.put(Ended(attempt, time.monotonic(), began=False))
+
+    def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
+        """TERM and CONT, after the grace KILL; or KILL at once."""
+        self.recall(attempts)
+        for attempt in attempts:
+            with self._mutex:
+                running = self._running.get((attempt.job.number, attempt.number))
+            if running is None:
+                continue
+            if kill:
+                running.signal(signal.SIGKILL)
+            elif running.grace is None:
+                running.grace = threading.Timer(self.settings.grace, running.signal, (signal.SIGKILL,))
+                running.grace.start()
+                running.signal(signal.SIGTERM)
+                running.signal(signal.SIGCONT)
+
+    def pause(self, paused: bool) -> None:
+        """SIGSTOP or SIGCONT to everything that runs."""
+        with self._work:
+            self._paused = paused
+            running = list(self._running.values())
+            self._work.notify_all()
+        for one in running:
+            one.signal(signal.SIGSTOP if paused else signal.SIGCONT)
+
+    def wake(self) -> None:
+        """Make `reports` return (SimpleQueue.put is reentrant, so a signal handler may do this)."""
+        self._reports.put(None)
+
+    def close(self) -> None:
+        """Kill what runs and join the threads."""
+        with self._work:
+            self._closed = True
+            self._waiting.clear()
+            running = list(self._running.values())
+            self._work.notify_all()
+        for one in running:
+            one.signal(signal.SIGKILL)
+        for thread in self._threads:
+            thread.join()
+
+    # -- a slot ----------------------------------------------------------------------------------------------------------
+
+    def _serve(self, number: int) -> None:
+        """The life of one thread: take an attempt, run it, report it."""
+        slot = Slot(number, bytes(self.settings.outputs))
+        try:
+            while (attempt := self._take()) is not None:
+                self._run(attempt, slot)
+        finally:
+            slot.close()
+
+    def _take(self) -> Attempt | None:
+        with self._work:
+            while not self._closed and (self._paused or not self._waiting):
+                self._work.wait()
+            return None if self._closed else self._waiting.popleft()
+
+    def _run(self, attempt: Attempt, slot: Slot) -> None:
+        at, started = time.monotonic(), time.time()
+        name = b"%d.%d" % (attempt.job.number, attempt.number)
+        number = b"%d" % slot.number
+        arguments = [number.join(part) if isinstance(part, tuple) else part for part in attempt.argv]
+        try:
+            running = self._spawn(attempt, arguments, slot, name)
+        except (OSError, ValueError) as error:
+            code, reason = why_not_started(error, os.fsdecode(arguments[0]) if arguments else "''")
+            self._reports.put(Ended(attempt, at, code, error=reason, began=False, started=started))
+            return
+        self._reports.put(Started(attempt, at, slot.number, running.process.pid))
+        status, usage = self._reap(running)
+        now = time.monotonic()
+        with self._mutex:
+            del self._running[attempt.job.number, attempt.number]
+        code = None if status is None else os.waitstatus_to_exitcode(status)
+        out, err = (_output(slot.collect(stream, name, self.settings.output_cap)) for stream in (0, 1))
+        self._reports.put(Ended(
+            attempt, now, code if code is not None and code >= 0 else None, -code if code is not None and code < 0 else None,
+            "somebody else took its exit status" if code is None else None, True, started, now - at,
+            usage.ru_utime, usage.ru_stime, usage.ru_maxrss * _RSS_UNIT, out, err, slot.number,
+        ))  # fmt: skip
+
+    def _spawn(self, attempt: Attempt, arguments: list[bytes], slot: Slot, name: bytes) -> _Running:
+        settings = self.settings
+        environment = dict(settings.environment) | {
+            b"MH_TAG": settings.token.encode() + b"." + name, b"MH_JOB": b"%d" % attempt.job.number,
+            b"MH_ATTEMPT": b"%d" % attempt.number, b"MH_SLOT": b"%d" % slot.number,
+        }  # fmt: skip
+        with open(self._stdin, "rb") as stdin, self._mutex:
+            if self._closed:
+                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            process = subprocess.Popen(
+                arguments, stdin=stdin, stdout=slot.files[0], stderr=slot.files[1], cwd=settings.workdir,
+                env=environment, start_new_session=True, restore_signals=True,
+            )  # fmt: skip
+            running = self._running[attempt.job.number, attempt.number] = _Running(attempt, process)
+        if settings.nice:
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, settings.nice)
+        return running
+
+    def _reap(self, running: _Running) -> tuple[int | None, resource.struct_rusage]:
+        """Wait for the leader without reaping it, end what is left of its group, then take its status (wait4(2)).
+
+        The status is None when somebody else has taken it (SIGCHLD ignored, or a waitpid(-1) in the same process).
+        """
+        process = running.process
+        status, usage = None, _NO_USAGE
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with running.lock, suppress(ChildProcessError):
+            if not self.settings.allow_daemons:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            running.reaped = True
+            _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = 0  # it is reaped: Popen must not wait for it, too
+        if running.grace:
+            running.grace.cancel()
+        return status, usage
+
+
+def _output(captured: Captured) -> Output:
+    data, path, size, dropped = captured
+    return Output(data, os.fsdecode(path) if path else None, size, dropped) if size else NOTHING

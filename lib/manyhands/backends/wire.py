@@ -1,0 +1,33 @@
+"""What the coordinator and its launchers say to each other: marshal records over SOCK_SEQPACKET, one per message.
+
+    coordinator --jobs (shared by all launchers)-----> (id, job, attempt, argv)  or  (id, path)  when it is too large
+    coordinator --control (one per launcher)---------> (verb, id)
+    coordinator <--results (shared by all launchers)-- (launcher, [record, ...])
+
+marshal is private to one interpreter version, which both ends share by construction, and is several times faster than
+pickle; nothing here ever comes from another user or another machine.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+MESSAGE: Final = 1 << 17
+"""Bytes in the largest message; well below the default socket buffer (212,992), so that one always fits."""
+
+# Verbs of the control socket.
+STOP: Final = 0
+KILL: Final = 1
+PAUSE: Final = 2
+RESUME: Final = 3
+SYNC: Final = 4
+QUIT: Final = 5
+
+# Kinds of records in a result.
+STARTED: Final = 0
+ENDED: Final = 1
+SYNCED: Final = 2
+
+Config = dict[str, Any]
+"""What a launcher is told at its start: slots (numbers), outputs (folder), workdir, stdin (path or None), grace (seconds),
+cap (bytes or None), nice, allow_daemons, token."""

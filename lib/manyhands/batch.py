@@ -1,0 +1,260 @@
+"""A batch: one plan carried out over many inputs, as a run on disk. The library's front door; the tasks use it, too.
+
+    Plan + Source --> run folder, lock, journal --> Engine on a backend --> events, in order
+
+Who drives it reads the events, and may stop and pause it in between. `manyhands.library` is the short form for programs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Literal
+
+from manyhands import kernel
+from manyhands.backend import Backend
+from manyhands.backends import check_backend, open_backend
+from manyhands.backends.settings import CommandSettings
+from manyhands.engine import Engine, in_order
+from manyhands.engine.loop import Pull
+from manyhands.errors import ManyhandsError, UsageError
+from manyhands.events import Event, Finished, RunStarted, Summary, Warned
+from manyhands.feed import Feed, Spool, spooled
+from manyhands.cores import usable_cores
+from manyhands.inputs import Source, open_source
+from manyhands.job import Job, Values
+from manyhands.journal import Journal
+from manyhands.plan import Plan
+from manyhands.runs import Run, RunLock, Store, discard, lock
+from manyhands.template import Renderer
+
+NO_SOURCE: Final[dict[str, object]] = {"kind": "args", "values": []}
+Work = Literal["new", "rest", "failed"]
+
+
+class Batch:
+    """One execution of a run. Make it with `start`, `resume` or `retry`, iterate `events` once, then read `summary`."""
+
+    def __init__(self, run: Run, held: RunLock, plan: Plan, *, work: Work, stream: int | None = None) -> None:
+        self.run, self.plan, self.work = run, plan, work
+        self.summary: Summary | None = None
+        self._held, self._stream = held, stream
+        self._engine: Engine | None = None
+        self._stops: list[int] = []
+        self._spool: Spool | None = None
+        self._feed: Feed | None = None
+        self._issued: deque[int] = deque()
+        self._issued_any = False
+
+    # -- making one ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def start(cls, plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None) -> Batch:
+        """A new run; with ``stream``, its inputs come from that descriptor. A ``run_id`` that exists is gone on with.
+
+        Raises UsageError for a plan that cannot be meant, before anything is made; CannotCreateError for the folder.
+        """
+        check_backend(plan.backend)
+        existing = store.get(run_id) if run_id else None
+        if existing:
+            return cls._continue(existing, plan, stream)
+        if stream is None:
+            source = open_source(plan.source)
+            plan.template.bind(source.columns, width=source.width)
+        run, held = store.create(plan.to_json(), run_id)
+        return cls(run, held, plan, work="new", stream=stream)
+
+    @classmethod
+    def _continue(cls, run: Run, plan: Plan, stream: int | None) -> Batch:
+        """Go on with a run over inputs given anew: those it has done are passed over, by content."""
+        before = Plan.from_json(run.asked, os.environ | dict(plan.environment))
+        if not plan.same_work(before):
+            raise UsageError(
+                f"run {run.id} exists and runs another command ({before.template.text}); choose another --run-id for this one"
+            )
+        held = lock(run)
+        return cls(Store.update(run, plan.to_json()), held, plan, work="rest", stream=stream)
+
+    @classmethod
+    def resume(cls, run: Run, environ: Mapping[str, str], *, jobs: int | None = None) -> Batch:
+        """Do what is left of a run. Raises BusyError while somebody is working on it."""
+        return cls._again(run, environ, "rest", jobs)
+
+    @classmethod
+    def retry(cls, run: Run, environ: Mapping[str, str], *, jobs: int | None = None) -> Batch:
+        """Do again what failed in a run."""
+        return cls._again(run, environ, "failed", jobs)
+
+    @classmethod
+    def _again(cls, run: Run, environ: Mapping[str, str], work: Work, jobs: int | None) -> Batch:
+        plan = Plan.from_json(run.asked, environ)
+        return cls(run, lock(run), plan.with_jobs(jobs) if jobs else plan, work=work)
+
+    # -- while it runs ---------------------------------------------------------------------------------------------------
+
+    def stop(self, number: int) -> None:
+        """End it because of signal ``number``; the second call kills. Safe in a signal handler and from any thread."""
+        self._stops.append(number)
+        if self._engine:
+            self._engine.stop(number)
+        elif self._spool:
+            self._spool.cancel()
+
+    def wake(self) -> None:
+        """Yield a Tick soon. Safe in a signal handler and from any thread."""
+        if self._engine:
+            self._engine.wake()
+
+    def pause(self, paused: bool) -> None:
+        """Hold or continue the jobs; call it between two events."""
+        if self._engine:
+            self._engine.pause(paused)
+
+    def events(self, *, tick: float | None = None) -> Iterator[Event]:
+        """Carry it out. ``tick``: seconds after which a Tick comes even if nothing happens.
+
+        Raises UsageError when the inputs do not fit the template or there are none (a new run then leaves nothing behind),
+        InputError when one cannot be read (what began is finished first), JournalError.
+        """
+        try:
+            with ExitStack() as stack:
+                stack.callback(self._held.close)
+                journal = self.run.journal(check=self.work != "new")
+                stack.callback(journal.close)
+                if self.work != "new":
+                    yield from self._take_over(journal)
+                yield from self._execute(journal, stack, tick)
+        except UsageError:
+            if self.work == "new" and not self._issued_any:
+                discard(self.run)
+            raise
+
+    # -- inside ----------------------------------------------------------------------------------------------------------
+
+    def _take_over(self, journal: Journal) -> Iterator[Event]:
+        """Holding the lock, make sure that nothing of an earlier execution is alive, then close its open records."""
+        prefix = f"MH_TAG={self.run.token}.".encode()
+        try:
+            strays = kernel.end_all(lambda stat: kernel.has_tag(stat.pid, prefix, prefix=True))
+        except TimeoutError as error:
+            raise ManyhandsError(f"an earlier job of run {self.run.id} cannot be ended: {error}") from error
+        journal.close_lost()
+        if strays:
+            yield Warned(f"{strays} processes of the earlier, killed execution were still alive and have been ended")
+
+    def _execute(self, journal: Journal, stack: ExitStack, tick: float | None) -> Iterator[Event]:
+        backend = self._open_backend()
+        stack.callback(backend.close)
+        source, lacking = self._open_source(stack)
+        if lacking:
+            yield Warned(lacking)
+        renderer = self.plan.template.bind(source.columns, width=source.width)
+        total = source.total if self.work == "new" else None
+        engine = self._engine = Engine(
+            jobs=self._pull(journal, source, renderer), argv=lambda job: renderer.argv(job.values, job.number),
+            backend=backend, journal=journal, limits=self.plan.limits, run=self.run.id, total=total, tick=tick,
+        )  # fmt: skip
+        for number in self._stops:
+            engine.stop(number)
+        yield RunStarted(self.run.id, self.plan.template.text, self.plan.limits.jobs, total)
+        started = time.time()
+        told = engine.run()
+        stack.callback(told.close)
+        for event in self._in_order(told, journal, renderer) if self.plan.limits.keep_order else told:
+            if isinstance(event, Summary):
+                self.summary = event = self._summarise(event, journal, lacking is not None)
+                journal.executed(started, event.wall, complete=not event.left and not event.unread)
+            yield event
+
+    def _in_order(self, told: Iterator[Event], journal: Journal, renderer: Renderer) -> Iterator[Event]:
+        def recall(number: int) -> Finished | None:
+            record = journal.record(number)
+            if record is None or record.outcome is None or not record.outcome.final:
+                return None
+            attempt = record.outcome.attempt._replace(argv=renderer.argv(record.job.values, number))
+            return Finished(record.outcome._replace(attempt=attempt))
+
+        return in_order(told, self._issued, recall)
+
+    def _summarise(self, summary: Summary, journal: Journal, lacking: bool) -> Summary:
+        """The whole run's state, if this was not its only execution. Raises UsageError for a run without inputs."""
+        if self.work == "new":
+            if not self._issued_any and summary.stopped_by is None:
+                raise UsageError("no inputs: nothing to run")
+            return summary
+        tally = journal.tally()
+        unread = lacking or (summary.unread and self.work == "rest")
+        return replace(summary, counts=tally.counts, left=tally.left, unread=unread)
+
+    # -- inputs ----------------------------------------------------------------------------------------------------------
+
+    def _open_source(self, stack: ExitStack) -> tuple[Source, str | None]:
+        """(the inputs, what is lacking of them if they were cut off)."""
+        if self._stream is not None:
+            spool = self._spool = Spool(self._stream, self.run.path)
+            stack.callback(self._close_inputs)
+            return open_source(self.plan.source, stream=spool.follow(self._flush)), None
+        if self.work == "failed" or not self.plan.streamed:
+            return open_source(self.plan.source if self.work != "failed" else NO_SOURCE), None
+        path, complete = spooled(self.run.path)
+        lacking = None if complete else (
+            "the inputs were cut off when the run was killed; what had come is done now, "
+            f"give them all again with --run-id {self.run.id} to do the rest"
+        )  # fmt: skip
+        return open_source(self.plan.source, stream=stack.enter_context(path.open("rb"))), lacking
+
+    def _flush(self) -> None:
+        if self._feed:
+            self._feed.flush()
+
+    def _close_inputs(self) -> None:
+        if self._spool:
+            self._spool.close()
+        if self._feed:
+            self._feed.close()
+
+    def _pull(self, journal: Journal, source: Source, renderer: Renderer) -> Pull:
+        """The jobs to do: what is left or failed, then what is new among the inputs."""
+        number = journal.last_number()
+        known = journal.known() if self.work == "rest" else None
+        if self.work != "new":
+            for job, last in journal.left() if self.work == "rest" else journal.failed():
+                self._issue(job.number)
+                yield job, last
+        values: Iterator[Values | None] = iter(source)
+        if self._stream is not None:
+            self._feed = Feed(source, self.wake)
+            self._feed.start()
+            values = iter(self._feed)
+        for value in values:
+            if value is None:
+                yield None
+                continue
+            key = renderer.key(value)
+            if known is None or not known.met(key):
+                number += 1
+                self._issue(number)
+                yield Job(number, key, value), 0
+        if known:
+            known.close()
+
+    def _issue(self, number: int) -> None:
+        self._issued_any = True
+        if self.plan.limits.keep_order:
+            self._issued.append(number)
+
+    def _open_backend(self) -> Backend:
+        plan = self.plan
+        environment = dict(os.environb) | {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()}
+        environment[b"MH_RUN"] = self.run.id.encode()
+        return open_backend(plan.backend, CommandSettings(
+            slots=plan.limits.jobs, outputs=self.run.outputs.absolute(), token=self.run.token, environment=environment,
+            workdir=Path(plan.workdir), stdin=Path(plan.stdin) if plan.stdin else None, grace=plan.limits.grace,
+            output_cap=plan.limits.output_cap, nice=plan.nice, allow_daemons=plan.allow_daemons,
+            launchers=min(plan.limits.jobs, usable_cores()), keep_open=(self._held.descriptor,),
+        ))  # fmt: skip

@@ -1,0 +1,56 @@
+"""When a running attempt has had its time: a fixed number of seconds, or a share of the median of finished jobs.
+
+Separate from the loop, because a moving limit wants bookkeeping that the loop should not see.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from statistics import median
+
+from manyhands.limits import Timeout
+
+_SAMPLE = 999  # wall times kept for the median: bounded, and recent enough to follow a drift
+_ENOUGH = 3  # as GNU parallel: no verdict by a median of fewer jobs
+
+
+class Deadlines:
+    """The deadlines of what is running. Moments are seconds of the engine's clock; keys are the caller's.
+
+    One limit holds for all, and attempts are noted as they begin: so the first one noted is the next one due.
+    """
+
+    def __init__(self, timeout: Timeout | None) -> None:
+        self._percent = timeout.percent if timeout else None
+        self.limit = timeout.seconds if timeout else None
+        """Seconds that an attempt has; None while that is not known."""
+        self._timed = timeout is not None
+        self._started: dict[int, float] = {}
+        self._walls: deque[float] = deque(maxlen=_SAMPLE)
+
+    def begin(self, key: int, at: float) -> None:
+        """Attempt ``key`` has begun."""
+        if self._timed:
+            self._started[key] = at
+
+    def end(self, key: int, wall: float | None) -> None:
+        """Attempt ``key`` is over; ``wall`` is its duration when it counts for the median."""
+        self._started.pop(key, None)
+        if self._percent is not None and wall is not None:
+            self._walls.append(wall)
+            if len(self._walls) >= _ENOUGH:
+                self.limit = median(self._walls) * self._percent / 100
+
+    def next(self) -> float | None:
+        """The next deadline, or None while there is none."""
+        if self.limit is None or not self._started:
+            return None
+        return next(iter(self._started.values())) + self.limit
+
+    def expired(self, now: float) -> Iterator[tuple[int, float]]:
+        """Forget and yield (key, deadline) of everything whose time is over."""
+        while (moment := self.next()) is not None and moment <= now:
+            key = next(iter(self._started))
+            del self._started[key]
+            yield key, moment

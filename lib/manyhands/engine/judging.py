@@ -1,0 +1,56 @@
+"""What an end means: which status it gets, and when enough has failed or succeeded.
+
+Pure functions of what was reported and asked, so that every rule can be tested without running anything.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from manyhands.backend import Ended
+from manyhands.job import Outcome, Status
+from manyhands.limits import Halt
+
+RETRIED: Final = frozenset({Status.FAILED, Status.TIMEOUT, Status.LOST})
+"""What is tried again while tries are left."""
+
+LEFT: Final = frozenset({Status.CANCELLED, Status.LOST})
+"""What still has to be done when a run is resumed."""
+
+COUNTED: Final = frozenset({Status.OK, Status.FAILED})
+"""Whose wall time counts for a relative timeout."""
+
+
+def judge(report: Ended, asked: float | None, why: Status) -> Outcome:
+    """The outcome of an attempt that was asked to end at moment ``asked`` because of ``why`` (None: never asked).
+
+    What ended by itself before it was asked is judged by its own status, even if we only hear of it later.
+    """
+    if not report.began:
+        status = Status.FAILED if report.error else Status.CANCELLED
+    elif asked is not None and report.at > asked:
+        status = why
+    elif report.exit is None and report.signal is None:
+        status = Status.LOST
+    else:
+        status = Status.OK if report.exit == 0 else Status.FAILED
+    return Outcome(
+        report.attempt, status, report.exit, report.signal, report.error, report.started, report.wall, report.user,
+        report.system, report.max_rss, report.stdout, report.stderr, report.slot, report.leftovers,
+    )  # fmt: skip
+
+
+class Halting:
+    """Counts final results against a halt rule; once reached, it stays reached."""
+
+    def __init__(self, rule: Halt, total: int | None) -> None:
+        self._rule, self._total = rule, total
+        self._failed = self._succeeded = 0
+        self.reached = False
+
+    def count(self, status: Status) -> None:
+        """One more job has come to its end."""
+        self._succeeded += status is Status.OK
+        self._failed += status is not Status.OK
+        done = self._failed + self._succeeded
+        self.reached = self.reached or self._rule.reached(done, self._failed, self._succeeded, self._total)

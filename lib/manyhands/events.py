@@ -1,0 +1,80 @@
+"""What the engine tells whoever watches a run: a stream of small frozen records.
+
+Renderers, the JSON writer and library users see only these; an `Finished` is yielded after its row is in the journal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from manyhands.job import Attempt, Outcome, Status
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The run is open and its lock is held; nothing has begun yet. ``total`` is None while the inputs are not counted."""
+
+    run: str
+    template: str
+    jobs: int
+    total: int | None = None
+    done_before: int = 0
+    """Jobs that an earlier execution of this run has finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """An attempt has begun on ``slot``; ``at`` is in seconds of the engine's monotonic clock."""
+
+    attempt: Attempt
+    at: float
+    slot: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A job (``outcome.final``) or one attempt of it (a retry follows after ``retry_in`` seconds) is over and recorded."""
+
+    outcome: Outcome
+    retry_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Nothing happened for a moment: a chance to redraw. ``left`` is None while the inputs are not counted."""
+
+    at: float
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something the user should know that is no job's failure; shown once."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to. ``left`` counts jobs that were read but not done; ``unread`` that inputs may remain unread."""
+
+    run: str
+    counts: dict[Status, int] = field(default_factory=dict)
+    left: int = 0
+    unread: bool = False
+    wall: float = 0.0
+    work: float = 0.0
+    """Seconds of wall time of all attempts, added up."""
+    stopped_by: int | None = None
+    """The signal that ended the run early."""
+    halted: str | None = None
+    """The halt rule that ended it early."""
+
+    @property
+    def jobs(self) -> int:
+        """Jobs that have a final status, this time or earlier."""
+        return sum(self.counts.values())
+
+
+Event = RunStarted | Began | Finished | Tick | Warned | Summary

@@ -1,0 +1,320 @@
+"""The durable record of one run: a SQLite database with one row for each attempt that may begin and one for each that ended.
+
+    began (job, attempt, key, input)  committed BEFORE the attempt is handed to a backend
+    ended (job, attempt, status, ...) committed BEFORE anyone is told
+
+Both tables only ever grow, in nearly the order of their keys: an insert dirties few pages, so a group of rows costs one
+small write and one fsync. Nothing is updated: a job's state is that of its last attempt, and `UNIQUE (job, attempt)` makes
+"recorded exactly once" a rule of the file, not of the code. WAL with synchronous FULL makes a commit survive power loss
+(https://sqlite.org/pragma.html#pragma_synchronous). There is one writer, who holds the run's lock; readers are welcome.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from manyhands.errors import JournalError
+from manyhands.job import NOTHING, Attempt, Job, Outcome, Output, Status, Values
+
+SCHEMA_VERSION: Final = 1
+APPLICATION_ID: Final = 0x6D686E64  # "mhnd"
+
+_SCHEMA = f"""
+BEGIN;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+CREATE TABLE began (
+    job INTEGER NOT NULL, attempt INTEGER NOT NULL, key BLOB NOT NULL, input BLOB NOT NULL,
+    PRIMARY KEY (job, attempt)
+) WITHOUT ROWID;
+CREATE TABLE ended (
+    job INTEGER NOT NULL, attempt INTEGER NOT NULL, status TEXT NOT NULL, final INTEGER NOT NULL,
+    exit INTEGER, signal INTEGER, error TEXT, started REAL, wall REAL NOT NULL, user REAL NOT NULL, system REAL NOT NULL,
+    max_rss INTEGER NOT NULL, slot INTEGER NOT NULL, leftovers INTEGER NOT NULL, still_running INTEGER NOT NULL,
+    stdout BLOB, stdout_path TEXT, stdout_size INTEGER, stdout_dropped INTEGER,
+    stderr BLOB, stderr_path TEXT, stderr_size INTEGER, stderr_dropped INTEGER,
+    UNIQUE (job, attempt)
+);
+CREATE TABLE execution (id INTEGER PRIMARY KEY, started REAL NOT NULL, wall REAL NOT NULL, complete INTEGER NOT NULL);
+COMMIT;
+"""
+_BEGAN = "INSERT INTO began VALUES (?, ?, ?, ?)"
+_ENDED = f"INSERT INTO ended VALUES ({', '.join('?' * 23)})"
+# max() makes SQLite take the other columns from the same row: https://sqlite.org/lang_select.html#bareagg
+_LAST = """
+SELECT b.job, max(b.attempt) AS attempt, b.key, b.input, {columns}
+FROM began b LEFT JOIN ended e ON e.job = b.job AND e.attempt = b.attempt
+GROUP BY b.job
+"""
+_LEFT = (Status.LOST, Status.CANCELLED)
+_FAILED = (Status.FAILED, Status.TIMEOUT)
+
+
+class JobRecord(NamedTuple):
+    """A job as the journal knows it. ``outcome`` is None while its last attempt has not ended."""
+
+    job: Job
+    attempt: int
+    outcome: Outcome | None
+
+    @property
+    def left(self) -> bool:
+        """Whether the job still has to be done."""
+        return self.outcome is None or not self.outcome.final or self.outcome.status in _LEFT
+
+
+class Tally(NamedTuple):
+    """How many jobs are in which state; ``left`` counts those without a final status."""
+
+    counts: dict[Status, int]
+    left: int
+
+
+def encode_values(values: Values) -> bytes:
+    """One blob for one input: the bytes themselves when they cannot be mistaken, else ``NUL`` and a JSON list.
+
+    No argument can hold a NUL (execve(2)), so a leading one marks the list for certain.
+    """
+    if len(values) == 1 and not values[0].startswith(b"\0"):
+        return values[0]
+    return b"\0" + json.dumps([os.fsdecode(value) for value in values]).encode("ascii")
+
+
+def decode_values(blob: bytes) -> Values:
+    """The inverse of `encode_values`."""
+    if not blob.startswith(b"\0"):
+        return (blob,)
+    return tuple(os.fsencode(value) for value in json.loads(blob[1:]))
+
+
+@contextmanager
+def _explained(path: Path, action: str) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise JournalError(f"cannot {action} the journal {path}: {error}") from error
+
+
+class Journal:
+    """The journal of one run. Rows are collected by `began` and `ended` and become durable together in `commit`."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._db = connection
+        self._began: list[tuple[int, int, bytes, bytes]] = []
+        self._ended: list[tuple[object, ...]] = []
+
+    @classmethod
+    def create(cls, path: Path) -> Journal:
+        """Make a new journal, readable by its owner only. Raises JournalError."""
+        with _explained(path, "create"):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+            journal = cls(path, _connect(path))
+            journal._db.executescript(_SCHEMA)
+            return journal
+
+    @classmethod
+    def open(cls, path: Path, *, check: bool = False) -> Journal:
+        """Open an existing journal; ``check`` reads it whole and refuses a damaged one. Raises JournalError.
+
+        A tail that was cut off by a crash is not damage: SQLite rolls back to the last commit by itself.
+        """
+        if not path.is_file():
+            raise JournalError(f"no journal at {path}: the run cannot be read; start the batch again as a new run")
+        with _explained(path, "open"):
+            db = _connect(path)
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID or version < 1:
+                raise JournalError(f"{path} is not a journal of manyhands; start the batch again as a new run")
+            if version > SCHEMA_VERSION:
+                raise JournalError(f"{path} was written by a newer manyhands (schema {version}); upgrade to go on with it")
+            if check:
+                found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+                if found != "ok":
+                    raise JournalError(
+                        f"the journal {path} is damaged ({found}): it is left as it is; "
+                        "start the batch again as a new run, or restore the file"
+                    )
+            return cls(path, db)
+
+    # -- writing ---------------------------------------------------------------------------------------------------------
+
+    def began(self, attempt: Attempt) -> None:
+        """Note that ``attempt`` may begin; it must not be handed on before `commit`."""
+        job = attempt.job
+        self._began.append((job.number, attempt.number, job.key, encode_values(job.values)))
+
+    def ended(self, outcome: Outcome) -> None:
+        """Note how an attempt ended; nobody may be told before `commit`."""
+        out, err = outcome.stdout, outcome.stderr
+        self._ended.append((
+            outcome.attempt.job.number, outcome.attempt.number, outcome.status.value, outcome.final,
+            outcome.exit, outcome.signal, outcome.error, outcome.started, outcome.wall, outcome.user, outcome.system,
+            outcome.max_rss, outcome.slot, outcome.leftovers, outcome.still_running,
+            *(_NO_OUTPUT if out is NOTHING else (out.data or None, out.path, out.size, out.dropped)),
+            *(_NO_OUTPUT if err is NOTHING else (err.data or None, err.path, err.size, err.dropped)),
+        ))  # fmt: skip
+
+    def commit(self) -> None:
+        """Make all noted rows durable at once. Raises JournalError and keeps the rows, so that it can be tried again."""
+        if not self._began and not self._ended:
+            return
+        db = self._db
+        with _explained(self.path, "write to"):
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                db.executemany(_BEGAN, self._began)
+                db.executemany(_ENDED, self._ended)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:  # SQLite has already rolled back by itself after a full disk
+                    db.execute("ROLLBACK")
+                raise
+        self._began.clear()
+        self._ended.clear()
+
+    def executed(self, started: float, wall: float, *, complete: bool) -> None:
+        """Record one execution of the run: when (epoch seconds), how long, and whether nothing was left to do."""
+        with _explained(self.path, "write to"):
+            self._db.execute("INSERT INTO execution (started, wall, complete) VALUES (?, ?, ?)", (started, wall, complete))
+
+    def close_lost(self) -> int:
+        """End every attempt that an earlier, dead coordinator left open as `lost`; returns how many there were."""
+        with _explained(self.path, "write to"):
+            cursor = self._db.execute(
+                "INSERT INTO ended (job, attempt, status, final, error, wall, user, system, max_rss, slot, leftovers,"
+                " still_running) SELECT job, attempt, 'lost', 0, 'the run was killed', 0, 0, 0, 0, 0, 0, 0 FROM began b"
+                " WHERE NOT EXISTS (SELECT 1 FROM ended e WHERE e.job = b.job AND e.attempt = b.attempt)"
+            )
+            return cursor.rowcount
+
+    def close(self) -> None:
+        """Close the database; rows that were not committed are dropped."""
+        self._db.close()
+
+    # -- reading ---------------------------------------------------------------------------------------------------------
+
+    def records(self) -> Iterator[JobRecord]:
+        """All jobs in the order of their numbers, streamed."""
+        with _explained(self.path, "read"):
+            for row in self._db.execute(_LAST.format(columns="e.*")):
+                yield _record(row)
+
+    def record(self, number: int) -> JobRecord | None:
+        """One job by its number."""
+        with _explained(self.path, "read"):
+            query = _LAST.format(columns="e.*").replace("GROUP BY", "WHERE b.job = ? GROUP BY")
+            row = self._db.execute(query, (number,)).fetchone()
+            return _record(row) if row else None
+
+    def left(self) -> Iterator[tuple[Job, int]]:
+        """Jobs that began and are not done, with the number of their last attempt."""
+        return self._select("e.final IS NULL OR e.final = 0 OR e.status IN (?, ?)", _LEFT)
+
+    def failed(self) -> Iterator[tuple[Job, int]]:
+        """Jobs that finally failed, with the number of their last attempt."""
+        return self._select("e.final = 1 AND e.status IN (?, ?)", _FAILED)
+
+    def _select(self, condition: str, states: tuple[Status, ...]) -> Iterator[tuple[Job, int]]:
+        """Stream the jobs whose last attempt meets ``condition``, from a snapshot: writing meanwhile is safe."""
+        reader = _connect(self.path)
+        try:
+            query = _LAST.format(columns="e.final, e.status")
+            sql = f"SELECT job, attempt, key, input FROM ({query}) AS e WHERE {condition}"  # noqa: S608 - constants only
+            for number, attempt, key, blob in reader.execute(sql, tuple(str(state) for state in states)):
+                yield Job(number, key, decode_values(blob)), attempt
+        finally:
+            reader.close()
+
+    def tally(self) -> Tally:
+        """Count the jobs by the state of their last attempt."""
+        counts: dict[Status, int] = {}
+        left = 0
+        with _explained(self.path, "read"):
+            query = _LAST.format(columns="e.final, e.status")
+            sql = f"SELECT status, final, count(*) FROM ({query}) GROUP BY status, final"  # noqa: S608 - constants only
+            for status, final, number in self._db.execute(sql):
+                if not final or status in _LEFT:
+                    left += number
+                else:
+                    counts[Status(status)] = number
+        return Tally(counts, left)
+
+    def last_number(self) -> int:
+        """The highest job number in use; 0 when there is none."""
+        with _explained(self.path, "read"):
+            return int(self._db.execute("SELECT coalesce(max(job), 0) FROM began").fetchone()[0])
+
+    def executions(self) -> list[tuple[float, float, bool]]:
+        """(started, wall seconds, complete) of each execution that came to its end."""
+        with _explained(self.path, "read"):
+            rows = self._db.execute("SELECT started, wall, complete FROM execution ORDER BY id")
+            return [(started, wall, bool(complete)) for started, wall, complete in rows]
+
+    def known(self) -> KnownInputs:
+        """For going on with a run: tells which inputs it has met before."""
+        with _explained(self.path, "write to"):
+            self._db.execute("CREATE INDEX IF NOT EXISTS began_key ON began (key) WHERE attempt = 1")
+        return KnownInputs(self.path)
+
+
+class KnownInputs:
+    """Which inputs a run has met, counted by content: the second time the same input comes, it is the second occurrence.
+
+    The counts live in a temporary table of SQLite, which spills to disk: memory does not grow with the inputs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._db = _connect(path)
+        self._db.execute("CREATE TEMP TABLE seen (key BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID")
+        # What the run met is fixed now: rows that are added while it goes on must not count.
+        self._last = int(self._db.execute("SELECT coalesce(max(job), 0) FROM began").fetchone()[0])
+
+    def met(self, key: bytes) -> bool:
+        """Whether this occurrence of ``key`` is in the journal; call it once for each input, in order."""
+        times = self._db.execute(
+            "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times", (key,)
+        ).fetchone()[0]
+        met = self._db.execute(
+            "SELECT count(*) FROM began WHERE key = ? AND attempt = 1 AND job <= ?", (key, self._last)
+        ).fetchone()[0]
+        return bool(times <= met)
+
+    def close(self) -> None:
+        """Forget the counts."""
+        self._db.close()
+
+
+_NO_OUTPUT: Final = (None, None, None, None)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    return db
+
+
+def _output(data: bytes | None, path: str | None, size: int | None, dropped: int | None) -> Output:
+    return NOTHING if size is None else Output(data or b"", path, size, dropped or 0)
+
+
+def _record(row: tuple[object, ...]) -> JobRecord:
+    number, attempt, key, blob, *end = row
+    job = Job(number, key, decode_values(blob))  # type: ignore[arg-type]  # SQLite's columns are as the schema says
+    if end[2] is None:
+        return JobRecord(job, attempt, None)  # type: ignore[arg-type]
+    (_, _, status, final, exit_, signal, error, started, wall, user, system, max_rss, slot, leftovers, still, *outputs) = end
+    outcome = Outcome(
+        Attempt(job, attempt, ()), Status(status), exit_, signal, error, started, wall, user, system, max_rss,  # type: ignore[arg-type]
+        _output(*outputs[:4]), _output(*outputs[4:]), slot, leftovers, bool(still), bool(final),  # type: ignore[arg-type]
+    )  # fmt: skip
+    return JobRecord(job, attempt, outcome)  # type: ignore[arg-type]
+
+

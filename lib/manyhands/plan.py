@@ -1,0 +1,81 @@
+"""What was asked of a run: one frozen record, written to run.json, so that the run can be taken up again exactly.
+
+Separate from the batch that carries it out and from the folder that keeps it. Values of environment variables that look
+like secrets are not kept; whoever resumes the run must have them in the environment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from manyhands.errors import UsageError
+from manyhands.limits import Halt, Limits, parse_timeout
+from manyhands.template import Template
+
+SECRET: Final = re.compile(r"(?i)pass(word|wd)?|secret|token|credential|api_?key|private_?key|auth")
+"""What the name of a variable looks like whose value must not be written down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that decides what a run does. ``source`` is `manyhands.inputs.Source.spec`."""
+
+    template: Template
+    source: dict[str, Any]
+    limits: Limits
+    workdir: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stdin: str | None = None
+    nice: int = 0
+    allow_daemons: bool = False
+    backend: str = "commands"
+    tag: bool = False
+    streamed: bool = False
+    """The inputs came from a stream and are kept in the run's folder."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of run.json; `from_json` is the inverse, but for secrets."""
+        limits = self.limits
+        return {
+            "template": self.template.text if self.template.args is None else list(self.template.args),
+            "shell": self.template.shell, "source": self.source, "workdir": self.workdir,
+            "environment": {name: None if SECRET.search(name) else value for name, value in self.environment.items()},
+            "stdin": self.stdin, "nice": self.nice, "allow_daemons": self.allow_daemons, "backend": self.backend,
+            "tag": self.tag, "streamed": self.streamed,
+            "limits": {
+                "jobs": limits.jobs, "timeout": str(limits.timeout) if limits.timeout else None, "grace": limits.grace,
+                "retries": limits.retries, "delay": limits.delay, "backoff": limits.backoff, "halt": str(limits.halt),
+                "keep_order": limits.keep_order, "output_cap": limits.output_cap,
+            },
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any], environ: Mapping[str, str]) -> Plan:
+        """Read a plan back; secrets are taken from ``environ``. Raises UsageError when one is not there."""
+        asked, given = record["template"], dict(record["limits"])
+        limits = Limits(**given | {"timeout": parse_timeout(given["timeout"]), "halt": Halt.parse(given["halt"])})
+        template = (
+            Template.from_args(asked)
+            if isinstance(asked, list)
+            else Template.parse(asked, shell=record["shell"])
+        )
+        environment = {}
+        for name, value in record["environment"].items():
+            if value is None and name not in environ:
+                raise UsageError(f"the run was given {name}, whose value is not kept: set it in the environment to go on")
+            environment[name] = environ[name] if value is None else value
+        names = ("source", "workdir", "stdin", "nice", "allow_daemons", "backend", "tag", "streamed")
+        return cls(template=template, limits=limits, environment=environment, **{name: record[name] for name in names})
+
+    def same_work(self, other: Plan) -> bool:
+        """Whether a run of this plan may go on as a run of the other: the commands must be the same."""
+        return (self.template.text, self.template.args, self.template.shell, self.workdir) == (
+            other.template.text, other.template.args, other.template.shell, other.workdir,
+        )  # fmt: skip
+
+    def with_jobs(self, jobs: int) -> Plan:
+        """The same with another number of slots."""
+        return replace(self, limits=replace(self.limits, jobs=jobs))

@@ -1,0 +1,274 @@
+"""Runs on disk: where they are, how one is made, found, locked and removed.
+
+    STATE/runs/ID/   0700    run.json   what was asked
+                             journal.db what happened (`manyhands.journal`)
+                             outputs/   what jobs printed, when it is much
+                             lock       held by the coordinator AND its launchers
+
+The lock is flock(2) on one open file that the launchers inherit: it is free only when the coordinator and everybody who
+could still have one of its jobs is gone. So whoever gets the lock knows that no earlier attempt is alive.
+Nothing here follows a symbolic link or trusts a folder that somebody else can write to.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from manyhands import kernel
+from manyhands.errors import BusyError, CannotCreateError, ManyhandsError, UsageError
+from manyhands.journal import Journal
+
+RUN_SCHEMA: Final = "manyhands.run/1"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def default_state_dir(env: Mapping[str, str]) -> Path:
+    """``$XDG_STATE_HOME/manyhands``, by default ``~/.local/state/manyhands`` (XDG Base Directory Specification 0.8)."""
+    base = env.get("XDG_STATE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "manyhands"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run on disk. ``asked`` is the content of run.json."""
+
+    id: str
+    path: Path
+    asked: dict[str, Any]
+
+    @property
+    def outputs(self) -> Path:
+        """The folder for what jobs printed."""
+        return self.path / "outputs"
+
+    @property
+    def token(self) -> str:
+        """A random word in the environment of every job of this run: by it, strays are known."""
+        return str(self.asked["token"])
+
+    @property
+    def created(self) -> float:
+        """Seconds since the epoch."""
+        return float(self.asked["created"])
+
+    def journal(self, *, check: bool = False) -> Journal:
+        """Open the journal; raises JournalError."""
+        return Journal.open(self.path / "journal.db", check=check)
+
+
+class RunLock:
+    """The lock of one run, held until `close`; ``descriptor`` is for the launchers to inherit."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def close(self) -> None:
+        """Let go. Whoever inherited the descriptor still holds the lock."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class Store:
+    """All runs below one state folder."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.root = state / "runs"
+
+    def create(self, asked: Mapping[str, Any], run_id: str | None = None) -> tuple[Run, RunLock]:
+        """Make the folder of a new run and take its lock. Raises CannotCreateError (73) before anything is run."""
+        if run_id is not None:
+            check_run_id(run_id)
+        for folder in (self.state, self.root):
+            _own_folder(folder)
+        run_id = run_id or self._fresh_id()
+        path = self.root / run_id
+        try:
+            path.mkdir(mode=0o700)
+            (path / "outputs").mkdir(mode=0o700)
+            record = {"schema": RUN_SCHEMA, "id": run_id, "created": time.time(), "token": secrets.token_hex(8), **asked}
+            _write_private(path / "run.json", json.dumps(record, indent=1).encode())
+            Journal.create(path / "journal.db").close()
+            run = Run(run_id, path, record)
+            return run, lock(run)
+        except OSError as error:
+            raise CannotCreateError(f"cannot create the run {path}: {error.strerror or error}") from error
+
+    def find(self, prefix: str | None = None) -> Run:
+        """The run whose id is ``prefix`` or begins so; None: the newest. Raises UsageError when there is no single one."""
+        if prefix is None:
+            newest = self.all()[:1]
+            if not newest:
+                raise UsageError(f"there are no runs in {self.root}")
+            return newest[0]
+        exact = self.get(prefix)
+        if exact:
+            return exact
+        found = [name for name in self._names() if name.startswith(prefix)] if prefix else []
+        if not found:
+            raise UsageError(f"no run {prefix!r} in {self.root}; batch.list shows those that exist")
+        if len(found) > 1:
+            raise UsageError(f"{prefix!r} is the beginning of {len(found)} runs: {', '.join(sorted(found)[:5])}")
+        return self._load(found[0])
+
+    def get(self, run_id: str) -> Run | None:
+        """The run with exactly this id, if there is one."""
+        return self._load(run_id) if _ID.fullmatch(run_id) and (self.root / run_id).is_dir() else None
+
+    def all(self) -> list[Run]:
+        """Every readable run, newest first."""
+        runs = []
+        for name in self._names():
+            try:
+                runs.append(self._load(name))
+            except ManyhandsError:  # half made or half removed: not a run any more
+                continue
+        return sorted(runs, key=lambda run: (run.created, run.id), reverse=True)
+
+    @staticmethod
+    def update(run: Run, asked: Mapping[str, Any]) -> Run:
+        """Write down what is asked of a run now; its lock must be held."""
+        record = run.asked | dict(asked)
+        fresh = run.path / "run.json.new"
+        fresh.unlink(missing_ok=True)
+        _write_private(fresh, json.dumps(record, indent=1).encode())
+        fresh.replace(run.path / "run.json")
+        return Run(run.id, run.path, record)
+
+    def remove(self, run: Run) -> None:
+        """Delete a run that nobody is working on. Raises BusyError."""
+        held = lock(run)
+        try:
+            discard(run)
+        finally:
+            held.close()
+
+    def _names(self) -> list[str]:
+        try:
+            return [name for name in os.listdir(self.root) if _ID.fullmatch(name)]
+        except FileNotFoundError:
+            return []
+
+    def _fresh_id(self) -> str:
+        while (self.root / (fresh := secrets.token_hex(4))).exists():
+            pass
+        return fresh
+
+    def _load(self, name: str) -> Run:
+        path = self.root / name
+        try:
+            asked = json.loads(_read_private(path / "run.json"))
+        except (OSError, ValueError) as error:
+            raise ManyhandsError(f"cannot read the run {path}: {error}") from error
+        if asked.get("schema") != RUN_SCHEMA:
+            raise UsageError(f"the run {name} was made by another version of manyhands ({asked.get('schema')})")
+        return Run(name, path, asked)
+
+
+def check_run_id(run_id: str) -> None:
+    """Raise UsageError unless ``run_id`` can be the name of a folder and is easy to type."""
+    if not _ID.fullmatch(run_id):
+        raise UsageError(f"--run-id {run_id!r}: use letters, digits, '.', '_' and '-', at most 64, not beginning with a sign")
+
+
+def lock(run: Run, *, patience: float = 5.0, sleep: Callable[[float], None] = time.sleep) -> RunLock:
+    """Take the lock of ``run``; raises BusyError naming the holder.
+
+    A living coordinator is a refusal at once. A dead one may have launchers that are still killing its jobs (they need
+    well under a second): these are waited for, up to ``patience`` seconds.
+    """
+    path = run.path / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            holder = _holder(descriptor)
+            if holder is None or kernel.process_alive(*holder) or time.monotonic() > deadline:
+                os.close(descriptor)
+                who = f"process {holder[0]}" if holder else "another process"
+                raise BusyError(f"run {run.id} is being worked on by {who}; wait for it, or stop it first") from None
+            sleep(0.02)
+    pid, start, boot = kernel.own_identity()
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps({"pid": pid, "start": start, "boot_id": boot}).encode(), 0)
+    return RunLock(descriptor)
+
+
+def discard(run: Run) -> None:
+    """Delete the folder of a run whose lock the caller holds, or that has never begun."""
+    # run.json goes last: until then the folder is a run that can be removed again.
+    for entry in sorted(run.path.iterdir(), key=lambda entry: entry.name == "run.json"):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    run.path.rmdir()
+
+
+def is_busy(run: Run) -> bool:
+    """Whether somebody holds the run's lock now."""
+    try:
+        descriptor = os.open(run.path / "lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _holder(descriptor: int) -> tuple[int, int] | None:
+    """(pid, start time) of whoever wrote the lock file last; None when it is being written or from another boot."""
+    try:
+        record = json.loads(os.pread(descriptor, 4096, 0))
+        return (record["pid"], record["start"]) if record["boot_id"] == kernel.boot_id() else None
+    except (ValueError, KeyError):
+        return None
+
+
+def _own_folder(path: Path) -> None:
+    """Make ``path`` (0700) if need be and make sure that nobody else can write to it or has put a link in its place."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            raise CannotCreateError(f"the state folder {path} is a symbolic link; use the folder it points to")
+        if found.st_uid != os.geteuid():
+            raise CannotCreateError(f"the state folder {path} belongs to another user; choose another with --state-dir")
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise CannotCreateError(f"the state folder {path} can be written to by others; run chmod go-w on it first")
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise CannotCreateError(f"the state folder {path} is read-only; choose another with --state-dir")
+    except OSError as error:
+        raise CannotCreateError(f"cannot make the state folder {path}: {error.strerror}") from error
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_private(path: Path) -> bytes:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        return file.read()

@@ -1,0 +1,380 @@
+"""A command template: parsed once into an argument list, rendered to arguments, never to shell text.
+
+    'convert {} out/{/.}.jpg'  --parse-->  [[whole], [b"out/", stem, b".jpg"]]  --bind, argv-->  (b"convert", b"a b.png", ...)
+
+Whatever bytes an input holds, it is part of exactly one argument. With ``shell=True`` the template is text for a shell, and
+every input is quoted for it; a placeholder where quoting could not protect it (inside quotes, comments, here-documents) is
+refused. The placeholders and what they mean are GNU parallel's (parallel(1), "replacement strings"), and names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from manyhands.errors import TemplateError
+from manyhands.job import Arg, Values
+
+_PLACEHOLDER = re.compile(r"\{(?:(?P<special>[#%])|(?P<field>-?[1-9][0-9]*|[A-Za-z_][\w -]*?)?(?P<operation>//|/\.|/|\.)?)\}")
+_OPERATORS: Final = "|&;<>()$`"
+_SAFE = re.compile(rb"[A-Za-z0-9@%+=:,./_-]+")  # what shlex.quote leaves as it is
+
+
+class Part(NamedTuple):
+    """A piece of an argument: literal ``text``, or a placeholder (``field``: a name, a position from 1, or None for all)."""
+
+    text: bytes | None = None
+    field: str | int | None = None
+    operation: str = ""
+    column: int = 0
+
+
+Word = tuple[Part, ...]
+
+
+def without_extension(path: bytes) -> bytes:
+    """``{.}``: the extension of the last component is taken off; a leading dot begins no extension."""
+    head, slash, name = path.rpartition(b"/")
+    stem, dot, _ = name.rpartition(b".")
+    return head + slash + stem if dot and stem.strip(b".") else path
+
+
+def basename(path: bytes) -> bytes:
+    """``{/}``: what follows the last slash."""
+    return path.rpartition(b"/")[2]
+
+
+def dirname(path: bytes) -> bytes:
+    """``{//}``: what comes before the last slash, as dirname(1): ``.`` when there is none."""
+    head, slash, name = path.rstrip(b"/").rpartition(b"/") if path.strip(b"/") else (b"", b"/", b"")
+    return head.rstrip(b"/") or slash or b"."
+
+
+_OPERATIONS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "": bytes, ".": without_extension, "/": basename, "//": dirname, "/.": lambda path: without_extension(basename(path)),
+}  # fmt: skip
+
+
+def quote(value: bytes) -> bytes:
+    """`shlex.quote` for bytes: one word for every POSIX shell, whatever it holds."""
+    return value if _SAFE.fullmatch(value) else b"'" + value.replace(b"'", b"'\"'\"'") + b"'"
+
+
+def user_shell(environ: Mapping[str, str]) -> str:
+    """The shell for ``--shell``: ``$SHELL`` if it quotes as POSIX says, else bash, else /bin/sh.
+
+    Not dash, which drops functions exported by bash; not fish or csh, which quote in other ways.
+    """
+    shell = environ.get("SHELL", "")
+    if os.path.basename(shell) in {"bash", "zsh", "ksh", "mksh"} and os.access(shell, os.X_OK):
+        return shell
+    return shutil.which("bash", path=environ.get("PATH")) or "/bin/sh"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A parsed template. ``args`` is the list it was made of, if it was made of a list."""
+
+    text: str
+    words: tuple[Word, ...]
+    shell: str | None = None
+    args: tuple[str, ...] | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, shell: str | None = None) -> Template:
+        """Split ``text`` into arguments as POSIX shells split words; with ``shell`` (its path) keep it as one script.
+
+        Raises TemplateError, which points at the column.
+        """
+        if not text.strip():
+            raise TemplateError("the template is empty", text, 0)
+        if "\0" in text:
+            raise TemplateError("the template holds a NUL byte", text, text.index("\0"))
+        if shell is not None:
+            return cls(text, (_script(text),), shell)
+        words = tuple(_Words(text).words())
+        if words[0] == ():
+            raise TemplateError("the command is empty", text, 0)
+        return cls(text, words)
+
+    @classmethod
+    def from_args(cls, args: Sequence[str]) -> Template:
+        """A template whose arguments are given one by one; nothing is split, quotes mean nothing."""
+        if not args or not args[0]:
+            raise TemplateError("the command is empty", " ".join(args), 0)
+        return cls(" ".join(args), tuple(tuple(_parts(arg)) for arg in args), None, tuple(args))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The column names that are used, in order, each once."""
+        found = (part.field for word in self.words for part in word if isinstance(part.field, str) and part.field not in ("#", "%"))
+        return tuple(dict.fromkeys(found))
+
+    def bind(self, columns: Sequence[str] = (), *, width: int | None = None) -> Renderer:
+        """Fit it to inputs with these column names, or this number of columns. Raises TemplateError for what does not fit."""
+        return Renderer(self, columns, width)
+
+
+class Renderer:
+    """A template that fits its inputs: makes the arguments and the identity of each job."""
+
+    def __init__(self, template: Template, columns: Sequence[str], width: int | None) -> None:
+        self._template = template
+        self._columns = {name: index for index, name in enumerate(columns)}
+        self._width = width or (len(columns) or None)
+        self._words = [self._compile(word) for word in template.words]
+        self._append = not any(part.text is None for word in template.words for part in word)
+        self.uses_slot = any(part.field == "%" for word in template.words for part in word)
+        # One byte tells the kinds of template apart, so that a list never has the identity of a text.
+        kind = b"s" if template.shell else b"t" if template.args is None else b"l"
+        identity = "\0".join(template.args) if template.args is not None else template.text
+        self._hasher = blake2b(kind + os.fsencode(identity) + b"\0", digest_size=16)
+
+    def key(self, values: Values) -> bytes:
+        """16 bytes that identify (template, input); each value goes in with its length, so that borders count."""
+        hasher = self._hasher.copy()
+        for value in values:
+            hasher.update(b"%d:" % len(value) + value)
+        return hasher.digest()
+
+    def argv(self, values: Values, number: int) -> tuple[Arg, ...]:
+        """The arguments for one input; ``{%}`` stays open: such an argument is a tuple (see `fill_slot`).
+
+        A NUL byte in a value is passed on: execve(2) cannot take it, and the backend reports that job as failed.
+        """
+        shell = self._template.shell
+        if shell is not None:
+            script = self._render(self._words[0], values, number, quote)
+            if isinstance(script, bytes) and self._append:
+                script = b" ".join([script, *map(quote, values)])
+            return os.fsencode(shell), b"-c", script
+        argv: list[Arg] = [
+            word if isinstance(word, bytes) else self._render(word, values, number, bytes) for word in self._words
+        ]
+        if self._append:
+            argv += values
+        return tuple(argv)
+
+    def _render(self, word: bytes | list[_Piece], values: Values, number: int, guard: Callable[[bytes], bytes]) -> Arg:
+        if isinstance(word, bytes):
+            return word
+        rendered = [b""]
+        for piece in word:
+            if isinstance(piece, bytes):
+                rendered[-1] += piece
+            elif piece is _NUMBER:
+                rendered[-1] += b"%d" % number
+            elif piece is _SLOT:
+                rendered.append(b"")
+            else:
+                rendered[-1] += guard(piece(values))
+        return rendered[0] if len(rendered) == 1 else tuple(rendered)
+
+    def _compile(self, word: Word) -> bytes | list[_Piece]:
+        """A word as literal bytes, or as a list of bytes and of functions of the values."""
+        if all(part.text is not None for part in word):
+            return b"".join(part.text or b"" for part in word)
+        return [self._piece(part) for part in word]
+
+    def _piece(self, part: Part) -> _Piece:
+        if part.text is not None:
+            return part.text
+        if part.field == "#":
+            return _NUMBER
+        if part.field == "%":
+            return _SLOT
+        operation = _OPERATIONS[part.operation]
+        if part.field is None:
+            return lambda values: operation(values[0] if len(values) == 1 else b" ".join(values))
+        index = self._index(part)
+        return lambda values: operation(values[index] if -len(values) <= index < len(values) else b"")
+
+    def _index(self, part: Part) -> int:
+        if isinstance(part.field, str):
+            if part.field not in self._columns:
+                known = ", ".join(self._columns) or "none: give --csv, --jsonl or --each to name columns"
+                reason = f"there is no column {part.field!r} (columns: {known}; literal braces are {{{{ and }}}})"
+                raise TemplateError(reason, self._template.text, part.column)
+            return self._columns[part.field]
+        position = part.field or 1
+        if self._width is not None and abs(position) > self._width:
+            raise TemplateError(f"the inputs have {self._width} columns", self._template.text, part.column)
+        return position - 1 if position > 0 else position
+
+
+class _Hole:
+    """A placeholder that is not filled from the input."""
+
+
+_NUMBER: Final = _Hole()
+_SLOT: Final = _Hole()
+_Piece = bytes | _Hole | Callable[[Values], bytes]
+
+
+def fill_slot(argv: Sequence[Arg], slot: int) -> tuple[bytes, ...]:
+    """The arguments with ``{%}`` filled in."""
+    number = b"%d" % slot
+    return tuple(number.join(arg) if isinstance(arg, tuple) else arg for arg in argv)
+
+
+def display(argv: Sequence[Arg]) -> str:
+    """The command line for people: quoted for a shell, control characters and undecodable bytes escaped."""
+    return " ".join(_shown(b"{%}".join(arg) if isinstance(arg, tuple) else arg) for arg in argv)
+
+
+def _shown(arg: bytes) -> str:
+    text = arg.decode("utf-8", "surrogateescape")
+    if text.isprintable():
+        return quote(arg).decode()
+    escaped = "".join(
+        character if character.isprintable() and character not in "\\'" else
+        "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+        for character in text
+    )  # fmt: skip
+    return f"$'{escaped}'"
+
+
+# -- parsing -------------------------------------------------------------------------------------------------------------
+
+
+def _placeholder(text: str, at: int, whole: str, offset: int = 0) -> tuple[Part, int]:
+    """(what stands at the brace ``text[at]``, where it ends)."""
+    pair = text[at : at + 2]
+    if pair in ("{{", "}}"):
+        return Part(os.fsencode(pair[0])), at + 2
+    match = _PLACEHOLDER.match(text, at)
+    if match is None:
+        found = text[at : text.find("}", at) + 1] if text[at] == "{" else ""
+        reason = f"unknown placeholder {found}" if found else f"a lone {text[at]!r}"
+        raise TemplateError(f"{reason}; write {{{{ or }}}} for a literal brace", whole, at + offset)
+    field: str | int | None = match["special"] or match["field"]
+    if isinstance(field, str) and re.fullmatch(r"-?\d+", field):
+        field = int(field)
+    return Part(None, field, match["operation"] or "", at + offset), match.end()
+
+
+def _parts(text: str) -> list[Part]:
+    """Literal text and placeholders, without any quoting."""
+    parts, at = [], 0
+    while at < len(text):
+        if text[at] in "{}":
+            part, at = _placeholder(text, at, text)
+        else:
+            end = next((i for i in range(at, len(text)) if text[i] in "{}"), len(text))
+            part, at = Part(os.fsencode(text[at:end])), end
+        parts.append(part)
+    return parts
+
+
+class _Words:
+    """Splits a template into words by POSIX's rules of quoting (Shell Command Language, 2.2)."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+
+    def words(self) -> list[Word]:
+        """All of them."""
+        found: list[Word] = []
+        while True:
+            while self.at < len(self.text) and self.text[self.at].isspace():
+                self.at += 1
+            if self.at == len(self.text):
+                return found
+            found.append(tuple(self.word()))
+
+    def word(self) -> list[Part]:
+        """The parts of one word."""
+        text, parts = self.text, []
+        while self.at < len(text) and not text[self.at].isspace():
+            character = text[self.at]
+            if character in "'\"":
+                parts += self.quoted(character)
+            elif character == "\\":
+                if self.at + 1 == len(text):
+                    raise TemplateError("a backslash at the end", text, self.at)
+                parts.append(Part(os.fsencode(text[self.at + 1])))
+                self.at += 2
+            elif character in _OPERATORS:
+                raise TemplateError(f"{character!r} needs a shell: add --shell, or quote it", text, self.at)
+            elif character in "{}":
+                part, self.at = _placeholder(text, self.at, text)
+                parts.append(part)
+            else:
+                parts.append(Part(os.fsencode(character)))
+                self.at += 1
+        return parts
+
+    def quoted(self, mark: str) -> list[Part]:
+        """The parts between two quotes; placeholders hold there, too: quotes only keep a word together."""
+        text, opened, parts = self.text, self.at, [Part(b"")]
+        self.at += 1
+        while self.at < len(text):
+            character = text[self.at]
+            if character == mark:
+                self.at += 1
+                return parts
+            if character == "\\" and mark == '"' and text[self.at + 1 : self.at + 2] in ("\\", '"', "$", "`"):
+                parts.append(Part(os.fsencode(text[self.at + 1])))
+                self.at += 2
+            elif character in "{}":
+                part, self.at = _placeholder(text, self.at, text)
+                parts.append(part)
+            else:
+                parts.append(Part(os.fsencode(character)))
+                self.at += 1
+        raise TemplateError("this quote is not closed", text, opened)
+
+
+def _script(text: str) -> Word:
+    """A shell template as one word; refuses placeholders where a quoted input would not be one word of the shell."""
+    parts: list[Part] = []
+    at, opened, quote_mark, comment, here = 0, 0, "", False, False
+    while at < len(text):
+        character = text[at]
+        step = 1
+        if character in "{}" and not comment and not (character == "{" and text[at - 1 : at] == "$") and _braces(text, at):
+            part, end = _placeholder(text, at, text)
+            if part.text is None and part.field not in ("#", "%"):
+                _refuse_unprotected(text, at, quote_mark, here)
+            parts.append(part)
+            at = end
+            continue
+        if comment:
+            comment = character != "\n"
+        elif character == "\\" and quote_mark != "'":
+            step = 2
+        elif quote_mark:
+            quote_mark = "" if character == quote_mark else quote_mark
+        elif character in "'\"`":
+            quote_mark, opened = character, at
+        elif character == "#" and (at == 0 or text[at - 1] in " \t\n;&|("):
+            comment = True
+        elif text.startswith("<<", at) and not text.startswith("<<<", at):
+            here = True
+        parts.append(Part(os.fsencode(text[at : at + step])))
+        at += step
+    if quote_mark:
+        raise TemplateError("this quote is not closed", text, opened)
+    return tuple(parts)
+
+
+def _braces(text: str, at: int) -> bool:
+    """Whether the brace at ``at`` is ours: one that stands for itself in shell text ({ list; }, ${x}, a,b) is not."""
+    if text[at : at + 2] in ("{{", "}}"):
+        return True
+    return text[at] == "{" and _PLACEHOLDER.match(text, at) is not None
+
+
+def _refuse_unprotected(text: str, at: int, quote_mark: str, here: bool) -> None:
+    if quote_mark in ("'", '"'):
+        raise TemplateError("the input is quoted for you: take the quotes away", text, at)
+    if quote_mark == "`":
+        raise TemplateError("an input inside backquotes cannot be quoted safely: use $(...)", text, at)
+    if here:
+        raise TemplateError("an input in a here-document cannot be quoted", text, at)

@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""How fast one tiny command after another is dispatched: manyhands beside its peers, interleaved in one run.
+
+    scripts/bench/dispatch.py                      the whole table (about 15 minutes)
+    scripts/bench/dispatch.py --rounds 3 --part echo --part true
+    scripts/bench/dispatch.py --markdown docs/bench-dispatch.md
+
+Each figure is a whole process: started, fed, waited for. The time of a job is the slope between a small and a large number
+of jobs, so that start-up is not in it (it is shown apart). In every round each peer runs once, in turn; the table shows
+medians, and ratios are medians of the ratios round by round, which hold when the machine's speed drifts.
+
+manyhands captures, orders and journals (fsync included); xargs does none of it; the others capture and order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+SMALL, LARGE = 100, 2_000
+POOL = """
+import subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
+def one(n):
+    return subprocess.run([*sys.argv[2:], n], capture_output=True).stdout
+with ThreadPoolExecutor(int(sys.argv[1])) as pool:
+    for out in pool.map(one, (line.rstrip("\\n") for line in sys.stdin)):
+        sys.stdout.buffer.write(out)
+"""
+JOBLIB = """
+import subprocess, sys
+from joblib import Parallel, delayed
+def one(n):
+    return subprocess.run([*sys.argv[2:], n], capture_output=True).stdout
+if __name__ == "__main__":
+    lines = (line.rstrip("\\n") for line in sys.stdin)
+    for out in Parallel(n_jobs=int(sys.argv[1]), return_as="generator")(delayed(one)(line) for line in lines):
+        sys.stdout.buffer.write(out)
+"""
+
+
+def peers(command: Sequence[str], jobs: int, scratch: Path) -> dict[str, list[str]]:
+    """The command lines that run ``command N`` for every line N of stdin, for everything that is installed."""
+    joblib_script = scratch / "with_joblib.py"
+    joblib_script.write_text(JOBLIB)
+    found = {
+        "manyhands": [str(BIN / "manyhands"), "batch", " ".join(command) + " {}", "--jobs", str(jobs), "--state-dir", str(scratch / "state")],
+        "xargs -P": ["xargs", "-n1", f"-P{jobs}", *command],
+        "GNU parallel": ["parallel", "--will-cite", "-k", f"-j{jobs}", *command],
+        "ThreadPoolExecutor": [sys.executable, "-c", POOL, str(jobs), *command],
+        "joblib": [sys.executable, str(joblib_script), str(jobs), *command],
+    }
+    if not shutil.which("parallel"):
+        del found["GNU parallel"]
+    try:
+        import joblib  # type: ignore[import-untyped]  # noqa: F401 - only to see whether it is there
+    except ImportError:
+        del found["joblib"]
+    return found
+
+
+def seconds(argv: Sequence[str], count: int, scratch: Path) -> float:
+    """Wall time of one run over the numbers 1..count."""
+    given = scratch / "numbers"
+    given.write_text("".join(f"{n}\n" for n in range(1, count + 1)))
+    with given.open("rb") as stdin:
+        began = time.perf_counter()
+        subprocess.run(argv, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        took = time.perf_counter() - began
+    shutil.rmtree(scratch / "state", ignore_errors=True)
+    return took
+
+
+def slopes(command: Sequence[str], jobs: int, rounds: int, scratch: Path) -> list[str]:
+    """Rows of the table for one command: time per job, start-up, ratio to manyhands."""
+    rows: dict[str, list[tuple[float, float]]] = {}
+    everybody = peers(command, jobs, scratch)
+    for number in range(rounds):
+        names = list(everybody)
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            # GNU parallel and joblib are slow enough to be judged by fewer jobs
+            large = LARGE if name not in ("GNU parallel",) else LARGE // 4
+            small = seconds(everybody[name], SMALL, scratch)
+            slope = (seconds(everybody[name], large, scratch) - small) / (large - SMALL)
+            rows.setdefault(name, []).append((slope, small - SMALL * slope))
+            print(f"  round {number + 1} {name:20} {slope * 1e6:8.0f} us a job", file=sys.stderr)
+    ours = [slope for slope, _ in rows["manyhands"]]
+    table = [f"| `{' '.join(command)} N` | us a job | start-up, ms | manyhands / peer |", "|---|---:|---:|---:|"]
+    for name, figures in rows.items():
+        ratio = statistics.median(our / slope for our, (slope, _) in zip(ours, figures, strict=True))
+        table.append(
+            f"| {name} | {statistics.median(s for s, _ in figures) * 1e6:.0f} "
+            f"| {statistics.median(start for _, start in figures) * 1e3:.0f} | {ratio:.2f} |"
+        )
+    return table
+
+
+def growth(jobs: int, scratch: Path) -> list[str]:
+    """Time per job and the coordinator's peak memory for growing numbers of inputs that come from a pipe."""
+    table = ["| jobs | us a job | peak memory of the coordinator, MiB |", "|---:|---:|---:|"]
+    for count in (1_000, 10_000, 100_000):
+        argv = peers(["true"], jobs, scratch)["manyhands"]
+        with subprocess.Popen(["seq", str(count)], stdout=subprocess.PIPE) as numbers:
+            began = time.perf_counter()
+            process = subprocess.Popen(argv, stdin=numbers.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            took = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        unit = 1 if sys.platform == "darwin" else 1024
+        table.append(f"| {count:,} | {took / count * 1e6:.0f} | {usage.ru_maxrss * unit / 2**20:.0f} |")
+        print(table[-1], file=sys.stderr)
+        shutil.rmtree(scratch / "state", ignore_errors=True)
+    return table
+
+
+def wide(rounds: int, scratch: Path) -> list[str]:
+    """1,000 x `sleep 1`, all at once."""
+    figures: dict[str, list[float]] = {"manyhands": [], "xargs -P1000": []}
+    for _ in range(rounds):
+        given = scratch / "ones"
+        given.write_text("1\n" * 1_000)
+        ours = peers(["sleep"], 1_000, scratch)["manyhands"]
+        for name, argv in (("manyhands", ours), ("xargs -P1000", ["xargs", "-n1", "-P1000", "sleep"])):
+            with given.open("rb") as stdin:
+                began = time.perf_counter()
+                subprocess.run(argv, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+                figures[name].append(time.perf_counter() - began)
+            shutil.rmtree(scratch / "state", ignore_errors=True)
+    ratio = statistics.median(a / b for a, b in zip(figures["manyhands"], figures["xargs -P1000"], strict=True))
+    table = ["| 1,000 x `sleep 1`, 1,000 at once | seconds | manyhands / peer |", "|---|---:|---:|"]
+    table.append(f"| manyhands | {statistics.median(figures['manyhands']):.2f} | 1.00 |")
+    return [*table, f"| xargs -P1000 | {statistics.median(figures['xargs -P1000']):.2f} | {ratio:.2f} |"]
+
+
+def listing(rounds: int, scratch: Path) -> list[str]:
+    """`invoke -l` here beside `invoke -l` with one empty task."""
+    empty = scratch / "empty"
+    empty.mkdir(exist_ok=True)
+    (empty / "tasks.py").write_text("from invoke import task\n\n\n@task\ndef nothing(ctx):\n    pass\n")
+    here = Path(__file__).parents[2]
+    times: dict[Path, list[float]] = {here: [], empty: []}
+    for _ in range(rounds * 5):
+        for folder in times:
+            began = time.perf_counter()
+            subprocess.run([BIN / "invoke", "-l"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
+            times[folder].append(time.perf_counter() - began)
+    ratio = statistics.median(a / b for a, b in zip(times[here], times[empty], strict=True))
+    table = ["| `invoke -l` | ms | ratio |", "|---|---:|---:|"]
+    table.append(f"| manyhands | {statistics.median(times[here]) * 1e3:.0f} | {ratio:.2f} |")
+    return [*table, f"| one empty task | {statistics.median(times[empty]) * 1e3:.0f} | 1.00 |"]
+
+
+def main() -> None:
+    """Run the parts that were asked for, and print or write the table."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each peer runs")
+    parser.add_argument("--jobs", type=int, default=cores, help="jobs at once (default: the cores)")
+    parser.add_argument("--part", action="append", choices=["echo", "true", "growth", "wide", "list"], help="only these")
+    parser.add_argument("--markdown", type=Path, help="write the table to this file")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="manyhands-bench-") as name:
+        scratch = Path(name)
+        parts: dict[str, Callable[[], list[str]]] = {
+            "echo": lambda: slopes(["echo"], asked.jobs, asked.rounds, scratch),
+            "true": lambda: slopes(["true"], asked.jobs, asked.rounds, scratch),
+            "growth": lambda: growth(asked.jobs, scratch),
+            "wide": lambda: wide(asked.rounds, scratch),
+            "list": lambda: listing(asked.rounds, scratch),
+        }
+        tables = ["\n".join(make()) for part, make in parts.items() if not asked.part or part in asked.part]
+    head = (
+        f"{platform.system()} {platform.release()}, {cores} cores, Python {platform.python_version()}, "
+        f"{asked.jobs} jobs at once, {asked.rounds} interleaved rounds, medians."
+    )
+    text = "\n\n".join([head, *tables]) + "\n"
+    print(text)
+    if asked.markdown:
+        asked.markdown.write_text(f"# Dispatch\n\nMade by `{' '.join(['scripts/bench/dispatch.py', *sys.argv[1:]])}`.\n\n{text}")
+
+
+if __name__ == "__main__":
+    main()
