@@ -67,6 +67,8 @@ class Batch:
             source = open_source(plan.source)
             plan.template.bind(source.columns, width=source.width)
         run, held = store.create(plan.to_json(), run_id)
+        if plan.stdin == "-":
+            keep_stdin(run)
         return cls(run, held, plan, work="new", stream=stream)
 
     @classmethod
@@ -254,7 +256,18 @@ class Batch:
         environment[b"MH_RUN"] = self.run.id.encode()
         return open_backend(plan.backend, CommandSettings(
             slots=plan.limits.jobs, outputs=self.run.outputs.absolute(), token=self.run.token, environment=environment,
-            workdir=Path(plan.workdir), stdin=Path(plan.stdin) if plan.stdin else None, grace=plan.limits.grace,
+            workdir=Path(plan.workdir), stdin=self._stdin(), grace=plan.limits.grace,
             output_cap=plan.limits.output_cap, nice=plan.nice, allow_daemons=plan.allow_daemons,
             launchers=min(plan.limits.jobs, usable_cores()), keep_open=(self._held.descriptor,),
         ))  # fmt: skip
+
+    def _stdin(self) -> Path | None:
+        asked = self.plan.stdin
+        return None if asked is None else (self.run.path / "stdin").absolute() if asked == "-" else Path(asked)
+
+
+def keep_stdin(run: Run) -> None:
+    """Copy standard input to the run's folder, so that every command, also after a resume, can read all of it."""
+    with open(os.open(run.path / "stdin", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as kept:
+        while block := os.read(0, 1 << 20):
+            kept.write(block)

@@ -96,12 +96,12 @@ class Glob:
     columns: tuple[str, ...] = ()
     width: int | None = 1
 
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self.patterns = list(patterns)
+    def __init__(self, patterns: Sequence[str], *, folder: str = ".", may_miss: bool = False) -> None:
+        self.patterns, self.folder = list(patterns), os.path.abspath(folder)
         self.found: list[bytes] = []
         for pattern in self.patterns:
-            matches = sorted(glob.glob(os.fsencode(pattern), recursive=True))
-            if not matches:
+            matches = sorted(glob.glob(os.fsencode(pattern), root_dir=os.fsencode(self.folder), recursive=True))
+            if not matches and not may_miss:
                 raise InputError(f"--glob {pattern!r}: no file matches")
             self.found += matches
         self.total: int | None = len(self.found)
@@ -110,8 +110,8 @@ class Glob:
         return ((path,) for path in self.found)
 
     def spec(self) -> Spec:
-        """See `Source.spec`; the patterns are matched anew, so new files are found and those that have gone are not missed."""
-        return {"kind": "glob", "patterns": self.patterns}
+        """See `Source.spec`; the patterns are matched anew: new files are found, and those that have gone are not missed."""
+        return {"kind": "glob", "patterns": self.patterns, "folder": self.folder}
 
 
 class _File:
@@ -304,7 +304,7 @@ def open_source(spec: Spec, *, stream: BinaryIO | None = None) -> Source:
     kinds: dict[str, Callable[[], Source]] = {
         "args": lambda: Args(spec["values"], name=spec["name"]),
         "rows": lambda: Rows(spec["rows"], spec["columns"]),
-        "glob": lambda: Glob(spec["patterns"]),
+        "glob": lambda: Glob(spec["patterns"], folder=spec["folder"], may_miss=True),
         "lines": lambda: Lines(spec["path"], null=spec["null"], separator=spec["separator"], stream=stream),
         "csv": lambda: Csv(spec["path"], stream=stream),
         "jsonl": lambda: JsonLines(spec["path"], spec["names"], stream=stream),

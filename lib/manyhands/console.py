@@ -1,0 +1,86 @@
+"""A batch at a terminal or in a script: events to a renderer, signals to the batch, what came of it to an exit status.
+
+Separate from `batch`, which knows nothing of screens, and from the tasks, which should hold no logic.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import closing
+from typing import Final
+
+from manyhands.batch import Batch
+from manyhands.events import Summary
+from manyhands.job import Status
+from manyhands.render import choose
+from manyhands.render.protocol import Renderer
+from manyhands.render.summary import summary_line
+from manyhands.signals import Watched, die_by
+
+TICK: Final = 0.25
+"""Seconds between two looks at the clock while nothing happens: for the display and the heartbeat."""
+
+
+def carry_out(batch: Batch, *, json: bool = False, quiet: bool = False, program: str = "invoke") -> int:
+    """Run ``batch`` before the user's eyes and return the exit status; dies by the signal that ended it.
+
+    0: all is done and well; 1: something failed or is left to do; 141: whoever read our output has left.
+    """
+    renderer = choose(
+        json=json, quiet=quiet, tag=batch.plan.tag, stdout=sys.stdout.buffer, stderr=sys.stderr, environ=os.environ
+    )
+    closed = False
+    with Watched(batch.stop, batch.wake) as watched, closing(batch.events(tick=TICK)) as events:
+        try:
+            for event in events:
+                try:
+                    if not closed:
+                        renderer.event(event)
+                except BrokenPipeError:
+                    closed = True
+                    batch.stop(signal.SIGPIPE)
+                if watched.asked_what_runs:
+                    watched.asked_what_runs = False
+                    print(*renderer.running(), sep="\n", file=sys.stderr, flush=True)
+                if watched.asked_to_pause:
+                    watched.asked_to_pause = False
+                    _pause(batch, renderer)
+        finally:
+            renderer.close()
+    return _finish(batch, closed, json=json, quiet=quiet, program=program)
+
+
+def _pause(batch: Batch, renderer: Renderer) -> None:
+    """Stop as a shell's job control wants it (SIGTSTP), and go on when it says so."""
+    batch.pause(True)
+    renderer.pause(True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    renderer.pause(False)
+    batch.pause(False)
+
+
+def _finish(batch: Batch, closed: bool, *, json: bool, quiet: bool, program: str) -> int:
+    summary = batch.summary
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if summary is None:
+        return 1
+    if not json and not quiet:
+        print(summary_line(summary, program=program, again=batch.run.id[:8]), file=sys.stderr, flush=True)
+    if closed:
+        return 141
+    if summary.stopped_by is not None:
+        sys.stdout.flush()
+        die_by(summary.stopped_by)
+    return exit_status(summary)
+
+
+def exit_status(summary: Summary) -> int:
+    """0 only when everything is done and well, or a rule to halt on success or on enough done jobs has been met."""
+    if any(count for status, count in summary.counts.items() if status is not Status.OK):
+        return 1
+    if summary.halted and ",fail" not in summary.halted:
+        return 0
+    return 1 if summary.left or summary.unread else 0

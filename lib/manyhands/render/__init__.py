@@ -1,0 +1,25 @@
+"""Showing a run: on a terminal, in a log, to a program. One module for each way; `choose` picks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import BinaryIO, TextIO
+
+from manyhands.render.protocol import Renderer
+
+
+def choose(
+    *, json: bool, quiet: bool, tag: bool, stdout: BinaryIO, stderr: TextIO, environ: Mapping[str, str]
+) -> Renderer:
+    """JSON lines if asked for; the live display if stderr is a terminal that can move its cursor; else plain."""
+    if json:
+        from manyhands.render.jsonl import JsonLines
+
+        return JsonLines(stdout)
+    if not quiet and stderr.isatty() and environ.get("TERM", "dumb") != "dumb":
+        from manyhands.render.live import Live
+
+        return Live(stdout, stderr, tag=tag, environ=environ)
+    from manyhands.render.plain import Plain
+
+    return Plain(stdout, stderr, tag=tag, quiet=quiet)

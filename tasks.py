@@ -1,0 +1,170 @@
+"""Every task of manyhands: thin, typed, and named in the table at the bottom.
+
+``invoke -l`` lists them, ``invoke --help TASK`` explains one. What they do is in ``lib/manyhands``; what is imported inside a
+task is what would slow down ``invoke -l``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from invoke import Collection, Context
+
+sys.path.insert(0, str(Path(__file__).parent / "lib"))  # in a checkout that is not installed
+
+from manyhands.cli import rest, task
+
+PROGRAM = "manyhands" if Path(sys.argv[0]).name == "manyhands" else "invoke"
+
+# -- batch ---------------------------------------------------------------------------------------------------------------
+
+STATE = {"state_dir": "where runs are kept (default: $XDG_STATE_HOME/manyhands, ~/.local/state/manyhands)"}
+JSON = {"json": "JSON lines instead of text"}
+AGAIN = {
+    "run": "the run: its id or the beginning of it (default: the newest)",
+    "jobs": "how many at once, if not as before",
+    "quiet": "nothing on standard error but what the jobs print there",
+    **STATE, **JSON,
+}  # fmt: skip
+
+
+@task(
+    default=True,
+    short={"jobs": "j", "keep_order": "k", "null": "0"},
+    help={
+        "template": "the command; {} is the input, {.} {/} {//} {/.} parts of its path, {#} the job's number, {%} the slot's, "
+        "{name} or {1} a column; no placeholder: the input is appended; {{ and }} are braces",
+        "from": "read inputs from this file, one a line (-: standard input, also the default when it is no terminal)",
+        "null": "inputs end with NUL instead of newline, as find -print0 writes them",
+        "glob": "inputs are the paths that match, ** for any depth; repeatable",
+        "csv": "inputs are the rows of this file, whose first line names the columns",
+        "jsonl": "inputs are the values in this file, one a line",
+        "colsep": "split each line into columns {1} {2} ... where this regular expression matches",
+        "each": "NAME=A,B,C or A,B,C: these values; repeated: every combination",
+        "jobs": "how many at once: N, 0 (up to 1024), or 50%, +2, -1 of the usable cores (default: 100%)",
+        "timeout": "stop a job after this time (30, 2m, or 300% of the median of finished jobs)",
+        "grace": "seconds between TERM and KILL when a job is stopped (default: 5)",
+        "retries": "try a failed job so many times more (default: 0)",
+        "delay": "seconds between two starts at least",
+        "backoff": "seconds before the first retry, doubled for each further one (default: 1)",
+        "halt": "never, or soon or now, then ,fail= ,success= or ,done= and N or N% (default: never)",
+        "keep_order": "give results in the order of the inputs (default), or as they come",
+        "tag": "begin every line of output with the input and a TAB",
+        "dry_run": "print the command lines and run nothing",
+        "workdir": "run the commands in this folder",
+        "env": "NAME=VALUE in the environment of the commands; repeatable",
+        "shell": "the template is a line for $SHELL (or bash); every input is quoted for it",
+        "stdin": "a file that every command reads as its standard input (-: ours); default: nothing",
+        "output_cap": "keep so many bytes of each stream of a job (64k, 10M; default: all)",
+        "allow_daemons": "let live what a command leaves behind in the background",
+        "nice": "lower the commands' priority by so much (nice(1))",
+        "backend": "how to run them: commands, command-threads or fake (default: commands)",
+        "run_id": "name the run; one that exists is gone on with: only inputs that it has not done are run",
+        "quiet": "nothing on standard error but what the jobs print there",
+        **STATE, **JSON,
+    },
+)  # fmt: skip
+def batch(
+    ctx: Context, template: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: ARG001, B006
+    csv: str | None = None, jsonl: str | None = None, colsep: str | None = None, each: list[str] = [],  # noqa: B006
+    jobs: str = "100%", timeout: str | None = None, grace: str = "5", retries: int = 0, delay: str = "0",
+    backoff: str = "1", halt: str = "never", keep_order: bool = True, tag: bool = False, dry_run: bool = False,
+    workdir: str | None = None, env: list[str] = [], shell: bool = False, stdin: str | None = None,  # noqa: B006
+    output_cap: str | None = None, allow_daemons: bool = False, nice: int = 0, backend: str = "commands",
+    run_id: str | None = None, quiet: bool = False, json: bool = False, state_dir: str | None = None,
+) -> int:  # fmt: skip
+    """Run one command over many inputs, which come after --, from options, or from standard input."""
+    options = {name: value for name, value in locals().items() if name != "ctx"}
+    from manyhands import frontdoor
+
+    return frontdoor.new(frontdoor.Asked(**options, rest=rest()), PROGRAM)
+
+
+@task(lacking=["run"], short={"jobs": "j"}, help=AGAIN)
+def resume(
+    ctx: Context, run: str | None = None, jobs: str | None = None, quiet: bool = False, json: bool = False,  # noqa: ARG001
+    state_dir: str | None = None,
+) -> int:  # fmt: skip
+    """Do what is left of a run that was killed, stopped or halted."""
+    from manyhands import frontdoor
+
+    return frontdoor.again("rest", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir, program=PROGRAM)
+
+
+@task(lacking=["run"], short={"jobs": "j"}, help=AGAIN)
+def retry(
+    ctx: Context, run: str | None = None, jobs: str | None = None, quiet: bool = False, json: bool = False,  # noqa: ARG001
+    state_dir: str | None = None,
+) -> int:  # fmt: skip
+    """Do again what failed in a run."""
+    from manyhands import frontdoor
+
+    return frontdoor.again("failed", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir, program=PROGRAM)
+
+
+@task(name="list", help={**STATE, **JSON})
+def list_(ctx: Context, json: bool = False, state_dir: str | None = None) -> None:  # noqa: ARG001
+    """List the runs, newest first: id, when, what, ok, failed, left, how long."""
+    from manyhands import frontdoor
+
+    frontdoor.list_runs(json=json, state_dir=state_dir)
+
+
+@task(
+    lacking=["run"],
+    help={
+        "run": "the run: its id or the beginning of it (default: the newest)",
+        "job": "this job in full, with the end of its output",
+        "failed": "only what failed, timed out or was lost",
+        "output": "with what the jobs printed",
+        **STATE, **JSON,
+    },
+)  # fmt: skip
+def show(
+    ctx: Context, run: str | None = None, job: int | None = None, failed: bool = False, output: bool = False,  # noqa: ARG001
+    json: bool = False, state_dir: str | None = None,
+) -> None:  # fmt: skip
+    """Show a run and its jobs."""
+    from manyhands import frontdoor
+
+    frontdoor.show(run, job=job, failed=failed, output=output, json=json, state_dir=state_dir)
+
+
+@task(
+    lacking=["run"],
+    help={
+        "run": "the run: its id or the beginning of it (default: the newest)",
+        "format": "jsonl: all that is known; csv: the same as a table; joblog: as GNU parallel writes it",
+        **STATE,
+    },
+)  # fmt: skip
+def export(
+    ctx: Context, run: str | None = None, format: Literal["jsonl", "csv", "joblog"] = "jsonl",  # noqa: ARG001, A002
+    state_dir: str | None = None,
+) -> None:  # fmt: skip
+    """Write a run's jobs to standard output, for other programs."""
+    from manyhands import frontdoor
+
+    frontdoor.export_run(run, format, state_dir=state_dir)
+
+
+@task(
+    lacking=["run"],
+    help={"run": "the run: its id or the beginning of it", "older_than": "every run older than this (30d, 12h)", **STATE},
+)
+def remove(
+    ctx: Context, run: str | None = None, older_than: str | None = None, state_dir: str | None = None  # noqa: ARG001
+) -> None:  # fmt: skip
+    """Delete a run and its output, or all old ones."""
+    from manyhands import frontdoor
+
+    frontdoor.remove(run, older_than=older_than, state_dir=state_dir)
+
+
+# -- the table -----------------------------------------------------------------------------------------------------------
+
+batches = Collection("batch", batch, resume, retry, list_, show, export, remove)
+
+namespace = Collection(batches)
