@@ -15,6 +15,7 @@ from invoke import Collection, Context
 sys.path.insert(0, str(Path(__file__).parent / "lib"))  # in a checkout that is not installed
 
 from manyhands.cli import rest, task
+from manyhands.runner import Utf8Local
 
 PROGRAM = "manyhands" if Path(sys.argv[0]).name == "manyhands" else "invoke"
 
@@ -31,6 +32,7 @@ AGAIN = {
 
 
 @task(
+    name="run",
     default=True,
     short={"jobs": "j", "keep_order": "k", "null": "0"},
     help={
@@ -163,8 +165,53 @@ def remove(
     frontdoor.remove(run, older_than=older_than, state_dir=state_dir)
 
 
+# -- the machine ---------------------------------------------------------------------------------------------------------
+
+
+@task(help=JSON)
+def info(ctx: Context, json: bool = False) -> None:  # noqa: ARG001
+    """Show what this machine is, has, and lets us use."""
+    from manyhands import machine
+
+    machine.show_info(json=json)
+
+
+@task(help=JSON)
+def identity(ctx: Context, json: bool = False) -> None:  # noqa: ARG001
+    """Show who this process is: pid, folder, user, groups."""
+    from manyhands import machine
+
+    machine.show_identity(json=json)
+
+
+@task(help={"children": "how many to fork (default: 1)", "exit_code": "what they end with (default: 0)", **JSON})
+def fork_demo(ctx: Context, children: int = 1, exit_code: int = 0, json: bool = False) -> int:  # noqa: ARG001
+    """Fork, and show what parent and child see of each other."""
+    from manyhands import machine
+
+    return machine.show_fork(children=children, exit_code=exit_code, json=json)
+
+
+# -- development ---------------------------------------------------------------------------------------------------------
+
+
+@task(help={"tests": "run the tests, too (default)"})
+def check(ctx: Context, tests: bool = True) -> None:
+    """Run everything that must hold: tests, lint, types, and the wheel in a clean environment."""
+    here = Path(__file__).parent
+    with ctx.cd(here):
+        if tests:
+            ctx.run("scripts/test")
+        ctx.run("scripts/check", pty=False)
+
+
 # -- the table -----------------------------------------------------------------------------------------------------------
 
 batches = Collection("batch", batch, resume, retry, list_, show, export, remove)
 
-namespace = Collection(batches)
+hosts = Collection("host", info, identity)
+dev = Collection("dev", check)
+
+namespace = Collection(batches, hosts, dev, fork_demo)
+namespace.add_task(info, "system-info")  # the same task under the name that the tutorials use
+namespace.configure({"runners": {"local": Utf8Local}, "run": {"in_stream": False}})

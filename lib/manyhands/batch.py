@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from manyhands import kernel
 from manyhands.backend import Backend
@@ -26,14 +26,13 @@ from manyhands.errors import ManyhandsError, UsageError
 from manyhands.events import Event, Finished, RunStarted, Summary, Warned
 from manyhands.feed import Feed, Spool, spooled
 from manyhands.cores import usable_cores
-from manyhands.inputs import Source, open_source
+from manyhands.inputs import Rows, Source, open_source
 from manyhands.job import Job, Values
 from manyhands.journal import Journal
 from manyhands.plan import Plan
 from manyhands.runs import Run, RunLock, Store, discard, lock
 from manyhands.template import Renderer
 
-NO_SOURCE: Final[dict[str, object]] = {"kind": "args", "values": []}
 Work = Literal["new", "rest", "failed"]
 
 
@@ -156,6 +155,8 @@ class Batch:
         if lacking:
             yield Warned(lacking)
         renderer = self.plan.template.bind(source.columns, width=source.width)
+        if source.columns and self.work != "failed":
+            self.run = Store.update(self.run, {"columns": source.columns})
         total = source.total if self.work == "new" else None
         engine = self._engine = Engine(
             jobs=self._pull(journal, source, renderer), argv=lambda job: renderer.argv(job.values, job.number),
@@ -201,8 +202,10 @@ class Batch:
             spool = self._spool = Spool(self._stream, self.run.path)
             stack.callback(self._close_inputs)
             return open_source(self.plan.source, stream=spool.follow(self._flush)), None
-        if self.work == "failed" or not self.plan.streamed:
-            return open_source(self.plan.source if self.work != "failed" else NO_SOURCE), None
+        if self.work == "failed":  # no new inputs; the columns are as they were
+            return Rows([], self.run.asked.get("columns", ())), None
+        if not self.plan.streamed:
+            return open_source(self.plan.source), None
         path, complete = spooled(self.run.path)
         lacking = None if complete else (
             "the inputs were cut off when the run was killed; what had come is done now, "

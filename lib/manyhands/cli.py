@@ -76,10 +76,9 @@ class Option(Argument):
 
     @property
     def value(self) -> Any:
-        given = self._value
-        if given is None or (self.kind is list and not given):
+        if self._value is None:
             return None if self.positional else UNSET
-        return given
+        return self._value
 
     @value.setter
     def value(self, text: Any) -> None:
@@ -144,7 +143,7 @@ class Task(invoke.Task):  # type: ignore[type-arg]  # its parameter is the retur
         complete = {}
         for name, value in given.items():
             where = f"--{name.replace('_', '-')}"
-            if value is UNSET or (value is None and name in self.may_lack):
+            if value is UNSET or value == [] or (value is None and name in self.may_lack):
                 if settings is None:
                     settings = Defaults(ctx, self.name)
                 value, where = settings.of(name)
@@ -255,7 +254,7 @@ def _usage(machine: ParseMachine, message: str) -> NoReturn:
         flags = [*context.flags, *context.inverse_flags] if context else []
         known = flags if word.startswith("-") else list(machine.contexts)
         near = difflib.get_close_matches(word, known, n=1)
-        where = f"{context.name} has no option {word}" if flags and word.startswith("-") and context.name else f"unknown: {word}"
+        where = f"{context.name.removesuffix('.run')} has no option {word}" if flags and word.startswith("-") and context.name else f"unknown: {word}"
         message, hint = where, f"; did you mean {near[0]}?" if near else f"; see --help {context.name}" if flags else ""
     raise Exit(f"manyhands: {message}{hint}", code=2)
 

@@ -17,13 +17,14 @@ from manyhands.job import Status
 from manyhands.render import choose
 from manyhands.render.protocol import Renderer
 from manyhands.render.summary import summary_line
+from manyhands.runs import Store
 from manyhands.signals import Watched, die_by
 
 TICK: Final = 0.25
 """Seconds between two looks at the clock while nothing happens: for the display and the heartbeat."""
 
 
-def carry_out(batch: Batch, *, json: bool = False, quiet: bool = False, program: str = "invoke") -> int:
+def carry_out(batch: Batch, store: Store, *, json: bool = False, quiet: bool = False, program: str = "invoke") -> int:
     """Run ``batch`` before the user's eyes and return the exit status; dies by the signal that ended it.
 
     0: all is done and well; 1: something failed or is left to do; 141: whoever read our output has left.
@@ -49,7 +50,7 @@ def carry_out(batch: Batch, *, json: bool = False, quiet: bool = False, program:
                     _pause(batch, renderer)
         finally:
             renderer.close()
-    return _finish(batch, closed, json=json, quiet=quiet, program=program)
+    return _finish(batch, None if json or quiet else store, closed, program)
 
 
 def _pause(batch: Batch, renderer: Renderer) -> None:
@@ -61,14 +62,15 @@ def _pause(batch: Batch, renderer: Renderer) -> None:
     batch.pause(False)
 
 
-def _finish(batch: Batch, closed: bool, *, json: bool, quiet: bool, program: str) -> int:
+def _finish(batch: Batch, store: Store | None, closed: bool, program: str) -> int:
+    """Say what it came to (not without ``store``), and leave as the run ended."""
     summary = batch.summary
     if closed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if summary is None:
         return 1
-    if not json and not quiet:
-        print(summary_line(summary, program=program, again=batch.run.id[:8]), file=sys.stderr, flush=True)
+    if store:
+        print(summary_line(summary, program=program, again=store.short(batch.run)), file=sys.stderr, flush=True)
     if closed:
         return 141
     if summary.stopped_by is not None:

@@ -24,8 +24,12 @@ class TemplateError(UsageError):
 
     def __init__(self, reason: str, text: str, column: int) -> None:
         self.reason, self.text, self.column = reason, text, column
-        shown = text.replace("\n", " ").replace("\t", " ")
-        super().__init__(f"{reason}, at column {column + 1}:\n  {shown}\n  {' ' * column}^")
+        if not text.strip():
+            super().__init__(reason)
+            return
+        first = max(0, column - 40)
+        shown = "".join(one if one.isprintable() else " " for one in text[first : column + 30])
+        super().__init__(f"{reason}, at column {column + 1}:\n  {shown}\n  {' ' * (column - first)}^")
 
 
 class InputError(UsageError):

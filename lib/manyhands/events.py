@@ -1,6 +1,6 @@
 """What the engine tells whoever watches a run: a stream of small frozen records.
 
-Renderers, the JSON writer and library users see only these; an `Finished` is yielded after its row is in the journal.
+Renderers, the JSON writer and library users see only these; a `Finished` is yielded after its row is in the journal.
 """
 
 from __future__ import annotations
@@ -41,8 +41,15 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A job is over and recorded, but told (`Finished`) only after those before it."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
-    """Nothing happened for a moment: a chance to redraw. ``left`` is None while the inputs are not counted."""
+    """Nothing happened for a moment: a chance to redraw."""
 
     at: float
     running: int
@@ -77,4 +84,4 @@ class Summary:
         return sum(self.counts.values())
 
 
-Event = RunStarted | Began | Finished | Tick | Warned | Summary
+Event = RunStarted | Began | Held | Finished | Tick | Warned | Summary

@@ -6,13 +6,16 @@ The last place where there are options; from here inwards there are only records
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from itertools import islice
+from json import dumps
 from pathlib import Path
-from typing import Literal
 
 from manyhands import runs
 from manyhands.batch import Batch, Work
@@ -20,9 +23,11 @@ from manyhands.console import carry_out
 from manyhands.cores import usable_cores
 from manyhands.errors import InputError, UsageError
 from manyhands.inputs import Args, Glob, Product, Source, Spec, open_source
-from manyhands.job import Job
+from manyhands.joblog import Argv, Format, export, iso, job_record
+from manyhands.journal import JobRecord, Journal
 from manyhands.limits import Halt, Limits, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.plan import Plan
+from manyhands.render.runs import MOST, chosen, header, job_lines, list_lines, one_job, summarise
 from manyhands.template import Template, display, fill_slot, user_shell
 
 
@@ -71,8 +76,9 @@ def new(asked: Asked, program: str) -> int:
     plan, stream = plan_of(asked)
     if asked.dry_run:
         return _dry_run(plan, stream)
-    batch = Batch.start(plan, store(asked.state_dir), run_id=asked.run_id, stream=stream)
-    return carry_out(batch, json=asked.json, quiet=asked.quiet, program=program)
+    kept = store(asked.state_dir)
+    batch = Batch.start(plan, kept, run_id=asked.run_id, stream=stream)
+    return carry_out(batch, kept, json=asked.json, quiet=asked.quiet, program=program)
 
 
 def plan_of(asked: Asked) -> tuple[Plan, int | None]:
@@ -202,8 +208,9 @@ def again(
     """Resume or retry a run; returns the exit status."""
     number = parse_jobs(jobs, usable_cores()) if jobs else None
     make = Batch.resume if work == "rest" else Batch.retry
-    batch = make(store(state_dir).find(run), os.environ, jobs=number)
-    return carry_out(batch, json=json, quiet=quiet, program=program)
+    kept = store(state_dir)
+    batch = make(kept.find(run), os.environ, jobs=number)
+    return carry_out(batch, kept, json=json, quiet=quiet, program=program)
 
 
 def remove(run: str | None, *, older_than: str | None, state_dir: str | None) -> None:
@@ -219,3 +226,85 @@ def remove(run: str | None, *, older_than: str | None, state_dir: str | None) ->
     for one in doomed:
         found.remove(one)
         sys.stdout.write(f"removed {one.id}\n")
+
+
+def list_runs(*, json: bool, state_dir: str | None) -> None:
+    """Print all runs, the newest first."""
+    lines = [summarise(run) for run in store(state_dir).all()]
+    if json:
+        for line in lines:
+            record = asdict(line) | {"schema": "manyhands.run/1", "created": iso(line.created)}
+            sys.stdout.write(dumps(record) + "\n")
+        return
+    if not lines:
+        sys.stderr.write("there are no runs yet\n")
+        return
+    for text in list_lines(lines, _width()):
+        sys.stdout.write(text + "\n")
+
+
+def show(run: str | None, *, job: int | None, failed: bool, output: bool, json: bool, state_dir: str | None) -> None:
+    """Print a run and its jobs, or one job in full."""
+    found = store(state_dir).find(run)
+    with closing(found.journal()) as journal:
+        argv = _argv(found)
+        if job is not None:
+            record = journal.record(job)
+            if record is None:
+                raise UsageError(f"run {found.id} has no job {job}")
+            records: Iterator[JobRecord] = iter([record])
+        else:
+            records = chosen(journal, failed=failed)
+        if json:
+            for one in records:
+                slot = one.outcome.slot if one.outcome else 0
+                line = job_record(one.job, one.outcome, run=found.id, argv=argv(one.job, slot), attempts=one.attempt)
+                sys.stdout.write(dumps(line) + "\n")
+            return
+        for text in _shown(found, journal, records, argv, single=job is not None, output=output, limited=not failed):
+            sys.stdout.write(text + "\n")
+
+
+def _shown(
+    found: runs.Run, journal: Journal, records: Iterator[JobRecord], argv: Argv, *, single: bool, output: bool, limited: bool
+) -> Iterator[str]:
+    def full(one: JobRecord) -> Iterator[str]:
+        command = display(argv(one.job, one.outcome.slot if one.outcome else 0))
+        return one_job(one, journal.attempts(one.job.number), command, whole=output)
+
+    if single:
+        yield from full(next(records))
+        return
+    line = summarise(found)
+    yield from header(found, line, str(found.asked["workdir"]))
+    yield ""
+    if output:
+        for one in records:
+            yield from full(one)
+            yield ""
+        return
+    yield from job_lines(islice(records, MOST) if limited else records, _width())
+    more = line.ok + line.failed + line.left - MOST
+    if limited and more > 0:
+        yield f"... and {more:,} more: --failed, --json, or batch.export {found.id} show them all"
+
+
+def export_run(run: str | None, format: Format, *, state_dir: str | None) -> None:
+    """Write a run's jobs to stdout."""
+    found = store(state_dir).find(run)
+    with closing(found.journal()) as journal:
+        shell = found.asked["shell"] is not None
+        export(journal, found.id, format, _argv(found), sys.stdout.buffer.write, shell=shell)
+    sys.stdout.buffer.flush()
+
+
+def _argv(run: runs.Run) -> Argv:
+    """How a run's commands are made again, for showing them."""
+    environ = dict.fromkeys(run.asked["environment"], "") | dict(os.environ)
+    plan = Plan.from_json(run.asked, environ)
+    renderer = plan.template.bind(run.asked.get("columns", ()))
+    return lambda job, slot: fill_slot(renderer.argv(job.values, job.number), slot)
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((120, 24)).columns

@@ -302,7 +302,7 @@ class Product:
 def open_source(spec: Spec, *, stream: BinaryIO | None = None) -> Source:
     """The source that ``spec`` describes; ``stream`` is read instead of its path. Raises InputError."""
     kinds: dict[str, Callable[[], Source]] = {
-        "args": lambda: Args(spec["values"], name=spec["name"]),
+        "args": lambda: Args(spec["values"], name=spec.get("name")),
         "rows": lambda: Rows(spec["rows"], spec["columns"]),
         "glob": lambda: Glob(spec["patterns"], folder=spec["folder"], may_miss=True),
         "lines": lambda: Lines(spec["path"], null=spec["null"], separator=spec["separator"], stream=stream),

@@ -206,6 +206,22 @@ class Journal:
             for row in self._db.execute(_LAST.format(columns="e.*")):
                 yield _record(row)
 
+    def finished(self) -> Iterator[JobRecord]:
+        """The last attempts of all jobs that have ended, in the order in which they ended."""
+        with _explained(self.path, "read"):
+            query = _LAST.format(columns="e.*, e.rowid AS place")
+            for row in self._db.execute(f"SELECT * FROM ({query}) WHERE place IS NOT NULL ORDER BY place"):  # noqa: S608
+                yield _record(row[:-1])
+
+    def attempts(self, number: int) -> list[Outcome]:
+        """Every attempt of one job that has ended, the first one first."""
+        with _explained(self.path, "read"):
+            rows = self._db.execute(
+                "SELECT b.job, b.attempt, b.key, b.input, e.* FROM began b JOIN ended e ON e.job = b.job"
+                " AND e.attempt = b.attempt WHERE b.job = ? ORDER BY b.attempt", (number,),
+            )  # fmt: skip
+            return [record.outcome for record in map(_record, rows) if record.outcome]
+
     def record(self, number: int) -> JobRecord | None:
         """One job by its number."""
         with _explained(self.path, "read"):

@@ -20,7 +20,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -147,6 +147,10 @@ class Store:
         fresh.replace(run.path / "run.json")
         return Run(run.id, run.path, record)
 
+    def short(self, run: Run) -> str:
+        """The shortest beginning of the run's id, of 4 characters at least, that no other run has."""
+        return short_ids(self._names())[run.id]
+
     def remove(self, run: Run) -> None:
         """Delete a run that nobody is working on. Raises BusyError."""
         held = lock(run)
@@ -207,6 +211,17 @@ def lock(run: Run, *, patience: float = 5.0, sleep: Callable[[float], None] = ti
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps({"pid": pid, "start": start, "boot_id": boot}).encode(), 0)
     return RunLock(descriptor)
+
+
+def short_ids(ids: Sequence[str], least: int = 4) -> dict[str, str]:
+    """For each id its shortest beginning, of at least ``least`` characters, that no other id has."""
+    ordered = sorted(ids)
+    found = {}
+    for index, name in enumerate(ordered):
+        near = ordered[max(0, index - 1) : index] + ordered[index + 1 : index + 2]
+        shared = max((len(os.path.commonprefix([name, other])) for other in near), default=0)
+        found[name] = name[: max(least, shared + 1)] if len(name) <= 8 else name
+    return found
 
 
 def discard(run: Run) -> None:

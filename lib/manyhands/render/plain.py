@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final, TextIO
 
 from manyhands import output
-from manyhands.events import Began, Event, Finished, RunStarted, Tick, Warned
+from manyhands.events import Event, Finished, RunStarted, Tick, Warned
 from manyhands.job import Outcome, Output, Status
 from manyhands.render.progress import Progress
 from manyhands.render.safe import Harmless, one_line
@@ -45,7 +45,7 @@ class Plain:
             self.say(f"manyhands: {event.text}")
         elif isinstance(event, Tick):
             self._out.flush()
-        if not isinstance(event, Began | RunStarted) and self._clock() - self._last_sign >= HEARTBEAT:
+        if not isinstance(event, RunStarted) and self._clock() - self._last_sign >= HEARTBEAT:
             self._last_sign = self._clock()
             self.say(self.progress.line())
 

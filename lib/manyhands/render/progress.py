@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from manyhands.events import Began, Event, Finished, RunStarted
+from manyhands.events import Began, Event, Finished, Held, RunStarted
 from manyhands.job import Attempt, Status
 from manyhands.render.safe import one_line
 from manyhands.render.summary import duration
@@ -20,18 +20,28 @@ class Progress:
         self.done = self.failed = 0
         self.active: dict[int, tuple[Attempt, float, int]] = {}
         """By job number: the attempt, when it began, its pid."""
+        self._held: set[int] = set()
 
     def event(self, event: Event) -> None:
         """Take one event into account."""
         if isinstance(event, Began):
             self.active[event.attempt.job.number] = (event.attempt, event.at, event.pid)
-        elif isinstance(event, Finished):
-            self.active.pop(event.outcome.attempt.job.number, None)
-            if event.outcome.final and event.outcome.status is not Status.CANCELLED:
-                self.done += 1
-                self.failed += event.outcome.status is not Status.OK
+        elif isinstance(event, Held | Finished):
+            self._over(event)
         elif isinstance(event, RunStarted):
             self.total, self.since = event.total, self._clock()
+
+    def _over(self, event: Held | Finished) -> None:
+        outcome = event.outcome
+        number = outcome.attempt.job.number
+        self.active.pop(number, None)
+        if number in self._held:  # counted when it was held back
+            self._held.discard(number)
+        elif outcome.final and outcome.status is not Status.CANCELLED:
+            self.done += 1
+            self.failed += outcome.status is not Status.OK
+        if isinstance(event, Held):
+            self._held.add(number)
 
     @property
     def rate(self) -> float:
