@@ -1,0 +1,63 @@
+"""manyhands: run one command over many inputs, with as many hands as the machine has, and never lose track of one.
+
+    from manyhands import run_batch
+
+    for outcome in run_batch("gzip -9 -k {}", paths, jobs=4, timeout=60, retries=2):
+        print(outcome.attempt.job.values, outcome.status, outcome.exit)
+
+Names are loaded when they are used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from manyhands.batch import Batch
+    from manyhands.errors import (
+        BusyError,
+        CannotCreateError,
+        InputError,
+        JournalError,
+        ManyhandsError,
+        TemplateError,
+        UsageError,
+    )
+    from manyhands.host import HostInfo, Identity, host_info, identity
+    from manyhands.inputs import Args, Csv, Glob, JsonLines, Lines, Product, Rows
+    from manyhands.job import Attempt, Job, Outcome, Output, Status
+    from manyhands.library import Results, run_batch
+    from manyhands.limits import Halt, Limits, Timeout
+    from manyhands.output import chunks, read
+    from manyhands.process import fork_demo
+    from manyhands.template import Template
+
+_HOME = {
+    "batch": ["Batch"],
+    "errors": [
+        "BusyError", "CannotCreateError", "InputError", "JournalError", "ManyhandsError", "TemplateError", "UsageError",
+    ],
+    "host": ["HostInfo", "Identity", "host_info", "identity"],
+    "inputs": ["Args", "Csv", "Glob", "JsonLines", "Lines", "Product", "Rows"],
+    "job": ["Attempt", "Job", "Outcome", "Output", "Status"],
+    "library": ["Results", "run_batch"],
+    "limits": ["Halt", "Limits", "Timeout"],
+    "output": ["chunks", "read"],
+    "process": ["fork_demo"],
+    "template": ["Template"],
+}  # fmt: skip
+_MODULES = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Args", "Attempt", "Batch", "BusyError", "CannotCreateError", "Csv", "Glob", "Halt", "HostInfo", "Identity", "InputError",
+    "Job", "JournalError", "JsonLines", "Limits", "Lines", "ManyhandsError", "Outcome", "Output", "Product", "Results",
+    "Rows", "Status", "Template", "TemplateError", "Timeout", "UsageError", "chunks", "fork_demo", "host_info", "identity",
+    "read", "run_batch",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

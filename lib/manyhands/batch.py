@@ -39,10 +39,12 @@ Work = Literal["new", "rest", "failed"]
 class Batch:
     """One execution of a run. Make it with `start`, `resume` or `retry`, iterate `events` once, then read `summary`."""
 
-    def __init__(self, run: Run, held: RunLock, plan: Plan, *, work: Work, stream: int | None = None) -> None:
+    def __init__(
+        self, run: Run, held: RunLock, plan: Plan, *, work: Work, stream: int | None = None, source: Source | None = None
+    ) -> None:
         self.run, self.plan, self.work = run, plan, work
         self.summary: Summary | None = None
-        self._held, self._stream = held, stream
+        self._held, self._stream, self._source = held, stream, source
         self._engine: Engine | None = None
         self._stops: list[int] = []
         self._spool: Spool | None = None
@@ -53,25 +55,28 @@ class Batch:
     # -- making one ------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def start(cls, plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None) -> Batch:
-        """A new run; with ``stream``, its inputs come from that descriptor. A ``run_id`` that exists is gone on with.
+    def start(
+        cls, plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None, source: Source | None = None
+    ) -> Batch:
+        """A new run. Its inputs come from ``source`` if given, from descriptor ``stream`` if given, else from where the plan
+        says. A ``run_id`` that exists is gone on with.
 
         Raises UsageError for a plan that cannot be meant, before anything is made; CannotCreateError for the folder.
         """
         check_backend(plan.backend)
         existing = store.get(run_id) if run_id else None
         if existing:
-            return cls._continue(existing, plan, stream)
+            return cls._continue(existing, plan, stream, source)
         if stream is None:
-            source = open_source(plan.source)
+            source = source or open_source(plan.source)
             plan.template.bind(source.columns, width=source.width)
         run, held = store.create(plan.to_json(), run_id)
         if plan.stdin == "-":
             keep_stdin(run)
-        return cls(run, held, plan, work="new", stream=stream)
+        return cls(run, held, plan, work="new", stream=stream, source=source)
 
     @classmethod
-    def _continue(cls, run: Run, plan: Plan, stream: int | None) -> Batch:
+    def _continue(cls, run: Run, plan: Plan, stream: int | None, source: Source | None) -> Batch:
         """Go on with a run over inputs given anew: those it has done are passed over, by content."""
         before = Plan.from_json(run.asked, os.environ | dict(plan.environment))
         if not plan.same_work(before):
@@ -79,7 +84,7 @@ class Batch:
                 f"run {run.id} exists and runs another command ({before.template.text}); choose another --run-id for this one"
             )
         held = lock(run)
-        return cls(Store.update(run, plan.to_json()), held, plan, work="rest", stream=stream)
+        return cls(Store.update(run, plan.to_json()), held, plan, work="rest", stream=stream, source=source)
 
     @classmethod
     def resume(cls, run: Run, environ: Mapping[str, str], *, jobs: int | None = None) -> Batch:
@@ -204,6 +209,10 @@ class Batch:
             return open_source(self.plan.source, stream=spool.follow(self._flush)), None
         if self.work == "failed":  # no new inputs; the columns are as they were
             return Rows([], self.run.asked.get("columns", ())), None
+        if self._source is not None:
+            return self._source, None
+        if self.plan.source["kind"] == "iterator":
+            return Rows([], self.run.asked.get("columns", ())), "the inputs came from a program: only it can give the rest"
         if not self.plan.streamed:
             return open_source(self.plan.source), None
         path, complete = spooled(self.run.path)

@@ -54,7 +54,15 @@ def peers(command: Sequence[str], jobs: int, scratch: Path) -> dict[str, list[st
     joblib_script = scratch / "with_joblib.py"
     joblib_script.write_text(JOBLIB)
     found = {
-        "manyhands": [str(BIN / "manyhands"), "batch", " ".join(command) + " {}", "--jobs", str(jobs), "--state-dir", str(scratch / "state")],
+        "manyhands": [
+            str(BIN / "manyhands"),
+            "batch",
+            " ".join(command) + " {}",
+            "--jobs",
+            str(jobs),
+            "--state-dir",
+            str(scratch / "state"),
+        ],
         "xargs -P": ["xargs", "-n1", f"-P{jobs}", *command],
         "GNU parallel": ["parallel", "--will-cite", "-k", f"-j{jobs}", *command],
         "ThreadPoolExecutor": [sys.executable, "-c", POOL, str(jobs), *command],
@@ -95,7 +103,10 @@ def slopes(command: Sequence[str], jobs: int, rounds: int, scratch: Path) -> lis
             rows.setdefault(name, []).append((slope, small - SMALL * slope))
             print(f"  round {number + 1} {name:20} {slope * 1e6:8.0f} us a job", file=sys.stderr)
     ours = [slope for slope, _ in rows["manyhands"]]
-    table = [f"| `{' '.join(command)} N` | us a job | start-up, ms | manyhands / peer |", "|---|---:|---:|---:|"]
+    table = [
+        f"| `{' '.join(command)} N` | us a job | start-up, ms | manyhands / peer |",
+        "|---|---:|---:|---:|",
+    ]
     for name, figures in rows.items():
         ratio = statistics.median(our / slope for our, (slope, _) in zip(ours, figures, strict=True))
         table.append(
@@ -112,7 +123,9 @@ def growth(jobs: int, scratch: Path) -> list[str]:
         argv = peers(["true"], jobs, scratch)["manyhands"]
         with subprocess.Popen(["seq", str(count)], stdout=subprocess.PIPE) as numbers:
             began = time.perf_counter()
-            process = subprocess.Popen(argv, stdin=numbers.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                argv, stdin=numbers.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
             _, status, usage = os.wait4(process.pid, 0)
             took = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -133,10 +146,14 @@ def wide(rounds: int, scratch: Path) -> list[str]:
         for name, argv in (("manyhands", ours), ("xargs -P1000", ["xargs", "-n1", "-P1000", "sleep"])):
             with given.open("rb") as stdin:
                 began = time.perf_counter()
-                subprocess.run(argv, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+                subprocess.run(
+                    argv, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
+                )
                 figures[name].append(time.perf_counter() - began)
             shutil.rmtree(scratch / "state", ignore_errors=True)
-    ratio = statistics.median(a / b for a, b in zip(figures["manyhands"], figures["xargs -P1000"], strict=True))
+    ratio = statistics.median(
+        a / b for a, b in zip(figures["manyhands"], figures["xargs -P1000"], strict=True)
+    )
     table = ["| 1,000 x `sleep 1`, 1,000 at once | seconds | manyhands / peer |", "|---|---:|---:|"]
     table.append(f"| manyhands | {statistics.median(figures['manyhands']):.2f} | 1.00 |")
     return [*table, f"| xargs -P1000 | {statistics.median(figures['xargs -P1000']):.2f} | {ratio:.2f} |"]
@@ -163,10 +180,14 @@ def listing(rounds: int, scratch: Path) -> list[str]:
 def main() -> None:
     """Run the parts that were asked for, and print or write the table."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5, help="how often each peer runs")
     parser.add_argument("--jobs", type=int, default=cores, help="jobs at once (default: the cores)")
-    parser.add_argument("--part", action="append", choices=["echo", "true", "growth", "wide", "list"], help="only these")
+    parser.add_argument(
+        "--part", action="append", choices=["echo", "true", "growth", "wide", "list"], help="only these"
+    )
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="manyhands-bench-") as name:
@@ -186,7 +207,9 @@ def main() -> None:
     text = "\n\n".join([head, *tables]) + "\n"
     print(text)
     if asked.markdown:
-        asked.markdown.write_text(f"# Dispatch\n\nMade by `{' '.join(['scripts/bench/dispatch.py', *sys.argv[1:]])}`.\n\n{text}")
+        asked.markdown.write_text(
+            f"# Dispatch\n\nMade by `{' '.join(['scripts/bench/dispatch.py', *sys.argv[1:]])}`.\n\n{text}"
+        )
 
 
 if __name__ == "__main__":
