@@ -69,7 +69,7 @@ AGAIN = {
     },
 )  # fmt: skip
 def batch(
-    ctx: Context, template: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: ARG001, B006
+    ctx: Context, template: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
     csv: str | None = None, jsonl: str | None = None, colsep: str | None = None, each: list[str] = [],  # noqa: B006
     jobs: str = "100%", timeout: str | None = None, grace: str = "5", retries: int = 0, delay: str = "0",
     backoff: str = "1", halt: str = "never", keep_order: bool = True, tag: bool = False, dry_run: bool = False,
@@ -143,7 +143,7 @@ def show(
     },
 )  # fmt: skip
 def export(
-    ctx: Context, run: str | None = None, format: Literal["jsonl", "csv", "joblog"] = "jsonl",  # noqa: ARG001, A002
+    ctx: Context, run: str | None = None, format: Literal["jsonl", "csv", "joblog"] = "jsonl",  # noqa: ARG001
     state_dir: str | None = None,
 ) -> None:  # fmt: skip
     """Write a run's jobs to standard output, for other programs."""

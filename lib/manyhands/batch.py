@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +20,12 @@ from manyhands import kernel
 from manyhands.backend import Backend
 from manyhands.backends import check_backend, open_backend
 from manyhands.backends.settings import CommandSettings
+from manyhands.cores import usable_cores
 from manyhands.engine import Engine, in_order
 from manyhands.engine.loop import Pull
 from manyhands.errors import ManyhandsError, UsageError
 from manyhands.events import Event, Finished, RunStarted, Summary, Warned
 from manyhands.feed import Feed, Spool, spooled
-from manyhands.cores import usable_cores
 from manyhands.inputs import Rows, Source, open_source
 from manyhands.job import Job, Values
 from manyhands.journal import Journal
@@ -56,7 +56,13 @@ class Batch:
 
     @classmethod
     def start(
-        cls, plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None, source: Source | None = None
+        cls,
+        plan: Plan,
+        store: Store,
+        *,
+        run_id: str | None = None,
+        stream: int | None = None,
+        source: Source | None = None,
     ) -> Batch:
         """A new run. Its inputs come from ``source`` if given, from descriptor ``stream`` if given, else from where the plan
         says. A ``run_id`` that exists is gone on with.
@@ -121,7 +127,7 @@ class Batch:
         if self._engine:
             self._engine.pause(paused)
 
-    def events(self, *, tick: float | None = None) -> Iterator[Event]:
+    def events(self, *, tick: float | None = None) -> Generator[Event, None, None]:
         """Carry it out. ``tick``: seconds after which a Tick comes even if nothing happens.
 
         Raises UsageError when the inputs do not fit the template or there are none (a new run then leaves nothing behind),
@@ -212,7 +218,9 @@ class Batch:
         if self._source is not None:
             return self._source, None
         if self.plan.source["kind"] == "iterator":
-            return Rows([], self.run.asked.get("columns", ())), "the inputs came from a program: only it can give the rest"
+            return Rows(
+                [], self.run.asked.get("columns", ())
+            ), "the inputs came from a program: only it can give the rest"
         if not self.plan.streamed:
             return open_source(self.plan.source), None
         path, complete = spooled(self.run.path)

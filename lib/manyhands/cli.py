@@ -85,11 +85,16 @@ class Option(Argument):
         self.set_value(text, cast=True)
 
 
-class Task(invoke.Task):  # type: ignore[type-arg]  # its parameter is the return type, which nothing here uses
+class Task(invoke.Task[Any]):
     """An invoke task whose options are typed by annotations; see `task`."""
 
     def __init__(
-        self, body: Callable[..., Any], *, short: Mapping[str, str] | None = None, lacking: Iterable[str] = (), **kwargs: Any
+        self,
+        body: Callable[..., Any],
+        *,
+        short: Mapping[str, str] | None = None,
+        lacking: Iterable[str] = (),
+        **kwargs: Any,
     ) -> None:
         self.short, self.may_lack = dict(short or {}), frozenset(lacking)
         self.annotations = {name: str(hint) for name, hint in body.__annotations__.items()}
@@ -185,7 +190,7 @@ def project_settings(folder: Path) -> tuple[str, dict[str, Any]]:
             from invoke.vendor.yaml import YAMLError, safe_load
 
             try:
-                found = safe_load(path.read_bytes()) or {}
+                found = safe_load(path.read_bytes()) or {}  # type: ignore[no-untyped-call]
             except YAMLError as error:
                 raise UsageError(f"{path} is not YAML: {str(error).splitlines()[0]}") from None
             if not isinstance(found, dict):
@@ -195,14 +200,14 @@ def project_settings(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 def task(
-    *args: Any,
+    *,
     short: Mapping[str, str] | None = None,
     lacking: Iterable[str] = (),
     **kwargs: Any,
-) -> Any:
+) -> Callable[[Callable[..., Any]], Task]:
     """`invoke.task` for typed tasks. ``short``: one-letter names of options, such as ``{"jobs": "j"}``; ``lacking``: the
     positional arguments that may be left out. A function that returns an int ends the program with that status if not 0."""
-    return invoke.task(*args, klass=functools.partial(Task, short=short, lacking=lacking), **kwargs)
+    return invoke.task(klass=functools.partial(Task, short=short, lacking=lacking), **kwargs)
 
 
 def rest() -> list[str] | None:
@@ -254,7 +259,11 @@ def _usage(machine: ParseMachine, message: str) -> NoReturn:
         flags = [*context.flags, *context.inverse_flags] if context else []
         known = flags if word.startswith("-") else list(machine.contexts)
         near = difflib.get_close_matches(word, known, n=1)
-        where = f"{context.name.removesuffix('.run')} has no option {word}" if flags and word.startswith("-") and context.name else f"unknown: {word}"
+        where = (
+            f"{context.name.removesuffix('.run')} has no option {word}"
+            if flags and word.startswith("-") and context.name
+            else f"unknown: {word}"
+        )
         message, hint = where, f"; did you mean {near[0]}?" if near else f"; see --help {context.name}" if flags else ""
     raise Exit(f"manyhands: {message}{hint}", code=2)
 
@@ -271,8 +280,8 @@ def _complete_context(machine: ParseMachine) -> None:
 # invoke has no seam for these two. They are patched where invoke's parser reports errors and ends a task's arguments, so
 # that the plain `invoke` program behaves as ours does: it imports tasks.py, and so this module, before it parses.
 _invoke_complete_context = ParseMachine.complete_context
-ParseMachine.error = _usage  # type: ignore[method-assign]
-ParseMachine.complete_context = _complete_context  # type: ignore[method-assign]
+ParseMachine.error = _usage  # type: ignore[method-assign, assignment]
+ParseMachine.complete_context = _complete_context  # type: ignore[method-assign, assignment]
 
 
 def open_standard_descriptors() -> None:

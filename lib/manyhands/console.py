@@ -44,7 +44,7 @@ def carry_out(batch: Batch, store: Store, *, json: bool = False, quiet: bool = F
                     batch.stop(signal.SIGPIPE)
                 if watched.asked_what_runs:
                     watched.asked_what_runs = False
-                    print(*renderer.running(), sep="\n", file=sys.stderr, flush=True)
+                    _say(*renderer.running())
                 if watched.asked_to_pause:
                     watched.asked_to_pause = False
                     _pause(batch, renderer)
@@ -70,7 +70,7 @@ def _finish(batch: Batch, store: Store | None, closed: bool, program: str) -> in
     if summary is None:
         return 1
     if store:
-        print(summary_line(summary, program=program, again=store.short(batch.run)), file=sys.stderr, flush=True)
+        _say(summary_line(summary, program=program, again=store.short(batch.run)))
     if closed:
         return 141
     if summary.stopped_by is not None:
@@ -86,3 +86,8 @@ def exit_status(summary: Summary) -> int:
     if summary.halted and ",fail" not in summary.halted:
         return 0
     return 1 if summary.left or summary.unread else 0
+
+
+def _say(*lines: str) -> None:
+    sys.stderr.write("".join(line + "\n" for line in lines))
+    sys.stderr.flush()

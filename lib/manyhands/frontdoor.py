@@ -134,11 +134,12 @@ def _file(kind: str, path: str | None, asked: Asked, template: Template) -> tupl
         raise UsageError("no inputs: give them after --, with --glob, --from, --csv, --jsonl or --each, or pipe them in")
     path = path or "-"
     absolute = path if path == "-" else os.path.abspath(path)
-    spec: Spec = {
+    specs: dict[str, Spec] = {
         "--from": {"kind": "lines", "path": absolute, "null": asked.null, "separator": asked.colsep},
         "--csv": {"kind": "csv", "path": absolute},
         "--jsonl": {"kind": "jsonl", "path": absolute, "names": list(template.fields)},
-    }[kind]
+    }
+    spec = specs[kind]
     if path == "-":
         return spec, 0
     try:
@@ -266,7 +267,14 @@ def show(run: str | None, *, job: int | None, failed: bool, output: bool, json: 
 
 
 def _shown(
-    found: runs.Run, journal: Journal, records: Iterator[JobRecord], argv: Argv, *, single: bool, output: bool, limited: bool
+    found: runs.Run,
+    journal: Journal,
+    records: Iterator[JobRecord],
+    argv: Argv,
+    *,
+    single: bool,
+    output: bool,
+    limited: bool,
 ) -> Iterator[str]:
     def full(one: JobRecord) -> Iterator[str]:
         command = display(argv(one.job, one.outcome.slot if one.outcome else 0))

@@ -95,7 +95,9 @@ class Iterating:
 
     total: int | None = None
 
-    def __init__(self, rows: Iterable[Sequence[str | bytes]], columns: Sequence[str] = (), width: int | None = None) -> None:
+    def __init__(
+        self, rows: Iterable[Sequence[str | bytes]], columns: Sequence[str] = (), width: int | None = None
+    ) -> None:
         self._rows, self.columns, self.width = rows, tuple(columns), width
 
     def __iter__(self) -> Iterator[Values]:
@@ -207,7 +209,9 @@ class Csv(_File):
         if not header:
             raise InputError(f"{self.called} is empty: the first line must name the columns")
         if "" in header or len(set(header)) < len(header):
-            raise InputError(f"{self.called}, line 1: every column needs a name of its own, not {', '.join(map(repr, header))}")
+            raise InputError(
+                f"{self.called}, line 1: every column needs a name of its own, not {', '.join(map(repr, header))}"
+            )
         self.columns, self.width = tuple(header), len(header)
 
     def __iter__(self) -> Iterator[Values]:
@@ -224,7 +228,9 @@ class Csv(_File):
             if not row:
                 continue
             if len(row) != self.width:
-                raise InputError(f"{self.called}, row {number}: {len(row)} columns where the first line names {self.width}")
+                raise InputError(
+                    f"{self.called}, row {number}: {len(row)} columns where the first line names {self.width}"
+                )
             yield tuple(field.encode("utf-8", "surrogateescape") for field in row)
 
     def _checked(self, rows: Iterator[list[str]], first: int) -> Iterator[list[str]]:
@@ -235,7 +241,7 @@ class Csv(_File):
 
     @staticmethod
     def _reader(file: BinaryIO) -> Iterator[list[str]]:
-        text = io.TextIOWrapper(_Unclosed(file), "utf-8-sig", "surrogateescape", newline="")
+        text = io.TextIOWrapper(_Unclosed(file), "utf-8-sig", "surrogateescape", newline="")  # type: ignore[type-var]
         return csv.reader(text, strict=True)
 
     def spec(self) -> Spec:

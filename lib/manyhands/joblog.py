@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from manyhands import output
 from manyhands.job import Attempt, Job, Outcome, Output, Status
-from manyhands.journal import Journal, JobRecord
+from manyhands.journal import JobRecord, Journal
 from manyhands.template import quote
 
 SCHEMA: Final = "manyhands.job/1"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -45,7 +45,7 @@ CREATE TABLE execution (id INTEGER PRIMARY KEY, started REAL NOT NULL, wall REAL
 COMMIT;
 """
 _BEGAN = "INSERT INTO began VALUES (?, ?, ?, ?)"
-_ENDED = f"INSERT INTO ended VALUES ({', '.join('?' * 23)})"
+_ENDED = f"INSERT INTO ended VALUES ({', '.join('?' * 23)})"  # noqa: S608 - constants only
 # max() makes SQLite take the other columns from the same row: https://sqlite.org/lang_select.html#bareagg
 _LAST = """
 SELECT b.job, max(b.attempt) AS attempt, b.key, b.input, {columns}
@@ -133,7 +133,9 @@ class Journal:
             if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID or version < 1:
                 raise JournalError(f"{path} is not a journal of manyhands; start the batch again as a new run")
             if version > SCHEMA_VERSION:
-                raise JournalError(f"{path} was written by a newer manyhands (schema {version}); upgrade to go on with it")
+                raise JournalError(
+                    f"{path} was written by a newer manyhands (schema {version}); upgrade to go on with it"
+                )
             if check:
                 found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
                 if found != "ok":
@@ -182,7 +184,9 @@ class Journal:
     def executed(self, started: float, wall: float, *, complete: bool) -> None:
         """Record one execution of the run: when (epoch seconds), how long, and whether nothing was left to do."""
         with _explained(self.path, "write to"):
-            self._db.execute("INSERT INTO execution (started, wall, complete) VALUES (?, ?, ?)", (started, wall, complete))
+            self._db.execute(
+                "INSERT INTO execution (started, wall, complete) VALUES (?, ?, ?)", (started, wall, complete)
+            )
 
     def close_lost(self) -> int:
         """End every attempt that an earlier, dead coordinator left open as `lost`; returns how many there were."""
@@ -326,11 +330,26 @@ def _record(row: tuple[object, ...]) -> JobRecord:
     job = Job(number, key, decode_values(blob))  # type: ignore[arg-type]  # SQLite's columns are as the schema says
     if end[2] is None:
         return JobRecord(job, attempt, None)  # type: ignore[arg-type]
-    (_, _, status, final, exit_, signal, error, started, wall, user, system, max_rss, slot, leftovers, still, *outputs) = end
+    (
+        _,
+        _,
+        status,
+        final,
+        exit_,
+        signal,
+        error,
+        started,
+        wall,
+        user,
+        system,
+        max_rss,
+        slot,
+        leftovers,
+        still,
+        *outputs,
+    ) = end
     outcome = Outcome(
         Attempt(job, attempt, ()), Status(status), exit_, signal, error, started, wall, user, system, max_rss,  # type: ignore[arg-type]
         _output(*outputs[:4]), _output(*outputs[4:]), slot, leftovers, bool(still), bool(final),  # type: ignore[arg-type]
     )  # fmt: skip
     return JobRecord(job, attempt, outcome)  # type: ignore[arg-type]
-
-

@@ -46,7 +46,9 @@ def parse_duration(text: str | float, option: str) -> float:
         seconds = float(asked)
     except ValueError:
         if not re.fullmatch(f"(?:{_PART.pattern})+", asked):
-            raise UsageError(f"{option} {asked!r}: expected seconds, or a duration such as 250ms, 90s, 2m or 1h30m") from None
+            raise UsageError(
+                f"{option} {asked!r}: expected seconds, or a duration such as 250ms, 90s, 2m or 1h30m"
+            ) from None
         seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(asked))
     if not math.isfinite(seconds) or seconds < 0:
         raise UsageError(f"{option} {asked}: a duration cannot be negative or endless")
@@ -112,7 +114,9 @@ class Halt:
             return cls()
         match = re.fullmatch(r"(soon|now),(fail|success|done)=(\d+(?:\.\d+)?)(%)?", asked)
         if not match or not float(match[3]) or (not match[4] and "." in match[3]):
-            raise UsageError(f"--halt {text!r}: expected never, or soon or now, then ,fail= or ,success= or ,done= and N or N%")
+            raise UsageError(
+                f"--halt {text!r}: expected never, or soon or now, then ,fail= or ,success= or ,done= and N or N%"
+            )
         number = float(match[3])
         on: Literal["fail", "success", "done"] = match[2]  # type: ignore[assignment]  # the pattern says so
         return cls(HaltWhen(match[1]), on, None if match[4] else int(number), number if match[4] else None)

@@ -57,11 +57,7 @@ class Plan:
         """Read a plan back; secrets are taken from ``environ``. Raises UsageError when one is not there."""
         asked, given = record["template"], dict(record["limits"])
         limits = Limits(**given | {"timeout": parse_timeout(given["timeout"]), "halt": Halt.parse(given["halt"])})
-        template = (
-            Template.from_args(asked)
-            if isinstance(asked, list)
-            else Template.parse(asked, shell=record["shell"])
-        )
+        template = Template.from_args(asked) if isinstance(asked, list) else Template.parse(asked, shell=record["shell"])
         environment = {}
         for name, value in record["environment"].items():
             if value is None and name not in environ:

@@ -184,7 +184,9 @@ class Store:
 def check_run_id(run_id: str) -> None:
     """Raise UsageError unless ``run_id`` can be the name of a folder and is easy to type."""
     if not _ID.fullmatch(run_id):
-        raise UsageError(f"--run-id {run_id!r}: use letters, digits, '.', '_' and '-', at most 64, not beginning with a sign")
+        raise UsageError(
+            f"--run-id {run_id!r}: use letters, digits, '.', '_' and '-', at most 64, not beginning with a sign"
+        )
 
 
 def lock(run: Run, *, patience: float = 5.0, sleep: Callable[[float], None] = time.sleep) -> RunLock:
@@ -219,9 +221,13 @@ def short_ids(ids: Sequence[str], least: int = 4) -> dict[str, str]:
     found = {}
     for index, name in enumerate(ordered):
         near = ordered[max(0, index - 1) : index] + ordered[index + 1 : index + 2]
-        shared = max((len(os.path.commonprefix([name, other])) for other in near), default=0)
+        shared = max((_shared(name, other) for other in near), default=0)
         found[name] = name[: max(least, shared + 1)] if len(name) <= 8 else name
     return found
+
+
+def _shared(one: str, other: str) -> int:
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def discard(run: Run) -> None:

@@ -20,7 +20,9 @@ from typing import Final, NamedTuple
 from manyhands.errors import TemplateError
 from manyhands.job import Arg, Values
 
-_PLACEHOLDER = re.compile(r"\{(?:(?P<special>[#%])|(?P<field>-?[1-9][0-9]*|[A-Za-z_][\w -]*?)?(?P<operation>//|/\.|/|\.)?)\}")
+_PLACEHOLDER = re.compile(
+    r"\{(?:(?P<special>[#%])|(?P<field>-?[1-9][0-9]*|[A-Za-z_][\w -]*?)?(?P<operation>//|/\.|/|\.)?)\}"
+)
 _OPERATORS: Final = "|&;<>()$`"
 _SAFE = re.compile(rb"[A-Za-z0-9@%+=:,./_-]+")  # what shlex.quote leaves as it is
 
@@ -51,7 +53,7 @@ def basename(path: bytes) -> bytes:
 
 def dirname(path: bytes) -> bytes:
     """``{//}``: what comes before the last slash, as dirname(1): ``.`` when there is none."""
-    head, slash, name = path.rstrip(b"/").rpartition(b"/") if path.strip(b"/") else (b"", b"/", b"")
+    head, slash, _ = path.rstrip(b"/").rpartition(b"/") if path.strip(b"/") else (b"", b"/", b"")
     return head.rstrip(b"/") or slash or b"."
 
 
@@ -96,7 +98,7 @@ class Template:
         if "\0" in text:
             raise TemplateError("the template holds a NUL byte", text, text.index("\0"))
         if shell is not None:
-            return cls(text, (_script(text),), shell)
+            return cls(text, (_Script(text).parts(),), shell)
         words = tuple(_Words(text).words())
         if words[0] == ():
             raise TemplateError("the command is empty", text, 0)
@@ -112,7 +114,12 @@ class Template:
     @property
     def fields(self) -> tuple[str, ...]:
         """The column names that are used, in order, each once."""
-        found = (part.field for word in self.words for part in word if isinstance(part.field, str) and part.field not in ("#", "%"))
+        found = (
+            part.field
+            for word in self.words
+            for part in word
+            if isinstance(part.field, str) and part.field not in ("#", "%")
+        )
         return tuple(dict.fromkeys(found))
 
     def bind(self, columns: Sequence[str] = (), *, width: int | None = None) -> Renderer:
@@ -167,10 +174,11 @@ class Renderer:
         for piece in word:
             if isinstance(piece, bytes):
                 rendered[-1] += piece
-            elif piece is _NUMBER:
-                rendered[-1] += b"%d" % number
-            elif piece is _SLOT:
-                rendered.append(b"")
+            elif isinstance(piece, _Hole):
+                if piece is _NUMBER:
+                    rendered[-1] += b"%d" % number
+                else:
+                    rendered.append(b"")
             else:
                 rendered[-1] += guard(piece(values))
         return rendered[0] if len(rendered) == 1 else tuple(rendered)
@@ -331,50 +339,62 @@ class _Words:
         raise TemplateError("this quote is not closed", text, opened)
 
 
-def _script(text: str) -> Word:
-    """A shell template as one word; refuses placeholders where a quoted input would not be one word of the shell."""
-    parts: list[Part] = []
-    at, opened, quote_mark, comment, here = 0, 0, "", False, False
-    while at < len(text):
-        character = text[at]
-        step = 1
-        if character in "{}" and not comment and not (character == "{" and text[at - 1 : at] == "$") and _braces(text, at):
-            part, end = _placeholder(text, at, text)
-            if part.text is None and part.field not in ("#", "%"):
-                _refuse_unprotected(text, at, quote_mark, here)
+class _Script:
+    """Walks over a shell template; knows whether it is inside quotes, a comment, or behind a here-document's mark."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.at = text, 0
+        self.mark, self.opened = "", 0
+        self.comment = self.here = False
+
+    def parts(self) -> Word:
+        """The script as one word; refuses placeholders where a quoted input would not be one word of the shell."""
+        text, parts = self.text, []
+        while self.at < len(text):
+            if not self.comment and self.is_ours():
+                part, end = _placeholder(text, self.at, text)
+                if part.text is None and part.field not in ("#", "%"):
+                    self.refuse_unprotected()
+            else:
+                end = self.at + self.step()
+                part = Part(os.fsencode(text[self.at : end]))
             parts.append(part)
-            at = end
-            continue
-        if comment:
-            comment = character != "\n"
-        elif character == "\\" and quote_mark != "'":
-            step = 2
-        elif quote_mark:
-            quote_mark = "" if character == quote_mark else quote_mark
+            self.at = end
+        if self.mark:
+            raise TemplateError("this quote is not closed", text, self.opened)
+        return tuple(parts)
+
+    def is_ours(self) -> bool:
+        """Whether a placeholder or doubled brace begins here: the shell's own ``${x}``, ``{ list; }``, ``a{b,c}`` do not."""
+        text, at = self.text, self.at
+        if text[at] not in "{}" or text[at - 1 : at] == "$":
+            return False
+        return text[at : at + 2] in ("{{", "}}") or (text[at] == "{" and _PLACEHOLDER.match(text, at) is not None)
+
+    def step(self) -> int:
+        """Take the character here into account; returns how many characters belong together."""
+        text, at = self.text, self.at
+        character = text[at]
+        if self.comment:
+            self.comment = character != "\n"
+        elif character == "\\" and self.mark != "'":
+            return 2
+        elif self.mark:
+            self.mark = "" if character == self.mark else self.mark
         elif character in "'\"`":
-            quote_mark, opened = character, at
+            self.mark, self.opened = character, at
         elif character == "#" and (at == 0 or text[at - 1] in " \t\n;&|("):
-            comment = True
-        elif text.startswith("<<", at) and not text.startswith("<<<", at):
-            here = True
-        parts.append(Part(os.fsencode(text[at : at + step])))
-        at += step
-    if quote_mark:
-        raise TemplateError("this quote is not closed", text, opened)
-    return tuple(parts)
+            self.comment = True
+        elif text.startswith("<<", at):
+            self.here = not text.startswith("<<<", at)
+            return 3 - self.here
+        return 1
 
-
-def _braces(text: str, at: int) -> bool:
-    """Whether the brace at ``at`` is ours: one that stands for itself in shell text ({ list; }, ${x}, a,b) is not."""
-    if text[at : at + 2] in ("{{", "}}"):
-        return True
-    return text[at] == "{" and _PLACEHOLDER.match(text, at) is not None
-
-
-def _refuse_unprotected(text: str, at: int, quote_mark: str, here: bool) -> None:
-    if quote_mark in ("'", '"'):
-        raise TemplateError("the input is quoted for you: take the quotes away", text, at)
-    if quote_mark == "`":
-        raise TemplateError("an input inside backquotes cannot be quoted safely: use $(...)", text, at)
-    if here:
-        raise TemplateError("an input in a here-document cannot be quoted", text, at)
+    def refuse_unprotected(self) -> None:
+        """Raise TemplateError if an input here could not be kept one word by quoting it."""
+        if self.mark == "`":
+            raise TemplateError("an input inside backquotes cannot be quoted safely: use $(...)", self.text, self.at)
+        if self.mark:
+            raise TemplateError("the input is quoted for you: take the quotes away", self.text, self.at)
+        if self.here:
+            raise TemplateError("an input in a here-document cannot be quoted", self.text, self.at)

@@ -97,7 +97,7 @@ def slopes(command: Sequence[str], jobs: int, rounds: int, scratch: Path) -> lis
         names = list(everybody)
         for name in names[number % len(names) :] + names[: number % len(names)]:
             # GNU parallel and joblib are slow enough to be judged by fewer jobs
-            large = LARGE if name not in ("GNU parallel",) else LARGE // 4
+            large = LARGE if name != "GNU parallel" else LARGE // 4
             small = seconds(everybody[name], SMALL, scratch)
             slope = (seconds(everybody[name], large, scratch) - small) / (large - SMALL)
             rows.setdefault(name, []).append((slope, small - SMALL * slope))
@@ -123,9 +123,7 @@ def growth(jobs: int, scratch: Path) -> list[str]:
         argv = peers(["true"], jobs, scratch)["manyhands"]
         with subprocess.Popen(["seq", str(count)], stdout=subprocess.PIPE) as numbers:
             began = time.perf_counter()
-            process = subprocess.Popen(
-                argv, stdin=numbers.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
+            process = subprocess.Popen(argv, stdin=numbers.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             _, status, usage = os.wait4(process.pid, 0)
             took = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -146,14 +144,10 @@ def wide(rounds: int, scratch: Path) -> list[str]:
         for name, argv in (("manyhands", ours), ("xargs -P1000", ["xargs", "-n1", "-P1000", "sleep"])):
             with given.open("rb") as stdin:
                 began = time.perf_counter()
-                subprocess.run(
-                    argv, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
-                )
+                subprocess.run(argv, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
                 figures[name].append(time.perf_counter() - began)
             shutil.rmtree(scratch / "state", ignore_errors=True)
-    ratio = statistics.median(
-        a / b for a, b in zip(figures["manyhands"], figures["xargs -P1000"], strict=True)
-    )
+    ratio = statistics.median(a / b for a, b in zip(figures["manyhands"], figures["xargs -P1000"], strict=True))
     table = ["| 1,000 x `sleep 1`, 1,000 at once | seconds | manyhands / peer |", "|---|---:|---:|"]
     table.append(f"| manyhands | {statistics.median(figures['manyhands']):.2f} | 1.00 |")
     return [*table, f"| xargs -P1000 | {statistics.median(figures['xargs -P1000']):.2f} | {ratio:.2f} |"]
@@ -180,14 +174,10 @@ def listing(rounds: int, scratch: Path) -> list[str]:
 def main() -> None:
     """Run the parts that were asked for, and print or write the table."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="how often each peer runs")
     parser.add_argument("--jobs", type=int, default=cores, help="jobs at once (default: the cores)")
-    parser.add_argument(
-        "--part", action="append", choices=["echo", "true", "growth", "wide", "list"], help="only these"
-    )
+    parser.add_argument("--part", action="append", choices=["echo", "true", "growth", "wide", "list"], help="only these")
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="manyhands-bench-") as name:

@@ -169,8 +169,8 @@ class CommandThreads:
         try:
             running = self._spawn(attempt, arguments, slot, name)
         except (OSError, ValueError) as error:
-            code, reason = why_not_started(error, os.fsdecode(arguments[0]) if arguments else "''")
-            self._reports.put(Ended(attempt, at, code, error=reason, began=False, started=started))
+            failure, reason = why_not_started(error, os.fsdecode(arguments[0]) if arguments else "''")
+            self._reports.put(Ended(attempt, at, failure, error=reason, began=False, started=started))
             return
         self._reports.put(Started(attempt, at, slot.number, running.process.pid))
         status, usage = self._reap(running)
@@ -210,7 +210,8 @@ class CommandThreads:
         The status is None when somebody else has taken it (SIGCHLD ignored, or a waitpid(-1) in the same process).
         """
         process = running.process
-        status, usage = None, _NO_USAGE
+        status: int | None = None
+        usage = _NO_USAGE
         with suppress(ChildProcessError):
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with running.lock, suppress(ChildProcessError):

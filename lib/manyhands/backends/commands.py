@@ -15,7 +15,6 @@ import errno
 import marshal
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -34,9 +33,7 @@ from manyhands.backends.settings import CommandSettings
 from manyhands.errors import ManyhandsError
 from manyhands.job import NOTHING, Attempt, Output
 
-_BOOT: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.backends.launcher import main; main(*map(int, sys.argv[2:]))"
-)
+_BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.backends.launcher import main; main(*map(int, sys.argv[2:]))"
 _MOST_DEATHS: Final = 20
 _GATHER: Final = 0.004
 """Seconds to let results gather while enough attempts lie ready: one wake-up then serves several of them."""

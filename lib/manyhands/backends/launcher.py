@@ -170,7 +170,7 @@ class Launcher:
         """Spawn one command on a free slot, and report that it started or why it could not."""
         slot = self.free.pop()
         number = b"%d" % slot.number
-        arguments = [number.join(part) if type(part) is tuple else part for part in argv]
+        arguments = [number.join(part) if isinstance(part, tuple) else part for part in argv]
         environment, name = self.environment, b"%d.%d" % (job, attempt)
         environment[b"MH_TAG"] = b"%s.%s" % (self.token, name)
         environment[b"MH_JOB"] = b"%d" % job
@@ -182,7 +182,9 @@ class Launcher:
         except (OSError, ValueError) as error:
             self.free.append(slot)
             code, reason = why_not_started(error, os.fsdecode(arguments[0]) if arguments else "''")
-            self.records.append((wire.ENDED, id, at, code, None, reason, False, started, 0.0, 0.0, 0.0, 0, NOTHING, NOTHING, 0, 0))
+            self.records.append(
+                (wire.ENDED, id, at, code, None, reason, False, started, 0.0, 0.0, 0.0, 0, NOTHING, NOTHING, 0, 0)
+            )
             return
         running = Running(id, name, pid, slot, at, started)
         self.leaders.add(pid)

@@ -78,4 +78,7 @@ def why_not_started(error: OSError | ValueError, program: str) -> tuple[int, str
     if not isinstance(error, OSError):  # an argument with a NUL byte: execve(2) cannot pass it on
         return 126, f"cannot start {program}: {error}"
     name = errno.errorcode.get(error.errno or 0, "error")
-    return 127 if error.errno == errno.ENOENT else 126, f"cannot start {program}: {os.strerror(error.errno or 0)} ({name})"
+    return (
+        127 if error.errno == errno.ENOENT else 126,
+        f"cannot start {program}: {os.strerror(error.errno or 0)} ({name})",
+    )

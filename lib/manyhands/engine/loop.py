@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final, Protocol
 
 from manyhands.backend import Backend, Ended, Started
@@ -113,7 +113,7 @@ class Engine:
 
     # -- the loop --------------------------------------------------------------------------------------------------------
 
-    def run(self) -> Iterator[Event]:
+    def run(self) -> Generator[Event, None, None]:
         """Yield what happens, a Summary last. Raises JournalError after what was running has ended."""
         began = self._clock()
         try:

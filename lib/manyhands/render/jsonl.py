@@ -58,7 +58,13 @@ class JsonLines:
             return record | {"final": outcome.final, "retry_in": event.retry_in}
         if isinstance(event, RunStarted):
             self._run = event.run
-            return {"run": event.run, "template": event.template, "jobs": event.jobs, "total": event.total, "at": iso(time.time())}
+            return {
+                "run": event.run,
+                "template": event.template,
+                "jobs": event.jobs,
+                "total": event.total,
+                "at": iso(time.time()),
+            }
         if isinstance(event, Began):
             return {"run": self._run, "job": event.attempt.job.number, "attempt": event.attempt.number, "slot": event.slot,
                     "pid": event.pid}  # fmt: skip

@@ -1,6 +1,6 @@
 """For pipes, files and logs: the jobs' output and nothing else on stdout, one line for each failure on stderr.
 
-    Finished --> stdout of the job, whole --> stderr of the job, whole --> a line if it failed
+Finished --> stdout of the job, whole --> stderr of the job, whole --> a line if it failed
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def remarks(event: Finished) -> Iterator[str]:
     """The lines to say about an end: what failed and how, what comes next, what was cut or left behind."""
     outcome = event.outcome
     number = outcome.attempt.job.number
-    if outcome.status is not Status.OK and not (outcome.status is Status.CANCELLED):
+    if outcome.status not in (Status.OK, Status.CANCELLED):
         command = one_line(display(outcome.attempt.argv), 120)
         then = ""
         if event.retry_in is not None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from manyhands import output, runs
 from manyhands.errors import ManyhandsError
 from manyhands.job import Outcome, Output, Status
-from manyhands.journal import Journal, JobRecord
+from manyhands.journal import JobRecord, Journal
 from manyhands.render.safe import harmless, one_line
 from manyhands.render.summary import describe, duration
 
@@ -137,5 +137,3 @@ def size(count: int) -> str:
             break
         number /= 1024
     return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
-
-
