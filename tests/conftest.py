@@ -1,0 +1,98 @@
+"""What many tests need: a state folder of their own, the command line as a real process, a look at what was left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manyhands import kernel
+
+HERE = Path(__file__).parents[1]
+LIB = HERE / "lib"
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test sees or touches the user's runs or configuration; names of options in the environment would change results."""
+    for name in list(os.environ):
+        if name.startswith(("MANYHANDS_", "MH_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path / "xdg" / "manyhands"
+
+
+@pytest.fixture
+def environment(own_state: Path) -> dict[str, str]:
+    """The environment for programs that tests start."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PYTHONPATH": str(LIB), "PATH": path}
+
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(params=["invoke", "manyhands"])
+def program(request: pytest.FixtureRequest) -> list[str]:
+    """The two ways to call the tasks: plain invoke in a checkout, and our own program."""
+    if request.param == "invoke":
+        return [sys.executable, "-m", "invoke", "--search-root", str(HERE)]
+    return [sys.executable, "-m", "manyhands"]
+
+
+@pytest.fixture
+def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
+    """Run ``python -m manyhands ARGS`` in the test's folder, with nothing on stdin unless ``input`` is given."""
+
+    def run(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        if "input" not in options and "stdin" not in options:
+            options["stdin"] = subprocess.DEVNULL
+        options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 60} | options
+        return subprocess.run([sys.executable, "-m", "manyhands", *args], check=False, **options)
+
+    return run
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Fails a test that leaves a child, a thread or a descriptor behind."""
+    before = open_descriptors(), set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline and (children() or open_descriptors() - before[0]):
+        time.sleep(0.01)
+    assert children() == []
+    assert {t.name for t in threading.enumerate() if t.is_alive()} <= {t.name for t in before[1]}
+    assert len(open_descriptors()) <= len(before[0])
+
+
+def open_descriptors() -> set[str]:
+    """The descriptors that this process has open, by number."""
+    folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
+    return set(os.listdir(folder))
+
+
+def children() -> list[kernel.ProcStat]:
+    """Everything below this process."""
+    return kernel.descendants([os.getpid()])
+
+
+def with_tag(text: str) -> list[kernel.ProcStat]:
+    """Every living process, wherever it is, that was started with ``text`` in its environment."""
+    return [one for one in kernel.processes() if one.state != "Z" and kernel.has_tag(one.pid, text.encode())]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait until ``condition`` is true; fails after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.01)

@@ -1,0 +1,208 @@
+"""Inputs arrive byte-exact and lazily; what is wrong with them is said before anything runs, as far as it can be."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manyhands.errors import InputError
+from manyhands.inputs import (
+    Args,
+    Csv,
+    Glob,
+    Iterating,
+    JsonLines,
+    Lines,
+    Product,
+    Rows,
+    Source,
+    open_source,
+    source_of,
+)
+
+values = st.binary(max_size=12)
+
+
+def again(source: Source) -> Source:
+    """The source as a resumed run sees it: described as JSON, and opened from that."""
+    return open_source(json.loads(json.dumps(source.spec())))
+
+
+@given(st.lists(values.filter(lambda v: b"\n" not in v and v)))
+def test_lines_come_back_exactly(lines: list[bytes]) -> None:
+    """Whatever bytes a line holds, with or without a last newline."""
+    for text in (b"\n".join(lines), b"".join(line + b"\n" for line in lines)):
+        assert list(Lines("-", stream=io.BytesIO(text))) == [(line,) for line in lines]
+
+
+@given(st.lists(values.filter(lambda v: b"\0" not in v)))
+def test_nul_separated_inputs_come_back_exactly(pieces: list[bytes]) -> None:
+    """With --null even newlines and empty inputs are kept."""
+    text = b"".join(piece + b"\0" for piece in pieces)
+    assert list(Lines("-", null=True, stream=io.BytesIO(text))) == [(piece,) for piece in pieces]
+
+
+def test_empty_lines_are_left_out() -> None:
+    """As xargs does; a carriage return is part of the input."""
+    assert list(Lines("-", stream=io.BytesIO(b"a\n\nb\r\n"))) == [(b"a",), (b"b\r",)]
+
+
+def test_lines_can_be_split_into_columns() -> None:
+    """--colsep takes a regular expression."""
+    source = Lines("-", separator=r"\s*,\s*", stream=io.BytesIO(b"a , b,c\n"))
+    assert list(source) == [(b"a", b"b", b"c")]
+    with pytest.raises(InputError, match="--colsep"):
+        Lines("-", separator="(", stream=io.BytesIO())
+
+
+@pytest.mark.parametrize("null", [False, True])
+def test_a_slow_pipe_delivers_each_input_when_it_comes(null: bool) -> None:
+    """The first input is there before the second has been written."""
+    reading, writing = os.pipe()
+    got_first = threading.Event()
+
+    def write() -> None:
+        os.write(writing, b"one\0" if null else b"one\n")
+        assert got_first.wait(10)
+        os.write(writing, b"two")
+        os.close(writing)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    with open(reading, "rb") as stream:
+        rows = iter(Lines("-", null=null, stream=stream))
+        assert next(rows) == (b"one",)
+        got_first.set()
+        assert next(rows) == (b"two",)
+    thread.join()
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=6),
+            min_size=2,
+            max_size=2,
+        )
+    )
+)
+def test_csv_comes_back_exactly(rows: list[list[str]]) -> None:
+    """Quotes, commas and newlines inside fields are part of the value."""
+    text = io.StringIO()
+    csv.writer(text).writerows([["a", "b"], *rows])
+    source = Csv("-", stream=io.BytesIO(text.getvalue().encode()))
+    assert source.columns == ("a", "b")
+    assert list(source) == [tuple(field.encode() for field in row) for row in rows]
+
+
+def test_csv_keeps_bytes_that_are_no_text(tmp_path: Path) -> None:
+    """A field in another encoding arrives as it was written; a byte order mark is no part of the first name."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"\xef\xbb\xbfname,n\ncaf\xe9,1\n")
+    source = again(Csv(str(path)))
+    assert source.columns == ("name", "n")
+    assert list(source) == list(source) == [(b"caf\xe9", b"1")]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [(b"", "is empty"), (b"a,a\n1,2\n", "line 1"), (b"a,\n1,2\n", "line 1"), (b'"a\n', "not CSV")],
+)
+def test_a_csv_without_good_names_is_refused_at_once(tmp_path: Path, text: bytes, reason: str) -> None:
+    """The header is read when the source is made."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(text)
+    with pytest.raises(InputError, match=reason):
+        Csv(str(path))
+
+
+def test_a_csv_row_of_another_length_names_its_row(tmp_path: Path) -> None:
+    """What is wrong further down is said where it is."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"a,b\n1,2\n1\n")
+    with pytest.raises(InputError, match="row 3: 1 columns where the first line names 2"):
+        list(Csv(str(path)))
+
+
+def test_json_lines() -> None:
+    """Objects by name, arrays by position, anything else as one value."""
+    text = b'{"a": "x y", "b": 1.50, "c": null, "d": {"e": [1, "\xc3\xa4"]}, "f": true}\n'
+    named = JsonLines("-", ("a", "b", "c", "d", "f"), stream=io.BytesIO(text))
+    assert list(named) == [(b"x y", b"1.5", b"", '{"e":[1,"ä"]}'.encode(), b"true")]
+    assert list(JsonLines("-", stream=io.BytesIO(b'["a", 2]\n"x"\n3\n'))) == [(b"a", b"2"), (b"x",), (b"3",)]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("{]\n", "line 1: not JSON"), ('{"b": 1}\n', "no 'a' .columns: b"), ("3\n", "no object")]
+)
+def test_bad_json_lines_are_told_at_once(tmp_path: Path, text: str, reason: str) -> None:
+    """The first line is looked at when the source is made."""
+    path = tmp_path / "x.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match=reason):
+        JsonLines(str(path), ("a",))
+
+
+def test_globs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any depth, sorted, hidden files left out, names that are no text exact; matched in the folder of the first time."""
+    (tmp_path / "d" / "e").mkdir(parents=True)
+    for name in (b"d/b.x", b"d/e/a.x", b"d/.h.x", b"d/\xff.x"):
+        (tmp_path / os.fsdecode(name)).touch()
+    monkeypatch.chdir(tmp_path)
+    source = Glob(["d/**/*.x"])
+    assert list(source) == [(b"d/b.x",), (b"d/e/a.x",), (b"d/\xff.x",)]
+    assert source.total == 3
+    monkeypatch.chdir("/")
+    assert list(again(source)) == list(source)
+    with pytest.raises(InputError, match="no file matches"):
+        Glob(["nothing*"])
+
+
+def test_products() -> None:
+    """Every combination; the first varies slowest; names side by side."""
+    source = Product([Args.each("t=a,b"), Args.each("cc=x,y")])
+    assert source.columns == ("t", "cc")
+    assert source.total == 4
+    assert list(again(source)) == [(b"a", b"x"), (b"a", b"y"), (b"b", b"x"), (b"b", b"y")]
+    with pytest.raises(InputError, match="same column"):
+        Product([Args.each("t=a"), Args.each("t=b")])
+    with pytest.raises(InputError, match="cannot be the name"):
+        Args.each("a b!=c")
+
+
+@pytest.mark.parametrize("make", [Lines, Csv, JsonLines])
+def test_files_that_cannot_be_read(make: type, tmp_path: Path) -> None:
+    """Missing files and folders are told when the source is made."""
+    with pytest.raises(InputError, match="no such file: .*nothing"):
+        make(str(tmp_path / "nothing"))
+    with pytest.raises(InputError, match="is a folder"):
+        make(str(tmp_path))
+
+
+def test_what_a_program_has_at_hand() -> None:
+    """Strings, bytes, rows, mappings; lists can be told again, iterators are pulled lazily."""
+    assert list(source_of(["a", b"b"])) == [(b"a",), (b"b",)]
+    assert list(source_of([("a", "b")])) == [(b"a", b"b")]
+    named = source_of([{"x": "1", "y": "2"}])
+    assert named.columns == ("x", "y")
+    assert isinstance(named, Rows)
+    pulled: list[int] = []
+
+    def endless() -> object:
+        for number in range(10**9):
+            pulled.append(number)
+            yield str(number)
+
+    source = source_of(endless())  # type: ignore[arg-type]
+    assert isinstance(source, Iterating)
+    assert next(iter(source)) == (b"0",)
+    assert len(pulled) == 1
+    assert source_of(source) is source
