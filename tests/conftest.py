@@ -55,8 +55,9 @@ def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
     def run(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
         if "input" not in options and "stdin" not in options:
             options["stdin"] = subprocess.DEVNULL
-        options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 60} | options
-        return subprocess.run([sys.executable, "-m", "manyhands", *args], check=False, **options)
+        settings: dict[str, Any] = {"cwd": tmp_path, "env": environment, "timeout": 60, **options}
+        command = [sys.executable, "-m", "manyhands", *args]
+        return subprocess.run(command, check=False, capture_output=True, text=True, **settings)
 
     return run
 

@@ -88,7 +88,7 @@ def test_a_slow_pipe_delivers_each_input_when_it_comes(null: bool) -> None:
 @given(
     st.lists(
         st.lists(
-            st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=6),
+            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6),
             min_size=2,
             max_size=2,
         )
@@ -141,7 +141,7 @@ def test_json_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("{]\n", "line 1: not JSON"), ('{"b": 1}\n', "no 'a' .columns: b"), ("3\n", "no object")]
+    ("text", "reason"), [("{]\n", "line 1: not JSON"), ('{"b": 1}\n', "no 'a'"), ("3\n", "no object")]
 )
 def test_bad_json_lines_are_told_at_once(tmp_path: Path, text: str, reason: str) -> None:
     """The first line is looked at when the source is made."""
@@ -181,7 +181,7 @@ def test_products() -> None:
 @pytest.mark.parametrize("make", [Lines, Csv, JsonLines])
 def test_files_that_cannot_be_read(make: type, tmp_path: Path) -> None:
     """Missing files and folders are told when the source is made."""
-    with pytest.raises(InputError, match="no such file: .*nothing"):
+    with pytest.raises(InputError, match="no such file"):
         make(str(tmp_path / "nothing"))
     with pytest.raises(InputError, match="is a folder"):
         make(str(tmp_path))

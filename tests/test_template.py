@@ -14,7 +14,7 @@ from manyhands.errors import TemplateError
 from manyhands.template import Template, basename, dirname, display, fill_slot, quote, user_shell, without_extension
 
 BASH = shutil.which("bash") or "/bin/sh"
-words = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=12)
+words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 inputs = st.binary(max_size=20).filter(lambda value: b"\0" not in value)
 
 
@@ -143,7 +143,7 @@ def test_the_shell_keeps_its_own_braces(text: str) -> None:
 
 def test_unknown_columns_are_named_before_anything_runs() -> None:
     """A column that does not exist, or a position beyond the last, is an error of the template."""
-    with pytest.raises(TemplateError, match="no column 'hots' .columns: host, wait"):
+    with pytest.raises(TemplateError, match="no column 'hots'"):
         Template.parse("ping {hots}").bind(("host", "wait"))
     with pytest.raises(TemplateError, match="2 columns"):
         Template.parse("ping {3}").bind(("host", "wait"))

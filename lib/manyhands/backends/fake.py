@@ -7,6 +7,7 @@ in that the engine's tests need no processes and never sleep: give it a script a
 from __future__ import annotations
 
 import heapq
+import math
 import shlex
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,8 @@ class Fake:
             due = self._ends[0][0] if self._ends and not self._paused else None
             if timeout is None and due is None:
                 raise AssertionError("the engine would wait for ever")
-            limit = self.time + timeout if timeout is not None else None
+            # One step of the number at least, or rounding could keep a waiting engine at the same moment for ever.
+            limit = max(self.time + timeout, math.nextafter(self.time, math.inf)) if timeout is not None else None
             if due is not None and (limit is None or due <= limit):
                 self.time = max(self.time, due)
                 self._end(heapq.heappop(self._ends)[1])

@@ -28,7 +28,7 @@ def judge(report: Ended, asked: float | None, why: Status) -> Outcome:
     """
     if not report.began:
         status = Status.FAILED if report.error else Status.CANCELLED
-    elif asked is not None and report.at > asked:
+    elif asked is not None and report.at >= asked:
         status = why
     elif report.exit is None and report.signal is None:
         status = Status.LOST

@@ -146,7 +146,7 @@ class Engine:
         """Seconds until something is due; None: nothing is."""
         now = self._clock()
         due = [self._tick] if self._tick else []
-        if self._unrecorded:
+        if self._unrecorded and not self._broken:
             due.append(self._unrecorded_since + GROUP_COMMIT - now)
         if (deadline := self._deadlines.next()) is not None:
             due.append(deadline + self._paused_for - now)

@@ -1,0 +1,307 @@
+"""The engine's rules, in virtual time, on the fake backend: nothing sleeps, nothing is started."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from manyhands.backend import Ended
+from manyhands.backends.fake import Fake, Play
+from manyhands.engine import Engine, in_order
+from manyhands.engine.deadlines import Deadlines
+from manyhands.engine.judging import judge
+from manyhands.errors import JournalError
+from manyhands.events import Began, Event, Finished, Held, Summary
+from manyhands.job import Attempt, Job, Outcome, Status
+from manyhands.limits import Halt, Limits, Timeout
+
+
+class Memory:
+    """A journal that remembers the order of things; ``full_after``: the commit from which on it fails."""
+
+    def __init__(self, full_after: int | None = None) -> None:
+        self.committed: list[Attempt | Outcome] = []
+        self.pending: list[Attempt | Outcome] = []
+        self.commits, self.full_after = 0, full_after
+
+    def began(self, attempt: Attempt) -> None:
+        self.pending.append(attempt)
+
+    def ended(self, outcome: Outcome) -> None:
+        self.pending.append(outcome)
+
+    def commit(self) -> None:
+        if self.full_after is not None and self.commits >= self.full_after:
+            raise JournalError("disk full")
+        self.commits += bool(self.pending)
+        self.committed += self.pending
+        self.pending = []
+
+
+class Run:
+    """One run of the engine over jobs 1..count, and what came of it."""
+
+    def __init__(self, count: int, play: Callable[[Attempt], Play] | None = None, *, fake: Fake | None = None,
+                 journal: Memory | None = None, **limits: object) -> None:  # fmt: skip
+        self.limits = Limits(**{"jobs": 2, "backoff": 0.0, **limits})  # type: ignore[arg-type]
+        self.fake = fake or Fake(self.limits.jobs, play or (lambda _: Play(wall=1.0)))
+        self.journal = journal or Memory()
+        self.pulled = 0
+        self.count = count
+        self.engine = Engine(
+            jobs=self.pull(), argv=lambda job: (b"cmd", *job.values), backend=self.fake, journal=self.journal,
+            limits=self.limits, clock=self.fake.clock, total=count,
+        )  # fmt: skip
+        self.events: list[Event] = []
+
+    def pull(self) -> Iterator[tuple[Job, int]]:
+        for number in range(1, self.count + 1):
+            self.pulled += 1
+            yield Job(number, b"k", (b"%d" % number,)), 0
+
+    def go(self) -> Run:
+        self.events = list(self.engine.run())
+        return self
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return [event.outcome for event in self.events if isinstance(event, Finished)]
+
+    @property
+    def summary(self) -> Summary:
+        assert isinstance(self.events[-1], Summary)
+        return self.events[-1]
+
+    def statuses(self) -> dict[int, Status]:
+        return {one.attempt.job.number: one.status for one in self.outcomes if one.final}
+
+
+def test_every_job_is_done_once_on_as_many_slots_as_there_are() -> None:
+    """Five jobs of one second on two slots take three seconds."""
+    run = Run(5).go()
+    assert run.summary.counts == {Status.OK: 5}
+    assert run.summary.wall == 3.0
+    assert run.summary.work == 5.0
+    assert max(sum(1 for t, _, _ in run.fake.began if t == moment) for moment, _, _ in run.fake.began) == 2
+    assert run.fake.closed
+
+
+def test_inputs_are_pulled_no_further_than_the_window() -> None:
+    """With endless inputs, only what can begin soon is pulled."""
+    run = Run(10**9, fake=Fake(2, lambda _: Play(wall=1.0), ahead=4))
+    events = run.engine.run()
+    assert isinstance(next(events), Began)
+    assert run.pulled == 6
+    while not isinstance(next(events), Finished):
+        pass
+    assert run.pulled <= 12
+    events.close()
+    assert run.fake.closed
+
+
+@pytest.mark.parametrize("ahead", [0, 8])
+def test_nothing_begins_before_its_intent_is_committed_and_nothing_is_told_before_its_end_is(ahead: int) -> None:
+    """The journal is ahead of the backend, and ahead of whoever watches."""
+    journal = Memory()
+
+    def play(attempt: Attempt) -> Play:
+        assert attempt in journal.committed
+        return Play(wall=0.5)
+
+    run = Run(20, journal=journal, fake=Fake(2, play, ahead=ahead))
+    for event in run.engine.run():
+        if isinstance(event, Finished):
+            assert event.outcome in journal.committed
+    assert len(journal.committed) == 40
+    assert journal.commits < 40
+
+
+def test_a_failed_job_is_tried_again_after_a_wait_that_holds_no_slot() -> None:
+    """Job 1 fails twice; while it waits, its slot does other work; the waits double."""
+    run = Run(3, lambda a: Play(wall=1.0, exit=1 if a.job.number == 1 and a.number < 3 else 0), jobs=1, retries=2, backoff=4.0).go()
+    assert run.statuses() == {1: Status.OK, 2: Status.OK, 3: Status.OK}
+    assert [(when, job) for when, job, _ in run.fake.began] == [(0.0, 1), (1.0, 2), (2.0, 3), (5.0, 1), (14.0, 1)]
+    assert [(o.attempt.number, o.final) for o in run.outcomes if o.attempt.job.number == 1] == [(1, False), (2, False), (3, True)]
+
+
+def test_tries_are_bounded() -> None:
+    """With two retries a job that always fails is tried three times."""
+    run = Run(1, lambda _: Play(exit=3), retries=2).go()
+    assert [o.exit for o in run.outcomes] == [3, 3, 3]
+    assert run.summary.counts == {Status.FAILED: 1}
+
+
+def test_a_job_that_is_too_slow_is_ended_at_its_deadline() -> None:
+    """The limit counts from its true start, not from when it was handed over."""
+    run = Run(4, lambda a: Play(wall=9.0 if a.job.number == 2 else 1.0), timeout=Timeout(seconds=3.0), jobs=1,
+              fake=Fake(1, lambda a: Play(wall=9.0 if a.job.number == 2 else 1.0), ahead=8)).go()  # fmt: skip
+    assert run.statuses() == {1: Status.OK, 2: Status.TIMEOUT, 3: Status.OK, 4: Status.OK}
+    assert run.summary.wall == 6.0
+
+
+def test_work_that_cannot_be_stopped_is_recorded_as_still_running_and_keeps_its_slot() -> None:
+    """Where a backend cannot stop, the timeout is told, the slot stays taken, and it is not tried again."""
+    fake = Fake(2, lambda a: Play(wall=5.0 if a.job.number == 1 else 1.0), can_stop=False)
+    run = Run(5, fake=fake, timeout=Timeout(seconds=2.0), retries=3).go()
+    first = next(o for o in run.outcomes if o.attempt.job.number == 1)
+    assert (first.status, first.still_running) == (Status.TIMEOUT, True)
+    assert [job for _, job, _ in fake.began].count(1) == 1
+    assert run.summary.wall == 4.0  # the four others, one after another, on the other slot
+
+
+def test_a_relative_timeout_follows_the_median() -> None:
+    """300% of the median of what has finished, once three have."""
+    run = Run(6, lambda a: Play(wall=50.0 if a.job.number == 5 else 1.0), jobs=1, timeout=Timeout(percent=300)).go()
+    assert run.statuses()[5] is Status.TIMEOUT
+    assert run.summary.wall == 8.0
+
+
+def test_a_job_that_ended_in_time_is_ok_even_if_we_hear_of_it_late() -> None:
+    """Ends are judged by their own moment, not by when they are read."""
+    attempt = Attempt(Job(1, b"", ()), 1, ())
+    assert judge(Ended(attempt, at=4.9, exit=0), 5.0, Status.TIMEOUT).status is Status.OK
+    assert judge(Ended(attempt, at=5.1, exit=0), 5.0, Status.TIMEOUT).status is Status.TIMEOUT
+    assert judge(Ended(attempt, at=5.1), None, Status.CANCELLED).status is Status.LOST
+    assert judge(Ended(attempt, at=1.0, began=False), None, Status.CANCELLED).status is Status.CANCELLED
+    assert judge(Ended(attempt, at=1.0, began=False, error="no such file"), None, Status.CANCELLED).status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("rule", "ended", "statuses"),
+    [
+        ("soon,fail=1", {1, 2}, {Status.FAILED, Status.OK}),
+        ("now,fail=1", {1, 2}, {Status.FAILED, Status.CANCELLED}),
+        ("now,success=1", {1, 2}, {Status.FAILED, Status.OK}),
+    ],
+)
+def test_a_halt_rule_ends_the_run(rule: str, ended: set[int], statuses: set[Status]) -> None:
+    """Soon: what runs may end; now: it is stopped. Nothing more begins, what lay ready is given back."""
+    fake = Fake(2, lambda a: Play(wall=float(a.job.number), exit=1 if a.job.number == 1 else 0), ahead=6)
+    run = Run(50, fake=fake, halt=Halt.parse(rule)).go()
+    began = {job for _, job, _ in fake.began}
+    assert ended <= began <= {1, 2, 3, 4}
+    assert statuses <= set(run.statuses().values())
+    assert run.summary.halted == rule
+    assert run.summary.unread
+
+
+def test_delay_spaces_out_the_starts() -> None:
+    """Two starts are never closer than the delay, although slots are free."""
+    run = Run(4, jobs=4, delay=10.0).go()
+    assert [when for when, _, _ in run.fake.began] == [0.0, 10.0, 20.0, 30.0]
+
+
+def test_a_stop_ends_everything_and_a_second_one_kills() -> None:
+    """What runs is recorded as cancelled; what does not obey goes at the second stop; nothing more begins."""
+    fake = Fake(2, lambda a: Play(wall=100.0, obeys=a.job.number == 1), ahead=4)
+    run = Run(50, fake=fake)
+    events = []
+    for event in run.engine.run():
+        events.append(event)
+        if isinstance(event, Began) and event.attempt.job.number == 2:
+            run.engine.stop(signal.SIGINT)
+        if isinstance(event, Finished) and event.outcome.attempt.job.number == 1:
+            run.engine.stop(signal.SIGINT)
+    run.events = events
+    assert set(run.statuses().values()) == {Status.CANCELLED}
+    assert len(fake.began) == 2
+    assert run.summary.stopped_by == signal.SIGINT
+    assert run.summary.left == len(run.statuses())
+
+
+def test_leaving_early_ends_and_records_what_runs() -> None:
+    """Whoever stops listening leaves nothing running, and the journal knows how it ended."""
+    run = Run(50)
+    for event in run.engine.run():
+        if isinstance(event, Finished):
+            break
+    del event
+    run.engine = None  # type: ignore[assignment]  # the generator is closed with its last reference
+    began = [one for one in run.journal.committed if isinstance(one, Attempt)]
+    ended = [one for one in run.journal.committed if isinstance(one, Outcome)]
+    assert run.fake.closed
+    assert {(a.job.number, a.number) for a in began} == {(o.attempt.job.number, o.attempt.number) for o in ended}
+
+
+def test_a_full_disk_stops_the_run_and_tells_nothing_that_is_not_recorded() -> None:
+    """After the journal fails nothing begins, what runs may end, and the error comes out at last."""
+    journal = Memory(full_after=2)
+    run = Run(50, journal=journal)
+    told = []
+    with pytest.raises(JournalError):
+        for event in run.engine.run():
+            if isinstance(event, Finished):
+                told.append(event.outcome)
+    assert all(outcome in journal.committed for outcome in told)
+    assert len(run.fake.began) <= 4
+    assert run.fake.closed
+
+
+def test_a_pause_does_not_count_against_a_limit() -> None:
+    """While everything is held, deadlines do not come nearer."""
+    run = Run(1, lambda _: Play(wall=4.0), timeout=Timeout(seconds=5.0))
+    events = run.engine.run()
+    next(events)
+    run.engine.pause(True)
+    run.fake.time += 100
+    run.engine.pause(False)
+    run.events = list(events)
+    assert run.statuses() == {1: Status.OK}
+
+
+def test_inputs_that_are_not_there_yet_do_not_hold_up_what_is() -> None:
+    """None from the inputs means later: what runs goes on, and a wake-up looks again."""
+    fake = Fake(2, lambda _: Play(wall=1.0))
+    late = iter([(Job(1, b"", (b"1",)), 0), None, (Job(2, b"", (b"2",)), 0)])
+    engine = Engine(jobs=late, argv=lambda _: (), backend=fake, journal=Memory(), limits=Limits(jobs=2), clock=fake.clock)
+    done = []
+    for event in engine.run():
+        if isinstance(event, Finished):
+            done.append(event.outcome.attempt.job.number)
+            engine.wake()
+    assert done == [1, 2]
+
+
+def finished(number: int) -> Finished:
+    return Finished(Outcome(Attempt(Job(number, b"", ()), 1, ()), Status.OK))
+
+
+def numbers(events: list[Event]) -> list[int]:
+    return [event.outcome.attempt.job.number for event in events if isinstance(event, Finished)]
+
+
+@pytest.mark.parametrize("hold", [0, 1, 100])
+def test_results_come_in_order_however_few_can_be_held(hold: int) -> None:
+    """What is too far ahead to be held in memory is read from the journal in its turn."""
+    told: dict[int, Finished] = {}
+
+    def source() -> Iterator[Event]:
+        for number in (3, 9, 2, 5, 1):
+            told[number] = finished(number)
+            yield told[number]
+        yield Summary("x")
+
+    events = list(in_order(source(), deque([1, 2, 3, 5, 9]), told.get, hold=hold))
+    assert numbers(events) == [1, 2, 3, 5, 9]
+    assert sum(isinstance(event, Held) for event in events) == 4
+
+
+def test_what_never_came_is_passed_over_at_the_end() -> None:
+    """A run that was stopped has gaps; what is there is still told."""
+    events = list(in_order(iter([finished(4), finished(2), Summary("x")]), deque([1, 2, 3, 4]), lambda _: None))
+    assert numbers(events) == [2, 4]
+
+
+def test_deadlines_forget_what_has_ended() -> None:
+    """Only what is still running can be out of time."""
+    deadlines = Deadlines(Timeout(seconds=5.0))
+    deadlines.begin(1, 0.0)
+    deadlines.begin(2, 1.0)
+    deadlines.end(1, None)
+    assert deadlines.next() == 6.0
+    assert list(deadlines.expired(5.9)) == []
+    assert list(deadlines.expired(6.0)) == [(2, 6.0)]
+    assert deadlines.next() is None
