@@ -386,6 +386,9 @@ def main(index: int, coordinator: int, jobs: int, results: int, control: int) ->
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, the kernel would reap for us and lose every status
     launcher = Launcher(index, *(socket.socket(fileno=number) for number in (jobs, results, control)))
     gc.disable()  # nothing here makes cycles
+    for name in os.listdir("/proc/self/fd"):  # our sockets and the run's lock are ours, not the commands'
+        with suppress(OSError):  # the folder itself
+            os.set_inheritable(int(name), int(name) < 3)
     config = marshal.loads(launcher.control.recv(wire.MESSAGE))
     try:
         launcher.configure(config, coordinator)
