@@ -6,24 +6,23 @@ To add a backend: one line in `BACKENDS`. What the fake promises is tested with 
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_for, with_tag
 
+from conftest import wait_for, with_tag
 from manyhands.backend import Backend, Ended, Report, Started
 from manyhands.backends import open_backend
 from manyhands.backends.settings import CommandSettings
 from manyhands.job import Attempt, Job
 from manyhands.output import read
 
-HAVE_LAUNCHERS = hasattr(os, "pidfd_open") and hasattr(select, "epoll")
 BACKENDS = ["commands", "command-threads"]
 TOKEN = f"token{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -119,7 +118,12 @@ def test_exit_statuses_are_exact(bench: Bench, status: int) -> None:
 )  # fmt: skip
 def test_deadly_signals_are_exact(bench: Bench, number: int) -> None:
     """A death by a signal is told as that signal, never as a status (rows 30, 34, 57): none is ignored in a command."""
-    end = bench.run(sys.executable, "-S", "-c", f"import os,resource as r; r.setrlimit(r.RLIMIT_CORE,(0,0)); os.kill(os.getpid(), {int(number)})")
+    end = bench.run(
+        sys.executable,
+        "-S",
+        "-c",
+        f"import os,resource as r; r.setrlimit(r.RLIMIT_CORE,(0,0)); os.kill(os.getpid(), {int(number)})",
+    )
     if number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # Python itself handles these
         end = bench.run("sh", "-c", f"kill -{int(number)} $$")
     assert (end.exit, end.signal) == (None, number)
@@ -135,7 +139,12 @@ def test_a_death_by_signal_costs_only_that_job(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("command", "status", "reason"),
-    [("no-such-program", 127, "ENOENT"), ("./missing", 127, "ENOENT"), ("/etc/passwd", 126, "EACCES"), ("/", 126, "EACCES")],
+    [
+        ("no-such-program", 127, "ENOENT"),
+        ("./missing", 127, "ENOENT"),
+        ("/etc/passwd", 126, "EACCES"),
+        ("/", 126, "EACCES"),
+    ],
 )
 def test_what_cannot_be_started_says_why(bench: Bench, command: str, status: int, reason: str) -> None:
     """Missing and not executable: that job fails with the reason, the next one runs (row 33)."""
@@ -231,7 +240,7 @@ def test_no_more_run_at_once_than_there_are_slots(bench: Bench) -> None:
     assert {end.slot for end in ends} <= {1, 2}
     for slot in (1, 2):
         spans = sorted((end.at - end.wall, end.at) for end in ends if end.slot == slot)
-        assert all(one[1] <= other[0] for one, other in zip(spans, spans[1:], strict=False))
+        assert all(one[1] <= other[0] for one, other in pairwise(spans))
 
 
 def test_a_job_that_ignores_term_is_killed_after_the_grace(bench: Bench) -> None:

@@ -121,10 +121,16 @@ def test_nothing_begins_before_its_intent_is_committed_and_nothing_is_told_befor
 
 def test_a_failed_job_is_tried_again_after_a_wait_that_holds_no_slot() -> None:
     """Job 1 fails twice; while it waits, its slot does other work; the waits double."""
-    run = Run(3, lambda a: Play(wall=1.0, exit=1 if a.job.number == 1 and a.number < 3 else 0), jobs=1, retries=2, backoff=4.0).go()
+    run = Run(
+        3, lambda a: Play(wall=1.0, exit=1 if a.job.number == 1 and a.number < 3 else 0), jobs=1, retries=2, backoff=4.0
+    ).go()
     assert run.statuses() == {1: Status.OK, 2: Status.OK, 3: Status.OK}
     assert [(when, job) for when, job, _ in run.fake.began] == [(0.0, 1), (1.0, 2), (2.0, 3), (5.0, 1), (14.0, 1)]
-    assert [(o.attempt.number, o.final) for o in run.outcomes if o.attempt.job.number == 1] == [(1, False), (2, False), (3, True)]
+    assert [(o.attempt.number, o.final) for o in run.outcomes if o.attempt.job.number == 1] == [
+        (1, False),
+        (2, False),
+        (3, True),
+    ]
 
 
 def test_tries_are_bounded() -> None:
@@ -166,7 +172,9 @@ def test_a_job_that_ended_in_time_is_ok_even_if_we_hear_of_it_late() -> None:
     assert judge(Ended(attempt, at=5.1, exit=0), 5.0, Status.TIMEOUT).status is Status.TIMEOUT
     assert judge(Ended(attempt, at=5.1), None, Status.CANCELLED).status is Status.LOST
     assert judge(Ended(attempt, at=1.0, began=False), None, Status.CANCELLED).status is Status.CANCELLED
-    assert judge(Ended(attempt, at=1.0, began=False, error="no such file"), None, Status.CANCELLED).status is Status.FAILED
+    assert (
+        judge(Ended(attempt, at=1.0, began=False, error="no such file"), None, Status.CANCELLED).status is Status.FAILED
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,11 +238,10 @@ def test_a_full_disk_stops_the_run_and_tells_nothing_that_is_not_recorded() -> N
     """After the journal fails nothing begins, what runs may end, and the error comes out at last."""
     journal = Memory(full_after=2)
     run = Run(50, journal=journal)
-    told = []
+    told: list[Outcome] = []
     with pytest.raises(JournalError):
         for event in run.engine.run():
-            if isinstance(event, Finished):
-                told.append(event.outcome)
+            told += [event.outcome] if isinstance(event, Finished) else []
     assert all(outcome in journal.committed for outcome in told)
     assert len(run.fake.began) <= 4
     assert run.fake.closed
@@ -291,7 +298,7 @@ def test_results_come_in_order_however_few_can_be_held(hold: int) -> None:
 
 def test_what_never_came_is_passed_over_at_the_end() -> None:
     """A run that was stopped has gaps; what is there is still told."""
-    events = list(in_order(iter([finished(4), finished(2), Summary("x")]), deque([1, 2, 3, 4]), lambda _: None))
+    events = list(in_order([finished(4), finished(2), Summary("x")], deque([1, 2, 3, 4]), lambda _: None))
     assert numbers(events) == [2, 4]
 
 

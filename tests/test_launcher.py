@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LIB, wait_for, with_tag
-from test_backends import Bench
 
+from conftest import LIB, wait_for, with_tag
 from manyhands.backend import Ended
 from manyhands.backends.commands import Commands
 from manyhands.backends.settings import CommandSettings
+from test_backends import Bench
 
 pytestmark = [
     pytest.mark.skipif(not (hasattr(os, "pidfd_open") and hasattr(select, "epoll")), reason="launchers need Linux"),
@@ -75,7 +75,12 @@ def test_a_daemon_of_a_timed_out_job_is_found_and_ended(bench: Bench) -> None:
 def test_daemons_may_be_allowed(tmp_path: Path) -> None:
     """With allow_daemons what a job leaves behind lives on, and a later job's output is not mixed with its."""
     bench = Bench(Commands(settings(tmp_path, allow_daemons=True, slots=1)))
-    end = bench.run(sys.executable, "-S", "-c", DAEMON.replace("time.sleep(60)", "time.sleep(0.5); print('late', flush=True); time.sleep(60)"))
+    end = bench.run(
+        sys.executable,
+        "-S",
+        "-c",
+        DAEMON.replace("time.sleep(60)", "time.sleep(0.5); print('late', flush=True); time.sleep(60)"),
+    )
     assert end.leftovers == 0
     later = bench.end_of(bench.sh("sleep 0.8; echo mine"))
     assert later.stdout.data == b"mine\n"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
 from invoke import Program
 
-from manyhands import cli
+from manyhands import __version__, cli
 
 
 def load_tasks() -> ModuleType:
@@ -29,7 +28,7 @@ def main() -> None:
     """Run the program and leave with its status."""
     cli.open_standard_descriptors()
     program = Program(
-        name="manyhands", binary="manyhands", binary_names=["manyhands"], version=version("manyhands"),
+        name="manyhands", binary="manyhands", binary_names=["manyhands"], version=__version__,
         namespace=load_tasks().namespace,
     )  # fmt: skip
     program.run(sys.argv)

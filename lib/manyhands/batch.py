@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Literal
 
 from manyhands import kernel
-from manyhands.backend import Backend
-from manyhands.backends import check_backend, open_backend
+from manyhands.backend import Backend, Ended
+from manyhands.backends import check_backend, late, open_backend
 from manyhands.backends.settings import CommandSettings
+from manyhands.backends.slot import output_of
 from manyhands.cores import usable_cores
 from manyhands.engine import Engine, in_order
+from manyhands.engine.judging import judge
 from manyhands.engine.loop import Pull
 from manyhands.errors import ManyhandsError, UsageError
 from manyhands.events import Event, Finished, RunStarted, Summary, Warned
 from manyhands.feed import Feed, Spool, spooled
 from manyhands.inputs import Rows, Source, open_source
-from manyhands.job import Job, Values
+from manyhands.job import Attempt, Job, Status, Values
 from manyhands.journal import Journal
 from manyhands.plan import Plan
 from manyhands.runs import Run, RunLock, Store, discard, lock
@@ -155,9 +157,26 @@ class Batch:
             strays = kernel.end_all(lambda stat: kernel.has_tag(stat.pid, prefix, prefix=True))
         except TimeoutError as error:
             raise ManyhandsError(f"an earlier job of run {self.run.id} cannot be ended: {error}") from error
+        self._record_late(journal)
         journal.close_lost()
         if strays:
             yield Warned(f"{strays} processes of the earlier, killed execution were still alive and have been ended")
+
+    def _record_late(self, journal: Journal) -> None:
+        """Record what had ended when the coordinator was killed, but had not reached the journal."""
+        open_ones = {(job.number, last): job for job, last in journal.left()}
+        for end in late.read(self.run.outputs):
+            job = open_ones.pop((end.job, end.attempt), None)
+            if job is None:  # it was recorded
+                continue
+            ended = Ended(
+                Attempt(job, end.attempt, ()), 0.0, *end[2:11], output_of(end.stdout), output_of(end.stderr), *end[13:],
+            )  # fmt: skip
+            outcome = judge(ended, None, Status.CANCELLED)
+            tried_again = outcome.status is Status.FAILED and self.plan.limits.retries > 0
+            journal.ended(outcome._replace(final=not tried_again))
+        journal.commit()
+        late.forget(self.run.outputs)
 
     def _execute(self, journal: Journal, stack: ExitStack, tick: float | None) -> Iterator[Event]:
         backend = self._open_backend()

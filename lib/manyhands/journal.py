@@ -23,6 +23,7 @@ from manyhands.errors import JournalError
 from manyhands.job import NOTHING, Attempt, Job, Outcome, Output, Status, Values
 
 SCHEMA_VERSION: Final = 1
+_MAGIC: Final = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
 APPLICATION_ID: Final = 0x6D686E64  # "mhnd"
 
 _SCHEMA = f"""
@@ -128,6 +129,9 @@ class Journal:
         if not path.is_file():
             raise JournalError(f"no journal at {path}: the run cannot be read; start the batch again as a new run")
         with _explained(path, "open"):
+            with path.open("rb") as file:
+                if file.read(len(_MAGIC)) != _MAGIC:  # SQLite would take an empty file for a new database
+                    raise JournalError(f"{path} is not a journal of manyhands; start the batch again as a new run")
             db = _connect(path)
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID or version < 1:
@@ -140,7 +144,7 @@ class Journal:
                 found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
                 if found != "ok":
                     raise JournalError(
-                        f"the journal {path} is damaged ({found}): it is left as it is; "
+                        f"the journal {path} is damaged ({' '.join(found.split())}): it is left as it is; "
                         "start the batch again as a new run, or restore the file"
                     )
             return cls(path, db)

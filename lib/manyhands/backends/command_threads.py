@@ -23,8 +23,8 @@ from contextlib import suppress
 from manyhands import kernel
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends.settings import CommandSettings
-from manyhands.backends.slot import Captured, Slot, why_not_started
-from manyhands.job import NOTHING, Attempt, Output
+from manyhands.backends.slot import Slot, output_of, why_not_started
+from manyhands.job import Attempt
 
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
 _NO_USAGE = resource.struct_rusage((0.0, 0.0, *(0,) * 14))
@@ -178,7 +178,7 @@ class CommandThreads:
         with self._mutex:
             del self._running[attempt.job.number, attempt.number]
         code = None if status is None else os.waitstatus_to_exitcode(status)
-        out, err = (_output(slot.collect(stream, name, self.settings.output_cap)) for stream in (0, 1))
+        out, err = (output_of(slot.collect(stream, name, self.settings.output_cap)) for stream in (0, 1))
         self._reports.put(Ended(
             attempt, now, code if code is not None and code >= 0 else None, -code if code is not None and code < 0 else None,
             "somebody else took its exit status" if code is None else None, True, started, now - at,
@@ -224,8 +224,3 @@ class CommandThreads:
         if running.grace:
             running.grace.cancel()
         return status, usage
-
-
-def _output(captured: Captured) -> Output:
-    data, path, size, dropped = captured
-    return Output(data, os.fsdecode(path) if path else None, size, dropped) if size else NOTHING

@@ -30,8 +30,9 @@ from manyhands import kernel
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends import wire
 from manyhands.backends.settings import CommandSettings
+from manyhands.backends.slot import output_of
 from manyhands.errors import ManyhandsError
-from manyhands.job import NOTHING, Attempt, Output
+from manyhands.job import Attempt
 
 _BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.backends.launcher import main; main(*map(int, sys.argv[2:]))"
 _MOST_DEATHS: Final = 20
@@ -292,7 +293,7 @@ class Commands:
             (_, id, at, code, number, error, began, started, wall, user, system, rss, out, err, slot, left) = record
             if id in self._flying:
                 self._over(id, Ended(self._flying[id], at, code, number, error, began, started, wall, user, system, rss,
-                                     _output(out), _output(err), slot, left))  # fmt: skip
+                                     output_of(out), output_of(err), slot, left))  # fmt: skip
         elif kind == wire.STARTED:
             _, id, at, slot, pid = record
             if id in self._flying:
@@ -306,8 +307,3 @@ class Commands:
         self._began.pop(id, None)
         del self._ids[attempt.job.number, attempt.number]
         self._ready.append(ended)
-
-
-def _output(raw: tuple[bytes, bytes | None, int, int]) -> Output:
-    data, path, size, dropped = raw
-    return Output(data, os.fsdecode(path) if path else None, size, dropped) if size else NOTHING

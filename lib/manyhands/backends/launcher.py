@@ -22,11 +22,13 @@ import select
 import signal
 import socket
 import time
+from collections import deque
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 from manyhands import kernel
-from manyhands.backends import wire
+from manyhands.backends import late, wire
+from manyhands.backends.programs import Programs
 from manyhands.backends.slot import NOTHING, Slot, why_not_started
 
 # Python and nohup(1) change these; a command must find the defaults (posix_spawnattr_setsigdefault(3)).
@@ -36,6 +38,9 @@ _DEFAULT_SIGNALS: Final = [
 ]  # fmt: skip
 _IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGTSTP)
 _SWEEPS: Final = 500
+_REMEMBERED: Final = (
+    256  # results, more than can be on their way to the journal (the backend's slots and what lies ready)
+)
 
 
 class Running:
@@ -56,8 +61,9 @@ class Launcher:
         self.poll = select.epoll()
         self.running: dict[int, Running] = {}  # by pidfd
         self.records: list[tuple[Any, ...]] = []
+        self.latest: deque[tuple[bytes, tuple[Any, ...]]] = deque(maxlen=_REMEMBERED)  # see `manyhands.backends.late`
+        self.folder = b""
         self.kills: list[tuple[float, int]] = []  # (when the grace is over, id)
-        self.programs: dict[bytes, bytes] = {}  # name -> path
         self.leaders: set[int] = set()
         self.buffer = bytearray(wire.MESSAGE)
         self.paused = self.exhausted = self.listening = False
@@ -67,7 +73,7 @@ class Launcher:
     def configure(self, config: wire.Config, coordinator: int) -> None:
         """Take the settings of the run; raises OSError when they cannot be had."""
         self.environment = dict(os.environb)
-        self.search = self.environment.get(b"PATH", os.defpath.encode()).split(b":")
+        self.programs = Programs(self.environment.get(b"PATH", os.defpath.encode()))
         self.grace: float = config["grace"]
         self.cap: int | None = config["cap"]
         self.allow_daemons: bool = config["allow_daemons"]
@@ -86,6 +92,7 @@ class Launcher:
         self.life = os.pidfd_open(coordinator)
         if os.getppid() != coordinator:  # it died before we looked
             raise SystemExit(1)
+        self.coordinator, self.folder = coordinator, config["outputs"]
         self.poll.register(self.life, select.EPOLLIN)
         self.poll.register(self.control, select.EPOLLIN)
 
@@ -115,6 +122,8 @@ class Launcher:
     def take(self) -> None:
         """Begin jobs while there are free slots and jobs waiting."""
         while self.free and not self.paused and not self.exhausted:
+            if os.getppid() != self.coordinator:  # nobody wants it any more
+                self.die()
             try:
                 size = self.jobs.recv_into(self.buffer, 0, socket.MSG_DONTWAIT)
             except BlockingIOError:
@@ -200,9 +209,7 @@ class Launcher:
             (os.POSIX_SPAWN_DUP2, slot.files[0], 1),
             (os.POSIX_SPAWN_DUP2, slot.files[1], 2),
         ]
-        program = arguments[0]
-        if b"/" not in program:
-            program = self.programs.get(program) or self.find(program)
+        program = self.programs.find(arguments[0])
         for _ in range(50):
             try:
                 pid = os.posix_spawn(
@@ -213,28 +220,15 @@ class Launcher:
             except BlockingIOError:  # EAGAIN: too many processes just now; others will end (fork(2))
                 time.sleep(0.02)
             except FileNotFoundError:
-                if self.programs.pop(arguments[0], None) is None:
+                if not self.programs.forget(arguments[0]):
                     raise
-                program = self.find(arguments[0])  # it has moved since it was found
+                program = self.programs.find(arguments[0])  # it has moved since it was found
         else:
             raise OSError(errno.EAGAIN, "no more processes may be started")
         if self.limit:
             with suppress(OSError):  # it has ended already
                 self.prlimit(pid, self.nofile, self.limit)
         return pid
-
-    def find(self, name: bytes) -> bytes:
-        """The path of a program by PATH, as execvp(3) looks for it; only successes are remembered."""
-        denied = False
-        for folder in self.search:
-            path = (folder or b".") + b"/" + name
-            if os.path.isfile(path):
-                if os.access(path, os.X_OK):
-                    self.programs[name] = path
-                    return path
-                denied = True
-        code = errno.EACCES if denied else errno.ENOENT
-        raise OSError(code, os.strerror(code))
 
     def finish(self, ended: list[int]) -> None:
         """The leaders of some attempts are zombies: end what they left behind, then report and reap them.
@@ -268,11 +262,14 @@ class Launcher:
         code = os.waitstatus_to_exitcode(status)
         out = running.slot.collect(0, running.name, self.cap)
         err = running.slot.collect(1, running.name, self.cap)
-        self.records.append((
+        record = (
             wire.ENDED, running.id, at, code if code >= 0 else None, -code if code < 0 else None, None, True,
             running.started, at - running.at, usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024,
             out, err, running.slot.number, left,
-        ))  # fmt: skip
+        )  # fmt: skip
+        self.records.append(record)
+        if not running.stopping:
+            self.latest.append((running.name, record))
 
     # -- ending things ---------------------------------------------------------------------------------------------------
 
@@ -350,7 +347,10 @@ class Launcher:
             self.die()
 
     def die(self) -> NoReturn:
-        """End everything at once and leave: the coordinator is gone, or wants us gone."""
+        """End everything at once and leave: the coordinator is gone, or wants us gone.
+
+        If it is gone, what it may not have recorded is written down: nobody else knows how these attempts ended.
+        """
         for _ in range(_SWEEPS):
             roots = self.leaders if self.allow_daemons else {os.getpid()}
             below = [found for found in kernel.descendants(roots) if found.state != "Z"]
@@ -361,6 +361,9 @@ class Launcher:
             for found in below:
                 kernel.send_signal_exact(found.pid, found.start, signal.SIGKILL)
             time.sleep(0.001)
+        if os.getppid() != self.coordinator:
+            ends = [late.Late(*map(int, name.split(b".")), *end[3:]) for name, end in self.latest]  # type: ignore[arg-type]
+            late.write(self.folder, self.index, ends)
         self.clean()
         raise SystemExit(0)
 

@@ -1,0 +1,81 @@
+"""Ends that a launcher could not tell, because the coordinator was killed: kept in the run's folder for the next one.
+
+    launcher --coordinator is gone--> RUN/outputs/.late-N --resume--> journal
+
+Results travel and are committed in groups; what was on its way when the coordinator died has ended all the same, and must not
+run again. So every launcher remembers its latest results, and writes them down before it leaves. JSON, because whoever resumes
+may run another version of Python.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from manyhands.backends.slot import Captured
+
+
+class Late(NamedTuple):
+    """One end, as it came from the kernel; fields as in `manyhands.backend.Ended`."""
+
+    job: int
+    attempt: int
+    exit: int | None
+    signal: int | None
+    error: str | None
+    began: bool
+    started: float
+    wall: float
+    user: float
+    system: float
+    max_rss: int
+    stdout: Captured
+    stderr: Captured
+    slot: int
+    leftovers: int
+
+
+def write(folder: bytes, index: int, ends: list[Late]) -> None:
+    """Keep ``ends`` for whoever resumes the run; durable when it returns. A full disk only means that they run again."""
+    path = b"%s/.late-%d" % (folder, index)
+    with (
+        suppress(OSError),
+        open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "w") as file,
+    ):
+        for end in ends:
+            plain = end._replace(stdout=_plain(end.stdout), stderr=_plain(end.stderr))
+            file.write(json.dumps(plain) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(folder: Path) -> Iterator[Late]:
+    """What the launchers of a killed coordinator have kept; a line that was cut off ends its file."""
+    for path in sorted(folder.glob(".late-*")):
+        for line in path.read_text().splitlines():
+            try:
+                end = Late(*json.loads(line))
+            except ValueError:
+                break
+            yield end._replace(stdout=_captured(end.stdout), stderr=_captured(end.stderr))
+
+
+def forget(folder: Path) -> None:
+    """Remove what has been read, once it is in the journal."""
+    for path in folder.glob(".late-*"):
+        path.unlink()
+
+
+def _plain(captured: Captured) -> Any:
+    data, path, size, dropped = captured
+    return [base64.b64encode(data).decode(), os.fsdecode(path) if path else None, size, dropped]
+
+
+def _captured(plain: Any) -> Captured:
+    data, path, size, dropped = plain
+    return base64.b64decode(data), os.fsencode(path) if path else None, size, dropped
