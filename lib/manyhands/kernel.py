@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 _PR_SET_CHILD_SUBREAPER: Final = 36  # <linux/prctl.h>
@@ -102,6 +103,12 @@ def send_signal_exact(pid: int, start: int, number: int) -> bool:
         if pidfd >= 0:
             os.close(pidfd)
     return True
+
+
+def signal_group(leader: int, number: int) -> None:
+    """Signal the process group of an unreaped leader."""
+    with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
+        os.killpg(leader, number)
 
 
 def end_all(chosen: Callable[[ProcStat], bool], *, patience: float = 5.0) -> int:

@@ -45,8 +45,7 @@ class _Running:
             if self.reaped:
                 return
             below = kernel.descendants([self.process.pid])
-            with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
-                os.killpg(self.process.pid, number)
+            kernel.signal_group(self.process.pid, number)
             for found in below:
                 if found.pgid != self.process.pid:
                     kernel.send_signal_exact(found.pid, found.start, number)
@@ -216,8 +215,7 @@ class CommandThreads:
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with running.lock, suppress(ChildProcessError):
             if not self.settings.allow_daemons:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                kernel.signal_group(process.pid, signal.SIGKILL)
             running.reaped = True
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = 0  # it is reaped: Popen must not wait for it, too

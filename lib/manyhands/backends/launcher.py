@@ -121,7 +121,10 @@ class Launcher:
 
     def take(self) -> None:
         """Begin jobs while there are free slots and jobs waiting."""
-        while self.free and not self.paused and not self.exhausted:
+        while self.free and not self.exhausted:
+            self.obey()  # what was asked before a job was sent comes before that job
+            if self.paused:
+                return
             if os.getppid() != self.coordinator:  # nobody wants it any more
                 self.die()
             try:
@@ -240,7 +243,7 @@ class Launcher:
             running = self.running[pidfd]
             left = 0
             if self.children is None and not self.allow_daemons:
-                signal_group(running.pid, signal.SIGKILL)
+                kernel.signal_group(running.pid, signal.SIGKILL)
             elif strangers and (running.stopping or not self.allow_daemons):
                 left = self.sweep(running)
             self.report(running, left)
@@ -319,7 +322,7 @@ class Launcher:
         running.stopping = True
         below = kernel.descendants([running.pid])
         for number in (signal.SIGKILL,) if kill else (signal.SIGTERM, signal.SIGCONT):
-            signal_group(running.pid, number)
+            kernel.signal_group(running.pid, number)
             for found in below:
                 if found.pgid != running.pid:
                     kernel.send_signal_exact(found.pid, found.start, number)
@@ -329,14 +332,19 @@ class Launcher:
         """Hold or continue every running attempt; begin none while held."""
         self.paused = paused
         for running in self.running.values():
-            signal_group(running.pid, signal.SIGSTOP if paused else signal.SIGCONT)
+            kernel.signal_group(running.pid, signal.SIGSTOP if paused else signal.SIGCONT)
 
     def obey(self) -> None:
-        """Do what the coordinator asks; end of file means that it is gone."""
-        message = self.control.recv(64)
-        if not message:
-            self.die()
-        verb, id = marshal.loads(message)
+        """Do everything that the coordinator has asked; end of file means that it is gone."""
+        try:
+            while message := self.control.recv(64, socket.MSG_DONTWAIT):
+                self.carry_out(*marshal.loads(message))
+        except BlockingIOError:
+            return
+        self.die()
+
+    def carry_out(self, verb: int, id: int) -> None:
+        """One verb of `manyhands.backends.wire`."""
         if verb in (wire.STOP, wire.KILL):
             self.stop(id, kill=verb == wire.KILL)
         elif verb in (wire.PAUSE, wire.RESUME):
@@ -355,7 +363,7 @@ class Launcher:
             roots = self.leaders if self.allow_daemons else {os.getpid()}
             below = [found for found in kernel.descendants(roots) if found.state != "Z"]
             for pid in self.leaders:  # none of them is reaped yet: these pids are ours
-                signal_group(pid, signal.SIGKILL)
+                kernel.signal_group(pid, signal.SIGKILL)
             if not below:
                 break
             for found in below:
@@ -374,12 +382,6 @@ class Launcher:
                 kernel.send_signal_exact(found.pid, found.start, signal.SIGKILL)
         for slot in [*self.free, *(running.slot for running in self.running.values())]:
             slot.close()
-
-
-def signal_group(leader: int, number: int) -> None:
-    """Signal the process group of an unreaped leader."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, number)
 
 
 def main(index: int, coordinator: int, jobs: int, results: int, control: int) -> None:
