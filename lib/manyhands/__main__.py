@@ -26,12 +26,15 @@ def load_tasks() -> ModuleType:
 
 def main() -> None:
     """Run the program and leave with its status."""
-    cli.open_standard_descriptors()
     program = Program(
         name="manyhands", binary="manyhands", binary_names=["manyhands"], version=__version__,
         namespace=load_tasks().namespace,
     )  # fmt: skip
-    program.run(sys.argv)
+    try:
+        program.run(sys.argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # while a list or a help text was being printed
+        sys.exit(cli.closed_pipe().code)
 
 
 if __name__ == "__main__":

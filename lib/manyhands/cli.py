@@ -106,6 +106,7 @@ class Task(invoke.Task[Any]):
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """invoke's arguments, as Options: typed, with the short names that were asked for."""
         options: list[Argument] = []
+        kept = dict(self.help)  # invoke takes out what it has used; a task with two names is asked twice
         for argument in super().get_arguments(ignore_unknown_help):
             attribute = argument.name or ""
             kind = argument.kind if argument.kind in (bool, list) else str
@@ -117,6 +118,7 @@ class Task(invoke.Task[Any]):
             )  # fmt: skip
             option.may_lack = attribute in self.may_lack
             options.append(option)
+        self.help = kept
         return options
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -132,7 +134,7 @@ class Task(invoke.Task[Any]):
                 raise Exit(code=int(result))
             return result
         except BrokenPipeError:
-            _closed_pipe()
+            raise closed_pipe() from None
         except KeyboardInterrupt:
             import signal
 
@@ -238,14 +240,14 @@ def explained(error: Exception) -> Exit:
         code = error.result.exited
         return Exit(str(error) if error.result.hide else None, code=code if code >= 0 else 128 - code)
     if isinstance(error, CommandTimedOut):
-        return Exit(f"manyhands: {error}", code=124)
+        return Exit(f"manyhands: {str(error).splitlines()[0]}", code=124)
     return Exit(f"manyhands: {error}", code=1)
 
 
-def _closed_pipe() -> NoReturn:
+def closed_pipe() -> Exit:
     """Whoever read our output has left: end as a program that SIGPIPE ended, without Python's complaint at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    raise Exit(code=141)
+    return Exit(code=141)
 
 
 def _usage(machine: ParseMachine, message: str) -> NoReturn:
@@ -277,8 +279,23 @@ def _complete_context(machine: ParseMachine) -> None:
     _invoke_complete_context(machine)
 
 
-# invoke has no seam for these two. They are patched where invoke's parser reports errors and ends a task's arguments, so
-# that the plain `invoke` program behaves as ours does: it imports tasks.py, and so this module, before it parses.
+def _handle(machine: ParseMachine, token: str) -> None:
+    """Never take an option for a positional argument: ``batch --help`` asks for help, ``batch --jbos`` is a mistake."""
+    context = machine.context
+    awaited = context.missing_positional_args if context and context.name and not machine.waiting_for_flag_value else ()
+    if awaited and re.match(r"--?[A-Za-z]", token) and token not in {**context.flags, **context.inverse_flags}:
+        if token in ("--help", "-h") and machine.initial:
+            machine.initial.flags["--help"].value = context.name
+            context.positional_args = []
+            return
+        machine.error(f"No idea what '{token}' is!")
+    _invoke_handle(machine, token)
+
+
+# invoke has no seams for these. They are patched where invoke's parser takes a word, reports an error, and ends a task's
+# arguments, so that the plain `invoke` program behaves as ours does: it imports tasks.py, and so this module, before it parses.
+_invoke_handle = ParseMachine.handle
+ParseMachine.handle = _handle  # type: ignore[method-assign, assignment]
 _invoke_complete_context = ParseMachine.complete_context
 ParseMachine.error = _usage  # type: ignore[method-assign, assignment]
 ParseMachine.complete_context = _complete_context  # type: ignore[method-assign, assignment]
@@ -291,3 +308,9 @@ def open_standard_descriptors() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115 - for good
+
+
+open_standard_descriptors()

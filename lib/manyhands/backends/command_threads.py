@@ -148,6 +148,8 @@ class CommandThreads:
     def _serve(self, number: int) -> None:
         """The life of one thread: take an attempt, run it, report it."""
         slot = Slot(number, bytes(self.settings.outputs))
+        if sys.platform == "linux":  # here niceness belongs to a thread, and its children have it from their first moment
+            os.nice(self.settings.nice)
         try:
             while (attempt := self._take()) is not None:
                 self._run(attempt, slot)
@@ -198,7 +200,7 @@ class CommandThreads:
                 env=environment, start_new_session=True, restore_signals=True,
             )  # fmt: skip
             running = self._running[attempt.job.number, attempt.number] = _Running(attempt, process)
-        if settings.nice:
+        if settings.nice and sys.platform != "linux":
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, process.pid, settings.nice)
         return running

@@ -156,12 +156,11 @@ class Launcher:
     def wait(self) -> None:
         """Sleep until something ends, is asked, or is due."""
         want = bool(self.free) and not self.paused and not self.exhausted
-        if want != self.listening:
-            if want:
-                self.poll.register(self.jobs, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-            else:
-                self.poll.unregister(self.jobs)
-            self.listening = want
+        if want and not self.listening:
+            self.poll.register(self.jobs, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        elif self.listening and not want:
+            self.poll.unregister(self.jobs)
+        self.listening = want
         timeout = max(0.0, self.kills[0][0] - time.monotonic()) if self.kills else -1
         ended = []
         for file, _ in self.poll.poll(timeout):
@@ -299,7 +298,7 @@ class Launcher:
             if not strangers:
                 break
             below = kernel.descendants(strangers) + [found for pid in strangers if (found := kernel.read_stat(pid))]
-            alone, tag = len(self.running) == 1, self.tag(running)
+            alone, tag = len(self.running) == 1, b"MH_TAG=%s.%s" % (self.token, running.name)
             mine = [found for found in below if alone or found.session == running.pid or kernel.has_tag(found.pid, tag)]
             if not mine:
                 break
@@ -309,10 +308,6 @@ class Launcher:
                     gone.add(found.pid)
             time.sleep(0.001)
         return len(gone)
-
-    def tag(self, running: Running) -> bytes:
-        """What the environment of every process of this attempt holds."""
-        return b"MH_TAG=%s.%s" % (self.token, running.name)
 
     def stop(self, id: int, *, kill: bool) -> None:
         """TERM (and CONT, or a stopped process would not see it) to a whole tree, KILL after the grace or at once."""

@@ -1,0 +1,208 @@
+"""The library does all that the tasks do: run, stop, resume, retry; nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from conftest import LIB, wait_for, with_tag
+from manyhands import Glob, Outcome, Status, Template, UsageError, run_batch
+from manyhands.batch import Batch
+from manyhands.runs import Store
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+def test_the_example_of_the_package(tmp_path: Path) -> None:
+    """The first lines of the package's own documentation."""
+    import gzip
+
+    paths = [tmp_path / "a b.log", tmp_path / "c.log"]
+    for path in paths:
+        path.write_text(path.name)
+    for outcome in run_batch("gzip -9 -k {}", [str(path) for path in paths], jobs=4, timeout=60, retries=2):
+        assert (outcome.status, outcome.exit) == (Status.OK, 0)
+        assert outcome.attempt.job.values[0].endswith(b".log")
+    assert gzip.decompress((tmp_path / "a b.log.gz").read_bytes()) == b"a b.log"
+
+
+def test_inputs_of_every_kind(tmp_path: Path) -> None:
+    """Lists, mappings, rows, iterators, sources; outcomes in order when asked for."""
+
+    def out(template: object, inputs: object) -> list[bytes]:
+        return [one.stdout.data for one in run_batch(template, inputs, ordered=True)]  # type: ignore[arg-type]
+
+    (tmp_path / "x.txt").touch()
+    assert out("echo {}", ["a", b"b \xff"]) == [b"a\n", b"b \xff\n"]
+    assert out(["echo", "{x}-{y}"], [{"x": "1", "y": "2"}]) == [b"1-2\n"]
+    assert out("echo {2} {1}", [("a", "b")]) == [b"b a\n"]
+    assert out(Template.parse("echo {}"), (str(n) for n in range(3))) == [b"0\n", b"1\n", b"2\n"]
+    assert out("echo {/}", Glob([str(tmp_path / "*.txt")])) == [b"x.txt\n"]
+    assert out("echo {}-{#}", ["a"]) == [b"a-1\n"]
+
+
+def test_a_shell_line_only_when_asked_for() -> None:
+    """With shell=True every input is one word of it."""
+    (outcome,) = run_batch("echo {} | tr a-z A-Z", ["a; echo b"], shell=True)
+    assert outcome.stdout.data == b"A; ECHO B\n"
+    with pytest.raises(UsageError, match="--shell"):
+        run_batch("echo {} | wc", ["a"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"jobs": -99}, "--jobs"),
+        ({"timeout": "x"}, "--timeout"),
+        ({"retries": -1}, "--retries"),
+        ({"halt": "x"}, "--halt"),
+        ({"backend": "x"}, "no such backend"),
+        ({"run_id": "a/b"}, "--run-id"),
+        ({"output_cap": "x"}, "output_cap"),
+    ],
+)
+def test_arguments_that_cannot_be_meant(arguments: dict[str, object], reason: str, own_state: Path) -> None:
+    """They are refused before anything is made or run."""
+    with pytest.raises(UsageError, match=reason):
+        run_batch("true", ["a"], **arguments)  # type: ignore[arg-type]
+    assert not own_state.exists()
+
+
+def test_no_inputs_leave_no_run(own_state: Path) -> None:
+    """Nothing to run is a mistake, and leaves nothing behind."""
+    with pytest.raises(UsageError, match="no inputs"):
+        list(run_batch("true", []))
+    assert list((own_state / "runs").iterdir()) == []
+
+
+def test_leaving_the_loop_stops_what_runs() -> None:
+    """Nothing goes on behind the back of whoever left, and the run can be resumed."""
+    results = run_batch("sleep {}", ["0", "60", "60"], jobs=3)
+    for outcome in results:
+        assert outcome.status is Status.OK
+        break
+    store = Store(Path(os.environ["XDG_STATE_HOME"]) / "manyhands")
+    run = store.find(results.run_id)
+    wait_for(lambda: not with_tag(f"MH_RUN={run.id}"))
+    with closing(run.journal()) as journal:
+        assert sorted(values.values for values, _ in journal.left()) == [(b"60",), (b"60",)]
+
+
+def test_the_summary_tells_what_it_came_to() -> None:
+    """Counts, times, and the id under which the run can be looked at."""
+    results = run_batch("sh -c 'exit {}'", ["0", "3", "0"])
+    assert results.summary is None
+    outcomes = list(results)
+    assert len(outcomes) == 3
+    assert results.summary is not None
+    assert results.summary.counts == {Status.OK: 2, Status.FAILED: 1}
+    assert results.summary.jobs == 3
+    assert results.summary.run == results.run_id
+
+
+def test_a_run_is_gone_on_with_by_its_id(tmp_path: Path) -> None:
+    """The same id and command do only what is new."""
+    script = f"sh -c 'echo {{}} >> {tmp_path}/ledger'"
+    list(run_batch(script, ["a", "b"], run_id="mine"))
+    again = run_batch(script, ["b", "c", "a"], run_id="mine")
+    assert [one.attempt.job.values for one in again] == [(b"c",)]
+    assert sorted((tmp_path / "ledger").read_text().split()) == ["a", "b", "c"]
+    assert again.summary is not None
+    assert again.summary.jobs == 3
+    with pytest.raises(UsageError, match="another command"):
+        run_batch("echo {}", ["a"], run_id="mine")
+
+
+def test_a_batch_can_be_stopped_from_another_thread() -> None:
+    """What runs is cancelled, and the signal is sent on when all is recorded."""
+    results = run_batch("sleep {}", ["60"] * 4, jobs=2)
+    seen: list[Outcome] = []
+    got: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: got.append(number))
+    timer = threading.Timer(0.5, results._batch.stop, (signal.SIGTERM,))
+    timer.start()
+    try:
+        seen += results
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        timer.join()
+    assert {one.status for one in seen} == {Status.CANCELLED}
+    assert got == [signal.SIGTERM]
+
+
+def test_in_a_thread_no_signal_handler_is_touched() -> None:
+    """A batch in another thread than the main one works, and leaves signals alone."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    found: list[Outcome] = []
+    thread = threading.Thread(target=lambda: found.extend(run_batch("true", ["a", "b"])))
+    thread.start()
+    thread.join()
+    assert [one.status for one in found] == [Status.OK] * 2
+    assert before == {number: signal.getsignal(number) for number in before}
+
+
+def test_ctrl_c_in_a_program_is_a_keyboard_interrupt(tmp_path: Path) -> None:
+    """After everything has been stopped and recorded, Python's own handler has its say."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\nfrom manyhands import run_batch\n"
+        "try:\n for one in run_batch('sleep {}', ['60', '60']): print(one.status)\n"
+        "except KeyboardInterrupt: print('interrupted')\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(LIB)], stdout=subprocess.PIPE, text=True)
+    time.sleep(0.8)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert out.splitlines() == ["cancelled", "cancelled", "interrupted"]
+    assert process.returncode == 0
+
+
+def test_memory_does_not_grow_with_the_inputs() -> None:
+    """An endless iterator of inputs is pulled no faster than it is worked off."""
+    pulled = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal pulled
+        while True:
+            pulled += 1
+            yield str(pulled)
+
+    for number, _ in enumerate(run_batch("true", endless(), jobs=2, backend="fake")):
+        if number == 1000:
+            break
+    assert pulled < 1500
+
+
+def test_the_journal_of_a_new_run_is_checked_out_by_its_owner_only() -> None:
+    """While a batch runs, nobody else can take it; afterwards it is free."""
+    results = run_batch("true", ["a"])
+    store = Store(Path(os.environ["XDG_STATE_HOME"]) / "manyhands")
+    run = store.find(results.run_id)
+    with pytest.raises(Exception, match="being worked on"):
+        Batch.resume(run, os.environ)
+    list(results)
+    again = Batch.resume(run, os.environ)
+    assert [type(event).__name__ for event in again.events()][-1] == "Summary"
+
+
+def test_secrets_are_not_written_down(own_state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The value of a variable that looks like a secret reaches the command, but no file of the run (row 61)."""
+    results = run_batch(
+        "sh -c '[ -n \"$API_TOKEN\" ] && exit {}'", ["0", "1"], env={"API_TOKEN": "hunter2", "PLAIN": "x"}
+    )
+    assert {one.status for one in results} == {Status.OK, Status.FAILED}
+    for path in own_state.rglob("*"):
+        assert not path.is_file() or path.name == "journal.db" or b"hunter2" not in path.read_bytes()
+    run = Store(own_state).find(results.run_id)
+    assert run.asked["environment"] == {"API_TOKEN": None, "PLAIN": "x"}
+    monkeypatch.delenv("API_TOKEN", raising=False)
+    with pytest.raises(UsageError, match="API_TOKEN"):
+        Batch.retry(run, os.environ)

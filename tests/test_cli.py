@@ -1,0 +1,512 @@
+"""The command line as users meet it: every mistake is one clear line and exit 2, every end has its exit status."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from invoke import Context
+from invoke.exceptions import CommandTimedOut, UnexpectedExit
+from invoke.runners import Result
+
+from conftest import HERE, Cli, wait_for, with_tag
+from manyhands import cli as command_line
+from manyhands.__main__ import load_tasks
+from manyhands.errors import BusyError, UsageError
+
+MISTAKES = [
+    (["batch"], "template"),
+    (["batch", "", "--", "a"], "template is empty"),
+    (["batch", "echo {nope}", "--", "a"], "no column 'nope'"),
+    (["batch", "echo {", "--", "a"], "column 6"),
+    (["batch", "a | b", "--", "a"], "--shell"),
+    (["batch", "echo", "--from", "missing"], "no such file: missing"),
+    (["batch", "echo", "--csv", "missing.csv"], "no such file: missing.csv"),
+    (["batch", "echo", "--csv", "bad.csv"], "bad.csv, line 1"),
+    (["batch", "echo {x}", "--csv", "good.csv"], "columns: a, b"),
+    (["batch", "echo", "--csv", "."], "is a folder"),
+    (["batch", "echo", "--jsonl", "bad.csv"], "not JSON"),
+    (["batch", "echo", "--glob", "nothing*"], "no file matches"),
+    (["batch", "echo"], "no inputs"),
+    (["batch", "echo", "--"], "no inputs"),
+    (["batch", "echo", "--glob", "*.csv", "--each", "a,b"], "choose one"),
+    (["batch", "echo", "--null", "--", "a"], "--null"),
+    (["batch", "echo", "--jobs", "-5", "--", "a"], "--jobs -5"),
+    (["batch", "echo", "--jobs=x", "--", "a"], "--jobs"),
+    (["batch", "echo", "--retries", "x", "--", "a"], "--retries: expected a whole number, got 'x'"),
+    (["batch", "echo", "--retries=-1", "--", "a"], "--retries"),
+    (["batch", "echo", "--timeout", "soon", "--", "a"], "--timeout"),
+    (["batch", "echo", "--halt", "x", "--", "a"], "--halt"),
+    (["batch", "echo", "--backend", "x", "--", "a"], "choose one of commands"),
+    (["batch", "echo", "--workdir", "missing", "--", "a"], "no such folder"),
+    (["batch", "echo", "--env", "=x", "--", "a"], "--env"),
+    (["batch", "echo", "--stdin", "missing", "--", "a"], "no such file"),
+    (["batch", "echo", "--stdin", "-"], "--stdin -"),
+    (["batch", "echo", "--nice", "99", "--", "a"], "--nice"),
+    (["batch", "echo", "--output-cap", "x", "--", "a"], "--output-cap"),
+    (["batch", "echo", "--run-id", "a/b", "--", "a"], "--run-id"),
+    (["batch", "echo", "--jbos", "3"], "did you mean --jobs"),
+    (["batch", "--jbos", "3"], "did you mean --jobs"),
+    (["batch", "echo", "--timeout"], "needed value"),
+    (["batch.shw"], "did you mean batch.show"),
+    (["batch.show"], "no runs"),
+    (["batch.show", "zzz"], "no run 'zzz'"),
+    (["batch.resume", "zzz"], "no run 'zzz'"),
+    (["batch.retry", "zzz"], "no run 'zzz'"),
+    (["batch.export", "--format", "xml"], "one of jsonl, csv, joblog"),
+    (["batch.remove"], "name a run"),
+    (["batch.remove", "--older-than", "x"], "--older-than"),
+    (["fork-demo", "--children", "0"], "--children"),
+    (["fork-demo", "--exit-code", "256"], "--exit-code"),
+]
+
+
+@pytest.mark.parametrize(("args", "said"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_a_mistake_is_one_clear_line_and_exit_2(
+    args: list[str], said: str, cli: Cli, tmp_path: Path, own_state: Path
+) -> None:
+    """Nothing is run, nothing is left behind, no traceback."""
+    (tmp_path / "good.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "bad.csv").write_text("a,a\n1,2\n")
+    result = cli(*args)
+    assert (result.returncode, result.stdout) == (2, "")
+    first, *pointer = result.stderr.splitlines()
+    assert said in first
+    assert len(pointer) in (0, 2)  # two lines more point at the place in a template
+    assert not (own_state / "runs").exists() or list((own_state / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("args", [["batch", "echo", "--jbos", "3"], ["nope"], ["batch", "echo {x}", "--", "a"]])
+def test_plain_invoke_says_the_same(
+    args: list[str], program: list[str], environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Under `invoke` in a checkout and under our own program."""
+    result = subprocess.run(
+        [*program, *args],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("manyhands: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_both_programs_do_the_same(program: list[str], environment: dict[str, str], tmp_path: Path) -> None:
+    """Exact argument boundaries after --, short and long forms of options."""
+    for jobs in (["-j4"], ["-j", "4"], ["--jobs=4"], ["--jobs", "+2"], ["--jobs", "-0"][:0]):
+        result = subprocess.run(
+            [*program, "batch", "printf [%s]", *jobs, "--quiet", "--", "a b", "", "--x", "*"], cwd=tmp_path, env=environment,
+            capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert result.stdout == "[a b][][--x][*]"
+        assert result.stderr == ""
+
+
+def test_exit_statuses(cli: Cli) -> None:
+    """0 all ok, 1 something failed, 0 when a success that was waited for has come."""
+    assert cli("batch", "true", "--", "a").returncode == 0
+    assert cli("batch", "false", "--", "a").returncode == 1
+    assert cli("batch", "no-such-program", "--", "a").returncode == 1
+    assert cli("batch", "sleep {}", "--timeout", "0.2", "--", "5").returncode == 1
+    assert cli("batch", "sh -c 'exit {}'", "--halt", "now,success=1", "-j1", "--", "0", "0").returncode == 0
+    assert cli("batch", "sh -c 'exit {}'", "--halt", "now,fail=1", "-j1", "--", "1", "0").returncode == 1
+
+
+def test_the_issue_s_examples(cli: Cli, tmp_path: Path) -> None:
+    """Inputs from globs, pipes, NUL-separated names, arguments, CSV, and products."""
+    for name in ("a b.wav", "c.wav"):
+        (tmp_path / name).write_text("sound")
+    (tmp_path / "hosts.csv").write_text("host,wait\nx,1\ny z,2\n")
+    assert cli("batch", "gzip -9 -k {}", "--glob", "**/*.wav", "-j", "4").returncode == 0
+    assert (tmp_path / "a b.wav.gz").exists()
+    assert cli("batch", "echo {} {.}.mp3", "--timeout", "60", "--retries", "2", input="a b.wav\nc.wav\n").stdout == (
+        "a b.wav a b.mp3\nc.wav c.mp3\n"
+    )
+    assert cli("batch", "echo {/}", "--null", input="x/a\nb\0y/c\0").stdout == "a\nb\nc\n"
+    assert cli("batch", "echo {host} -W {wait}", "--csv", "hosts.csv").stdout == "x -W 1\ny z -W 2\n"
+    assert cli("batch", "echo {2}{1}", "--colsep", ",", input="a,b\n").stdout == "ba\n"
+    (tmp_path / "x.jsonl").write_text('{"n": 1, "s": "é"}\n')
+    assert cli("batch", "echo {s}{n}", "--jsonl", "x.jsonl").stdout == "é1\n"
+    product = cli("batch", "make {target} CC={cc}", "--each", "target=a,b", "--each", "cc=gcc,clang", "--dry-run")
+    assert product.stdout.splitlines() == ["make a CC=gcc", "make a CC=clang", "make b CC=gcc", "make b CC=clang"]
+
+
+def test_options_of_commands(cli: Cli, tmp_path: Path) -> None:
+    """Where they run, with what environment and input, how their output is shown."""
+    (tmp_path / "in").write_text("given")
+    (tmp_path / "sub").mkdir()
+    assert cli("batch", "pwd", "--workdir", "sub", "--", "-P").stdout == f"{(tmp_path / 'sub').resolve()}\n"
+    assert cli("batch", "sh -c 'echo $A$B'", "--env", "A=1", "--env", "B=2", "--", "x").stdout == "12\n"
+    assert cli("batch", "sh -c cat", "--stdin", "in", "--", "1", "2").stdout == "givengiven"
+    assert cli("batch", "sh -c cat", "--stdin", "-", "--", "1", "2", input="piped").stdout == "pipedpiped"
+    assert cli("batch", "printf '%s\\n'", "--tag", "--", "a", "b").stdout == "a\ta\nb\tb\n"
+    assert cli("batch", "echo {} | tr a-z A-Z", "--shell", "--", "x; rm y").stdout == "X; RM Y\n"
+    capped = cli("batch", "printf %s", "--output-cap", "3", "--", "12345")
+    assert (capped.stdout, "2 bytes of stdout dropped" in capped.stderr) == ("123", True)
+    assert cli("batch", "echo {%}", "-j1", "--", "a", "b").stdout == "1\n1\n"
+    assert cli("batch", "echo", "--backend", "fake", "--", "a b").stdout == "echo 'a b'\n"
+    assert cli("batch", "echo", "--backend", "command-threads", "--", "a b").stdout == "a b\n"
+
+
+def test_results_are_in_order_unless_told_otherwise(cli: Cli) -> None:
+    """By default in the order of the inputs; with --no-keep-order as they come."""
+    args = ["batch", "sh -c 'sleep {}; echo {}'", "-j3", "--quiet"]
+    assert cli(*args, "--", "0.6", "0.3", "0").stdout.split() == ["0.6", "0.3", "0"]
+    assert cli(*args, "--no-keep-order", "--", "0.6", "0.3", "0").stdout.split() == ["0", "0.3", "0.6"]
+
+
+def test_defaults_from_the_environment_and_from_files(cli: Cli, tmp_path: Path, environment: dict[str, str]) -> None:
+    """Command line before environment before manyhands.yaml, in every folder below it; bad values name their place."""
+    sub = tmp_path / "sub"
+    sub.mkdir()
+    (tmp_path / "manyhands.yaml").write_text("tag: true\nrun:\n  retries: 1\n  backoff: 0\nquiet: true\n")
+    script = ["batch", "sh -c 'echo x; exit 1'", "--", "a"]
+    assert cli(*script, cwd=sub).stdout == "a\tx\n"
+    record = json.loads(cli("batch.export").stdout)
+    assert record["attempts"] == 2
+    assert cli(*script, env={**environment, "MANYHANDS_RETRIES": "2", "MANYHANDS_TAG": "no"}, cwd=sub).stdout == "x\n"
+    assert json.loads(cli("batch.export").stdout)["attempts"] == 3
+    assert (
+        cli(*script[:2], "--retries", "0", *script[2:], env={**environment, "MANYHANDS_RUN_RETRIES": "2"}).returncode == 1
+    )
+    assert json.loads(cli("batch.export").stdout)["attempts"] == 1
+    wrong = cli(*script, env={**environment, "MANYHANDS_RETRIES": "many"})
+    assert (wrong.returncode, "MANYHANDS_RETRIES: expected a whole number" in wrong.stderr) == (2, True)
+    (sub / "manyhands.yaml").write_text("retries: often\n")
+    wrong = cli(*script, cwd=sub)
+    assert (wrong.returncode, f"retries in {sub.resolve()}/manyhands.yaml" in wrong.stderr) == (2, True)
+    (sub / "manyhands.yaml").write_text("a: [\n")
+    assert "is not YAML" in cli(*script, cwd=sub).stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_everything_and_then_us(number: int, environment: dict[str, str], tmp_path: Path) -> None:
+    """The jobs get TERM, all is recorded, nothing is left, and we die by the same signal (row 20)."""
+    command = [
+        sys.executable,
+        "-m",
+        "manyhands",
+        "batch",
+        "sh -c 'echo up; sleep 60 & sleep 60'",
+        "--run-id",
+        "s",
+        "-j2",
+        "--",
+    ]
+    process = subprocess.Popen(
+        [*command, *"abcdef"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: len(with_tag("MH_RUN=s")) >= 6)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == -number
+    assert f"stopped by {signal.Signals(number).name}" in err
+    assert "batch.resume" in err
+    assert out == "up\nup\n"
+    assert with_tag("MH_RUN=s") == []
+
+
+def test_the_second_ctrl_c_kills(environment: dict[str, str], tmp_path: Path) -> None:
+    """What ignores TERM does not have to be waited for (row 21)."""
+    command = [sys.executable, "-m", "manyhands", "batch", "sh -c 'trap : TERM; touch up; while :; do sleep 0.1; done'"]
+    process = subprocess.Popen([*command, "--grace", "60", "--run-id", "k", "--", "a"], cwd=tmp_path, env=environment,
+                               stderr=subprocess.PIPE)  # fmt: skip
+    wait_for(lambda: (tmp_path / "up").exists())
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGINT
+    assert with_tag("MH_RUN=k") == []
+
+
+def test_an_ignored_signal_stays_ignored(environment: dict[str, str], tmp_path: Path) -> None:
+    """As nohup wants it."""
+    command = [sys.executable, "-m", "manyhands", "batch", "sh -c 'touch up; sleep 0.7'", "--", "a"]
+    process = subprocess.Popen(["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *command], cwd=tmp_path, env=environment,
+                               stderr=subprocess.DEVNULL)  # fmt: skip
+    wait_for(lambda: (tmp_path / "up").exists())
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=20) == 0
+
+
+def test_usr1_says_what_is_running(environment: dict[str, str], tmp_path: Path) -> None:
+    """One line for each running job, with its age."""
+    command = [sys.executable, "-m", "manyhands", "batch", "sh -c 'touch {}; sleep 1.5'", "-j2", "--", "one", "two"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: (tmp_path / "one").exists() and (tmp_path / "two").exists())
+    time.sleep(0.2)
+    process.send_signal(signal.SIGUSR1)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "2 running" in err
+    assert re.search(r"job 2 \(pid \d+\) for \d\.\d s: two", err)
+
+
+def test_a_reader_that_leaves_stops_the_batch(environment: dict[str, str], tmp_path: Path) -> None:
+    """`| head -1`: what runs is cancelled, exit 141, no traceback (row 28)."""
+    script = (
+        f"seq 100000 | {sys.executable} -m manyhands batch 'echo {{}}' --run-id h 2>err | head -1; "
+        'echo "${PIPESTATUS[1]}"'
+    )
+    began = time.monotonic()
+    out = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert out.stdout == "1\n141\n"
+    assert "Traceback" not in (tmp_path / "err").read_text()
+    assert "Exception ignored" not in (tmp_path / "err").read_text()
+    assert time.monotonic() - began < 30
+
+
+def test_closed_descriptors_do_not_matter(environment: dict[str, str], tmp_path: Path) -> None:
+    """Descriptors 0 to 2 closed at start: nothing of ours takes their places (row 55)."""
+    script = f"{sys.executable} -m manyhands batch 'touch {{}}' --run-id c -- done <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, check=False).returncode == 0
+    assert (tmp_path / "done").exists()
+
+
+def test_ten_thousand_odd_names(tmp_path: Path, cli: Cli, environment: dict[str, str]) -> None:
+    """Blanks, quotes, newlines, $(...), leading dashes, invalid UTF-8: exact, and nothing is executed (row 53)."""
+    import random
+
+    chance = random.Random(3)
+    parts = [
+        b" ",
+        b"'",
+        b'"',
+        b"\n",
+        b"$(touch hacked)",
+        b"`touch hacked`",
+        b"--",
+        b"-rf",
+        b";",
+        b"\xff\xfe",
+        b"*",
+        b"\\",
+        b"a",
+        b"{}",
+    ]
+    names = [b"".join(chance.choices(parts, k=chance.randint(1, 6))) + b"%d" % n for n in range(2_000)]
+    for shell in ([], ["--shell"]):
+        result = subprocess.run(
+            [sys.executable, "-m", "manyhands", "batch", "printf %s\\\\0" if not shell else r"printf '%s\0' {}", *shell, "--null", "-q"[:0] or "--quiet"],
+            cwd=tmp_path, env=environment, input=b"".join(name + b"\0" for name in names), capture_output=True, check=True,
+        )  # fmt: skip
+        assert result.stdout == b"".join(name + b"\0" for name in names)
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_the_first_job_begins_before_the_last_input_has_come(environment: dict[str, str], tmp_path: Path) -> None:
+    """Inputs are taken from a pipe as they come."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "manyhands", "batch", "touch {}"], cwd=tmp_path, env=environment, stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(b"first\n")
+    process.stdin.flush()
+    wait_for(lambda: (tmp_path / "first").exists())
+    process.communicate(b"last\n", timeout=20)
+    assert (tmp_path / "last").exists()
+
+
+def test_a_huge_output_does_not_fill_memory(environment: dict[str, str], tmp_path: Path) -> None:
+    """300 MB without a newline: the coordinator stays small, and every byte arrives (row 50)."""
+    command = [sys.executable, "-m", "manyhands", "batch", "sh -c 'head -c 300000000 /dev/zero'", "--", "x"]
+    with subprocess.Popen(["wc", "-c"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as counter:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=counter.stdin, stderr=subprocess.DEVNULL
+        )
+        assert counter.stdin is not None
+        assert counter.stdout is not None
+        counter.stdin.close()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert counter.stdout.read().strip() == "300000000"
+    assert process.returncode == 0
+    assert usage.ru_maxrss < 64 * 1024
+
+
+def test_escape_sequences_are_harmless_on_a_terminal(environment: dict[str, str], tmp_path: Path) -> None:
+    """What a job prints cannot move the cursor of the terminal it is shown on (row 52); a pipe gets it raw."""
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "manyhands", "batch", "printf", "--quiet", "--", "\\033]0;title\\007\\033[2J"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, stdout=follower)
+    process.wait(timeout=20)
+    os.close(follower)
+    shown = os.read(leader, 4096)
+    os.close(leader)
+    assert b"\x1b" not in shown
+    assert b"^[]0;title^G^[[2J" in shown
+    raw = subprocess.run(
+        command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True
+    )
+    assert raw.stdout == b"\x1b]0;title\x07\x1b[2J"
+
+
+def test_json_is_one_object_a_line(cli: Cli) -> None:
+    """Events on stdout; failures and output are in them, exact."""
+    result = cli("batch", "sh -c 'printf \"a\\377\"; exit {}'", "--json", "--", "0", "3")
+    assert result.returncode == 1
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {event["schema"] for event in events} == {"manyhands.event/1"}
+    assert [event["event"] for event in events if event["event"] != "began"] == ["run", "finished", "finished", "summary"]
+    finished = [event for event in events if event["event"] == "finished"]
+    assert [(event["job"], event["status"], event["exit"], event["stdout_base64"]) for event in finished] == [
+        (1, "ok", 0, "Yf8="), (2, "failed", 3, "Yf8="),
+    ]  # fmt: skip
+    assert events[-1]["counts"] == {"ok": 1, "failed": 1}
+    assert result.stderr == ""
+
+
+def test_runs_are_listed_shown_exported_and_removed(cli: Cli) -> None:
+    """Everything that can be done with a run that exists."""
+    cli("batch", "sh -c 'echo out {}; echo err >&2; exit {}'", "--run-id", "mine", "--", "0", "3")
+    listed = cli("batch.list").stdout.splitlines()
+    assert listed[0].split() == ["ID", "WHEN", "OK", "FAILED", "LEFT", "TOOK", "STATE", "WHAT"]
+    assert listed[1].split()[:1] + listed[1].split()[3:6] == ["mine", "1", "1", "0"]
+    assert json.loads(cli("batch.list", "--json").stdout)["failed"] == 1
+    shown = cli("batch.show", "mi").stdout
+    assert "1 ok, 1 failed, 0 left" in shown
+    assert [line.split()[:3] for line in shown.splitlines()[-2:]] == [["1", "ok", "0"], ["2", "failed", "3"]]
+    assert cli("batch.show", "--failed").stdout.splitlines()[-1].split()[0] == "2"
+    one = cli("batch.show", "mine", "--job", "2").stdout
+    assert "failed with exit status 3" in one
+    assert "  out 3\n" in one
+    assert "  err\n" in one
+    assert "no job 9" in cli("batch.show", "--job", "9").stderr
+    assert json.loads(cli("batch.show", "--job", "2", "--json").stdout)["exit"] == 3
+    assert cli("batch.show", "--output").stdout.count("  err") == 2
+    records = [json.loads(line) for line in cli("batch.export", "mine").stdout.splitlines()]
+    assert [record["argv"][-1] for record in records] == [
+        "echo out 0; echo err >&2; exit 0",
+        "echo out 3; echo err >&2; exit 3",
+    ]
+    rows = list(csv.DictReader(cli("batch.export", "--format", "csv").stdout.splitlines(keepends=True)))
+    assert [(row["job"], row["exit"], row["stdout"]) for row in rows] == [("1", "0", "out 0\n"), ("2", "3", "out 3\n")]
+    assert cli("batch.export", "--format", "joblog").stdout.splitlines()[0].startswith("Seq\tHost")
+    assert cli("batch.remove", "--older-than", "1d").stdout == ""
+    assert cli("batch.remove", "mine").stdout == "removed mine\n"
+    assert "no runs" in cli("batch.list").stderr
+    cli("batch", "true", "--", "a")
+    assert cli("batch.remove", "--older-than", "0").stdout.startswith("removed ")
+
+
+def test_every_option_has_help_and_every_task_a_line() -> None:
+    """`invoke -l` and `--help` leave nothing unsaid."""
+    assert command_line.undocumented(load_tasks().namespace) == []
+
+
+def test_the_list_and_the_help_read_well(cli: Cli) -> None:
+    """The names of the tutorials are there; one line each; help shows every option."""
+    listed = cli("-l").stdout
+    for name in ("fork-demo", "system-info", "batch.run (batch)", "batch.resume", "host.info"):
+        assert name in listed
+    helped = cli("batch", "--help").stdout
+    for option in ("--jobs=STRING", "-j", "--[no-]keep-order", "--from", "--dry-run"):
+        assert option in helped, helped
+    assert cli("--version").stdout == "manyhands 0.1.0\n"
+
+
+def test_the_other_tasks(cli: Cli) -> None:
+    """Forking and the machine, as text and as JSON."""
+    forked = cli("fork-demo", "--children", "2", "--exit-code", "3")
+    assert forked.returncode == 0
+    assert "2 children" in forked.stdout.splitlines()[-1]
+    events = [json.loads(line) for line in cli("fork-demo", "--json").stdout.splitlines()]
+    assert [event["who"] for event in events] == ["parent", "child", "parent"]
+    assert events[1]["ppid"] == events[0]["pid"]
+    info = json.loads(cli("system-info", "--json").stdout)
+    assert info["node"] == os.uname().nodename
+    assert info == json.loads(cli("host.info", "--json").stdout) | {
+        key: info[key] for key in ("uptime", "load", "memory", "swap", "disks", "network", "temperatures", "booted")
+    }
+    assert "not available" in cli("host.info").stdout or info["battery_percent"] is not None
+    assert json.loads(cli("host.identity", "--json").stdout)["uid"] == os.getuid()
+
+
+# -- the parts of the command line, in this process ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "value"),
+    [("int", "3", 3), ("float | None", "1.5", 1.5), ("bool", "yes", True), ("Path", "a", Path("a")), ("str", "x", "x"),
+     ("Literal['a', 'b']", "b", "b")],
+)  # fmt: skip
+def test_text_becomes_what_the_annotation_says(annotation: str, text: str, value: object) -> None:
+    """By the annotation as it is written."""
+    assert command_line.converter("--x", annotation)(text) == value
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [("int", "a whole number"), ("float", "a number"), ("bool", "yes or no"), ("Literal['a', 'b']", "one of a, b")],
+)
+def test_text_that_is_something_else_names_the_option(annotation: str, expected: str) -> None:
+    """And what was expected there."""
+    with pytest.raises(UsageError, match=f"--x: expected {expected}, got 'zz'"):
+        command_line.converter("--x", annotation)("zz")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (BusyError("x"), 75, "manyhands: x"),
+        (FileNotFoundError(2, "No such file", "f"), 1, "manyhands: [Errno 2] No such file: 'f'"),
+        (UnexpectedExit(Result(exited=-9)), 137, None),
+        (UnexpectedExit(Result(exited=3)), 3, None),
+        (CommandTimedOut(Result(), timeout=2), 124, "manyhands: Command did not complete within 2 seconds!"),
+    ],
+)
+def test_errors_become_exit_statuses(error: Exception, code: int, said: str | None) -> None:
+    """As the table of the design says."""
+    found = command_line.explained(error)
+    assert (found.code, found.message) == (code, said)
+
+
+def test_tasks_may_be_coroutines() -> None:
+    """An async task is run to its end."""
+
+    @command_line.task(help={"n": "a number"})
+    async def later(ctx: Context, n: int = 1) -> str:
+        return f"ran {n}"
+
+    assert later(Context(), n="3") == "ran 3"
+
+
+def test_a_status_is_returned_as_an_exit() -> None:
+    """An int that a task returns is how the program ends; 0 is nothing special."""
+    from invoke.exceptions import Exit
+
+    @command_line.task()
+    def three(ctx: Context) -> int:
+        return 3
+
+    with pytest.raises(Exit) as caught:
+        three(Context())
+    assert caught.value.code == 3
+
+
+def test_only_light_modules_are_loaded_for_a_list(environment: dict[str, str]) -> None:
+    """`-l` stays fast: nothing heavy is imported by tasks.py."""
+    script = "import sys; sys.path.insert(0, sys.argv[1]); import invoke; old = set(sys.modules); import tasks; print(*set(sys.modules) - old)"
+    out = subprocess.run(
+        [sys.executable, "-c", script, str(HERE)], env=environment, capture_output=True, text=True, check=True
+    )
+    loaded = set(out.stdout.split())
+    assert not loaded & {"rich", "psutil", "sqlite3", "manyhands.batch", "manyhands.engine", "csv", "difflib"}
