@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 import invoke
-from invoke.exceptions import CommandTimedOut, Exit, UnexpectedExit
-from invoke.parser import Argument
+from invoke.exceptions import CommandTimedOut, Exit, ParseError, UnexpectedExit
+from invoke.parser import Argument, ParserContext
 from invoke.parser.parser import ParseMachine
 
 from manyhands.errors import ManyhandsError, UsageError
@@ -250,6 +250,14 @@ def closed_pipe() -> Exit:
     return Exit(code=141)
 
 
+class Mistake(Exit, ParseError):
+    """A parse error that ends with 2; still a ParseError, because completion goes on from one."""
+
+    def __init__(self, message: str, context: ParserContext | None) -> None:
+        ParseError.__init__(self, message, context)
+        self.message, self._code = None, 2  # the program prints the text of a ParseError by itself
+
+
 def _usage(machine: ParseMachine, message: str) -> NoReturn:
     """Report a parse error as every other usage error; invoke would exit with 1."""
     hint = ""
@@ -267,7 +275,7 @@ def _usage(machine: ParseMachine, message: str) -> NoReturn:
             else f"unknown: {word}"
         )
         message, hint = where, f"; did you mean {near[0]}?" if near else f"; see --help {context.name}" if flags else ""
-    raise Exit(f"manyhands: {message}{hint}", code=2)
+    raise Mistake(f"manyhands: {message}{hint}", machine.context)
 
 
 def _complete_context(machine: ParseMachine) -> None:

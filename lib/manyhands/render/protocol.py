@@ -8,17 +8,20 @@ from manyhands.events import Event
 
 
 class Renderer(Protocol):
-    """Shows a run. BrokenPipeError goes to the caller."""
+    """Shows a run. Called by one thread, with the events in order; after `close` no more."""
 
     def event(self, event: Event) -> None:
-        """Show what happened."""
+        """Show what happened. Raises BrokenPipeError when whoever read our output has left."""
 
     def running(self) -> list[str]:
-        """One line for each running job, for SIGUSR1."""
+        """How far the run is, then one line for each running job with its age, the oldest first, for SIGUSR1.
+
+        The terminal is the caller's, to print them, until the next event.
+        """
         ...
 
     def pause(self, paused: bool) -> None:
-        """Give the terminal back before SIGTSTP stops us; take it again afterwards."""
+        """Give the terminal back before SIGTSTP stops us (True); take it again afterwards (False)."""
 
     def close(self) -> None:
-        """Write what is held back and give the terminal back. May be called twice."""
+        """Write what is held back and give the terminal back, whatever happened. May be called twice."""

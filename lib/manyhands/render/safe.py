@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
+from typing import Final
 
-# C0 without newline and TAB, DEL, C1; the controls that reorder or hide text (Unicode TR 36, "Trojan Source"); lone
-# surrogates, which stand for bytes that are not UTF-8.
-_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+# C0 without newline and TAB, DEL, C1 (ECMA-48); controls that reorder or hide text (UTS 39, and "Trojan Source",
+# CVE-2021-42574), but not the joiners U+200C and U+200D, which Persian, Indic scripts and emoji are spelt with; tag
+# characters; surrogates, which stand for bytes that are not UTF-8.
+_HARMFUL: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_NO_WIDTH: Final = frozenset({"Mn", "Me", "Cf"})
 
 
 def _shown(match: re.Match[str]) -> str:
@@ -20,28 +27,56 @@ def _shown(match: re.Match[str]) -> str:
         return f"\\x{code - 0xDC00:02x}"
     if code < 0x20 or code == 0x7F:
         return "^" + chr(code ^ 0x40)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def harmless(text: str | bytes) -> str:
-    """``text`` with every control character and stray byte made visible (``^[``, ``\\x9b``, ``\\u202e``)."""
+    """``text`` with every control character and stray byte made visible (``^[``, ``\\x9b``, ``\\u202e``).
+
+    Printable text, newlines and TABs stay as they are; CR LF becomes a newline.
+    """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
     return _HARMFUL.sub(_shown, text.replace("\r\n", "\n"))
 
 
-def one_line(text: str | bytes, width: int) -> str:
-    """``text`` harmless, on one line of at most ``width`` characters, cut with an ellipsis."""
-    shown = harmless(text).replace("\n", "␤").replace("\t", " ")
-    return shown if len(shown) <= width else shown[: max(0, width - 1)] + "…"
-
-
 class Harmless:
-    """`harmless` for a stream that comes in pieces: no character is torn where two of them meet."""
+    """`harmless` for a stream that comes in pieces: what is torn where two of them meet is put together first."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._held = ""
 
     def feed(self, data: bytes, *, final: bool = False) -> str:
-        """The next piece."""
-        return harmless(self._decoder.decode(data, final))
+        """The next piece; ``final`` gives out what was held back because more could have followed."""
+        text = self._held + self._decoder.decode(data, final)
+        self._held = "\r" if text.endswith("\r") and not final else ""  # a newline may follow
+        return harmless(text[:-1] if self._held else text)
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal ``text`` takes (Unicode TR 11)."""
+    return len(text) if text.isascii() else sum(map(_cell, text))
+
+
+def _cell(character: str) -> int:
+    if character.isascii():
+        return 1
+    if unicodedata.category(character) in _NO_WIDTH:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def one_line(text: str | bytes, width: int) -> str:
+    """``text`` harmless, on one line of at most ``width`` columns, cut with an ellipsis."""
+    most = 8 * max(width, 1)  # an input may be megabytes: what can never be shown is not looked at
+    shown = harmless(text[:most]).replace("\n", "␤").replace("\t", " ")
+    if len(text) <= most and cells(shown) <= width:
+        return shown
+    room, kept = width - 1, 0
+    for character in shown:
+        room -= _cell(character)
+        if room < 0:
+            break
+        kept += 1
+    return shown[:kept] + "…" if width > 0 else ""

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import signal
+from typing import Final
 
 from manyhands.events import Summary
 from manyhands.job import Outcome, Status
+from manyhands.render.safe import one_line
 
-_ORDER = (Status.OK, Status.FAILED, Status.TIMEOUT, Status.SKIPPED)
-_NAMES = {Status.TIMEOUT: "timed out"}
+_WORDS: Final = {
+    Status.OK: "ok", Status.FAILED: "failed", Status.TIMEOUT: "timed out", Status.LOST: "lost", Status.SKIPPED: "skipped",
+}  # fmt: skip
+_AGAIN: Final = (Status.FAILED, Status.TIMEOUT)
+"""What ``batch.retry`` does again."""
 
 
 def duration(seconds: float) -> str:
     """``0.3 s``, ``12.1 s``, ``2 min 05 s``, ``1 h 02 min``, ``3 d 04 h``."""
     if seconds < 99.95:
-        return f"{seconds:.1f} s"
+        return f"{max(seconds, 0.0):.1f} s"
     whole = round(seconds)
-    for unit, big, small in ((60, "min", "s"), (3600, "h", "min"), (86400, "d", "h")):
-        if whole < unit * (60 if unit == 60 else 24 if unit == 3600 else 10**9):
-            below = unit // (60 if unit <= 3600 else 24)
-            return f"{whole // unit} {big} {whole % unit // below:02d} {small}"
-    raise AssertionError("every number of seconds is covered")
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400:,} d {whole % 86400 // 3600:02d} h"
 
 
 def signal_name(number: int) -> str:
@@ -32,43 +37,64 @@ def signal_name(number: int) -> str:
 
 
 def describe(outcome: Outcome) -> str:
-    """How one attempt ended, as the end of the sentence "job 5 ..."."""
-    if outcome.status is Status.TIMEOUT:
-        still = "; it could not be stopped and is still running" if outcome.still_running else ""
-        return f"timed out after {duration(outcome.wall)}{still}"
-    if outcome.status is Status.CANCELLED:
-        return "was stopped" if outcome.started else "was not begun"
-    if outcome.error:
-        return outcome.error
+    """How one attempt ended, as the end of the sentence "job 5 ..."; harmless for a terminal."""
+    why = one_line(outcome.error, 400) if outcome.error else ""
+    match outcome.status:
+        case Status.OK:
+            return "is ok"
+        case Status.TIMEOUT:
+            still = "; it could not be stopped and is still running" if outcome.still_running else ""
+            return f"timed out after {duration(outcome.wall)}{still}"
+        case Status.LOST:
+            return f"was lost: {why or 'how it ended is not known'}"
+        case Status.CANCELLED:
+            return "was not begun" if outcome.started is None else "was stopped"
+        case Status.SKIPPED:
+            return f"was skipped: {why}" if why else "was skipped"
+        case Status.FAILED:
+            return _failure(outcome, why)
+
+
+def _failure(outcome: Outcome, why: str) -> str:
+    if why:
+        return why if why.startswith("cannot ") else f"failed: {why}"
     if outcome.signal is not None:
         return f"was ended by {signal_name(outcome.signal)}"
-    return "is ok" if outcome.exit == 0 else f"failed with exit status {outcome.exit}"
+    return "failed" if outcome.exit is None else f"failed with exit status {outcome.exit}"
+
+
+def left_behind(outcome: Outcome) -> str | None:
+    """``left 2 processes behind, which were stopped``, as the end of the same sentence; None if it left none."""
+    if not outcome.leftovers:
+        return None
+    many = "1 process behind, which was" if outcome.leftovers == 1 else f"{outcome.leftovers} processes behind, which were"
+    return f"left {many} stopped"
 
 
 def counts(summary: Summary) -> str:
     """``1,997 ok, 3 failed, 5 left``."""
-    found = [(summary.counts.get(status, 0), _NAMES.get(status, status.value)) for status in _ORDER]
-    parts = [f"{number:,} {name}" for number, name in found if number or name == "ok"]
+    found = [(summary.counts.get(status, 0), word) for status, word in _WORDS.items()]
+    parts = [f"{number:,} {word}" for number, word in found if number or word == "ok"]
     if summary.left:
         parts.append(f"{summary.left:,} left")
     return ", ".join(parts)
 
 
 def summary_line(summary: Summary, *, program: str, again: str) -> str:
-    """What a run came to, in one line, with what to type next.
+    """What a run came to, in one line, with what to type next; ``again`` is the short id of the run.
 
     ``2,000 jobs: 1,997 ok, 3 failed in 12.1 s (41.2 s of work, 3.4x); again: invoke batch.retry 7f3a``
     """
     jobs = summary.jobs + summary.left
     line = f"{jobs:,} job{'' if jobs == 1 else 's'}: {counts(summary)} in {duration(summary.wall)}"
-    if summary.work and summary.wall:
-        line += f" ({duration(summary.work)} of work, {summary.work / summary.wall:.1f}x)"
+    if jobs > 1 and summary.work >= 0.05 and summary.wall >= 0.05:  # less is shown as 0.0 s, and says nothing
+        line += f" ({duration(summary.work)} of work, {summary.work / summary.wall:,.1f}x)"
     if summary.stopped_by is not None:
         line += f"; stopped by {signal_name(summary.stopped_by)}"
     elif summary.halted:
         line += f"; halted by {summary.halted}"
     if summary.left or summary.unread:
         line += f"; the rest: {program} batch.resume {again}"
-    elif any(count for status, count in summary.counts.items() if status is not Status.OK):
+    elif any(summary.counts.get(status) for status in _AGAIN):
         line += f"; again: {program} batch.retry {again}"
     return line
