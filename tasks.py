@@ -12,12 +12,13 @@ from typing import Literal
 
 from invoke import Collection, Context
 
-sys.path.insert(0, str(Path(__file__).parent / "lib"))  # in a checkout that is not installed
+if (Path(__file__).parent / "lib" / "manyhands").is_dir():  # a checkout, perhaps one that is not installed
+    sys.path.insert(0, str(Path(__file__).parent / "lib"))
 
 from manyhands.cli import rest, task
 from manyhands.runner import Utf8Local
 
-PROGRAM = "manyhands" if Path(sys.argv[0]).name == "manyhands" else "invoke"
+PROGRAM = "invoke" if __name__ == "tasks" else "manyhands"
 
 # -- batch ---------------------------------------------------------------------------------------------------------------
 

@@ -188,6 +188,17 @@ def test_large_output_stays_in_a_file(bench: Bench) -> None:
     assert bench.run("echo", "small").stdout.data == b"small\n"
 
 
+def test_large_output_with_many_slots(make: Make) -> None:
+    """Where small output stays in memory, large output ends in a file, too, and the slot goes on."""
+    bench = make(slots=100)
+    attempts = [bench.sh(f"head -c {100_000 * (n % 3)} /dev/zero | tr '\\0' y; echo e{n} >&2") for n in range(250)]
+    for number, attempt in enumerate(attempts):
+        end = bench.end_of(attempt)
+        assert read(end.stdout) == b"y" * (100_000 * (number % 3))
+        assert (end.stdout.path is None) == (number % 3 == 0)
+        assert end.stderr.data == b"e%d\n" % number
+
+
 def test_output_can_be_capped(make: Make) -> None:
     """The first bytes are kept, and how many were not is told."""
     bench = make(output_cap=5)

@@ -106,13 +106,36 @@ def test_plain_invoke_says_the_same(
 
 def test_both_programs_do_the_same(program: list[str], environment: dict[str, str], tmp_path: Path) -> None:
     """Exact argument boundaries after --, short and long forms of options."""
-    for jobs in (["-j4"], ["-j", "4"], ["--jobs=4"], ["--jobs", "+2"], ["--jobs", "-0"][:0]):
+    for jobs in (["-j4"], ["-j", "4"], ["--jobs=4"], ["--jobs", "+2"]):
         result = subprocess.run(
             [*program, "batch", "printf [%s]", *jobs, "--quiet", "--", "a b", "", "--x", "*"], cwd=tmp_path, env=environment,
             capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert result.stdout == "[a b][][--x][*]"
         assert result.stderr == ""
+
+
+def test_every_status_and_signal_is_recorded(cli: Cli) -> None:
+    """0 to 255, and every signal that kills, each on its own job in the journal (row 30)."""
+    statuses = [str(number) for number in range(256)]
+    assert cli("batch", "sh -c 'exit {}'", "--", *statuses).returncode == 1
+    records = [json.loads(line) for line in cli("batch.export").stdout.splitlines()]
+    assert [(one["input"], one["exit"], one["signal"]) for one in records] == [(n, int(n), None) for n in statuses]
+    assert [one["status"] == "ok" for one in records] == [n == "0" for n in statuses]
+    stopping = {
+        signal.SIGSTOP,
+        signal.SIGTSTP,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+        signal.SIGCHLD,
+        signal.SIGCONT,
+        signal.SIGURG,
+        signal.SIGWINCH,
+    }
+    deadly = [str(int(number)) for number in signal.valid_signals() if number not in stopping and number < 32]
+    cli("batch", "sh -c 'ulimit -c 0; kill -{} $$'", "--", *deadly)
+    records = [json.loads(line) for line in cli("batch.export").stdout.splitlines()]
+    assert [(one["exit"], one["signal"], one["status"]) for one in records] == [(None, int(n), "failed") for n in deadly]
 
 
 def test_exit_statuses(cli: Cli) -> None:
@@ -280,6 +303,7 @@ def test_closed_descriptors_do_not_matter(environment: dict[str, str], tmp_path:
     assert (tmp_path / "done").exists()
 
 
+@pytest.mark.slow
 def test_ten_thousand_odd_names(tmp_path: Path, cli: Cli, environment: dict[str, str]) -> None:
     """Blanks, quotes, newlines, $(...), leading dashes, invalid UTF-8: exact, and nothing is executed (row 53)."""
     import random
@@ -301,10 +325,10 @@ def test_ten_thousand_odd_names(tmp_path: Path, cli: Cli, environment: dict[str,
         b"a",
         b"{}",
     ]
-    names = [b"".join(chance.choices(parts, k=chance.randint(1, 6))) + b"%d" % n for n in range(2_000)]
+    names = [b"".join(chance.choices(parts, k=chance.randint(1, 6))) + b"%d" % n for n in range(10_000)]
     for shell in ([], ["--shell"]):
         result = subprocess.run(
-            [sys.executable, "-m", "manyhands", "batch", "printf %s\\\\0" if not shell else r"printf '%s\0' {}", *shell, "--null", "-q"[:0] or "--quiet"],
+            [sys.executable, "-m", "manyhands", "batch", "printf %s\\\\0" if not shell else r"printf '%s\0' {}", *shell, "--null", "--quiet"],
             cwd=tmp_path, env=environment, input=b"".join(name + b"\0" for name in names), capture_output=True, check=True,
         )  # fmt: skip
         assert result.stdout == b"".join(name + b"\0" for name in names)

@@ -322,3 +322,5 @@ def open_standard_descriptors() -> None:
 
 
 open_standard_descriptors()
+# invoke forbids Python to keep compiled modules, and so compiles all of ours anew at every start of a checkout.
+sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))

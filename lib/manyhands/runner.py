@@ -1,4 +1,4 @@
-"""The runner behind ``ctx.run``: invoke's own, without its two known faults.
+"""The runner behind ``ctx.run``: invoke's own, without its known faults.
 
 invoke decodes each chunk by itself, which breaks characters at the borders, and searches all that came for prompts after
 every chunk, which takes quadratic time. Jobs never run through this; it is for small chores of tasks.
@@ -24,6 +24,14 @@ class Utf8Local(Local):
             yield decoder.decode(data)
         if tail := decoder.decode(b"", final=True):
             yield tail
+
+    def stop(self) -> None:
+        """Close our ends of the pipes, too; invoke leaves that to the garbage collector."""
+        super().stop()
+        process = getattr(self, "process", None)
+        for pipe in (process.stdin, process.stdout, process.stderr) if process else ():
+            if pipe is not None:
+                pipe.close()
 
     def respond(self, buffer_: list[str]) -> None:
         """Let the watchers see what came, if there are any."""

@@ -196,7 +196,7 @@ class CommandThreads:
             if self._closed:
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
             process = subprocess.Popen(
-                arguments, stdin=stdin, stdout=slot.files[0], stderr=slot.files[1], cwd=settings.workdir,
+                arguments, stdin=stdin, stdout=slot.ready()[0], stderr=slot.files[1], cwd=settings.workdir,
                 env=environment, start_new_session=True, restore_signals=True,
             )  # fmt: skip
             running = self._running[attempt.job.number, attempt.number] = _Running(attempt, process)

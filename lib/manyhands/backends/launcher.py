@@ -86,7 +86,7 @@ class Launcher:
             self.stdin: tuple[Any, ...] = (os.POSIX_SPAWN_DUP2, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
         else:  # opened anew for each command, which so reads it from its beginning
             self.stdin = (os.POSIX_SPAWN_OPEN, 0, config["stdin"], os.O_RDONLY, 0)
-        self.free = [Slot(number, config["outputs"]) for number in reversed(config["slots"])]
+        self.free = [Slot(number, config["outputs"], memory=config["memory"]) for number in reversed(config["slots"])]
         kernel.become_subreaper()
         self.children = kernel.ChildrenFile.open()
         self.life = os.pidfd_open(coordinator)
@@ -206,11 +206,8 @@ class Launcher:
 
     def spawn(self, arguments: list[bytes], slot: Slot) -> int:
         """posix_spawn in a new session with default signals and nothing but descriptors 0, 1 and 2; returns the pid."""
-        actions = [
-            self.stdin,
-            (os.POSIX_SPAWN_DUP2, slot.files[0], 1),
-            (os.POSIX_SPAWN_DUP2, slot.files[1], 2),
-        ]
+        out, err = slot.ready()
+        actions = [self.stdin, (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]
         program = self.programs.find(arguments[0])
         for _ in range(50):
             try:

@@ -29,5 +29,5 @@ ENDED: Final = 1
 SYNCED: Final = 2
 
 Config = dict[str, Any]
-"""What a launcher is told at its start: slots (numbers), outputs (folder), workdir, stdin (path or None), grace (seconds),
+"""What a launcher is told at its start: slots (numbers), memory (whether small output stays in memory), outputs (folder), workdir, stdin (path or None), grace (seconds),
 cap (bytes or None), nice, allow_daemons, token."""

@@ -11,12 +11,16 @@ from manyhands.render.protocol import Renderer
 def choose(
     *, json: bool, quiet: bool, tag: bool, stdout: BinaryIO, stderr: TextIO, environ: Mapping[str, str]
 ) -> Renderer:
-    """JSON lines if asked for; the live display if stderr is a terminal that can move its cursor; else plain."""
+    """JSON lines if asked for; the live display if stderr is a terminal that can move its cursor; else plain.
+
+    ``quiet`` is plain, too, and so is a terminal that says it is ``dumb``, ``unknown`` or nothing (``$TERM``). Where stdout
+    goes does not matter: with stdout in a pipe, the display is on the terminal and the jobs' output in the pipe.
+    """
     if json:
         from manyhands.render.jsonl import JsonLines
 
         return JsonLines(stdout)
-    if not quiet and stderr.isatty() and environ.get("TERM", "dumb") != "dumb":
+    if not quiet and stderr.isatty() and environ.get("TERM", "").lower() not in ("", "dumb", "unknown"):
         from manyhands.render.live import Live
 
         return Live(stdout, stderr, tag=tag, environ=environ)

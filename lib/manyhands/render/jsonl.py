@@ -1,78 +1,108 @@
 """For programs: one JSON object a line on stdout for everything that happens.
 
-``event`` tells what: run, began, finished, warned, summary. A finished job has the keys that ``batch.export`` gives it.
+``event`` tells what: run, began, finished, warned, summary; ``at`` when it was told. A finished job has the keys that
+``batch.export`` gives it. Lines are written out at least every 50 ms while events come.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, Final
 
-from manyhands.events import Began, Event, Finished, Held, RunStarted, Summary, Tick, Warned
-from manyhands.joblog import iso, job_record
+from manyhands.errors import ManyhandsError
+from manyhands.events import Began, Event, Finished, RunStarted, Summary, Tick, Warned
+from manyhands.job import NOTHING, Outcome
+from manyhands.joblog import iso, job_record, text_or_base64
 from manyhands.render.progress import Progress
+from manyhands.render.stream import Stream
 from manyhands.template import fill_slot
 
 SCHEMA: Final = "manyhands.event/1"
 _INLINE: Final = 1 << 20
+"""Bytes of output; what is larger and has a file is named by that file."""
 
 
 class JsonLines:
-    """See the module's first lines."""
+    """See the module's first lines. ``clock`` is monotonic, ``now`` gives seconds since the epoch."""
 
-    def __init__(self, stdout: BinaryIO) -> None:
-        self._out = stdout
+    def __init__(
+        self, stdout: BinaryIO, *, clock: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time
+    ) -> None:
+        self._out, self._clock, self._now = Stream(stdout, tag=False, clock=clock), clock, now
         self._run = ""
-        self.progress = Progress(time.monotonic)
+        self.progress = Progress(clock)
 
     def event(self, event: Event) -> None:
         """Write it, unless it is only a chance to redraw."""
         self.progress.event(event)
-        if isinstance(event, Tick | Held):
-            return
-        record = {"schema": SCHEMA, "event": _NAMES[type(event)], **self._content(event)}
-        self._out.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-        self._out.flush()
+        if isinstance(event, Finished):
+            self._write("finished", self._finished(event))
+        elif isinstance(event, Began):
+            self._write("began", _began(event))
+        elif isinstance(event, RunStarted):
+            self._run = event.run
+            self._write("run", _started(event))
+        elif isinstance(event, Warned):
+            self._write("warned", text_or_base64("text", os.fsencode(event.text)))
+        elif isinstance(event, Summary):
+            self._write("summary", _summary(event))
+        if isinstance(event, Tick | Summary):
+            self._out.flush()
+        self._out.flush_if_due(self._clock())
 
     def running(self) -> list[str]:
         """See `Renderer.running`."""
         return self.progress.running()
 
     def pause(self, paused: bool) -> None:
-        """Nothing to do."""
+        """See `Renderer.pause`."""
+        self.progress.pause(paused)
+        if paused:
+            self._out.flush()
 
     def close(self) -> None:
-        """Nothing to do: every line has been flushed."""
+        """See `Renderer.close`."""
+        self._out.flush()
 
-    def _content(self, event: Event) -> Mapping[str, Any]:
-        if isinstance(event, Finished):
-            outcome = event.outcome
-            attempt = outcome.attempt
-            record = job_record(
-                attempt.job, outcome, run=self._run, argv=fill_slot(attempt.argv, outcome.slot), attempts=attempt.number,
-                inline=_INLINE,
-            )  # fmt: skip
-            del record["schema"]
-            return record | {"final": outcome.final, "retry_in": event.retry_in}
-        if isinstance(event, RunStarted):
-            self._run = event.run
-            return {
-                "run": event.run,
-                "template": event.template,
-                "jobs": event.jobs,
-                "total": event.total,
-                "at": iso(time.time()),
-            }
-        if isinstance(event, Began):
-            return {"run": self._run, "job": event.attempt.job.number, "attempt": event.attempt.number, "slot": event.slot,
-                    "pid": event.pid}  # fmt: skip
-        if isinstance(event, Summary):
-            return {"run": event.run, "counts": {status.value: count for status, count in event.counts.items()},
-                    "left": event.left, "unread": event.unread, "wall": event.wall, "work": event.work,
-                    "stopped_by": event.stopped_by, "halted": event.halted}  # fmt: skip
-        return {"run": self._run, "text": event.text if isinstance(event, Warned) else ""}
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        record = {"schema": SCHEMA, "event": name, "at": iso(self._now()), "run": self._run, **content}
+        # A lone surrogate in a text (a byte of a file name that is not UTF-8) comes out as JSON's own escape of it.
+        self._out.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+
+    def _finished(self, event: Finished) -> Mapping[str, Any]:
+        try:
+            record = self._record(event.outcome)
+        except ManyhandsError as error:  # its output was removed: no reason to end the run
+            self._write("warned", {"text": f"job {event.outcome.attempt.job.number}: {error}"})
+            record = self._record(event.outcome._replace(stdout=NOTHING, stderr=NOTHING))
+        return record | {"final": event.outcome.final, "retry_in": event.retry_in}
+
+    def _record(self, outcome: Outcome) -> dict[str, Any]:
+        attempt = outcome.attempt
+        argv = fill_slot(attempt.argv, outcome.slot)
+        record = job_record(attempt.job, outcome, run=self._run, argv=argv, attempts=attempt.number, inline=_INLINE)
+        del record["schema"]
+        return record
 
 
-_NAMES: Final = {RunStarted: "run", Began: "began", Finished: "finished", Warned: "warned", Summary: "summary"}
+def _started(event: RunStarted) -> Mapping[str, Any]:
+    return {
+        **text_or_base64("template", os.fsencode(event.template)), "jobs": event.jobs, "total": event.total,
+        "done_before": event.done_before,
+    }  # fmt: skip
+
+
+def _began(event: Began) -> Mapping[str, Any]:
+    attempt = event.attempt
+    return {"job": attempt.job.number, "attempt": attempt.number, "slot": event.slot, "pid": event.pid}
+
+
+def _summary(event: Summary) -> Mapping[str, Any]:
+    return {
+        "run": event.run, "counts": {status.value: count for status, count in event.counts.items()}, "left": event.left,
+        "unread": event.unread, "wall": event.wall, "work": event.work, "stopped_by": event.stopped_by,
+        "halted": event.halted,
+    }  # fmt: skip

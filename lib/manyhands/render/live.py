@@ -1,31 +1,45 @@
 """For people at a terminal: a bar and what is running at the bottom, failures and output scrolling above it.
 
-Drawn on stderr by events, at most eight times a second; nothing runs in the background. Only here rich is imported.
+    Finished --> lines gathered --eight times a second--> printed above the display, which is drawn anew below them
+
+Drawn on stderr by events; nothing runs in the background. Only here rich is imported. Whatever a job or a name holds gets
+to the terminal as text made harmless, never as markup.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import BinaryIO, Final, TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live as RichLive
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from manyhands import output
-from manyhands.events import Event, Finished, Warned
-from manyhands.job import Outcome, Status
-from manyhands.render.plain import Stream, remarks
+from manyhands.errors import ManyhandsError
+from manyhands.events import Event, Finished, Summary, Warned
+from manyhands.job import Job, Outcome, Output, Status
+from manyhands.render.plain import remarks
 from manyhands.render.progress import Progress
 from manyhands.render.safe import harmless, one_line
-from manyhands.render.summary import duration
-from manyhands.template import display
+from manyhands.render.stream import Stream, dressed
+from manyhands.render.summary import duration, name_of
 
 _PAUSE: Final = 0.125
+"""Seconds between two drawings."""
 _TAIL: Final = 5
+_ENOUGH: Final = 1 << 16
+_PLAIN: Final = Style.null()
+_QUIET: Final = Style(dim=True)
+_CAREFUL: Final = Style(color="yellow")
+_BAD: Final = Style(color="red")
 
 
 class Live:
@@ -36,99 +50,211 @@ class Live:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.progress = Progress(clock)
-        self._clock, self._drawn = clock, 0.0
-        self._console = Console(file=stderr, force_terminal=True, no_color="NO_COLOR" in environ, highlight=False)
-        self._out = Stream(stdout, tag=tag)
-        self._same = stdout.isatty()
-        self._live = RichLive(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False,
-                              redirect_stderr=False, vertical_overflow="crop")  # fmt: skip
-        self._live.start()
+        self._clock, self._drawn, self._tag, self._file = clock, 0.0, tag, stderr
+        self._console = Console(
+            file=stderr, force_terminal=True, no_color=bool(environ.get("NO_COLOR")), highlight=False, markup=False,
+            emoji=False,
+        )  # fmt: skip
+        self._out = Stream(stdout, tag=tag, clock=clock)
+        self._same = _same_terminal(stdout, stderr)
+        self._above: list[Segment] = []
+        self._size = 0
+        self._live: RichLive | None = None
+        self._held = False
 
     def event(self, event: Event) -> None:
-        """Take it in, show what is worth a line, and redraw if it is time."""
+        """Take it in, gather what is worth a line, and redraw if it is time."""
         self.progress.event(event)
         if isinstance(event, Finished):
             self._finished(event)
         elif isinstance(event, Warned):
-            self._say(Text(f"manyhands: {event.text}", "yellow"))
-        if self._clock() - self._drawn >= _PAUSE:
-            self._drawn = self._clock()
-            self._out.flush() if not self._same else None
-            self._live.update(self.screen(), refresh=True)
+            self._say(harmless(event.text), _CAREFUL)
+        if isinstance(event, Summary):
+            self._out.flush()
+        now = self._clock()
+        self._out.flush_if_due(now)
+        if now - self._drawn >= _PAUSE or self._size >= _ENOUGH:
+            self._drawn = now
+            self._draw()
 
     def running(self) -> list[str]:
-        """The display shows it already."""
-        return []
+        """See `Renderer.running`; the display is taken away, and comes back below what is printed now."""
+        self._erase()
+        return self.progress.running()
 
     def pause(self, paused: bool) -> None:
-        """Give the terminal back, take it again."""
+        """See `Renderer.pause`."""
+        self._held = paused
+        self.progress.pause(paused)
         if paused:
-            self._live.stop()
-        else:
-            self._live.start()
+            self._out.flush()
+            self._erase()
 
     def close(self) -> None:
-        """Write what is held, take the display away."""
-        self._out.flush()
-        self._live.update(Text(""))
-        self._live.stop()
+        """See `Renderer.close`."""
+        try:
+            self._out.flush()
+        finally:
+            self._erase()
+
+    # -- drawing ---------------------------------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        """Print what was gathered, and the display below it, in one write; in the background, only what was gathered."""
+        if self._held or not _in_foreground(self._file):
+            self._erase()
+            return
+        with self._console:
+            if self._live is None:  # a new one each time: it knows where it was drawn, and others have printed since
+                self._live = RichLive(
+                    console=self._console, auto_refresh=False, transient=True, redirect_stdout=False,
+                    redirect_stderr=False, vertical_overflow="crop",
+                )  # fmt: skip
+                self._live.start()
+            self._print_above()
+            self._live.update(self.screen(), refresh=True)
+
+    def _erase(self) -> None:
+        """Take the display away and give the cursor back; print what was gathered in its place."""
+        with self._console:
+            self._print_above()
+            live, self._live = self._live, None
+            if live:
+                live.stop()
+
+    def _print_above(self) -> None:
+        above, self._above, self._size = self._above, [], 0
+        if above:
+            self._console.print(_Raw(above), crop=False)  # long lines are wrapped by the terminal
 
     def screen(self) -> RenderableType:
-        """The live part: bar, counts, and the running jobs that fit."""
-        rows = max(1, min(self._console.height - 4, 12))
-        active = sorted(self.progress.active.values(), key=lambda one: one[1])
-        table = Table.grid(padding=(0, 1))
-        table.add_column(justify="right")
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        now = self._clock()
-        for attempt, at, _ in active[:rows]:
+        """The live part: a bar, counts, and what is running, as far as half of the terminal holds it."""
+        size, now = self._console.size, self._clock()
+        rows = max(1, min(size.height - 4, max(6, size.height // 2)))
+        active = self.progress.oldest()
+        shown = active if len(active) <= rows else active[: rows - 1]
+        lines = [self._bar(), self._counts()]
+        ages = [duration(now - at) for _, at, _ in shown]
+        wide = max([8, *map(len, ages)])
+        numbers = max([len(f"{attempt.job.number:,}") for attempt, _, _ in shown], default=0)
+        for age, (attempt, _, _) in zip(ages, shown, strict=True):
             again = f" (attempt {attempt.number})" if attempt.number > 1 else ""
-            command = one_line(display(attempt.argv), self._console.width)
-            table.add_row(Text(duration(now - at), "cyan"), Text(f"{attempt.job.number}{again}  {command}"))
-        if len(active) > rows:
-            table.add_row("", Text(f"... and {len(active) - rows:,} more", "dim"))
-        return Group(self._bar(), table)
+            name = name_of(attempt, size.width - wide - numbers - 4 - len(again)) + again
+            number = f"{attempt.job.number:>{numbers},}"
+            lines.append(Text.assemble((f"{age:>{wide}}", "cyan"), "  ", (number, "dim"), "  ", name, no_wrap=True))
+        if (more := self.progress.running_now - len(shown)) > 0:
+            lines.append(Text(f"{'':{wide}}  ... and {more:,} more", "dim"))
+        return Group(*lines)
 
     def _bar(self) -> RenderableType:
-        progress = self.progress
-        counts = Text.assemble(
-            (f"{progress.done - progress.failed:,} ok", "green"), "  ",
-            (f"{progress.failed:,} failed", "bold red" if progress.failed else "dim"), "  ",
-            f"{len(progress.active):,} running",
-        )  # fmt: skip
-        if progress.total is not None:
-            counts.append(f"  {progress.total - progress.done:,} left")
-        counts.append(f"  {progress.rate:,.1f}/s", "dim")
-        if progress.eta is not None:
-            counts.append(f"  {duration(progress.eta)} to go", "dim")
-        row = Table.grid(expand=True, padding=(0, 1))
+        progress, row = self.progress, Table.grid(expand=True, padding=(0, 1))
         row.add_column(ratio=1)
+        if progress.total is None:
+            row.add_row(ProgressBar(total=None, pulse=True, pulse_style="cyan"))
+            return row
         row.add_column(no_wrap=True)
-        bar = ProgressBar(total=progress.total or None, completed=progress.done, pulse=progress.total is None)
-        row.add_row(bar, counts)
+        done = progress.before + progress.done
+        text = Text(f"{done:,}/{progress.total:,} {100 * done // max(progress.total, 1):>3}%")
+        style = "yellow" if progress.failed else "green"
+        bar = ProgressBar(total=max(progress.total, 1), completed=done, complete_style=style, finished_style=style)
+        row.add_row(bar, text)
         return row
+
+    def _counts(self) -> Text:
+        progress = self.progress
+        parts = [
+            (f"{progress.done - progress.failed:,} ok", "green"),
+            (f"{progress.failed:,} failed", "bold red" if progress.failed else "dim"),
+            (f"{progress.running_now:,} running", "cyan"),
+        ]
+        if progress.left is not None:
+            parts.append((f"{progress.left:,} left", ""))
+        parts.append((f"{progress.rate:,.1f}/s", "dim"))
+        if progress.eta is not None:
+            parts.append((f"{duration(progress.eta)} to go", ""))
+        return Text("  ", no_wrap=True, overflow="ellipsis").join(Text(*part) for part in parts)
+
+    # -- what stands above the display -----------------------------------------------------------------------------------
 
     def _finished(self, event: Finished) -> None:
         outcome = event.outcome
-        if outcome.final and outcome.stdout.size:
-            if self._same:
-                self._say(Text(harmless(output.read(outcome.stdout)).removesuffix("\n")))
+        job = outcome.attempt.job
+        well = outcome.status in (Status.OK, Status.CANCELLED)
+        try:
+            if outcome.final and outcome.stdout.size:
+                if self._same:
+                    self._show(outcome.stdout, job)
+                else:
+                    self._out.show(outcome.stdout, job)
+            if outcome.final and well and outcome.stderr.size:
+                self._show(outcome.stderr, job)
+        except ManyhandsError as error:  # somebody removed the file: no reason to end the run
+            self._say(f"job {job.number}: {error}", _BAD)
+        for line in remarks(event, self._console.width):
+            self._say(line, _CAREFUL if well or event.retry_in is not None else _BAD)
+        if outcome.final and not well:
+            self._say_why(outcome)
+
+    def _say_why(self, outcome: Outcome) -> None:
+        """The last lines of what a failed job said; of its stdout if it said nothing and that is not on the screen anyhow."""
+        said = outcome.stdout if not outcome.stderr.size and not self._same else outcome.stderr
+        with suppress(ManyhandsError):
+            lines = output.tail(said, _TAIL + 1)
+            if len(lines) > _TAIL or sum(map(len, lines)) + len(lines) < said.size - said.dropped - _TAIL:
+                self._say("  …", _QUIET)
+            for line in lines[-_TAIL:]:
+                self._say("  " + one_line(line, 3 * self._console.width), _PLAIN)
+
+    def _show(self, printed: Output, job: Job) -> None:
+        """All that a job printed, on this terminal; ended by a newline, because the display stands on lines of its own."""
+        large = printed.path is not None
+        if large:  # not gathered: it may be gigabytes
+            self._erase()
+        ends = "\n"
+        for chunk in dressed(printed, job, tag=self._tag, terminal=True):
+            text = chunk.decode()
+            ends = text[-1:] or ends
+            if large:
+                self._file.write(text)
             else:
-                self._out.write(outcome.stdout, outcome)
-        if outcome.status in (Status.OK, Status.CANCELLED):
-            self._stderr(outcome, len(outcome.stderr.data) + 1)
-        for line in remarks(event):
-            self._say(Text(line, "yellow" if event.retry_in is not None else "red"))
-        if outcome.final and outcome.status not in (Status.OK, Status.CANCELLED):
-            self._stderr(outcome, _TAIL)
+                self._gather(text, _PLAIN)
+        if ends != "\n":
+            self._file.write("\n") if large else self._gather("\n", _PLAIN)
+        if large:
+            self._file.flush()
 
-    def _stderr(self, outcome: Outcome, lines: int) -> None:
-        """The last lines of what the job said; of its stdout if it said nothing and that is not on the screen anyhow."""
-        said = output.tail(outcome.stderr, lines)
-        if not said and outcome.status is not Status.OK and not self._same:
-            said = output.tail(outcome.stdout, lines)
-        for line in said:
-            self._say(Text("  " + harmless(line)))
+    def _say(self, line: str, style: Style) -> None:
+        self._gather(line, style)
+        self._gather("\n", _PLAIN)
 
-    def _say(self, text: Text) -> None:
-        self._live.console.print(text, soft_wrap=True)
+    def _gather(self, text: str, style: Style) -> None:
+        self._above.append(Segment(text, style))
+        self._size += len(text)
+
+
+class _Raw:
+    """Text that rich passes on as it is: neither wrapped nor looked at, which is fast."""
+
+    def __init__(self, segments: list[Segment]) -> None:
+        self._segments = segments
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        return self._segments
+
+
+def _same_terminal(stdout: BinaryIO, stderr: TextIO) -> bool:
+    """Whether both are one terminal, so that what is printed on one has to make room for the other."""
+    if not stdout.isatty():
+        return False
+    try:
+        return os.fstat(stdout.fileno()).st_rdev == os.fstat(stderr.fileno()).st_rdev
+    except OSError:  # not real files, as in a test
+        return True
+
+
+def _in_foreground(terminal: TextIO) -> bool:
+    """Whether the terminal is ours to draw on, not the shell's after ``bg`` or ``&`` (tcgetpgrp(3))."""
+    try:
+        return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:  # not our controlling terminal: no job control, nobody else draws
+        return True

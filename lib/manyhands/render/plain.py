@@ -1,6 +1,8 @@
 """For pipes, files and logs: the jobs' output and nothing else on stdout, one line for each failure on stderr.
 
-Finished --> stdout of the job, whole --> stderr of the job, whole --> a line if it failed
+    Finished --> stdout of the job, whole --> stderr of the job, whole --> a line if it failed
+
+With a heartbeat on stderr every 10 s, so that a log shows that somebody is still at it.
 """
 
 from __future__ import annotations
@@ -9,29 +11,30 @@ import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final, TextIO
 
-from manyhands import output
-from manyhands.events import Event, Finished, RunStarted, Tick, Warned
-from manyhands.job import Outcome, Output, Status
+from manyhands.errors import ManyhandsError
+from manyhands.events import Event, Finished, Summary, Tick, Warned
+from manyhands.job import Job, Output, Status
 from manyhands.render.progress import Progress
-from manyhands.render.safe import Harmless, one_line
-from manyhands.render.summary import describe, duration
-from manyhands.template import display
+from manyhands.render.safe import cells, harmless
+from manyhands.render.stream import Stream
+from manyhands.render.summary import describe, duration, left_behind, name_of
 
 HEARTBEAT: Final = 10.0
 """Seconds between two signs of life on stderr."""
 
-_FLUSH: Final = 1 << 16
-_PATIENCE: Final = 0.05
+_LONGEST: Final = 400
+_UNREMARKABLE: Final = frozenset({Status.OK, Status.CANCELLED, Status.SKIPPED})
 
 
 class Plain:
-    """See the module's first lines. ``quiet``: on stderr only what the jobs print there."""
+    """See the module's first lines. ``quiet``: on stderr only what the jobs print there, and errors of ours."""
 
     def __init__(
         self, stdout: BinaryIO, stderr: TextIO, *, tag: bool = False, quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self._out, self._err = Stream(stdout, tag=tag), Stream(stderr.buffer, tag=tag)
+        self._out = Stream(stdout, tag=tag, clock=clock)
+        self._err = Stream(stderr.buffer, tag=tag, clock=clock)
         self._talk, self._quiet, self._clock = stderr, quiet, clock
         self.progress = Progress(clock)
         self._last_sign = clock()
@@ -42,16 +45,18 @@ class Plain:
         if isinstance(event, Finished):
             self._finished(event)
         elif isinstance(event, Warned):
-            self.say(f"manyhands: {event.text}")
-        elif isinstance(event, Tick):
+            self.say(f"manyhands: {harmless(event.text)}")
+        elif isinstance(event, Tick | Summary):
             self._out.flush()
-        if not isinstance(event, RunStarted) and self._clock() - self._last_sign >= HEARTBEAT:
-            self._last_sign = self._clock()
+        now = self._clock()
+        self._out.flush_if_due(now)
+        if now - self._last_sign >= HEARTBEAT:
+            self._last_sign = now
             self.say(self.progress.line())
 
-    def say(self, line: str) -> None:
-        """One line on stderr, after what was printed so far."""
-        if not self._quiet:
+    def say(self, line: str, *, error: bool = False) -> None:
+        """One line on stderr, after what was printed so far; only an ``error`` if we are to be quiet."""
+        if error or not self._quiet:
             self._out.flush()
             self._talk.write(line + "\n")
             self._talk.flush()
@@ -63,6 +68,7 @@ class Plain:
 
     def pause(self, paused: bool) -> None:
         """See `Renderer.pause`."""
+        self.progress.pause(paused)
         if paused:
             self._out.flush()
 
@@ -73,82 +79,37 @@ class Plain:
     def _finished(self, event: Finished) -> None:
         outcome = event.outcome
         if outcome.final:
-            self.show_output(outcome)
+            if outcome.stdout.size:
+                self._show(self._out, outcome.stdout, outcome.attempt.job)
+            if outcome.stderr.size:
+                self._out.flush()
+                self._show(self._err, outcome.stderr, outcome.attempt.job)
+                self._err.flush()
         for line in remarks(event):
-            self.say(line)
+            self.say(f"manyhands: {line}")
 
-    def show_output(self, outcome: Outcome) -> None:
-        """The job's stdout to ours and its stderr to ours, whole."""
-        if outcome.stdout.size:
-            self._out.write(outcome.stdout, outcome)
-        if outcome.stderr.size:
-            self._out.flush()
-            self._err.write(outcome.stderr, outcome)
-            self._err.flush()
+    def _show(self, stream: Stream, printed: Output, job: Job) -> None:
+        try:
+            stream.show(printed, job)
+        except ManyhandsError as error:  # somebody removed the file: no reason to end the run
+            self.say(f"manyhands: job {job.number}: {error}", error=True)
 
 
-class Stream:
-    """One of our two streams: gathers small outputs, passes bytes on as they are, or harmless if it is a terminal."""
+def remarks(event: Finished, width: int | None = None) -> Iterator[str]:
+    """The lines to say about an end: what failed and how, what comes next, what was cut or left behind.
 
-    def __init__(self, stream: BinaryIO, *, tag: bool) -> None:
-        self._stream, self._tag = stream, tag
-        self._terminal = stream.isatty()
-        self._held: list[bytes] = []
-        self._size = 0
-        self._since = 0.0
-
-    def write(self, printed: Output, outcome: Outcome) -> None:
-        """All that one job printed to this stream."""
-        if not self._held:
-            self._since = time.monotonic()
-        for chunk in self._dressed(printed, outcome):
-            self._held.append(chunk)
-            self._size += len(chunk)
-            if self._size >= _FLUSH:
-                self.flush()
-        if time.monotonic() - self._since >= _PATIENCE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write out what is held. Raises BrokenPipeError."""
-        if self._held:
-            held, self._held, self._size = b"".join(self._held), [], 0
-            self._stream.write(held)
-            self._stream.flush()
-
-    def _dressed(self, printed: Output, outcome: Outcome) -> Iterator[bytes]:
-        chunks: Iterator[bytes] = output.chunks(printed)
-        if self._terminal:
-            safe = Harmless()
-            chunks = (safe.feed(chunk).encode() for chunk in chunks)
-        if not self._tag:
-            return chunks
-        return _tagged(chunks, one_line(b" ".join(outcome.attempt.job.values), 200).encode() + b"\t")
-
-
-def _tagged(chunks: Iterator[bytes], tag: bytes) -> Iterator[bytes]:
-    """Every line with ``tag`` before it; a last line without newline stays without."""
-    begins = True
-    for chunk in chunks:
-        if not chunk:
-            continue
-        text = (tag if begins else b"") + chunk.replace(b"\n", b"\n" + tag)
-        begins = chunk.endswith(b"\n")
-        yield text[: -len(tag)] if begins else text
-
-
-def remarks(event: Finished) -> Iterator[str]:
-    """The lines to say about an end: what failed and how, what comes next, what was cut or left behind."""
+    ``width``: what failed is named so that the line fits into so many columns, if that leaves room for a name.
+    """
     outcome = event.outcome
     number = outcome.attempt.job.number
-    if outcome.status not in (Status.OK, Status.CANCELLED):
-        command = one_line(display(outcome.attempt.argv), 120)
+    if outcome.status not in _UNREMARKABLE:
         then = ""
         if event.retry_in is not None:
             then = f"; trying again in {duration(event.retry_in)} (attempt {outcome.attempt.number + 1})"
-        yield f"manyhands: job {number} {describe(outcome)}{then}: {command}"
+        how = f"job {number} {describe(outcome)}{then}: "
+        yield how + name_of(outcome.attempt, max(20, width - cells(how)) if width else _LONGEST)
     for name, printed in (("stdout", outcome.stdout), ("stderr", outcome.stderr)):
         if printed.dropped:
-            yield f"manyhands: job {number}: {printed.dropped:,} bytes of {name} dropped by --output-cap"
+            yield f"job {number}: {printed.dropped:,} bytes of {name} dropped by --output-cap"
     if outcome.leftovers:
-        yield f"manyhands: job {number} left {outcome.leftovers} processes behind, which were stopped"
+        yield f"job {number} {left_behind(outcome)}"

@@ -6,8 +6,9 @@ import signal
 from typing import Final
 
 from manyhands.events import Summary
-from manyhands.job import Outcome, Status
-from manyhands.render.safe import one_line
+from manyhands.job import Attempt, Outcome, Status
+from manyhands.render.safe import cells, one_line
+from manyhands.template import display
 
 _WORDS: Final = {
     Status.OK: "ok", Status.FAILED: "failed", Status.TIMEOUT: "timed out", Status.LOST: "lost", Status.SKIPPED: "skipped",
@@ -67,8 +68,16 @@ def left_behind(outcome: Outcome) -> str | None:
     """``left 2 processes behind, which were stopped``, as the end of the same sentence; None if it left none."""
     if not outcome.leftovers:
         return None
-    many = "1 process behind, which was" if outcome.leftovers == 1 else f"{outcome.leftovers} processes behind, which were"
+    many = (
+        "1 process behind, which was" if outcome.leftovers == 1 else f"{outcome.leftovers} processes behind, which were"
+    )
     return f"left {many} stopped"
+
+
+def name_of(attempt: Attempt, width: int) -> str:
+    """An attempt in at most ``width`` columns, harmless: its command if that fits, else its input, which tells it from others."""
+    command = one_line(display(attempt.argv), width + 1) if attempt.argv else ""
+    return command if command and cells(command) <= width else one_line(b" ".join(attempt.job.values), width)
 
 
 def counts(summary: Summary) -> str:

@@ -1,0 +1,113 @@
+"""What the documentation says is true: its commands run, its links lead somewhere, its options exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import HERE, Cli
+from manyhands.__main__ import load_tasks
+
+PAGES = [HERE / "README.md", *sorted((HERE / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for found, text in BLOCK.findall(page.read_text()) if found == language]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file that is there."""
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_python_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The library's example, as it is printed."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.log", "b.log"):
+        (tmp_path / name).write_text(name)
+    (example,) = blocks(HERE / "README.md", "python")
+    exec(compile(example, "README.md", "exec"), {"__name__": "example"})
+    assert (tmp_path / "a.log.gz").exists()
+    assert capsys.readouterr().out.count("ok 0") == 2
+
+
+STUBS = {"lame": 'cp "$2" "$3"', "optipng": 'test -e "$1"', "convert": 'cp "$1" "$2"', "ping": "true", "make": "true"}
+
+
+def test_every_batch_of_the_readme_runs(tmp_path: Path, environment: dict[str, str]) -> None:
+    """The command lines as they are printed, in a folder with what they work on; programs that may lack are stood in for."""
+    folder, programs = tmp_path / "work", tmp_path / "programs"
+    (folder / "logs" / "deep").mkdir(parents=True)
+    programs.mkdir()
+    for name in ("logs/a.log", "logs/deep/b.log", "x.wav", "y z.wav", "p.png", "q r.png", "t.txt"):
+        (folder / name).write_text(name)
+    (folder / "hosts.csv").write_text("host,wait\nlocalhost,1\n")
+    for name, script in STUBS.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    (programs / "invoke").write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke --search-root {HERE} "$@"\n')
+    (programs / "invoke").chmod(0o755)
+    path = f"{programs}:{environment['PATH']}"
+    commands = [
+        line
+        for text in blocks(HERE / "README.md", "") + blocks(HERE / "docs" / "configuration.md", "")
+        for line in text.splitlines()
+        if re.search(r"\binvoke batch '", line)
+    ]
+    assert len(commands) >= 9
+    for command in commands:
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=folder, env={**environment, "PATH": path}, capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert done.returncode == 0, (command, done.stderr)
+    for made in ("logs/deep/b.log.gz", "y z.mp3", "q r.jpg", "t.counts"):
+        assert (folder / made).exists(), made
+
+
+def test_the_commands_about_runs_run(cli: Cli) -> None:
+    """Each task and format that the README names for a run that exists."""
+    cli("batch", "true", "--run-id", "r", "--", "a")
+    for args in (
+        ["list"],
+        ["show"],
+        ["show", "r", "--job", "1"],
+        ["resume", "r"],
+        ["retry", "r"],
+        ["export", "r", "--format", "csv"],
+    ):
+        assert cli(f"batch.{args[0]}", *args[1:]).returncode == 0, args
+    assert cli("batch.remove", "r").returncode == 0
+
+
+def test_options_and_tasks_that_are_named_exist() -> None:
+    """No page speaks of an option or a task that is not there."""
+    namespace = load_tasks().namespace
+    names = set(namespace.task_names) | {alias for found in namespace.task_names.values() for alias in found}
+    options = {
+        f"--{name}" for task in namespace.task_names for one in namespace[task].get_arguments() for name in one.names
+    }
+    options |= {f"--no-{name[2:]}" for name in options} | {
+        "--help",
+        "--list",
+        "--print-completion-script",
+        "--version",
+        "--fast",
+    }
+    for page in PAGES:
+        text = page.read_text()
+        if page.name.startswith("bench"):
+            continue
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text):
+            assert option in options, (page.name, option)
+        for task in re.findall(r"`?invoke ((?:batch|host|dev)\.[a-z]+)", text):
+            assert task in names, (page.name, task)
