@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,12 @@ from typing import Any
 import pytest
 
 from manyhands import kernel
+
+# Whoever runs the tests in the background of a script has SIGINT and SIGQUIT ignored (POSIX, Shell Command Language, 2.11),
+# and what is ignored stays ignored in everything that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+    signal.signal(_number, signal.SIG_DFL)
 
 HERE = Path(__file__).parents[1]
 LIB = HERE / "lib"
