@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -79,7 +80,7 @@ def test_in_pieces_it_comes_out_as_at_once(data: bytes, cuts: list[int]) -> None
     """Wherever a stream is cut: in the middle of a character, or between CR and LF."""
     borders = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     stream = Harmless()
-    pieces = [stream.feed(data[a:b]) for a, b in zip(borders, borders[1:], strict=False)]
+    pieces = [stream.feed(data[a:b]) for a, b in pairwise(borders)]
     assert "".join(pieces) + stream.feed(b"", final=True) == harmless(data)
 
 
@@ -104,7 +105,7 @@ def test_one_line_cuts_with_an_ellipsis() -> None:
     assert one_line("abc", 0) == ""
 
 
-@pytest.mark.parametrize("text", ["plain", "grüße", "世界", "e\u0301a", "ｆｕｌｌ", "한글", "🎉 done"])
+@pytest.mark.parametrize("text", ["plain", "grüße", "世界", "e\u0301a", "\uff46\uff55\uff4c\uff4c", "한글", "🎉 done"])
 def test_columns_are_those_of_the_display(text: str) -> None:
     """rich, which draws the display, counts the same."""
     assert cells(text) == cell_len(unicodedata.normalize("NFC", text))
