@@ -496,7 +496,7 @@ def test_text_that_is_something_else_names_the_option(annotation: str, expected:
     ("error", "code", "said"),
     [
         (BusyError("x"), 75, "manyhands: x"),
-        (FileNotFoundError(2, "No such file", "f"), 1, "manyhands: [Errno 2] No such file: 'f'"),
+        (FileNotFoundError(2, "No such file", "f"), 1, "manyhands: f: No such file"),
         (UnexpectedExit(Result(exited=-9)), 137, None),
         (UnexpectedExit(Result(exited=3)), 3, None),
         (CommandTimedOut(Result(), timeout=2), 124, "manyhands: Command did not complete within 2 seconds!"),
@@ -505,6 +505,7 @@ def test_text_that_is_something_else_names_the_option(annotation: str, expected:
 def test_errors_become_exit_statuses(error: Exception, code: int, said: str | None) -> None:
     """As the table of the design says."""
     found = command_line.explained(error)
+    assert found is not None
     assert (found.code, found.message) == (code, said)
 
 

@@ -7,34 +7,32 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from invoke import Program
+from manyhands import __version__
+from manyhands.cli import Program
 
-from manyhands import __version__, cli
+NAME = "manyhands._tasks"
 
 
 def load_tasks() -> ModuleType:
     """The tasks: shipped in the wheel as ``manyhands._tasks``, else those of the checkout around this file."""
-    spec = importlib.util.find_spec("manyhands._tasks")
+    if NAME in sys.modules:
+        return sys.modules[NAME]
+    spec = importlib.util.find_spec(NAME)
     if spec is None:
         path = Path(__file__).parents[2] / "tasks.py"
-        spec = importlib.util.spec_from_file_location("manyhands._tasks", path)
+        spec = importlib.util.spec_from_file_location(NAME, path)
     assert spec is not None and spec.loader is not None  # noqa: S101 - one of the two is there, or nothing is
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[NAME] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def main() -> None:
     """Run the program and leave with its status."""
-    program = Program(
-        name="manyhands", binary="manyhands", binary_names=["manyhands"], version=__version__,
-        namespace=load_tasks().namespace,
-    )  # fmt: skip
-    try:
-        program.run(sys.argv)
-        sys.stdout.flush()
-    except BrokenPipeError:  # while a list or a help text was being printed
-        sys.exit(cli.closed_pipe().code)
+    namespace = load_tasks().namespace
+    Program(
+        name="manyhands", binary="manyhands", binary_names=["manyhands"], version=__version__, namespace=namespace
+    ).run()
 
 
 if __name__ == "__main__":

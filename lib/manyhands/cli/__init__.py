@@ -1,0 +1,27 @@
+"""The command line: invoke with its known edges handled once, for `invoke` and for the `manyhands` program alike.
+
+    argv --invoke's parser (parsing.py)--> Task.__call__ (task.py) --> the function
+           given, or Absent                    | what is absent: environment, files (defaults.py); text: typed (options.py)
+                                               +-- whatever is raised or returned: one line and an exit status (exits.py)
+
+A tasks file imports `task` from here, and that alone changes how plain `invoke` behaves, too: it imports the tasks file, and
+so this package, before it parses their arguments. Every start of the program comes through here, so it imports little.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from manyhands.cli.exits import explained, open_standard_descriptors
+from manyhands.cli.options import converter
+from manyhands.cli.parsing import patch_invoke
+from manyhands.cli.program import Program
+from manyhands.cli.task import Task, rest, task, undocumented
+
+__all__ = ["Program", "Task", "converter", "explained", "rest", "task", "undocumented"]
+
+open_standard_descriptors()  # before anything else is opened
+patch_invoke()
+# invoke forbids Python to keep compiled modules, and so would compile all of ours anew at every start of a checkout
+sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))

@@ -1,0 +1,100 @@
+"""How the program ends: what is raised becomes one line on stderr and an exit status.
+
+    0 ok   1 failed   2 usage   124 a command's timeout   128+n a command died of signal n   141 nobody reads our output
+    73 74 75 see `manyhands.errors`   Ctrl-C: death by SIGINT itself, so that a shell loop around us stops, too
+
+An exception that none of these explains is a bug: it keeps its traceback, and the status 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import signal
+import sys
+from typing import Final, NoReturn
+
+from invoke.exceptions import CommandTimedOut, Exit, ParseError, ThreadException, UnexpectedExit
+from invoke.parser import ParserContext
+
+from manyhands.errors import ManyhandsError
+
+_OF_THE_USER: Final = frozenset(
+    {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG,
+     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ETXTBSY}
+)  # fmt: skip
+
+
+class Misuse(ParseError, Exit):
+    """A command line that cannot be meant: a ParseError for those in invoke who catch one, an Exit with status 2 for
+    `Program.run`, which would end with 1 for a ParseError alone."""
+
+    def __init__(self, text: str, context: ParserContext | None = None) -> None:
+        if match := re.fullmatch(r"No idea what ['\"](.+)['\"] is!", text):
+            text = f"unknown: {match[1]}"
+        ParseError.__init__(self, text, context)
+        self.text = text
+        self.message, self._code = None, 2  # Program.run prints a ParseError by itself, and an Exit if it has a message
+
+    def __str__(self) -> str:
+        return f"manyhands: {self.text}"
+
+
+def explained(error: Exception) -> Exit | None:
+    """The line and the status for what a user can cause; None for a bug."""
+    if isinstance(error, ManyhandsError):
+        return Exit(f"manyhands: {error}", code=error.exit_code)
+    if isinstance(error, UnexpectedExit):
+        code = error.result.exited
+        return Exit(str(error) if error.result.hide else None, code=code if code >= 0 else 128 - code)
+    if isinstance(error, CommandTimedOut):
+        return Exit(f"manyhands: {str(error).splitlines()[0]}", code=124)
+    if isinstance(error, OSError) and error.errno in _OF_THE_USER:
+        names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+        return Exit(f"manyhands: {': '.join([*names, error.strerror or str(error)])}", code=1)
+    return None
+
+
+def is_closed_pipe(error: BaseException) -> bool:
+    """Whether it says that nobody reads our output any more; `ctx.run` copies it in threads, and wraps what happens there."""
+    if isinstance(error, ThreadException):
+        return any(is_closed_pipe(one.value) for one in error.exceptions)
+    return isinstance(error, BrokenPipeError)
+
+
+def was_interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C has ended us, or the command of a `ctx.run`, which has got the terminal's SIGINT as we did."""
+    return isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, UnexpectedExit) and error.result.exited == -signal.SIGINT
+    )
+
+
+def end_by_closed_pipe() -> NoReturn:
+    """End as a program that SIGPIPE ended. What is still buffered goes nowhere, or Python would complain at its exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    raise Exit(code=128 + signal.SIGPIPE) from None
+
+
+def end_by_interrupt() -> None:
+    """Die by SIGINT itself: a status of 130 alone would let a shell loop go on (https://www.cons.org/cracauer/sigint.html)."""
+    from manyhands.signals import die_by
+
+    with contextlib.suppress(OSError):  # whoever read it has got the Ctrl-C, too
+        sys.stdout.flush()
+    die_by(signal.SIGINT)
+
+
+def open_standard_descriptors() -> None:
+    """Open the null device on descriptors 0 to 2 where they are closed, or files of ours would take their places."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free one; commands want it, too
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115 - for good

@@ -1,0 +1,152 @@
+"""What invoke's parser and program do otherwise for tasks of ours. Every patch of invoke is in this module.
+
+invoke has no seams for these, and plain `invoke` has made its Program before it imports a tasks file; what it looks up later
+(methods, and names in its modules) can still be replaced. Contexts of tasks that are not ours are treated as before.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any, NoReturn
+
+from invoke import program
+from invoke.completion import complete as completion
+from invoke.exceptions import Exit
+from invoke.parser import Argument, ParserContext, parser
+from invoke.parser.parser import ParseMachine
+
+from manyhands.cli.exits import Misuse, end_by_closed_pipe
+from manyhands.cli.options import Option, flag_name
+
+_invoke_handle = ParseMachine.handle
+_invoke_complete_context = ParseMachine.complete_context
+_invoke_parse_cleanup = program.Program.parse_cleanup
+
+
+def patch_invoke() -> None:
+    """Make invoke, in this process, parse and end as described at each replacement."""
+    for module in (program, parser, completion):
+        module.ParseError = Misuse  # type: ignore[attr-defined]
+    ParseMachine.handle = _handle  # type: ignore[method-assign, assignment]
+    ParseMachine.error = _error  # type: ignore[method-assign, assignment]
+    ParseMachine.complete_context = _complete_context  # type: ignore[method-assign, assignment]
+    program.Program.parse_cleanup = _parse_cleanup  # type: ignore[method-assign]
+    program.complete = _complete
+
+
+def _handle(machine: ParseMachine, token: str) -> None:
+    """Take one word. invoke would take an option for a missing positional argument (``batch --help``), and the value of a
+    repeated option for a task (``-j2 -j4``: here the last wins, as everywhere in Unix)."""
+    context = machine.context
+    if not context or not context.name or machine.current_state == "unknown":
+        return _invoke_handle(machine, token)
+    flag = flag_of(context, token) or _opposite(context, token)
+    if isinstance(flag, Option) and flag.kind is str:
+        _invoke_handle(machine, token)
+        flag.raw_value = None
+        return None
+    if flag or machine.waiting_for_flag_value or not any(isinstance(one, Option) for one in context.positional_args):
+        return _invoke_handle(machine, token)
+    if re.match(r"--?[A-Za-z]", token):
+        return _option_of_nobody(machine, context, token)
+    last = context.positional_args[-1]
+    if last.kind is list and not [one for one in context.missing_positional_args if one is not last]:
+        last.value = token
+        return None
+    return _invoke_handle(machine, token)
+
+
+def flag_of(context: ParserContext, word: str) -> Argument | None:
+    """The argument that ``word`` names in ``context``; the ``get`` of invoke's lexicons does not know short names."""
+    return context.flags[word] if word in context.flags else None  # noqa: SIM401
+
+
+def _opposite(context: ParserContext, token: str) -> Argument | None:
+    """What ``--no-x`` puts off; invoke knows it only of what is on by default, but a file or a variable may have put it on."""
+    word = token.replace("--no-", "--", 1)
+    flag = flag_of(context, word)
+    if not isinstance(flag, Option) or flag.kind is not bool:
+        return None
+    context.inverse_flags.setdefault(token, word)
+    return flag
+
+
+def _option_of_nobody(machine: ParseMachine, context: ParserContext, token: str) -> None:
+    """An option that the task does not have: one of the program's, or a mistake; in no case a positional argument."""
+    if not machine.initial or token not in machine.initial.flags:
+        machine.error(f"No idea what '{token}' is!")
+    elif machine.initial.flags[token].name == "help":
+        machine.initial.flags[token].value = context.name
+        context.positional_args = []  # whoever asks for help need not give them
+    else:
+        machine.switch_to_flag(token)
+
+
+def _complete_context(machine: ParseMachine) -> None:
+    """End a task's arguments: positional ones that may be left out are not missed, and options learn whose they are."""
+    context = machine.context
+    if context:
+        context.positional_args = [
+            one for one in context.positional_args if one.value is not None or not getattr(one, "may_lack", False)
+        ]
+        for option in context.args.values():
+            if isinstance(option, Option):
+                option.task = context.name or ""
+    _invoke_complete_context(machine)
+
+
+def _error(machine: ParseMachine, message: str) -> NoReturn:
+    """Say what is wrong in the user's words, and what may have been meant."""
+    context = machine.context
+    task = (context.name or "") if context else ""
+    if match := re.fullmatch(r"No idea what ['\"](.+)['\"] is!", message):
+        message = _unknown(machine, match[1], task)
+    elif message.startswith("Flag ") and machine.flag:
+        message = f"{flag_name(machine.flag.names[0])}: the needed value was not given"
+    elif context and context.missing_positional_args:
+        lacking = ", ".join((one.name or "").strip("_") for one in context.missing_positional_args)
+        message = f"{task} lacks its {lacking}; see --help {task}"
+    raise Misuse(message, context)
+
+
+def _unknown(machine: ParseMachine, word: str, task: str) -> str:
+    import difflib
+
+    context = machine.context
+    if word.startswith("-"):
+        text = f"{task} has no option {word}" if task else f"there is no option {word}"
+        known = [one for one in (*context.flags, *context.inverse_flags) if one.startswith("--")] if context else []
+    else:
+        text, known = f"there is no task {word}", list(machine.contexts)
+    near = difflib.get_close_matches(word, known, n=1)
+    way_out = (
+        f"did you mean {near[0]}?" if near else f"see --help {task}" if word.startswith("-") and task else "see --list"
+    )
+    return f"{text}; {way_out}"
+
+
+def _parse_cleanup(self: program.Program) -> None:
+    """Help and lists: into a closed pipe without a traceback, and a wrong name in them is a usage error."""
+    try:
+        _invoke_parse_cleanup(self)
+    except BrokenPipeError:
+        end_by_closed_pipe()
+    except Exit as end:
+        if end.message:
+            raise Misuse(end.message) from None
+        try:
+            sys.stdout.flush()  # here, where a closed pipe can still be told
+        except BrokenPipeError:
+            end_by_closed_pipe()
+        raise
+
+
+def _complete(names: list[str], core: Any, initial_context: ParserContext, collection: Any, parser: Any) -> NoReturn:  # noqa: ARG001
+    """Completion from exact words; invoke joins them by blanks and fails at a quote that is not closed yet."""
+    from manyhands.cli.completing import candidates
+    from manyhands.cli.task import rest
+
+    for one in candidates(rest() or [], parser, initial_context):
+        print(one)  # noqa: T201 - this is for the shell
+    raise Exit

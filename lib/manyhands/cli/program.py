@@ -1,0 +1,37 @@
+"""The program that ships its tasks: invoke's Program with our statuses and completion scripts.
+
+What plain `invoke` can be made to do as well is not here but in `manyhands.cli.parsing` and `manyhands.cli.task`.
+"""
+
+from __future__ import annotations
+
+import invoke
+from invoke.exceptions import Exit
+
+from manyhands.cli.exits import end_by_interrupt
+from manyhands.cli.task import remember
+
+
+class Program(invoke.Program):
+    """A command line for a fixed collection of tasks."""
+
+    def run(self, argv: list[str] | None = None, exit: bool = True) -> None:
+        """Do what ``argv`` says (program's name first; None: the process's own) and leave with a status, unless not ``exit``."""
+        remember(argv)
+        try:
+            super().run(argv, exit)
+        except SystemExit as end:
+            if isinstance(end.__context__, KeyboardInterrupt):  # which invoke turns into the status 1
+                end_by_interrupt()
+            raise
+        finally:
+            remember(None)
+
+    def parse_core_args(self) -> None:
+        """The program's own options; asks for a completion script are answered here, before invoke would."""
+        super().parse_core_args()
+        if shell := self.args["print-completion-script"].value:
+            from manyhands.cli.completing import script
+
+            print(script(shell, self.binary_names[0]))  # noqa: T201 - this is for the shell
+            raise Exit

@@ -1,0 +1,160 @@
+"""The task decorator: `invoke.task` with typed options, optional positional arguments, and an exit status for every end."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, overload
+
+import invoke
+from invoke.exceptions import Exit
+from invoke.parser import Argument
+
+from manyhands.cli.exits import end_by_closed_pipe, end_by_interrupt, explained, is_closed_pipe, was_interrupted
+from manyhands.cli.options import Absent, Option, converter, flag_name, kind_of
+from manyhands.errors import UsageError
+
+if TYPE_CHECKING:
+    from manyhands.cli.defaults import Defaults
+
+
+class Task(invoke.Task[Any]):
+    """An invoke task whose options are typed by annotations; see `task`."""
+
+    def __init__(
+        self, body: Callable[..., Any], *, short: Mapping[str, str] | None = None, lacking: Iterable[str] = (),
+        remainder: bool = False, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        self.short, self.may_lack, self.remainder = dict(short or {}), frozenset(lacking), remainder
+        self.kinds = {
+            name: kind_of(None if one.annotation is one.empty else one.annotation, one.default)
+            for name, one in self.argspec(body).parameters.items()
+        }
+        lists = [name for name, kind in self.kinds.items() if kind == "list[str]"]
+        super().__init__(body, iterable=lists, auto_shortflags=False, **kwargs)
+        self.positional = [*self.positional, *lacking]
+
+    def argspec(self, body: Callable[..., Any]) -> inspect.Signature:
+        """The parameters that are options: not the context, not ``rest``."""
+        found = super().argspec(body)
+        if not self.remainder:
+            return found
+        return found.replace(parameters=[one for name, one in found.parameters.items() if name != "rest"])
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """invoke's arguments, as Options."""
+        kept = dict(self.help)  # invoke takes out what it has used; a task with two names is asked twice
+        options: list[Argument] = [
+            Option(one, self.kinds[name], short=self.short.get(name), may_lack=name in self.may_lack)
+            for one in super().get_arguments(ignore_unknown_help)
+            if (name := one.name or "")
+        ]
+        self.help = kept
+        return options
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task; whatever it raises becomes one line and an exit status, except for bugs."""
+        try:
+            result = super().__call__(*args, **self._complete(args[0], kwargs))
+            if inspect.iscoroutine(result):
+                import asyncio
+
+                result = asyncio.run(result)
+            sys.stdout.flush()  # here, where a closed pipe can still be told
+        except (KeyboardInterrupt, Exception) as error:  # all of them: what is no end of ours is raised again
+            if was_interrupted(error):
+                end_by_interrupt()
+            if is_closed_pipe(error):
+                end_by_closed_pipe()
+            if isinstance(error, Exception) and (end := explained(error)):
+                raise end from error
+            raise
+        if isinstance(result, int) and not isinstance(result, bool) and result:
+            raise Exit(code=int(result))
+        return result
+
+    def _complete(self, ctx: invoke.Context, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments for the function: what was given, else what a default is configured for, as typed values."""
+        defaults: Defaults | None = None
+        complete: dict[str, Any] = {"rest": rest()} if self.remainder and "rest" not in given else {}
+        for name, value in given.items():
+            where = name if name in self.positional else flag_name(name)
+            if isinstance(value, Absent):
+                if defaults is None:
+                    from manyhands.cli.defaults import Defaults
+
+                    defaults = Defaults(ctx, value.task)
+                found = defaults.of(name)
+                if found is None:
+                    continue
+                value, where = found
+            elif value is None and name in self.may_lack:
+                continue
+            complete[name] = self._typed(name, value, where)
+        return complete
+
+    def _typed(self, name: str, value: Any, where: str) -> Any:
+        kind = self.kinds.get(name, "str")
+        if kind == "list[str]":
+            return value.splitlines() if isinstance(value, str) else value
+        if isinstance(value, list):
+            raise UsageError(f"{where}: expected one value, got {len(value)}")
+        return converter(where, kind)(value) if isinstance(value, str) else value
+
+
+@overload
+def task(body: Callable[..., Any], /) -> Task:
+    """As ``@task`` alone."""
+
+
+@overload
+def task(
+    *pre: invoke.Task[Any], short: Mapping[str, str] | None = None, lacking: Iterable[str] = (), remainder: bool = False,
+    **kwargs: Any,
+) -> Callable[[Callable[..., Any]], Task]:  # fmt: skip
+    """With arguments."""
+
+
+def task(
+    *args: Any, short: Mapping[str, str] | None = None, lacking: Iterable[str] = (), remainder: bool = False, **kwargs: Any
+) -> Any:  # fmt: skip
+    """`invoke.task` for typed tasks.
+
+    ``short``: one-letter names of options, such as ``{"jobs": "j"}``; there are no others. ``lacking``: positional arguments
+    that may be left out; one that is a ``list[str]`` takes all that follow. ``remainder``: the function gets `rest` as
+    ``rest``. Whatever may be left out, or is an option, has a default in the signature.
+
+    A function that returns an int ends the program with that status if it is not 0; a coroutine function is run to its end.
+    """
+    make = functools.partial(Task, short=short, lacking=tuple(lacking), remainder=remainder)
+    return invoke.task(*args, klass=make, **kwargs)
+
+
+class _CommandLine:
+    """The words that the program was called with, where they are not those of the process."""
+
+    given: list[str] | None = None
+
+
+def remember(argv: list[str] | None) -> None:
+    """Let `rest` read ``argv`` (with the program's name first); None: that of the process."""
+    _CommandLine.given = argv
+
+
+def rest() -> list[str] | None:
+    """What stands after ``--`` on the command line, with exact borders (invoke joins it by blanks); None without ``--``."""
+    argv = (sys.argv if _CommandLine.given is None else _CommandLine.given)[1:]
+    return argv[argv.index("--") + 1 :] if "--" in argv else None
+
+
+def undocumented(collection: invoke.Collection) -> list[str]:
+    """Options without help and tasks without a docstring, as ``task --option``; a test wants none."""
+    lacking = []
+    for name in collection.task_names:
+        found = collection[name]
+        if not (found.__doc__ or "").strip():
+            lacking.append(name)
+        lacking += [f"{name} --{option.names[0]}" for option in found.get_arguments() if not option.help]
+    return lacking
