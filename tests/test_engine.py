@@ -13,7 +13,7 @@ from manyhands.backends.fake import Fake, Play
 from manyhands.engine import Engine, in_order
 from manyhands.engine.deadlines import Deadlines
 from manyhands.engine.judging import judge
-from manyhands.errors import JournalError
+from manyhands.errors import InputError, JournalError
 from manyhands.events import Began, Event, Finished, Held, Summary
 from manyhands.job import Attempt, Job, Outcome, Status
 from manyhands.limits import Halt, Limits, Timeout
@@ -194,6 +194,36 @@ def test_a_halt_rule_ends_the_run(rule: str, ended: set[int], statuses: set[Stat
     assert statuses <= set(run.statuses().values())
     assert run.summary.halted == rule
     assert run.summary.unread
+
+
+def test_a_share_of_all_jobs_is_known_when_the_inputs_have_ended() -> None:
+    """A percentage counts against all inputs, also if their number was not known at first."""
+    fake = Fake(1, lambda a: Play(wall=1.0, exit=int(a.job.number < 4)), ahead=8)
+    run = Run(6, fake=fake, jobs=1, halt=Halt.parse("now,fail=50%"))
+    run.engine._halting._total = None
+    run.go()
+    assert run.summary.halted == "now,fail=50%"
+    assert run.summary.counts == {Status.FAILED: 3}
+
+
+def test_a_bad_input_is_told_after_what_began_has_ended() -> None:
+    """Nothing that ran before it is lost, and nothing begins after it."""
+    fake = Fake(2, lambda _: Play(wall=1.0))
+
+    def inputs() -> Iterator[tuple[Job, int]]:
+        yield Job(1, b"", (b"1",)), 0
+        raise InputError("row 3 is wrong")
+
+    journal = Memory()
+    engine = Engine(
+        jobs=inputs(), argv=lambda _: (), backend=fake, journal=journal, limits=Limits(jobs=2), clock=fake.clock
+    )
+    told: list[Event] = []
+    with pytest.raises(InputError, match="row 3"):
+        for event in engine.run():
+            told += [event]
+    assert [event.outcome.status for event in told if isinstance(event, Finished)] == [Status.OK]
+    assert len(fake.began) == 1
 
 
 def test_delay_spaces_out_the_starts() -> None:

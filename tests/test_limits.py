@@ -107,8 +107,9 @@ def test_bad_halt_rules(text: str) -> None:
     [
         ("now,fail=2", 9, 1, None, False),
         ("now,fail=2", 9, 2, None, True),
-        ("now,fail=50%", 2, 2, None, False),
-        ("now,fail=50%", 4, 2, None, True),
+        ("now,fail=50%", 4, 4, None, False),
+        ("now,fail=50%", 4, 1, 4, False),
+        ("now,fail=50%", 4, 2, 4, True),
         ("now,success=3", 4, 1, None, True),
         ("soon,done=50%", 5, 0, None, False),
         ("soon,done=50%", 5, 0, 10, True),
@@ -116,12 +117,14 @@ def test_bad_halt_rules(text: str) -> None:
     ],
 )
 def test_when_a_halt_rule_is_reached(rule: str, done: int, failed: int, total: int | None, reached: bool) -> None:
-    """Counts at once, shares of what is done from three jobs on, shares of all once their number is known."""
+    """Counts at once, shares of all jobs once their number is known."""
     assert Halt.parse(rule).reached(done, failed, done - failed, total) is reached
 
 
 def test_the_old_numbers_of_gnu_parallel() -> None:
-    """--halt 1 and 2 mean what they meant."""
+    """--halt 1, -2 and 20% mean what they meant."""
+    assert str(Halt.parse("-2")) == "now,success=1"
+    assert str(Halt.parse("20%")) == "soon,fail=20%"
     assert Halt.parse("2") == Halt(HaltWhen.NOW, "fail", 1)
     assert Halt.parse("0").when is HaltWhen.NEVER
 

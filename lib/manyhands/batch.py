@@ -19,8 +19,8 @@ from typing import Literal
 from manyhands import kernel
 from manyhands.backend import Backend, Ended
 from manyhands.backends import check_backend, late, open_backend
+from manyhands.backends.outputs import output_of
 from manyhands.backends.settings import CommandSettings
-from manyhands.backends.slot import output_of
 from manyhands.cores import usable_cores
 from manyhands.engine import Engine, in_order
 from manyhands.engine.judging import judge
@@ -152,12 +152,19 @@ class Batch:
 
     def _take_over(self, journal: Journal) -> Iterator[Event]:
         """Holding the lock, make sure that nothing of an earlier execution is alive, then close its open records."""
+        self._record_late(journal)
         prefix = f"MH_TAG={self.run.token}.".encode()
+        tags = [b"%s%d.%d" % (prefix, job.number, last) for job, last in journal.left()]
+
+        def is_stray(stat: kernel.ProcStat) -> bool:
+            if not self.plan.allow_daemons:
+                return kernel.has_tag(stat.pid, prefix, prefix=True)
+            return any(kernel.has_tag(stat.pid, tag) for tag in tags)  # what a finished job left behind may live
+
         try:
-            strays = kernel.end_all(lambda stat: kernel.has_tag(stat.pid, prefix, prefix=True))
+            strays = kernel.end_all(is_stray)
         except TimeoutError as error:
             raise ManyhandsError(f"an earlier job of run {self.run.id} cannot be ended: {error}") from error
-        self._record_late(journal)
         journal.close_lost()
         if strays:
             yield Warned(f"{strays} processes of the earlier, killed execution were still alive and have been ended")

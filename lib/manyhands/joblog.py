@@ -1,7 +1,9 @@
 """A run's jobs for other programs: JSON lines, CSV, and the job log of GNU parallel.
 
-Bytes that are not UTF-8 are never lost in JSON: the text then shows U+FFFD for them, and a second key, ``..._base64``, holds
-the exact bytes. Times are ISO 8601 with offset (RFC 3339), durations float seconds, sizes bytes.
+Bytes that are not UTF-8 are never lost: a second key, ``..._base64``, then holds the exact bytes, and the text shows U+FFFD
+for them in JSON, ``\\xNN`` in CSV. A job that has not ended has the status null. Output of which only the place is given, be it
+too large or gone, is null with a ``..._path``. Times are ISO 8601 with the local offset (RFC 3339), durations float seconds,
+sizes bytes; ``..._size`` is what was written and ``..._dropped`` how much of that the output cap cut.
 """
 
 from __future__ import annotations
@@ -10,14 +12,16 @@ import base64
 import csv
 import io
 import json
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from manyhands import output
+from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt, Job, Outcome, Output, Status
-from manyhands.journal import JobRecord, Journal
+from manyhands.journal import Journal
 from manyhands.template import quote
 
 SCHEMA: Final = "manyhands.job/1"
@@ -41,78 +45,131 @@ def iso(seconds: float | None) -> str | None:
 
 
 def job_record(
-    job: Job, outcome: Outcome | None, *, run: str, argv: Sequence[bytes], attempts: int, inline: int | None = None
+    job: Job,
+    outcome: Outcome | None,
+    *,
+    run: str,
+    argv: Sequence[bytes],
+    attempts: int,
+    inline: int | None = None,
+    gone_ok: bool = False,
 ) -> dict[str, Any]:
     """One job as a JSON object. ``outcome`` None: it has not ended, and its status is null.
 
-    Output of more than ``inline`` bytes is named by its file instead, if it has one.
+    Output of more than ``inline`` bytes is named by its file instead, if it has one. Raises ManyhandsError for output whose
+    file was removed, unless ``gone_ok``: then that is named by its file, too.
     """
-    texts = [value.decode("utf-8", "surrogateescape") for value in argv]
-    exact = not any("\udc80" <= character <= "\udcff" for text in texts for character in text)
-    shown = texts if exact else [value.decode("utf-8", "replace") for value in argv]
-    record: dict[str, Any] = {
-        "schema": SCHEMA, "run": run, "job": job.number, **text_or_base64("input", b"\t".join(job.values)), "argv": shown,
-    }  # fmt: skip
-    if not exact:
-        record["argv_base64"] = [base64.b64encode(value).decode() for value in argv]
     end = outcome or _NOT_ENDED
-    record |= {
-        "status": end.status.value if outcome else None, "exit": end.exit, "signal": end.signal, "error": end.error,
-        "attempts": attempts, "started": iso(end.started), "wall": end.wall, "user": end.user, "system": end.system,
-        "max_rss_bytes": end.max_rss,
+    return {
+        "schema": SCHEMA, "run": run, "job": job.number, **text_or_base64("input", b"\t".join(job.values)), **_argv(argv),
+        "status": end.status.value if outcome else None, "exit": end.exit, "signal": end.signal,
+        "signal_name": _signal_name(end.signal), "error": end.error, "attempts": attempts, "started": iso(end.started),
+        "wall": end.wall, "user": end.user, "system": end.system, "max_rss_bytes": end.max_rss,
+        **_printed("stdout", end.stdout, inline, gone_ok), **_printed("stderr", end.stderr, inline, gone_ok),
+        "stdout_size": end.stdout.size, "stdout_dropped": end.stdout.dropped,
+        "stderr_size": end.stderr.size, "stderr_dropped": end.stderr.dropped,
+        "slot": end.slot, "host": socket.gethostname(), "leftovers": end.leftovers,
     }  # fmt: skip
-    for name, printed in (("stdout", end.stdout), ("stderr", end.stderr)):
-        record |= _printed(name, printed, inline)
-    return record | {"slot": end.slot, "leftovers": end.leftovers, "host": socket.gethostname()}
 
 
-def _printed(name: str, printed: Output, inline: int | None) -> dict[str, Any]:
-    sizes = {f"{name}_bytes": printed.size, f"{name}_dropped_bytes": printed.dropped}
+def _argv(argv: Sequence[bytes]) -> dict[str, Any]:
+    """As `text_or_base64`: if one argument is not UTF-8, the whole list is there twice."""
+    try:
+        return {"argv": [value.decode() for value in argv]}
+    except UnicodeDecodeError:
+        exact = [base64.b64encode(value).decode() for value in argv]
+        return {"argv": [value.decode("utf-8", "replace") for value in argv], "argv_base64": exact}
+
+
+def _signal_name(number: int | None) -> str | None:
+    """``SIGKILL`` for 9; None for none, and for one without a name of its own (most real-time signals)."""
+    try:
+        return None if number is None else signal.Signals(number).name
+    except ValueError:
+        return None
+
+
+def _printed(name: str, printed: Output, inline: int | None, gone_ok: bool) -> dict[str, Any]:
+    place = {name: None, f"{name}_path": printed.path}
     if printed.path and inline is not None and printed.size - printed.dropped > inline:
-        return {name: None, f"{name}_path": printed.path, **sizes}
-    return {**text_or_base64(name, output.read(printed)), **sizes}
+        return place
+    try:
+        return text_or_base64(name, output.read(printed))
+    except ManyhandsError:
+        if gone_ok:
+            return place
+        raise
 
 
 def export(
     journal: Journal, run: str, format: Format, argv: Argv, write: Callable[[bytes], object], *, shell: bool = False
 ) -> None:
-    """Write all jobs of a run: jsonl and csv by job number, those that have not ended included; joblog as they ended.
+    """Write all jobs of a run, streamed: jsonl and csv by job number, those that have not ended included; joblog as they ended.
 
-    ``shell``: the last argument is a script, which the joblog shows as it is, as GNU parallel shows its own.
+    Output whose file was removed is named by that file. csv (RFC 4180) has the keys of jsonl but the schema as columns, with
+    ``argv`` as a JSON list. ``shell``: the last argument is a script, which the joblog shows as it is, as GNU parallel does.
     """
     if format == "joblog":
-        write(b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n")
-        for found in journal.finished():
-            if found.outcome and found.outcome.started is not None:
-                command = argv(found.job, found.outcome.slot)
-                write(joblog_line(found.job, found.outcome, command[-1] if shell else b" ".join(map(quote, command))))
+        _export_joblog(journal, argv, write, shell=shell)
         return
-    records = (_as_record(found, run, argv) for found in journal.records())
-    if format == "jsonl":
-        for record in records:
-            write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-        return
-    first = True
-    for record in records:
-        flat = {name: json.dumps(value) if isinstance(value, list) else value for name, value in record.items()}
-        flat = {name: flat.get(name) for name in _CSV}
-        write(_csv_line(list(flat)) if first else b"")
-        write(_csv_line(list(flat.values())))
-        first = False
+    if format == "csv":
+        write(_csv_line(_CSV))
+    for found in journal.records():
+        slot = found.outcome.slot if found.outcome else 0
+        command = argv(found.job, slot)
+        record = job_record(found.job, found.outcome, run=run, argv=command, attempts=found.attempt, gone_ok=True)
+        if format == "csv":
+            write(_csv_line([_cell(record, name) for name in _CSV]))
+        else:
+            # A lone surrogate in a path or a reason (a byte that is not UTF-8) comes out as JSON's own escape of it.
+            write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _export_joblog(journal: Journal, argv: Argv, write: Callable[[bytes], object], *, shell: bool) -> None:
+    """Only jobs that are done with: ``parallel --resume`` takes every job that it finds for done, whatever its status."""
+    write(b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n")
+    for found in journal.finished():
+        if found.outcome and not found.left and found.outcome.status is not Status.SKIPPED:
+            command = argv(found.job, found.outcome.slot)
+            write(joblog_line(found.job, found.outcome, command[-1] if shell else b" ".join(map(quote, command))))
 
 
 def joblog_line(job: Job, outcome: Outcome, command: bytes) -> bytes:
-    """One line as `sub print_joblog` of GNU parallel 20221122 writes it: a newline in the command becomes a NUL."""
+    """One line as `sub print_joblog` of GNU parallel 20221122 writes it.
+
+    The runtime is cut to milliseconds, not rounded; Receive is the size of stdout; a newline in the command becomes a NUL,
+    while TABs stay. Quoting is the shell's but not always parallel's: it quotes ``@%=:,`` too, where we do not need to.
+    """
     fields = (
-        job.number, ":", f"{outcome.started or 0:.3f}", f"{outcome.wall:10.3f}", 0, outcome.stdout.size,
-        outcome.exit or 0, outcome.signal or 0,
+        job.number, ":", f"{outcome.started or 0:.3f}", f"{int(outcome.wall * 1000) / 1000:10.3f}", 0, outcome.stdout.size,
+        _exitval(outcome), outcome.signal or 0,
     )  # fmt: skip
     return "\t".join(map(str, fields)).encode() + b"\t" + command.replace(b"\n", b"\0") + b"\n"
 
 
-def _as_record(found: JobRecord, run: str, argv: Argv) -> dict[str, Any]:
-    slot = found.outcome.slot if found.outcome else 0
-    return job_record(found.job, found.outcome, run=run, argv=argv(found.job, slot), attempts=found.attempt)
+def _exitval(outcome: Outcome) -> int:
+    """As parallel's `set_exitstatus`: -1 for a timeout, unless the job ended with a status of its own, which is not 0.
+
+    Also -1 where there is neither status nor signal: with 0 and 0, ``--resume-failed`` would take it for well done.
+    """
+    if outcome.exit or outcome.status is Status.OK:
+        return outcome.exit or 0
+    return 0 if outcome.signal and outcome.status is not Status.TIMEOUT else -1
+
+
+def _cell(record: dict[str, Any], name: str) -> object:
+    """A value for CSV: bytes that are not UTF-8 as ``\\xNN``, a list as JSON."""
+    value, exact = record.get(name), record.get(f"{name}_base64")
+    if isinstance(value, list):
+        shown = [_visible(base64.b64decode(one)) for one in exact] if exact else value
+        return json.dumps(shown, ensure_ascii=False)
+    if exact is not None:
+        return _visible(base64.b64decode(exact))
+    return _visible(value.encode("utf-8", "surrogateescape")) if isinstance(value, str) else value
+
+
+def _visible(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
 
 
 def _csv_line(fields: Sequence[object]) -> bytes:
@@ -122,8 +179,8 @@ def _csv_line(fields: Sequence[object]) -> bytes:
 
 
 _CSV: Final = (
-    "run", "job", "input", "input_base64", "argv", "status", "exit", "signal", "error", "attempts", "started", "wall", "user",
-    "system", "max_rss_bytes", "stdout", "stdout_base64", "stdout_bytes", "stdout_dropped_bytes", "stderr", "stderr_base64",
-    "stderr_bytes", "stderr_dropped_bytes", "slot", "leftovers", "host",
+    "run", "job", "input", "input_base64", "argv", "argv_base64", "status", "exit", "signal", "signal_name", "error", "attempts",
+    "started", "wall", "user", "system", "max_rss_bytes", "stdout", "stdout_base64", "stdout_path", "stderr", "stderr_base64",
+    "stderr_path", "stdout_size", "stdout_dropped", "stderr_size", "stderr_dropped", "slot", "host", "leftovers",
 )  # fmt: skip
 _NOT_ENDED: Final = Outcome(Attempt(Job(0, b"", ()), 0, ()), Status.LOST)

@@ -97,6 +97,11 @@ class HaltWhen(StrEnum):
     NOW = "now"
 
 
+_OLD_HALT: Final = {
+    "0": "never", "1": "soon,fail=1", "2": "now,fail=1", "-1": "soon,success=1", "-2": "now,success=1",
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Halt:
     """When to give up, or to be content: GNU parallel's ``--halt`` (parallel(1))."""
@@ -108,8 +113,10 @@ class Halt:
 
     @classmethod
     def parse(cls, text: str) -> Halt:
-        """``never``, or ``soon|now,fail|success|done=N|N%``; also GNU parallel's old ``0``, ``1``, ``2``."""
-        asked = {"0": "never", "1": "soon,fail=1", "2": "now,fail=1"}.get(text.strip(), text.strip())
+        """``never``, or ``soon|now,fail|success|done=N|N%``; also GNU parallel's old ``0``, ``1``, ``2``, ``-1``,
+        ``-2`` and ``N%``."""
+        asked = text.strip()
+        asked = _OLD_HALT.get(asked, f"soon,fail={asked}" if asked.endswith("%") and "," not in asked else asked)
         if asked == "never":
             return cls()
         match = re.fullmatch(r"(soon|now),(fail|success|done)=(\d+(?:\.\d+)?)(%)?", asked)
@@ -122,17 +129,14 @@ class Halt:
         return cls(HaltWhen(match[1]), on, None if match[4] else int(number), number if match[4] else None)
 
     def reached(self, done: int, failed: int, succeeded: int, total: int | None) -> bool:
-        """Whether the rule is true of so many jobs. A percentage of failures or successes is of the jobs that are done, and
-        counts from the third on (parallel(1): "at least 3 jobs"); of ``done``, of the ``total`` once that is known."""
+        """Whether the rule is true of so many jobs. A percentage is of all jobs, as GNU parallel counts it, and so never
+        reached while their ``total`` is not known."""
         if self.when is HaltWhen.NEVER:
             return False
         number = {"fail": failed, "success": succeeded, "done": done}[self.on]
         if self.count is not None:
             return number >= self.count
-        share = self.percent or 0.0
-        if self.on == "done":
-            return total is not None and number * 100 >= share * total
-        return done >= 3 and number * 100 >= share * done
+        return total is not None and number * 100 >= (self.percent or 0.0) * total
 
     def __str__(self) -> str:
         if self.when is HaltWhen.NEVER:

@@ -22,8 +22,9 @@ from contextlib import suppress
 
 from manyhands import kernel
 from manyhands.backend import Ended, Report, Started
+from manyhands.backends.outputs import output_of
 from manyhands.backends.settings import CommandSettings
-from manyhands.backends.slot import Slot, output_of, why_not_started
+from manyhands.backends.slot import Slot, why_not_started
 from manyhands.job import Attempt
 
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)

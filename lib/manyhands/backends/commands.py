@@ -29,8 +29,8 @@ from typing import Any, Final
 from manyhands import kernel
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends import wire
+from manyhands.backends.outputs import output_of
 from manyhands.backends.settings import CommandSettings
-from manyhands.backends.slot import output_of
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
 

@@ -4,20 +4,20 @@
 
 Results travel and are committed in groups; what was on its way when the coordinator died has ended all the same, and must not
 run again. So every launcher remembers its latest results, and writes them down before it leaves. JSON, because whoever resumes
-may run another version of Python.
+may run another version of Python; imported where it is used, because every launcher imports this module.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manyhands.backends.slot import Captured
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Late(NamedTuple):
@@ -42,6 +42,8 @@ class Late(NamedTuple):
 
 def write(folder: bytes, index: int, ends: list[Late]) -> None:
     """Keep ``ends`` for whoever resumes the run; durable when it returns. A full disk only means that they run again."""
+    import json
+
     path = b"%s/.late-%d" % (folder, index)
     with (
         suppress(OSError),
@@ -56,6 +58,8 @@ def write(folder: bytes, index: int, ends: list[Late]) -> None:
 
 def read(folder: Path) -> Iterator[Late]:
     """What the launchers of a killed coordinator have kept; a line that was cut off ends its file."""
+    import json
+
     for path in sorted(folder.glob(".late-*")):
         for line in path.read_text().splitlines():
             try:
@@ -72,10 +76,14 @@ def forget(folder: Path) -> None:
 
 
 def _plain(captured: Captured) -> Any:
+    import base64
+
     data, path, size, dropped = captured
     return [base64.b64encode(data).decode(), os.fsdecode(path) if path else None, size, dropped]
 
 
 def _captured(plain: Any) -> Captured:
+    import base64
+
     data, path, size, dropped = plain
     return base64.b64decode(data), os.fsencode(path) if path else None, size, dropped

@@ -276,6 +276,10 @@ class Launcher:
         """Children that are no leaders: what jobs left behind and the kernel gave to us as their subreaper."""
         return self.children.read() - self.leaders if self.children else set()
 
+    def has_strangers(self) -> bool:
+        """Whether there may be any: always so where the kernel cannot tell."""
+        return self.children is None or bool(self.strangers())
+
     def reap_strangers(self) -> None:
         """Reap what has ended, each by its pid: waitpid(-1) would steal the status of a leader."""
         for pid in self.strangers():
@@ -351,7 +355,7 @@ class Launcher:
 
         If it is gone, what it may not have recorded is written down: nobody else knows how these attempts ended.
         """
-        for _ in range(_SWEEPS):
+        for _ in range(_SWEEPS if self.leaders or self.has_strangers() else 0):
             roots = self.leaders if self.allow_daemons else {os.getpid()}
             below = [found for found in kernel.descendants(roots) if found.state != "Z"]
             for pid in self.leaders:  # none of them is reaped yet: these pids are ours
@@ -369,7 +373,7 @@ class Launcher:
 
     def clean(self) -> None:
         """Leave no stray and no slot file behind."""
-        if not self.allow_daemons:
+        if not self.allow_daemons and self.has_strangers():
             for found in kernel.descendants([os.getpid()]):
                 kernel.send_signal_exact(found.pid, found.start, signal.SIGKILL)
         for slot in [*self.free, *(running.slot for running in self.running.values())]:
@@ -392,3 +396,5 @@ def main(index: int, coordinator: int, jobs: int, results: int, control: int) ->
         launcher.run()
     except BrokenPipeError:  # the coordinator went away while we were telling it something
         launcher.die()
+    except SystemExit:
+        os._exit(0)  # there is nothing to tidy up, and somebody waits for us

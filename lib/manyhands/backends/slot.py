@@ -11,8 +11,6 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from manyhands import job
-
 INLINE: Final = 1 << 15
 """Bytes of output per stream that travel inside a result; more stays in its file."""
 
@@ -20,12 +18,6 @@ Captured = tuple[bytes, bytes | None, int, int]
 """(data, path, size, dropped), see `manyhands.job.Output`."""
 
 NOTHING: Final[Captured] = (b"", None, 0, 0)
-
-
-def output_of(captured: Captured) -> job.Output:
-    """The same as a record for everybody else."""
-    data, path, size, dropped = captured
-    return job.Output(data, os.fsdecode(path) if path else None, size, dropped) if size else job.NOTHING
 
 
 _SUFFIX: Final = (b"out", b"err")

@@ -52,5 +52,13 @@ class Halting:
         """One more job has come to its end."""
         self._succeeded += status is Status.OK
         self._failed += status is not Status.OK
+        self._look()
+
+    def know(self, total: int) -> None:
+        """All inputs have been counted."""
+        self._total = total
+        self._look()
+
+    def _look(self) -> None:
         done = self._failed + self._succeeded
         self.reached = self.reached or self._rule.reached(done, self._failed, self._succeeded, self._total)

@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from manyhands.backend import Backend, Ended, Started
 from manyhands.engine.deadlines import Deadlines
 from manyhands.engine.judging import COUNTED, LEFT, RETRIED, Halting, judge
-from manyhands.errors import JournalError
+from manyhands.errors import InputError, JournalError
 from manyhands.events import Began, Event, Finished, Summary, Tick
 from manyhands.job import Arg, Attempt, Job, Outcome, Status
 from manyhands.limits import HaltWhen, Limits
@@ -80,13 +80,14 @@ class Engine:
         self._recorded: list[Finished] = []
         self._unrecorded_since = 0.0
         self._exhausted = self._dry = False
+        self._pulled = 0
         self._next_start = 0.0
         self._stop_signal: int | None = None
         self._stops_asked = self._stops_obeyed = 0
         self._running = 0
         self._paused_at: float | None = None
         self._paused_for = 0.0
-        self._broken: JournalError | None = None
+        self._broken: JournalError | InputError | None = None
         self._counts: dict[Status, int] = {}
         self._left, self._work = 0, 0.0
 
@@ -114,7 +115,7 @@ class Engine:
     # -- the loop --------------------------------------------------------------------------------------------------------
 
     def run(self) -> Generator[Event, None, None]:
-        """Yield what happens, a Summary last. Raises JournalError after what was running has ended."""
+        """Yield what happens, a Summary last. Raises JournalError or InputError after what was running has ended."""
         began = self._clock()
         try:
             while True:
@@ -196,11 +197,16 @@ class Engine:
             pulled = next(self._jobs)
         except StopIteration:
             self._exhausted = True
+            self._halting.know(self._pulled)
+            return None
+        except InputError as error:  # what has begun is finished, then this is told
+            self._broken = error
             return None
         if pulled is None:
             self._dry = True
             return None
         job, last = pulled
+        self._pulled += 1
         return _Flight(Attempt(job, last + 1, self._argv(job)), 1)
 
     def _started(self, report: Started) -> Began:

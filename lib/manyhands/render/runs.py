@@ -5,19 +5,25 @@ Plain text of a given width, made line by line: nothing is held that grows with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, islice
+from typing import Final
 
 from manyhands import output, runs
 from manyhands.errors import ManyhandsError
 from manyhands.job import Outcome, Output, Status
 from manyhands.journal import JobRecord, Journal
 from manyhands.render.safe import harmless, one_line
-from manyhands.render.summary import describe, duration
+from manyhands.render.summary import describe, duration, left_behind, signal_name
 
-MOST = 50
+MOST: Final = 50
 """Jobs that ``batch.show`` lists when it is not asked for certain ones."""
+TAIL: Final = 10
+"""Lines of a job's output that are shown when not all of it is asked for."""
+_TAIL_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +45,10 @@ def summarise(run: runs.Run) -> RunLine:
     asked = run.asked["template"]
     template = asked if isinstance(asked, str) else " ".join(asked)
     try:
-        journal = run.journal()
-    except ManyhandsError:
+        with closing(run.journal()) as journal:
+            tally, executions = journal.tally(), journal.executions()
+    except (ManyhandsError, OSError):
         return RunLine(run.id, run.created, template, 0, 0, 0, 0.0, "damaged")
-    try:
-        tally, executions = journal.tally(), journal.executions()
-    except ManyhandsError:
-        return RunLine(run.id, run.created, template, 0, 0, 0, 0.0, "damaged")
-    finally:
-        journal.close()
     ok = tally.counts.get(Status.OK, 0)
     failed = sum(tally.counts.values()) - ok
     whole = bool(executions) and executions[-1][2] and not tally.left
@@ -56,62 +57,117 @@ def summarise(run: runs.Run) -> RunLine:
 
 
 def list_lines(lines: Sequence[RunLine], width: int) -> Iterator[str]:
-    """The table of runs, the header first."""
+    """The table of runs, the header first; columns are as wide as they must be, and the command gets the rest."""
     short = runs.short_ids([line.id for line in lines])
-    wide = max([2, *map(len, short.values())])
-    room = max(10, width - wide - 2 - 16 - 2 - 27 - 20)
-    yield f"{'ID':{wide}}  {'WHEN':16}  {'OK':>7} {'FAILED':>7} {'LEFT':>7}  {'TOOK':>9}  {'STATE':8}  WHAT"
-    for line in lines:
-        when = datetime.fromtimestamp(line.created).strftime("%Y-%m-%d %H:%M")
-        took = duration(line.took) if line.took else "-"
-        yield (
-            f"{short[line.id]:{wide}}  {when}  {line.ok:>7,} {line.failed:>7,} {line.left:>7,}  {took:>9}  "
-            f"{line.state:8}  {one_line(line.template, room)}"
-        )
+    rows = [_LIST, *(_run_cells(line, short[line.id]) for line in lines)]
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    room = max(8, width - sum(wide) - 2 * len(wide))
+    for row, what in zip(rows, ["WHAT", *(line.template for line in lines)], strict=True):
+        cells = (f"{cell:{align}{size}}" for cell, align, size in zip(row, "<<>>>><", wide, strict=True))
+        yield "  ".join([*cells, one_line(what, room)])
+
+
+_LIST: Final = ("ID", "WHEN", "OK", "FAILED", "LEFT", "TOOK", "STATE")
+
+
+def _run_cells(line: RunLine, short: str) -> tuple[str, ...]:
+    when = datetime.fromtimestamp(line.created).strftime("%Y-%m-%d %H:%M")
+    took = duration(line.took) if line.took else "-"
+    return short, when, f"{line.ok:,}", f"{line.failed:,}", f"{line.left:,}", took, line.state
 
 
 def job_lines(records: Iterator[JobRecord], width: int) -> Iterator[str]:
     """A table of jobs, the header first."""
-    yield f"{'JOB':>7}  {'STATUS':9}  {'EXIT':>4}  {'TRIES':>5}  {'WALL':>9}  {'MEMORY':>8}  INPUT"
-    for job, attempt, end in records:
-        name = one_line(b" ".join(job.values), max(10, width - 56))
+    yield _job_line("JOB", "STATUS", "EXIT", "TRIES", "WALL", "MEMORY", "INPUT")
+    room = max(10, width - len(_job_line(*[""] * 7)))
+    for record in records:
+        end, name = record.outcome, one_line(b" ".join(record.job.values), room)
         if end is None:
-            yield f"{job.number:>7}  {'left':9}  {'':4}  {attempt:>5}  {'':9}  {'':8}  {name}"
+            yield _job_line(record.job.number, "left", "", record.attempt, "", "", name)
             continue
-        code = str(end.exit) if end.exit is not None else f"-{end.signal}" if end.signal else ""
-        yield (
-            f"{job.number:>7}  {end.status:9}  {code:>4}  {attempt:>5}  {duration(end.wall):>9}  {size(end.max_rss):>8}  {name}"
+        yield _job_line(
+            record.job.number,
+            _state(record, end),
+            _code(end),
+            record.attempt,
+            duration(end.wall),
+            size(end.max_rss),
+            name,
         )
+
+
+def _job_line(job: object, status: str, code: str, attempts: object, wall: str, memory: str, name: str) -> str:
+    return f"{job:>7}  {status:9}  {code:>6}  {attempts:>5}  {wall:>11}  {memory:>8}  {name}"
+
+
+def _state(record: JobRecord, end: Outcome) -> str:
+    """The job's status; ``left`` when the last attempt failed but was not to be the last."""
+    return "left" if record.left and end.status not in (Status.LOST, Status.CANCELLED) else end.status.value
+
+
+def _code(end: Outcome) -> str:
+    """``3`` for an exit status, ``KILL`` for a signal."""
+    return signal_name(end.signal).removeprefix("SIG") if end.signal else "" if end.exit is None else str(end.exit)
 
 
 def one_job(record: JobRecord, attempts: Sequence[Outcome], command: str, *, whole: bool) -> Iterator[str]:
     """All about one job; ``whole``: with all of its output, else with the end of it."""
     yield f"job      {record.job.number}"
     yield f"input    {one_line(b' '.join(record.job.values), 1000)}"
-    yield f"command  {command}"
+    yield f"command  {harmless(command)}"
     for end in attempts:
-        when = datetime.fromtimestamp(end.started).strftime(", %Y-%m-%d %H:%M:%S") if end.started else ""
-        yield f"attempt  {end.attempt.number}: {end.status} ({describe(end)}){when}, slot {end.slot}"
+        when = datetime.fromtimestamp(end.started).strftime(", %Y-%m-%d %H:%M:%S") if end.started is not None else ""
+        yield f"attempt  {end.attempt.number} {describe(end)}{when}" + (f", slot {end.slot}" if end.slot else "")
         yield (
             f"         {duration(end.wall)} of time, {duration(end.user)} of user and {duration(end.system)} of system CPU, "
             f"{size(end.max_rss)} of memory at most"
         )
-    if not attempts:
-        yield "attempt  none has ended"
-    elif record.outcome:
+        if left := left_behind(end):
+            yield f"         it {left}"
+    if record.outcome is None:
+        yield f"attempt  {record.attempt} has not ended"
+    else:
         yield from printed("stdout", record.outcome.stdout, whole=whole)
         yield from printed("stderr", record.outcome.stderr, whole=whole)
 
 
 def printed(name: str, stream: Output, *, whole: bool) -> Iterator[str]:
-    """What a job printed, harmless, a line at a time."""
+    """What a job printed, harmless, a line at a time: all of it, or its last `TAIL` lines. Holds no more than one line."""
     if not stream.size:
         return
-    cut = f", {stream.dropped:,} dropped" if stream.dropped else ""
-    yield f"{name}   {stream.size:,} bytes{cut}" + (f", in {stream.path}" if stream.path else "")
-    lines = output.read(stream).splitlines() if whole else output.tail(stream, 10)
-    for line in lines:
-        yield "  " + harmless(line)
+    title = f"{name}   {stream.size:,} bytes"
+    if stream.dropped:
+        title += f", {stream.dropped:,} dropped"
+    if stream.path:
+        title += f", in {one_line(stream.path, 1000)}"
+    try:
+        if whole:
+            lines: Iterable[bytes] = output_lines(stream)
+        else:
+            lines, more = _end_of(stream)
+            title += f", the last {len(lines)} lines" * more
+        yield title
+        yield from ("  " + harmless(line) for line in lines)
+    except ManyhandsError as error:
+        yield f"{name}   {stream.size:,} bytes: {one_line(str(error), 1000)}"
+
+
+def _end_of(stream: Output) -> tuple[list[bytes], bool]:
+    """(its last lines, whether there is more before them)."""
+    lines = output.tail(stream, TAIL + 1, _TAIL_BYTES)
+    return lines[-TAIL:], len(lines) > TAIL or stream.size - stream.dropped > _TAIL_BYTES
+
+
+def output_lines(stream: Output) -> Iterator[bytes]:
+    """The lines of what a job printed, without their ends, as `bytes.splitlines` cuts them; no more than one is held."""
+    held: list[bytes] = []
+    for block in output.chunks(stream):
+        first, *others = block.split(b"\n")
+        held.append(first)
+        for following in others:
+            yield from b"".join(held).splitlines() or [b""]
+            held = [following]
+    yield from b"".join(held).splitlines()
 
 
 def header(run: runs.Run, line: RunLine, workdir: str) -> Iterator[str]:
@@ -125,8 +181,23 @@ def header(run: runs.Run, line: RunLine, workdir: str) -> Iterator[str]:
 
 def chosen(journal: Journal, *, failed: bool) -> Iterator[JobRecord]:
     """The jobs to show: all, or those that are not well."""
-    bad = (Status.FAILED, Status.TIMEOUT, Status.LOST)
-    return (one for one in journal.records() if not failed or (one.outcome is not None and one.outcome.status in bad))
+    return (one for one in journal.records() if not failed or _is_bad(one))
+
+
+def first_chosen(journal: Journal, most: int = MOST) -> Iterator[JobRecord]:
+    """At most ``most`` jobs for a table: all by number if they are so few, else those that are not well before the others."""
+    few = list(islice(journal.records(), most + 1))
+    if len(few) <= most:
+        return iter(few)
+    others = (one for one in journal.records() if not _is_bad(one))
+    return islice(chain(chosen(journal, failed=True), others), most)
+
+
+def _is_bad(record: JobRecord) -> bool:
+    return record.outcome is not None and record.outcome.status in _BAD
+
+
+_BAD: Final = (Status.FAILED, Status.TIMEOUT, Status.LOST)
 
 
 def size(count: int) -> str:
@@ -136,4 +207,4 @@ def size(count: int) -> str:
         if number < 1024 or unit == "GiB":
             break
         number /= 1024
-    return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
+    return f"{number:.0f} {unit}" if unit == "B" or number >= 99.95 else f"{number:.1f} {unit}"
