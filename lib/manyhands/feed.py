@@ -162,7 +162,7 @@ class Feed:
     def close(self) -> None:
         """Let the thread end; the stream that it reads must have been closed."""
         self._closed = True
-        self._room.release(1 << 20)
+        self._room.release(_CHUNKS)  # only the reading thread can be waiting for room, and after this it stops
         if self._thread.is_alive():
             self._thread.join()
 

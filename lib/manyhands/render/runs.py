@@ -5,6 +5,7 @@ Plain text of a given width, made line by line: nothing is held that grows with 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def list_lines(lines: Sequence[RunLine], width: int) -> Iterator[str]:
     short = runs.short_ids([line.id for line in lines])
     rows = [_LIST, *(_run_cells(line, short[line.id]) for line in lines)]
     wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    room = max(8, width - sum(wide) - 2 * len(wide))
+    room = max(6, width - sum(wide) - 2 * len(wide))
     for row, what in zip(rows, ["WHAT", *(line.template for line in lines)], strict=True):
         cells = (f"{cell:{align}{size}}" for cell, align, size in zip(row, "<<>>>><", wide, strict=True))
         yield "  ".join([*cells, one_line(what, room)])
@@ -132,7 +133,7 @@ def one_job(record: JobRecord, attempts: Sequence[Outcome], command: str, *, who
 
 
 def printed(name: str, stream: Output, *, whole: bool) -> Iterator[str]:
-    """What a job printed, harmless, a line at a time: all of it, or its last `TAIL` lines. Holds no more than one line."""
+    """What a job printed, harmless, a line at a time: all of it, or its last `TAIL` lines. Holds a line and a block."""
     if not stream.size:
         return
     title = f"{name}   {stream.size:,} bytes"
@@ -159,14 +160,14 @@ def _end_of(stream: Output) -> tuple[list[bytes], bool]:
 
 
 def output_lines(stream: Output) -> Iterator[bytes]:
-    """The lines of what a job printed, without their ends, as `bytes.splitlines` cuts them; no more than one is held."""
+    """The lines of what a job printed, without their ends, as `bytes.splitlines` cuts them; a line and a block are held."""
     held: list[bytes] = []
     for block in output.chunks(stream):
-        first, *others = block.split(b"\n")
-        held.append(first)
-        for following in others:
-            yield from b"".join(held).splitlines() or [b""]
-            held = [following]
+        for piece in io.BytesIO(block):
+            held.append(piece)
+            if piece.endswith(b"\n"):
+                yield from b"".join(held).splitlines()
+                held.clear()
     yield from b"".join(held).splitlines()
 
 
