@@ -167,6 +167,18 @@ def test_the_issue_s_examples(cli: Cli, tmp_path: Path) -> None:
     assert product.stdout.splitlines() == ["make a CC=gcc", "make a CC=clang", "make b CC=gcc", "make b CC=clang"]
 
 
+def test_a_program_whose_name_is_no_text_fails_its_job_only(environment: dict[str, str], tmp_path: Path) -> None:
+    """Also with a state folder whose name is no text, and large output in it."""
+    state = os.fsdecode(os.fsencode(tmp_path) + b"/st\xe9")
+    command = [sys.executable, "-m", "manyhands", "batch", "{1} {2}", "--colsep", ",", "--state-dir", state]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, input=b"no\xe9such,a\nseq,20000\n", capture_output=True, check=False
+    )
+    assert result.returncode == 1
+    assert b"1 ok, 1 failed" in result.stderr
+    assert result.stdout.count(b"\n") == 20000
+
+
 def test_options_of_commands(cli: Cli, tmp_path: Path) -> None:
     """Where they run, with what environment and input, how their output is shown."""
     (tmp_path / "in").write_text("given")

@@ -65,6 +65,18 @@ def test_an_outcome_comes_back_as_it_was(journal: Journal) -> None:
     assert journal.record(99) is None
 
 
+def test_names_that_are_no_text_do_not_break_the_journal(journal: Journal) -> None:
+    """A program or a folder whose name is not UTF-8 is recorded like any other."""
+    outcome = Outcome(
+        attempt(1), Status.FAILED, 127, error="cannot start x\udce9", stdout=Output(b"", "/d\udcff/f", 10**6, 0)
+    )
+    write(journal, outcome)
+    found = journal.record(1).outcome  # type: ignore[union-attr]
+    assert found is not None
+    assert found.error == r"cannot start x\udce9"
+    assert found.stdout.path == "/d\udcff/f"
+
+
 def test_what_is_not_committed_is_not_there(journal: Journal) -> None:
     """Rows become durable together, and only in commit."""
     journal.began(attempt(1))

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -121,7 +120,10 @@ def test_fork_returns_twice() -> None:
     told = [event.returned for event in events if event.who == "parent" and "I am the parent" in event.text]
     assert told == [event.pid for event in children] == list(report.exits)
     assert "3 children" in fork_verdict(report)
-    assert all(one.elapsed <= other.elapsed for one, other in pairwise(events))
+    mine = [
+        event.elapsed for event in events if event.who == "parent"
+    ]  # a child runs beside us: its moments may come first
+    assert mine == sorted(mine)
 
 
 @pytest.mark.parametrize("wrong", [{"children": 0}, {"children": 65}, {"exit_code": -1}, {"exit_code": 256}])

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from made_events import end, printed
+from made_events import end
 from manyhands import output
 from manyhands.job import NOTHING, Attempt, Job, Outcome, Output, Status
 from manyhands.journal import JobRecord, Journal
@@ -337,7 +337,7 @@ def test_dropped_output_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_removed_output_does_not_end_the_table(whole: bool) -> None:
-    """It is told instead, and the other stream is table."""
+    """It is told instead, and the other stream is shown."""
     found = in_full(end(1, stdout=Output(b"", "/nowhere/\udcff", 5), err=b"here"), whole=whole)
     told = next(text for text in found if "is gone" in text)
     assert told.startswith("stdout   5 bytes: the output kept in /nowhere/\\xff is gone")

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import islice
 from json import dumps
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from manyhands.joblog import Argv, Format, export, iso, job_record
 from manyhands.journal import JobRecord, Journal
 from manyhands.limits import Halt, Limits, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.plan import Plan
-from manyhands.render.runs import MOST, chosen, header, job_lines, list_lines, one_job, summarise
+from manyhands.render.runs import MOST, chosen, first_chosen, header, job_lines, list_lines, one_job, summarise
 from manyhands.template import Template, display, fill_slot, user_shell
 
 
@@ -259,7 +258,9 @@ def show(run: str | None, *, job: int | None, failed: bool, output: bool, json: 
         if json:
             for one in records:
                 slot = one.outcome.slot if one.outcome else 0
-                line = job_record(one.job, one.outcome, run=found.id, argv=argv(one.job, slot), attempts=one.attempt)
+                line = job_record(
+                    one.job, one.outcome, run=found.id, argv=argv(one.job, slot), attempts=one.attempt, gone_ok=True
+                )
                 sys.stdout.write(dumps(line) + "\n")
             return
         for text in _shown(found, journal, records, argv, single=job is not None, output=output, limited=not failed):
@@ -291,7 +292,7 @@ def _shown(
             yield from full(one)
             yield ""
         return
-    yield from job_lines(islice(records, MOST) if limited else records, _width())
+    yield from job_lines(first_chosen(journal, MOST) if limited else records, _width())
     more = line.ok + line.failed + line.left - MOST
     if limited and more > 0:
         yield f"... and {more:,} more: --failed, --json, or batch.export {found.id} show them all"

@@ -38,8 +38,8 @@ CREATE TABLE ended (
     job INTEGER NOT NULL, attempt INTEGER NOT NULL, status TEXT NOT NULL, final INTEGER NOT NULL,
     exit INTEGER, signal INTEGER, error TEXT, started REAL, wall REAL NOT NULL, user REAL NOT NULL, system REAL NOT NULL,
     max_rss INTEGER NOT NULL, slot INTEGER NOT NULL, leftovers INTEGER NOT NULL, still_running INTEGER NOT NULL,
-    stdout BLOB, stdout_path TEXT, stdout_size INTEGER, stdout_dropped INTEGER,
-    stderr BLOB, stderr_path TEXT, stderr_size INTEGER, stderr_dropped INTEGER,
+    stdout BLOB, stdout_path BLOB, stdout_size INTEGER, stdout_dropped INTEGER,
+    stderr BLOB, stderr_path BLOB, stderr_size INTEGER, stderr_dropped INTEGER,
     UNIQUE (job, attempt)
 );
 CREATE TABLE execution (id INTEGER PRIMARY KEY, started REAL NOT NULL, wall REAL NOT NULL, complete INTEGER NOT NULL);
@@ -161,10 +161,10 @@ class Journal:
         out, err = outcome.stdout, outcome.stderr
         self._ended.append((
             outcome.attempt.job.number, outcome.attempt.number, outcome.status.value, outcome.final,
-            outcome.exit, outcome.signal, outcome.error, outcome.started, outcome.wall, outcome.user, outcome.system,
+            outcome.exit, outcome.signal, _sayable(outcome.error), outcome.started, outcome.wall, outcome.user, outcome.system,
             outcome.max_rss, outcome.slot, outcome.leftovers, outcome.still_running,
-            *(_NO_OUTPUT if out is NOTHING else (out.data or None, out.path, out.size, out.dropped)),
-            *(_NO_OUTPUT if err is NOTHING else (err.data or None, err.path, err.size, err.dropped)),
+            *(_NO_OUTPUT if out is NOTHING else _columns(out)),
+            *(_NO_OUTPUT if err is NOTHING else _columns(err)),
         ))  # fmt: skip
 
     def commit(self) -> None:
@@ -325,8 +325,21 @@ def _connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _output(data: bytes | None, path: str | None, size: int | None, dropped: int | None) -> Output:
-    return NOTHING if size is None else Output(data or b"", path, size, dropped or 0)
+def _sayable(text: str | None) -> str | None:
+    """Text as SQLite takes it: a lone surrogate, which stands for a byte that is no UTF-8, becomes ``\\udcNN``."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _columns(printed: Output) -> tuple[bytes | None, bytes | None, int, int]:
+    """An output as its four columns; the path as bytes, because it may be no text."""
+    path = None if printed.path is None else os.fsencode(printed.path)
+    return printed.data or None, path, printed.size, printed.dropped
+
+
+def _output(data: bytes | None, path: bytes | None, size: int | None, dropped: int | None) -> Output:
+    return (
+        NOTHING if size is None else Output(data or b"", None if path is None else os.fsdecode(path), size, dropped or 0)
+    )
 
 
 def _record(row: tuple[object, ...]) -> JobRecord:
