@@ -15,6 +15,7 @@ manyhands captures, orders and journals (fsync included); xargs does none of it;
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import platform
 import shutil
@@ -70,9 +71,7 @@ def peers(command: Sequence[str], jobs: int, scratch: Path) -> dict[str, list[st
     }
     if not shutil.which("parallel"):
         del found["GNU parallel"]
-    try:
-        import joblib  # type: ignore[import-untyped]  # noqa: F401 - only to see whether it is there
-    except ImportError:
+    if not importlib.util.find_spec("joblib"):
         del found["joblib"]
     return found
 
