@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from manyhands.journal import Journal, decode_values, encode_values
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal.create(tmp_path / "journal.db")
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal.create(tmp_path / "journal.db")
+    yield opened
+    opened.close()
 
 
 def attempt(number: int, tries: int = 1, value: bytes = b"x") -> Attempt:

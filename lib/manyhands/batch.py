@@ -270,26 +270,28 @@ class Batch:
         """The jobs to do: what is left or failed, then what is new among the inputs."""
         number = journal.last_number()
         known = journal.known() if self.work == "rest" else None
-        if self.work != "new":
-            for job, last in journal.left() if self.work == "rest" else journal.failed():
-                self._issue(job.number)
-                yield job, last
-        values: Iterator[Values | None] = iter(source)
-        if self._stream is not None:
-            self._feed = Feed(source, self.wake)
-            self._feed.start()
-            values = iter(self._feed)
-        for value in values:
-            if value is None:
-                yield None
-                continue
-            key = renderer.key(value)
-            if known is None or not known.met(key):
-                number += 1
-                self._issue(number)
-                yield Job(number, key, value), 0
-        if known:
-            known.close()
+        try:
+            if self.work != "new":
+                for job, last in journal.left() if self.work == "rest" else journal.failed():
+                    self._issue(job.number)
+                    yield job, last
+            values: Iterator[Values | None] = iter(source)
+            if self._stream is not None:
+                self._feed = Feed(source, self.wake)
+                self._feed.start()
+                values = iter(self._feed)
+            for value in values:
+                if value is None:
+                    yield None
+                    continue
+                key = renderer.key(value)
+                if known is None or not known.met(key):
+                    number += 1
+                    self._issue(number)
+                    yield Job(number, key, value), 0
+        finally:
+            if known:
+                known.close()
 
     def _issue(self, number: int) -> None:
         self._issued_any = True

@@ -133,20 +133,24 @@ class Journal:
                 if file.read(len(_MAGIC)) != _MAGIC:  # SQLite would take an empty file for a new database
                     raise JournalError(f"{path} is not a journal of manyhands; start the batch again as a new run")
             db = _connect(path)
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID or version < 1:
-                raise JournalError(f"{path} is not a journal of manyhands; start the batch again as a new run")
-            if version > SCHEMA_VERSION:
-                raise JournalError(
-                    f"{path} was written by a newer manyhands (schema {version}); upgrade to go on with it"
-                )
-            if check:
-                found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-                if found != "ok":
+            try:
+                version = db.execute("PRAGMA user_version").fetchone()[0]
+                if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID or version < 1:
+                    raise JournalError(f"{path} is not a journal of manyhands; start the batch again as a new run")
+                if version > SCHEMA_VERSION:
                     raise JournalError(
-                        f"the journal {path} is damaged ({' '.join(found.split())}): it is left as it is; "
-                        "start the batch again as a new run, or restore the file"
+                        f"{path} was written by a newer manyhands (schema {version}); upgrade to go on with it"
                     )
+                if check:
+                    found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+                    if found != "ok":
+                        raise JournalError(
+                            f"the journal {path} is damaged ({' '.join(found.split())}): it is left as it is; "
+                            "start the batch again as a new run, or restore the file"
+                        )
+            except BaseException:
+                db.close()
+                raise
             return cls(path, db)
 
     # -- writing ---------------------------------------------------------------------------------------------------------
@@ -320,8 +324,12 @@ _NO_OUTPUT: Final = (None, None, None, None)
 
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
