@@ -166,6 +166,173 @@ def remove(
     frontdoor.remove(run, older_than=older_than, state_dir=state_dir)
 
 
+# -- commands ------------------------------------------------------------------------------------------------------------
+
+LIMITS = {
+    "timeout": "stop it, and all that it has started, after this time (30, 2m)",
+    "grace": "seconds between TERM and KILL when it is stopped (default: 5)",
+}
+COMMAND = {"command": "the program and its arguments in one text, split at blanks outside quotes; or as words after --"}
+LINE = {"line": "programs and their arguments, with | |& < > >> 2> 2>&1, quotes and wildcards, run without a shell"}
+SHELL = {"shell": "the text is a line for $SHELL (or bash)"}
+
+
+@task(help={"line": "a line for $SHELL (or bash)", **LIMITS, **JSON})
+def output(ctx: Context, line: str, timeout: str | None = None, grace: str = "5", json: bool = False) -> int:  # noqa: ARG001
+    """Print what a shell line prints, stdout and stderr together; exit with its status."""
+    from manyhands.doors import cmd
+
+    return cmd.show_output(line, timeout=timeout, grace=grace, json=json)
+
+
+@task(help={"line": "a line for $SHELL (or bash)", **LIMITS, **JSON})
+def status(ctx: Context, line: str, timeout: str | None = None, grace: str = "5", json: bool = False) -> int:  # noqa: ARG001
+    """Print the exit status of a shell line, then what it printed; exit with 0."""
+    from manyhands.doors import cmd
+
+    return cmd.show_status(line, timeout=timeout, grace=grace, json=json)
+
+
+@task(name="check", lacking=["command"], help={**COMMAND, **LIMITS, **JSON})
+def check_output(
+    ctx: Context, command: str | None = None, timeout: str | None = None, grace: str = "5", json: bool = False,  # noqa: ARG001
+) -> int:  # fmt: skip
+    """Print the stdout of a command, byte for byte, without a shell; fail as it fails."""
+    from manyhands.doors import cmd
+
+    return cmd.check(command, rest(), timeout=timeout, grace=grace, json=json)
+
+
+@task(
+    lacking=["command"],
+    help={**COMMAND, **SHELL, "silent": "what it prints goes nowhere", **LIMITS,
+          "json": "say how it ended as a JSON line on stdout; what it prints goes to stderr"},
+)  # fmt: skip
+def call(
+    ctx: Context, command: str | None = None, shell: bool = False, silent: bool = False, timeout: str | None = None,  # noqa: ARG001
+    grace: str = "5", json: bool = False,
+) -> int:  # fmt: skip
+    """Let a command have the terminal, and exit with its status."""
+    from manyhands.doors import cmd
+
+    return cmd.call(command, rest(), shell=shell, silent=silent, timeout=timeout, grace=grace, json=json)
+
+
+@task(help={"line": "a line for /bin/sh", **LIMITS, "json": "say how it ended as a JSON line, after what it prints"})
+def system(ctx: Context, line: str, timeout: str | None = None, grace: str = "5", json: bool = False) -> int:  # noqa: ARG001
+    """Run a shell line by os.system, and exit with its status, decoded."""
+    from manyhands.doors import cmd
+
+    return cmd.call_system(line, timeout=timeout, grace=grace, json=json)
+
+
+@task(
+    short={"verbose": "v"},
+    help={
+        **LINE, **SHELL,
+        "tee": "STAGE=FILE: what this stage (from 1) writes also goes to a file; repeatable",
+        "stdin": "a file that the first stage reads (default: our standard input)",
+        "verbose": "say how every stage ended, also when all is well",
+        **LIMITS, "json": "one JSON line: what the last stage wrote, and how every stage ended",
+    },
+)  # fmt: skip
+def pipe(
+    ctx: Context, line: str, tee: list[str] = [], stdin: str | None = None, shell: bool = False, verbose: bool = False,  # noqa: ARG001, B006
+    timeout: str | None = None, grace: str = "5", json: bool = False,
+) -> int:  # fmt: skip
+    """Run 'ls -l | wc' as a chain of processes without a shell; fail when any stage fails."""
+    from manyhands.doors import cmd
+
+    return cmd.run_pipe(line, tee=tee, stdin=stdin, shell=shell, verbose=verbose, timeout=timeout, grace=grace, json=json)
+
+
+@task(
+    lacking=["command"],
+    help={**COMMAND, "text": "the input", "file": "the file that is the input (-: our standard input)", **LIMITS, **JSON},
+)
+def feed(
+    ctx: Context, command: str | None = None, text: str | None = None, file: str | None = None, timeout: str | None = None,  # noqa: ARG001
+    grace: str = "5", json: bool = False,
+) -> int:  # fmt: skip
+    """Give a command its input, and print what it makes of it."""
+    from manyhands.doors import cmd
+
+    return cmd.feed(command, rest(), text=text, file=file, timeout=timeout, grace=grace, json=json)
+
+
+@task(
+    lacking=["command"],
+    help={
+        **COMMAND,
+        "expect": "a regular expression for a prompt; repeatable",
+        "reply": "what to type there, before Enter; one for each --expect",
+        "pty": "on a terminal of its own, for programs that ask only there",
+        **LIMITS, "timeout": "stop it after this time, and say what was not answered (default: 60)", **JSON,
+    },
+)  # fmt: skip
+def answer(
+    ctx: Context, command: str | None = None, expect: list[str] = [], reply: list[str] = [], pty: bool = False,  # noqa: ARG001, B006
+    timeout: str = "60", grace: str = "5", json: bool = False,
+) -> int:  # fmt: skip
+    """Answer the prompts of a program."""
+    from manyhands.doors import cmd
+
+    return cmd.converse(command, rest(), expect=expect, reply=reply, pty=pty, timeout=timeout, grace=grace, json=json)
+
+
+@task(
+    short={"every": "n"},
+    help={
+        **LINE, **SHELL,
+        "every": "seconds from one start to the next (default: 2)",
+        "until_change": "end when its output is not what it was at first",
+        "until_success": "end when its status is 0",
+        "until": "end when its output matches this regular expression",
+        "times": "look so many times at most",
+        **LIMITS, "timeout": "give up after this time altogether, with exit status 124", "json": "one JSON line for each look",
+    },
+)  # fmt: skip
+def watch(
+    ctx: Context, line: str, every: str = "2", until_change: bool = False, until_success: bool = False,  # noqa: ARG001
+    until: str | None = None, times: int | None = None, shell: bool = False, timeout: str | None = None, grace: str = "5",
+    json: bool = False,
+) -> int:  # fmt: skip
+    """Run a command again and again, and show what changes, until it is as wanted."""
+    from manyhands.doors import again
+
+    return again.watch_line(
+        line, every=every, until_change=until_change, until_success=until_success, until=until, times=times, shell=shell,
+        timeout=timeout, grace=grace, json=json,
+    )  # fmt: skip
+
+
+@task(
+    name="retry",
+    help={
+        **LINE, **SHELL,
+        "times": "try so many times at most (default: 5)",
+        "backoff": "seconds before the second try, doubled for each further one (default: 1)",
+        **LIMITS, "timeout": "stop a try after this time (30, 2m)", "json": "one JSON line for each try",
+    },
+)  # fmt: skip
+def retry_command(
+    ctx: Context, line: str, times: int = 5, backoff: str = "1", shell: bool = False, timeout: str | None = None,  # noqa: ARG001
+    grace: str = "5", json: bool = False,
+) -> int:  # fmt: skip
+    """Run a command until it succeeds; exit with the status of the last try."""
+    from manyhands.doors import again
+
+    return again.retry_line(line, times=times, backoff=backoff, timeout=timeout, shell=shell, grace=grace, json=json)
+
+
+@task(help={"line": "a line for $SHELL (or bash)", "rounds": "run it so many times by each (default: 5)", **JSON})
+def compare(ctx: Context, line: str, rounds: int = 5, json: bool = False) -> int:  # noqa: ARG001
+    """Run a shell line by subprocess, sh, invoke, click, doit and others: same result? how long?"""
+    from manyhands.doors import again
+
+    return again.compare_line(line, rounds=rounds, json=json)
+
+
 # -- the machine ---------------------------------------------------------------------------------------------------------
 
 
@@ -210,9 +377,13 @@ def check(ctx: Context, tests: bool = True) -> None:
 
 batches = Collection("batch", batch, resume, retry, list_, show, export, remove)
 
+commands = Collection(
+    "cmd", output, status, check_output, call, system, pipe, feed, answer, watch, retry_command, compare
+)
 hosts = Collection("host", info, identity)
 dev = Collection("dev", check)
 
-namespace = Collection(batches, hosts, dev, fork_demo)
-namespace.add_task(info, "system-info")  # the same task under the name that the tutorials use
+namespace = Collection(batches, commands, hosts, dev, fork_demo)
+for name, second in {"getoutput": output, "check-output": check_output, "pipe": pipe, "system-info": info}.items():
+    namespace.add_task(second, name)  # the same tasks under the names that the tutorials use
 namespace.configure({"runners": {"local": Utf8Local}, "run": {"in_stream": False}})

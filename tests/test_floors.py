@@ -10,11 +10,30 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lib" / "manyhands"
 FLOORS = [
-    {"errors", "job", "backend", "events", "limits", "syntax", "template"},
-    {"inputs", "feed", "plan", "journal", "joblog", "runs", "kernel", "cores", "process", "host", "output"},
+    {"errors", "job", "backend", "events", "limits", "syntax", "commandline", "template"},
+    {
+        "inputs",
+        "feed",
+        "plan",
+        "journal",
+        "joblog",
+        "runs",
+        "kernel",
+        "cores",
+        "process",
+        "host",
+        "output",
+        "programs",
+        "tree",
+        "pipeline",
+        "command",
+        "answering",
+        "repeating",
+        "comparing",
+    },
     {"backends"},
     {"engine"},
-    {"signals", "batch", "library", "render", "console", "frontdoor", "machine"},
+    {"signals", "batch", "library", "render", "console", "frontdoor", "machine", "doors"},
     {"cli", "runner", "__main__", "__init__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from manyhands.library import Results, run_batch
     from manyhands.limits import Halt, Limits, Timeout
     from manyhands.output import chunks, read
+    from manyhands.pipeline import CommandError, Pipeline, PipelineResult, pipe
     from manyhands.process import fork_demo
     from manyhands.template import Template
+    from manyhands.tree import Completed, Tree
 
 _HOME = {
     "batch": ["Batch"],
@@ -46,16 +48,19 @@ _HOME = {
     "library": ["Results", "run_batch"],
     "limits": ["Halt", "Limits", "Timeout"],
     "output": ["chunks", "read"],
+    "pipeline": ["CommandError", "Pipeline", "PipelineResult", "pipe"],
     "process": ["fork_demo"],
     "template": ["Template"],
+    "tree": ["Completed", "Tree"],
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Args", "Attempt", "Batch", "BusyError", "CannotCreateError", "Csv", "Glob", "Halt", "HostInfo", "Identity", "InputError",
-    "Job", "JournalError", "JsonLines", "Limits", "Lines", "ManyhandsError", "Outcome", "Output", "Product", "Results",
-    "Rows", "Status", "Template", "TemplateError", "Timeout", "UsageError", "chunks", "fork_demo", "host_info", "identity",
-    "read", "run_batch",
+    "Args", "Attempt", "Batch", "BusyError", "CannotCreateError", "CommandError", "Completed", "Csv", "Glob", "Halt",
+    "HostInfo", "Identity", "InputError", "Job", "JournalError", "JsonLines", "Limits", "Lines", "ManyhandsError",
+    "Outcome", "Output", "Pipeline", "PipelineResult", "Product", "Results", "Rows", "Status", "Template",
+    "TemplateError", "Timeout", "Tree", "UsageError", "chunks", "fork_demo", "host_info", "identity", "pipe", "read",
+    "run_batch",
 ]  # fmt: skip
 
 

@@ -61,9 +61,9 @@ def job_record(
     """
     end = outcome or _NOT_ENDED
     return {
-        "schema": SCHEMA, "run": run, "job": job.number, **text_or_base64("input", b"\t".join(job.values)), **_argv(argv),
+        "schema": SCHEMA, "run": run, "job": job.number, **text_or_base64("input", b"\t".join(job.values)), **argv_or_base64(argv),
         "status": end.status.value if outcome else None, "exit": end.exit, "signal": end.signal,
-        "signal_name": _signal_name(end.signal), "error": end.error, "attempts": attempts, "started": iso(end.started),
+        "signal_name": known_signal(end.signal), "error": end.error, "attempts": attempts, "started": iso(end.started),
         "wall": end.wall, "user": end.user, "system": end.system, "max_rss_bytes": end.max_rss,
         **_printed("stdout", end.stdout, inline, gone_ok), **_printed("stderr", end.stderr, inline, gone_ok),
         "stdout_size": end.stdout.size, "stdout_dropped": end.stdout.dropped,
@@ -72,7 +72,7 @@ def job_record(
     }  # fmt: skip
 
 
-def _argv(argv: Sequence[bytes]) -> dict[str, Any]:
+def argv_or_base64(argv: Sequence[bytes]) -> dict[str, Any]:
     """As `text_or_base64`: if one argument is not UTF-8, the whole list is there twice."""
     try:
         return {"argv": [value.decode() for value in argv]}
@@ -81,7 +81,7 @@ def _argv(argv: Sequence[bytes]) -> dict[str, Any]:
         return {"argv": [value.decode("utf-8", "replace") for value in argv], "argv_base64": exact}
 
 
-def _signal_name(number: int | None) -> str | None:
+def known_signal(number: int | None) -> str | None:
     """``SIGKILL`` for 9; None for none, and for one without a name of its own (most real-time signals)."""
     try:
         return None if number is None else signal.Signals(number).name

@@ -64,6 +64,11 @@ def parse_size(text: str | int, option: str) -> int:
     return int(float(match[1]) * (1000 if match[3] == "B" else 1024) ** power)
 
 
+def retry_wait(backoff: float, failures: int) -> float:
+    """Seconds to wait after so many failed tries: ``backoff``, doubled for each further one, up to `MAX_BACKOFF`."""
+    return min(backoff * 2.0 ** min(failures - 1, 60), MAX_BACKOFF) if backoff else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Timeout:
     """A limit for one attempt: ``seconds``, or ``percent`` of the median wall time of the jobs that have finished."""
@@ -170,4 +175,4 @@ class Limits:
 
     def retry_wait(self, failures: int) -> float:
         """Seconds to wait after so many failed tries."""
-        return min(self.backoff * 2.0 ** min(failures - 1, 60), MAX_BACKOFF) if self.backoff else 0.0
+        return retry_wait(self.backoff, failures)

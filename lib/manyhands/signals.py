@@ -61,6 +61,20 @@ class Watched:
         self._wake()
 
 
+def in_foreground() -> bool:
+    """Whether the terminal's Ctrl-C reaches us: our process group is the one in its foreground (tcgetpgrp(3))."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
 def die_by(number: int) -> None:
     """End this process by signal ``number`` itself, so that a shell loop around it stops, too
     (https://www.cons.org/cracauer/sigint.html)."""

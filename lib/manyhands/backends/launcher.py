@@ -28,8 +28,8 @@ from typing import Any, Final, NoReturn
 
 from manyhands import kernel
 from manyhands.backends import late, wire
-from manyhands.backends.programs import Programs
 from manyhands.backends.slot import NOTHING, Slot, why_not_started
+from manyhands.programs import Programs
 
 # Python and nohup(1) change these; a command must find the defaults (posix_spawnattr_setsigdefault(3)).
 _DEFAULT_SIGNALS: Final = [

@@ -32,3 +32,14 @@ class Programs:
     def forget(self, name: bytes) -> bool:
         """No longer remember ``name``; False if it was not."""
         return self._known.pop(name, None) is not None
+
+
+def find_program(name: str, search: str, cwd: str | os.PathLike[str] | None = None) -> str:
+    """The path of ``name`` on the PATH ``search``, or relative to ``cwd`` if it has a slash. Raises OSError as `Programs.find`."""
+    if "/" not in name:
+        return os.fsdecode(Programs(os.fsencode(search)).find(os.fsencode(name)))
+    path = os.path.join(cwd or "", name)
+    if not os.access(path, os.X_OK) or os.path.isdir(path):
+        code = errno.EACCES if os.path.exists(path) else errno.ENOENT
+        raise OSError(code, os.strerror(code))
+    return path

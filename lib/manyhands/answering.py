@@ -1,0 +1,179 @@
+"""Answering what a program asks: its output is searched for prompts, and what belongs to each is typed.
+
+    program --pipe or pseudo-terminal--> text, cut at no character --invoke's Responder--> what is typed --> program
+
+The matching is that of invoke's watchers (`invoke.watchers.Responder`); the reading is ours, because invoke's runner leaves
+the tree alive at a time-out. Nothing is read ahead of what was answered.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+import pty
+import re
+import termios
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from signal import SIGPIPE, SIGXFSZ
+from typing import Final
+
+from invoke.watchers import Responder
+
+from manyhands.errors import UsageError
+from manyhands.programs import find_program
+from manyhands.tree import Completed, Tree, not_started
+
+_WINDOW: Final = 16384
+"""Characters that are searched: a prompt is the last that a program writes before it waits."""
+_SCREEN: Final = 24
+_BLOCK: Final = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """How it ended. ``replies``: how often each pattern was answered; ``screen``: the last lines of what was printed."""
+
+    end: Completed
+    replies: tuple[int, ...]
+    screen: str
+
+
+def answer(
+    argv: Sequence[str], replies: Sequence[tuple[str, str]], *, terminal: bool = False, timeout: float | None = None,
+    show: Callable[[bytes], object] = lambda _: None, tree: Tree | None = None,
+) -> Answered:  # fmt: skip
+    """Run a program and type, whenever a pattern (a regular expression) appears in what it prints, the reply and Enter.
+
+    ``terminal``: on a pseudo-terminal of its own, for programs that ask only there (getpass, ssh, sudo). ``show`` is given
+    all output, stdout and stderr together. At ``timeout`` seconds the whole tree is stopped; ``screen`` then shows what was
+    waited at. Raises UsageError for a pattern that cannot be one.
+    """
+    responders = [_responder(pattern, reply) for pattern, reply in replies]
+    with ExitStack() as stack:
+        tree = tree or stack.enter_context(Tree())
+        try:
+            reading, writing = _start_on_terminal(argv, tree) if terminal else _start_on_pipes(argv, tree)
+        except OSError as error:
+            return Answered(not_started(argv, error), (0,) * len(replies), "")
+        dialogue = _Dialogue(reading, writing, responders, show)
+        stack.callback(dialogue.close)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while tree.step(deadline, [reading] if dialogue.open else []):
+            dialogue.go_on()
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+        dialogue.go_on()  # what was printed last; whoever has kept the pipe open is not waited for
+        ends = tree.wait(0 if deadline is not None and time.monotonic() >= deadline else None)
+        return Answered(ends[0], tuple(one.count for one in responders), dialogue.screen())
+
+
+class _Counting(Responder):
+    """A Responder that knows how often it has answered."""
+
+    count = 0
+
+    def __init__(self, pattern: str, response: str) -> None:
+        super().__init__(pattern, response)
+        self.index: int = 0
+
+
+def _responder(pattern: str, reply: str) -> _Counting:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"--expect {pattern!r}: {error}") from None
+    return _Counting(pattern, reply + "\n")
+
+
+class _Dialogue:
+    """What is read and typed. ``open``: the program may still print."""
+
+    def __init__(
+        self, reading: int, writing: int, responders: Sequence[_Counting], show: Callable[[bytes], object]
+    ) -> None:
+        self._reading, self._writing, self._responders, self._show = reading, writing, responders, show
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._text = ""
+        self.open = True
+        os.set_blocking(reading, False)
+
+    def go_on(self) -> None:
+        """Read what is there, show it, and answer."""
+        while self.open:
+            try:
+                data = os.read(self._reading, _BLOCK)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.EIO:  # a terminal whose programs have all gone (Linux)
+                    raise
+                data = b""
+            self.open = bool(data)
+            if data:
+                self._show(data)
+            self._search(self._decoder.decode(data, final=not data))
+
+    def _search(self, new: str) -> None:
+        """Let the responders look; they remember how far they have looked, also when the window moves on."""
+        self._text += new
+        for one in self._responders:
+            for reply in one.submit(self._text):
+                one.count += 1
+                with suppress(BrokenPipeError):  # it no longer reads
+                    os.write(self._writing, reply.encode())
+        if (surplus := len(self._text) - _WINDOW) > 0:
+            self._text = self._text[surplus:]
+            for one in self._responders:
+                one.index = max(0, one.index - surplus)
+
+    def screen(self) -> str:
+        """The last lines of what was printed."""
+        return "\n".join(self._text.splitlines()[-_SCREEN:])
+
+    def close(self) -> None:
+        """Close our ends."""
+        for descriptor in {self._reading, self._writing}:
+            os.close(descriptor)
+
+
+def _start_on_pipes(argv: Sequence[str], tree: Tree) -> tuple[int, int]:
+    """Start the program; returns (what it prints, where to type)."""
+    printed, typed = os.pipe(), os.pipe()
+    try:
+        tree.start(argv, stdin=typed[0], stdout=printed[1], stderr=printed[1])
+    finally:
+        os.close(typed[0])
+        os.close(printed[1])
+    return printed[0], typed[1]
+
+
+def _start_on_terminal(argv: Sequence[str], tree: Tree) -> tuple[int, int]:
+    """Start the program as leader of a session whose terminal is new; returns the other side of that, twice.
+
+    posix_spawn begins the session before it opens files, and the first terminal that a leader opens becomes its own
+    (tty_ioctl(4), TIOCSCTTY). Echo is off: what we type would come back, and might be taken for a prompt.
+    """
+    ours, theirs = pty.openpty()
+    try:
+        attributes = termios.tcgetattr(theirs)
+        attributes[3] &= ~termios.ECHO
+        termios.tcsetattr(theirs, termios.TCSANOW, attributes)
+        termios.tcsetwinsize(theirs, (_SCREEN, 80))
+        name = os.ttyname(theirs)
+        path = find_program(argv[0], os.pathsep.join(os.get_exec_path()))
+        pid = os.posix_spawn(
+            path, list(argv), tree.environment(), setsid=True, setsigdef=[SIGPIPE, SIGXFSZ],
+            file_actions=[(os.POSIX_SPAWN_OPEN, 0, name, os.O_RDWR, 0), (os.POSIX_SPAWN_DUP2, 0, 1),
+                          (os.POSIX_SPAWN_DUP2, 0, 2)],
+        )  # fmt: skip
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    tree.add(argv, pid)
+    return ours, ours

@@ -1,0 +1,97 @@
+"""The looks of a ``watch``: in place on a terminal, with what has changed in reverse video; on paper as differences."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from manyhands import output
+from manyhands.joblog import iso
+from manyhands.render.safe import harmless, one_line
+from manyhands.render.summary import duration
+from manyhands.repeating import Look
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+
+class Paper:
+    """Looks one after another: the first as it is, then only what has changed, as a unified diff (diff(1), -u)."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._to = descriptor
+        self._before: Look | None = None
+
+    def show(self, look: Look) -> None:
+        """Write what is new in this look."""
+        before, self._before = self._before, look
+        if before is None:
+            output.write(self._to, look.output)
+        elif look.changed:
+            output.write(self._to, differences(before, look))
+
+
+def differences(before: Look, look: Look) -> bytes:
+    """A unified diff between two looks, their times in its head."""
+    lines = difflib.diff_bytes(
+        difflib.unified_diff, before.output.splitlines(True), look.output.splitlines(True),
+        (iso(before.at) or "").encode(), (iso(look.at) or "").encode(),
+    )  # fmt: skip
+    return b"".join(line if line.endswith(b"\n") else line + b"\n" for line in lines)
+
+
+class Screen:
+    """One screen, drawn anew at each look, as watch(1) does; on the terminal's second page, so that the first comes back."""
+
+    def __init__(self, line: str, every: float) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._line, self._every = line, every
+        self._before: list[str] = []
+        self._console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+        self._live = Live(console=self._console, screen=True, auto_refresh=False)
+
+    def __enter__(self) -> Screen:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+        if self._before:  # the last look stays on the first page
+            sys.stdout.write("\n".join(self._before) + "\n")
+
+    def show(self, look: Look) -> None:
+        """Draw it."""
+        from rich.text import Text
+
+        width, height = os.get_terminal_size(sys.stdout.fileno())
+        lines = [one_line(line, width) for line in harmless(look.output).expandtabs().splitlines()[: height - 2]]
+        now = time.strftime("%H:%M:%S", time.localtime(look.at))
+        end = f"look {look.number}  status {look.result.status}  {now}"
+        head = f"every {duration(self._every)}: {self._line}"
+        text = Text(one_line(head, max(1, width - len(end) - 2)).ljust(width - len(end)) + end + "\n\n")
+        for number, line in enumerate(lines):
+            old = self._before[number] if number < len(self._before) else None
+            text.append_text(_marked(line, old) if look.number > 1 else Text(line))
+            text.append("\n")
+        self._before = lines
+        text.no_wrap = True
+        self._live.update(text, refresh=True)
+
+
+def _marked(line: str, old: str | None) -> Text:
+    """``line`` with what is not as in ``old`` in reverse video, character by character in its place."""
+    from rich.text import Text
+
+    text = Text(line)
+    for place, character in enumerate(line):
+        if old is None or place >= len(old) or old[place] != character:
+            text.stylize("reverse", place, place + 1)
+    return text
