@@ -18,8 +18,11 @@ from manyhands.errors import TemplateError
 
 _OPERATOR: Final = re.compile(r"([0-9]*)(<<<|<<-|<<|<>|<&|<\(|<|>>|>&|>\||>\(|>)")
 _EXPANDED: Final = re.compile(r"\$[A-Za-z0-9_{(\[*@#?$!-]")  # what `$` begins, unquoted or in double quotes
-_BRACES: Final = re.compile(r"\{[^\s'\"]*?(?:,|\.\.)[^\s'\"]*\}")
-_BRACKET: Final = re.compile(r"\[[!^]?\]?[^\s|&;<>()/'\"\\\[\]]*\]")
+_QUOTABLE: Final = r"(?:[^\s'\"\\]|\\.|'[^']*'|\"(?:\\.|[^\"])*\")*?"
+_BRACES: Final = re.compile(rf"\{{{_QUOTABLE}(?:,|\.\.){_QUOTABLE}\}}", re.DOTALL)
+_BRACKET: Final = re.compile(r"\[[!^]?+\]?+(?:\[(?![:.=])|[^\s|&;<>()/'\"\\\[\]${`])*\]")
+_OTHER_BRACKET: Final = re.compile(rf"\[[!^]?+\]?+{_QUOTABLE}\]", re.DOTALL)  # with [:alpha:] or quotes in it
+_GOES_ON: Final = re.compile(r"\\\n(?=[ \t]|$)")
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*(?:\[[^\]]*\])?\+?=")
 _RESERVED: Final = frozenset(
     ["!", "[[", "case", "coproc", "for", "function", "if", "select", "time", "until", "while", "{"]
@@ -159,7 +162,7 @@ class _Line:
         literal: list[str] = []
         pattern: list[str] = []
         has_wild = False
-        while self.at < len(text) and text[self.at] not in " \t\n|&;<>()":
+        while self.at < len(text) and text[self.at] not in " \t\n|&;<>()" and not _GOES_ON.match(text, self.at):
             piece, wild = self._piece()
             has_wild |= wild is not None
             literal.append(piece)
@@ -186,30 +189,48 @@ class _Line:
             if at + 1 == len(text):
                 self._fail("a backslash at the end")
             self.at += 2
-            return text[at + 1].replace("\n", ""), None
-        if _EXPANDED.match(text, at) or text[at : at + 2] in ("$'", '$"'):
-            self._refuse(text[at : at + 2])
-        if character == "`":
-            self._refuse("`")
-        if character == "{" and (braces := _BRACES.match(text, at)):
-            self._refuse(braces[0])
-        if match := _BRACKET.match(text, at):
-            self.at = match.end()
-            return match[0], match[0].replace("[^", "[!", 1)
+            if text[at + 1] == "\n":
+                self._refuse("a line that goes on within a word", at)
+            return text[at + 1], None
+        self._refuse_expansion()
+        if character == "[":
+            return self._bracket()
         self.at += 1
         return character, character if character in "*?" else None
 
+    def _refuse_expansion(self) -> None:
+        """Fail if something begins here that a shell would put something else for."""
+        text, at = self.text, self.at
+        if _EXPANDED.match(text, at) or text[at : at + 2] in ("$'", '$"'):
+            self._refuse(text[at : at + 2])
+        if text[at] == "`" or (text[at] == "~" and text[at - 1] in "=:"):
+            self._refuse(text[at])
+        if braces := _BRACES.match(text, at):
+            self._refuse(braces[0])
+
+    def _bracket(self) -> tuple[str, str | None]:
+        """``[a-z]`` and the like; a bracket that is not closed is an ordinary character."""
+        if match := _BRACKET.match(self.text, self.at):
+            self.at = match.end()
+            return match[0], match[0].replace("[^", "[!", 1)
+        if other := _OTHER_BRACKET.match(self.text, self.at):
+            self._refuse(other[0])
+        self.at += 1
+        return "[", None
+
     def _double_quoted(self) -> str:
-        """What stands between two double quotes, the quotes taken off; the backslash protects only $ ` " \\ and newline."""
+        """What stands between two double quotes, the quotes taken off; the backslash protects only $ ` " and itself."""
         text, opened = self.text, self.at
         self.at += 1
         found: list[str] = []
         while self.at < len(text) and text[self.at] != '"':
             character = text[self.at]
-            if character == "\\" and text[self.at + 1 : self.at + 2] in tuple('$`"\\\n'):
-                found.append(text[self.at + 1].replace("\n", ""))
+            if character == "\\" and text[self.at + 1 : self.at + 2] in ("$", "`", '"', "\\"):
+                found.append(text[self.at + 1])
                 self.at += 2
                 continue
+            if text.startswith("\\\n", self.at):
+                self._refuse("a line that goes on within a word")
             if character == "`" or _EXPANDED.match(text, self.at):
                 self._refuse(text[self.at : self.at + 2] if character == "$" else "`")
             found.append(character)
