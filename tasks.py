@@ -333,6 +333,117 @@ def compare(ctx: Context, line: str, rounds: int = 5, json: bool = False) -> int
     return again.compare_line(line, rounds=rounds, json=json)
 
 
+# -- processes -----------------------------------------------------------------------------------------------------------
+
+CHOICE = {
+    "name": "the program's name, exactly or as a pattern (work*); repeatable: any of them",
+    "user": "the user that they run as; repeatable: any of them",
+    "port": "they listen on this port; repeatable: any of them",
+    "cmdline": "a regular expression found in their command line; repeatable: all of them",
+    "older_than": "they began longer ago (90s, 2h, 3d)",
+}
+
+
+@task(
+    name="list", short={"top": "n"},
+    help={**CHOICE, "sort": "by pid (default), cpu, memory, age", "top": "only the first so many", **JSON},
+)  # fmt: skip
+def list_processes(
+    ctx: Context, name: list[str] = [], user: list[str] = [], port: list[str] = [], cmdline: list[str] = [],  # noqa: ARG001, B006
+    older_than: str | None = None, sort: Literal["pid", "cpu", "memory", "age"] = "pid", top: int | None = None,
+    json: bool = False,
+) -> int:  # fmt: skip
+    """List processes: those of a name, user, port, command line, age; all that is given must hold."""
+    from manyhands.doors import proc
+
+    chosen = proc.selector_of(name=name, user=user, port=port, cmdline=cmdline, older_than=older_than)
+    return proc.show_list(chosen, sort=sort, top=top, json=json)
+
+
+@task(lacking=["pid"], help={"pid": "the process at the root (default: all there are)", **JSON})
+def tree(ctx: Context, pid: str | None = None, json: bool = False) -> int:  # noqa: ARG001
+    """Show processes below their parents, with their pids."""
+    from manyhands.doors import proc
+
+    return proc.show_tree(pid, json=json)
+
+
+@task(
+    name="show",
+    help={"pid": "the process", "environment": "with its environment, in which secrets are masked", **JSON},
+)
+def show_process(ctx: Context, pid: str, environment: bool = False, json: bool = False) -> int:  # noqa: ARG001
+    """Show all about a process: family, CPU, memory, files, sockets, limits."""
+    from manyhands.doors import proc
+
+    return proc.show_process(pid, environment=environment, json=json)
+
+
+@task(
+    short={"top": "n"},
+    help={
+        "every": "seconds between two looks (default: 2)", "sort": "by cpu (default), memory, age, pid",
+        "top": "so many processes (default: 20)", "times": "look so many times (default: until Ctrl-C)", **JSON,
+    },
+)  # fmt: skip
+def top(
+    ctx: Context, every: str = "2", sort: Literal["cpu", "memory", "age", "pid"] = "cpu", top: int = 20,  # noqa: ARG001
+    times: int | None = None, json: bool = False,
+) -> int:  # fmt: skip
+    """Show, again and again, which processes use most."""
+    from manyhands.doors import proc
+
+    return proc.show_top(every=every, sort=sort, top=top, times=times, json=json)
+
+
+@task(
+    lacking=["pids"], short={"signal": "s", "yes": "y", "dry_run": "n"},
+    help={
+        "pids": "processes by their number", **CHOICE,
+        "signal": "what to send first (default: TERM)",
+        "grace": "seconds until what is left is killed (default: 5)",
+        "tree": "also all that descends from them (default)",
+        "dry_run": "say what would be stopped, and stop nothing",
+        "yes": "do not ask before more than one is stopped",
+        **JSON,
+    },
+)  # fmt: skip
+def stop(
+    ctx: Context, pids: list[str] = [], name: list[str] = [], user: list[str] = [], port: list[str] = [],  # noqa: ARG001, B006
+    cmdline: list[str] = [], older_than: str | None = None, signal: str = "TERM", grace: str = "5", tree: bool = True,  # noqa: B006
+    dry_run: bool = False, yes: bool = False, json: bool = False,
+) -> int:  # fmt: skip
+    """Stop processes and all below them: TERM, then KILL; exit with 0 if all are gone, 1 if not, 3 if there were none."""
+    from manyhands.doors import proc
+
+    chosen = proc.selector_of(pids=pids, name=name, user=user, port=port, cmdline=cmdline, older_than=older_than)
+    return proc.stop(chosen, number=signal, grace=grace, tree=tree, dry_run=dry_run, yes=yes, json=json)
+
+
+@task(name="port", help={"number": "the port", **JSON})
+def who_listens(ctx: Context, number: str, json: bool = False) -> int:  # noqa: ARG001
+    """Show who listens on a port."""
+    from manyhands.doors import proc
+
+    return proc.show_port(number, json=json)
+
+
+@task(help=JSON)
+def orphans(ctx: Context, json: bool = False) -> int:  # noqa: ARG001
+    """Show processes that were adopted because their parent has ended; leaders of sessions (services) do not count."""
+    from manyhands.doors import proc
+
+    return proc.show_orphans(json=json)
+
+
+@task(help=JSON)
+def zombies(ctx: Context, json: bool = False) -> int:  # noqa: ARG001
+    """Show processes that have ended and were not collected by their parent, and what to do."""
+    from manyhands.doors import proc
+
+    return proc.show_zombies(json=json)
+
+
 # -- the machine ---------------------------------------------------------------------------------------------------------
 
 
@@ -380,10 +491,14 @@ batches = Collection("batch", batch, resume, retry, list_, show, export, remove)
 commands = Collection(
     "cmd", output, status, check_output, call, system, pipe, feed, answer, watch, retry_command, compare
 )
+procs = Collection("proc", list_processes, tree, show_process, top, stop, who_listens, orphans, zombies)
 hosts = Collection("host", info, identity)
 dev = Collection("dev", check)
 
-namespace = Collection(batches, commands, hosts, dev, fork_demo)
-for name, second in {"getoutput": output, "check-output": check_output, "pipe": pipe, "system-info": info}.items():
-    namespace.add_task(second, name)  # the same tasks under the names that the tutorials use
+namespace = Collection(batches, commands, procs, hosts, dev, fork_demo)
+SECOND_NAMES = {
+    "getoutput": output, "check-output": check_output, "pipe": pipe, "terminate": stop, "system-info": info,
+}  # fmt: skip
+for second_name, same in SECOND_NAMES.items():  # the same tasks under the names that the tutorials use
+    namespace.add_task(same, second_name)
 namespace.configure({"runners": {"local": Utf8Local}, "run": {"in_stream": False}})

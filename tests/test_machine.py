@@ -12,8 +12,8 @@ import pytest
 
 from manyhands.cores import cgroup_quota, usable_cores
 from manyhands.errors import UsageError
+from manyhands.forks import ForkEvent, fork_demo
 from manyhands.host import host_info, identity
-from manyhands.process import ForkEvent, fork_demo
 from manyhands.render.machine import fork_verdict, identity_lines, info_lines
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="compares with Linux's own files and programs")

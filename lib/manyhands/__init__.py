@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         TemplateError,
         UsageError,
     )
+    from manyhands.forks import fork_demo
     from manyhands.host import HostInfo, Identity, host_info, identity
     from manyhands.inputs import Args, Csv, Glob, JsonLines, Lines, Product, Rows
     from manyhands.job import Attempt, Job, Outcome, Output, Status
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from manyhands.limits import Halt, Limits, Timeout
     from manyhands.output import chunks, read
     from manyhands.pipeline import CommandError, Pipeline, PipelineResult, pipe
-    from manyhands.process import fork_demo
+    from manyhands.process import ProcessInfo, Selector, list_processes, process_tree
+    from manyhands.stopping import Fate, Stopped, stop_tree
     from manyhands.template import Template
     from manyhands.tree import Completed, Tree
 
@@ -42,6 +44,7 @@ _HOME = {
     "errors": [
         "BusyError", "CannotCreateError", "InputError", "JournalError", "ManyhandsError", "TemplateError", "UsageError",
     ],
+    "forks": ["fork_demo"],
     "host": ["HostInfo", "Identity", "host_info", "identity"],
     "inputs": ["Args", "Csv", "Glob", "JsonLines", "Lines", "Product", "Rows"],
     "job": ["Attempt", "Job", "Outcome", "Output", "Status"],
@@ -49,18 +52,19 @@ _HOME = {
     "limits": ["Halt", "Limits", "Timeout"],
     "output": ["chunks", "read"],
     "pipeline": ["CommandError", "Pipeline", "PipelineResult", "pipe"],
-    "process": ["fork_demo"],
+    "process": ["ProcessInfo", "Selector", "list_processes", "process_tree"],
+    "stopping": ["Fate", "Stopped", "stop_tree"],
     "template": ["Template"],
     "tree": ["Completed", "Tree"],
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Args", "Attempt", "Batch", "BusyError", "CannotCreateError", "CommandError", "Completed", "Csv", "Glob", "Halt",
-    "HostInfo", "Identity", "InputError", "Job", "JournalError", "JsonLines", "Limits", "Lines", "ManyhandsError",
-    "Outcome", "Output", "Pipeline", "PipelineResult", "Product", "Results", "Rows", "Status", "Template",
-    "TemplateError", "Timeout", "Tree", "UsageError", "chunks", "fork_demo", "host_info", "identity", "pipe", "read",
-    "run_batch",
+    "Args", "Attempt", "Batch", "BusyError", "CannotCreateError", "CommandError", "Completed", "Csv", "Fate", "Glob",
+    "Halt", "HostInfo", "Identity", "InputError", "Job", "JournalError", "JsonLines", "Limits", "Lines",
+    "ManyhandsError", "Outcome", "Output", "Pipeline", "PipelineResult", "ProcessInfo", "Product", "Results", "Rows",
+    "Selector", "Status", "Stopped", "Template", "TemplateError", "Timeout", "Tree", "UsageError", "chunks",
+    "fork_demo", "host_info", "identity", "list_processes", "pipe", "process_tree", "read", "run_batch", "stop_tree",
 ]  # fmt: skip
 
 

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from json import dumps
 from typing import Any
 
+from manyhands.forks import ForkEvent, fork_demo
 from manyhands.host import host_info, identity
-from manyhands.process import ForkEvent, fork_demo
 from manyhands.render.machine import fork_line, fork_verdict, identity_lines, info_lines
 
 

@@ -1,95 +1,293 @@
-"""Processes: what fork is, shown on real ones.
+"""The processes of this machine: listed, chosen, looked into. Over psutil, which is imported when it is needed.
 
-fork(2) is called once and returns twice. The report says, for each child, what both sides saw, so that it can be checked.
+A process is known by its pid and the moment it began, because pids are used again (`exact_start`).
 """
 
 from __future__ import annotations
 
-import json
+import fnmatch
 import os
-import threading
+import re
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
+from manyhands import kernel
 from manyhands.errors import UsageError
 
-MOST_CHILDREN: Final = 64
+if TYPE_CHECKING:
+    import psutil
+
+_STATES: Final = {
+    "running": "R", "sleeping": "S", "disk-sleep": "D", "stopped": "T", "tracing-stop": "t", "zombie": "Z", "dead": "X",
+    "wake-kill": "K", "waking": "W", "idle": "I", "locked": "L", "waiting": "W", "parked": "P",
+}  # fmt: skip
+_ATTRIBUTES: Final = ["ppid", "uids", "status", "cpu_times", "memory_info", "create_time", "name", "cmdline"]
 
 
 @dataclass(frozen=True, slots=True)
-class ForkEvent:
-    """One thing that one side saw. ``returned`` is what fork returned there; ``elapsed`` seconds since the start."""
+class ProcessInfo:
+    """A process at one moment, as ps(1) tells it. ``state`` is ps's letter; ``cpu`` seconds of CPU since its start, ``percent``
+    that divided by its age; ``memory`` resident bytes; ``started`` seconds since the epoch; ``start`` is `exact_start`, 0 if
+    it was not asked for."""
 
-    who: str
     pid: int
     ppid: int
-    returned: int
-    text: str
-    elapsed: float
+    user: str
+    state: str
+    name: str
+    argv: tuple[str, ...]
+    started: float
+    age: float
+    cpu: float
+    percent: float
+    memory: int
+    start: int = 0
+
+    @property
+    def command(self) -> str:
+        """Its command line; what has none (a kernel thread, a zombie) has its name in brackets."""
+        return " ".join(self.argv) if self.argv else f"[{self.name}]"
+
+    @property
+    def is_kernel_thread(self) -> bool:
+        """Whether it is part of the kernel: kthreadd, or a child of it (Linux)."""
+        return not self.argv and self.state != "Z" and (self.pid == 2 or self.ppid == 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """What processes are chosen by; all that is given must hold. ``names``: the program's name exactly, or a pattern of
+    glob(7); ``cmdline``: a regular expression found in the command line; ``older_than`` in seconds."""
+
+    pids: Sequence[int] = ()
+    names: Sequence[str] = ()
+    users: Sequence[str] = ()
+    ports: Sequence[int] = ()
+    cmdline: Sequence[re.Pattern[str]] = ()
+    older_than: float | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.pids or self.names or self.users or self.ports or self.cmdline or self.older_than is not None)
+
+    def chooses(self, info: ProcessInfo, listening: Mapping[int, set[int]]) -> bool:
+        """Whether ``info`` is one; ``listening`` has the ports of each pid."""
+        return (
+            (not self.pids or info.pid in self.pids)
+            and (not self.names or any(_is_named(info, name) for name in self.names))
+            and (not self.users or info.user in self.users)
+            and (not self.ports or bool(listening.get(info.pid, set()).intersection(self.ports)))
+            and all(pattern.search(info.command) for pattern in self.cmdline)
+            and (self.older_than is None or info.age > self.older_than)
+        )
+
+
+def _is_named(info: ProcessInfo, name: str) -> bool:
+    program = os.path.basename(info.argv[0]) if info.argv else info.name
+    return any(fnmatch.fnmatchcase(one, name) for one in (info.name, program))
+
+
+def list_processes(selector: Selector | None = None, *, exact: bool = False) -> list[ProcessInfo]:
+    """Every process that can be seen, or those chosen, by pid. ``exact``: with the start by which they can be signalled.
+
+    Raises UsageError for a user that does not exist.
+    """
+    import psutil
+
+    selector = selector or Selector()
+    for user in selector.users:
+        _check_user(user)
+    listening = ports_by_pid() if selector.ports else {}
+    users: dict[int, str] = {}
+    now = time.time()
+    found = []
+    # what has no permission to be read, or is gone meanwhile, gives None; PID alone is always there
+    for process in psutil.process_iter(_ATTRIBUTES):
+        info = _info(process.pid, process.info, users, now)
+        if selector.chooses(info, listening):
+            found.append(_with_start(info, process) if exact else info)
+    return sorted(found, key=lambda one: one.pid)
+
+
+def _info(pid: int, seen: Mapping[str, Any], users: dict[int, str], now: float) -> ProcessInfo:
+    """psutil's words in ours."""
+    uids, times, memory, started = (seen[name] for name in ("uids", "cpu_times", "memory_info", "create_time"))
+    cpu = times.user + times.system if times else 0.0
+    age = max(now - started, 0.0) if started else 0.0
+    return ProcessInfo(
+        pid, seen["ppid"] or 0, user_name(uids.effective, users) if uids else "?", _STATES.get(seen["status"] or "", "?"),
+        seen["name"] or "?", tuple(seen["cmdline"] or ()), started or 0.0, age, cpu, 100 * cpu / age if age else 0.0,
+        memory.rss if memory else 0,
+    )  # fmt: skip
+
+
+def user_name(uid: int, known: dict[int, str]) -> str:
+    """The name of a user, or the number of one without a name; ``known`` saves asking again."""
+    import pwd
+
+    if uid not in known:
+        try:
+            known[uid] = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            known[uid] = str(uid)
+    return known[uid]
+
+
+def _check_user(user: str) -> None:
+    import pwd
+
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        if not user.isdigit():
+            raise UsageError(f"--user {user}: there is no such user") from None
+
+
+def _with_start(info: ProcessInfo, process: psutil.Process) -> ProcessInfo:
+    """With the exact start. psutil's look comes after ours: if the process is still the same then, it was so at ours."""
+    from dataclasses import replace
+
+    stat = kernel.read_stat(info.pid)
+    return replace(info, start=stat.start if stat and process.is_running() else 0)
+
+
+def process_info(pid: int) -> ProcessInfo | None:
+    """One process, with its exact start; None if there is none."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        info = _info(pid, process.as_dict(_ATTRIBUTES), {}, time.time())
+        return _with_start(info, process)
+    except psutil.Error:
+        return None
+
+
+# -- ports ---------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class ForkReport:
-    """What a demonstration showed. ``exits`` holds the exit status of each child by its pid."""
+class Listener:
+    """A socket that waits for others. ``pid`` is None when the process belongs to somebody else, and we may not know."""
 
-    parent: int
-    exits: dict[int, int]
-    parents_seen: dict[int, int]
-    """By child: which parent it saw."""
-
-    @property
-    def as_expected(self) -> bool:
-        """Whether every child saw this process as its parent, and every one was reaped."""
-        return set(self.parents_seen) == set(self.exits) and set(self.parents_seen.values()) <= {self.parent}
+    protocol: str
+    address: str
+    port: int
+    pid: int | None
+    name: str | None = None
+    user: str | None = None
 
 
-def fork_demo(*, children: int = 1, exit_code: int = 0, emit: Callable[[ForkEvent], None] = lambda _: None) -> ForkReport:
-    """Fork ``children`` times; each child reports over a pipe, and ends with ``exit_code``; all are reaped.
+def listeners(port: int | None = None) -> list[Listener]:
+    """TCP sockets that listen, UDP sockets that are bound; all, or those on one port."""
+    import psutil
 
-    Raises UsageError where there is no fork, for numbers that make no sense, and when this process has other threads: of
-    these only the one that forks lives on in the child, and a lock that another held stays locked (fork(2)).
-    """
-    if not hasattr(os, "fork"):
-        raise UsageError("this system has no fork; use spawn instead")
-    if not 1 <= children <= MOST_CHILDREN:
-        raise UsageError(f"--children {children}: expected 1 to {MOST_CHILDREN}")
-    if not 0 <= exit_code <= 255:
-        raise UsageError(f"--exit-code {exit_code}: expected 0 to 255")
-    if threading.active_count() > 1:
-        raise UsageError("other threads are running here: to fork now could leave their locks locked in the child")
-    began = time.monotonic()
-    exits: dict[int, int] = {}
-    parents: dict[int, int] = {}
-    for _ in range(children):
-        reading, writing = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            _be_the_child(writing, pid, began, exit_code)
-        os.close(writing)
-        emit(ForkEvent("parent", os.getpid(), os.getppid(), pid, f"fork returned {pid}: I am the parent", _since(began)))
-        with open(reading, "rb") as pipe:
-            for line in pipe:
-                seen = ForkEvent(**json.loads(line))
-                parents[seen.pid] = seen.ppid
-                emit(seen)
-        _, status = os.waitpid(pid, 0)
-        exits[pid] = os.waitstatus_to_exitcode(status)
-        text = f"child {pid} has ended with exit status {exits[pid]} and is reaped"
-        emit(ForkEvent("parent", os.getpid(), os.getppid(), pid, text, _since(began)))
-    return ForkReport(os.getpid(), exits, parents)
+    users: dict[int, str] = {}
+    found = []
+    for one in _sockets():
+        is_udp = one.type == 2  # SOCK_DGRAM
+        if not one.laddr or one.raddr or not (is_udp or one.status == "LISTEN") or port not in (None, one.laddr.port):
+            continue
+        name = user = None
+        if one.pid is not None:
+            with suppress(psutil.Error):
+                process = psutil.Process(one.pid)
+                name, user = process.name(), user_name(process.uids().effective, users)
+        found.append(Listener("udp" if is_udp else "tcp", one.laddr.ip, one.laddr.port, one.pid, name, user))
+    return sorted(found, key=lambda one: (one.port, one.protocol, one.address, one.pid or 0))
 
 
-def _be_the_child(writing: int, returned: int, began: float, exit_code: int) -> None:
-    """Say who we are and leave; whatever happens, the child must not go on with its parent's work."""
+def ports_by_pid() -> dict[int, set[int]]:
+    """The ports that each process listens on."""
+    found: dict[int, set[int]] = {}
+    for one in listeners():
+        if one.pid is not None:
+            found.setdefault(one.pid, set()).add(one.port)
+    return found
+
+
+def _sockets() -> Iterable[Any]:
+    import psutil
+
     try:
-        text = f"fork returned {returned}: I am the child, and my parent is {os.getppid()}"
-        event = ForkEvent("child", os.getpid(), os.getppid(), returned, text, _since(began))
-        os.write(writing, json.dumps(asdict(event)).encode() + b"\n")
-    finally:
-        os._exit(exit_code)
+        return psutil.net_connections(kind="inet")
+    except psutil.AccessDenied:  # macOS tells them to root only, all at once
+        return _own_sockets()
 
 
-def _since(began: float) -> float:
-    return time.monotonic() - began
+def _own_sockets() -> Iterator[Any]:
+    import psutil
+
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            for one in process.net_connections(kind="inet"):
+                yield psutil._ntuples.sconn(-1, one.family, one.type, one.laddr, one.raddr, one.status, process.pid)
+
+
+# -- who has lost its parent, who is waited for by nobody ------------------------------------------------------------------
+
+
+def zombies() -> list[ProcessInfo]:
+    """Processes that have ended and whose parent has not collected them (wait(2))."""
+    return [one for one in list_processes() if one.state == "Z"]
+
+
+def orphans() -> list[ProcessInfo]:
+    """Processes whose first parent has ended, so that init or a child subreaper has adopted them.
+
+    A child is in its parent's session until it leads one of its own (setsid(2)): who leads none, and yet is in another session
+    than its parent, has been adopted. One that leads a session cannot be told from a service, and is not counted.
+    """
+    sessions = {one.pid: (one.session, one.ppid) for one in kernel.processes()} or _sessions()
+    adopted = {
+        pid
+        for pid, (session, parent) in sessions.items()
+        if session not in (0, pid) and parent in sessions and sessions[parent][0] != session
+    }
+    return [one for one in list_processes() if one.pid in adopted and one.state != "Z"]
+
+
+def _sessions() -> dict[int, tuple[int, int]]:
+    """(session, parent) by pid, where there is no /proc."""
+    found = {}
+    for one in list_processes():
+        with suppress(OSError):
+            found[one.pid] = os.getsid(one.pid), one.ppid
+    return found
+
+
+# -- family ----------------------------------------------------------------------------------------------------------------
+
+
+def ancestors(pid: int) -> list[int]:
+    """The pids of a process's parent, its parent, and so on."""
+    parents = {one.pid: one.ppid for one in kernel.processes()} or {one.pid: one.ppid for one in list_processes()}
+    found: list[int] = []
+    while (pid := parents.get(pid, 0)) and pid not in found:
+        found.append(pid)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A process and its children, by pid."""
+
+    info: ProcessInfo
+    children: tuple[Branch, ...]
+
+
+def process_tree(pid: int | None = None) -> list[Branch]:
+    """The tree below ``pid``, itself at its root; None: all trees there are. Raises UsageError if there is no such process."""
+    infos = {one.pid: one for one in list_processes()}
+    if pid is not None and pid not in infos:
+        raise UsageError(f"there is no process {pid}")
+    below: dict[int, list[int]] = {}
+    for one in infos.values():
+        below.setdefault(one.ppid if one.ppid in infos and one.ppid != one.pid else 0, []).append(one.pid)
+
+    def branch(at: int) -> Branch:
+        return Branch(infos[at], tuple(branch(child) for child in below.get(at, [])))
+
+    return [branch(root) for root in ([pid] if pid is not None else below.get(0, []))]

@@ -126,6 +126,7 @@ class Tree:
         self._done: list[Completed | None] = []
         self._places: dict[int, int] = {}
         self._strangers: set[tuple[int, int]] = set()
+        self._starting = False
         self._kill_at: float | None = None
         self._first_kill: float | None = None
         self._waking = os.pipe()
@@ -153,15 +154,18 @@ class Tree:
         cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
     ) -> bool:  # fmt: skip
         """Start a command with these descriptors (None: ours); False, and its end is known, if it cannot be started."""
+        self._starting = True  # it may be signalled by a terminal, together with us, before we know its pid
         try:
             process = subprocess.Popen(
                 argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=self.environment(env)
             )
+            process.returncode = 0  # we collect it ourselves, with its usage; Popen must not wait for it, too
+            self.add(argv, process.pid)
         except (OSError, ValueError) as error:
             self._done.append(not_started(argv, error))
             return False
-        process.returncode = 0  # we collect it ourselves, with its usage; Popen must not wait for it, too
-        self.add(argv, process.pid)
+        finally:
+            self._starting = False
         return True
 
     def add(self, argv: Sequence[str], pid: int) -> None:
@@ -169,6 +173,8 @@ class Tree:
         self._leaders[pid] = Leader(argv, pid)
         self._places[pid] = len(self._done)
         self._done.append(None)
+        if self.stopped_by is not None:  # while it was being started
+            self.terminate()
 
     # -- waiting ---------------------------------------------------------------------------------------------------------
 
@@ -219,8 +225,8 @@ class Tree:
 
     @property
     def running(self) -> bool:
-        """Whether a command has been started that has not ended."""
-        return bool(self._leaders)
+        """Whether a command is being started, or has been and has not ended."""
+        return self._starting or bool(self._leaders)
 
     @property
     def stopping(self) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from manyhands.forks import ForkEvent, ForkReport
 from manyhands.host import HostInfo, Identity
-from manyhands.process import ForkEvent, ForkReport
 from manyhands.render.runs import size
 from manyhands.render.summary import duration
 

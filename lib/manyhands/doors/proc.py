@@ -1,0 +1,269 @@
+"""What the ``proc`` tasks do that look at processes and stop them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from json import dumps
+from typing import Any, Final
+
+from manyhands.details import details
+from manyhands.errors import UsageError
+from manyhands.limits import parse_duration
+from manyhands.process import ProcessInfo, Selector, list_processes, listeners, orphans, process_tree, zombies
+from manyhands.render.processes import (
+    branch_record,
+    details_lines,
+    details_record,
+    info_record,
+    list_lines,
+    listener_line,
+    listener_record,
+    stopped_line,
+    stopped_record,
+    tree_lines,
+)  # fmt: skip
+from manyhands.render.repeat import repeat
+from manyhands.render.safe import one_line
+from manyhands.stopping import stop_processes, with_reasons
+
+_ORDERS: Final[Mapping[str, Callable[[ProcessInfo], float]]] = {
+    "pid": lambda one: one.pid, "cpu": lambda one: -one.percent, "memory": lambda one: -one.memory,
+    "age": lambda one: one.started,
+}  # fmt: skip
+
+
+def selector_of(
+    *, pids: Sequence[str] = (), name: Sequence[str] = (), user: Sequence[str] = (), port: Sequence[str] = (),
+    cmdline: Sequence[str] = (), older_than: str | None = None,
+) -> Selector:  # fmt: skip
+    """The options that choose processes, checked. Raises UsageError."""
+    return Selector(
+        pids=[pid_of(text) for text in pids], names=name, users=user, ports=[port_of(text) for text in port],
+        cmdline=[_pattern(text) for text in cmdline],
+        older_than=None if older_than is None else parse_duration(older_than, "--older-than"),
+    )  # fmt: skip
+
+
+def pid_of(text: str) -> int:
+    """A pid; a name is a mistake, which is told how to be made right."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise UsageError(f"{text!r} is not a pid; a process is chosen by its name with --name")
+    return int(text)
+
+
+def port_of(text: str) -> int:
+    """A port, from 1 to 65535."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise UsageError(f"{text!r} is not a port: expected 1 to 65535")
+    return int(text)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise UsageError(f"--cmdline {text!r}: {error}") from None
+
+
+def _write(lines: Iterable[str]) -> None:
+    sys.stdout.writelines(line + "\n" for line in lines)
+    sys.stdout.flush()
+
+
+def _print_json(records: Iterable[Mapping[str, Any]]) -> None:
+    _write(dumps(record) for record in records)  # ASCII: a name may hold what is no text
+
+
+def _width() -> int | None:
+    """Columns of the terminal; None where lines need not end."""
+    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else None
+
+
+# -- looking -------------------------------------------------------------------------------------------------------------
+
+
+def show_list(selector: Selector, *, sort: str, top: int | None, json: bool) -> int:
+    """Print the processes that are chosen; 1 if there is none."""
+    found = sorted(list_processes(selector), key=_ORDERS[sort])[: _count(top)]
+    if json:
+        _print_json(map(info_record, found))
+    elif found:
+        _write(list_lines(found, _width()))
+    else:
+        sys.stderr.write("no process is chosen by that\n")
+    return 0 if found else 1
+
+
+def _count(top: int | None) -> int | None:
+    if top is not None and top < 1:
+        raise UsageError(f"--top {top}: expected at least 1")
+    return top
+
+
+def show_tree(pid: str | None, *, json: bool) -> int:
+    """Print the processes below one, or all."""
+    branches = process_tree(None if pid is None else pid_of(pid))
+    if json:
+        _print_json(map(branch_record, branches))
+    else:
+        _write(tree_lines(branches, _width()))
+    return 0
+
+
+def show_process(pid: str, *, environment: bool, json: bool) -> int:
+    """Print all about one process."""
+    found = details(pid_of(pid), environment=environment)
+    if json:
+        _print_json([details_record(found)])
+    else:
+        _write(details_lines(found))
+    return 0
+
+
+def show_top(*, every: str, sort: str, top: int | None, times: int | None, json: bool) -> int:
+    """Show, again and again, what used most since the last look."""
+    seconds, most = parse_duration(every, "--every"), _count(top)
+    if not seconds:
+        raise UsageError("--every 0: between two looks some time must go by")
+    if times is not None and times < 1:
+        raise UsageError(f"--times {times}: at least one look is needed")
+    before: dict[tuple[int, float], tuple[float, float]] = {}
+
+    def look() -> list[ProcessInfo]:
+        found = []
+        for one in list_processes():
+            now = one.started + one.age
+            cpu, at = before.get((one.pid, one.started), (one.cpu, one.started if not before else now))
+            share = 100 * (one.cpu - cpu) / (now - at) if now > at else 0.0
+            found.append(replace(one, percent=one.percent if not before else max(0.0, share)))
+        before.clear()
+        before.update({(one.pid, one.started): (one.cpu, one.started + one.age) for one in found})
+        return sorted(found, key=_ORDERS[sort])[:most]
+
+    def lines() -> Iterable[str]:
+        return (dumps(info_record(one)) for one in look()) if json else list_lines(look(), _width())
+
+    repeat(lines, every=seconds, times=times, in_place=not json)
+    return 0
+
+
+def show_port(port: str, *, json: bool) -> int:
+    """Print who listens on a port; 1 if nobody does."""
+    found = listeners(port_of(port))
+    if json:
+        _print_json(map(listener_record, found))
+    elif found:
+        _write(map(listener_line, found))
+    else:
+        sys.stderr.write(f"nobody listens on port {port}\n")
+    return 0 if found else 1
+
+
+def show_zombies(*, json: bool) -> int:
+    """Print what has ended and was not collected, with who should do so."""
+    found, everyone = zombies(), {one.pid: one for one in list_processes()}
+    if json:
+        _print_json(info_record(one) | {"parent": _name(everyone, one.ppid)} for one in found)
+        return 0
+    if not found:
+        sys.stderr.write("there are no zombies\n")
+    for one in found:
+        parent = _name(everyone, one.ppid)
+        _write([
+            f"{one.pid} {one_line(one.name, 40)}: its parent {one.ppid} ({one_line(parent, 40)}) has not collected it; "
+            f"remind it with kill -CHLD {one.ppid}, or restart it: a zombie itself cannot be killed"
+        ])  # fmt: skip
+    return 0
+
+
+def show_orphans(*, json: bool) -> int:
+    """Print what has lost its parent, with who has adopted it."""
+    found, everyone = orphans(), {one.pid: one for one in list_processes()}
+    if json:
+        _print_json(info_record(one) | {"parent": _name(everyone, one.ppid)} for one in found)
+        return 0
+    if not found:
+        sys.stderr.write("there are no orphans\n")
+    for one in found:
+        _write([
+            f"{one.pid} {one_line(one.command, 60)} ({one.user}): adopted by {one.ppid} "
+            f"({one_line(_name(everyone, one.ppid), 40)}); if nobody needs it: proc.stop {one.pid}"
+        ])  # fmt: skip
+    return 0
+
+
+def _name(everyone: Mapping[int, ProcessInfo], pid: int) -> str:
+    return everyone[pid].name if pid in everyone else "?"
+
+
+# -- stopping ------------------------------------------------------------------------------------------------------------
+
+
+def stop(
+    selector: Selector, *, number: str, grace: str, tree: bool, dry_run: bool, yes: bool, json: bool
+) -> int:  # fmt: skip
+    """Stop what is chosen. 0: all of it is gone; 1: some is left; 3: nothing was chosen."""
+    if not selector:
+        raise UsageError("name what to stop: pids, or --name, --user, --port, --cmdline, --older-than")
+    signal_number, seconds = signal_of(number), parse_duration(grace, "--grace")
+    chosen = list_processes(selector, exact=True)
+    missing = sorted(set(selector.pids) - {one.pid for one in chosen})
+    if not chosen:
+        which = f"there is no process {missing[0]}" if len(missing) == 1 else "no process is chosen by that"
+        sys.stderr.write(f"{which}\n")
+        return 3
+    if not selector.pids and not (chosen := _without_us(chosen)):  # by name and the like, we were chosen by accident
+        return 3
+    if dry_run:
+        for one, why in with_reasons(chosen):
+            _write(
+                [f"would {'not ' if why else ''}stop {one.pid} {one_line(one.command, 100)}{f': {why}' if why else ''}"]
+            )
+        return 0
+    if not yes and not _agreed(chosen):
+        sys.stderr.write("nothing was stopped\n")
+        return 1
+    told = stop_processes(chosen, grace=seconds, number=signal_number, tree=tree)
+    if json:
+        _print_json(map(stopped_record, told))
+    else:
+        _write(map(stopped_line, told))
+    return 0 if all(one.gone for one in told) else 1
+
+
+def _without_us(chosen: Sequence[ProcessInfo]) -> list[ProcessInfo]:
+    """Without ourselves and those who have started us, who are named on stderr."""
+    kept = []
+    for one, why in with_reasons(chosen):
+        if why in ("that is ourselves", "it has started us"):
+            sys.stderr.write(f"{one.pid} {one_line(one.name, 40)} is let alone: {why}\n")
+        else:
+            kept.append(one)
+    return kept
+
+
+def signal_of(text: str) -> int:
+    """``TERM``, ``SIGTERM`` or ``15``."""
+    name = text.upper().removeprefix("SIG")
+    if name.isdigit() and int(name) in signal.valid_signals():
+        return int(name)
+    try:
+        return signal.Signals[f"SIG{name}"]
+    except KeyError:
+        raise UsageError(f"--signal {text}: there is no such signal; expected one such as TERM, HUP or 15") from None
+
+
+def _agreed(chosen: Sequence[ProcessInfo]) -> bool:
+    """Ask before more than one is stopped, if there is somebody to ask."""
+    if len(chosen) < 2 or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    for one in chosen:
+        sys.stderr.write(f"  {one.pid} {one.user} {one_line(one.command, 60)}\n")
+    sys.stderr.write(f"stop these {len(chosen)} processes? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,159 @@
+"""Processes as tables, trees and sentences for people, and as records for JSON."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from manyhands.details import Details
+from manyhands.joblog import argv_or_base64, iso, text_or_base64
+from manyhands.process import Branch, Listener, ProcessInfo
+from manyhands.render.runs import size
+from manyhands.render.safe import one_line
+from manyhands.render.summary import duration, signal_name
+from manyhands.stopping import Fate, Stopped
+
+_DENIED = "no permission to know"
+_LONG = 100_000
+
+
+def list_lines(infos: Iterable[ProcessInfo], width: int | None) -> Iterator[str]:
+    """A table, the header first; ``width`` None: lines as long as the commands are."""
+    yield f"{'PID':>7} {'PPID':>7} {'USER':10} S {'%CPU':>5} {'MEMORY':>9} {'AGE':>11}  COMMAND"
+    for one in infos:
+        head = (
+            f"{one.pid:>7} {one.ppid:>7} {one_line(one.user, 10):10} {one.state} {one.percent:5.1f} {size(one.memory):>9} "
+            f"{duration(one.age):>11}  "
+        )
+        yield head + one_line(one.command, _LONG if width is None else max(10, width - len(head)))
+
+
+def info_record(one: ProcessInfo, schema: str = "manyhands.process/1") -> dict[str, Any]:
+    """A process as a JSON object."""
+    return {
+        "schema": schema, "pid": one.pid, "ppid": one.ppid, "user": one.user, "state": one.state,
+        **text_or_base64("name", os.fsencode(one.name)), **argv_or_base64([os.fsencode(word) for word in one.argv]),
+        "started": iso(one.started), "age": one.age, "cpu": one.cpu, "percent": one.percent, "memory_bytes": one.memory,
+    }  # fmt: skip
+
+
+def tree_lines(branches: Sequence[Branch], width: int | None) -> Iterator[str]:
+    """Each process on a line, below its parent, with its pid, as pstree(1) with -p -a draws it."""
+    for root in branches:
+        yield _branch_line("", root, width)
+        yield from _below(root, "", width)
+
+
+def _below(branch: Branch, margin: str, width: int | None) -> Iterator[str]:
+    for place, child in enumerate(branch.children):
+        last = place + 1 == len(branch.children)
+        yield _branch_line(margin + ("└─" if last else "├─"), child, width)
+        yield from _below(child, margin + ("  " if last else "│ "), width)
+
+
+def _branch_line(margin: str, branch: Branch, width: int | None) -> str:
+    head = f"{margin}{branch.info.pid} "
+    return head + one_line(branch.info.command, _LONG if width is None else max(10, width - len(head)))
+
+
+def branch_record(branch: Branch) -> dict[str, Any]:
+    """A tree as nested JSON objects."""
+    return info_record(branch.info) | {"children": [branch_record(child) for child in branch.children]}
+
+
+def details_lines(found: Details) -> Iterator[str]:
+    """A line for each thing; what may not be known says so."""
+    info = found.info
+    started = datetime.fromtimestamp(info.started).strftime("%Y-%m-%d %H:%M:%S")
+    rows: list[tuple[str, object]] = [
+        ("process", f"{info.pid} {info.name} ({info.state})"), ("command", info.command),
+        ("parent", f"{info.ppid} {found.parent or '?'}"),
+        ("children", ", ".join(f"{pid} {name}" for pid, name in found.children) or "none"),
+        ("user", info.user), ("program", found.exe), ("folder", found.cwd), ("terminal", found.terminal or "none"),
+        ("started", f"{started}, {duration(info.age)} ago"),
+        ("cpu", None if found.user_seconds is None or found.system_seconds is None else
+            f"{found.user_seconds:.2f} s of user, {found.system_seconds:.2f} s of system, {info.percent:.1f}%"),
+        ("memory", None if found.rss is None or found.virtual is None else
+            f"{size(found.rss)} resident, {size(found.virtual)} virtual"),
+        ("threads", found.threads), ("nice", found.nice), ("descriptors", found.descriptors),
+        ("files", None if found.files is None else len(found.files)),
+    ]  # fmt: skip
+    for label, value in rows:
+        yield f"{label:12} {_DENIED if value is None else one_line(str(value), 1000)}"
+    yield from (f"  {one_line(path, 1000)}" for path in found.files or ())
+    yield f"{'sockets':12} {_DENIED if found.sockets is None else len(found.sockets)}"
+    for one in found.sockets or ():
+        yield f"  {one.protocol} {one.local}{f' to {one.remote}' if one.remote else ''} {one.state.lower()}"
+    yield f"{'limits':12} {_DENIED if found.limits is None else 'soft, hard'}"
+    for name, pair in (found.limits or {}).items():
+        soft, hard = ("endless" if limit is None else f"{limit:,}" for limit in pair)
+        yield f"  {name:14} {soft}, {hard}"
+    if found.environment is not None:
+        yield "environment"
+        yield from (f"  {one_line(f'{name}={value}', 1000)}" for name, value in found.environment.items())
+
+
+def details_record(found: Details) -> dict[str, Any]:
+    """All about a process as a JSON object; null: no permission to know."""
+    return info_record(found.info, "manyhands.process.details/1") | {
+        "parent": found.parent, "children": [{"pid": pid, "name": name} for pid, name in found.children],
+        "exe": found.exe, "cwd": found.cwd, "terminal": found.terminal, "nice": found.nice, "threads": found.threads,
+        "user": found.user_seconds, "system": found.system_seconds, "user_name": found.info.user,
+        "rss_bytes": found.rss, "virtual_bytes": found.virtual, "descriptors": found.descriptors,
+        "files": None if found.files is None else list(found.files),
+        "sockets": None if found.sockets is None else [
+            {"protocol": one.protocol, "local": one.local, "remote": one.remote, "state": one.state} for one in found.sockets
+        ],
+        "limits": None if found.limits is None else {
+            name: {"soft": soft, "hard": hard} for name, (soft, hard) in found.limits.items()
+        },
+        "environment": None if found.environment is None else dict(found.environment),
+    }  # fmt: skip
+
+
+def stopped_line(one: Stopped) -> str:
+    """``4711 sleep: ended 0.3 s after SIGTERM``."""
+    head = f"{one.pid} {one_line(one.name, 40)}: "
+    match one.fate:
+        case Fate.ENDED:
+            return head + f"ended {duration(one.seconds or 0.0)} after {signal_name(one.signal or 15)}"
+        case Fate.GONE:
+            return head + "had ended before it was signalled"
+        case Fate.REUSED:
+            return head + f"was let alone: {one.why}"
+        case Fate.REFUSED:
+            return head + f"is not stopped: {one.why}"
+        case Fate.ZOMBIE:
+            return head + f"cannot be stopped: {one.why}"
+        case _:
+            return head + f"is left: {one.why}"
+
+
+def stopped_record(one: Stopped) -> dict[str, Any]:
+    """What became of a process as a JSON object."""
+    return {
+        "schema": "manyhands.stopped/1", "pid": one.pid, **text_or_base64("name", os.fsencode(one.name)),
+        "fate": one.fate.value, "chosen": one.chosen, "signal": one.signal,
+        "signal_name": None if one.signal is None else signal_name(one.signal), "seconds": one.seconds, "why": one.why,
+    }  # fmt: skip
+
+
+def listener_line(one: Listener) -> str:
+    """``tcp 127.0.0.1:6379  4711 redis-server (redis)``."""
+    who = (
+        "a process of another user"
+        if one.pid is None
+        else f"{one.pid} {one_line(one.name or '?', 40)} ({one.user or '?'})"
+    )
+    address = f"[{one.address}]" if ":" in one.address else one.address
+    return f"{one.protocol} {address}:{one.port}  {who}"
+
+
+def listener_record(one: Listener) -> dict[str, Any]:
+    """A socket that waits as a JSON object."""
+    return {
+        "schema": "manyhands.listener/1", "protocol": one.protocol, "address": one.address, "port": one.port,
+        "pid": one.pid, "name": one.name, "user": one.user,
+    }  # fmt: skip
