@@ -84,7 +84,8 @@ def stop_tree(
 def stop_processes(
     chosen: Sequence[ProcessInfo], *, grace: float = 5.0, number: int = signal.SIGTERM, tree: bool = True
 ) -> tuple[Stopped, ...]:
-    """Stop processes that `list_processes` gave with ``exact``; ``grace`` in seconds. Tells of each what became of it."""
+    """Stop processes that `list_processes` gave with ``exact``; ``grace`` in seconds. Tells what became of each, and of
+    those below them that did not end by themselves meanwhile."""
     told: list[Stopped] = []
     targets: dict[int, _Target] = {}
     try:
@@ -99,7 +100,8 @@ def stop_processes(
         if not hunt.wait(time.monotonic() + grace, number):
             hunt.signal(signal.SIGKILL)
             hunt.wait(time.monotonic() + _UNINTERRUPTIBLE, signal.SIGKILL)
-        return (*told, *(target.told() for target in targets.values()))
+        met = (target for target in targets.values() if target.chosen or target.fate is not Fate.GONE)
+        return (*told, *(target.told() for target in met))
     finally:
         for target in targets.values():
             target.close()
