@@ -80,9 +80,9 @@ def batch(
 ) -> int:  # fmt: skip
     """Run one command over many inputs, which come after --, from options, or from standard input."""
     options = {name: value for name, value in locals().items() if name != "ctx"}
-    from manyhands import frontdoor
+    from manyhands.doors import batch as door
 
-    return frontdoor.new(frontdoor.Asked(**options, rest=rest()), PROGRAM)
+    return door.new(door.Asked(**options, rest=rest()), PROGRAM)
 
 
 @task(lacking=["run"], short={"jobs": "j"}, help=AGAIN)
@@ -91,9 +91,9 @@ def resume(
     state_dir: str | None = None,
 ) -> int:  # fmt: skip
     """Do what is left of a run that was killed, stopped or halted."""
-    from manyhands import frontdoor
+    from manyhands.doors import batch as door
 
-    return frontdoor.again("rest", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir, program=PROGRAM)
+    return door.again("rest", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir, program=PROGRAM)
 
 
 @task(lacking=["run"], short={"jobs": "j"}, help=AGAIN)
@@ -102,17 +102,17 @@ def retry(
     state_dir: str | None = None,
 ) -> int:  # fmt: skip
     """Do again what failed in a run."""
-    from manyhands import frontdoor
+    from manyhands.doors import batch as door
 
-    return frontdoor.again("failed", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir, program=PROGRAM)
+    return door.again("failed", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir, program=PROGRAM)
 
 
 @task(name="list", help={**STATE, **JSON})
 def list_(ctx: Context, json: bool = False, state_dir: str | None = None) -> None:  # noqa: ARG001
     """List the runs, newest first: id, when, what, ok, failed, left, how long."""
-    from manyhands import frontdoor
+    from manyhands.doors import batch as door
 
-    frontdoor.list_runs(json=json, state_dir=state_dir)
+    door.list_runs(json=json, state_dir=state_dir)
 
 
 @task(
@@ -130,9 +130,9 @@ def show(
     json: bool = False, state_dir: str | None = None,
 ) -> None:  # fmt: skip
     """Show a run and its jobs."""
-    from manyhands import frontdoor
+    from manyhands.doors import batch as door
 
-    frontdoor.show(run, job=job, failed=failed, output=output, json=json, state_dir=state_dir)
+    door.show(run, job=job, failed=failed, output=output, json=json, state_dir=state_dir)
 
 
 @task(
@@ -148,9 +148,9 @@ def export(
     state_dir: str | None = None,
 ) -> None:  # fmt: skip
     """Write a run's jobs to standard output, for other programs."""
-    from manyhands import frontdoor
+    from manyhands.doors import batch as door
 
-    frontdoor.export_run(run, format, state_dir=state_dir)
+    door.export_run(run, format, state_dir=state_dir)
 
 
 @task(
@@ -161,9 +161,9 @@ def remove(
     ctx: Context, run: str | None = None, older_than: str | None = None, state_dir: str | None = None  # noqa: ARG001
 ) -> None:  # fmt: skip
     """Delete a run and its output, or all old ones."""
-    from manyhands import frontdoor
+    from manyhands.doors import batch as door
 
-    frontdoor.remove(run, older_than=older_than, state_dir=state_dir)
+    door.remove(run, older_than=older_than, state_dir=state_dir)
 
 
 # -- commands ------------------------------------------------------------------------------------------------------------
@@ -428,6 +428,38 @@ def who_listens(ctx: Context, number: str, json: bool = False) -> int:  # noqa: 
     return proc.show_port(number, json=json)
 
 
+@task(
+    lacking=["pids"],
+    help={
+        "pids": "until all these processes have ended",
+        "port": "until this port takes a connection",
+        "host": "where the port is (default: 127.0.0.1)",
+        "file": "until there is such a file",
+        "log": "with --file: until a line has this regular expression; the line is printed",
+        "new": "with --log: look at lines only that are written from now on",
+        "gone": "until the port answers no more, or the file is gone",
+        "timeout": "give up after this time, with exit status 124",
+        **JSON,
+    },
+)  # fmt: skip
+def wait(
+    ctx: Context, pids: list[str] = [], port: str | None = None, host: str = "127.0.0.1", file: str | None = None,  # noqa: ARG001, B006
+    log: str | None = None, new: bool = False, gone: bool = False, timeout: str | None = None, json: bool = False,
+) -> int:  # fmt: skip
+    """Wait until processes end, a port answers, a file is there, or a line is logged."""
+    from manyhands.doors import proc
+
+    return proc.wait(pids, port=port, host=host, file=file, log=log, new=new, gone=gone, timeout=timeout, json=json)
+
+
+@task(help=JSON)
+def limits(ctx: Context, json: bool = False) -> int:  # noqa: ARG001
+    """Show what a program started here may use: cores, memory, files, processes."""
+    from manyhands.doors import proc
+
+    return proc.show_limits(json=json)
+
+
 @task(help=JSON)
 def orphans(ctx: Context, json: bool = False) -> int:  # noqa: ARG001
     """Show processes that were adopted because their parent has ended; leaders of sessions (services) do not count."""
@@ -447,28 +479,126 @@ def zombies(ctx: Context, json: bool = False) -> int:  # noqa: ARG001
 # -- the machine ---------------------------------------------------------------------------------------------------------
 
 
-@task(help=JSON)
-def info(ctx: Context, json: bool = False) -> None:  # noqa: ARG001
+WATCH = {
+    "watch": "again and again, until Ctrl-C",
+    "every": "with --watch: seconds between two looks (default: 2)",
+    **JSON,
+}
+
+
+@task(help=WATCH)
+def info(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
     """Show what this machine is, has, and lets us use."""
-    from manyhands import machine
+    from manyhands.doors import host
 
-    machine.show_info(json=json)
+    host.show_info(json=json, watch=watch, every=every)
+
+
+@task(help={**WATCH, "every": "watch them for so many seconds (default: 1)", "per_core": "each core, too"})
+def cpu(ctx: Context, per_core: bool = False, watch: bool = False, every: str = "1", json: bool = False) -> None:  # noqa: ARG001
+    """Show how busy the CPUs are, and with what."""
+    from manyhands.doors import host
+
+    host.show_cpu(per_core=per_core, json=json, watch=watch, every=every)
+
+
+@task(help=WATCH)
+def memory(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+    """Show what of memory and swap is used, as free does."""
+    from manyhands.doors import host
+
+    host.show_memory(json=json, watch=watch, every=every)
+
+
+@task(help=WATCH)
+def disks(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+    """Show what of the file systems is used, as df does."""
+    from manyhands.doors import host
+
+    host.show_disks(json=json, watch=watch, every=every)
+
+
+@task(help=WATCH)
+def network(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+    """Show the network interfaces: addresses, traffic, errors."""
+    from manyhands.doors import host
+
+    host.show_network(json=json, watch=watch, every=every)
+
+
+@task(help=WATCH)
+def sensors(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+    """Show temperatures, fans and battery."""
+    from manyhands.doors import host
+
+    host.show_sensors(json=json, watch=watch, every=every)
+
+
+@task(help=WATCH)
+def pressure(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+    """Show how long programs had to wait for CPU, memory and disks (Linux PSI)."""
+    from manyhands.doors import host
+
+    host.show_pressure(json=json, watch=watch, every=every)
+
+
+@task(help=WATCH)
+def time(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+    """Show the local time, UTC, and how long the machine is up."""
+    from manyhands.doors import host
+
+    host.show_time(json=json, watch=watch, every=every)
+
+
+@task(help=WATCH)
+def identity(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+    """Show who this process is: pid, folder, user, groups, umask."""
+    from manyhands.doors import host
+
+    host.show_identity(json=json, watch=watch, every=every)
+
+
+@task(
+    name="check",
+    help={
+        "load": "of the last minute: CRIT, or WARN,CRIT (4, or 2,4)",
+        "memory": "in use, in percent: CRIT, or WARN,CRIT (90%, or 80%,90%)",
+        "swap": "in use, in percent",
+        "disk": "PATH=90% or PATH=80%,90%: space in use of the file system that holds PATH; repeatable",
+        "inodes": "PATH=90%: the same of its inodes; repeatable",
+        "processes": "how many there are",
+        "zombies": "how many of them are zombies",
+        **JSON,
+    },
+)  # fmt: skip
+def check_host(
+    ctx: Context, load: str | None = None, memory: str | None = None, swap: str | None = None, disk: list[str] = [],  # noqa: ARG001, B006
+    inodes: list[str] = [], processes: str | None = None, zombies: str | None = None, json: bool = False,  # noqa: B006
+) -> int:  # fmt: skip
+    """Check the machine for a monitor: exit with 0 if all is well, 1 warning, 2 critical, 3 unknown, as Nagios plugins do."""
+    from manyhands.checking import Wanted
+    from manyhands.doors import host
+
+    wanted = Wanted(
+        load=load, memory=memory, swap=swap, disks=disk, inodes=inodes, processes=processes, zombies=zombies
+    )  # fmt: skip
+    return host.show_check(wanted, json=json)
 
 
 @task(help=JSON)
-def identity(ctx: Context, json: bool = False) -> None:  # noqa: ARG001
-    """Show who this process is: pid, folder, user, groups."""
-    from manyhands import machine
+def doctor(ctx: Context, json: bool = False) -> int:  # noqa: ARG001
+    """Try whether this machine can do what manyhands needs; what follows if not, and the way out."""
+    from manyhands.doors import host
 
-    machine.show_identity(json=json)
+    return host.show_doctor(json=json)
 
 
 @task(help={"children": "how many to fork (default: 1)", "exit_code": "what they end with (default: 0)", **JSON})
 def fork_demo(ctx: Context, children: int = 1, exit_code: int = 0, json: bool = False) -> int:  # noqa: ARG001
     """Fork, and show what parent and child see of each other."""
-    from manyhands import machine
+    from manyhands.doors import host
 
-    return machine.show_fork(children=children, exit_code=exit_code, json=json)
+    return host.show_fork(children=children, exit_code=exit_code, json=json)
 
 
 # -- development ---------------------------------------------------------------------------------------------------------
@@ -491,8 +621,8 @@ batches = Collection("batch", batch, resume, retry, list_, show, export, remove)
 commands = Collection(
     "cmd", output, status, check_output, call, system, pipe, feed, answer, watch, retry_command, compare
 )
-procs = Collection("proc", list_processes, tree, show_process, top, stop, who_listens, orphans, zombies)
-hosts = Collection("host", info, identity)
+procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, who_listens, orphans, zombies, limits)
+hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
 dev = Collection("dev", check)
 
 namespace = Collection(batches, commands, procs, hosts, dev, fork_demo)

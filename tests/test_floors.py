@@ -25,6 +25,12 @@ FLOORS = [
         "stopping",
         "forks",
         "host",
+        "meters",
+        "cgroup",
+        "waiting",
+        "allowance",
+        "checking",
+        "doctor",
         "output",
         "programs",
         "tree",
@@ -36,7 +42,7 @@ FLOORS = [
     },
     {"backends"},
     {"engine"},
-    {"signals", "batch", "library", "render", "console", "frontdoor", "machine", "doors"},
+    {"signals", "batch", "library", "render", "console", "doors"},
     {"cli", "runner", "__main__", "__init__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

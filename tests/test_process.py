@@ -51,7 +51,9 @@ def info_of(pid: int) -> ProcessInfo:
 
 
 def ps(pid: int, *columns: str) -> list[str]:
-    done = subprocess.run(["ps", "-o", "=,".join(columns) + "=", "-p", str(pid)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["ps", "-o", "=,".join(columns) + "=", "-p", str(pid)], capture_output=True, text=True, check=True
+    )
     return done.stdout.split(maxsplit=len(columns) - 1)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from manyhands.allowance import RLIMITS, Limit
 from manyhands.errors import UsageError
 from manyhands.process import ProcessInfo, process_info
 
@@ -17,10 +18,6 @@ T = TypeVar("T")
 
 _SECRET: Final = re.compile(r"TOKEN|SECRET|PASS|(?<!^)PWD|KEY|CREDENTIAL|AUTH|COOKIE|PRIVATE", re.IGNORECASE)
 _IN_URL: Final = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]+@")
-_LIMITS: Final = {
-    "core_bytes": "RLIMIT_CORE", "cpu_seconds": "RLIMIT_CPU", "file_bytes": "RLIMIT_FSIZE", "memory_bytes": "RLIMIT_AS",
-    "open_files": "RLIMIT_NOFILE", "processes": "RLIMIT_NPROC", "stack_bytes": "RLIMIT_STACK",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ class Details:
     files: tuple[str, ...] | None
     descriptors: int | None
     sockets: tuple[Socket, ...] | None
-    limits: Mapping[str, tuple[int | None, int | None]] | None
+    limits: Mapping[str, Limit] | None
     """(soft, hard) by name; None: no limit."""
     environment: Mapping[str, str] | None
 
@@ -98,13 +95,13 @@ def _socket(one: Any) -> Socket:
     return Socket("udp" if one.type == 2 else "tcp", local, remote, one.status)
 
 
-def _limits(process: Any) -> dict[str, tuple[int | None, int | None]] | None:
+def _limits(process: Any) -> dict[str, Limit] | None:
     import psutil
 
     if not hasattr(process, "rlimit"):
         return None
     found = {}
-    for name, constant in _LIMITS.items():
+    for name, constant in RLIMITS.items():
         pair = _asked(lambda constant=constant: process.rlimit(getattr(psutil, constant)))  # type: ignore[misc]
         if pair is None:
             return None

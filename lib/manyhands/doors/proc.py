@@ -1,4 +1,4 @@
-"""What the ``proc`` tasks do that look at processes and stop them."""
+"""What the ``proc`` tasks do: look at processes, wait for things, stop processes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import re
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from json import dumps
 from typing import Any, Final
 
+from manyhands.allowance import allowance
 from manyhands.details import details
 from manyhands.errors import UsageError
 from manyhands.limits import parse_duration
 from manyhands.process import ProcessInfo, Selector, list_processes, listeners, orphans, process_tree, zombies
 from manyhands.render.processes import (
+    allowance_lines,
     branch_record,
     details_lines,
     details_record,
@@ -29,7 +32,9 @@ from manyhands.render.processes import (
 )  # fmt: skip
 from manyhands.render.repeat import repeat
 from manyhands.render.safe import one_line
+from manyhands.render.summary import duration
 from manyhands.stopping import stop_processes, with_reasons
+from manyhands.waiting import wait_for_file, wait_for_line, wait_for_port, wait_for_processes
 
 _ORDERS: Final[Mapping[str, Callable[[ProcessInfo], float]]] = {
     "pid": lambda one: one.pid, "cpu": lambda one: -one.percent, "memory": lambda one: -one.memory,
@@ -44,7 +49,7 @@ def selector_of(
     """The options that choose processes, checked. Raises UsageError."""
     return Selector(
         pids=[pid_of(text) for text in pids], names=name, users=user, ports=[port_of(text) for text in port],
-        cmdline=[_pattern(text) for text in cmdline],
+        cmdline=[pattern_of(text, "--cmdline") for text in cmdline],
         older_than=None if older_than is None else parse_duration(older_than, "--older-than"),
     )  # fmt: skip
 
@@ -63,11 +68,12 @@ def port_of(text: str) -> int:
     return int(text)
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def pattern_of(text: str, option: str) -> re.Pattern[str]:
+    """A regular expression that was typed for ``option``. Raises UsageError."""
     try:
         return re.compile(text)
     except re.error as error:
-        raise UsageError(f"--cmdline {text!r}: {error}") from None
+        raise UsageError(f"{option} {text!r}: {error}") from None
 
 
 def _write(lines: Iterable[str]) -> None:
@@ -199,6 +205,68 @@ def show_orphans(*, json: bool) -> int:
 
 def _name(everyone: Mapping[int, ProcessInfo], pid: int) -> str:
     return everyone[pid].name if pid in everyone else "?"
+
+
+def show_limits(*, json: bool) -> int:
+    """Print what a program started here may use."""
+    found = allowance()
+    if json:
+        _print_json([found.to_json()])
+    else:
+        _write(allowance_lines(found))
+    return 0
+
+
+# -- waiting -------------------------------------------------------------------------------------------------------------
+
+
+def wait(
+    pids: Sequence[str], *, port: str | None, host: str, file: str | None, log: str | None, new: bool, gone: bool,
+    timeout: str | None, json: bool,
+) -> int:  # fmt: skip
+    """Wait for one thing: 0 if it came, 124 if the time was up first."""
+    if sum([bool(pids), port is not None, file is not None or log is not None]) != 1:
+        raise UsageError("say what to wait for: pids, or --port, or --file, or --log with --file")
+    if gone and (pids or log is not None):
+        raise UsageError("--gone is for --port and --file; a process is waited for until it is gone anyway")
+    seconds = None if timeout is None else parse_duration(timeout, "--timeout")
+    began = time.monotonic()
+    came, text = _await(pids, port=port, host=host, file=file, log=log, new=new, gone=gone, seconds=seconds)
+    waited = time.monotonic() - began
+    if json:
+        _print_json([{"schema": "manyhands.wait/1", "came": came, "text": text, "waited": waited}])
+    elif came:
+        _write([one_line(text, 1000)])
+    else:
+        sys.stderr.write(f"{one_line(text, 1000)}; gave up after {duration(waited)}\n")
+    return 0 if came else 124
+
+
+def _await(
+    pids: Sequence[str], *, port: str | None, host: str, file: str | None, log: str | None, new: bool, gone: bool,
+    seconds: float | None,
+) -> tuple[bool, str]:  # fmt: skip
+    """Whether it came, and what to say of it."""
+    if pids:
+        left = wait_for_processes([pid_of(text) for text in pids], timeout=seconds)
+        ended = f"{', '.join(pids)} {'has' if len(pids) == 1 else 'have'} ended"
+        return not left, ended if not left else f"{', '.join(map(str, left))} still running"
+    if port is not None:
+        try:
+            came = wait_for_port(port_of(port), host, gone=gone, timeout=seconds)
+        except OSError as error:
+            raise UsageError(f"--host {host}: {error.strerror}") from None
+        return came, f"port {port} of {host} {'answers' if came != gone else 'does not answer'}"
+    if log is None:
+        came = wait_for_file(file or "", gone=gone, timeout=seconds)
+        return came, f"{file} is {'there' if came != gone else 'not there'}"
+    if file is None:
+        raise UsageError("--log is a pattern for the lines of a file: name that with --file")
+    try:
+        line = wait_for_line(file, pattern_of(log, "--log"), new=new, timeout=seconds)
+    except OSError as error:
+        raise UsageError(f"--file {file}: {error.strerror}") from None
+    return line is not None, f"no line of {file} has {log}" if line is None else line
 
 
 # -- stopping ------------------------------------------------------------------------------------------------------------

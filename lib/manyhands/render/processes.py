@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import signal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from manyhands.allowance import Allowance, Limit
 from manyhands.details import Details
 from manyhands.joblog import argv_or_base64, iso, text_or_base64
 from manyhands.process import Branch, Listener, ProcessInfo
@@ -87,12 +89,38 @@ def details_lines(found: Details) -> Iterator[str]:
     for one in found.sockets or ():
         yield f"  {one.protocol} {one.local}{f' to {one.remote}' if one.remote else ''} {one.state.lower()}"
     yield f"{'limits':12} {_DENIED if found.limits is None else 'soft, hard'}"
-    for name, pair in (found.limits or {}).items():
-        soft, hard = ("endless" if limit is None else f"{limit:,}" for limit in pair)
-        yield f"  {name:14} {soft}, {hard}"
+    yield from _limit_lines(found.limits or {})
     if found.environment is not None:
         yield "environment"
         yield from (f"  {one_line(f'{name}={value}', 1000)}" for name, value in found.environment.items())
+
+
+def _limit_lines(limits: Mapping[str, Limit]) -> Iterator[str]:
+    for name, pair in limits.items():
+        soft, hard = ("endless" if limit is None else f"{limit:,}" for limit in pair)
+        yield f"  {name:14} {soft}, {hard}"
+
+
+def allowance_lines(found: Allowance) -> Iterator[str]:
+    """What may be used: the machine's first, then what is less, then the limits of setrlimit(2)."""
+    bound = "not bound" if found.affinity is None else f"bound to {len(found.affinity)}"
+    quota = "none" if found.quota_cores is None else f"{found.quota_cores:g}"
+    group = "none" if found.memory_limit_bytes is None else size(found.memory_limit_bytes)
+    pids = "none" if found.cgroup_processes is None else f"{found.cgroup_processes:,}"
+    now = "" if found.cgroup_processes_now is None else f" ({found.cgroup_processes_now:,} now)"
+    shm = "not available" if found.shm_total_bytes is None else size(found.shm_total_bytes)
+    yield f"{'cores':12} {found.usable_cores} usable: {found.cores} there, {bound}, quota {quota}"
+    yield f"{'memory':12} {size(found.memory_available_bytes)} available of {size(found.memory_total_bytes)}; cgroup's limit: {group}"
+    yield f"{'/dev/shm':12} {shm}"  # noqa: S108
+    yield f"{'processes':12} cgroup's limit: {pids}{now}; pids of the machine: {_count(found.system_processes)}"
+    yield f"{'files':12} of the machine: {_count(found.system_open_files)}"
+    yield f"{'nice':12} {found.nice}"
+    yield f"{'limits':12} soft, hard"
+    yield from _limit_lines(found.limits)
+
+
+def _count(number: int | None) -> str:
+    return "not available" if number is None else f"{number:,}"
 
 
 def details_record(found: Details) -> dict[str, Any]:
@@ -114,11 +142,13 @@ def details_record(found: Details) -> dict[str, Any]:
 
 
 def stopped_line(one: Stopped) -> str:
-    """``4711 sleep: ended 0.3 s after SIGTERM``."""
+    """``4711 sleep: ended 3 ms after SIGTERM``."""
     head = f"{one.pid} {one_line(one.name, 40)}: "
     match one.fate:
         case Fate.ENDED:
-            return head + f"ended {duration(one.seconds or 0.0)} after {signal_name(one.signal or 15)}"
+            took = one.seconds or 0.0
+            after = f"{1000 * took:.0f} ms" if took < 1 else duration(took)
+            return head + f"ended {after} after {signal_name(one.signal or signal.SIGTERM)}"
         case Fate.GONE:
             return head + "had ended before it was signalled"
         case Fate.REUSED:

@@ -1,0 +1,78 @@
+"""The control groups of this process (cgroups(7)): what its own and those above it limit. Both kinds, v1 and v2.
+
+Standard library only and quick to import, because every batch asks for its cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path("/sys/fs/cgroup")
+OWN: Final = Path("/proc/self/cgroup")
+_NO_LIMIT_V1: Final = 1 << 62
+"""A v1 group without a limit says a huge number, rounded down to pages."""
+
+
+def own_groups(controller: str, root: Path = ROOT, own: Path = OWN) -> Iterator[tuple[Path, int]]:
+    """(folder, 1 or 2) of each group that may limit this process by ``controller``, from its own upwards."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            folders, version = [root, root / "unified"], 2
+        elif controller in controllers.split(","):
+            folders, version = [root / controller, root / controllers], 1
+        else:
+            continue
+        for folder in folders:
+            group = folder / path.lstrip("/")
+            yield from ((one, version) for one in (group, *group.parents) if one == folder or folder in one.parents)
+
+
+def tightest(controller: str, v2: str, v1: str, root: Path = ROOT, own: Path = OWN) -> int | None:
+    """The smallest number in the files so named; None: no limit."""
+    found = []
+    for group, version in own_groups(controller, root, own):
+        text = read(group / (v2 if version == 2 else v1))
+        if text.isdigit() and int(text) < _NO_LIMIT_V1:
+            found.append(int(text))
+    return min(found, default=None)
+
+
+def cores_quota(root: Path = ROOT, own: Path = OWN) -> float | None:
+    """Cores by the tightest CPU quota; None: no quota."""
+    quotas = [_quota_v2(group) if version == 2 else _quota_v1(group) for group, version in own_groups("cpu", root, own)]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def memory_limit(root: Path = ROOT, own: Path = OWN) -> int | None:
+    """Bytes; None: no limit."""
+    return tightest("memory", "memory.max", "memory.limit_in_bytes", root, own)
+
+
+def processes_limit(root: Path = ROOT, own: Path = OWN) -> int | None:
+    """Processes and threads together; None: no limit."""
+    return tightest("pids", "pids.max", "pids.max", root, own)
+
+
+def _quota_v2(group: Path) -> float | None:
+    quota, _, period = read(group / "cpu.max").partition(" ")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def _quota_v1(group: Path) -> float | None:
+    quota, period = read(group / "cpu.cfs_quota_us"), read(group / "cpu.cfs_period_us")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def read(path: Path) -> str:
+    """What a small file says, stripped; nothing if it cannot be read."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

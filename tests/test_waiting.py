@@ -1,0 +1,157 @@
+"""Waiting: it comes, or the time is up; what was there already counts."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from manyhands import kernel
+from manyhands.waiting import wait_for_file, wait_for_line, wait_for_port, wait_for_processes
+
+SOON = 0.2
+NEVER = 0.15
+LONG = 30.0
+
+
+@contextmanager
+def soon(act: Callable[[], object]) -> Iterator[None]:
+    """Something happens in a moment, while the block waits for it."""
+    timer = threading.Timer(SOON, act)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_process_ends() -> None:
+    """One of ours, and one that belongs to somebody else; its end is told, also as a zombie."""
+    with subprocess.Popen(["sleep", "60"]) as child:
+        assert wait_for_processes([child.pid], timeout=NEVER) == [child.pid]
+        with soon(child.kill):
+            assert wait_for_processes([child.pid], timeout=LONG) == []
+        stat = kernel.read_stat(child.pid)
+        assert stat is None or stat.state == "Z"
+    stranger = int(subprocess.check_output(["sh", "-c", "sleep 60 >/dev/null & echo $!"]))
+    with soon(lambda: os.kill(stranger, signal.SIGKILL)):
+        assert wait_for_processes([stranger, child.pid], timeout=LONG) == []
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_without_a_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old kernels, other systems: looked at again and again."""
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        assert wait_for_processes([child.pid], timeout=NEVER) == [child.pid]
+        with soon(child.kill):
+            assert wait_for_processes([child.pid], timeout=LONG) == []
+    assert wait_for_processes([child.pid], timeout=0) == []
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_port_answers_and_is_gone() -> None:
+    """TCP on this machine; a host without an address is an error, not an endless wait."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        assert not wait_for_port(port, timeout=NEVER)
+        assert wait_for_port(port, gone=True, timeout=NEVER)
+        with soon(server.listen):
+            assert wait_for_port(port, timeout=LONG)
+        assert not wait_for_port(port, gone=True, timeout=NEVER)
+        with soon(server.close):
+            assert wait_for_port(port, "localhost", gone=True, timeout=LONG)
+    with pytest.raises(OSError, match=r"[Nn]ame|[Aa]ddress|nodename"):
+        wait_for_port(port, "no-such-host.invalid", timeout=NEVER)
+
+
+def test_a_file_is_there_and_is_gone(tmp_path: Path) -> None:
+    """Whatever it is."""
+    path = tmp_path / "ready"
+    assert not wait_for_file(path, timeout=NEVER)
+    with soon(path.touch):
+        assert wait_for_file(path, timeout=LONG)
+    assert not wait_for_file(path, gone=True, timeout=NEVER)
+    with soon(path.unlink):
+        assert wait_for_file(path, gone=True, timeout=LONG)
+    assert wait_for_file(tmp_path, timeout=0)
+
+
+READY = re.compile(r"ready (\d+)$")
+
+
+def append(path: Path, text: bytes) -> Callable[[], None]:
+    def act() -> None:
+        with path.open("ab") as file:
+            file.write(text)
+
+    return act
+
+
+def test_a_line_is_logged(tmp_path: Path) -> None:
+    """In a file that appears later; what stands there already counts, unless only new lines are wanted."""
+    log = tmp_path / "log"
+    assert wait_for_line(log, READY, timeout=NEVER) is None
+    with soon(append(log, b"starting\n\xff ready 1\r\nmore\n")):
+        assert wait_for_line(log, READY, timeout=LONG) == "\ufffd ready 1"
+    assert wait_for_line(log, READY, timeout=0) == "\ufffd ready 1"
+    assert wait_for_line(log, READY, new=True, timeout=NEVER) is None
+    with soon(append(log, b"ready 2\n")):
+        assert wait_for_line(log, READY, new=True, timeout=LONG) == "ready 2"
+    with pytest.raises(IsADirectoryError):
+        wait_for_line(tmp_path, READY)
+
+
+def test_a_line_in_parts(tmp_path: Path) -> None:
+    """Half a line is none; a last one without its end is, when nothing follows."""
+    log = tmp_path / "log"
+    log.write_bytes(b"rea")
+
+    def write() -> None:
+        append(log, b"dy 12")()
+
+    with soon(write):
+        found = wait_for_line(log, re.compile("ready|dy 12$"), timeout=LONG)
+    assert found in ("ready 12", "dy 12")
+    assert wait_for_line(log, READY, timeout=LONG) == "ready 12"
+
+
+@pytest.mark.parametrize("how", ["replaced", "emptied", "moved away"])
+def test_a_log_that_is_begun_anew(tmp_path: Path, how: str) -> None:
+    """As logrotate(8) does it, by a new file or with copytruncate."""
+    log = tmp_path / "log"
+    log.write_bytes(b"x\n" * 50 + b"end without newline: ready")
+
+    def rotate() -> None:
+        if how == "emptied":
+            log.write_bytes(b"ready 3\n")
+            return
+        log.rename(tmp_path / "log.1")
+        if how == "moved away":
+            time.sleep(0.15)
+        log.write_bytes(b"y\n" * 60 + b"ready 3\n")
+
+    with soon(rotate):
+        assert wait_for_line(log, READY, timeout=LONG) == "ready 3"
+
+
+def test_a_line_of_any_length(tmp_path: Path) -> None:
+    """Is taken for several, so memory stays small."""
+    log = tmp_path / "log"
+    log.write_bytes(b"x" * (3 << 20) + b"\nready 4\n")
+    assert wait_for_line(log, READY, timeout=LONG) == "ready 4"
+    log.write_bytes(b"x" * (3 << 20))
+    found = wait_for_line(log, re.compile("x"), timeout=LONG)
+    assert found is not None
+    assert len(found) <= 1 << 20
