@@ -464,23 +464,6 @@ def test_the_list_and_the_help_read_well(cli: Cli) -> None:
     assert cli("--version").stdout == "manyhands 0.1.0\n"
 
 
-def test_the_other_tasks(cli: Cli) -> None:
-    """Forking and the machine, as text and as JSON."""
-    forked = cli("fork-demo", "--children", "2", "--exit-code", "3")
-    assert forked.returncode == 0
-    assert "2 children" in forked.stdout.splitlines()[-1]
-    events = [json.loads(line) for line in cli("fork-demo", "--json").stdout.splitlines()]
-    assert [event["who"] for event in events] == ["parent", "child", "parent"]
-    assert events[1]["ppid"] == events[0]["pid"]
-    info = json.loads(cli("system-info", "--json").stdout)
-    assert info["node"] == os.uname().nodename
-    assert info == json.loads(cli("host.info", "--json").stdout) | {
-        key: info[key] for key in ("uptime", "load", "memory", "swap", "disks", "network", "temperatures", "booted")
-    }
-    assert "not available" in cli("host.info").stdout or info["battery_percent"] is not None
-    assert json.loads(cli("host.identity", "--json").stdout)["uid"] == os.getuid()
-
-
 # -- the parts of the command line, in this process ----------------------------------------------------------------------
 
 

@@ -109,5 +109,5 @@ def test_options_and_tasks_that_are_named_exist() -> None:
             continue
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text):
             assert option in options, (page.name, option)
-        for task in re.findall(r"`?invoke ((?:batch|host|dev)\.[a-z]+)", text):
+        for task in re.findall(r"`?invoke ((?:batch|cmd|proc|host|dev)\.[a-z]+)", text):
             assert task in names, (page.name, task)
