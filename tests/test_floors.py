@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lib" / "manyhands"
 FLOORS = [
-    {"errors", "job", "backend", "events", "limits", "syntax", "commandline", "template"},
+    {"errors", "jsonable", "job", "backend", "events", "limits", "syntax", "commandline", "template"},
     {
         "inputs",
         "feed",

@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from conftest import Cli
 from manyhands.errors import ManyhandsError
 from manyhands.job import NOTHING, Attempt, Job, Outcome, Output, Status
-from manyhands.joblog import Argv, Format, export, iso, job_record, joblog_line
+from manyhands.joblog import Argv, Format, export, job_record, joblog_line
 from manyhands.journal import JobRecord, Journal
+from manyhands.jsonable import iso
 
 KEYS = [
     "schema", "run", "job", "input", "argv", "status", "exit", "signal", "signal_name", "error", "attempts", "started", "wall",

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from conftest import LIB
-from manyhands.render.runs import size
+from manyhands.render.words import size
 
 
 def test_sizes() -> None:

@@ -391,9 +391,3 @@ def test_what_a_run_is(store: Store) -> None:
         "jobs     1,997 ok, 3 failed, 1 left",
     ]
     assert found[0].endswith("(complete)")
-
-
-def test_sizes_never_need_more_than_their_column() -> None:
-    """Eight columns, up to a terabyte."""
-    assert [table.size(n) for n in (99_900, 102_349, 102_400, 1 << 20)] == ["97.6 KiB", "100 KiB", "100 KiB", "1.0 MiB"]
-    assert all(len(table.size(n)) <= 8 for n in range(0, 1 << 21, 997))

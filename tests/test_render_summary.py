@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from made_events import attempt, end
 from manyhands.events import Summary
 from manyhands.job import Status
-from manyhands.render.summary import describe, duration, left_behind, name_of, summary_line
+from manyhands.render.summary import describe, left_behind, name_of, summary_line
+from manyhands.render.words import duration
 
 OK, FAILED, TIMEOUT, LOST = Status.OK, Status.FAILED, Status.TIMEOUT, Status.LOST
 

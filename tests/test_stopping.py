@@ -18,7 +18,7 @@ from conftest import LIB, wait_for, with_tag
 from manyhands import kernel, stopping
 from manyhands.errors import UsageError
 from manyhands.process import ProcessInfo, process_info
-from manyhands.render.processes import stopped_line
+from manyhands.render.stopped import stopped_line
 from manyhands.stopping import Fate, Stopped, stop_processes, stop_tree, with_reasons
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")

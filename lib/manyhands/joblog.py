@@ -12,16 +12,15 @@ import base64
 import csv
 import io
 import json
-import signal
 import socket
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any, Final, Literal
 
 from manyhands import output
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt, Job, Outcome, Output, Status
 from manyhands.journal import Journal
+from manyhands.jsonable import argv_or_base64, iso, known_signal, text_or_base64
 from manyhands.template import quote
 
 SCHEMA: Final = "manyhands.job/1"
@@ -29,19 +28,6 @@ FORMATS: Final = ("jsonl", "csv", "joblog")
 Format = Literal["jsonl", "csv", "joblog"]
 Argv = Callable[[Job, int], Sequence[bytes]]
 """The command of a job on a slot."""
-
-
-def text_or_base64(name: str, data: bytes) -> dict[str, Any]:
-    """``{name: text}``, and ``{name}_base64`` with the exact bytes if they are not UTF-8."""
-    try:
-        return {name: data.decode()}
-    except UnicodeDecodeError:
-        return {name: data.decode("utf-8", "replace"), f"{name}_base64": base64.b64encode(data).decode()}
-
-
-def iso(seconds: float | None) -> str | None:
-    """Seconds since the epoch as local time with its offset, to the microsecond."""
-    return None if seconds is None else datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="microseconds")
 
 
 def job_record(
@@ -70,23 +56,6 @@ def job_record(
         "stderr_size": end.stderr.size, "stderr_dropped": end.stderr.dropped,
         "slot": end.slot, "host": socket.gethostname(), "leftovers": end.leftovers,
     }  # fmt: skip
-
-
-def argv_or_base64(argv: Sequence[bytes]) -> dict[str, Any]:
-    """As `text_or_base64`: if one argument is not UTF-8, the whole list is there twice."""
-    try:
-        return {"argv": [value.decode() for value in argv]}
-    except UnicodeDecodeError:
-        exact = [base64.b64encode(value).decode() for value in argv]
-        return {"argv": [value.decode("utf-8", "replace") for value in argv], "argv_base64": exact}
-
-
-def known_signal(number: int | None) -> str | None:
-    """``SIGKILL`` for 9; None for none, and for one without a name of its own (most real-time signals)."""
-    try:
-        return None if number is None else signal.Signals(number).name
-    except ValueError:
-        return None
 
 
 def _printed(name: str, printed: Output, inline: int | None, gone_ok: bool) -> dict[str, Any]:

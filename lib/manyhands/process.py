@@ -1,6 +1,6 @@
 """The processes of this machine: listed, chosen, looked into. Over psutil, which is imported when it is needed.
 
-A process is known by its pid and the moment it began, because pids are used again (`exact_start`).
+A process is known by its pid and the moment it began, because pids are used again.
 """
 
 from __future__ import annotations
@@ -18,20 +18,23 @@ from manyhands import kernel
 from manyhands.errors import UsageError
 
 if TYPE_CHECKING:
-    import psutil
+    pass
 
 _STATES: Final = {
     "running": "R", "sleeping": "S", "disk-sleep": "D", "stopped": "T", "tracing-stop": "t", "zombie": "Z", "dead": "X",
     "wake-kill": "K", "waking": "W", "idle": "I", "locked": "L", "waiting": "W", "parked": "P",
 }  # fmt: skip
-_ATTRIBUTES: Final = ["ppid", "uids", "status", "cpu_times", "memory_info", "create_time", "name", "cmdline"]
+_ATTRIBUTES: Final = ["uids", "status", "cpu_times", "memory_info", "name", "cmdline"]
+_SLOW_ATTRIBUTES: Final = ["ppid", "create_time"]
+"""psutil makes sure each time that the pid was not used again, and when the machine was booted."""
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessInfo:
     """A process at one moment, as ps(1) tells it. ``state`` is ps's letter; ``cpu`` seconds of CPU since its start, ``percent``
-    that divided by its age; ``memory`` resident bytes; ``started`` seconds since the epoch; ``start`` is `exact_start`, 0 if
-    it was not asked for."""
+    that divided by its age; ``memory`` resident bytes; ``started`` seconds since the epoch; ``start`` is what the
+    kernel knows it by, in ticks since boot (`kernel.ProcStat`), 0 where that is not told."""
 
     pid: int
     ppid: int
@@ -89,37 +92,53 @@ def _is_named(info: ProcessInfo, name: str) -> bool:
     return any(fnmatch.fnmatchcase(one, name) for one in (info.name, program))
 
 
-def list_processes(selector: Selector | None = None, *, exact: bool = False) -> list[ProcessInfo]:
-    """Every process that can be seen, or those chosen, by pid. ``exact``: with the start by which they can be signalled.
-
-    Raises UsageError for a user that does not exist.
-    """
+def list_processes(selector: Selector | None = None) -> list[ProcessInfo]:
+    """Every process that can be seen, or those chosen, by pid. Raises UsageError for a user that does not exist."""
     import psutil
 
     selector = selector or Selector()
     for user in selector.users:
         _check_user(user)
     listening = ports_by_pid() if selector.ports else {}
+    # The identities first: if a pid is used again before psutil looks, its start is that of the one before, and it is not signalled.
+    identities = {one.pid: one for one in kernel.processes()}
     users: dict[int, str] = {}
-    now = time.time()
+    now, booted = time.time(), psutil.boot_time()
     found = []
-    # what has no permission to be read, or is gone meanwhile, gives None; PID alone is always there
-    for process in psutil.process_iter(_ATTRIBUTES):
-        info = _info(process.pid, process.info, users, now)
+    # what has no permission to be read, or is gone meanwhile, gives None; its pid alone is always there
+    for process in psutil.process_iter(_ATTRIBUTES if identities else [*_ATTRIBUTES, *_SLOW_ATTRIBUTES]):
+        if identities and process.pid not in identities:
+            continue  # born since
+        info = _info(process.pid, process.info, identities.get(process.pid), users, now, booted)
         if selector.chooses(info, listening):
-            found.append(_with_start(info, process) if exact else info)
+            found.append(info)
     return sorted(found, key=lambda one: one.pid)
 
 
-def _info(pid: int, seen: Mapping[str, Any], users: dict[int, str], now: float) -> ProcessInfo:
+def process_info(pid: int) -> ProcessInfo | None:
+    """One process; None if there is none."""
+    import psutil
+
+    stat = kernel.read_stat(pid)
+    try:
+        seen = psutil.Process(pid).as_dict([*_ATTRIBUTES, *_SLOW_ATTRIBUTES])
+    except psutil.Error:
+        return None
+    return _info(pid, seen, stat, {}, time.time(), psutil.boot_time())
+
+
+def _info(
+    pid: int, seen: Mapping[str, Any], stat: kernel.ProcStat | None, users: dict[int, str], now: float, booted: float
+) -> ProcessInfo:
     """psutil's words in ours."""
-    uids, times, memory, started = (seen[name] for name in ("uids", "cpu_times", "memory_info", "create_time"))
+    uids, times, memory = (seen[name] for name in ("uids", "cpu_times", "memory_info"))
+    started = booted + stat.start / _TICKS if stat else seen["create_time"] or 0.0
     cpu = times.user + times.system if times else 0.0
     age = max(now - started, 0.0) if started else 0.0
     return ProcessInfo(
-        pid, seen["ppid"] or 0, user_name(uids.effective, users) if uids else "?", _STATES.get(seen["status"] or "", "?"),
-        seen["name"] or "?", tuple(seen["cmdline"] or ()), started or 0.0, age, cpu, 100 * cpu / age if age else 0.0,
-        memory.rss if memory else 0,
+        pid, stat.ppid if stat else seen["ppid"] or 0, user_name(uids.effective, users) if uids else "?",
+        _STATES.get(seen["status"] or "", "?"), seen["name"] or "?", tuple(seen["cmdline"] or ()), started, age, cpu,
+        100 * cpu / age if age else 0.0, memory.rss if memory else 0, stat.start if stat else 0,
     )  # fmt: skip
 
 
@@ -143,26 +162,6 @@ def _check_user(user: str) -> None:
     except KeyError:
         if not user.isdigit():
             raise UsageError(f"--user {user}: there is no such user") from None
-
-
-def _with_start(info: ProcessInfo, process: psutil.Process) -> ProcessInfo:
-    """With the exact start. psutil's look comes after ours: if the process is still the same then, it was so at ours."""
-    from dataclasses import replace
-
-    stat = kernel.read_stat(info.pid)
-    return replace(info, start=stat.start if stat and process.is_running() else 0)
-
-
-def process_info(pid: int) -> ProcessInfo | None:
-    """One process, with its exact start; None if there is none."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        info = _info(pid, process.as_dict(_ATTRIBUTES), {}, time.time())
-        return _with_start(info, process)
-    except psutil.Error:
-        return None
 
 
 # -- ports ---------------------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def stop_tree(
 def stop_processes(
     chosen: Sequence[ProcessInfo], *, grace: float = 5.0, number: int = signal.SIGTERM, tree: bool = True
 ) -> tuple[Stopped, ...]:
-    """Stop processes that `list_processes` gave with ``exact``; ``grace`` in seconds. Tells what became of each, and of
+    """Stop processes that `list_processes` gave; ``grace`` in seconds. Tells what became of each, and of
     those below them that did not end by themselves meanwhile."""
     told: list[Stopped] = []
     targets: dict[int, _Target] = {}

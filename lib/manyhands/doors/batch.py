@@ -22,8 +22,9 @@ from manyhands.console import carry_out
 from manyhands.cores import usable_cores
 from manyhands.errors import InputError, UsageError
 from manyhands.inputs import Args, Glob, Product, Source, Spec, open_source
-from manyhands.joblog import Argv, Format, export, iso, job_record
+from manyhands.joblog import Argv, Format, export, job_record
 from manyhands.journal import JobRecord, Journal
+from manyhands.jsonable import iso
 from manyhands.limits import Halt, Limits, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.plan import Plan
 from manyhands.render.runs import MOST, chosen, first_chosen, header, job_lines, list_lines, one_job, summarise

@@ -6,16 +6,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from json import dumps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from manyhands.checking import Level, Wanted, check, overall
-from manyhands.doctor import Health, examine
 from manyhands.errors import UsageError
 from manyhands.forks import ForkEvent, fork_demo
 from manyhands.host import clock, host_info, identity
 from manyhands.limits import parse_duration
 from manyhands.meters import cpu, disks, memory, network, pressure, sensors, swap
-from manyhands.render.checks import check_line, checked_record, finding_lines, verdict
 from manyhands.render.forks import fork_line, fork_verdict
 from manyhands.render.host import (
     clock_lines,
@@ -29,6 +26,9 @@ from manyhands.render.host import (
     sensor_lines,
 )
 from manyhands.render.repeat import repeat
+
+if TYPE_CHECKING:
+    from manyhands.checking import Wanted
 
 T = TypeVar("T")
 
@@ -107,6 +107,9 @@ def show_identity(*, json: bool, watch: bool, every: str) -> None:
 
 def show_check(wanted: Wanted, *, json: bool) -> int:
     """Print a plugin's line; its exit status. A mistake is UNKNOWN, too, because a monitor reads the status only."""
+    from manyhands.checking import Level, check, overall
+    from manyhands.render.checks import check_line, checked_record
+
     try:
         checked = check(wanted)
     except UsageError as error:
@@ -118,6 +121,9 @@ def show_check(wanted: Wanted, *, json: bool) -> int:
 
 def show_doctor(*, json: bool) -> int:
     """Print what the machine can do; 1 if something that is needed does not work."""
+    from manyhands.doctor import Health, examine
+    from manyhands.render.checks import finding_lines, verdict
+
     findings = examine()
     if json:
         _write(dumps({"schema": "manyhands.finding/1", **asdict(finding)}) for finding in findings)

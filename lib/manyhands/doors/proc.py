@@ -12,8 +12,6 @@ from dataclasses import replace
 from json import dumps
 from typing import Any, Final
 
-from manyhands.allowance import allowance
-from manyhands.details import details
 from manyhands.errors import UsageError
 from manyhands.limits import parse_duration
 from manyhands.process import ProcessInfo, Selector, list_processes, listeners, orphans, process_tree, zombies
@@ -26,13 +24,12 @@ from manyhands.render.processes import (
     list_lines,
     listener_line,
     listener_record,
-    stopped_line,
-    stopped_record,
     tree_lines,
 )  # fmt: skip
 from manyhands.render.repeat import repeat
 from manyhands.render.safe import one_line
-from manyhands.render.summary import duration
+from manyhands.render.stopped import stopped_line, stopped_record
+from manyhands.render.words import duration
 from manyhands.stopping import stop_processes, with_reasons
 from manyhands.waiting import wait_for_file, wait_for_line, wait_for_port, wait_for_processes
 
@@ -123,6 +120,8 @@ def show_tree(pid: str | None, *, json: bool) -> int:
 
 def show_process(pid: str, *, environment: bool, json: bool) -> int:
     """Print all about one process."""
+    from manyhands.details import details
+
     found = details(pid_of(pid), environment=environment)
     if json:
         _print_json([details_record(found)])
@@ -209,6 +208,8 @@ def _name(everyone: Mapping[int, ProcessInfo], pid: int) -> str:
 
 def show_limits(*, json: bool) -> int:
     """Print what a program started here may use."""
+    from manyhands.allowance import allowance
+
     found = allowance()
     if json:
         _print_json([found.to_json()])
@@ -279,7 +280,7 @@ def stop(
     if not selector:
         raise UsageError("name what to stop: pids, or --name, --user, --port, --cmdline, --older-than")
     signal_number, seconds = signal_of(number), parse_duration(grace, "--grace")
-    chosen = list_processes(selector, exact=True)
+    chosen = list_processes(selector)
     missing = sorted(set(selector.pids) - {one.pid for one in chosen})
     if not chosen:
         which = f"there is no process {missing[0]}" if len(missing) == 1 else "no process is chosen by that"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from manyhands.render.protocol import Renderer
+if TYPE_CHECKING:
+    from manyhands.render.protocol import Renderer
 
 
 def choose(

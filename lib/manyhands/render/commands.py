@@ -11,11 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from manyhands.comparing import Compared
-from manyhands.joblog import argv_or_base64, iso, known_signal, text_or_base64
+from manyhands.jsonable import argv_or_base64, iso, known_signal, text_or_base64
 from manyhands.pipeline import PipelineResult
-from manyhands.render.runs import size
 from manyhands.render.safe import harmless, one_line
-from manyhands.render.summary import duration, signal_name
+from manyhands.render.words import duration, signal_name, size
 from manyhands.repeating import Look, Try
 from manyhands.template import display
 from manyhands.tree import Completed

@@ -8,10 +8,9 @@ from itertools import chain
 
 from manyhands.host import Clock, HostInfo, Identity
 from manyhands.meters import Cpu, Disk, Interface, Memory, Pressure, Sensors, Swap
-from manyhands.render.runs import size
 from manyhands.render.safe import one_line
-from manyhands.render.summary import duration
 from manyhands.render.table import table
+from manyhands.render.words import duration, size
 
 _ABSENT = "not available"
 _BAR = 40

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, Final
 from manyhands.errors import ManyhandsError
 from manyhands.events import Began, Event, Finished, RunStarted, Summary, Tick, Warned
 from manyhands.job import NOTHING, Outcome
-from manyhands.joblog import iso, job_record, text_or_base64
+from manyhands.joblog import job_record
+from manyhands.jsonable import iso, text_or_base64
 from manyhands.render.progress import Progress
 from manyhands.render.stream import Stream
 from manyhands.template import fill_slot

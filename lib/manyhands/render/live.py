@@ -30,7 +30,8 @@ from manyhands.render.plain import remarks
 from manyhands.render.progress import Progress
 from manyhands.render.safe import harmless, one_line
 from manyhands.render.stream import Stream, dressed
-from manyhands.render.summary import duration, name_of
+from manyhands.render.summary import name_of
+from manyhands.render.words import duration
 
 _PAUSE: Final = 0.125
 """Seconds between two drawings."""

@@ -17,7 +17,8 @@ from manyhands.job import Job, Output, Status
 from manyhands.render.progress import Progress
 from manyhands.render.safe import cells, harmless
 from manyhands.render.stream import Stream
-from manyhands.render.summary import describe, duration, left_behind, name_of
+from manyhands.render.summary import describe, left_behind, name_of
+from manyhands.render.words import duration
 
 HEARTBEAT: Final = 10.0
 """Seconds between two signs of life on stderr."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from manyhands.events import Began, Event, Finished, Held, RunStarted
 from manyhands.job import Attempt, Status
 from manyhands.render.safe import one_line
-from manyhands.render.summary import duration
+from manyhands.render.words import duration
 
 
 class Progress:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from manyhands.render.summary import duration
+from manyhands.render.words import duration
 
 Look = Callable[[], Iterable[str]]
 """What gives the lines of one look, harmless already."""

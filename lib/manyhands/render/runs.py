@@ -18,7 +18,8 @@ from manyhands.errors import ManyhandsError
 from manyhands.job import Outcome, Output, Status
 from manyhands.journal import JobRecord, Journal
 from manyhands.render.safe import harmless, one_line
-from manyhands.render.summary import describe, duration, left_behind, signal_name
+from manyhands.render.summary import describe, left_behind
+from manyhands.render.words import duration, signal_name, size
 
 MOST: Final = 50
 """Jobs that ``batch.show`` lists when it is not asked for certain ones."""
@@ -199,13 +200,3 @@ def _is_bad(record: JobRecord) -> bool:
 
 
 _BAD: Final = (Status.FAILED, Status.TIMEOUT, Status.LOST)
-
-
-def size(count: int) -> str:
-    """Bytes in binary units: ``14.2 MiB``."""
-    number, unit = float(count), "B"
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if number < 1024 or unit == "GiB":
-            break
-        number /= 1024
-    return f"{number:.0f} {unit}" if unit == "B" or number >= 99.95 else f"{number:.1f} {unit}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Final
 
 from manyhands.events import Summary
 from manyhands.job import Attempt, Outcome, Status
 from manyhands.render.safe import cells, one_line
+from manyhands.render.words import duration, signal_name
 from manyhands.template import display
 
 _WORDS: Final = {
@@ -15,26 +15,6 @@ _WORDS: Final = {
 }  # fmt: skip
 _AGAIN: Final = (Status.FAILED, Status.TIMEOUT)
 """What ``batch.retry`` does again."""
-
-
-def duration(seconds: float) -> str:
-    """``0.3 s``, ``12.1 s``, ``2 min 05 s``, ``1 h 02 min``, ``3 d 04 h``."""
-    if seconds < 99.95:
-        return f"{max(seconds, 0.0):.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400:,} d {whole % 86400 // 3600:02d} h"
-
-
-def signal_name(number: int) -> str:
-    """``SIGKILL`` for 9."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def describe(outcome: Outcome) -> str:

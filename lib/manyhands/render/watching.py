@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from manyhands import output
-from manyhands.joblog import iso
+from manyhands.jsonable import iso
 from manyhands.render.safe import harmless, one_line
-from manyhands.render.summary import duration
+from manyhands.render.words import duration
 from manyhands.repeating import Look
 
 if TYPE_CHECKING:
