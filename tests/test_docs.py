@@ -30,14 +30,19 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_python_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The library's example, as it is printed."""
+    """The library's examples, as they are printed; the process that is stopped is one of ours."""
     monkeypatch.chdir(tmp_path)
     for name in ("a.log", "b.log"):
         (tmp_path / name).write_text(name)
-    (example,) = blocks(HERE / "README.md", "python")
-    exec(compile(example, "README.md", "exec"), {"__name__": "example"})
+    batches, processes = blocks(HERE / "README.md", "python")
+    exec(compile(batches, "README.md", "exec"), {"__name__": "example"})
     assert (tmp_path / "a.log.gz").exists()
     assert capsys.readouterr().out.count("ok 0") == 2
+    with subprocess.Popen(["sleep", "60"]) as child:
+        exec(compile(processes.replace("12345", str(child.pid)), "README.md", "exec"), {"__name__": "example"})
+    piped, stopped = capsys.readouterr().out.splitlines()
+    assert piped == f"b'{len(list(tmp_path.iterdir())) + 1}\\n' [0, 0]"
+    assert stopped.startswith(f"{child.pid} ended 15")
 
 
 STUBS = {"lame": 'cp "$2" "$3"', "optipng": 'test -e "$1"', "convert": 'cp "$1" "$2"', "ping": "true", "make": "true"}
