@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Cli, wait_for, with_tag
+from manyhands import kernel
 
 MISTAKES = [
     (["cmd.output", " "], "command is empty"),
@@ -271,6 +273,40 @@ def test_a_signal_stops_everything_and_ends_us(number: signal.Signals, environme
     process.send_signal(number)
     assert process.wait(timeout=30) == -number
     assert with_tag(f"MH_TEST={name}") == []
+
+
+def test_without_the_first_three_descriptors(environment: dict[str, str], tmp_path: Path) -> None:
+    """Whoever starts us may have closed them (row 55)."""
+    for closed in ("<&-", "2>&-", "<&- 2>&-"):
+        script = f"{sys.executable} -m manyhands cmd.pipe 'echo kept | cat' {closed}"
+        done = subprocess.run(["sh", "-c", script], env=environment, stdout=subprocess.PIPE, check=False, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (0, b"kept\n"), closed
+    script = f"{sys.executable} -m manyhands cmd.pipe 'touch done' <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", script], env=environment, check=False, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "done").exists()
+
+
+IN_A_CONTAINER = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare") or subprocess.run([*IN_A_CONTAINER, "true"], capture_output=True, check=False).returncode != 0,
+    reason="may not make a namespace of processes",
+)  # fmt: skip
+def test_as_pid_1_of_a_container(environment: dict[str, str], tmp_path: Path) -> None:
+    """Orphans are collected, TERM is obeyed, and the status is what a shell would say of it (row 25)."""
+    script = 'for i in 1 2 3; do (sh -c "sleep 0.1 & exit 0"); done; sleep 1.5; ps -e -o stat= > states; sleep 60'
+    words = [*IN_A_CONTAINER, sys.executable, "-m", "manyhands", "cmd.call", "--", "sh", "-c", script]
+    with subprocess.Popen(words, env=environment, cwd=tmp_path) as process:
+        try:
+            states = tmp_path / "states"
+            wait_for(lambda: states.exists() and states.stat().st_size, 30)
+            assert "Z" not in states.read_text()
+            (inside,) = [one.pid for one in kernel.processes() if one.ppid == process.pid]
+            os.kill(inside, signal.SIGTERM)
+            assert process.wait(timeout=30) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
 
 
 def on_a_terminal(args: list[str], environment: dict[str, str], folder: Path) -> tuple[subprocess.Popen[bytes], int]:

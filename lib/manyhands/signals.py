@@ -77,7 +77,8 @@ def in_foreground() -> bool:
 
 def die_by(number: int) -> None:
     """End this process by signal ``number`` itself, so that a shell loop around it stops, too
-    (https://www.cons.org/cracauer/sigint.html)."""
+    (https://www.cons.org/cracauer/sigint.html). Pid 1 of a container cannot (kill(2)), and exits as a shell would tell it."""
     signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
-    os.kill(os.getpid(), number)
+    signal.raise_signal(number)
+    os._exit(128 + number)

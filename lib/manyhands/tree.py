@@ -29,6 +29,7 @@ from manyhands import kernel
 _MARK: Final = "MH_TREE"
 _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
 _KILL_EVERY: Final = 0.02
+_ADOPTED_EVERY: Final = 1.0
 _UNINTERRUPTIBLE: Final = 5.0
 """Seconds after the first KILL for which we wait; what does not end by then sits in the kernel (state D, ps(1))."""
 
@@ -187,6 +188,7 @@ class Tree:
         deadline = None if timeout is None else time.monotonic() + timeout
         timed_out: set[int] = set()
         while self.step(deadline):
+            self._collect_adopted()
             if deadline is not None and time.monotonic() >= deadline and not self.stopping:
                 timed_out = set(self._leaders)
                 self.terminate()
@@ -212,6 +214,8 @@ class Tree:
             moments = [] if until is None else [until]
         if any(leader.pidfd < 0 for leader in self._leaders.values()):
             moments.append(time.monotonic() + _KILL_EVERY)
+        if self._adopts:
+            moments.append(time.monotonic() + _ADOPTED_EVERY)
         self._poll(max(0.0, min(moments) - time.monotonic()) if moments else None, watched)
         self._collect()
         return bool(self._leaders) or self.stopping
@@ -238,6 +242,14 @@ class Tree:
             if (ended := leader.collect()) is not None:
                 del self._leaders[pid]
                 self._done[self._places[pid]] = ended
+
+    def _collect_adopted(self) -> None:
+        """Let no orphan that came to us stay a zombie while we wait, as init would not (we may be pid 1 of a container)."""
+        with suppress(ChildProcessError):
+            while self._adopts and (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)):
+                if ended.si_pid in self._leaders:
+                    return
+                os.waitpid(ended.si_pid, os.WNOHANG)
 
     def _poll(self, seconds: float | None, watched: Sequence[int]) -> None:
         poll = select.poll()
