@@ -32,6 +32,37 @@ AGAIN = {
 }  # fmt: skip
 
 
+INPUTS = {
+    "from": "read inputs from this file, one a line (-: standard input, also the default when it is no terminal)",
+    "null": "inputs end with NUL instead of newline, as find -print0 writes them",
+    "glob": "inputs are the paths that match, ** for any depth; repeatable",
+    "csv": "inputs are the rows of this file, whose first line names the columns",
+    "jsonl": "inputs are the values in this file, one a line",
+    "colsep": "split each line into columns {1} {2} ... where this regular expression matches",
+    "each": "NAME=A,B,C or A,B,C: these values; repeated: every combination",
+}
+CARRYING_OUT = {
+    "jobs": "how many at once: N, 0 (up to 1024), or 50%, +2, -1 of the usable cores (default: 100%)",
+    "timeout": "stop a job after this time (30, 2m, or 300% of the median of finished jobs)",
+    "grace": "seconds between TERM and KILL when a job is stopped (default: 5)",
+    "retries": "try a failed job so many times more (default: 0)",
+    "delay": "seconds between two starts at least",
+    "backoff": "seconds before the first retry, doubled for each further one (default: 1)",
+    "halt": "never, or soon or now, then ,fail= ,success= or ,done= and N or N% (default: never)",
+    "order": "begin jobs in the order of the inputs, or at random, or those first that took longest in an earlier run of the same",
+    "keep_order": "give results in the order of the inputs (default), or as they come",
+    "tag": "begin every line of output with the input and a TAB",
+    "dry_run": "print what would be run and run nothing",
+    "workdir": "run the jobs in this folder",
+    "env": "NAME=VALUE in the environment of the jobs; repeatable",
+    "output_cap": "keep so many bytes of each stream of a job (64k, 10M; default: all)",
+    "nice": "lower the jobs' priority by so much (nice(1))",
+    "run_id": "name the run; one that exists is gone on with: only inputs that it has not done are run",
+    "quiet": "nothing on standard error but what the jobs print there",
+    **STATE, **JSON,
+}  # fmt: skip
+
+
 @task(
     name="run",
     default=True,
@@ -39,50 +70,68 @@ AGAIN = {
     help={
         "template": "the command; {} is the input, {.} {/} {//} {/.} parts of its path, {#} the job's number, {%} the slot's, "
         "{name} or {1} a column; no placeholder: the input is appended; {{ and }} are braces",
-        "from": "read inputs from this file, one a line (-: standard input, also the default when it is no terminal)",
-        "null": "inputs end with NUL instead of newline, as find -print0 writes them",
-        "glob": "inputs are the paths that match, ** for any depth; repeatable",
-        "csv": "inputs are the rows of this file, whose first line names the columns",
-        "jsonl": "inputs are the values in this file, one a line",
-        "colsep": "split each line into columns {1} {2} ... where this regular expression matches",
-        "each": "NAME=A,B,C or A,B,C: these values; repeated: every combination",
-        "jobs": "how many at once: N, 0 (up to 1024), or 50%, +2, -1 of the usable cores (default: 100%)",
-        "timeout": "stop a job after this time (30, 2m, or 300% of the median of finished jobs)",
-        "grace": "seconds between TERM and KILL when a job is stopped (default: 5)",
-        "retries": "try a failed job so many times more (default: 0)",
-        "delay": "seconds between two starts at least",
-        "backoff": "seconds before the first retry, doubled for each further one (default: 1)",
-        "halt": "never, or soon or now, then ,fail= ,success= or ,done= and N or N% (default: never)",
-        "keep_order": "give results in the order of the inputs (default), or as they come",
-        "tag": "begin every line of output with the input and a TAB",
-        "dry_run": "print the command lines and run nothing",
-        "workdir": "run the commands in this folder",
-        "env": "NAME=VALUE in the environment of the commands; repeatable",
         "shell": "the template is a line for $SHELL (or bash); every input is quoted for it",
         "stdin": "a file that every command reads as its standard input (-: ours); default: nothing",
-        "output_cap": "keep so many bytes of each stream of a job (64k, 10M; default: all)",
         "allow_daemons": "let live what a command leaves behind in the background",
-        "nice": "lower the commands' priority by so much (nice(1))",
         "backend": "how to run them: commands, command-threads or fake (default: commands)",
-        "run_id": "name the run; one that exists is gone on with: only inputs that it has not done are run",
-        "quiet": "nothing on standard error but what the jobs print there",
-        **STATE, **JSON,
+        **INPUTS, **CARRYING_OUT,
     },
 )  # fmt: skip
 def batch(
     ctx: Context, template: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
     csv: str | None = None, jsonl: str | None = None, colsep: str | None = None, each: list[str] = [],  # noqa: B006
     jobs: str = "100%", timeout: str | None = None, grace: str = "5", retries: int = 0, delay: str = "0",
-    backoff: str = "1", halt: str = "never", keep_order: bool = True, tag: bool = False, dry_run: bool = False,
-    workdir: str | None = None, env: list[str] = [], shell: bool = False, stdin: str | None = None,  # noqa: B006
-    output_cap: str | None = None, allow_daemons: bool = False, nice: int = 0, backend: str = "commands",
-    run_id: str | None = None, quiet: bool = False, json: bool = False, state_dir: str | None = None,
+    backoff: str = "1", halt: str = "never", order: Literal["input", "random", "longest"] = "input",
+    keep_order: bool = True, tag: bool = False, dry_run: bool = False, workdir: str | None = None, env: list[str] = [],  # noqa: B006
+    shell: bool = False, stdin: str | None = None, output_cap: str | None = None, allow_daemons: bool = False, nice: int = 0,
+    backend: str = "commands", run_id: str | None = None, quiet: bool = False, json: bool = False,
+    state_dir: str | None = None,
 ) -> int:  # fmt: skip
     """Run one command over many inputs, which come after --, from options, or from standard input."""
     options = {name: value for name, value in locals().items() if name != "ctx"}
+    from manyhands.doors import asked
     from manyhands.doors import batch as door
 
-    return door.new(door.Asked(**options, rest=rest()), PROGRAM)
+    return door.new(asked.AskedCommand(**options, rest=rest()), PROGRAM)
+
+
+@task(
+    name="call",
+    short={"jobs": "j", "keep_order": "k", "null": "0"},
+    help={
+        "function": "module:function or file.py:function, looked for in this folder, too",
+        **INPUTS, **CARRYING_OUT,
+        "jsonl": "inputs are the JSON values in this file, one a line: a list gives the arguments, an object the keyword arguments",
+        "colsep": "split each line into several arguments where this regular expression matches",
+        "type": "what each column of an input is given to the function as (default: str)",
+        "result": "keep what it returns as JSON (default), as its repr, not at all, or in a pickle file of the run",
+        "backend": "where to call it: processes, threads, asyncio, serial or fake (default: processes)",
+        "chunk": "hand so many inputs to a worker at once; auto (default): about 20 ms of work",
+        "initializer": "module:function to be called first in every worker process or thread",
+        "initargs": "a JSON list of its arguments",
+        "max_jobs_per_worker": "replace a worker process after so many jobs",
+        "start_method": "how worker processes are made (default: forkserver)",
+    },
+)  # fmt: skip
+def call_function(
+    ctx: Context, function: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
+    csv: str | None = None, jsonl: str | None = None, colsep: str | None = None, each: list[str] = [],  # noqa: B006
+    type: Literal["str", "int", "float", "json", "path", "bytes"] = "str",
+    result: Literal["json", "repr", "none", "pickle-file"] = "json", jobs: str = "100%", timeout: str | None = None,
+    grace: str = "5", retries: int = 0, delay: str = "0", backoff: str = "1", halt: str = "never",
+    order: Literal["input", "random", "longest"] = "input", keep_order: bool = True, tag: bool = False,
+    dry_run: bool = False, workdir: str | None = None, env: list[str] = [], output_cap: str | None = None,  # noqa: B006
+    nice: int = 0, backend: str = "processes", chunk: str = "auto", initializer: str | None = None,
+    initargs: str | None = None, max_jobs_per_worker: int | None = None,
+    start_method: Literal["forkserver", "spawn"] = "forkserver", run_id: str | None = None, quiet: bool = False,
+    json: bool = False, state_dir: str | None = None,
+) -> int:  # fmt: skip
+    """Call one Python function for many inputs, in processes, threads or an event loop; print what it returns as JSON."""
+    options = {name: value for name, value in locals().items() if name != "ctx"}
+    from manyhands.doors import asked
+    from manyhands.doors import batch as door
+
+    return door.new(asked.AskedCall(**options, rest=rest()), PROGRAM)
 
 
 @task(lacking=["run"], short={"jobs": "j"}, help=AGAIN)
@@ -616,7 +665,7 @@ def check(ctx: Context, tests: bool = True) -> None:
 
 # -- the table -----------------------------------------------------------------------------------------------------------
 
-batches = Collection("batch", batch, resume, retry, list_, show, export, remove)
+batches = Collection("batch", batch, call_function, resume, retry, list_, show, export, remove)
 
 commands = Collection(
     "cmd", output, status, check_output, call, system, pipe, feed, answer, watch, retry_command, compare

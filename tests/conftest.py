@@ -71,15 +71,25 @@ def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
 
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
-    """Fails a test that leaves a child, a thread or a descriptor behind."""
+    """Fails a test that leaves a child, a thread or a descriptor behind; multiprocessing keeps servers of its own on purpose."""
+    stop_servers()
     before = open_descriptors(), set(threading.enumerate())
     yield
+    stop_servers()
     deadline = time.monotonic() + 2
     while time.monotonic() < deadline and (children() or open_descriptors() - before[0]):
         time.sleep(0.01)
     assert children() == []
     assert {t.name for t in threading.enumerate() if t.is_alive()} <= {t.name for t in before[1]}
     assert len(open_descriptors()) <= len(before[0])
+
+
+def stop_servers() -> None:
+    """End the fork server and the resource tracker of multiprocessing, which live as long as their program."""
+    for name, one in (("forkserver", "_forkserver"), ("resource_tracker", "_resource_tracker")):
+        module = sys.modules.get(f"multiprocessing.{name}")
+        if module:
+            getattr(module, one)._stop()
 
 
 def open_descriptors() -> set[str]:

@@ -23,13 +23,14 @@ from conftest import Cli
 from manyhands.errors import ManyhandsError
 from manyhands.job import NOTHING, Attempt, Job, Outcome, Output, Status
 from manyhands.joblog import Argv, Format, export, job_record, joblog_line
-from manyhands.journal import JobRecord, Journal
+from manyhands.journal import Journal
 from manyhands.jsonable import iso
+from manyhands.rows import JobRecord
 
 KEYS = [
     "schema", "run", "job", "input", "argv", "status", "exit", "signal", "signal_name", "error", "attempts", "started", "wall",
     "user", "system", "max_rss_bytes", "stdout", "stderr", "stdout_size", "stdout_dropped", "stderr_size", "stderr_dropped",
-    "slot", "host", "leftovers",
+    "slot", "host", "leftovers", "result", "traceback",
 ]  # fmt: skip
 
 

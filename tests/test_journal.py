@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from manyhands.errors import JournalError
 from manyhands.job import NOTHING, Attempt, Job, Outcome, Output, Status
-from manyhands.journal import Journal, decode_values, encode_values
+from manyhands.journal import Journal
+from manyhands.rows import decode_values, encode_values
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from made_events import end
 from manyhands import output
 from manyhands.job import NOTHING, Attempt, Job, Outcome, Output, Status
-from manyhands.journal import JobRecord, Journal
+from manyhands.journal import Journal
 from manyhands.render import runs as table
 from manyhands.render.safe import cells
+from manyhands.rows import JobRecord
 from manyhands.runs import Run, Store
 
 ASKED = {"template": "gzip -9 {}", "shell": None, "workdir": "/data"}

@@ -360,6 +360,7 @@ def test_real_files_are_compressed_right_whatever_happens(
     args = ["batch", "gzip -9 -k -f {}", "--glob", "files/*[!z]", "-j", "4", "--run-id", "gz"]
     for _ in range(5):
         process = start(environment, tmp_path, *args)
+        wait_for(lambda: (own_state / "runs/gz/journal.db").exists())
         time.sleep(0.35)
         process.kill()
         finish(process)

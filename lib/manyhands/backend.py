@@ -45,6 +45,12 @@ class Ended(NamedTuple):
     stderr: Output = NOTHING
     slot: int = 0
     leftovers: int = 0
+    result: bytes | None = None
+    traceback: str | None = None
+    still_running: bool = False
+    """It was to end, does not, and cannot be made to."""
+    died: bool = False
+    """What did the work died of it (a worker process), without being asked to."""
 
 
 Report = Started | Ended
@@ -58,8 +64,10 @@ class Backend(Protocol):
     """Whether `stop` really ends the work."""
     reports_start: bool
     """Whether `Started` comes when the work truly begins (else the engine takes the moment of `start`)."""
-    ahead: int
-    """How many attempts beyond its slots it wants in hand, so that a free slot never waits for the engine."""
+
+    @property
+    def ahead(self) -> int:
+        """How many attempts beyond its slots it wants in hand, so that a free slot never waits for the engine."""
 
     def start(self, attempt: Attempt) -> None:
         """Take an attempt; never waits for the work. The engine keeps at most slots + ``ahead`` of them here."""

@@ -14,13 +14,14 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from manyhands import kernel
 from manyhands.backend import Backend, Ended
 from manyhands.backends import check_backend, late, open_backend
 from manyhands.backends.outputs import output_of
-from manyhands.backends.settings import CommandSettings
+from manyhands.backends.settings import CommandSettings, FunctionSettings
+from manyhands.call import Call, CallRenderer
 from manyhands.cores import usable_cores
 from manyhands.engine import Engine, in_order
 from manyhands.engine.judging import judge
@@ -31,6 +32,7 @@ from manyhands.feed import Feed, Spool, spooled
 from manyhands.inputs import Rows, Source, open_source
 from manyhands.job import Attempt, Job, Status, Values
 from manyhands.journal import Journal
+from manyhands.ordering import arrange, walls_of
 from manyhands.plan import Plan
 from manyhands.runs import Run, RunLock, Store, discard, lock
 from manyhands.template import Renderer
@@ -71,13 +73,15 @@ class Batch:
 
         Raises UsageError for a plan that cannot be meant, before anything is made; CannotCreateError for the folder.
         """
-        check_backend(plan.backend)
+        check_backend(plan.backend, functions=isinstance(plan.template, Call))
         existing = store.get(run_id) if run_id else None
         if existing:
             return cls._continue(existing, plan, stream, source)
         if stream is None:
             source = source or open_source(plan.source)
             plan.template.bind(source.columns, width=source.width)
+        if isinstance(plan.template, Call):
+            plan.template.function()
         run, held = store.create(plan.to_json(), run_id)
         if plan.stdin == "-":
             keep_stdin(run)
@@ -89,7 +93,8 @@ class Batch:
         before = Plan.from_json(run.asked, os.environ | dict(plan.environment))
         if not plan.same_work(before):
             raise UsageError(
-                f"run {run.id} exists and runs another command ({before.template.text}); choose another --run-id for this one"
+                f"run {run.id} exists and runs another {before.template.kind} ({before.template.text}); "
+                "choose another --run-id for this one"
             )
         held = lock(run)
         return cls(Store.update(run, plan.to_json()), held, plan, work="rest", stream=stream, source=source)
@@ -186,9 +191,9 @@ class Batch:
         late.forget(self.run.outputs)
 
     def _execute(self, journal: Journal, stack: ExitStack, tick: float | None) -> Iterator[Event]:
-        backend = self._open_backend()
-        stack.callback(backend.close)
         source, lacking = self._open_source(stack)
+        backend = self._open_backend(source)
+        stack.callback(backend.close)
         if lacking:
             yield Warned(lacking)
         renderer = self.plan.template.bind(source.columns, width=source.width)
@@ -211,7 +216,7 @@ class Batch:
                 journal.executed(started, event.wall, complete=not event.left and not event.unread)
             yield event
 
-    def _in_order(self, told: Iterator[Event], journal: Journal, renderer: Renderer) -> Iterator[Event]:
+    def _in_order(self, told: Iterator[Event], journal: Journal, renderer: Renderer | CallRenderer) -> Iterator[Event]:
         def recall(number: int) -> Finished | None:
             record = journal.record(number)
             if record is None or record.outcome is None or not record.outcome.final:
@@ -266,15 +271,32 @@ class Batch:
         if self._feed:
             self._feed.close()
 
-    def _pull(self, journal: Journal, source: Source, renderer: Renderer) -> Pull:
+    def _pull(self, journal: Journal, source: Source, renderer: Renderer | CallRenderer) -> Pull:
         """The jobs to do: what is left or failed, then what is new among the inputs."""
+        if self.work != "new":
+            for job, last in journal.left() if self.work == "rest" else journal.failed():
+                self._issue(job.number)
+                yield job, last
+        gathered: list[Job] = []
+        for new in self._new_jobs(journal, source, renderer):
+            if new is None:
+                yield None
+            elif self.plan.order == "input":
+                self._issue(new.number)
+                yield new, 0
+            else:
+                gathered.append(new)
+        for job in gathered:
+            self._issue(job.number)
+        earlier = Store(self.run.path.parents[1]).all() if self.plan.order == "longest" and gathered else []
+        for job in arrange(gathered, self.plan.order, walls_of(self.plan, earlier)):
+            yield job, 0
+
+    def _new_jobs(self, journal: Journal, source: Source, renderer: Renderer | CallRenderer) -> Iterator[Job | None]:
+        """What this run has not met before among the inputs; None while none has come."""
         number = journal.last_number()
         known = journal.known() if self.work == "rest" else None
         try:
-            if self.work != "new":
-                for job, last in journal.left() if self.work == "rest" else journal.failed():
-                    self._issue(job.number)
-                    yield job, last
             values: Iterator[Values | None] = iter(source)
             if self._stream is not None:
                 self._feed = Feed(source, self.wake)
@@ -287,8 +309,7 @@ class Batch:
                 key = renderer.key(value)
                 if known is None or not known.met(key):
                     number += 1
-                    self._issue(number)
-                    yield Job(number, key, value), 0
+                    yield Job(number, key, value)
         finally:
             if known:
                 known.close()
@@ -298,15 +319,21 @@ class Batch:
         if self.plan.limits.keep_order:
             self._issued.append(number)
 
-    def _open_backend(self) -> Backend:
+    def _open_backend(self, source: Source) -> Backend:
         plan = self.plan
         environment = dict(os.environb) | {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()}
         environment[b"MH_RUN"] = self.run.id.encode()
+        shared: dict[str, Any] = {
+            "slots": plan.limits.jobs, "outputs": self.run.outputs.absolute(), "token": self.run.token,
+            "environment": environment, "workdir": Path(plan.workdir), "grace": plan.limits.grace,
+            "output_cap": plan.limits.output_cap, "nice": plan.nice, "keep_open": (self._held.descriptor,),
+        }  # fmt: skip
+        if isinstance(plan.template, Call):
+            return open_backend(plan.backend, FunctionSettings(
+                **shared, call=plan.template, columns=source.columns, workers=plan.workers,
+            ))  # fmt: skip
         return open_backend(plan.backend, CommandSettings(
-            slots=plan.limits.jobs, outputs=self.run.outputs.absolute(), token=self.run.token, environment=environment,
-            workdir=Path(plan.workdir), stdin=self._stdin(), grace=plan.limits.grace,
-            output_cap=plan.limits.output_cap, nice=plan.nice, allow_daemons=plan.allow_daemons,
-            launchers=min(plan.limits.jobs, usable_cores()), keep_open=(self._held.descriptor,),
+            **shared, stdin=self._stdin(), allow_daemons=plan.allow_daemons, launchers=min(plan.limits.jobs, usable_cores()),
         ))  # fmt: skip
 
     def _stdin(self) -> Path | None:

@@ -12,7 +12,9 @@ from contextlib import closing
 from typing import Final
 
 from manyhands.batch import Batch
-from manyhands.events import Summary
+from manyhands.call import UNFIT, Call
+from manyhands.errors import UsageError
+from manyhands.events import Finished, Summary
 from manyhands.job import Status
 from manyhands.render import choose
 from manyhands.render.protocol import Renderer
@@ -27,12 +29,13 @@ TICK: Final = 0.25
 def carry_out(batch: Batch, store: Store, *, json: bool = False, quiet: bool = False, program: str = "invoke") -> int:
     """Run ``batch`` before the user's eyes and return the exit status; dies by the signal that ended it.
 
-    0: all is done and well; 1: something failed or is left to do; 141: whoever read our output has left.
+    0: all is done and well; 1: something failed or is left to do; 2: a function returned what cannot be kept as asked;
+    141: whoever read our output has left.
     """
     renderer = choose(
         json=json, quiet=quiet, tag=batch.plan.tag, stdout=sys.stdout.buffer, stderr=sys.stderr, environ=os.environ
     )
-    closed = False
+    closed = misused = False
     with Watched(batch.stop, batch.wake) as watched, closing(batch.events(tick=TICK)) as events:
         try:
             for event in events:
@@ -42,6 +45,8 @@ def carry_out(batch: Batch, store: Store, *, json: bool = False, quiet: bool = F
                 except BrokenPipeError:
                     closed = True
                     batch.stop(signal.SIGPIPE)
+                if isinstance(event, Finished) and event.outcome.exit == UNFIT and isinstance(batch.plan.template, Call):
+                    misused = True
                 if watched.asked_what_runs:
                     watched.asked_what_runs = False
                     _say(*renderer.running())
@@ -50,7 +55,8 @@ def carry_out(batch: Batch, store: Store, *, json: bool = False, quiet: bool = F
                     _pause(batch, renderer)
         finally:
             renderer.close()
-    return _finish(batch, None if json or quiet else store, closed, program)
+    status = _finish(batch, None if json or quiet else store, closed, program)
+    return UsageError.exit_code if misused and status == 1 else status
 
 
 def _pause(batch: Batch, renderer: Renderer) -> None:

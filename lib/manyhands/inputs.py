@@ -251,11 +251,15 @@ class Csv(_File):
 
 class JsonLines(_File):
     """One JSON value a line. Of an object the columns ``names`` are taken (all of the line if there are none), an array is
-    columns by position, anything else is one value. Text is taken as it is, null as nothing, the rest as JSON."""
+    columns by position, anything else is one value. Text is taken as it is, null as nothing, the rest as JSON.
+    ``whole``: the one column is the JSON text itself, as functions want it."""
 
-    def __init__(self, path: str, names: Sequence[str] = (), *, stream: BinaryIO | None = None) -> None:
+    def __init__(
+        self, path: str, names: Sequence[str] = (), *, whole: bool = False, stream: BinaryIO | None = None
+    ) -> None:
+        self.whole = whole
         self.columns = tuple(names)
-        self.width = len(self.columns) or None
+        self.width = 1 if whole else len(self.columns) or None
         super().__init__(path, stream)
         if stream is None:  # a look at the first line: a name that is not there should be told before anything is run
             next(iter(self), None)
@@ -271,6 +275,8 @@ class JsonLines(_File):
             found = json.loads(line)
         except ValueError as error:
             raise InputError(f"{self.called}, line {number}: not JSON ({error})") from None
+        if self.whole:
+            return (line.strip(),)
         if self.columns:
             lacking = [name for name in self.columns if not isinstance(found, dict) or name not in found]
             if lacking:
@@ -283,7 +289,7 @@ class JsonLines(_File):
 
     def spec(self) -> Spec:
         """See `Source.spec`."""
-        return {"kind": "jsonl", "path": self.path, "names": list(self.columns)}
+        return {"kind": "jsonl", "path": self.path, "names": list(self.columns), "whole": self.whole}
 
 
 class Product:
@@ -349,7 +355,7 @@ def open_source(spec: Spec, *, stream: BinaryIO | None = None) -> Source:
         "glob": lambda: Glob(spec["patterns"], folder=spec["folder"], may_miss=True),
         "lines": lambda: Lines(spec["path"], null=spec["null"], separator=spec["separator"], stream=stream),
         "csv": lambda: Csv(spec["path"], stream=stream),
-        "jsonl": lambda: JsonLines(spec["path"], spec["names"], stream=stream),
+        "jsonl": lambda: JsonLines(spec["path"], spec["names"], whole=spec.get("whole", False), stream=stream),
         "product": lambda: Product([open_source(part) for part in spec["sources"]]),
     }
     return kinds[spec["kind"]]()

@@ -6,9 +6,10 @@ without knowing each other. Times called ``started`` are seconds since the epoch
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Values = tuple[bytes, ...]
 """One input: its columns, byte-exact. Most inputs have a single one."""
@@ -86,3 +87,12 @@ class Outcome(NamedTuple):
     """The work could not be stopped: recorded, but still using its slot."""
     final: bool = True
     """False when another attempt of the same job follows."""
+    result: bytes | None = None
+    """What a function returned, as JSON text; None for commands, and when it did not return."""
+    traceback: str | None = None
+    """Where an exception of a function came from."""
+
+    @property
+    def value(self) -> Any:
+        """What a function returned, as JSON gives it back; None when there is no result."""
+        return None if self.result is None else json.loads(self.result)

@@ -54,7 +54,8 @@ def job_record(
         **_printed("stdout", end.stdout, inline, gone_ok), **_printed("stderr", end.stderr, inline, gone_ok),
         "stdout_size": end.stdout.size, "stdout_dropped": end.stdout.dropped,
         "stderr_size": end.stderr.size, "stderr_dropped": end.stderr.dropped,
-        "slot": end.slot, "host": socket.gethostname(), "leftovers": end.leftovers,
+        "slot": end.slot, "host": socket.gethostname(), "leftovers": end.leftovers, "result": end.value,
+        "traceback": end.traceback,
     }  # fmt: skip
 
 
@@ -129,6 +130,8 @@ def _exitval(outcome: Outcome) -> int:
 def _cell(record: dict[str, Any], name: str) -> object:
     """A value for CSV: bytes that are not UTF-8 as ``\\xNN``, a list as JSON."""
     value, exact = record.get(name), record.get(f"{name}_base64")
+    if name == "result":
+        return None if value is None else json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
         shown = [_visible(base64.b64decode(one)) for one in exact] if exact else value
         return json.dumps(shown, ensure_ascii=False)
@@ -150,6 +153,7 @@ def _csv_line(fields: Sequence[object]) -> bytes:
 _CSV: Final = (
     "run", "job", "input", "input_base64", "argv", "argv_base64", "status", "exit", "signal", "signal_name", "error", "attempts",
     "started", "wall", "user", "system", "max_rss_bytes", "stdout", "stdout_base64", "stdout_path", "stderr", "stderr_base64",
-    "stderr_path", "stdout_size", "stdout_dropped", "stderr_size", "stderr_dropped", "slot", "host", "leftovers",
+    "stderr_path", "stdout_size", "stdout_dropped", "stderr_size", "stderr_dropped", "slot", "host", "leftovers", "result",
+    "traceback",
 )  # fmt: skip
 _NOT_ENDED: Final = Outcome(Attempt(Job(0, b"", ()), 0, ()), Status.LOST)

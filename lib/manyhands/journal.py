@@ -11,7 +11,6 @@ small write and one fsync. Nothing is updated: a job's state is that of its last
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -20,9 +19,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from manyhands.errors import JournalError
-from manyhands.job import NOTHING, Attempt, Job, Outcome, Output, Status, Values
+from manyhands.job import Attempt, Job, Outcome, Status
+from manyhands.rows import LEFT, JobRecord, began_row, decode_values, ended_row, record_of
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""2 added what functions return: `result` and `traceback`."""
 _MAGIC: Final = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
 APPLICATION_ID: Final = 0x6D686E64  # "mhnd"
 
@@ -40,34 +41,28 @@ CREATE TABLE ended (
     max_rss INTEGER NOT NULL, slot INTEGER NOT NULL, leftovers INTEGER NOT NULL, still_running INTEGER NOT NULL,
     stdout BLOB, stdout_path BLOB, stdout_size INTEGER, stdout_dropped INTEGER,
     stderr BLOB, stderr_path BLOB, stderr_size INTEGER, stderr_dropped INTEGER,
+    result BLOB, traceback TEXT,
     UNIQUE (job, attempt)
 );
 CREATE TABLE execution (id INTEGER PRIMARY KEY, started REAL NOT NULL, wall REAL NOT NULL, complete INTEGER NOT NULL);
 COMMIT;
 """
+_MIGRATION = f"""
+BEGIN IMMEDIATE;
+ALTER TABLE ended ADD COLUMN result BLOB;
+ALTER TABLE ended ADD COLUMN traceback TEXT;
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
 _BEGAN = "INSERT INTO began VALUES (?, ?, ?, ?)"
-_ENDED = f"INSERT INTO ended VALUES ({', '.join('?' * 23)})"  # noqa: S608 - constants only
+_ENDED = f"INSERT INTO ended VALUES ({', '.join('?' * 25)})"  # noqa: S608 - constants only
 # max() makes SQLite take the other columns from the same row: https://sqlite.org/lang_select.html#bareagg
 _LAST = """
 SELECT b.job, max(b.attempt) AS attempt, b.key, b.input, {columns}
 FROM began b LEFT JOIN ended e ON e.job = b.job AND e.attempt = b.attempt
 GROUP BY b.job
 """
-_LEFT = (Status.LOST, Status.CANCELLED)
 _FAILED = (Status.FAILED, Status.TIMEOUT)
-
-
-class JobRecord(NamedTuple):
-    """A job as the journal knows it. ``outcome`` is None while its last attempt has not ended."""
-
-    job: Job
-    attempt: int
-    outcome: Outcome | None
-
-    @property
-    def left(self) -> bool:
-        """Whether the job still has to be done."""
-        return self.outcome is None or not self.outcome.final or self.outcome.status in _LEFT
 
 
 class Tally(NamedTuple):
@@ -75,23 +70,6 @@ class Tally(NamedTuple):
 
     counts: dict[Status, int]
     left: int
-
-
-def encode_values(values: Values) -> bytes:
-    """One blob for one input: the bytes themselves when they cannot be mistaken, else ``NUL`` and a JSON list.
-
-    No argument can hold a NUL (execve(2)), so a leading one marks the list for certain.
-    """
-    if len(values) == 1 and not values[0].startswith(b"\0"):
-        return values[0]
-    return b"\0" + json.dumps([os.fsdecode(value) for value in values]).encode("ascii")
-
-
-def decode_values(blob: bytes) -> Values:
-    """The inverse of `encode_values`."""
-    if not blob.startswith(b"\0"):
-        return (blob,)
-    return tuple(os.fsencode(value) for value in json.loads(blob[1:]))
 
 
 @contextmanager
@@ -122,7 +100,8 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path, *, check: bool = False) -> Journal:
-        """Open an existing journal; ``check`` reads it whole and refuses a damaged one. Raises JournalError.
+        """Open an existing journal; ``check``: to go on writing, so it is read whole, refused if damaged, and brought to this
+        schema. Raises JournalError.
 
         A tail that was cut off by a crash is not damage: SQLite rolls back to the last commit by itself.
         """
@@ -148,6 +127,8 @@ class Journal:
                             f"the journal {path} is damaged ({' '.join(found.split())}): it is left as it is; "
                             "start the batch again as a new run, or restore the file"
                         )
+                    if version < SCHEMA_VERSION:
+                        db.executescript(_MIGRATION)
             except BaseException:
                 db.close()
                 raise
@@ -157,19 +138,11 @@ class Journal:
 
     def began(self, attempt: Attempt) -> None:
         """Note that ``attempt`` may begin; it must not be handed on before `commit`."""
-        job = attempt.job
-        self._began.append((job.number, attempt.number, job.key, encode_values(job.values)))
+        self._began.append(began_row(attempt))
 
     def ended(self, outcome: Outcome) -> None:
         """Note how an attempt ended; nobody may be told before `commit`."""
-        out, err = outcome.stdout, outcome.stderr
-        self._ended.append((
-            outcome.attempt.job.number, outcome.attempt.number, outcome.status.value, outcome.final,
-            outcome.exit, outcome.signal, _sayable(outcome.error), outcome.started, outcome.wall, outcome.user, outcome.system,
-            outcome.max_rss, outcome.slot, outcome.leftovers, outcome.still_running,
-            *(_NO_OUTPUT if out is NOTHING else _columns(out)),
-            *(_NO_OUTPUT if err is NOTHING else _columns(err)),
-        ))  # fmt: skip
+        self._ended.append(ended_row(outcome))
 
     def commit(self) -> None:
         """Make all noted rows durable at once. Raises JournalError and keeps the rows, so that it can be tried again."""
@@ -216,14 +189,14 @@ class Journal:
         """All jobs in the order of their numbers, streamed."""
         with _explained(self.path, "read"):
             for row in self._db.execute(_LAST.format(columns="e.*")):
-                yield _record(row)
+                yield record_of(row)
 
     def finished(self) -> Iterator[JobRecord]:
         """The last attempts of all jobs that have ended, in the order in which they ended."""
         with _explained(self.path, "read"):
             query = _LAST.format(columns="e.*, e.rowid AS place")
             for row in self._db.execute(f"SELECT * FROM ({query}) WHERE place IS NOT NULL ORDER BY place"):  # noqa: S608
-                yield _record(row[:-1])
+                yield record_of(row[:-1])
 
     def attempts(self, number: int) -> list[Outcome]:
         """Every attempt of one job that has ended, the first one first."""
@@ -232,18 +205,18 @@ class Journal:
                 "SELECT b.job, b.attempt, b.key, b.input, e.* FROM began b JOIN ended e ON e.job = b.job"
                 " AND e.attempt = b.attempt WHERE b.job = ? ORDER BY b.attempt", (number,),
             )  # fmt: skip
-            return [record.outcome for record in map(_record, rows) if record.outcome]
+            return [record.outcome for record in map(record_of, rows) if record.outcome]
 
     def record(self, number: int) -> JobRecord | None:
         """One job by its number."""
         with _explained(self.path, "read"):
             query = _LAST.format(columns="e.*").replace("GROUP BY", "WHERE b.job = ? GROUP BY")
             row = self._db.execute(query, (number,)).fetchone()
-            return _record(row) if row else None
+            return record_of(row) if row else None
 
     def left(self) -> Iterator[tuple[Job, int]]:
         """Jobs that began and are not done, with the number of their last attempt."""
-        return self._select("e.final IS NULL OR e.final = 0 OR e.status IN (?, ?)", _LEFT)
+        return self._select("e.final IS NULL OR e.final = 0 OR e.status IN (?, ?)", LEFT)
 
     def failed(self) -> Iterator[tuple[Job, int]]:
         """Jobs that finally failed, with the number of their last attempt."""
@@ -260,6 +233,14 @@ class Journal:
         finally:
             reader.close()
 
+    def walls(self) -> Iterator[tuple[bytes, float]]:
+        """(key, seconds) of every attempt that was ok."""
+        with _explained(self.path, "read"):
+            yield from self._db.execute(
+                "SELECT b.key, e.wall FROM began b JOIN ended e ON e.job = b.job AND e.attempt = b.attempt"
+                " WHERE e.status = ?", (str(Status.OK),),
+            )  # fmt: skip
+
     def tally(self) -> Tally:
         """Count the jobs by the state of their last attempt."""
         counts: dict[Status, int] = {}
@@ -268,7 +249,7 @@ class Journal:
             query = _LAST.format(columns="e.final, e.status")
             sql = f"SELECT status, final, count(*) FROM ({query}) GROUP BY status, final"  # noqa: S608 - constants only
             for status, final, number in self._db.execute(sql):
-                if not final or status in _LEFT:
+                if not final or status in LEFT:
                     left += number
                 else:
                     counts[Status(status)] = number
@@ -319,9 +300,6 @@ class KnownInputs:
         self._db.close()
 
 
-_NO_OUTPUT: Final = (None, None, None, None)
-
-
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
     try:
@@ -331,50 +309,3 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
-
-
-def _sayable(text: str | None) -> str | None:
-    """Text as SQLite takes it: a lone surrogate, which stands for a byte that is no UTF-8, becomes ``\\udcNN``."""
-    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
-
-
-def _columns(printed: Output) -> tuple[bytes | None, bytes | None, int, int]:
-    """An output as its four columns; the path as bytes, because it may be no text."""
-    path = None if printed.path is None else os.fsencode(printed.path)
-    return printed.data or None, path, printed.size, printed.dropped
-
-
-def _output(data: bytes | None, path: bytes | None, size: int | None, dropped: int | None) -> Output:
-    return (
-        NOTHING if size is None else Output(data or b"", None if path is None else os.fsdecode(path), size, dropped or 0)
-    )
-
-
-def _record(row: tuple[object, ...]) -> JobRecord:
-    number, attempt, key, blob, *end = row
-    job = Job(number, key, decode_values(blob))  # type: ignore[arg-type]  # SQLite's columns are as the schema says
-    if end[2] is None:
-        return JobRecord(job, attempt, None)  # type: ignore[arg-type]
-    (
-        _,
-        _,
-        status,
-        final,
-        exit_,
-        signal,
-        error,
-        started,
-        wall,
-        user,
-        system,
-        max_rss,
-        slot,
-        leftovers,
-        still,
-        *outputs,
-    ) = end
-    outcome = Outcome(
-        Attempt(job, attempt, ()), Status(status), exit_, signal, error, started, wall, user, system, max_rss,  # type: ignore[arg-type]
-        _output(*outputs[:4]), _output(*outputs[4:]), slot, leftovers, bool(still), bool(final),  # type: ignore[arg-type]
-    )  # fmt: skip
-    return JobRecord(job, attempt, outcome)  # type: ignore[arg-type]

@@ -1,53 +1,52 @@
-"""The short form for programs: `run_batch` does all that the ``batch`` task does, and yields outcomes."""
+"""The short form for programs: `run_batch` does all that the ``batch`` tasks do, and yields outcomes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from multiprocessing import current_process
 from pathlib import Path
+from typing import Any
 
 from manyhands.batch import Batch
+from manyhands.call import Call, ResultKind, encode
 from manyhands.cores import usable_cores
+from manyhands.errors import UsageError
 from manyhands.events import Finished, Summary
-from manyhands.inputs import Source, source_of
+from manyhands.inputs import Iterating, Rows, Source, source_of
 from manyhands.job import Outcome
 from manyhands.limits import Halt, Limits, parse_duration, parse_jobs, parse_size, parse_timeout
-from manyhands.plan import Plan
+from manyhands.plan import Order, Plan, Workers
 from manyhands.runs import Store, default_state_dir
 from manyhands.signals import Watched
 from manyhands.template import Template, user_shell
 
 
 def run_batch(
-    template: str | Sequence[str] | Template,
-    inputs: Source | Iterable[str | bytes | Sequence[str | bytes] | Mapping[str, str]],
+    template: str | Sequence[str] | Template | Callable[..., Any] | Call,
+    inputs: Source | Iterable[Any],
     *,
-    jobs: int | str = "100%",
-    timeout: float | str | None = None,
-    grace: float | str = 5.0,
-    retries: int = 0,
-    delay: float | str = 0.0,
-    backoff: float | str = 1.0,
-    halt: str = "never",
-    ordered: bool = False,
-    workdir: str | os.PathLike[str] = ".",
-    env: Mapping[str, str] | None = None,
-    shell: bool = False,
-    stdin: str | os.PathLike[str] | None = None,
-    output_cap: int | str | None = None,
-    nice: int = 0,
-    allow_daemons: bool = False,
-    backend: str = "commands",
-    run_id: str | None = None,
+    jobs: int | str = "100%", timeout: float | str | None = None, grace: float | str = 5.0, retries: int = 0,
+    delay: float | str = 0.0, backoff: float | str = 1.0, halt: str = "never", ordered: bool = False, order: Order = "input",
+    workdir: str | os.PathLike[str] = ".", env: Mapping[str, str] | None = None, shell: bool = False,
+    stdin: str | os.PathLike[str] | None = None, output_cap: int | str | None = None, nice: int = 0,
+    allow_daemons: bool = False, backend: str | None = None, result: ResultKind = "json",
+    initializer: Callable[..., Any] | str | None = None, initargs: Sequence[Any] = (), chunk: int | None = None,
+    max_jobs_per_worker: int | None = None, start_method: str = "forkserver", run_id: str | None = None,
     state_dir: str | os.PathLike[str] | None = None,
-) -> Results:
-    """Run one command over many inputs; iterate the result for the final `Outcome` of each job, as they end.
+) -> Results:  # fmt: skip
+    """Run one command, or call one function, over many inputs; iterate the result for the final `Outcome` of each job.
 
-    ``template``: a string is split into arguments as a shell would, a list is taken as it is. ``inputs``: strings, bytes,
-    sequences (columns by position), mappings (columns by name), or a `Source`; an iterator is pulled lazily. ``ordered``:
-    outcomes in the order of the inputs. All other arguments mean what the options of ``batch`` mean. Nothing begins before
-    the first outcome is asked for; leaving the loop early stops what runs.
+    ``template``: of a command, a string is split into arguments as a shell would, a list is taken as it is; or a function.
+    ``inputs`` of a command: strings, bytes, sequences (columns by position), mappings (columns by name); of a function: a
+    tuple gives its arguments, a dict its keyword arguments, anything else is the one argument. A `Source` for either; an
+    iterator is pulled lazily. ``ordered``: outcomes in the order of the inputs, else as they end. ``backend``: by default
+    ``commands``, and ``processes`` for functions. What a function returned is `Outcome.value`. All other arguments mean what
+    the options of ``batch`` and ``batch.call`` mean. Nothing begins before the first outcome is asked for; leaving the loop
+    early stops what runs.
+
+    A script that calls functions in processes does so under ``if __name__ == "__main__":``, because every worker imports it.
 
     Raises UsageError for arguments that cannot be meant, CannotCreateError, JournalError. SIGINT, SIGTERM and SIGHUP end the
     batch in good order, and then do what they would have done.
@@ -58,14 +57,40 @@ def run_batch(
         halt=Halt.parse(halt), keep_order=ordered,
         output_cap=None if output_cap is None else parse_size(output_cap, "output_cap"),
     )  # fmt: skip
-    source = source_of(inputs)
+    work: Template | Call
+    if isinstance(template, Call) or (callable(template) and not isinstance(template, Template)):
+        work, source = _call(template, inputs, result, initializer, tuple(initargs))
+    else:
+        work, source = _template(template, shell), source_of(inputs)
     plan = Plan(
-        template=_template(template, shell), source=source.spec(), limits=limits, workdir=os.path.abspath(workdir),
+        template=work, source=source.spec(), limits=limits, workdir=os.path.abspath(workdir),
         environment=dict(env or {}), stdin=None if stdin is None else os.path.abspath(stdin), nice=nice,
-        allow_daemons=allow_daemons, backend=backend,
+        allow_daemons=allow_daemons, backend=backend or ("processes" if isinstance(work, Call) else "commands"),
+        order=order, workers=Workers(start_method=start_method, chunk=chunk, max_jobs=max_jobs_per_worker),
     )  # fmt: skip
     store = Store(Path(state_dir).absolute() if state_dir else default_state_dir(os.environ))
     return Results(Batch.start(plan, store, run_id=run_id, source=source))
+
+
+def _call(
+    given: Callable[..., Any] | Call, inputs: Any, result: ResultKind, initializer: Callable[..., Any] | str | None,
+    initargs: tuple[Any, ...],
+) -> tuple[Call, Source]:  # fmt: skip
+    """A function and its inputs, encoded. Raises UsageError in a worker process that only imports the script."""
+    if getattr(current_process(), "_inheriting", False):
+        raise UsageError('run_batch is called while a worker imports the script: put it under if __name__ == "__main__":')
+    if isinstance(given, Call):
+        return given, source_of(inputs)
+    own = hasattr(inputs, "spec")
+    live = None if isinstance(initializer, str) else initializer
+    call = Call.of(
+        given, type="str" if own else "object", result=result, initializer=initializer if live is None else None,
+        initargs=initargs, live_initializer=live,
+    )  # fmt: skip
+    if own:
+        return call, inputs
+    encoded = ((encode(one),) for one in inputs)
+    return call, Rows(encoded) if isinstance(inputs, list | tuple | range) else Iterating(encoded, width=1)
 
 
 def _template(given: str | Sequence[str] | Template, shell: bool) -> Template:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Literal
 
+from manyhands.call import Call
 from manyhands.errors import UsageError
 from manyhands.limits import Halt, Limits, parse_timeout
 from manyhands.template import Template
@@ -18,12 +19,39 @@ from manyhands.template import Template
 SECRET: Final = re.compile(r"(?i)pass(word|wd)?|secret|token|credential|api_?key|private_?key|auth")
 """What the name of a variable looks like whose value must not be written down."""
 
+START_METHODS: Final = ("forkserver", "spawn")
+"""Of multiprocessing; never fork, because programs have threads
+(https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods)."""
+
+
+Order = Literal["input", "random", "longest"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """How the processes that call functions are kept."""
+
+    start_method: str = "forkserver"
+    chunk: int | None = None
+    """Jobs that are handed to a worker at once; None: as many as make about 20 ms of work."""
+    max_jobs: int | None = None
+    """Jobs after which a worker is replaced by a fresh one."""
+
+    def __post_init__(self) -> None:
+        if self.start_method not in START_METHODS:
+            why = ": a fork beside threads can hang for ever" if self.start_method == "fork" else ""
+            raise UsageError(f"--start-method {self.start_method!r}{why}; choose one of {', '.join(START_METHODS)}")
+        for name, number in (("--chunk", self.chunk), ("--max-jobs-per-worker", self.max_jobs)):
+            if number is not None and number < 1:
+                raise UsageError(f"{name} {number}: at least one is needed")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that decides what a run does. ``source`` is `manyhands.inputs.Source.spec`."""
 
-    template: Template
+    template: Template | Call
+    """What is done with each input."""
     source: dict[str, Any]
     limits: Limits
     workdir: str
@@ -32,7 +60,10 @@ class Plan:
     nice: int = 0
     allow_daemons: bool = False
     backend: str = "commands"
+    workers: Workers = field(default_factory=Workers)
     tag: bool = False
+    order: Order = "input"
+    """In which order jobs begin; ``longest``: those first that took longest in an earlier run of the same work."""
     streamed: bool = False
     """The inputs came from a stream and are kept in the run's folder."""
 
@@ -41,10 +72,11 @@ class Plan:
         limits = self.limits
         return {
             "template": self.template.text if self.template.args is None else list(self.template.args),
-            "shell": self.template.shell, "source": self.source, "workdir": self.workdir,
+            "call": self.template.to_json() if isinstance(self.template, Call) else None,
+            "workers": asdict(self.workers), "shell": self.template.shell, "source": self.source, "workdir": self.workdir,
             "environment": {name: None if SECRET.search(name) else value for name, value in self.environment.items()},
             "stdin": self.stdin, "nice": self.nice, "allow_daemons": self.allow_daemons, "backend": self.backend,
-            "tag": self.tag, "streamed": self.streamed,
+            "tag": self.tag, "order": self.order, "streamed": self.streamed,
             "limits": {
                 "jobs": limits.jobs, "timeout": str(limits.timeout) if limits.timeout else None, "grace": limits.grace,
                 "retries": limits.retries, "delay": limits.delay, "backoff": limits.backoff, "halt": str(limits.halt),
@@ -57,20 +89,28 @@ class Plan:
         """Read a plan back; secrets are taken from ``environ``. Raises UsageError when one is not there."""
         asked, given = record["template"], dict(record["limits"])
         limits = Limits(**given | {"timeout": parse_timeout(given["timeout"]), "halt": Halt.parse(given["halt"])})
-        template = Template.from_args(asked) if isinstance(asked, list) else Template.parse(asked, shell=record["shell"])
+        template: Template | Call
+        if record.get("call"):
+            template = Call.from_json(record["call"])
+        else:
+            template = (
+                Template.from_args(asked) if isinstance(asked, list) else Template.parse(asked, shell=record["shell"])
+            )
         environment = {}
         for name, value in record["environment"].items():
             if value is None and name not in environ:
                 raise UsageError(f"the run was given {name}, whose value is not kept: set it in the environment to go on")
             environment[name] = environ[name] if value is None else value
         names = ("source", "workdir", "stdin", "nice", "allow_daemons", "backend", "tag", "streamed")
-        return cls(template=template, limits=limits, environment=environment, **{name: record[name] for name in names})
+        workers = Workers(**record.get("workers", {}))
+        return cls(
+            template=template, limits=limits, environment=environment, workers=workers, order=record.get("order", "input"),
+            **{name: record[name] for name in names},
+        )  # fmt: skip
 
     def same_work(self, other: Plan) -> bool:
         """Whether a run of this plan may go on as a run of the other: the commands must be the same."""
-        return (self.template.text, self.template.args, self.template.shell, self.workdir) == (
-            other.template.text, other.template.args, other.template.shell, other.workdir,
-        )  # fmt: skip
+        return (self.template.identity, self.workdir) == (other.template.identity, other.workdir)
 
     def with_jobs(self, jobs: int) -> Plan:
         """The same with another number of slots."""

@@ -21,6 +21,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,7 @@ from manyhands.errors import BusyError, CannotCreateError, ManyhandsError, Usage
 from manyhands.journal import Journal
 
 RUN_SCHEMA: Final = "manyhands.run/1"
+_STALE: Final = 86400.0  # seconds: nobody needs so long to make a run
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -93,17 +95,20 @@ class Store:
             check_run_id(run_id)
         for folder in (self.state, self.root):
             _own_folder(folder)
+        self._sweep()
         run_id = run_id or self._fresh_id()
-        path = self.root / run_id
+        path, made = self.root / run_id, self.root / f".new-{secrets.token_hex(8)}"
         try:
-            path.mkdir(mode=0o700)
-            (path / "outputs").mkdir(mode=0o700)
+            made.mkdir(mode=0o700)
+            (made / "outputs").mkdir(mode=0o700)
             record = {"schema": RUN_SCHEMA, "id": run_id, "created": time.time(), "token": secrets.token_hex(8), **asked}
-            _write_private(path / "run.json", json.dumps(record, indent=1).encode())
-            Journal.create(path / "journal.db").close()
+            _write_private(made / "run.json", json.dumps(record, indent=1).encode())
+            Journal.create(made / "journal.db").close()
+            made.rename(path)  # whole, or not at all: whoever is killed before leaves no run
             run = Run(run_id, path, record)
             return run, lock(run)
         except OSError as error:
+            shutil.rmtree(made, ignore_errors=True)
             raise CannotCreateError(f"cannot create the run {path}: {error.strerror or error}") from error
 
     def find(self, prefix: str | None = None) -> Run:
@@ -164,6 +169,13 @@ class Store:
             return [name for name in os.listdir(self.root) if _ID.fullmatch(name)]
         except FileNotFoundError:
             return []
+
+    def _sweep(self) -> None:
+        """Remove what somebody who was killed while making a run has left."""
+        for half in self.root.glob(".new-*"):
+            with suppress(OSError):
+                if half.stat().st_mtime < time.time() - _STALE:
+                    shutil.rmtree(half, ignore_errors=True)
 
     def _fresh_id(self) -> str:
         while (self.root / (fresh := secrets.token_hex(4))).exists():

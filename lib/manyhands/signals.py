@@ -1,6 +1,6 @@
 """What Unix users expect of signals while a batch runs, for the time that it runs.
 
-    INT TERM HUP  end the run (once: TERM to the jobs; twice: KILL)    USR1  say what is running
+    INT TERM HUP  end the run (once: TERM to the jobs; twice: KILL; three times: leave at once)    USR1  say what is running
     TSTP          hold the jobs, stop ourselves, go on with CONT
 
 Handlers only set flags and wake the engine; whoever iterates the events looks at the flags between two of them. A signal that
@@ -27,6 +27,7 @@ class Watched:
         self._talkative = talkative
         self._before: dict[int, Any] = {}
         self.asked_what_runs = self.asked_to_pause = False
+        self._stops = 0
 
     def __enter__(self) -> Watched:
         if threading.current_thread() is not threading.main_thread():
@@ -50,6 +51,9 @@ class Watched:
             self._before[number] = signal.signal(number, handler)
 
     def _on_stop(self, number: int, _: FrameType | None) -> None:
+        self._stops += 1
+        if self._stops > 2:  # nobody obeys: a function in this very thread, perhaps
+            die_by(number)
         self._stop(number)
 
     def _on_usr1(self, _number: int, _: FrameType | None) -> None:

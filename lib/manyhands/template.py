@@ -110,6 +110,16 @@ class Template:
         )
         return tuple(dict.fromkeys(found))
 
+    @property
+    def kind(self) -> str:
+        """What it is, in words."""
+        return "command"
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What must be the same for two runs to do the same work."""
+        return (self.kind, self.text, self.args, self.shell)
+
     def bind(self, columns: Sequence[str] = (), *, width: int | None = None) -> Renderer:
         """Fit it to inputs with these column names, or this number of columns. Raises TemplateError for what does not fit."""
         return Renderer(self, columns, width)

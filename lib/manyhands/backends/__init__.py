@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from manyhands.backend import Backend
-from manyhands.backends.settings import CommandSettings
+from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.errors import UsageError
 
 
@@ -27,29 +27,69 @@ def _command_threads(settings: CommandSettings) -> Backend:
     return CommandThreads(settings)
 
 
-def _fake(settings: CommandSettings) -> Backend:
+def _fake(settings: CommandSettings | FunctionSettings) -> Backend:
     from manyhands.backends.fake import Fake
 
     return Fake(settings.slots)
 
 
-BACKENDS: Final[dict[str, Callable[[CommandSettings], Backend]]] = {
+def _serial(settings: FunctionSettings) -> Backend:
+    from manyhands.backends.serial import Serial
+
+    return Serial(settings)
+
+
+def _threads(settings: FunctionSettings) -> Backend:
+    from manyhands.backends.threads import Threads
+
+    return Threads(settings)
+
+
+def _processes(settings: FunctionSettings) -> Backend:
+    from manyhands.backends.processes import Processes
+
+    return Processes(settings)
+
+
+def _asyncio(settings: FunctionSettings) -> Backend:
+    from manyhands.backends.aio import Aio
+
+    return Aio(settings)
+
+
+COMMANDS: Final[dict[str, Callable[[CommandSettings], Backend]]] = {
     "commands": _commands,
     "command-threads": _command_threads,
     "fake": _fake,
 }
+"""What runs commands."""
+
+FUNCTIONS: Final[dict[str, Callable[[FunctionSettings], Backend]]] = {
+    "processes": _processes,
+    "threads": _threads,
+    "asyncio": _asyncio,
+    "serial": _serial,
+    "fake": _fake,
+}
+"""What calls functions."""
 
 
-def check_backend(name: str) -> None:
-    """Raise UsageError, naming those that exist, unless ``name`` is a backend."""
-    if name not in BACKENDS:
-        raise UsageError(f"--backend {name!r}: there is no such backend; choose one of {', '.join(BACKENDS)}")
+def check_backend(name: str, *, functions: bool = False) -> None:
+    """Raise UsageError, naming those that exist, unless ``name`` is a backend for commands, or for ``functions``."""
+    ours, others = (FUNCTIONS, COMMANDS) if functions else (COMMANDS, FUNCTIONS)
+    if name in ours:
+        return
+    what = "functions" if functions else "commands"
+    why = f"it does not run {what}" if name in others else "there is no such backend"
+    raise UsageError(f"--backend {name!r}: {why}; choose one of {', '.join(ours)}")
 
 
-def open_backend(name: str, settings: CommandSettings) -> Backend:
-    """The backend called ``name``, ready for attempts. Raises UsageError."""
-    check_backend(name)
-    return BACKENDS[name](settings)
+def open_backend(name: str, settings: CommandSettings | FunctionSettings) -> Backend:
+    """The backend called ``name``, ready for attempts. Raises UsageError, and whatever keeps it from being ready."""
+    functions = isinstance(settings, FunctionSettings)
+    check_backend(name, functions=functions)
+    table: dict[str, Callable[[Any], Backend]] = {**(FUNCTIONS if functions else COMMANDS)}
+    return table[name](settings)
 
 
 def _pidfd_works() -> bool:

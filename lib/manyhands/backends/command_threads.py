@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import errno
 import os
-import queue
 import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from manyhands import kernel
 from manyhands.backend import Ended, Report, Started
+from manyhands.backends.mailbox import Mailbox
 from manyhands.backends.outputs import output_of
 from manyhands.backends.settings import CommandSettings
 from manyhands.backends.slot import Slot, why_not_started
+from manyhands.backends.slot_threads import SlotThreads
 from manyhands.job import Attempt
 
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
@@ -62,46 +62,25 @@ class CommandThreads:
 
     def __init__(self, settings: CommandSettings) -> None:
         self.settings = settings
-        self._reports: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
-        self._waiting: deque[Attempt] = deque()
+        self._mailbox = Mailbox()
         self._running: dict[tuple[int, int], _Running] = {}
         self._mutex = threading.Lock()
-        self._work = threading.Condition(self._mutex)
-        self._paused = self._closed = False
+        self._threads = SlotThreads(settings.slots, self._serve, self._mailbox.put, self._mutex)
         self._stdin = str(settings.stdin or os.devnull)
-        self._threads = [
-            threading.Thread(target=self._serve, args=(number,), name=f"manyhands-slot-{number}", daemon=True)
-            for number in range(1, settings.slots + 1)
-        ]
-        for thread in self._threads:
-            thread.start()
 
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
     def start(self, attempt: Attempt) -> None:
         """Give it to the next free thread."""
-        with self._work:
-            self._waiting.append(attempt)
-            self._work.notify()
+        self._threads.start(attempt)
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Everything that has happened; waits for the first."""
-        found: list[Report] = []
-        try:
-            report = self._reports.get(timeout=timeout)
-            while report is not None:
-                found.append(report)
-                report = self._reports.get_nowait()
-        except queue.Empty:
-            pass
-        return found
+        return self._mailbox.take(timeout)
 
     def recall(self, attempts: Collection[Attempt]) -> None:
         """Give back what no thread has taken."""
-        with self._mutex:
-            for attempt in [waiting for waiting in self._waiting if waiting in attempts]:
-                self._waiting.remove(attempt)
-                self._reports.put(Ended(attempt, time.monotonic(), began=False))
+        self._threads.recall(attempts)
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
         """TERM and CONT, after the grace KILL; or KILL at once."""
@@ -121,47 +100,37 @@ class CommandThreads:
 
     def pause(self, paused: bool) -> None:
         """SIGSTOP or SIGCONT to everything that runs."""
-        with self._work:
-            self._paused = paused
+        self._threads.pause(paused)
+        with self._mutex:
             running = list(self._running.values())
-            self._work.notify_all()
         for one in running:
             one.signal(signal.SIGSTOP if paused else signal.SIGCONT)
 
     def wake(self) -> None:
-        """Make `reports` return (SimpleQueue.put is reentrant, so a signal handler may do this)."""
-        self._reports.put(None)
+        """Make `reports` return."""
+        self._mailbox.wake()
 
     def close(self) -> None:
         """Kill what runs and join the threads."""
-        with self._work:
-            self._closed = True
-            self._waiting.clear()
+        self._threads.shut()
+        with self._mutex:
             running = list(self._running.values())
-            self._work.notify_all()
         for one in running:
             one.signal(signal.SIGKILL)
-        for thread in self._threads:
-            thread.join()
+        self._threads.join()
 
     # -- a slot ----------------------------------------------------------------------------------------------------------
 
-    def _serve(self, number: int) -> None:
+    def _serve(self, take: Callable[[], Attempt | None], number: int) -> None:
         """The life of one thread: take an attempt, run it, report it."""
         slot = Slot(number, bytes(self.settings.outputs))
         if sys.platform == "linux":  # here niceness belongs to a thread, and its children have it from their first moment
             os.nice(self.settings.nice)
         try:
-            while (attempt := self._take()) is not None:
+            while (attempt := take()) is not None:
                 self._run(attempt, slot)
         finally:
             slot.close()
-
-    def _take(self) -> Attempt | None:
-        with self._work:
-            while not self._closed and (self._paused or not self._waiting):
-                self._work.wait()
-            return None if self._closed else self._waiting.popleft()
 
     def _run(self, attempt: Attempt, slot: Slot) -> None:
         at, started = time.monotonic(), time.time()
@@ -172,16 +141,16 @@ class CommandThreads:
             running = self._spawn(attempt, arguments, slot, name)
         except (OSError, ValueError) as error:
             failure, reason = why_not_started(error, os.fsdecode(arguments[0]) if arguments else "''")
-            self._reports.put(Ended(attempt, at, failure, error=reason, began=False, started=started))
+            self._mailbox.put(Ended(attempt, at, failure, error=reason, began=False, started=started))
             return
-        self._reports.put(Started(attempt, at, slot.number, running.process.pid))
+        self._mailbox.put(Started(attempt, at, slot.number, running.process.pid))
         status, usage = self._reap(running)
         now = time.monotonic()
         with self._mutex:
             del self._running[attempt.job.number, attempt.number]
         code = None if status is None else os.waitstatus_to_exitcode(status)
         out, err = (output_of(slot.collect(stream, name, self.settings.output_cap)) for stream in (0, 1))
-        self._reports.put(Ended(
+        self._mailbox.put(Ended(
             attempt, now, code if code is not None and code >= 0 else None, -code if code is not None and code < 0 else None,
             "somebody else took its exit status" if code is None else None, True, started, now - at,
             usage.ru_utime, usage.ru_stime, usage.ru_maxrss * _RSS_UNIT, out, err, slot.number,
@@ -194,7 +163,7 @@ class CommandThreads:
             b"MH_ATTEMPT": b"%d" % attempt.number, b"MH_SLOT": b"%d" % slot.number,
         }  # fmt: skip
         with open(self._stdin, "rb") as stdin, self._mutex:
-            if self._closed:
+            if self._threads.closed:
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
             process = subprocess.Popen(
                 arguments, stdin=stdin, stdout=slot.ready()[0], stderr=slot.files[1], cwd=settings.workdir,

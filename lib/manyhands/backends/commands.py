@@ -31,13 +31,12 @@ from manyhands.backend import Ended, Report, Started
 from manyhands.backends import wire
 from manyhands.backends.outputs import output_of
 from manyhands.backends.settings import CommandSettings
+from manyhands.backends.slot import WIDE
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
 
 _BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.backends.launcher import main; main(*map(int, sys.argv[2:]))"
 _MOST_DEATHS: Final = 20
-_WIDE: Final = 64
-"""More slots than this hold small output in memory: to make two files for each takes longer than to start the commands."""
 _GATHER: Final = 0.004
 """Seconds to let results gather while enough attempts lie ready: one wake-up then serves several of them."""
 
@@ -182,7 +181,7 @@ class Commands:
             raise ManyhandsError(f"cannot start a launcher: {error}") from error
         theirs.close()
         config: wire.Config = {
-            "slots": slots, "memory": settings.slots > _WIDE, "outputs": bytes(settings.outputs), "workdir": bytes(settings.workdir),
+            "slots": slots, "memory": settings.slots > WIDE, "outputs": bytes(settings.outputs), "workdir": bytes(settings.workdir),
             "stdin": bytes(settings.stdin) if settings.stdin else None, "grace": settings.grace, "cap": settings.output_cap,
             "nice": settings.nice, "allow_daemons": settings.allow_daemons, "token": settings.token.encode(),
         }  # fmt: skip

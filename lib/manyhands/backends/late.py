@@ -1,9 +1,9 @@
-"""Ends that a launcher could not tell, because the coordinator was killed: kept in the run's folder for the next one.
+"""Ends that a launcher or worker could not tell, because the coordinator was killed: kept in the run's folder for the next one.
 
-    launcher --coordinator is gone--> RUN/outputs/.late-N --resume--> journal
+    launcher, worker --coordinator is gone--> RUN/outputs/.late-N --resume--> journal
 
 Results travel and are committed in groups; what was on its way when the coordinator died has ended all the same, and must not
-run again. So every launcher remembers its latest results, and writes them down before it leaves. JSON, because whoever resumes
+run again. So each of them remembers its latest results, and writes them down before it leaves. JSON, because whoever resumes
 may run another version of Python; imported where it is used, because every launcher imports this module.
 """
 
@@ -38,6 +38,8 @@ class Late(NamedTuple):
     stderr: Captured
     slot: int
     leftovers: int
+    result: bytes | None = None
+    traceback: str | None = None
 
 
 def write(folder: bytes, index: int, ends: list[Late]) -> None:
@@ -50,14 +52,15 @@ def write(folder: bytes, index: int, ends: list[Late]) -> None:
         open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "w") as file,
     ):
         for end in ends:
-            plain = end._replace(stdout=_plain(end.stdout), stderr=_plain(end.stderr))
+            result: Any = None if end.result is None else end.result.decode()
+            plain = end._replace(stdout=_plain(end.stdout), stderr=_plain(end.stderr), result=result)
             file.write(json.dumps(plain) + "\n")
         file.flush()
         os.fsync(file.fileno())
 
 
 def read(folder: Path) -> Iterator[Late]:
-    """What the launchers of a killed coordinator have kept; a line that was cut off ends its file."""
+    """What the launchers or workers of a killed coordinator have kept; a line that was cut off ends its file."""
     import json
 
     for path in sorted(folder.glob(".late-*")):
@@ -66,7 +69,10 @@ def read(folder: Path) -> Iterator[Late]:
                 end = Late(*json.loads(line))
             except ValueError:
                 break
-            yield end._replace(stdout=_captured(end.stdout), stderr=_captured(end.stderr))
+            result: Any = end.result
+            yield end._replace(
+                stdout=_captured(end.stdout), stderr=_captured(end.stderr), result=None if result is None else result.encode()
+            )  # fmt: skip
 
 
 def forget(folder: Path) -> None:

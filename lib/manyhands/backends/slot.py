@@ -14,6 +14,9 @@ from typing import Final
 INLINE: Final = 1 << 15
 """Bytes of output per stream that travel inside a result; more stays in its file."""
 
+WIDE: Final = 64
+"""More slots than this hold small output in memory: to make two files for each takes longer than to start the commands."""
+
 Captured = tuple[bytes, bytes | None, int, int]
 """(data, path, size, dropped), see `manyhands.job.Output`."""
 
@@ -82,6 +85,14 @@ class Slot:
         self.renew(stream)
         return b"", path, size, size - kept
 
+    def salvage(self, stream: int, name: bytes, cap: int | None) -> Captured:
+        """As `collect`, of a slot on disk whose process is dead."""
+        try:
+            self.files[stream] = os.open(self.path(stream), os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return NOTHING
+        return self.collect(stream, name, cap)
+
     def move_to_disk(self, stream: int, path: bytes) -> None:
         """Write a large output from memory to its file; from now on this slot works on disk."""
         target = os.open(path, _NEW, 0o600)
@@ -105,9 +116,8 @@ class Slot:
 
     def close(self) -> None:
         """Remove what is left of the files. The slot can be used again."""
-        if self.files != [-1, -1]:
-            self.drop(0)
-            self.drop(1)
+        self.drop(0)
+        self.drop(1)
 
 
 def why_not_started(error: OSError | ValueError, program: str) -> tuple[int, str]:

@@ -1,18 +1,14 @@
-"""What the ``batch`` tasks do: options as they were typed become a plan, a run, and something to look at.
-
-The last place where there are options; from here inwards there are only records. All is checked before anything is run.
-"""
+"""What the ``batch`` tasks do: what was asked (`manyhands.doors.asked`) becomes a run, and a run something to look at."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import stat
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 
@@ -20,58 +16,22 @@ from manyhands import runs
 from manyhands.batch import Batch, Work
 from manyhands.console import carry_out
 from manyhands.cores import usable_cores
-from manyhands.errors import InputError, UsageError
-from manyhands.inputs import Args, Glob, Product, Source, Spec, open_source
+from manyhands.doors.asked import AskedCall, AskedCommand, plan_of
+from manyhands.errors import UsageError
+from manyhands.inputs import open_source
 from manyhands.joblog import Argv, Format, export, job_record
-from manyhands.journal import JobRecord, Journal
+from manyhands.journal import Journal
 from manyhands.jsonable import iso
-from manyhands.limits import Halt, Limits, parse_duration, parse_jobs, parse_size, parse_timeout
+from manyhands.limits import parse_duration, parse_jobs
 from manyhands.plan import Plan
 from manyhands.render.runs import MOST, chosen, first_chosen, header, job_lines, list_lines, one_job, summarise
-from manyhands.template import Template, display, fill_slot, user_shell
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """The options of ``batch`` as they were typed; ``rest`` is what stood after ``--`` (None: there was no ``--``)."""
-
-    template: str
-    from_: str | None
-    null: bool
-    glob: Sequence[str]
-    csv: str | None
-    jsonl: str | None
-    colsep: str | None
-    each: Sequence[str]
-    jobs: str
-    timeout: str | None
-    grace: str
-    retries: int
-    delay: str
-    backoff: str
-    halt: str
-    keep_order: bool
-    tag: bool
-    dry_run: bool
-    workdir: str | None
-    env: Sequence[str]
-    shell: bool
-    stdin: str | None
-    output_cap: str | None
-    allow_daemons: bool
-    nice: int
-    backend: str
-    run_id: str | None
-    quiet: bool
-    json: bool
-    state_dir: str | None
-    rest: Sequence[str] | None
-
+from manyhands.rows import JobRecord
+from manyhands.template import display, fill_slot
 
 # -- a new run -----------------------------------------------------------------------------------------------------------
 
 
-def new(asked: Asked, program: str) -> int:
+def new(asked: AskedCommand | AskedCall, program: str) -> int:
     """Carry out what was asked; returns the exit status. Raises UsageError before anything is run."""
     plan, stream = plan_of(asked)
     if asked.dry_run:
@@ -79,106 +39,6 @@ def new(asked: Asked, program: str) -> int:
     kept = store(asked.state_dir)
     batch = Batch.start(plan, kept, run_id=asked.run_id, stream=stream)
     return carry_out(batch, kept, json=asked.json, quiet=asked.quiet, program=program)
-
-
-def plan_of(asked: Asked) -> tuple[Plan, int | None]:
-    """(the plan, the descriptor that the inputs come from if they are streamed)."""
-    template = Template.parse(asked.template, shell=user_shell(os.environ) if asked.shell else None)
-    spec, stream = _source(asked, template)
-    limits = Limits(
-        jobs=parse_jobs(asked.jobs, usable_cores()), timeout=parse_timeout(asked.timeout),
-        grace=parse_duration(asked.grace, "--grace"), retries=asked.retries, delay=parse_duration(asked.delay, "--delay"),
-        backoff=parse_duration(asked.backoff, "--backoff"), halt=Halt.parse(asked.halt), keep_order=asked.keep_order,
-        output_cap=parse_size(asked.output_cap, "--output-cap") if asked.output_cap else None,
-    )  # fmt: skip
-    if not 0 <= asked.nice <= 19:
-        raise UsageError(f"--nice {asked.nice}: expected 0 to 19")
-    return Plan(
-        template=template, source=spec, limits=limits, workdir=_folder(asked.workdir), environment=_environment(asked.env),
-        stdin=_stdin(asked.stdin, stream), nice=asked.nice, allow_daemons=asked.allow_daemons, backend=asked.backend,
-        tag=asked.tag, streamed=stream is not None,
-    ), stream  # fmt: skip
-
-
-def _source(asked: Asked, template: Template) -> tuple[Spec, int | None]:
-    """What describes the inputs, and where they come from if they can be read only once."""
-    given = {
-        "--": asked.rest, "--from": asked.from_, "--glob": asked.glob, "--csv": asked.csv, "--jsonl": asked.jsonl,
-        "--each": asked.each,
-    }  # fmt: skip
-    chosen = [name for name, value in given.items() if value or (name == "--" and value is not None)]
-    if len(chosen) > 1:
-        raise UsageError(f"{' and '.join(chosen)} both give inputs: choose one")
-    kind = chosen[0] if chosen else "--from"
-    if asked.null and kind != "--from":
-        raise UsageError(f"--null is for inputs from a file or standard input, not for {kind}")
-    if asked.colsep and kind != "--from":
-        raise UsageError(f"--colsep is for inputs from a file or standard input, not for {kind}")
-    if kind in ("--from", "--csv", "--jsonl"):
-        return _file(kind, asked.csv or asked.jsonl or asked.from_, asked, template)
-    source: Source
-    if kind == "--":
-        source = Args(asked.rest or ())
-    elif kind == "--glob":
-        source = Glob(asked.glob)
-    else:
-        lists = [Args.each(text) for text in asked.each]
-        source = Product(lists) if len(lists) > 1 else lists[0]
-    if not source.total:
-        raise UsageError("no inputs: nothing to run")
-    return source.spec(), None
-
-
-def _file(kind: str, path: str | None, asked: Asked, template: Template) -> tuple[Spec, int | None]:
-    if path is None and sys.stdin is not None and sys.stdin.isatty():
-        raise UsageError("no inputs: give them after --, with --glob, --from, --csv, --jsonl or --each, or pipe them in")
-    path = path or "-"
-    absolute = path if path == "-" else os.path.abspath(path)
-    specs: dict[str, Spec] = {
-        "--from": {"kind": "lines", "path": absolute, "null": asked.null, "separator": asked.colsep},
-        "--csv": {"kind": "csv", "path": absolute},
-        "--jsonl": {"kind": "jsonl", "path": absolute, "names": list(template.fields)},
-    }
-    spec = specs[kind]
-    if path == "-":
-        return spec, 0
-    try:
-        if stat.S_ISREG(os.stat(path).st_mode) or os.path.isdir(path):
-            return spec, None
-        return spec, os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a named pipe, or <(...) of a shell: it can be read once
-    except FileNotFoundError:
-        raise InputError(f"{kind}: no such file: {path}") from None
-    except PermissionError:
-        raise InputError(f"{kind}: no permission to read {path}") from None
-
-
-def _folder(workdir: str | None) -> str:
-    path = os.path.abspath(workdir or ".")
-    if not os.path.isdir(path):
-        raise UsageError(f"--workdir {workdir}: no such folder")
-    return path
-
-
-def _environment(given: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for entry in given:
-        name, equals, value = entry.partition("=")
-        if not name or (not equals and name not in os.environ):
-            raise UsageError(f"--env {entry!r}: expected NAME=VALUE, or the NAME of a variable that is set")
-        pairs[name] = value if equals else os.environ[name]
-    return pairs
-
-
-def _stdin(path: str | None, stream: int | None) -> str | None:
-    if path is None:
-        return None
-    if path == "-":
-        if stream == 0:
-            raise UsageError("--stdin -: standard input already gives the inputs")
-        return "-"
-    if not os.path.isfile(path):
-        raise UsageError(f"--stdin {path}: no such file")
-    return os.path.abspath(path)
 
 
 def _dry_run(plan: Plan, stream: int | None) -> int:

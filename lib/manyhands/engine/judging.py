@@ -36,7 +36,8 @@ def judge(report: Ended, asked: float | None, why: Status) -> Outcome:
         status = Status.OK if report.exit == 0 else Status.FAILED
     return Outcome(
         report.attempt, status, report.exit, report.signal, report.error, report.started, report.wall, report.user,
-        report.system, report.max_rss, report.stdout, report.stderr, report.slot, report.leftovers,
+        report.system, report.max_rss, report.stdout, report.stderr, report.slot, report.leftovers, report.still_running,
+        result=report.result, traceback=report.traceback,
     )  # fmt: skip
 
 

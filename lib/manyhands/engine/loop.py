@@ -27,6 +27,9 @@ from manyhands.limits import HaltWhen, Limits
 GROUP_COMMIT: Final = 0.020
 """Seconds that a result may wait for its row to be committed."""
 
+POISON: Final = 2
+"""A job that has killed so many of its workers is not tried again, whatever `retries` says."""
+
 Pull = Iterator[tuple[Job, int] | None]
 """Jobs with the number of their last attempt (0: none); None means that none is there just now."""
 
@@ -43,10 +46,11 @@ class _Flight:
     """An attempt in the hands of the backend. ``asked`` is when it had to end, ``why`` what it then counts as; ``told``
     that its end was recorded although it could not be stopped."""
 
-    __slots__ = ("asked", "attempt", "started", "told", "tries", "why")
+    __slots__ = ("asked", "attempt", "began", "deaths", "started", "told", "tries", "why")
 
-    def __init__(self, attempt: Attempt, tries: int) -> None:
-        self.attempt, self.tries = attempt, tries
+    def __init__(self, attempt: Attempt, tries: int, deaths: int = 0) -> None:
+        self.attempt, self.tries, self.deaths = attempt, tries, deaths
+        self.began = 0.0
         self.started = self.told = False
         self.asked: float | None = None
         self.why = Status.CANCELLED
@@ -70,9 +74,8 @@ class Engine:
     ) -> None:
         self._jobs, self._argv, self._backend, self._journal = jobs, argv, backend, journal
         self._limits, self._run, self._tick, self._clock = limits, run, tick, clock
-        self._ahead = 0 if limits.delay else backend.ahead
         self._flights: dict[int, _Flight] = {}  # by job number: a job has one attempt at a time
-        self._retries: list[tuple[float, int, Attempt, int]] = []  # (due, job number, attempt, tries)
+        self._retries: list[tuple[float, int, Attempt, int, int]] = []  # (due, job number, attempt, tries, deaths)
         self._deadlines = Deadlines(limits.timeout)
         self._halting = Halting(limits.halt, total)
         self._halted = False
@@ -162,8 +165,9 @@ class Engine:
 
     def _fill(self) -> None:
         """Refill the window when it is half empty: take jobs, record the intents, then hand them over."""
-        room = self._limits.jobs + self._ahead - len(self._flights)
-        if self._ending() or room <= self._ahead // 2:
+        ahead = 0 if self._limits.delay else self._backend.ahead
+        room = self._limits.jobs + ahead - len(self._flights)
+        if self._ending() or room <= ahead // 2:
             return
         now = self._clock()
         batch: list[_Flight] = []
@@ -189,8 +193,8 @@ class Engine:
     def _next_flight(self, now: float) -> _Flight | None:
         """What to begin next: a retry that is due, else a new job; None when there is neither just now."""
         if self._retries and self._retries[0][0] <= now:
-            _, _, attempt, tries = heapq.heappop(self._retries)
-            return _Flight(Attempt(attempt.job, attempt.number + 1, attempt.argv), tries + 1)
+            _, _, attempt, tries, deaths = heapq.heappop(self._retries)
+            return _Flight(Attempt(attempt.job, attempt.number + 1, attempt.argv), tries + 1, deaths)
         if self._exhausted or self._dry:
             return None
         try:
@@ -215,9 +219,9 @@ class Engine:
         return Began(report.attempt, report.at, report.slot, report.pid)
 
     def _begin(self, flight: _Flight, at: float) -> None:
-        flight.started = True
+        flight.started, flight.began = True, at - self._paused_for
         self._running += 1
-        self._deadlines.begin(flight.attempt.job.number, at - self._paused_for)
+        self._deadlines.begin(flight.attempt.job.number, flight.began)
 
     # -- ending ----------------------------------------------------------------------------------------------------------
 
@@ -228,13 +232,22 @@ class Engine:
         self._running -= flight.started
         if flight.told:  # it was given up when it could not be stopped, and has only now left its slot
             return
+        limit = self._deadlines.limit
+        if not self._backend.can_stop and flight.asked is None and limit is not None and report.wall > limit:
+            flight.asked, flight.why = (
+                report.at,
+                Status.TIMEOUT,
+            )  # nobody could end it in time, nor say so before it ended
         outcome = judge(report, flight.asked, flight.why)
         self._deadlines.end(number, report.wall if outcome.status in COUNTED else None)
-        if outcome.status not in RETRIED or flight.tries > self._limits.retries or self._ending():
+        deaths = flight.deaths + report.died
+        if deaths >= POISON and flight.tries <= self._limits.retries:
+            outcome = outcome._replace(error=f"{outcome.error}; given up: it has killed {deaths} workers")
+        if outcome.status not in RETRIED or flight.tries > self._limits.retries or deaths >= POISON or self._ending():
             self._record(Finished(outcome))
             return
         wait = self._limits.retry_wait(flight.tries)
-        heapq.heappush(self._retries, (self._clock() + wait, number, report.attempt, flight.tries))
+        heapq.heappush(self._retries, (self._clock() + wait, number, report.attempt, flight.tries, deaths))
         self._record(Finished(outcome._replace(final=False), wait))
 
     def _record(self, event: Finished) -> None:
@@ -261,9 +274,7 @@ class Engine:
             if self._backend.can_stop:
                 self._backend.stop([flight.attempt])
             else:
-                flight.told = True
-                wall = now - self._paused_for - deadline + (self._deadlines.limit or 0.0)
-                self._record(Finished(Outcome(flight.attempt, Status.TIMEOUT, wall=wall, still_running=True)))
+                self._leave_running(flight, Status.TIMEOUT, now)
 
     def _obey(self) -> None:
         """Carry out a stop that was asked for, or a halt rule that has come true."""
@@ -285,8 +296,18 @@ class Engine:
         attempts = [flight.attempt for flight in self._flights.values()]
         if self._backend.can_stop:
             self._backend.stop(attempts, kill=kill)
-        else:
-            self._backend.recall(attempts)
+            return
+        self._backend.recall(attempts)
+        if kill:
+            for flight in self._flights.values():
+                if flight.started and not flight.told:
+                    self._leave_running(flight, Status.CANCELLED, now)
+
+    def _leave_running(self, flight: _Flight, status: Status, now: float) -> None:
+        """Record what cannot be stopped as over, and say that it still runs; it keeps its slot until it comes back."""
+        flight.told = True
+        wall = now - self._paused_for - flight.began
+        self._record(Finished(Outcome(flight.attempt, status, wall=wall, started=time.time() - wall, still_running=True)))
 
     # -- recording and telling -------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from manyhands.events import Event, Finished, Summary, Warned
 from manyhands.job import Job, Outcome, Output, Status
 from manyhands.render.plain import remarks
 from manyhands.render.progress import Progress
+from manyhands.render.returned import Raised, returned
 from manyhands.render.safe import harmless, one_line
 from manyhands.render.stream import Stream, dressed
 from manyhands.render.summary import name_of
@@ -58,6 +59,7 @@ class Live:
         )  # fmt: skip
         self._out = Stream(stdout, tag=tag, clock=clock)
         self._same = _same_terminal(stdout, stderr)
+        self._raised = Raised()
         self._above: list[Segment] = []
         self._size = 0
         self._live: RichLive | None = None
@@ -72,6 +74,8 @@ class Live:
             self._say(harmless(event.text), _CAREFUL)
         if isinstance(event, Summary):
             self._out.flush()
+            for line in self._raised.told():
+                self._say(line, _BAD)
         now = self._clock()
         self._out.flush_if_due(now)
         if now - self._drawn >= _PAUSE or self._size >= _ENOUGH:
@@ -182,17 +186,20 @@ class Live:
         job = outcome.attempt.job
         well = outcome.status in (Status.OK, Status.CANCELLED)
         try:
-            if outcome.final and outcome.stdout.size:
-                if self._same:
-                    self._show(outcome.stdout, job)
-                else:
-                    self._out.show(outcome.stdout, job)
+            for printed in (outcome.stdout, returned(outcome)):
+                if outcome.final and printed and printed.size:
+                    if self._same:
+                        self._show(printed, job)
+                    else:
+                        self._out.show(printed, job)
             if outcome.final and well and outcome.stderr.size:
                 self._show(outcome.stderr, job)
         except ManyhandsError as error:  # somebody removed the file: no reason to end the run
             self._say(f"job {job.number}: {error}", _BAD)
         for line in remarks(event, self._console.width):
             self._say(line, _CAREFUL if well or event.retry_in is not None else _BAD)
+        for line in self._raised.traceback(outcome):
+            self._say(line, _PLAIN)
         if outcome.final and not well:
             self._say_why(outcome)
 

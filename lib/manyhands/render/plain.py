@@ -15,6 +15,7 @@ from manyhands.errors import ManyhandsError
 from manyhands.events import Event, Finished, Summary, Tick, Warned
 from manyhands.job import Job, Output, Status
 from manyhands.render.progress import Progress
+from manyhands.render.returned import Raised, returned
 from manyhands.render.safe import cells, harmless
 from manyhands.render.stream import Stream
 from manyhands.render.summary import describe, left_behind, name_of
@@ -38,6 +39,7 @@ class Plain:
         self._err = Stream(stderr.buffer, tag=tag, clock=clock)
         self._talk, self._quiet, self._clock = stderr, quiet, clock
         self.progress = Progress(clock)
+        self._raised = Raised()
         self._last_sign = clock()
 
     def event(self, event: Event) -> None:
@@ -49,6 +51,9 @@ class Plain:
             self.say(f"manyhands: {harmless(event.text)}")
         elif isinstance(event, Tick | Summary):
             self._out.flush()
+        if isinstance(event, Summary):
+            for line in self._raised.told():
+                self.say(f"manyhands: {line}")
         now = self._clock()
         self._out.flush_if_due(now)
         if now - self._last_sign >= HEARTBEAT:
@@ -82,12 +87,16 @@ class Plain:
         if outcome.final:
             if outcome.stdout.size:
                 self._show(self._out, outcome.stdout, outcome.attempt.job)
+            if result := returned(outcome):
+                self._show(self._out, result, outcome.attempt.job)
             if outcome.stderr.size:
                 self._out.flush()
                 self._show(self._err, outcome.stderr, outcome.attempt.job)
                 self._err.flush()
         for line in remarks(event):
             self.say(f"manyhands: {line}")
+        for line in self._raised.traceback(outcome):
+            self.say(line)
 
     def _show(self, stream: Stream, printed: Output, job: Job) -> None:
         try:

@@ -16,10 +16,11 @@ from typing import Final
 from manyhands import output, runs
 from manyhands.errors import ManyhandsError
 from manyhands.job import Outcome, Output, Status
-from manyhands.journal import JobRecord, Journal
+from manyhands.journal import Journal
 from manyhands.render.safe import harmless, one_line
 from manyhands.render.summary import describe, left_behind
 from manyhands.render.words import duration, signal_name, size
+from manyhands.rows import JobRecord
 
 MOST: Final = 50
 """Jobs that ``batch.show`` lists when it is not asked for certain ones."""
@@ -126,9 +127,14 @@ def one_job(record: JobRecord, attempts: Sequence[Outcome], command: str, *, who
         )
         if left := left_behind(end):
             yield f"         it {left}"
+        for line in (end.traceback or "").splitlines():
+            yield f"         {harmless(line)}"
     if record.outcome is None:
         yield f"attempt  {record.attempt} has not ended"
     else:
+        if record.outcome.result is not None:
+            text = record.outcome.result.decode()
+            yield f"result   {harmless(text) if whole else one_line(text, 1000)}"
         yield from printed("stdout", record.outcome.stdout, whole=whole)
         yield from printed("stderr", record.outcome.stderr, whole=whole)
 

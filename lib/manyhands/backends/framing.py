@@ -1,0 +1,94 @@
+"""Messages between the coordinator and a worker process: marshal records over a stream socket, each with its length before it.
+
+marshal is private to one interpreter version, which both ends share by construction; nothing here comes from another user.
+"""
+
+from __future__ import annotations
+
+import marshal
+import socket
+from collections.abc import Iterator
+from struct import Struct
+from typing import Any, Final
+
+# What a worker is told: a list of jobs (an empty one: leave), or
+DROP: Final = "drop"
+"""Hand back what has not begun."""
+
+# Kinds of records that a worker sends; the first field of each.
+READY: Final = 0
+BROKEN: Final = 1
+STARTED: Final = 2
+ENDED: Final = 3
+DROPPED: Final = 4
+
+_LENGTH: Final = Struct("<Q")
+_BLOCK: Final = 1 << 18
+
+
+def send(sock: socket.socket, record: Any) -> None:
+    """Send one record; waits until the other end has taken it. Raises OSError when it is gone."""
+    data = marshal.dumps(record)
+    head = _LENGTH.pack(len(data))
+    if len(data) < _BLOCK:
+        sock.sendall(head + data)
+    else:
+        sock.sendall(head)
+        sock.sendall(data)
+
+
+def receive(sock: socket.socket) -> Any:
+    """Wait for one record; None when the other end is gone."""
+    head = _exactly(sock, _LENGTH.size)
+    data = head and _exactly(sock, _LENGTH.unpack(head)[0])
+    return marshal.loads(data) if data else None
+
+
+def _exactly(sock: socket.socket, size: int) -> bytearray | None:
+    data = bytearray(size)
+    view, at = memoryview(data), 0
+    while at < size:
+        try:
+            got = sock.recv_into(view[at:])
+        except ConnectionError:
+            return None
+        if not got:
+            return None
+        at += got
+    return data
+
+
+class Inbox:
+    """The records of one worker, as far as they have come: never waits, so a worker that stalls in the middle holds nobody up."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._data = bytearray()
+        self.ended = False
+        """Whether the other end is gone."""
+
+    def records(self) -> Iterator[Any]:
+        """Whatever has come."""
+        self._read()
+        data, at = self._data, 0
+        try:
+            while len(data) - at >= _LENGTH.size:
+                end = at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
+                if len(data) < end:
+                    break
+                record = marshal.loads(memoryview(data)[at + _LENGTH.size : end])
+                at = end
+                yield record
+        finally:
+            del data[:at]
+
+    def _read(self) -> None:
+        try:
+            while not self.ended:
+                block = self._sock.recv(_BLOCK, socket.MSG_DONTWAIT)
+                self._data += block
+                self.ended = not block
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self.ended = True

@@ -1,0 +1,76 @@
+"""A function called in this process and thread, one job after another: the reference for all others, and for a debugger.
+
+Nothing can interrupt a call: a time-out is told when it has come back, a stop is obeyed between two.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+
+from manyhands.backend import Ended, Report, Started
+from manyhands.backends.inside import perform_inside
+from manyhands.backends.mailbox import Mailbox
+from manyhands.backends.performing import Performer
+from manyhands.backends.printing import Switched
+from manyhands.backends.settings import FunctionSettings
+from manyhands.backends.slot import Slot
+from manyhands.job import Attempt
+
+
+class Serial:
+    """A `manyhands.backend.Backend`; see the module's first lines."""
+
+    name = "serial"
+    can_stop = False
+    reports_start = True
+    ahead = 64
+
+    def __init__(self, settings: FunctionSettings) -> None:
+        self.settings = settings
+        self._performer = Performer(settings.call, settings.columns, settings.outputs)
+        settings.call.prepare()
+        self._mailbox = Mailbox()
+        self._switched = Switched()
+        self._slot = Slot(1, bytes(settings.outputs))
+        self._waiting: deque[Attempt] = deque()
+        self._begun: tuple[Attempt, float] | None = None
+        self._paused = False
+
+    def start(self, attempt: Attempt) -> None:
+        """Lay it ready for `reports`."""
+        self._waiting.append(attempt)
+
+    def reports(self, timeout: float | None) -> Sequence[Report]:
+        """Tell that a job begins; the next time, do it and tell how it ended."""
+        if self._begun:
+            (attempt, at), self._begun = self._begun, None
+            return [perform_inside(attempt, self._performer, self._slot, at, self.settings.output_cap)]
+        if self._waiting and not self._paused:
+            self._begun = self._waiting.popleft(), time.monotonic()
+            return [*self._mailbox.take(0), Started(*self._begun, 1)]
+        return self._mailbox.take(timeout)
+
+    def recall(self, attempts: Collection[Attempt]) -> None:
+        """Give back what waits."""
+        for attempt in [waiting for waiting in self._waiting if waiting in attempts]:
+            self._waiting.remove(attempt)
+            self._mailbox.put(Ended(attempt, time.monotonic(), began=False))
+
+    def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:  # noqa: ARG002
+        """Only what has not begun can be stopped."""
+        self.recall(attempts)
+
+    def pause(self, paused: bool) -> None:
+        """Begin nothing while ``paused``."""
+        self._paused = paused
+
+    def wake(self) -> None:
+        """Make a waiting `reports` return."""
+        self._mailbox.wake()
+
+    def close(self) -> None:
+        """Print as before."""
+        self._switched.close()
+        self._slot.close()

@@ -1,0 +1,87 @@
+"""A function called in threads of this process: for work that waits, or that releases the interpreter's lock.
+
+A thread cannot be stopped: what runs beyond its limit is told as `still_running`, and keeps its slot until it comes back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from manyhands.backend import Report, Started
+from manyhands.backends.inside import perform_inside
+from manyhands.backends.mailbox import Mailbox
+from manyhands.backends.performing import Performer
+from manyhands.backends.printing import Switched
+from manyhands.backends.settings import FunctionSettings
+from manyhands.backends.slot import WIDE, Slot
+from manyhands.backends.slot_threads import SlotThreads
+from manyhands.errors import ManyhandsError
+from manyhands.job import Attempt
+
+
+class Threads:
+    """A `manyhands.backend.Backend`; see the module's first lines."""
+
+    name = "threads"
+    can_stop = False
+    reports_start = True
+    ahead = 64
+
+    def __init__(self, settings: FunctionSettings) -> None:
+        self.settings = settings
+        self._performer = Performer(settings.call, settings.columns, settings.outputs)
+        self._mailbox = Mailbox()
+        self._broken: ManyhandsError | None = None
+        self._threads = SlotThreads(settings.slots, self._serve, self._mailbox.put)
+        self._switched = Switched()
+
+    def start(self, attempt: Attempt) -> None:
+        """Give it to the next free thread."""
+        self._threads.start(attempt)
+
+    def reports(self, timeout: float | None) -> Sequence[Report]:
+        """Everything that has happened; waits for the first. Raises ManyhandsError when an initializer failed."""
+        found = self._mailbox.take(timeout)
+        if self._broken:
+            raise self._broken
+        return found
+
+    def recall(self, attempts: Collection[Attempt]) -> None:
+        """Give back what no thread has taken."""
+        self._threads.recall(attempts)
+
+    def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:  # noqa: ARG002
+        """Only what has not begun can be stopped."""
+        self.recall(attempts)
+
+    def pause(self, paused: bool) -> None:
+        """Begin nothing while ``paused``."""
+        self._threads.pause(paused)
+
+    def wake(self) -> None:
+        """Make a waiting `reports` return."""
+        self._mailbox.wake()
+
+    def close(self) -> None:
+        """Let the idle threads leave; one that is still busy is left alone, and ends with the process at the latest."""
+        self._threads.shut()
+        self._threads.join(0.2)
+        self._switched.close()
+
+    def _serve(self, take: Callable[[], Attempt | None], number: int) -> None:
+        """The life of one thread."""
+        try:
+            self.settings.call.prepare()
+        except ManyhandsError as error:  # the engine's thread must hear of it
+            self._broken = error
+            self._mailbox.wake()
+            return
+        slot = Slot(number, bytes(self.settings.outputs), memory=self.settings.slots > WIDE)
+        try:
+            while (attempt := take()) is not None:
+                at = time.monotonic()
+                self._mailbox.put(Started(attempt, at, number))
+                self._mailbox.put(perform_inside(attempt, self._performer, slot, at, self.settings.output_cap))
+        finally:
+            slot.close()

@@ -1,0 +1,61 @@
+"""A small process that outlives a coordinator that is killed, just long enough to end its workers and all that they started.
+
+    coordinator --"+ PID START", "- PID"--> warden        end of the pipe without "done": kill, then leave
+
+It holds the run's lock meanwhile, so that whoever gets the lock knows that nothing is alive. A process of its own, because a
+thread in each worker would have to wait for the interpreter's lock, and would be in the way of jobs that fork.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from manyhands import kernel
+
+_GRACE: Final = 0.5
+"""Seconds that workers have to end by themselves: after one in all, everything is to be gone."""
+
+
+def main(token: str) -> None:
+    """Listen on standard input until it ends."""
+    workers: dict[int, int] = {}
+    for line in sys.stdin:
+        verb, *numbers = line.split()
+        if verb == "done":
+            return
+        if verb == "+":
+            workers[int(numbers[0])] = int(numbers[1])
+        else:
+            workers.pop(int(numbers[0]), None)
+    for pid, start in workers.items():  # in Python this is an exception inside the job, which may yet tidy up
+        kernel.send_signal_exact(pid, start, signal.SIGTERM)
+    deadline = time.monotonic() + _GRACE
+    while time.monotonic() < deadline and any(kernel.process_alive(*worker) for worker in workers.items()):
+        time.sleep(0.01)
+    end_trees(workers, b"MH_WORKER=" + token.encode() + b".", prefix=True)
+
+
+def end_trees(workers: Mapping[int, int], tag: bytes | None = None, *, prefix: bool = False) -> int:
+    """Kill workers, given as {pid: start}, everything below them or in their sessions, and what carries ``tag``; how many.
+
+    A number that means another process by now is left alone. Raises TimeoutError when something will not go.
+    """
+    there = {pid: stat for pid in workers if (stat := kernel.read_stat(pid))}
+    ours = {pid for pid, start in workers.items() if pid not in there or there[pid].start == start}
+    below = {(stat.pid, stat.start) for stat in kernel.descendants(ours & there.keys())}
+    me = os.getpid()
+
+    def is_theirs(stat: kernel.ProcStat) -> bool:
+        if stat.pid == me:
+            return False
+        return (
+            stat.session in ours or (stat.pid in ours and stat.start == workers[stat.pid]) or (stat.pid, stat.start) in below
+            or (tag is not None and kernel.has_tag(stat.pid, tag, prefix=prefix))
+        )  # fmt: skip
+
+    return kernel.end_all(is_theirs)
