@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Final
 
 from manyhands.backend import Ended, Report, Started
@@ -135,7 +136,7 @@ class Aio:
     # -- in the loop -----------------------------------------------------------------------------------------------------
 
     def _call(self, function: object, *args: object) -> None:
-        if not self._closed:
+        with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(function, *args)  # type: ignore[arg-type]
 
     def _main(self) -> None:

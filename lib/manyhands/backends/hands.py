@@ -147,7 +147,12 @@ def packed(call: Call) -> bytes:
 
     Raises UsageError for a function that has neither (https://docs.python.org/3/library/pickle.html#what-can-be-pickled-and-unpickled).
     """
-    if call.is_named or hasattr(sys.modules["__main__"], "__file__"):  # else a session, whose names nobody can import
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    if main == "<stdin>":  # multiprocessing takes it for a file
+        raise UsageError(
+            "a program that is read from standard input cannot be imported by worker processes: put it in a file"
+        )
+    if call.is_named or main:  # else a session, whose names nobody can import
         with suppress(Exception):  # whatever a __reduce__ may raise
             return pickle.dumps(call)
     try:

@@ -148,6 +148,7 @@ class Processes:
             self._maker.clear_all(hands)
         for one in hands:
             one.process.join()
+            one.process.close()
             one.slot.close()
         self._maker.close()
         os.close(self._alarm)
@@ -236,7 +237,26 @@ class Processes:
             self._end(one)
 
     def _ended(self, one: Hand, record: tuple[Any, ...]) -> None:
-        _, goes_on, at, code, number, error, began, started, wall, user, system, rss, out, err, slot, left, result, told = record
+        (
+            _,
+            goes_on,
+            at,
+            code,
+            number,
+            error,
+            began,
+            started,
+            wall,
+            user,
+            system,
+            rss,
+            out,
+            err,
+            slot,
+            left,
+            result,
+            told,
+        ) = record
         attempt = self._let_go(one)
         one.done += 1
         self._mean = wall if self._mean is None else self._mean + (wall - self._mean) / 16
@@ -303,6 +323,7 @@ class Processes:
         if one.held and one.began is not None:
             self._died(one, code, left)
         self._take_back(one)
+        one.process.close()
         one.slot.close()
 
     def _died(self, one: Hand, code: int | None, left: int) -> None:

@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from select import POLLIN, poll
@@ -55,10 +56,13 @@ def main(sock: socket.socket, config: dict[str, Any], keep_open: tuple[object, .
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGTSTP):
         signal.signal(number, signal.SIG_DFL)
-    try:
-        worker.serve()
-    except (ConnectionError, Stopped):  # the coordinator is gone, or has given us up
-        worker.remember()
+    duty: Callable[[], None] = worker.serve
+    for _ in range(3):  # TERM comes through once at most, at whatever moment
+        try:
+            duty()
+            return
+        except (ConnectionError, Stopped):  # the coordinator is gone, or has given us up
+            duty = worker.remember
 
 
 class Worker:
@@ -181,12 +185,11 @@ class Worker:
         for stream, text in enumerate((sys.stdout, sys.stderr)):
             with suppress(OSError, ValueError, AttributeError):  # a full disk costs output; the job may have closed it
                 text.flush()
-            file = self._slot.files[stream]
             try:
                 captured.append(self._slot.collect(stream, name, self._config["cap"]))
             except OSError:
                 captured.append(NOTHING)
-            if self._slot.files[stream] != file:  # it was large, and its file given away
+            if captured[-1][1] is not None:  # it was large, and its file given away
                 os.dup2(self._slot.files[stream], stream + 1)
         return captured
 

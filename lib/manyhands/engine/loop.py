@@ -291,10 +291,10 @@ class Engine:
     def _end_all(self, *, kill: bool) -> None:
         """Take back what waits and end what runs."""
         now = self._clock()
-        for flight in self._flights.values():
-            flight.asked = now if flight.asked is None else flight.asked
         attempts = [flight.attempt for flight in self._flights.values()]
         if self._backend.can_stop:
+            for flight in self._flights.values():
+                flight.asked = now if flight.asked is None else flight.asked
             self._backend.stop(attempts, kill=kill)
             return
         self._backend.recall(attempts)
@@ -312,7 +312,7 @@ class Engine:
     # -- recording and telling -------------------------------------------------------------------------------------------
 
     def _commit_when_due(self) -> None:
-        if self._unrecorded and (not self._flights or self._clock() - self._unrecorded_since >= GROUP_COMMIT):
+        if self._unrecorded and (not self._busy() or self._clock() - self._unrecorded_since >= GROUP_COMMIT):
             self._commit()
 
     def _commit(self) -> bool:
@@ -336,9 +336,11 @@ class Engine:
 
     def _over(self) -> bool:
         """Whether nothing runs (but what cannot be stopped) and nothing more will begin."""
-        if any(not flight.told for flight in self._flights.values()):
-            return False
-        return self._ending() or (self._exhausted and not self._retries)
+        return not self._busy() and (self._ending() or (self._exhausted and not self._retries))
+
+    def _busy(self) -> bool:
+        """Whether anything is under way whose end is not recorded."""
+        return any(not flight.told for flight in self._flights.values())
 
     def _close(self, began: float) -> Iterator[Event]:
         """Say what it all came to."""

@@ -1,0 +1,298 @@
+"""What the tests of the function backends call: each as a function, and as an async one under the name ``a_...``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+STATE: dict[str, Any] = {}
+
+
+def double(x: Any) -> Any:
+    return x + x
+
+
+def describe(*args: Any, **kwargs: Any) -> list[Any]:
+    return [list(args), kwargs]
+
+
+def kind(x: Any) -> str:
+    return f"{type(x).__module__}.{type(x).__qualname__} {x!r}"
+
+
+def spell(x: int, pause: float = 0.1) -> tuple[float, float]:
+    """When it began and ended."""
+    began = time.monotonic()
+    time.sleep(pause)
+    return began, time.monotonic()
+
+
+def fails_first(path: str, times: int) -> int:
+    """Fails so many times, then returns how often it was called."""
+    with open(path, "a") as file:
+        file.write("x")
+    called = os.path.getsize(path)
+    if called <= times:
+        raise ValueError(f"not yet: {called}")
+    return called
+
+
+def odd_fails(x: int) -> int:
+    if x % 2:
+        raise KeyError(f"no {x}")
+    return x
+
+
+def sleepy(x: float, ledger: str | None = None) -> float:
+    """Sleeps ``x`` seconds; writes ``end`` to the ledger only if it is not stopped, ``tidy`` if it may tidy up."""
+    try:
+        time.sleep(x)
+        note(ledger, f"end {x}")
+    finally:
+        note(ledger, f"tidy {x}")
+    return x
+
+
+def note(ledger: str | None, text: str) -> None:
+    if ledger:
+        with open(ledger, "a") as file:
+            file.write(text + "\n")
+
+
+def stubborn(x: float) -> None:
+    """Swallows what is to end it."""
+    deadline = time.monotonic() + x
+    while time.monotonic() < deadline:
+        try:
+            time.sleep(x)
+        except BaseException:
+            continue
+
+
+def slow_and_noted(x: int, ledger: str, pause: float = 0.05) -> int:
+    """Notes when it begins and when it ends."""
+    note(ledger, f"begin {x} {time.monotonic()} {os.getpid()}")
+    time.sleep(pause)
+    note(ledger, f"end {x} {time.monotonic()} {os.getpid()}")
+    return x
+
+
+def noted(x: int, ledger: str) -> int:
+    note(ledger, str(x))
+    return x
+
+
+def die(x: int, who: int, how: str = "kill", once: str | None = None) -> int:
+    """Job ``who`` takes its process with it; with ``once`` only the first time."""
+    if x == who and not (once and os.path.exists(once)):
+        if once:
+            Path(once).touch()
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif how == "segfault":
+            import ctypes
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            ctypes.string_at(0)
+        else:
+            os._exit(int(how))
+    return x
+
+
+def say(x: int) -> int:
+    print(f"out {x}")
+    print(f"err {x}", file=sys.stderr)
+    sys.stdout.buffer.flush()
+    return x
+
+
+def say_slowly(x: int) -> None:
+    for part in ("a", "b", "c"):
+        print(part, x)
+        time.sleep(0.01)
+
+
+def say_much(x: int) -> None:
+    sys.stdout.write("y" * x)
+
+
+def shell_out(x: int) -> None:
+    subprocess.run(["echo", f"child {x}"], check=True)
+
+
+def size_of(x: Any) -> int:
+    return len(x)
+
+
+def make(x: int) -> str:
+    return "z" * x
+
+
+def returns(name: str) -> Any:
+    """Things that JSON cannot hold, and things that it can."""
+    return {
+        "set": {1}, "nan": float("nan"), "object": object(), "bytes": b"x", "lambda": lambda: 1, "tuple": (1, 2),
+        "surrogate": "\udc80", "umlaut": "gr\u00fcn", "none": None, "path": Path("a"),
+    }[name]  # fmt: skip
+
+
+def where(x: int) -> list[Any]:
+    names = ("MH_RUN", "MH_JOB", "MH_ATTEMPT", "MH_SLOT", "GIVEN")
+    return [os.getcwd(), sys.stdin.read() if sys.stdin else None, {name: os.environ.get(name) for name in names}]
+
+
+def prepare(*args: Any) -> None:
+    STATE["prepared"] = list(args)
+    STATE["times"] = STATE.get("times", 0) + 1
+
+
+def prepared(x: int) -> list[Any]:
+    return [STATE.get("prepared"), STATE.get("times"), os.getpid()]
+
+
+def refuse(*args: Any) -> None:
+    raise RuntimeError(f"cannot prepare {args}")
+
+
+def pid(x: int) -> int:
+    return os.getpid()
+
+
+def nested(x: int) -> int:
+    from manyhands import run_batch
+
+    return sum(one.value for one in run_batch(double, range(x), jobs=2, backend="threads"))
+
+
+def nested_processes(x: int) -> int:
+    from manyhands import run_batch
+
+    return sum(one.value for one in run_batch(double, range(x), jobs=2))
+
+
+def has_children(x: float) -> None:
+    """A child, and a daemon in a session of its own."""
+    subprocess.Popen(["sleep", str(x)])
+    subprocess.Popen(["setsid", "sleep", str(x)])
+    time.sleep(x)
+
+
+def forks(x: int) -> int:
+    """Forks without exec, and waits; warnings are errors."""
+    import warnings
+
+    warnings.simplefilter("error")
+    child = os.fork()
+    if not child:
+        os._exit(x)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def warns(x: int) -> int:
+    exec("import sys; sys.exit(3)")
+    return x
+
+
+async def a_double(x: Any) -> Any:
+    return x + x
+
+
+async def a_describe(*args: Any, **kwargs: Any) -> list[Any]:
+    return [list(args), kwargs]
+
+
+async def a_kind(x: Any) -> str:
+    return kind(x)
+
+
+async def a_spell(x: int, pause: float = 0.1) -> tuple[float, float]:
+    began = time.monotonic()
+    await asyncio.sleep(pause)
+    return began, time.monotonic()
+
+
+async def a_fails_first(path: str, times: int) -> int:
+    return fails_first(path, times)
+
+
+async def a_odd_fails(x: int) -> int:
+    return odd_fails(x)
+
+
+async def a_sleepy(x: float, ledger: str | None = None) -> float:
+    try:
+        await asyncio.sleep(x)
+        note(ledger, f"end {x}")
+    finally:
+        note(ledger, f"tidy {x}")
+    return x
+
+
+async def a_stubborn(x: float) -> None:
+    deadline = time.monotonic() + x
+    while time.monotonic() < deadline:
+        try:
+            await asyncio.sleep(0.2)
+        except BaseException:
+            continue
+
+
+async def a_slow_and_noted(x: int, ledger: str, pause: float = 0.05) -> int:
+    note(ledger, f"begin {x} {time.monotonic()} {os.getpid()}")
+    await asyncio.sleep(pause)
+    note(ledger, f"end {x} {time.monotonic()} {os.getpid()}")
+    return x
+
+
+async def a_noted(x: int, ledger: str) -> int:
+    return noted(x, ledger)
+
+
+async def a_say(x: int) -> int:
+    return say(x)
+
+
+async def a_say_slowly(x: int) -> None:
+    for part in ("a", "b", "c"):
+        print(part, x)
+        await asyncio.sleep(0.01)
+
+
+async def a_say_much(x: int) -> None:
+    say_much(x)
+
+
+async def a_size_of(x: Any) -> int:
+    return len(x)
+
+
+async def a_make(x: int) -> str:
+    return make(x)
+
+
+async def a_returns(name: str) -> Any:
+    return returns(name)
+
+
+async def a_prepare(*args: Any) -> None:
+    await asyncio.sleep(0)
+    prepare(*args)
+
+
+async def a_prepared(x: int) -> list[Any]:
+    return prepared(x)
+
+
+async def a_nested(x: int) -> int:
+    return await asyncio.to_thread(nested, x)
+
+
+async def a_warns(x: int) -> int:
+    return warns(x)

@@ -1,0 +1,449 @@
+"""What every backend that calls functions promises, proved by the same tests on each; where one cannot, its flags say so.
+
+To add a backend: one line in `BACKENDS`. docs/backends.md tabulates the differences.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import functions
+from conftest import wait_for, with_tag
+from manyhands import InputError, ManyhandsError, Outcome, Status, UsageError, run_batch
+from manyhands.journal import Tally
+from manyhands.output import read
+from manyhands.runs import Store
+
+BACKENDS = ["serial", "threads", "processes", "asyncio"]
+CAN_STOP = ["processes", "asyncio"]
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def function(name: str, backend: str) -> Callable[..., Any]:
+    """The function of that name, async where the backend wants it so."""
+    found: Callable[..., Any] = getattr(functions, f"a_{name}" if backend == "asyncio" else name)
+    return found
+
+
+def run(name: str, inputs: Any, backend: str, **options: Any) -> list[Outcome]:
+    return list(run_batch(function(name, backend), inputs, backend=backend, **{"jobs": 2, "backoff": 0, **options}))
+
+
+def values(outcomes: list[Outcome]) -> list[Any]:
+    return [one.value for one in outcomes]
+
+
+def told(outcomes: list[Outcome]) -> list[str]:
+    return [one.status.value for one in outcomes]
+
+
+def no_threads() -> bool:
+    return not any(thread.name.startswith("manyhands") for thread in threading.enumerate())
+
+
+# -- what comes back -----------------------------------------------------------------------------------------------------
+
+
+def test_results_come_back_in_order(backend: str) -> None:
+    """With ``ordered`` in the order of the inputs, else all of them anyhow."""
+    assert values(run("double", range(50), backend, ordered=True)) == [2 * x for x in range(50)]
+    assert sorted(values(run("double", ["a", "b", "c"], backend))) == ["aa", "bb", "cc"]
+
+
+@pytest.mark.slow
+def test_ten_thousand_jobs(backend: str) -> None:
+    """All of them, each once."""
+    outcomes = run("double", range(10_000), backend)
+    assert sorted(values(outcomes)) == [2 * x for x in range(10_000)]
+    assert len({one.attempt.job.number for one in outcomes}) == 10_000
+
+
+def test_arguments_arrive_as_they_were(backend: str) -> None:
+    """A tuple is the arguments, a dict the keyword arguments, anything else the one argument, exactly."""
+    given = [(1, "b"), {"x": 1, "y": [2]}, [1, 2], (), ({"x": 1},), ((1, 2), [3])]
+    expected = [[[1, "b"], {}], [[], {"x": 1, "y": [2]}], [[[1, 2]], {}], [[], {}], [[{"x": 1}], {}], [[[1, 2], [3]], {}]]
+    assert values(run("describe", given, backend, ordered=True)) == expected
+    things = [
+        1,
+        1.5,
+        float("inf"),
+        True,
+        None,
+        "x",
+        "\udc80",
+        b"\x00\xff",
+        Path("a"),
+        {1, 2},
+        10**30,
+        [(1,)],
+        {"a": {2: 3}},
+    ]
+    found = values(run("kind", [(one,) for one in things], backend, ordered=True))
+    assert found == [functions.kind(one) for one in things]
+
+
+def test_an_iterator_is_pulled_lazily(backend: str) -> None:
+    """As far as the window reaches, and no further; leaving early stops it."""
+    pulled = 0
+
+    def inputs() -> Iterator[int]:
+        nonlocal pulled
+        while True:
+            pulled += 1
+            yield pulled
+
+    results = run_batch(function("double", backend), inputs(), backend=backend, jobs=2, chunk=1)
+    first = next(iter(results))
+    assert first.status is Status.OK
+    assert pulled <= 2 * (2 + 64 + 4) + 64
+
+
+def test_no_more_than_jobs_at_once(backend: str) -> None:
+    """Measured by when each of them was running; and as many as that, where there can be more than one."""
+    spells = values(run("spell", [(n, 0.1) for n in range(9)], backend, jobs=3))
+    most = max(sum(begin <= at < end for begin, end in spells) for at, _ in spells)
+    assert most == (1 if backend == "serial" else 3)
+
+
+# -- failure -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_exception_is_kept_whole(backend: str) -> None:
+    """Type, message and where it came from, without our own frames; the others are not touched."""
+    outcomes = run("odd_fails", range(6), backend, ordered=True)
+    assert told(outcomes) == ["ok", "failed"] * 3
+    failed = outcomes[3]
+    assert (failed.exit, failed.signal, failed.error, failed.value) == (1, None, "KeyError: 'no 3'", None)
+    assert failed.traceback is not None
+    assert "functions.py" in failed.traceback
+    assert "in odd_fails" in failed.traceback
+    assert "manyhands/backends" not in failed.traceback
+    assert failed.traceback.endswith("KeyError: 'no 3'\n")
+
+
+def test_leaving_python_is_a_failure_of_that_job(backend: str) -> None:
+    """sys.exit() in a job ends the job, not us."""
+    (outcome,) = run("warns", [1], backend)
+    assert (outcome.status, outcome.error) == (Status.FAILED, "SystemExit: 3")
+
+
+def test_a_failed_job_is_tried_again(backend: str, tmp_path: Path) -> None:
+    """As often as asked, with a wait that grows, and not more often."""
+    began = time.monotonic()
+    outcomes = run("fails_first", [(str(tmp_path / "a"), 2)], backend, retries=3, backoff=0.1)
+    assert time.monotonic() - began >= 0.3
+    assert (outcomes[0].status, outcomes[0].value, outcomes[0].attempt.number) == (Status.OK, 3, 3)
+    (outcome,) = run("fails_first", [(str(tmp_path / "b"), 9)], backend, retries=1)
+    assert (outcome.status, outcome.error, outcome.attempt.number) == (Status.FAILED, "ValueError: not yet: 2", 2)
+
+
+def test_a_halt_rule_ends_the_batch(backend: str) -> None:
+    """What has not begun is left, and counted so."""
+    results = run_batch(
+        function("odd_fails", backend), range(1, 2000), backend=backend, jobs=2, halt="soon,fail=3", chunk=4
+    )
+    assert sum(one.status is Status.FAILED for one in results) >= 3
+    assert results.summary is not None
+    assert results.summary.halted == "soon,fail=3"
+    assert results.summary.jobs + results.summary.left < 1999
+
+
+def test_a_job_that_takes_too_long(backend: str, tmp_path: Path) -> None:
+    """Ended where that can be done, and it may tidy up; else told as still running, or, by serial, when it has come back."""
+    ledger = tmp_path / "ledger"
+    pause = 60 if backend in CAN_STOP else 1.0
+    began = time.monotonic()
+    outcomes = run("sleepy", [(pause, str(ledger)), (0.01, None)], backend, timeout=0.3, grace=5, ordered=True)
+    assert told(outcomes) == ["timeout", "ok"]
+    assert outcomes[0].wall >= 0.3
+    assert time.monotonic() - began < 15
+    assert outcomes[0].still_running == (backend == "threads")
+    if backend in CAN_STOP:
+        assert ledger.read_text() == f"tidy {pause}\n"
+    else:
+        wait_for(lambda: ledger.exists() and "tidy" in ledger.read_text())
+        wait_for(no_threads)
+
+
+@pytest.mark.parametrize("backend", CAN_STOP)
+def test_what_will_not_be_stopped(backend: str) -> None:
+    """A job that swallows everything: its process is killed; a task is told as still running, and keeps its slot."""
+    began = time.monotonic()
+    outcomes = run("stubborn", [(4 if backend == "asyncio" else 60,)], backend, timeout=0.2, grace=0.3)
+    assert (told(outcomes), outcomes[0].still_running) == (["timeout"], backend == "asyncio")
+    assert outcomes[0].signal == (signal.SIGKILL if backend == "processes" else None)
+    assert time.monotonic() - began < 20
+    wait_for(no_threads)
+
+
+def test_leaving_the_loop_stops_the_batch(backend: str, tmp_path: Path) -> None:
+    """Nothing goes on that can be stopped, and nothing more begins."""
+    ledger = tmp_path / "ledger"
+    inputs = [(0.01, str(ledger))] + [(0.5 if backend not in CAN_STOP else 30, str(ledger))] * 9
+    for outcome in run_batch(function("sleepy", backend), inputs, backend=backend, jobs=2):
+        assert outcome.status is Status.OK
+        break
+    wait_for(no_threads)
+    assert ledger.read_text().count("end") <= 3
+
+
+# -- what cannot travel --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("tuple", [1, 2]), ("surrogate", "\udc80"), ("umlaut", "gr\u00fcn"), ("none", None)]
+)
+def test_results_that_json_holds(backend: str, name: str, value: object) -> None:
+    """They come back as JSON gives them back."""
+    (outcome,) = run("returns", [name], backend)
+    assert (outcome.status, outcome.value) == (Status.OK, value)
+
+
+@pytest.mark.parametrize("name", ["set", "nan", "object", "bytes", "lambda", "path"])
+def test_results_that_json_cannot_hold(backend: str, name: str) -> None:
+    """That job fails and says what to do; ``repr`` and ``none`` keep something, or nothing."""
+    (outcome,) = run("returns", [name], backend)
+    assert (outcome.status, outcome.exit) == (Status.FAILED, 2)
+    assert "--result repr" in str(outcome.error)
+    (outcome,) = run("returns", [name], backend, result="none")
+    assert (outcome.status, outcome.result) == (Status.OK, None)
+    (outcome,) = run("returns", [name], backend, result="repr")
+    assert outcome.value.startswith(repr(functions.returns(name)).split(" at ")[0])
+
+
+def test_results_in_pickle_files(backend: str) -> None:
+    """A file of the run, which only the user can read; what cannot be pickled is a failure of that job."""
+    import pickle
+
+    good, bad = run("returns", ["set", "lambda"], backend, result="pickle-file", ordered=True)
+    path = Path(good.value["pickle_file"])
+    assert pickle.loads(path.read_bytes()) == {1}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert (bad.status, bad.exit) == (Status.FAILED, 2)
+    assert "cannot be pickled" in str(bad.error)
+
+
+def test_inputs_that_cannot_travel(backend: str) -> None:
+    """They end the batch with one line that says which, after what has begun."""
+    with pytest.raises(InputError, match="cannot be pickled"):
+        run("kind", [(threading.Lock(),)], backend)
+    with pytest.raises(InputError, match="cannot be pickled"):
+        run("kind", (one for one in [1, (threading.Lock(),)]), backend)
+
+
+@pytest.mark.slow
+def test_huge_arguments_and_results(backend: str) -> None:
+    """Tens of megabytes, there and back."""
+    size = 30_000_000
+    assert values(run("size_of", ["x" * size, b"\x00" * size], backend, ordered=True)) == [size, size]
+    (outcome,) = run("make", [size], backend)
+    assert len(outcome.value) == size
+
+
+# -- what jobs print -----------------------------------------------------------------------------------------------------
+
+
+def test_what_jobs_print_is_kept_apart(backend: str) -> None:
+    """stdout and stderr, job by job, also while several print at once; nothing gets to our own."""
+    before = sys.stdout, sys.stderr
+    outcomes = run("say", range(20), backend, ordered=True, jobs=4)
+    assert [one.stdout.data for one in outcomes] == [b"out %d\n" % n for n in range(20)]
+    assert [one.stderr.data for one in outcomes] == [b"err %d\n" % n for n in range(20)]
+    slowly = run("say_slowly", range(8), backend, ordered=True, jobs=4)
+    assert [one.stdout.data for one in slowly] == [b"a %d\nb %d\nc %d\n" % (n, n, n) for n in range(8)]
+    assert (sys.stdout, sys.stderr) == before
+
+
+def test_our_own_printing_goes_on(backend: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whoever iterates prints as before."""
+    for outcome in run_batch(function("say", backend), range(3), backend=backend, jobs=1, ordered=True):
+        print("ours", outcome.value)
+    assert capfd.readouterr().out == "ours 0\nours 1\nours 2\n"
+
+
+def test_much_is_in_a_file(backend: str) -> None:
+    """Large output is kept whole, or cut at the cap; the next job of the slot begins anew."""
+    large, small = run("say_much", [200_000, 3], backend, jobs=1, ordered=True)
+    assert (large.stdout.size, len(read(large.stdout)), small.stdout.data) == (200_000, 200_000, b"yyy")
+    assert large.stdout.path is not None
+    (capped,) = run("say_much", [200_000], backend, output_cap="1k")
+    assert (len(capped.stdout.data), capped.stdout.dropped) == (1024, 200_000 - 1024)
+
+
+# -- workers -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_initializer_prepares_each_worker(backend: str) -> None:
+    """Once in each, with its arguments, before any job."""
+    functions.STATE.clear()
+    found = values(run("prepared", range(6), backend, initializer=function("prepare", backend), initargs=[1, "two"]))
+    assert all(given == [1, "two"] for given, _, _ in found)
+    assert all(times <= (2 if backend == "threads" else 1) for _, times, _ in found)
+
+
+def test_an_initializer_that_fails_ends_the_batch(backend: str) -> None:
+    """With one line that says why."""
+    with pytest.raises(ManyhandsError, match="the initializer failed: RuntimeError: cannot prepare"):
+        run("double", range(5), backend, initializer=functions.refuse)
+
+
+def test_a_batch_in_a_job(backend: str) -> None:
+    """A job may run a batch of its own."""
+    assert sorted(values(run("nested", [3, 4, 5], backend))) == [6, 12, 20]
+
+
+def test_function_backends_are_named_when_there_is_no_such() -> None:
+    """The error names what exists; commands and functions have each their own."""
+    with pytest.raises(UsageError, match="there is no such backend; choose one of processes, threads, asyncio"):
+        run_batch(functions.double, [1], backend="celery-x")
+    with pytest.raises(UsageError, match="it does not run functions"):
+        run_batch(functions.double, [1], backend="commands")
+    with pytest.raises(UsageError, match="it does not run commands"):
+        run_batch("echo {}", ["a"], backend="threads")
+    with pytest.raises(UsageError, match="awaits async functions, and functions:double is none"):
+        list(run_batch(functions.double, [1], backend="asyncio"))
+
+
+# -- killed, stopped, resumed --------------------------------------------------------------------------------------------
+
+
+def command(name: str, backend: str, ledger: Path, *more: str) -> list[str]:
+    prefix = "a_" if backend == "asyncio" else ""
+    call = f"{HERE / 'functions.py'}:{prefix}{name}"
+    inputs = ledger.parent / "inputs.jsonl"
+    return [
+        sys.executable, "-m", "manyhands", "batch.call", call, "--jsonl", str(inputs), "--backend", backend, "-j", "2",
+        "--run-id", "mine", "--no-keep-order", *more,
+    ]  # fmt: skip
+
+
+def write_inputs(folder: Path, count: int, pause: float | None = None) -> Path:
+    ledger = folder / "ledger"
+    with open(folder / "inputs.jsonl", "w") as file:
+        for number in range(count):
+            given = [number, str(ledger)] + ([pause] if pause is not None else [])
+            file.write(json.dumps(given) + "\n")
+    return ledger
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    try:
+        return process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+
+
+def start(args: list[str], environment: dict[str, str], folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        args,
+        env=environment,
+        cwd=folder,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def tally_of(own_state: Path) -> Tally:
+    with closing(Store(own_state).find("mine").journal()) as journal:
+        return journal.tally()
+
+
+def lines(ledger: Path) -> list[list[str]]:
+    return [line.split() for line in ledger.read_text().splitlines()] if ledger.exists() else []
+
+
+def test_ctrl_c_ends_it_in_good_order(backend: str, environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
+    """Nothing more begins, what runs is ended or waited for, all is recorded, the program dies by that signal, nothing is left."""
+    ledger = write_inputs(tmp_path, 40, pause=0.3)
+    process = start(command("slow_and_noted", backend, ledger), environment, tmp_path)
+    wait_for(lambda: len(lines(ledger)) >= 3, 30)
+    process.send_signal(signal.SIGINT)
+    said = finish(process)
+    assert process.returncode == -signal.SIGINT, said
+    assert "stopped by SIGINT" in said
+    noted = lines(ledger)
+    assert with_tag("MH_RUN=mine") == []
+    time.sleep(0.5)
+    assert lines(ledger) == noted
+    ended = sum(kind == "end" for kind, *_ in noted)
+    tally = tally_of(own_state)
+    assert tally.counts.get(Status.OK, 0) == ended
+    assert ended < 40
+
+
+def test_killed_and_resumed(backend: str, environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
+    """kill -9 of the coordinator: what it ran is dead within a second, nothing that was recorded runs again, nothing is lost,
+    and never two copies of a job at once (rows 1, 2)."""
+    ledger = write_inputs(tmp_path, 30, pause=0.1)
+    args = command("slow_and_noted", backend, ledger)
+    for kills in range(1, 3):
+        process = start(args, environment, tmp_path)
+        wait_for(lambda wanted=6 * kills: len(lines(ledger)) >= wanted, 30)  # type: ignore[misc]
+        process.kill()
+        finish(process)
+        time.sleep(1)
+        noted = lines(ledger)
+        time.sleep(0.3)
+        assert lines(ledger) == noted
+        args = [sys.executable, "-m", "manyhands", "batch.resume", "mine"]
+    process = start(args, environment, tmp_path)
+    said = finish(process)
+    assert process.returncode == 0, said
+    runs: dict[str, list[tuple[float, float]]] = {}
+    for kind, job, at, _ in lines(ledger):
+        if kind == "begin":
+            runs.setdefault(job, []).append((float(at), float("inf")))
+        else:
+            runs[job][-1] = (runs[job][-1][0], float(at))
+    assert len(runs) == 30
+    whole = [sum(end != float("inf") for _, end in spells) for spells in runs.values()]
+    assert min(whole) == 1
+    assert sum(whole) <= 30 + 2 * 2  # at most `jobs` attempts are repeated per kill
+    for spells in runs.values():
+        assert all(first[1] == float("inf") or first[1] <= second[0] for first, second in pairwise(spells))
+    tally = tally_of(own_state)
+    assert (tally.counts, tally.left) == ({Status.OK: 30}, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+def test_kill_storms(backend: str, environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
+    """Instant jobs, killed again and again: always onwards, and little is done twice (row 4)."""
+    count, kills = 20_000, 5
+    ledger = write_inputs(tmp_path, count)
+    args = command("noted", backend, ledger)
+    for number in range(1, kills + 1):
+        process = start(args, environment, tmp_path)
+        wait_for(lambda least=number * 800: ledger.exists() and len(ledger.read_bytes().split()) >= least, 40)  # type: ignore[misc]
+        process.kill()
+        finish(process)
+        args = [sys.executable, "-m", "manyhands", "batch.resume", "mine"]
+    process = start(args, environment, tmp_path)
+    said = finish(process)
+    assert process.returncode == 0, said
+    done = ledger.read_text().split()
+    assert set(done) == {str(n) for n in range(count)}
+    if backend == "processes":  # a worker remembers what had not reached the journal
+        assert len(done) - count <= kills * 2
+    tally = tally_of(own_state)
+    assert (tally.counts, tally.left) == ({Status.OK: count}, 0)
