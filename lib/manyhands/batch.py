@@ -81,7 +81,7 @@ class Batch:
             source = source or open_source(plan.source)
             plan.template.bind(source.columns, width=source.width)
         if isinstance(plan.template, Call):
-            plan.template.function()
+            plan.template.check()
         run, held = store.create(plan.to_json(), run_id)
         if plan.stdin == "-":
             keep_stdin(run)

@@ -145,6 +145,12 @@ class Call:
             raise UsageError(f"{self.name} was given by a program: only the same program can go on with this run")
         return self.live or load(self.text, self.folder)
 
+    def check(self) -> None:
+        """Raise UsageError unless the function and its initializer can be had."""
+        self.function()
+        if self.initializer:
+            load(self.initializer, self.folder)
+
     def prepare(self, run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run) -> Any:
         """Call the initializer, if there is one; if it is async, ``run`` gets its coroutine. Raises ManyhandsError if it fails."""
         initializer = self.live_initializer or (load(self.initializer, self.folder) if self.initializer else None)

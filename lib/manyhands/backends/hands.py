@@ -156,7 +156,7 @@ def packed(call: Call) -> bytes:
         with suppress(Exception):  # whatever a __reduce__ may raise
             return pickle.dumps(call)
     try:
-        import cloudpickle  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        import cloudpickle
 
         data: bytes = cloudpickle.dumps(call)
         return data
