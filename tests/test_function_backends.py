@@ -26,8 +26,8 @@ from manyhands.journal import Tally
 from manyhands.output import read
 from manyhands.runs import Store
 
-BACKENDS = ["serial", "threads", "processes", "asyncio"]
-CAN_STOP = ["processes", "asyncio"]
+BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent"]
+CAN_STOP = ["processes", "asyncio", "gevent"]
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -189,7 +189,7 @@ def test_what_will_not_be_stopped(backend: str) -> None:
     began = time.monotonic()
     outcomes = run("stubborn", [(4 if backend == "asyncio" else 60,)], backend, timeout=0.2, grace=0.3)
     assert (told(outcomes), outcomes[0].still_running) == (["timeout"], backend == "asyncio")
-    assert outcomes[0].signal == (signal.SIGKILL if backend == "processes" else None)
+    assert outcomes[0].signal == (None if backend == "asyncio" else signal.SIGKILL)
     assert time.monotonic() - began < 20
     wait_for(no_threads)
 

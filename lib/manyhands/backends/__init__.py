@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Final
 
 from manyhands.backend import Backend
@@ -57,6 +58,12 @@ def _asyncio(settings: FunctionSettings) -> Backend:
     return Aio(settings)
 
 
+def _gevent(settings: FunctionSettings) -> Backend:
+    from manyhands.backends.greenlets import Greenlets
+
+    return Greenlets(settings)
+
+
 COMMANDS: Final[dict[str, Callable[[CommandSettings], Backend]]] = {
     "commands": _commands,
     "command-threads": _command_threads,
@@ -68,16 +75,23 @@ FUNCTIONS: Final[dict[str, Callable[[FunctionSettings], Backend]]] = {
     "processes": _processes,
     "threads": _threads,
     "asyncio": _asyncio,
+    "gevent": _gevent,
     "serial": _serial,
     "fake": _fake,
 }
 """What calls functions."""
 
 
+_EXTRAS: Final = frozenset({"gevent"})
+"""Backends whose package is an extra of the same name."""
+
+
 def check_backend(name: str, *, functions: bool = False) -> None:
     """Raise UsageError, naming those that exist, unless ``name`` is a backend for commands, or for ``functions``."""
     ours, others = (FUNCTIONS, COMMANDS) if functions else (COMMANDS, FUNCTIONS)
     if name in ours:
+        if name in _EXTRAS and find_spec(name) is None:
+            raise UsageError(f"--backend {name} needs {name}, which is not installed: pip install 'manyhands[{name}]'")
         return
     what = "functions" if functions else "commands"
     why = f"it does not run {what}" if name in others else "there is no such backend"

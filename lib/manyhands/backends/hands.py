@@ -79,7 +79,7 @@ class Hands:
             "call": packed(settings.call), "columns": settings.columns, "outputs": bytes(settings.outputs),
             "workdir": bytes(settings.workdir), "nice": settings.nice, "token": settings.token.encode(), "cap": settings.output_cap,
         }  # fmt: skip
-        self._warden = _open_warden(settings)
+        self._warden = Warden(settings)
 
     def make(self, number: int) -> Hand:
         """Start a worker for slot ``number``. Raises ManyhandsError when the system will not have one more."""
@@ -97,7 +97,7 @@ class Hands:
         finally:
             theirs.close()
         hand = Hand(Slot(number, bytes(settings.outputs)), process, ours)
-        self._say(b"+ %d %d\n" % (hand.pid, hand.start))
+        self._warden.add(hand.pid, hand.start)
         return hand
 
     def clear(self, hand: Hand) -> int:
@@ -106,7 +106,7 @@ class Hands:
             left = end_trees({hand.pid: hand.start}, b"MH_WORKER=" + self._mark(b"%d" % hand.slot.number))
         except TimeoutError as error:
             raise ManyhandsError(f"what a worker has left cannot be ended: {error}") from error
-        self._say(b"- %d\n" % hand.pid)
+        self._warden.remove(hand.pid)
         return left
 
     def clear_all(self, hands: Iterable[Hand]) -> None:
@@ -116,43 +116,62 @@ class Hands:
 
     def close(self) -> None:
         """Let the warden go."""
-        self._say(b"done\n")
-        with suppress(OSError):
-            self._warden.stdin.close()  # type: ignore[union-attr]  # it is a pipe
-        self._warden.wait()
+        self._warden.close()
 
     def _mark(self, number: bytes) -> bytes:
         """What everything that a worker starts has in its environment."""
         return b"%s.%s" % (self._config["token"], number)
 
+
+class Warden:
+    """The coordinator's end of `manyhands.backends.warden`, which is in a session of its own, where no terminal can signal it."""
+
+    def __init__(self, settings: FunctionSettings) -> None:
+        library = str(Path(__file__).parents[2])
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _BOOT, library, settings.token], stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL, pass_fds=settings.keep_open, start_new_session=True, bufsize=0, cwd="/",
+            )  # fmt: skip
+        except OSError as error:
+            raise ManyhandsError(f"cannot start a warden for the workers: {error}") from error
+
+    def add(self, pid: int, start: int) -> None:
+        """A worker is there."""
+        self._say(b"+ %d %d\n" % (pid, start))
+
+    def remove(self, pid: int) -> None:
+        """A worker is gone, and what it had started with it."""
+        self._say(b"- %d\n" % pid)
+
+    def close(self) -> None:
+        """All is in order."""
+        self._say(b"done\n")
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]  # it is a pipe
+        self._process.wait()
+
     def _say(self, line: bytes) -> None:
-        with suppress(OSError):  # somebody has killed the warden: only a second fault would make that matter
-            self._warden.stdin.write(line)  # type: ignore[union-attr]  # it is a pipe
+        with suppress(OSError):  # somebody has killed it: only a second fault would make that matter
+            self._process.stdin.write(line)  # type: ignore[union-attr]  # it is a pipe
 
 
-def _open_warden(settings: FunctionSettings) -> subprocess.Popen[bytes]:
-    """Start one in a session of its own, where no terminal can signal it."""
-    library = str(Path(__file__).parents[2])
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT, library, settings.token], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            pass_fds=settings.keep_open, start_new_session=True, bufsize=0, cwd="/",
-        )  # fmt: skip
-    except OSError as error:
-        raise ManyhandsError(f"cannot start a warden for the workers: {error}") from error
-
-
-def packed(call: Call) -> bytes:
+def packed(call: Call, *, main_by_value: bool = False) -> bytes:
     """A call for another process of this machine: by name where it has one, else by value, if cloudpickle is installed.
+
+    ``main_by_value``: that process is none of multiprocessing's, and does not import the main script.
 
     Raises UsageError for a function that has neither (https://docs.python.org/3/library/pickle.html#what-can-be-pickled-and-unpickled).
     """
     main = getattr(sys.modules["__main__"], "__file__", None)
-    if main == "<stdin>":  # multiprocessing takes it for a file
+    if main_by_value and getattr(call.live, "__module__", None) == "__main__":
+        main = None
+    elif main == "<stdin>":  # multiprocessing takes it for a file
         raise UsageError(
             "a program that is read from standard input cannot be imported by worker processes: put it in a file"
         )
-    if call.is_named or main:  # else a session, whose names nobody can import
+    elsewhere = getattr(call.live, "__module__", None) != "__main__"
+    if elsewhere or main:  # else a session, whose names nobody can import
         with suppress(Exception):  # whatever a __reduce__ may raise
             return pickle.dumps(call)
     try:

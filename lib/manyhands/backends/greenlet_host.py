@@ -1,0 +1,106 @@
+"""A process in which everything is patched to be cooperative, and jobs are greenlets (https://www.gevent.org/api/gevent.monkey.html).
+
+    coordinator --("go", job, attempt, values, slot) | ("stop", job, attempt)--> host --STARTED, ENDED--> coordinator
+
+Only this process is patched, before anything else is imported; whoever started it is not. Imports gevent, so it is imported by
+nobody but that process.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.lock import Semaphore
+
+from manyhands.backends import framing
+from manyhands.backends.performing import Performed, Performer, failed
+from manyhands.backends.printing import CURRENT, Printing, Switched
+from manyhands.backends.slot import Slot
+from manyhands.errors import ManyhandsError
+from manyhands.job import Output, Values
+
+Key = tuple[int, int]
+
+
+def main(descriptor: int) -> None:
+    """Serve until the coordinator closes its end."""
+    sock = socket.socket(fileno=descriptor)
+    with suppress(ConnectionError):
+        Host(sock, framing.receive(sock)).serve()
+    os._exit(0)
+
+
+class Host:
+    """See the module's first lines."""
+
+    def __init__(self, sock: socket.socket, config: dict[str, Any]) -> None:
+        self._sock, self._config = sock, config
+        self._sending = Semaphore()
+        self._running: dict[Key, Any] = {}
+        self._slots: dict[int, Slot] = {}
+
+    def serve(self) -> None:
+        """Prepare, then make a greenlet of each job. Raises ConnectionError when the coordinator is gone."""
+        config = self._config
+        os.chdir(config["workdir"])
+        if config["nice"]:
+            os.nice(config["nice"])
+        sys.path[:] = config["path"]
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        try:
+            call = pickle.loads(config["call"])  # noqa: S301 - our own parent made it
+            performer = Performer(call, config["columns"], Path(os.fsdecode(config["outputs"])))
+            call.prepare()
+        except (Exception, SystemExit) as error:
+            self._send((framing.BROKEN, str(error) if isinstance(error, ManyhandsError) else failed(error).error))
+            return
+        switched = Switched()
+        self._send((framing.READY,))
+        while message := framing.receive(self._sock):
+            verb, job, attempt, *more = message
+            if verb == "go":
+                self._running[job, attempt] = gevent.spawn(self._run, performer, (job, attempt), *more)
+            elif greenlet := self._running.get((job, attempt)):
+                greenlet.kill(block=False)
+        switched.close()
+        for slot in self._slots.values():
+            slot.close()
+
+    def _run(self, performer: Performer, key: Key, values: Values, number: int) -> None:
+        slot = self._slots.get(number) or self._slots.setdefault(number, Slot(number, self._config["outputs"]))
+        name, printing = b"%d.%d" % key, Printing(slot)
+        CURRENT.set(printing)
+        at, started = time.monotonic(), time.time()
+        stopped = False
+        try:
+            self._send((framing.STARTED, *key, at))
+            done = performer.perform(name, values)
+        except gevent.GreenletExit:
+            stopped, done = True, Performed(1)
+        now = time.monotonic()
+        out, err = printing.collect(name, self._config["cap"])
+        CURRENT.set(None)
+        del self._running[key]
+        exit_, number_ = (None, signal.SIGTERM.value) if stopped else (done.exit, None)
+        self._send((
+            framing.ENDED, *key, now, exit_, number_, done.error, started, now - at, _plain(out), _plain(err), done.result,
+            done.traceback,
+        ))  # fmt: skip
+
+    def _send(self, record: tuple[Any, ...]) -> None:
+        with self._sending:
+            framing.send(self._sock, record)
+
+
+def _plain(printed: Output) -> tuple[bytes, bytes | None, int, int]:
+    """As `manyhands.backends.slot.Captured`, which marshal can carry."""
+    return printed.data, None if printed.path is None else os.fsencode(printed.path), printed.size, printed.dropped

@@ -1,0 +1,255 @@
+"""A function called in greenlets of one patched child process: for blocking code that waits, hundreds at once.
+
+    start(attempt) --socket--> `manyhands.backends.greenlet_host` --socket--> reports()
+
+The process of whoever uses this is never patched. A greenlet that is stopped gets GreenletExit where it waits. One that does
+not wait holds up all others: when it will not end, the whole host is killed, and all that ran in it has died.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from manyhands import kernel
+from manyhands.backend import Ended, Report, Started
+from manyhands.backends import framing
+from manyhands.backends.hands import Warden, packed
+from manyhands.backends.outputs import output_of
+from manyhands.backends.settings import FunctionSettings
+from manyhands.backends.slot import Slot
+from manyhands.backends.warden import end_trees
+from manyhands.errors import ManyhandsError
+from manyhands.job import Attempt
+
+_BOOT: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from gevent import monkey; monkey.patch_all(); "
+    "from manyhands.backends.greenlet_host import main; main(int(sys.argv[2]))"
+)
+_MOST_FAILED_STARTS: Final = 3
+_AT_ONCE: Final = 0.5
+"""Seconds that greenlets have to go when they are to be killed."""
+Key = tuple[int, int]
+
+
+class Greenlets:
+    """A `manyhands.backend.Backend`; see the module's first lines."""
+
+    name = "gevent"
+    can_stop = True
+    reports_start = True
+    ahead = 64
+
+    def __init__(self, settings: FunctionSettings) -> None:
+        self.settings = settings
+        self._call = packed(settings.call, main_by_value=True)
+        self._waiting: deque[Attempt] = deque()
+        self._running: dict[Key, tuple[Attempt, int, float]] = {}  # (attempt, slot, began or 0)
+        self._free = list(range(settings.slots, 0, -1))
+        self._kill_at: dict[Key, float] = {}
+        self._overdue: set[Key] = set()
+        self._ready: list[Report] = []
+        self._prepared = self._paused = self._closed = False
+        self._failed_starts = 0
+        self._alarm, self._bell = os.pipe()
+        for end in (self._alarm, self._bell):
+            os.set_blocking(end, False)
+        self._warden = Warden(settings)
+        self._launch()
+
+    # -- the verbs -------------------------------------------------------------------------------------------------------
+
+    def start(self, attempt: Attempt) -> None:
+        """Send it to the host as soon as there is a slot."""
+        self._waiting.append(attempt)
+
+    def reports(self, timeout: float | None) -> Sequence[Report]:
+        """What has begun and ended; waits for it up to ``timeout`` seconds. Raises ManyhandsError if there can be no host."""
+        self._dispatch()
+        if not self._ready:
+            if self._kill_at:
+                first = max(0.0, min(self._kill_at.values()) - time.monotonic())
+                timeout = first if timeout is None else min(timeout, first)
+            found = self._poll.poll(None if timeout is None else math.ceil(timeout * 1000))
+            for file, _ in found:
+                if file == self._alarm:
+                    with suppress(BlockingIOError):
+                        os.read(self._alarm, 4096)
+                else:
+                    self._receive()
+            self._kill_overdue()
+            self._dispatch()
+        ready, self._ready = self._ready, []
+        return ready
+
+    def recall(self, attempts: Collection[Attempt]) -> None:
+        """Give back what has not been sent."""
+        for attempt in [waiting for waiting in self._waiting if waiting in attempts]:
+            self._waiting.remove(attempt)
+            self._ready.append(Ended(attempt, time.monotonic(), began=False))
+
+    def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
+        """End greenlets; the whole host if one will not end."""
+        self.recall(attempts)
+        due = time.monotonic() + (_AT_ONCE if kill else self.settings.grace)
+        for attempt in attempts:
+            key = _key(attempt)
+            if key in self._running:
+                self._kill_at[key] = min(due, self._kill_at.get(key, due))
+                self._tell(("stop", *key))
+
+    def pause(self, paused: bool) -> None:
+        """SIGSTOP or SIGCONT to the host, all its greenlets with it."""
+        self._paused = paused
+        kernel.send_signal_exact(self._host.pid, self._started_at, signal.SIGSTOP if paused else signal.SIGCONT)
+
+    def wake(self) -> None:
+        """Make `reports` return."""
+        if not self._closed:
+            with suppress(BlockingIOError):
+                os.write(self._bell, b"x")
+
+    def close(self) -> None:
+        """Let the host go, or kill it if it is busy, and what it has started."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._running:
+            self._host.kill()
+        self._sock.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._host.wait(_AT_ONCE)
+        self._clear()
+        self._warden.close()
+        os.close(self._alarm)
+        os.close(self._bell)
+
+    # -- the host --------------------------------------------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        settings, library = self.settings, str(Path(__file__).parents[2])
+        self._sock, theirs = socket.socketpair()
+        environment = dict(settings.environment) | {b"MH_WORKER": settings.token.encode() + b".host"}
+        try:
+            self._host = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, library, str(theirs.fileno())], stdin=subprocess.DEVNULL, env=environment,
+                pass_fds=(theirs.fileno(), *settings.keep_open), start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise ManyhandsError(f"cannot start a process for greenlets: {error}") from error
+        finally:
+            theirs.close()
+        stat = kernel.read_stat(self._host.pid)
+        self._started_at = stat.start if stat else 0
+        self._warden.add(self._host.pid, self._started_at)
+        self._inbox, self._prepared = framing.Inbox(self._sock), False
+        self._poll = select.poll()
+        self._poll.register(self._alarm, select.POLLIN)
+        self._poll.register(self._sock, select.POLLIN)
+        self._tell({
+            "call": self._call, "columns": settings.columns, "outputs": bytes(settings.outputs), "workdir": bytes(settings.workdir),
+            "nice": settings.nice, "cap": settings.output_cap, "path": list(sys.path),
+        })  # fmt: skip
+
+    def _dispatch(self) -> None:
+        while self._prepared and not self._paused and self._waiting and self._free:
+            attempt, slot = self._waiting.popleft(), self._free.pop()
+            self._running[_key(attempt)] = (attempt, slot, 0.0)
+            self._tell(("go", *_key(attempt), attempt.job.values, slot))
+
+    def _tell(self, message: Any) -> None:
+        with suppress(OSError):  # it is dead, which `reports` will find out
+            framing.send(self._sock, message)
+
+    def _receive(self) -> None:
+        for record in self._inbox.records():
+            self._record(record)
+        if self._inbox.ended:
+            self._bury()
+
+    def _record(self, record: tuple[Any, ...]) -> None:
+        kind, *fields = record
+        if kind == framing.STARTED:
+            key, at = (fields[0], fields[1]), fields[2]
+            attempt, slot, _ = self._running[key]
+            self._running[key] = (attempt, slot, at)
+            self._ready.append(Started(attempt, at, slot, self._host.pid))
+        elif kind == framing.ENDED:
+            job, number, at, code, died_by, error, started, wall, out, err, result, told = fields
+            attempt, slot = self._let_go((job, number))
+            self._ready.append(Ended(
+                attempt, at, code, died_by, error, True, started, wall, stdout=output_of(out), stderr=output_of(err), slot=slot,
+                result=result, traceback=told,
+            ))  # fmt: skip
+        elif kind == framing.READY:
+            self._prepared, self._failed_starts = True, 0
+        else:
+            raise ManyhandsError(f"the process for greenlets cannot begin: {fields[0]}")
+
+    def _let_go(self, key: Key) -> tuple[Attempt, int]:
+        attempt, slot, _ = self._running.pop(key)
+        self._kill_at.pop(key, None)
+        self._overdue.discard(key)
+        self._free.append(slot)
+        return attempt, slot
+
+    def _kill_overdue(self) -> None:
+        now = time.monotonic()
+        if any(due <= now for due in self._kill_at.values()):
+            kernel.send_signal_exact(self._host.pid, self._started_at, signal.SIGKILL)
+            late = [key for key, due in self._kill_at.items() if due <= now]
+            self._overdue.update(late)
+            for key in late:
+                del self._kill_at[key]
+
+    def _bury(self) -> None:
+        """The host is gone: report all that ran in it, and start another."""
+        self._sock.close()
+        code = self._host.wait()
+        self._clear()
+        self._warden.remove(self._host.pid)
+        if not self._prepared:
+            self._failed_starts += 1
+            if self._failed_starts >= _MOST_FAILED_STARTS:
+                raise ManyhandsError(f"the process for greenlets dies before it begins (status {code}): giving up")
+        now = time.monotonic()
+        for key in list(self._running):
+            asked = key in self._overdue
+            _, _, began = self._running[key]
+            attempt, slot = self._let_go(key)
+            if not began:  # it was on its way
+                self._waiting.appendleft(attempt)
+                continue
+            name, room = b"%d.%d" % key, Slot(slot, bytes(self.settings.outputs))
+            out, err = (output_of(room.salvage(stream, name, self.settings.output_cap)) for stream in (0, 1))
+            room.close()
+            why = "it would not end, and was killed" if asked else "the process that it shared with others died"
+            self._ready.append(Ended(
+                attempt, now, None if code < 0 else 1, -code if code < 0 else None, why, True, time.time() - (now - began),
+                now - began, stdout=out, stderr=err, slot=slot, died=not asked,
+            ))  # fmt: skip
+        self._launch()
+
+    def _clear(self) -> None:
+        """End what the host has left behind; its slots are made anew."""
+        with suppress(TimeoutError):
+            end_trees({self._host.pid: self._started_at}, b"MH_WORKER=" + self.settings.token.encode() + b".host")
+        self._host.wait()
+        if self._closed:
+            for number in range(1, self.settings.slots + 1):
+                Slot(number, bytes(self.settings.outputs)).close()
+
+
+def _key(attempt: Attempt) -> Key:
+    return attempt.job.number, attempt.number
