@@ -42,7 +42,7 @@ INPUTS = {
     "each": "NAME=A,B,C or A,B,C: these values; repeated: every combination",
 }
 CARRYING_OUT = {
-    "jobs": "how many at once: N, 0 (up to 1024), or 50%, +2, -1 of the usable cores (default: 100%)",
+    "jobs": "how many at once: N, 0 (up to 1024), or 50%, +2, -1 of the usable cores (default: 100%); with --then A,B,...",
     "timeout": "stop a job after this time (30, 2m, or 300% of the median of finished jobs)",
     "grace": "seconds between TERM and KILL when a job is stopped (default: 5)",
     "retries": "try a failed job so many times more (default: 0)",
@@ -51,6 +51,7 @@ CARRYING_OUT = {
     "halt": "never, or soon or now, then ,fail= ,success= or ,done= and N or N% (default: never)",
     "order": "begin jobs in the order of the inputs, or at random, or those first that took longest in an earlier run of the same",
     "keep_order": "give results in the order of the inputs (default), or as they come",
+    "then": "do this with each input next, if that went well; functions get what the one before returned; repeatable",
     "tag": "begin every line of output with the input and a TAB",
     "dry_run": "print what would be run and run nothing",
     "workdir": "run the jobs in this folder",
@@ -82,7 +83,8 @@ def batch(
     csv: str | None = None, jsonl: str | None = None, colsep: str | None = None, each: list[str] = [],  # noqa: B006
     jobs: str = "100%", timeout: str | None = None, grace: str = "5", retries: int = 0, delay: str = "0",
     backoff: str = "1", halt: str = "never", order: Literal["input", "random", "longest"] = "input",
-    keep_order: bool = True, tag: bool = False, dry_run: bool = False, workdir: str | None = None, env: list[str] = [],  # noqa: B006
+    keep_order: bool = True, then: list[str] = [], tag: bool = False, dry_run: bool = False, workdir: str | None = None,  # noqa: B006
+    env: list[str] = [],  # noqa: B006
     shell: bool = False, stdin: str | None = None, output_cap: str | None = None, allow_daemons: bool = False, nice: int = 0,
     backend: str = "commands", run_id: str | None = None, quiet: bool = False, json: bool = False,
     state_dir: str | None = None,
@@ -119,7 +121,7 @@ def call_function(
     type: Literal["str", "int", "float", "json", "path", "bytes"] = "str",
     result: Literal["json", "repr", "none", "pickle-file"] = "json", jobs: str = "100%", timeout: str | None = None,
     grace: str = "5", retries: int = 0, delay: str = "0", backoff: str = "1", halt: str = "never",
-    order: Literal["input", "random", "longest"] = "input", keep_order: bool = True, tag: bool = False,
+    order: Literal["input", "random", "longest"] = "input", keep_order: bool = True, then: list[str] = [], tag: bool = False,  # noqa: B006
     dry_run: bool = False, workdir: str | None = None, env: list[str] = [], output_cap: str | None = None,  # noqa: B006
     nice: int = 0, backend: str = "processes", chunk: str = "auto", initializer: str | None = None,
     initargs: str | None = None, max_jobs_per_worker: int | None = None,

@@ -18,6 +18,7 @@ FLOORS = [
         "rows",
         "call",
         "ordering",
+        "stages",
         "journal",
         "joblog",
         "runs",
@@ -45,7 +46,7 @@ FLOORS = [
     },
     {"backends"},
     {"engine"},
-    {"signals", "batch", "library", "render", "console", "doors"},
+    {"signals", "batch", "takeover", "line", "library", "render", "console", "doors"},
     {"cli", "runner", "__main__", "__init__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -30,7 +30,7 @@ from manyhands.rows import JobRecord
 KEYS = [
     "schema", "run", "job", "input", "argv", "status", "exit", "signal", "signal_name", "error", "attempts", "started", "wall",
     "user", "system", "max_rss_bytes", "stdout", "stderr", "stdout_size", "stdout_dropped", "stderr_size", "stderr_dropped",
-    "slot", "host", "leftovers", "result", "traceback",
+    "slot", "host", "leftovers", "result", "traceback", "stage",
 ]  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def fill(journal: Journal, *ends: Outcome) -> None:
 
 
 def exported(
-    journal: Journal, format: Format, argv: Argv = lambda job, slot: [b"cmd", *job.values], **more: Any
+    journal: Journal, format: Format, argv: Argv = lambda record: [b"cmd", *record.job.values], **more: Any
 ) -> bytes:
     lines: list[bytes] = []
     export(journal, "r", format, argv, lines.append, **more)
@@ -187,7 +187,7 @@ def test_csv_has_a_header_without_jobs(journal: Journal) -> None:
 def test_csv_shows_stray_bytes_as_escapes(journal: Journal) -> None:
     """As ``\\xNN``, the text around them as it is, and the exact bytes in base64 beside it."""
     fill(journal, end(1, Status.OK, exit=0, out=kept("grün".encode() + b"\xff")))
-    [row] = rows_of(exported(journal, "csv", lambda job, slot: [b"cmd", b"\xe9", "ü".encode()]))
+    [row] = rows_of(exported(journal, "csv", lambda record: [b"cmd", b"\xe9", "ü".encode()]))
     assert (row["stdout"], base64.b64decode(row["stdout_base64"])) == ("grün\\xff", "grün".encode() + b"\xff")
     assert json.loads(row["argv"]) == ["cmd", "\\xe9", "ü"]
     assert [base64.b64decode(one) for one in json.loads(row["argv_base64"])] == [b"cmd", b"\xe9", "ü".encode()]
@@ -277,8 +277,8 @@ def test_the_joblog_is_in_the_order_of_ends_and_only_of_what_is_done(journal: Jo
 def test_arguments_are_quoted_for_the_shell(journal: Journal) -> None:
     """So that `parallel --retry-failed`, which runs the column Command, runs the same; a script is shown as it is."""
     fill(journal, end(1, Status.OK, exit=0, started=1.0))
-    assert exported(journal, "joblog", lambda job, slot: [b"echo", b"a b", b"$x"]).endswith(b"\techo 'a b' '$x'\n")
-    script = exported(journal, "joblog", lambda job, slot: [b"bash", b"-c", b"echo $x"], shell=True)
+    assert exported(journal, "joblog", lambda record: [b"echo", b"a b", b"$x"]).endswith(b"\techo 'a b' '$x'\n")
+    script = exported(journal, "joblog", lambda record: [b"bash", b"-c", b"echo $x"], shell=True)
     assert script.endswith(b"\techo $x\n")
 
 
@@ -342,7 +342,7 @@ def test_gnu_parallel_runs_our_commands_again(journal: Journal, tmp_path: Path, 
     """--retry-failed takes the command itself from our log: every argument arrives as it was."""
     values = [b"a b", b"x'", b"'", b"", b"k=v", b"$(touch hurt)", b"l1\nl2", b"c\td", b"\xff"]
     fill(journal, *(end(number, Status.FAILED, exit=1, started=1.0) for number in range(1, len(values) + 1)))
-    log = exported(journal, "joblog", lambda job, slot: [b"printf", b"<%s>", values[job.number - 1]])
+    log = exported(journal, "joblog", lambda record: [b"printf", b"<%s>", values[record.job.number - 1]])
     (tmp_path / "log").write_bytes(log)
     assert os.fsencode(parallel("--retry-failed", "--joblog", "log")) == b"".join(b"<%s>" % value for value in values)
     assert not (tmp_path / "hurt").exists()

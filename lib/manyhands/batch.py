@@ -10,34 +10,54 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from manyhands import kernel
-from manyhands.backend import Backend, Ended
-from manyhands.backends import check_backend, late, open_backend
-from manyhands.backends.outputs import output_of
+from manyhands.backend import Backend
+from manyhands.backends import check_backend, open_backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.call import Call, CallRenderer
 from manyhands.cores import usable_cores
 from manyhands.engine import Engine, in_order
-from manyhands.engine.judging import judge
+from manyhands.engine.judging import Halting
 from manyhands.engine.loop import Pull
-from manyhands.errors import ManyhandsError, UsageError
+from manyhands.errors import UsageError
 from manyhands.events import Event, Finished, RunStarted, Summary, Warned
 from manyhands.feed import Feed, Spool, spooled
 from manyhands.inputs import Rows, Source, open_source
-from manyhands.job import Attempt, Job, Status, Values
+from manyhands.job import Job, Values
 from manyhands.journal import Journal
 from manyhands.ordering import arrange, walls_of
 from manyhands.plan import Plan
 from manyhands.runs import Run, RunLock, Store, discard, lock
+from manyhands.takeover import take_over
 from manyhands.template import Renderer
 
 Work = Literal["new", "rest", "failed"]
+
+
+class Place(Protocol):
+    """What a batch that is a stage of a line (`manyhands.line`) has around it."""
+
+    number: int
+    """Counted from 1; the first has inputs."""
+    halting: Halting
+    """The rule that ends the whole line."""
+
+    def columns(self, found: Sequence[str] | None) -> Sequence[str]:
+        """Names of the inputs' columns; the first stage has ``found`` them, the others wait for it."""
+        ...
+
+    def coming(self) -> Pull:
+        """What comes from the stage before, new jobs only."""
+        ...
+
+    def open(self) -> bool:
+        """Whether there is room after this stage: while there is none, nothing more begins."""
+        ...
 
 
 class Batch:
@@ -48,13 +68,15 @@ class Batch:
     ) -> None:
         self.run, self.plan, self.work = run, plan, work
         self.summary: Summary | None = None
-        self._held, self._stream, self._source = held, stream, source
+        self.held, self._stream, self._source = held, stream, source
         self._engine: Engine | None = None
         self._stops: list[int] = []
         self._spool: Spool | None = None
         self._feed: Feed | None = None
-        self._issued: deque[int] = deque()
-        self._issued_any = False
+        self.issued: deque[int] = deque()
+        self._issued_any = self._taken = False
+        self.place: Place | None = None
+        """Set before `events` if this is a stage of a line."""
 
     # -- making one ------------------------------------------------------------------------------------------------------
 
@@ -114,6 +136,11 @@ class Batch:
         plan = Plan.from_json(run.asked, environ)
         return cls(run, lock(run), plan.with_jobs(jobs) if jobs else plan, work=work)
 
+    @property
+    def untouched(self) -> bool:
+        """Whether no job has been given out: the inputs were wrong, or there were none."""
+        return not self._issued_any
+
     # -- while it runs ---------------------------------------------------------------------------------------------------
 
     def stop(self, number: int) -> None:
@@ -142,67 +169,41 @@ class Batch:
         """
         try:
             with ExitStack() as stack:
-                stack.callback(self._held.close)
+                stack.callback(self.held.close)
                 journal = self.run.journal(check=self.work != "new")
                 stack.callback(journal.close)
-                if self.work != "new":
-                    yield from self._take_over(journal)
+                yield from self.take_over(journal)
                 yield from self._execute(journal, stack, tick)
         except UsageError:
-            if self.work == "new" and not self._issued_any:
+            if self.work == "new" and self.untouched and self.place is None:
                 discard(self.run)
             raise
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
-    def _take_over(self, journal: Journal) -> Iterator[Event]:
-        """Holding the lock, make sure that nothing of an earlier execution is alive, then close its open records."""
-        self._record_late(journal)
-        prefix = f"MH_TAG={self.run.token}.".encode()
-        tags = [b"%s%d.%d" % (prefix, job.number, last) for job, last in journal.left()]
-
-        def is_stray(stat: kernel.ProcStat) -> bool:
-            if not self.plan.allow_daemons:
-                return kernel.has_tag(stat.pid, prefix, prefix=True)
-            return any(kernel.has_tag(stat.pid, tag) for tag in tags)  # what a finished job left behind may live
-
-        try:
-            strays = kernel.end_all(is_stray)
-        except TimeoutError as error:
-            raise ManyhandsError(f"an earlier job of run {self.run.id} cannot be ended: {error}") from error
-        journal.close_lost()
-        if strays:
-            yield Warned(f"{strays} processes of the earlier, killed execution were still alive and have been ended")
-
-    def _record_late(self, journal: Journal) -> None:
-        """Record what had ended when the coordinator was killed, but had not reached the journal."""
-        open_ones = {(job.number, last): job for job, last in journal.left()}
-        for end in late.read(self.run.outputs):
-            job = open_ones.pop((end.job, end.attempt), None)
-            if job is None:  # it was recorded
-                continue
-            ended = Ended(
-                Attempt(job, end.attempt, ()), 0.0, *end[2:11], output_of(end.stdout), output_of(end.stderr), *end[13:],
-            )  # fmt: skip
-            outcome = judge(ended, None, Status.CANCELLED)
-            tried_again = outcome.status is Status.FAILED and self.plan.limits.retries > 0
-            journal.ended(outcome._replace(final=not tried_again))
-        journal.commit()
-        late.forget(self.run.outputs)
+    def take_over(self, journal: Journal) -> Iterator[Event]:
+        """Make sure that nothing of an earlier execution is alive, and close its open records; once is enough."""
+        if self.work != "new" and not self._taken:
+            self._taken = True
+            if strays := take_over(self.run, self.plan, journal):
+                yield Warned(f"{strays} processes of the earlier, killed execution were still alive and have been ended")
 
     def _execute(self, journal: Journal, stack: ExitStack, tick: float | None) -> Iterator[Event]:
         source, lacking = self._open_source(stack)
+        if self.place:
+            self.place.columns(source.columns)
         backend = self._open_backend(source)
         stack.callback(backend.close)
         if lacking:
             yield Warned(lacking)
         renderer = self.plan.template.bind(source.columns, width=source.width)
-        if source.columns and self.work != "failed":
+        if source.columns and self.work != "failed" and (self.place is None or self.place.number == 1):
             self.run = Store.update(self.run, {"columns": source.columns})
         total = source.total if self.work == "new" else None
         engine = self._engine = Engine(
             jobs=self._pull(journal, source, renderer), argv=lambda job: renderer.argv(job.values, job.number),
             backend=backend, journal=journal, limits=self.plan.limits, run=self.run.id, total=total, tick=tick,
+            halting=self.place.halting if self.place else None,
         )  # fmt: skip
         for number in self._stops:
             engine.stop(number)
@@ -224,12 +225,12 @@ class Batch:
             attempt = record.outcome.attempt._replace(argv=renderer.argv(record.job.values, number))
             return Finished(record.outcome._replace(attempt=attempt))
 
-        return in_order(told, self._issued, recall)
+        return in_order(told, self.issued, recall)
 
     def _summarise(self, summary: Summary, journal: Journal, lacking: bool) -> Summary:
         """The whole run's state, if this was not its only execution. Raises UsageError for a run without inputs."""
         if self.work == "new":
-            if not self._issued_any and summary.stopped_by is None:
+            if not self._issued_any and summary.stopped_by is None and not (self.place and self.place.number > 1):
                 raise UsageError("no inputs: nothing to run")
             return summary
         tally = journal.tally()
@@ -244,6 +245,8 @@ class Batch:
             spool = self._spool = Spool(self._stream, self.run.path)
             stack.callback(self._close_inputs)
             return open_source(self.plan.source, stream=spool.follow(self._flush)), None
+        if self.place and self.place.number > 1:
+            return Rows([], self.place.columns(None)), None
         if self.work == "failed":  # no new inputs; the columns are as they were
             return Rows([], self.run.asked.get("columns", ())), None
         if self._source is not None:
@@ -272,11 +275,27 @@ class Batch:
             self._feed.close()
 
     def _pull(self, journal: Journal, source: Source, renderer: Renderer | CallRenderer) -> Pull:
-        """The jobs to do: what is left or failed, then what is new among the inputs."""
+        """The jobs to do; in a line, only while there is room after this stage."""
+        jobs = self._jobs(journal, source, renderer)
+        if self.place is None:
+            yield from jobs
+            return
+        for one in jobs:
+            while not self.place.open():
+                yield None
+            yield one
+
+    def _jobs(self, journal: Journal, source: Source, renderer: Renderer | CallRenderer) -> Pull:
+        """What is left or failed, then what is new among the inputs, or comes from the stage before."""
         if self.work != "new":
             for job, last in journal.left() if self.work == "rest" else journal.failed():
                 self._issue(job.number)
                 yield job, last
+        if self.place and self.place.number > 1:
+            for one in self.place.coming():
+                self._issued_any = True
+                yield one
+            return
         gathered: list[Job] = []
         for new in self._new_jobs(journal, source, renderer):
             if new is None:
@@ -316,8 +335,8 @@ class Batch:
 
     def _issue(self, number: int) -> None:
         self._issued_any = True
-        if self.plan.limits.keep_order:
-            self._issued.append(number)
+        if self.plan.limits.keep_order or self.place:
+            self.issued.append(number)
 
     def _open_backend(self, source: Source) -> Backend:
         plan = self.plan
@@ -326,7 +345,7 @@ class Batch:
         shared: dict[str, Any] = {
             "slots": plan.limits.jobs, "outputs": self.run.outputs.absolute(), "token": self.run.token,
             "environment": environment, "workdir": Path(plan.workdir), "grace": plan.limits.grace,
-            "output_cap": plan.limits.output_cap, "nice": plan.nice, "keep_open": (self._held.descriptor,),
+            "output_cap": plan.limits.output_cap, "nice": plan.nice, "keep_open": (self.held.descriptor,),
         }  # fmt: skip
         if isinstance(plan.template, Call):
             return open_backend(plan.backend, FunctionSettings(

@@ -16,6 +16,7 @@ from manyhands.call import UNFIT, Call
 from manyhands.errors import UsageError
 from manyhands.events import Finished, Summary
 from manyhands.job import Status
+from manyhands.line import Line
 from manyhands.render import choose
 from manyhands.render.protocol import Renderer
 from manyhands.render.summary import summary_line
@@ -26,7 +27,9 @@ TICK: Final = 0.25
 """Seconds between two looks at the clock while nothing happens: for the display and the heartbeat."""
 
 
-def carry_out(batch: Batch, store: Store, *, json: bool = False, quiet: bool = False, program: str = "invoke") -> int:
+def carry_out(
+    batch: Batch | Line, store: Store, *, json: bool = False, quiet: bool = False, program: str = "invoke"
+) -> int:
     """Run ``batch`` before the user's eyes and return the exit status; dies by the signal that ended it.
 
     0: all is done and well; 1: something failed or is left to do; 2: a function returned what cannot be kept as asked;
@@ -59,7 +62,7 @@ def carry_out(batch: Batch, store: Store, *, json: bool = False, quiet: bool = F
     return UsageError.exit_code if misused and status == 1 else status
 
 
-def _pause(batch: Batch, renderer: Renderer) -> None:
+def _pause(batch: Batch | Line, renderer: Renderer) -> None:
     """Stop as a shell's job control wants it (SIGTSTP), and go on when it says so."""
     batch.pause(True)
     renderer.pause(True)
@@ -68,7 +71,7 @@ def _pause(batch: Batch, renderer: Renderer) -> None:
     batch.pause(False)
 
 
-def _finish(batch: Batch, store: Store | None, closed: bool, program: str) -> int:
+def _finish(batch: Batch | Line, store: Store | None, closed: bool, program: str) -> int:
     """Say what it came to (not without ``store``), and leave as the run ended."""
     summary = batch.summary
     if closed:

@@ -30,6 +30,7 @@ class Began:
     at: float
     slot: int
     pid: int
+    stage: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Finished:
 
     outcome: Outcome
     retry_in: float | None = None
+    stage: int = 1
+    """Of a line of several stages; what went well at any but the last is not final."""
 
 
 @dataclass(frozen=True, slots=True)

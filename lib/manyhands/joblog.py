@@ -21,13 +21,15 @@ from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt, Job, Outcome, Output, Status
 from manyhands.journal import Journal
 from manyhands.jsonable import argv_or_base64, iso, known_signal, text_or_base64
+from manyhands.rows import JobRecord
+from manyhands.stages import Journals
 from manyhands.template import quote
 
 SCHEMA: Final = "manyhands.job/1"
 FORMATS: Final = ("jsonl", "csv", "joblog")
 Format = Literal["jsonl", "csv", "joblog"]
-Argv = Callable[[Job, int], Sequence[bytes]]
-"""The command of a job on a slot."""
+Argv = Callable[[JobRecord], Sequence[bytes]]
+"""The command of a job, on the slot that it had."""
 
 
 def job_record(
@@ -39,6 +41,7 @@ def job_record(
     attempts: int,
     inline: int | None = None,
     gone_ok: bool = False,
+    stage: int = 1,
 ) -> dict[str, Any]:
     """One job as a JSON object. ``outcome`` None: it has not ended, and its status is null.
 
@@ -55,7 +58,7 @@ def job_record(
         "stdout_size": end.stdout.size, "stdout_dropped": end.stdout.dropped,
         "stderr_size": end.stderr.size, "stderr_dropped": end.stderr.dropped,
         "slot": end.slot, "host": socket.gethostname(), "leftovers": end.leftovers, "result": end.value,
-        "traceback": end.traceback,
+        "traceback": end.traceback, "stage": stage,
     }  # fmt: skip
 
 
@@ -72,7 +75,13 @@ def _printed(name: str, printed: Output, inline: int | None, gone_ok: bool) -> d
 
 
 def export(
-    journal: Journal, run: str, format: Format, argv: Argv, write: Callable[[bytes], object], *, shell: bool = False
+    journal: Journal | Journals,
+    run: str,
+    format: Format,
+    argv: Argv,
+    write: Callable[[bytes], object],
+    *,
+    shell: bool = False,
 ) -> None:
     """Write all jobs of a run, streamed: jsonl and csv by job number, those that have not ended included; joblog as they ended.
 
@@ -85,9 +94,9 @@ def export(
     if format == "csv":
         write(_csv_line(_CSV))
     for found in journal.records():
-        slot = found.outcome.slot if found.outcome else 0
-        command = argv(found.job, slot)
-        record = job_record(found.job, found.outcome, run=run, argv=command, attempts=found.attempt, gone_ok=True)
+        record = job_record(
+            found.job, found.outcome, run=run, argv=argv(found), attempts=found.attempt, gone_ok=True, stage=found.stage
+        )
         if format == "csv":
             write(_csv_line([_cell(record, name) for name in _CSV]))
         else:
@@ -95,12 +104,12 @@ def export(
             write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
 
 
-def _export_joblog(journal: Journal, argv: Argv, write: Callable[[bytes], object], *, shell: bool) -> None:
+def _export_joblog(journal: Journal | Journals, argv: Argv, write: Callable[[bytes], object], *, shell: bool) -> None:
     """Only jobs that are done with: ``parallel --resume`` takes every job that it finds for done, whatever its status."""
     write(b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n")
     for found in journal.finished():
         if found.outcome and not found.left and found.outcome.status is not Status.SKIPPED:
-            command = argv(found.job, found.outcome.slot)
+            command = argv(found)
             write(joblog_line(found.job, found.outcome, command[-1] if shell else b" ".join(map(quote, command))))
 
 
@@ -154,6 +163,6 @@ _CSV: Final = (
     "run", "job", "input", "input_base64", "argv", "argv_base64", "status", "exit", "signal", "signal_name", "error", "attempts",
     "started", "wall", "user", "system", "max_rss_bytes", "stdout", "stdout_base64", "stdout_path", "stderr", "stderr_base64",
     "stderr_path", "stdout_size", "stdout_dropped", "stderr_size", "stderr_dropped", "slot", "host", "leftovers", "result",
-    "traceback",
+    "traceback", "stage",
 )  # fmt: skip
 _NOT_ENDED: Final = Outcome(Attempt(Job(0, b"", ()), 0, ()), Status.LOST)

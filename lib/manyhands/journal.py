@@ -233,6 +233,17 @@ class Journal:
         finally:
             reader.close()
 
+    def passed(self) -> Iterator[JobRecord]:
+        """The jobs that are ok, in the order of their numbers; those that are now, whatever is written later."""
+        reader = _connect(self.path)
+        query = _LAST.format(columns="e.*")
+        rows = reader.execute(f"SELECT * FROM ({query}) WHERE status = ?", (str(Status.OK),))  # noqa: S608 - constants only
+        return _closing(map(record_of, rows), reader)
+
+    def has(self, number: int) -> bool:
+        """Whether the job has begun."""
+        return self._db.execute("SELECT 1 FROM began WHERE job = ?", (number,)).fetchone() is not None
+
     def walls(self) -> Iterator[tuple[bytes, float]]:
         """(key, seconds) of every attempt that was ok."""
         with _explained(self.path, "read"):
@@ -271,6 +282,13 @@ class Journal:
         with _explained(self.path, "write to"):
             self._db.execute("CREATE INDEX IF NOT EXISTS began_key ON began (key) WHERE attempt = 1")
         return KnownInputs(self.path)
+
+
+def _closing(records: Iterator[JobRecord], reader: sqlite3.Connection) -> Iterator[JobRecord]:
+    try:
+        yield from records
+    finally:
+        reader.close()
 
 
 class KnownInputs:

@@ -17,7 +17,8 @@ from manyhands.events import Finished, Summary
 from manyhands.inputs import Iterating, Rows, Source, source_of
 from manyhands.job import Outcome
 from manyhands.limits import Halt, Limits, parse_duration, parse_jobs, parse_size, parse_timeout
-from manyhands.plan import Order, Plan, Workers
+from manyhands.line import Line, begin
+from manyhands.plan import Order, Plan, Stage, Workers, for_stages
 from manyhands.runs import Store, default_state_dir
 from manyhands.signals import Watched
 from manyhands.template import Template, user_shell
@@ -28,7 +29,7 @@ def run_batch(
     inputs: Source | Iterable[Any],
     *,
     jobs: int | str = "100%", timeout: float | str | None = None, grace: float | str = 5.0, retries: int = 0,
-    delay: float | str = 0.0, backoff: float | str = 1.0, halt: str = "never", ordered: bool = False, order: Order = "input",
+    delay: float | str = 0.0, backoff: float | str = 1.0, halt: str = "never", ordered: bool = False, then: Sequence[Any] = (), order: Order = "input",
     workdir: str | os.PathLike[str] = ".", env: Mapping[str, str] | None = None, shell: bool = False,
     stdin: str | os.PathLike[str] | None = None, output_cap: int | str | None = None, nice: int = 0,
     allow_daemons: bool = False, backend: str | None = None, result: ResultKind = "json",
@@ -42,7 +43,8 @@ def run_batch(
     ``inputs`` of a command: strings, bytes, sequences (columns by position), mappings (columns by name); of a function: a
     tuple gives its arguments, a dict its keyword arguments, anything else is the one argument. A `Source` for either; an
     iterator is pulled lazily. ``ordered``: outcomes in the order of the inputs, else as they end. ``backend``: by default
-    ``commands``, and ``processes`` for functions. What a function returned is `Outcome.value`. All other arguments mean what
+    ``commands``, and ``processes`` for functions. ``then``: what is done with each input next, if that went well: further
+    commands, or functions, which get what the one before returned; ``jobs`` and ``backend`` may then be ``"4,2"``. What a function returned is `Outcome.value`. All other arguments mean what
     the options of ``batch`` and ``batch.call`` mean. Nothing begins before the first outcome is asked for; leaving the loop
     early stops what runs.
 
@@ -51,8 +53,9 @@ def run_batch(
     Raises UsageError for arguments that cannot be meant, CannotCreateError, JournalError. SIGINT, SIGTERM and SIGHUP end the
     batch in good order, and then do what they would have done.
     """
+    widths, cores = for_stages("jobs", str(jobs), 1 + len(then)), usable_cores()
     limits = Limits(
-        jobs=parse_jobs(jobs, usable_cores()), timeout=parse_timeout(timeout), grace=parse_duration(grace, "grace"),
+        jobs=parse_jobs(widths[0], cores), timeout=parse_timeout(timeout), grace=parse_duration(grace, "grace"),
         retries=retries, delay=parse_duration(delay, "delay"), backoff=parse_duration(backoff, "backoff"),
         halt=Halt.parse(halt), keep_order=ordered,
         output_cap=None if output_cap is None else parse_size(output_cap, "output_cap"),
@@ -60,16 +63,21 @@ def run_batch(
     work: Template | Call
     if isinstance(template, Call) or (callable(template) and not isinstance(template, Template)):
         work, source = _call(template, inputs, result, initializer, tuple(initargs))
+        further: list[Template | Call] = [Call.of(one, type="json", result=result) for one in then]
     else:
         work, source = _template(template, shell), source_of(inputs)
+        further = [_template(one, shell) for one in then]
+    usual = "processes" if isinstance(work, Call) else "commands"
+    backends = for_stages("backend", backend or usual, 1 + len(then))
     plan = Plan(
         template=work, source=source.spec(), limits=limits, workdir=os.path.abspath(workdir),
         environment=dict(env or {}), stdin=None if stdin is None else os.path.abspath(stdin), nice=nice,
-        allow_daemons=allow_daemons, backend=backend or ("processes" if isinstance(work, Call) else "commands"),
+        allow_daemons=allow_daemons, backend=backends[0],
+        then=tuple(Stage(one, parse_jobs(j, cores), b) for one, j, b in zip(further, widths[1:], backends[1:], strict=True)),
         order=order, workers=Workers(start_method=start_method, chunk=chunk, max_jobs=max_jobs_per_worker),
     )  # fmt: skip
     store = Store(Path(state_dir).absolute() if state_dir else default_state_dir(os.environ))
-    return Results(Batch.start(plan, store, run_id=run_id, source=source))
+    return Results(begin(plan, store, run_id=run_id, source=source))
 
 
 def _call(
@@ -104,7 +112,7 @@ def _template(given: str | Sequence[str] | Template, shell: bool) -> Template:
 class Results:
     """The outcomes of a batch that `run_batch` has begun; iterate it once. ``summary`` is there when it is over."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch | Line) -> None:
         self._batch = batch
 
     @property

@@ -46,6 +46,15 @@ class Workers:
                 raise UsageError(f"{name} {number}: at least one is needed")
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is done with each input after the stage before, with slots and a backend of its own."""
+
+    template: Template | Call
+    jobs: int
+    backend: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that decides what a run does. ``source`` is `manyhands.inputs.Source.spec`."""
@@ -64,6 +73,8 @@ class Plan:
     tag: bool = False
     order: Order = "input"
     """In which order jobs begin; ``longest``: those first that took longest in an earlier run of the same work."""
+    then: tuple[Stage, ...] = ()
+    """What is done with each input after that, if it went well."""
     streamed: bool = False
     """The inputs came from a stream and are kept in the run's folder."""
 
@@ -71,9 +82,9 @@ class Plan:
         """The content of run.json; `from_json` is the inverse, but for secrets."""
         limits = self.limits
         return {
-            "template": self.template.text if self.template.args is None else list(self.template.args),
-            "call": self.template.to_json() if isinstance(self.template, Call) else None,
-            "workers": asdict(self.workers), "shell": self.template.shell, "source": self.source, "workdir": self.workdir,
+            **_work_to_json(self.template),
+            "then": [{**_work_to_json(one.template), "jobs": one.jobs, "backend": one.backend} for one in self.then],
+            "workers": asdict(self.workers), "source": self.source, "workdir": self.workdir,
             "environment": {name: None if SECRET.search(name) else value for name, value in self.environment.items()},
             "stdin": self.stdin, "nice": self.nice, "allow_daemons": self.allow_daemons, "backend": self.backend,
             "tag": self.tag, "order": self.order, "streamed": self.streamed,
@@ -87,15 +98,9 @@ class Plan:
     @classmethod
     def from_json(cls, record: Mapping[str, Any], environ: Mapping[str, str]) -> Plan:
         """Read a plan back; secrets are taken from ``environ``. Raises UsageError when one is not there."""
-        asked, given = record["template"], dict(record["limits"])
+        given = dict(record["limits"])
         limits = Limits(**given | {"timeout": parse_timeout(given["timeout"]), "halt": Halt.parse(given["halt"])})
-        template: Template | Call
-        if record.get("call"):
-            template = Call.from_json(record["call"])
-        else:
-            template = (
-                Template.from_args(asked) if isinstance(asked, list) else Template.parse(asked, shell=record["shell"])
-            )
+        then = tuple(Stage(_work_from_json(one), one["jobs"], one["backend"]) for one in record.get("then", ()))
         environment = {}
         for name, value in record["environment"].items():
             if value is None and name not in environ:
@@ -104,14 +109,57 @@ class Plan:
         names = ("source", "workdir", "stdin", "nice", "allow_daemons", "backend", "tag", "streamed")
         workers = Workers(**record.get("workers", {}))
         return cls(
-            template=template, limits=limits, environment=environment, workers=workers, order=record.get("order", "input"),
-            **{name: record[name] for name in names},
+            template=_work_from_json(record), then=then, limits=limits, environment=environment, workers=workers,
+            order=record.get("order", "input"), **{name: record[name] for name in names},
         )  # fmt: skip
 
     def same_work(self, other: Plan) -> bool:
         """Whether a run of this plan may go on as a run of the other: the commands must be the same."""
-        return (self.template.identity, self.workdir) == (other.template.identity, other.workdir)
+        return self._identity() == other._identity()
+
+    def _identity(self) -> tuple[object, ...]:
+        return (self.workdir, self.template.identity, *(one.template.identity for one in self.then))
+
+    @property
+    def text(self) -> str:
+        """What is done, in words."""
+        return " --then ".join([self.template.text, *(one.template.text for one in self.then)])
+
+    def stage(self, number: int) -> Plan:
+        """What stage ``number``, from 1, of a line does by itself; order and halting are the line's business."""
+        limits = replace(self.limits, keep_order=False)
+        if number == 1:
+            return replace(self, then=(), limits=limits)
+        one = self.then[number - 2]
+        limits = replace(limits, jobs=one.jobs)
+        return replace(
+            self, then=(), template=one.template, limits=limits, backend=one.backend, order="input", streamed=False
+        )
 
     def with_jobs(self, jobs: int) -> Plan:
         """The same with another number of slots."""
         return replace(self, limits=replace(self.limits, jobs=jobs))
+
+
+def for_stages(option: str, text: str, stages: int) -> list[str]:
+    """One value for all stages, or one for each."""
+    values = text.split(",")
+    if len(values) == 1:
+        return values * stages
+    if len(values) != stages:
+        raise UsageError(f"{option} {text}: there are {stages} stages: give one value for all, or one for each")
+    return values
+
+
+def _work_to_json(work: Template | Call) -> dict[str, Any]:
+    return {
+        "template": work.text if work.args is None else list(work.args), "shell": work.shell,
+        "call": work.to_json() if isinstance(work, Call) else None,
+    }  # fmt: skip
+
+
+def _work_from_json(record: Mapping[str, Any]) -> Template | Call:
+    if record.get("call"):
+        return Call.from_json(record["call"])
+    asked = record["template"]
+    return Template.from_args(asked) if isinstance(asked, list) else Template.parse(asked, shell=record["shell"])

@@ -18,6 +18,8 @@ class JobRecord(NamedTuple):
     job: Job
     attempt: int
     outcome: Outcome | None
+    stage: int = 1
+    """Of a line: the last one that the job has begun."""
 
     @property
     def left(self) -> bool:

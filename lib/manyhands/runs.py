@@ -64,6 +64,15 @@ class Run:
         """Seconds since the epoch."""
         return float(self.asked["created"])
 
+    @property
+    def stages(self) -> list[Run]:
+        """The run itself, and a run for each further stage of a line: the same, with a journal and outputs of its own."""
+        further = range(2, len(self.asked.get("then", ())) + 2)
+        return [
+            self,
+            *(Run(self.id, self.path / f"stage-{n}", self.asked | {"token": f"{self.token}-{n}"}) for n in further),
+        ]
+
     def journal(self, *, check: bool = False) -> Journal:
         """Open the journal; raises JournalError."""
         return Journal.open(self.path / "journal.db", check=check)
@@ -104,6 +113,10 @@ class Store:
             record = {"schema": RUN_SCHEMA, "id": run_id, "created": time.time(), "token": secrets.token_hex(8), **asked}
             _write_private(made / "run.json", json.dumps(record, indent=1).encode())
             Journal.create(made / "journal.db").close()
+            for stage in Run(run_id, made, record).stages[1:]:
+                stage.path.mkdir(mode=0o700)
+                stage.outputs.mkdir(mode=0o700)
+                Journal.create(stage.path / "journal.db").close()
             made.rename(path)  # whole, or not at all: whoever is killed before leaves no run
             run = Run(run_id, path, record)
             return run, lock(run)

@@ -10,14 +10,14 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from manyhands.call import Call, Kind, ResultKind
 from manyhands.cores import usable_cores
 from manyhands.errors import InputError, UsageError
 from manyhands.inputs import Args, Glob, Product, Source, Spec
 from manyhands.limits import Halt, Limits, parse_duration, parse_jobs, parse_size, parse_timeout
-from manyhands.plan import Order, Plan, Workers
+from manyhands.plan import Order, Plan, Stage, Workers, for_stages
 from manyhands.template import Template, user_shell
 
 
@@ -43,6 +43,7 @@ class Asked:
     keep_order: bool
     tag: bool
     dry_run: bool
+    then: Sequence[str]
     workdir: str | None
     env: Sequence[str]
     output_cap: str | None
@@ -82,12 +83,16 @@ class AskedCall(Asked):
 def plan_of(asked: AskedCommand | AskedCall) -> tuple[Plan, int | None]:
     """(the plan, the descriptor that the inputs come from if they are streamed)."""
     folder = _folder(asked.workdir)
-    work = _call(asked) if isinstance(asked, AskedCall) else Template.parse(
-        asked.template, shell=user_shell(os.environ) if asked.shell else None
-    )  # fmt: skip
+    work, *further = _works(asked)
+    jobs, backends = (
+        for_stages("--jobs", asked.jobs, 1 + len(further)),
+        for_stages("--backend", asked.backend, 1 + len(further)),
+    )
+    cores = usable_cores()
+    then = tuple(Stage(one, parse_jobs(j, cores), b) for one, j, b in zip(further, jobs[1:], backends[1:], strict=True))
     spec, stream = _source(asked, work)
     limits = Limits(
-        jobs=parse_jobs(asked.jobs, usable_cores()), timeout=parse_timeout(asked.timeout),
+        jobs=parse_jobs(jobs[0], cores), timeout=parse_timeout(asked.timeout),
         grace=parse_duration(asked.grace, "--grace"), retries=asked.retries, delay=parse_duration(asked.delay, "--delay"),
         backoff=parse_duration(asked.backoff, "--backoff"), halt=Halt.parse(asked.halt), keep_order=asked.keep_order,
         output_cap=parse_size(asked.output_cap, "--output-cap") if asked.output_cap else None,
@@ -96,7 +101,7 @@ def plan_of(asked: AskedCommand | AskedCall) -> tuple[Plan, int | None]:
         raise UsageError(f"--nice {asked.nice}: expected 0 to 19")
     plan = Plan(
         template=work, source=spec, limits=limits, workdir=folder, environment=_environment(asked.env), nice=asked.nice,
-        backend=asked.backend, tag=asked.tag, streamed=stream is not None, order=asked.order,
+        backend=backends[0], then=then, tag=asked.tag, streamed=stream is not None, order=asked.order,
         stdin=_stdin(asked.stdin, stream) if isinstance(asked, AskedCommand) else None,
         allow_daemons=isinstance(asked, AskedCommand) and asked.allow_daemons,
         workers=_workers(asked) if isinstance(asked, AskedCall) else Workers(),
@@ -104,8 +109,19 @@ def plan_of(asked: AskedCommand | AskedCall) -> tuple[Plan, int | None]:
     return plan, stream
 
 
+def _works(asked: AskedCommand | AskedCall) -> list[Template | Call]:
+    """What each stage does. A function after the first gets what the one before it returned."""
+    if isinstance(asked, AskedCall):
+        if asked.then and asked.result != "json":
+            raise UsageError(f"--result {asked.result}: the next stage is given what JSON can hold")
+        first = _call(asked)
+        return [first, *(replace(first, text=text, type="json") for text in asked.then)]
+    shell = user_shell(os.environ) if asked.shell else None
+    return [Template.parse(text, shell=shell) for text in (asked.template, *asked.then)]
+
+
 def _call(asked: AskedCall) -> Call:
-    """The function; `--jsonl` gives whole values, unless a type is asked for."""
+    """The function; ``--jsonl`` gives whole values."""
     if asked.initargs is not None and asked.initializer is None:
         raise UsageError("--initargs is for an --initializer")
     try:

@@ -6,27 +6,28 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 
 from manyhands import runs
-from manyhands.batch import Batch, Work
+from manyhands.batch import Work
 from manyhands.console import carry_out
 from manyhands.cores import usable_cores
 from manyhands.doors.asked import AskedCall, AskedCommand, plan_of
 from manyhands.errors import UsageError
 from manyhands.inputs import open_source
 from manyhands.joblog import Argv, Format, export, job_record
-from manyhands.journal import Journal
 from manyhands.jsonable import iso
 from manyhands.limits import parse_duration, parse_jobs
+from manyhands.line import begin, go_on
 from manyhands.plan import Plan
 from manyhands.render.runs import MOST, chosen, first_chosen, header, job_lines, list_lines, one_job, summarise
 from manyhands.rows import JobRecord
-from manyhands.template import display, fill_slot
+from manyhands.stages import Journals
+from manyhands.template import Template, display, fill_slot
 
 # -- a new run -----------------------------------------------------------------------------------------------------------
 
@@ -37,7 +38,7 @@ def new(asked: AskedCommand | AskedCall, program: str) -> int:
     if asked.dry_run:
         return _dry_run(plan, stream)
     kept = store(asked.state_dir)
-    batch = Batch.start(plan, kept, run_id=asked.run_id, stream=stream)
+    batch = begin(plan, kept, run_id=asked.run_id, stream=stream)
     return carry_out(batch, kept, json=asked.json, quiet=asked.quiet, program=program)
 
 
@@ -46,10 +47,14 @@ def _dry_run(plan: Plan, stream: int | None) -> int:
     opened = None if stream is None else os.fdopen(os.dup(stream), "rb")
     source = open_source(plan.source, stream=opened)
     renderer = plan.template.bind(source.columns, width=source.width)
+    further = [
+        one.template.bind(source.columns, width=source.width) for one in plan.then if isinstance(one.template, Template)
+    ]
     number = 0
     for number, values in enumerate(source, 1):
         slot = (number - 1) % plan.limits.jobs + 1
-        sys.stdout.write(display(fill_slot(renderer.argv(values, number), slot)) + "\n")
+        for one in (renderer, *further):
+            sys.stdout.write(display(fill_slot(one.argv(values, number), slot)) + "\n")
     if not number:
         raise UsageError("no inputs: nothing to run")
     return 0
@@ -68,9 +73,8 @@ def again(
 ) -> int:
     """Resume or retry a run; returns the exit status."""
     number = parse_jobs(jobs, usable_cores()) if jobs else None
-    make = Batch.resume if work == "rest" else Batch.retry
     kept = store(state_dir)
-    batch = make(kept.find(run), os.environ, jobs=number)
+    batch = go_on(kept.find(run), os.environ, work, number)
     return carry_out(batch, kept, json=json, quiet=quiet, program=program)
 
 
@@ -107,7 +111,7 @@ def list_runs(*, json: bool, state_dir: str | None) -> None:
 def show(run: str | None, *, job: int | None, failed: bool, output: bool, json: bool, state_dir: str | None) -> None:
     """Print a run and its jobs, or one job in full."""
     found = store(state_dir).find(run)
-    with closing(found.journal()) as journal:
+    with closing(Journals.open(found)) as journal:
         argv = _argv(found)
         if job is not None:
             record = journal.record(job)
@@ -118,9 +122,14 @@ def show(run: str | None, *, job: int | None, failed: bool, output: bool, json: 
             records = chosen(journal, failed=failed)
         if json:
             for one in records:
-                slot = one.outcome.slot if one.outcome else 0
                 line = job_record(
-                    one.job, one.outcome, run=found.id, argv=argv(one.job, slot), attempts=one.attempt, gone_ok=True
+                    one.job,
+                    one.outcome,
+                    run=found.id,
+                    argv=argv(one),
+                    attempts=one.attempt,
+                    gone_ok=True,
+                    stage=one.stage,
                 )
                 sys.stdout.write(dumps(line) + "\n")
             return
@@ -130,7 +139,7 @@ def show(run: str | None, *, job: int | None, failed: bool, output: bool, json: 
 
 def _shown(
     found: runs.Run,
-    journal: Journal,
+    journal: Journals,
     records: Iterator[JobRecord],
     argv: Argv,
     *,
@@ -139,8 +148,11 @@ def _shown(
     limited: bool,
 ) -> Iterator[str]:
     def full(one: JobRecord) -> Iterator[str]:
-        command = display(argv(one.job, one.outcome.slot if one.outcome else 0))
-        return one_job(one, journal.attempts(one.job.number), command, whole=output)
+        several = len(found.stages) > 1
+        for part, attempts in journal.parts(one.job.number):
+            if several:
+                yield f"stage    {part.stage}"
+            yield from one_job(part, attempts, display(argv(part)), whole=output)
 
     if single:
         yield from full(next(records))
@@ -153,7 +165,7 @@ def _shown(
             yield from full(one)
             yield ""
         return
-    yield from job_lines(first_chosen(journal, MOST) if limited else records, _width())
+    yield from job_lines(first_chosen(journal, MOST) if limited else records, _width(), stages=len(found.stages) > 1)
     more = line.ok + line.failed + line.left - MOST
     if limited and more > 0:
         yield f"... and {more:,} more: --failed, --json, or batch.export {found.id} show them all"
@@ -162,7 +174,7 @@ def _shown(
 def export_run(run: str | None, format: Format, *, state_dir: str | None) -> None:
     """Write a run's jobs to stdout."""
     found = store(state_dir).find(run)
-    with closing(found.journal()) as journal:
+    with closing(Journals.open(found)) as journal:
         shell = found.asked["shell"] is not None
         export(journal, found.id, format, _argv(found), sys.stdout.buffer.write, shell=shell)
     sys.stdout.buffer.flush()
@@ -172,8 +184,13 @@ def _argv(run: runs.Run) -> Argv:
     """How a run's commands are made again, for showing them."""
     environ = dict.fromkeys(run.asked["environment"], "") | dict(os.environ)
     plan = Plan.from_json(run.asked, environ)
-    renderer = plan.template.bind(run.asked.get("columns", ()))
-    return lambda job, slot: fill_slot(renderer.argv(job.values, job.number), slot)
+    renderers = [plan.stage(n).template.bind(run.asked.get("columns", ())) for n in range(1, len(plan.then) + 2)]
+
+    def argv(record: JobRecord) -> Sequence[bytes]:
+        slot = record.outcome.slot if record.outcome else 0
+        return fill_slot(renderers[record.stage - 1].argv(record.job.values, record.job.number), slot)
+
+    return argv
 
 
 def _width() -> int:

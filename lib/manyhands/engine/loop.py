@@ -70,6 +70,7 @@ class Engine:
         run: str = "",
         total: int | None = None,
         tick: float | None = None,
+        halting: Halting | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs, self._argv, self._backend, self._journal = jobs, argv, backend, journal
@@ -77,7 +78,7 @@ class Engine:
         self._flights: dict[int, _Flight] = {}  # by job number: a job has one attempt at a time
         self._retries: list[tuple[float, int, Attempt, int, int]] = []  # (due, job number, attempt, tries, deaths)
         self._deadlines = Deadlines(limits.timeout)
-        self._halting = Halting(limits.halt, total)
+        self._halting = halting or Halting(limits.halt, total)
         self._halted = False
         self._unrecorded: list[Finished] = []
         self._recorded: list[Finished] = []

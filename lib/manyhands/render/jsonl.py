@@ -79,7 +79,7 @@ class JsonLines:
         except ManyhandsError as error:  # its output was removed: no reason to end the run
             self._write("warned", {"text": f"job {event.outcome.attempt.job.number}: {error}"})
             record = self._record(event.outcome._replace(stdout=NOTHING, stderr=NOTHING))
-        return record | {"final": event.outcome.final, "retry_in": event.retry_in}
+        return record | {"final": event.outcome.final, "retry_in": event.retry_in, "stage": event.stage}
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
         attempt = outcome.attempt
@@ -98,7 +98,13 @@ def _started(event: RunStarted) -> Mapping[str, Any]:
 
 def _began(event: Began) -> Mapping[str, Any]:
     attempt = event.attempt
-    return {"job": attempt.job.number, "attempt": attempt.number, "slot": event.slot, "pid": event.pid}
+    return {
+        "job": attempt.job.number,
+        "attempt": attempt.number,
+        "slot": event.slot,
+        "pid": event.pid,
+        "stage": event.stage,
+    }
 
 
 def _summary(event: Summary) -> Mapping[str, Any]:

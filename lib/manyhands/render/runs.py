@@ -21,6 +21,7 @@ from manyhands.render.safe import harmless, one_line
 from manyhands.render.summary import describe, left_behind
 from manyhands.render.words import duration, signal_name, size
 from manyhands.rows import JobRecord
+from manyhands.stages import Journals
 
 MOST: Final = 50
 """Jobs that ``batch.show`` lists when it is not asked for certain ones."""
@@ -45,10 +46,10 @@ class RunLine:
 
 def summarise(run: runs.Run) -> RunLine:
     """Look into a run's journal; a journal that cannot be read is a state, not an error."""
-    asked = run.asked["template"]
-    template = asked if isinstance(asked, str) else " ".join(asked)
+    works = [run.asked["template"], *(stage["template"] for stage in run.asked.get("then", ()))]
+    template = " --then ".join(work if isinstance(work, str) else " ".join(work) for work in works)
     try:
-        with closing(run.journal()) as journal:
+        with closing(Journals.open(run)) as journal:
             tally, executions = journal.tally(), journal.executions()
     except (ManyhandsError, OSError):
         return RunLine(run.id, run.created, template, 0, 0, 0, 0.0, "damaged")
@@ -79,16 +80,17 @@ def _run_cells(line: RunLine, short: str) -> tuple[str, ...]:
     return short, when, f"{line.ok:,}", f"{line.failed:,}", f"{line.left:,}", took, line.state
 
 
-def job_lines(records: Iterator[JobRecord], width: int) -> Iterator[str]:
-    """A table of jobs, the header first."""
-    yield _job_line("JOB", "STATUS", "EXIT", "TRIES", "WALL", "MEMORY", "INPUT")
-    room = max(10, width - len(_job_line(*[""] * 7)))
+def job_lines(records: Iterator[JobRecord], width: int, *, stages: bool = False) -> Iterator[str]:
+    """A table of jobs, the header first; ``stages``: with the stage that each has got to."""
+    yield "STAGE  " * stages + _job_line("JOB", "STATUS", "EXIT", "TRIES", "WALL", "MEMORY", "INPUT")
+    room = max(10, width - len(_job_line(*[""] * 7)) - 7 * stages)
     for record in records:
         end, name = record.outcome, one_line(b" ".join(record.job.values), room)
+        stage = f"{record.stage:>5}  " if stages else ""
         if end is None:
-            yield _job_line(record.job.number, "left", "", record.attempt, "", "", name)
+            yield stage + _job_line(record.job.number, "left", "", record.attempt, "", "", name)
             continue
-        yield _job_line(
+        yield stage + _job_line(
             record.job.number,
             _state(record, end),
             _code(end),
@@ -185,14 +187,33 @@ def header(run: runs.Run, line: RunLine, workdir: str) -> Iterator[str]:
     yield f"when     {datetime.fromtimestamp(line.created).strftime('%Y-%m-%d %H:%M:%S')}, took {duration(line.took)}"
     yield f"where    {one_line(workdir, 1000)}"
     yield f"jobs     {line.ok:,} ok, {line.failed:,} failed, {line.left:,} left"
+    if run.asked.get("then"):
+        yield from _stage_lines(run)
 
 
-def chosen(journal: Journal, *, failed: bool) -> Iterator[JobRecord]:
+def _stage_lines(run: runs.Run) -> Iterator[str]:
+    """What each stage of a line has done, and what lies before it."""
+    with closing(Journals.open(run)) as journals:
+        tallies = journals.tallies()
+    works = [run.asked, *run.asked["then"]]
+    waiting = 0
+    for stage, (work, tally) in enumerate(zip(works, tallies, strict=True), 1):
+        ok = tally.counts.get(Status.OK, 0)
+        failed = sum(tally.counts.values()) - ok
+        waiting = waiting - ok - failed - tally.left if stage > 1 else 0
+        text = work["template"] if isinstance(work["template"], str) else " ".join(work["template"])
+        jobs = work["jobs"] if stage > 1 else work["limits"]["jobs"]
+        before = f", {waiting:,} waiting" if waiting else ""
+        yield f"stage {stage}  {ok:,} ok, {failed:,} failed, {tally.left:,} left{before} (-j {jobs}): {one_line(text, 200)}"
+        waiting = ok
+
+
+def chosen(journal: Journal | Journals, *, failed: bool) -> Iterator[JobRecord]:
     """The jobs to show: all, or those that are not well."""
     return (one for one in journal.records() if not failed or _is_bad(one))
 
 
-def first_chosen(journal: Journal, most: int = MOST) -> Iterator[JobRecord]:
+def first_chosen(journal: Journal | Journals, most: int = MOST) -> Iterator[JobRecord]:
     """At most ``most`` jobs for a table: all by number if they are so few, else those that are not well before the others."""
     few = list(islice(journal.records(), most + 1))
     if len(few) <= most:

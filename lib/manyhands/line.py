@@ -1,0 +1,344 @@
+"""A line of stages: every input goes through one command or function after another, as on a production line.
+
+    inputs --> stage 1 --belt--> stage 2 --belt--> stage 3        each a `Batch` with slots, a backend and a journal of its own
+
+Each stage runs in a thread; what it does well goes on a belt to the next, after it is in its journal. A belt holds little: when
+it is full, the stage before it begins nothing more. A job keeps its number on all stages, so a resume continues it where it
+was: with what the stage before has done, by its journal, and this one has not begun, by its own. The face is that of `Batch`.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import Final
+
+from manyhands.backends import check_backend
+from manyhands.batch import Batch, Work
+from manyhands.call import Call
+from manyhands.engine import in_order
+from manyhands.engine.judging import Halting
+from manyhands.engine.loop import Pull
+from manyhands.errors import UsageError
+from manyhands.events import Began, Event, Finished, RunStarted, Summary, Tick, Warned
+from manyhands.inputs import Source, open_source
+from manyhands.job import Job, Outcome, Status
+from manyhands.journal import Journal
+from manyhands.plan import Plan
+from manyhands.runs import Run, RunLock, Store, discard
+from manyhands.stages import Journals
+
+_EVENTS: Final = 1000
+"""Events that wait to be shown; then the stages wait."""
+
+
+def begin(
+    plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None, source: Source | None = None
+) -> Batch | Line:
+    """A new run of one stage or of several; see `Batch.start`."""
+    make = Line.start if plan.then else Batch.start
+    return make(plan, store, run_id=run_id, stream=stream, source=source)
+
+
+def go_on(run: Run, environ: Mapping[str, str], work: Work, jobs: int | None = None) -> Batch | Line:
+    """Do what is left of a run, or again what failed; see `Batch.resume`. ``jobs`` holds for the first stage."""
+    first = Batch.retry(run, environ, jobs=jobs) if work == "failed" else Batch.resume(run, environ, jobs=jobs)
+    return Line(first, first.plan) if first.plan.then else first
+
+
+class Belt:
+    """What one stage has done and the next has not taken. ``room``: how much of that there may be."""
+
+    def __init__(self, room: int) -> None:
+        self.jobs: deque[Job] = deque()
+        self.room = room
+        self.ended = False
+
+    @property
+    def full(self) -> bool:
+        """Whether the stage before has to wait."""
+        return len(self.jobs) >= self.room
+
+
+class _Halting:
+    """The halt rule as one stage sees it: what went well is only counted at the end of the line."""
+
+    def __init__(self, shared: Halting, mutex: threading.Lock, *, first: bool, last: bool) -> None:
+        self._shared, self._mutex, self._first, self._last = shared, mutex, first, last
+
+    @property
+    def reached(self) -> bool:
+        return self._shared.reached
+
+    def count(self, status: Status) -> None:
+        if self._last or status is not Status.OK:
+            with self._mutex:
+                self._shared.count(status)
+
+    def know(self, total: int) -> None:
+        if self._first:
+            with self._mutex:
+                self._shared.know(total)
+
+
+class _Stage:
+    """One stage and what is around it; a `manyhands.batch.Place`."""
+
+    def __init__(self, line: Line, number: int, batch: Batch, *, last: bool) -> None:
+        self.number, self.batch, self.last = number, batch, last
+        self.halting: Halting = _Halting(line.halting, line.mutex, first=number == 1, last=last)  # type: ignore[assignment]  # its face
+        self.missing: Iterator[Job] = iter(())
+        self._line = line
+        batch.place = self
+
+    def columns(self, found: Sequence[str] | None) -> Sequence[str]:
+        """See `Place.columns`."""
+        line = self._line
+        if found is not None and self.number == 1:
+            line.columns = found
+            line.opened.set()
+        else:
+            line.opened.wait()
+        return line.columns
+
+    def coming(self) -> Pull:
+        """See `Place.coming`: what an earlier execution left between the stages, then what comes on the belt."""
+        before = self._line.stages[self.number - 2]
+        belt = self._line.belts[self.number - 2]
+        journal = self.batch.run.journal()
+        with closing(journal):
+            for job in before.leaving(self.missing, journal):
+                yield job, 0
+        while True:
+            ended = belt.ended  # looked at first: what was laid on the belt before is then still found
+            if belt.jobs:
+                was_full = belt.full
+                job = belt.jobs.popleft()
+                if was_full and not belt.full:
+                    before.batch.wake()
+                yield job, 0
+            elif ended:
+                return
+            else:
+                yield None
+
+    def leaving(self, jobs: Iterator[Job], after: Journal) -> Iterator[Job]:
+        """Those of ``jobs`` that the next stage, by its journal, has not begun."""
+        return (job for job in jobs if not after.has(job.number))
+
+    def open(self) -> bool:
+        """See `Place.open`."""
+        return self.last or not self._line.belts[self.number - 1].full
+
+    def done(self, outcome: Outcome) -> None:
+        """Lay what went well on the belt: the same input, or, between functions, what the one before returned."""
+        job = outcome.attempt.job
+        belt, after = self._line.belts[self.number - 1], self._line.stages[self.number]
+        belt.jobs.append(onward(job, outcome, after.batch.plan))
+        after.batch.wake()
+
+
+def onward(job: Job, outcome: Outcome, plan: Plan) -> Job:
+    """A job as the next stage, of ``plan``, gets it."""
+    return job._replace(values=(outcome.result or b"null",)) if isinstance(plan.template, Call) else job
+
+
+class Line:
+    """One execution of a run that has several stages; used as `Batch` is."""
+
+    def __init__(self, first: Batch, plan: Plan) -> None:
+        self.run, self.plan, self.work = first.run, plan, first.work
+        self.summary: Summary | None = None
+        self.opened, self.columns = threading.Event(), ()  # type: tuple[threading.Event, Sequence[str]]
+        self.halting, self.mutex = Halting(plan.limits.halt, None), threading.Lock()
+        self._held = first.held
+        stdin = str(self.run.path / "stdin") if plan.stdin == "-" else plan.stdin
+        plans = [replace(plan.stage(number), stdin=stdin) for number in range(1, len(plan.then) + 2)]
+        first.plan, first.held = plans[0], self._lock()
+        batches = [first] + [
+            Batch(run, self._lock(), one, work=first.work)
+            for run, one in zip(self.run.stages[1:], plans[1:], strict=True)
+        ]
+        self.belts = [Belt(max(8, 2 * one.limits.jobs)) for one in plans[1:]]
+        self.stages = [_Stage(self, n, batch, last=n == len(batches)) for n, batch in enumerate(batches, 1)]
+        self._events: queue.SimpleQueue[tuple[int, Event | BaseException | None]] = queue.SimpleQueue()
+        self._room = threading.BoundedSemaphore(_EVENTS)
+        self._over = False
+
+    @classmethod
+    def start(
+        cls,
+        plan: Plan,
+        store: Store,
+        *,
+        run_id: str | None = None,
+        stream: int | None = None,
+        source: Source | None = None,
+    ) -> Line:
+        """See `Batch.start`; what cannot be meant of any stage is found before anything is made."""
+        if stream is None:
+            source = source or open_source(plan.source)
+        for stage in plan.then:
+            check_backend(stage.backend, functions=isinstance(stage.template, Call))
+            if isinstance(stage.template, Call):
+                stage.template.check()
+                stage.template.bind().key((b"null",))  # it is called with one argument
+            elif source is not None:
+                stage.template.bind(source.columns, width=source.width)
+        return cls(Batch.start(plan, store, run_id=run_id, stream=stream, source=source), plan)
+
+    def _lock(self) -> RunLock:
+        return RunLock(os.dup(self._held.descriptor))
+
+    # -- while it runs ---------------------------------------------------------------------------------------------------
+
+    def stop(self, number: int) -> None:
+        """See `Batch.stop`."""
+        for stage in self.stages:
+            stage.batch.stop(number)
+
+    def wake(self) -> None:
+        """See `Batch.wake`."""
+        self._events.put((0, Tick(time.monotonic(), 0)))
+
+    def pause(self, paused: bool) -> None:
+        """See `Batch.pause`."""
+        for stage in self.stages:
+            stage.batch.pause(paused)
+
+    def events(self, *, tick: float | None = None) -> Generator[Event, None, None]:
+        """See `Batch.events`; raises what any stage raises, after all have ended."""
+        try:
+            with ExitStack() as stack:
+                stack.callback(self._held.close)
+                yield from self._prepare()
+                threads = [threading.Thread(target=self._carry_out, args=(one,), daemon=True) for one in self.stages]
+                stack.callback(self._end, threads)
+                for thread in threads:
+                    thread.start()
+                told = self._told(tick)
+                ordered = self.plan.limits.keep_order and self.work == "new"
+                yield from in_order(told, self.stages[0].batch.issued, self._recall) if ordered else told
+        except UsageError:
+            if self.work == "new" and self.stages[0].batch.untouched:
+                discard(self.run)
+            raise
+
+    def _prepare(self) -> Iterator[Event]:
+        """Before anything begins: what an earlier execution left is closed on all stages, and what lies between them found."""
+        for stage in self.stages:
+            with closing(stage.batch.run.journal(check=self.work != "new")) as journal:
+                yield from stage.batch.take_over(journal)
+        if self.work == "rest":
+            for before, stage in zip(self.stages, self.stages[1:], strict=False):
+                plan = stage.batch.plan
+                with closing(before.batch.run.journal()) as journal:
+                    passed = journal.passed()
+                stage.missing = (onward(one.job, one.outcome, plan) for one in passed if one.outcome)
+
+    def _carry_out(self, stage: _Stage) -> None:
+        """The thread of one stage."""
+        end: BaseException | None = None
+        try:
+            for event in stage.batch.events():
+                if not isinstance(event, Tick):
+                    self._room.acquire()
+                    self._events.put((stage.number, event))
+                if isinstance(event, Finished) and _goes_on(event) and not stage.last:
+                    stage.done(event.outcome)
+        except BaseException as error:  # whatever it is, it is raised where somebody listens
+            end = error
+        finally:
+            self.opened.set()
+            if not stage.last:
+                self.belts[stage.number - 1].ended = True
+                self.stages[stage.number].batch.wake()
+            self._events.put((stage.number, end))
+
+    def _told(self, tick: float | None) -> Iterator[Event]:
+        """The events of all stages as those of one run."""
+        began, open_, broken = time.monotonic(), len(self.stages), None
+        work, first = 0.0, True
+        while open_:
+            try:
+                number, event = self._events.get(timeout=tick)
+            except queue.Empty:
+                yield Tick(time.monotonic(), 0)
+                continue
+            if isinstance(event, RunStarted):
+                self._room.release()
+                if number == 1 and first:
+                    first = False
+                    jobs = sum(one.batch.plan.limits.jobs for one in self.stages)
+                    yield replace(event, template=self.plan.text, jobs=jobs)
+            elif isinstance(event, Summary):
+                self._room.release()
+                work += event.work
+            elif event is None or isinstance(event, BaseException):
+                open_ -= 1
+                if event is not None and broken is None:
+                    broken = event
+                    self.stop(signal.SIGTERM)
+            else:
+                if number:
+                    self._room.release()
+                yield from self._one(number, event)
+        self._over = True
+        if broken is not None:
+            raise broken
+        self.summary = self._summarise(time.monotonic() - began, work)
+        yield self.summary
+
+    def _one(self, number: int, event: Event) -> Iterator[Event]:
+        """An event of a stage as one of the line: what goes on to the next stage is not final."""
+        if isinstance(event, Finished):
+            if self.halting.reached:
+                for stage in self.stages:
+                    stage.batch.wake()
+            going = _goes_on(event) and number < len(self.stages)
+            outcome = event.outcome._replace(final=False) if going else event.outcome
+            yield Finished(outcome, event.retry_in, number)
+        elif isinstance(event, Began):
+            yield replace(event, stage=number)
+        elif isinstance(event, Tick | Warned):
+            yield event
+
+    def _recall(self, number: int) -> Finished | None:
+        with closing(Journals.open(self.run)) as journals:
+            record = journals.record(number)
+        if record is None or record.outcome is None or not record.outcome.final:
+            return None
+        return Finished(record.outcome, None, record.stage)
+
+    def _summarise(self, wall: float, work: float) -> Summary:
+        ends = [one.batch.summary for one in self.stages if one.batch.summary]
+        with closing(Journals.open(self.run)) as journals:
+            tally = journals.tally()
+        stopped_by = next((end.stopped_by for end in ends if end.stopped_by is not None), None)
+        halted = str(self.plan.limits.halt) if self.halting.reached else None
+        unread = any(end.unread for end in ends[:1])
+        return Summary(self.run.id, tally.counts, tally.left, unread, wall, work, stopped_by, halted)
+
+    def _end(self, threads: Sequence[threading.Thread]) -> None:
+        """Whoever listened has left, or all is over: end what runs, and wait for it."""
+        for _ in range(0 if self._over else 2):
+            self.stop(signal.SIGTERM)
+        while any(thread.is_alive() for thread in threads):
+            try:
+                number, event = self._events.get(timeout=0.05)
+            except queue.Empty:
+                continue
+            if number and event is not None and not isinstance(event, BaseException):
+                self._room.release()
+
+
+def _goes_on(event: Finished) -> bool:
+    """Whether a job may go on to the next stage."""
+    return event.outcome.final and event.outcome.status is Status.OK
