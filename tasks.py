@@ -107,7 +107,7 @@ def batch(
         "colsep": "split each line into several arguments where this regular expression matches",
         "type": "what each column of an input is given to the function as (default: str)",
         "result": "keep what it returns as JSON (default), as its repr, not at all, or in a pickle file of the run",
-        "backend": "where to call it: processes, threads, asyncio, serial or fake (default: processes)",
+        "backend": "where to call it: processes, threads, asyncio, gevent, interpreters, serial or fake (default: processes)",
         "chunk": "hand so many inputs to a worker at once; auto (default): about 20 ms of work",
         "initializer": "module:function to be called first in every worker process or thread",
         "initargs": "a JSON list of its arguments",

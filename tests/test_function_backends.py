@@ -6,13 +6,16 @@ To add a backend: one line in `BACKENDS`. docs/backends.md tabulates the differe
 from __future__ import annotations
 
 import json
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from importlib.machinery import ModuleSpec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,11 +25,14 @@ import pytest
 import functions
 from conftest import wait_for, with_tag
 from manyhands import InputError, ManyhandsError, Outcome, Status, UsageError, run_batch
+from manyhands.job import Attempt, Job
 from manyhands.journal import Tally
 from manyhands.output import read
 from manyhands.runs import Store
 
 BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent"]
+if sys.version_info >= (3, 14):
+    BACKENDS.append("interpreters")
 CAN_STOP = ["processes", "asyncio", "gevent"]
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -231,8 +237,6 @@ def test_results_that_json_cannot_hold(backend: str, name: str) -> None:
 
 def test_results_in_pickle_files(backend: str) -> None:
     """A file of the run, which only the user can read; what cannot be pickled is a failure of that job."""
-    import pickle
-
     good, bad = run("returns", ["set", "lambda"], backend, result="pickle-file", ordered=True)
     path = Path(good.value["pickle_file"])
     assert pickle.loads(path.read_bytes()) == {1}
@@ -308,6 +312,54 @@ def test_an_initializer_that_fails_ends_the_batch(backend: str) -> None:
 def test_a_batch_in_a_job(backend: str) -> None:
     """A job may run a batch of its own."""
     assert sorted(values(run("nested", [3, 4, 5], backend))) == [6, 12, 20]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there they are")
+def test_interpreters_need_a_newer_python() -> None:
+    """One line says which."""
+    with pytest.raises(UsageError, match=r"--backend interpreters needs Python 3.14 or later; this is 3"):
+        run_batch(functions.double, [1], backend="interpreters")
+
+
+class OneInterpreter:
+    """Stands for an interpreter of Python 3.14, with the calls of PEP 734: what crosses is pickled, as there."""
+
+    def exec(self, code: str) -> None:
+        exec(code, {})
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        function, args = pickle.loads(pickle.dumps((function, args)))
+        return pickle.loads(pickle.dumps(function(*args)))
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_what_is_done_in_an_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All but the interpreter itself, where Python has none yet."""
+    from manyhands.backends import open_backend
+    from manyhands.backends.settings import FunctionSettings
+    from manyhands.call import Call, encode
+
+    if sys.version_info < (3, 14):
+        stand_in = types.ModuleType("concurrent.interpreters")
+        stand_in.create = OneInterpreter  # type: ignore[attr-defined]
+        stand_in.__spec__ = ModuleSpec("concurrent.interpreters", None)
+        monkeypatch.setitem(sys.modules, "concurrent.interpreters", stand_in)
+    backend = open_backend("interpreters", FunctionSettings(
+        slots=1, outputs=tmp_path, token="t", environment={}, workdir=tmp_path, call=Call.of(functions.say, type="object"),
+    ))  # fmt: skip
+    before = sys.stdout, sys.stderr
+    try:
+        backend.start(Attempt(Job(1, b"", (encode(7),)), 1, ()))
+        reports: list[Any] = []
+        while len(reports) < 2:
+            reports += backend.reports(10)
+    finally:
+        backend.close()
+        sys.stdout, sys.stderr = before
+    end = reports[1]
+    assert (end.exit, end.result, end.stdout.data, end.stderr.data) == (0, b"7", b"out 7\n", b"err 7\n")
 
 
 def test_function_backends_are_named_when_there_is_no_such() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -41,9 +43,17 @@ def _serial(settings: FunctionSettings) -> Backend:
 
 
 def _threads(settings: FunctionSettings) -> Backend:
+    from manyhands.backends.inside import Inside
     from manyhands.backends.threads import Threads
 
-    return Threads(settings)
+    return Threads(settings, partial(Inside, settings))
+
+
+def _interpreters(settings: FunctionSettings) -> Backend:
+    from manyhands.backends.interpreters import Interpreter
+    from manyhands.backends.threads import Threads
+
+    return Threads(settings, partial(Interpreter, settings), "interpreters")
 
 
 def _processes(settings: FunctionSettings) -> Backend:
@@ -76,6 +86,7 @@ FUNCTIONS: Final[dict[str, Callable[[FunctionSettings], Backend]]] = {
     "threads": _threads,
     "asyncio": _asyncio,
     "gevent": _gevent,
+    "interpreters": _interpreters,
     "serial": _serial,
     "fake": _fake,
 }
@@ -92,6 +103,8 @@ def check_backend(name: str, *, functions: bool = False) -> None:
     if name in ours:
         if name in _EXTRAS and find_spec(name) is None:
             raise UsageError(f"--backend {name} needs {name}, which is not installed: pip install 'manyhands[{name}]'")
+        if name == "interpreters" and find_spec("concurrent.interpreters") is None:
+            raise UsageError(f"--backend {name} needs Python 3.14 or later; this is {sys.version.split()[0]}")
         return
     what = "functions" if functions else "commands"
     why = f"it does not run {what}" if name in others else "there is no such backend"

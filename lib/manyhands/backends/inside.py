@@ -9,10 +9,43 @@ from typing import Final
 from manyhands.backend import Ended
 from manyhands.backends.performing import Performer
 from manyhands.backends.printing import CURRENT, Printing
-from manyhands.backends.slot import Slot
+from manyhands.backends.settings import FunctionSettings
+from manyhands.backends.slot import WIDE, Slot
 from manyhands.job import Attempt
 
 _MINE: Final = getattr(resource, "RUSAGE_THREAD", None)  # Linux: getrusage(2)
+
+
+class Inside:
+    """Does the jobs of one slot, in the thread that makes it. Raises UsageError and ManyhandsError when it cannot prepare."""
+
+    def __init__(self, settings: FunctionSettings, number: int) -> None:
+        self._performer = Performer(settings.call, settings.columns, settings.outputs)
+        settings.call.prepare()
+        self._cap = settings.output_cap
+        self._slot = Slot(number, bytes(settings.outputs), memory=settings.slots > WIDE)
+
+    def perform(self, attempt: Attempt, at: float) -> Ended:
+        """Do it. Memory is not told: it cannot be told apart from that of the other jobs."""
+        name = b"%d.%d" % (attempt.job.number, attempt.number)
+        printing = Printing(self._slot)
+        started = time.time()
+        token = CURRENT.set(printing)
+        user, system = cpu_seconds()
+        try:
+            done = self._performer.perform(name, attempt.job.values)
+        finally:
+            CURRENT.reset(token)
+        now, used = time.monotonic(), cpu_seconds()
+        out, err = printing.collect(name, self._cap)
+        return Ended(
+            attempt, now, done.exit, None, done.error, True, started, now - at, used[0] - user, used[1] - system, 0, out, err,
+            self._slot.number, result=done.result, traceback=done.traceback,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Remove the slot's files."""
+        self._slot.close()
 
 
 def cpu_seconds() -> tuple[float, float]:
@@ -21,23 +54,3 @@ def cpu_seconds() -> tuple[float, float]:
         return time.thread_time(), 0.0
     usage = resource.getrusage(_MINE)
     return usage.ru_utime, usage.ru_stime
-
-
-def perform_inside(attempt: Attempt, performer: Performer, slot: Slot, at: float, cap: int | None) -> Ended:
-    """Do it in this thread. Memory is not told: it cannot be told apart from that of the other jobs."""
-    name = b"%d.%d" % (attempt.job.number, attempt.number)
-    printing = Printing(slot)
-    started = time.time()
-    token = CURRENT.set(printing)
-    user, system = cpu_seconds()
-    try:
-        done = performer.perform(name, attempt.job.values)
-    finally:
-        CURRENT.reset(token)
-    now = time.monotonic()
-    used = cpu_seconds()
-    out, err = printing.collect(name, cap)
-    return Ended(
-        attempt, now, done.exit, None, done.error, True, started, now - at, used[0] - user, used[1] - system, 0, out, err,
-        slot.number, result=done.result, traceback=done.traceback,
-    )  # fmt: skip

@@ -10,12 +10,10 @@ from collections import deque
 from collections.abc import Collection, Sequence
 
 from manyhands.backend import Ended, Report, Started
-from manyhands.backends.inside import perform_inside
+from manyhands.backends.inside import Inside
 from manyhands.backends.mailbox import Mailbox
-from manyhands.backends.performing import Performer
 from manyhands.backends.printing import Switched
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.slot import Slot
 from manyhands.job import Attempt
 
 
@@ -29,11 +27,9 @@ class Serial:
 
     def __init__(self, settings: FunctionSettings) -> None:
         self.settings = settings
-        self._performer = Performer(settings.call, settings.columns, settings.outputs)
-        settings.call.prepare()
+        self._inside = Inside(settings, 1)
         self._mailbox = Mailbox()
         self._switched = Switched()
-        self._slot = Slot(1, bytes(settings.outputs))
         self._waiting: deque[Attempt] = deque()
         self._begun: tuple[Attempt, float] | None = None
         self._paused = False
@@ -46,7 +42,7 @@ class Serial:
         """Tell that a job begins; the next time, do it and tell how it ended."""
         if self._begun:
             (attempt, at), self._begun = self._begun, None
-            return [perform_inside(attempt, self._performer, self._slot, at, self.settings.output_cap)]
+            return [self._inside.perform(attempt, at)]
         if self._waiting and not self._paused:
             self._begun = self._waiting.popleft(), time.monotonic()
             return [*self._mailbox.take(0), Started(*self._begun, 1)]
@@ -73,4 +69,4 @@ class Serial:
     def close(self) -> None:
         """Print as before."""
         self._switched.close()
-        self._slot.close()
+        self._inside.close()

@@ -7,30 +7,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
-from manyhands.backend import Report, Started
-from manyhands.backends.inside import perform_inside
+from manyhands.backend import Ended, Report, Started
 from manyhands.backends.mailbox import Mailbox
-from manyhands.backends.performing import Performer
 from manyhands.backends.printing import Switched
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.slot import WIDE, Slot
 from manyhands.backends.slot_threads import SlotThreads
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
 
 
-class Threads:
-    """A `manyhands.backend.Backend`; see the module's first lines."""
+class Doer(Protocol):
+    """Does the jobs of one slot, in the thread that made it."""
 
-    name = "threads"
+    def perform(self, attempt: Attempt, at: float) -> Ended:
+        """One job, which began at ``at`` of the monotonic clock."""
+        ...
+
+    def close(self) -> None:
+        """There are no more."""
+
+
+class Threads:
+    """A `manyhands.backend.Backend`; see the module's first lines. ``make`` is called in each thread with its slot's number."""
+
     can_stop = False
     reports_start = True
     ahead = 64
 
-    def __init__(self, settings: FunctionSettings) -> None:
-        self.settings = settings
-        self._performer = Performer(settings.call, settings.columns, settings.outputs)
+    def __init__(self, settings: FunctionSettings, make: Callable[[int], Doer], name: str = "threads") -> None:
+        self.settings, self.name, self._make = settings, name, make
         self._mailbox = Mailbox()
         self._broken: ManyhandsError | None = None
         self._threads = SlotThreads(settings.slots, self._serve, self._mailbox.put)
@@ -72,16 +79,15 @@ class Threads:
     def _serve(self, take: Callable[[], Attempt | None], number: int) -> None:
         """The life of one thread."""
         try:
-            self.settings.call.prepare()
+            doer = self._make(number)
         except ManyhandsError as error:  # the engine's thread must hear of it
             self._broken = error
             self._mailbox.wake()
             return
-        slot = Slot(number, bytes(self.settings.outputs), memory=self.settings.slots > WIDE)
         try:
             while (attempt := take()) is not None:
                 at = time.monotonic()
                 self._mailbox.put(Started(attempt, at, number))
-                self._mailbox.put(perform_inside(attempt, self._performer, slot, at, self.settings.output_cap))
+                self._mailbox.put(doer.perform(attempt, at))
         finally:
-            slot.close()
+            doer.close()

@@ -1,0 +1,84 @@
+"""A function called in interpreters of their own, each in a thread of this process (PEP 734): Python 3.14 and later.
+
+Each has a lock of its own, so they compute at the same time, and share nothing; what crosses between them is bytes. Like a
+thread, none can be stopped. Extension modules that know only one interpreter cannot be imported there.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import time
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from manyhands.backend import Ended
+from manyhands.backends.hands import packed
+from manyhands.backends.inside import cpu_seconds
+from manyhands.backends.outputs import output_of
+from manyhands.backends.performing import Performed, Performer, failed
+from manyhands.backends.settings import FunctionSettings
+from manyhands.backends.slot import WIDE, Slot
+from manyhands.errors import ManyhandsError
+from manyhands.job import Attempt, Values
+
+_performer: Performer | None = None
+
+
+class Interpreter:
+    """One interpreter, used by the thread that makes it; a `manyhands.backends.threads.Doer`. Raises ManyhandsError."""
+
+    def __init__(self, settings: FunctionSettings, number: int) -> None:
+        self._cap = settings.output_cap
+        self._slot = Slot(number, bytes(settings.outputs), memory=settings.slots > WIDE)
+        self._interpreter: Any = import_module("concurrent.interpreters").create()
+        self._interpreter.exec(f"import sys; sys.path[:] = {sys.path!r}")
+        call = packed(settings.call, main_by_value=True)
+        problem = self._interpreter.call(prepare_there, call, settings.columns, os.fsencode(settings.outputs))
+        if problem:
+            self.close()
+            raise ManyhandsError(problem)
+
+    def perform(self, attempt: Attempt, at: float) -> Ended:
+        """Call it there, and collect what it printed."""
+        name = b"%d.%d" % (attempt.job.number, attempt.number)
+        started, (user, system) = time.time(), cpu_seconds()
+        done = Performed(*self._interpreter.call(perform_there, name, attempt.job.values, *self._slot.ready()))
+        now, used = time.monotonic(), cpu_seconds()
+        out, err = (output_of(self._slot.collect(stream, name, self._cap)) for stream in (0, 1))
+        return Ended(
+            attempt, now, done.exit, None, done.error, True, started, now - at, used[0] - user, used[1] - system, 0, out, err,
+            self._slot.number, result=done.result, traceback=done.traceback,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """End the interpreter."""
+        self._slot.close()
+        with suppress(Exception):  # a job has left threads in it: it ends with the process
+            self._interpreter.close()
+
+
+def prepare_there(call: bytes, columns: tuple[str, ...], outputs: bytes) -> str | None:
+    """In the other interpreter: get ready; returns what is wrong."""
+    global _performer
+    try:
+        found = pickle.loads(call)  # noqa: S301 - this very process made it
+        _performer = Performer(found, columns, Path(os.fsdecode(outputs)))
+        found.prepare()
+    except (Exception, SystemExit) as error:
+        return str(error) if isinstance(error, ManyhandsError) else failed(error).error
+    return None
+
+
+def perform_there(name: bytes, values: Values, out: int, err: int) -> tuple[int, str | None, str | None, bytes | None]:
+    """In the other interpreter: one call, with its own stdout and stderr."""
+    assert _performer is not None  # noqa: S101 - `prepare_there` comes first
+    with (
+        open(out, "w", encoding="utf-8", errors="surrogateescape", closefd=False) as sys.stdout,
+        open(err, "w", encoding="utf-8", errors="backslashreplace", closefd=False) as sys.stderr,
+    ):
+        done = _performer.perform(name, values)
+    return done.exit, done.error, done.traceback, done.result
