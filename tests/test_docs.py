@@ -34,10 +34,13 @@ def test_the_python_example_runs(
     monkeypatch.chdir(tmp_path)
     for name in ("a.log", "b.log"):
         (tmp_path / name).write_text(name)
-    batches, processes = blocks(HERE / "README.md", "python")
+    batches, calls, processes = blocks(HERE / "README.md", "python")
     exec(compile(batches, "README.md", "exec"), {"__name__": "example"})
     assert (tmp_path / "a.log.gz").exists()
     assert capsys.readouterr().out.count("ok 0") == 2
+    (tmp_path / "calls.py").write_text(calls)
+    done = subprocess.run([sys.executable, "calls.py"], capture_output=True, text=True, check=True)
+    assert done.stdout == "2 ok None\n5 ok None\n"
     with subprocess.Popen(["sleep", "60"]) as child:
         exec(compile(processes.replace("12345", str(child.pid)), "README.md", "exec"), {"__name__": "example"})
     piped, stopped = capsys.readouterr().out.splitlines()
@@ -116,3 +119,55 @@ def test_options_and_tasks_that_are_named_exist() -> None:
             assert option in options, (page.name, option)
         for task in re.findall(r"`?invoke ((?:batch|cmd|proc|host|dev)\.[a-z]+)", text):
             assert task in names, (page.name, task)
+
+
+def test_the_table_of_backends_is_true() -> None:
+    """docs/backends.md has a row for each backend, and says of each whether it can stop a call, as its flags do."""
+    from manyhands.backends import FUNCTIONS
+    from manyhands.backends.aio import Aio
+    from manyhands.backends.greenlets import Greenlets
+    from manyhands.backends.processes import Processes
+    from manyhands.backends.serial import Serial
+    from manyhands.backends.threads import Threads
+
+    rows = {
+        cells[1].strip().strip("`"): [cell.strip() for cell in cells[2:-1]]
+        for line in (HERE / "docs" / "backends.md").read_text().splitlines()
+        if len(cells := line.split("|")) == 9 and cells[1].strip().startswith("`")
+    }
+    assert set(rows) == set(FUNCTIONS) - {"fake"}
+    kinds = {
+        "processes": Processes,
+        "threads": Threads,
+        "asyncio": Aio,
+        "gevent": Greenlets,
+        "interpreters": Threads,
+        "serial": Serial,
+    }
+    for name, kind in kinds.items():
+        assert (rows[name][2] == "yes") == kind.can_stop, name
+        assert kind.reports_start
+
+
+def test_every_call_of_the_readme_runs(tmp_path: Path, environment: dict[str, str]) -> None:
+    """The command lines as they are printed, with functions that stand in for what needs a network or pictures."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_text("x")
+    (tmp_path / "images.py").write_text("def thumbnail(path): return path\nasync def upload(path): return path\n")
+    (tmp_path / "primes.py").write_text("def is_prime(n): return all(n % k for k in range(2, n))\n")
+    (tmp_path / "fetch.py").write_text("async def page(url): return len(url)\n")
+    (tmp_path / "rows.jsonl").write_text("[[1, 2]]\n")
+    (tmp_path / "numbers.txt").write_text("7\n8\n")
+    (tmp_path / "urls.txt").write_text("a\nbb\n")
+    (tmp_path / "b.jpg").touch()
+    (tmp_path / "invoke").write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke --search-root {HERE} "$@"\n')
+    (tmp_path / "invoke").chmod(0o755)
+    text = (HERE / "README.md").read_text() + (HERE / "docs" / "backends.md").read_text()
+    commands = [line for line in text.splitlines() if line.startswith("invoke batch.call")]
+    assert len(commands) >= 6
+    for command in commands:
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, env={**environment, "PATH": f"{tmp_path}:{environment['PATH']}"},
+            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert done.returncode == 0, (command, done.stderr)
