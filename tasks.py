@@ -136,6 +136,36 @@ def call_function(
     return door.new(asked.AskedCall(**options, rest=rest()), PROGRAM)
 
 
+@task(
+    name="compare",
+    short={"null": "0"},
+    help={
+        "work": "a command, as for batch, or module:function, as for batch.call",
+        **INPUTS,
+        "type": "what each column of an input is given to a function as (default: str)",
+        "shell": "a command is a line for $SHELL (or bash)",
+        "sample": "so many inputs, which are done again on each backend and at each width (default: 40)",
+        "timeout": "stop a job after this time (30, 2m)",
+        "workdir": "run the jobs in this folder",
+        "env": "NAME=VALUE in the environment of the jobs; repeatable",
+        "plot": "draw the speed-up, too, in this .html, .svg or .png file",
+        **JSON,
+    },
+)  # fmt: skip
+def compare_backends(
+    ctx: Context, work: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
+    csv: str | None = None, jsonl: str | None = None, colsep: str | None = None, each: list[str] = [],  # noqa: B006
+    type: Literal["str", "int", "float", "json", "path", "bytes"] = "str", shell: bool = False, sample: int = 40,
+    timeout: str | None = None, workdir: str | None = None, env: list[str] = [], plot: str | None = None,  # noqa: B006
+    json: bool = False,
+) -> int:  # fmt: skip
+    """Run a sample on each backend, at several widths, and say which to choose."""
+    options = {name: value for name, value in locals().items() if name not in ("ctx", "work", "sample", "plot", "json")}
+    from manyhands.doors import compare as door
+
+    return door.compare_backends(work, options | {"rest": rest()}, sample=sample, plot_to=plot, json=json)
+
+
 @task(lacking=["run"], short={"jobs": "j"}, help=AGAIN)
 def resume(
     ctx: Context, run: str | None = None, jobs: str | None = None, quiet: bool = False, json: bool = False,  # noqa: ARG001
@@ -667,7 +697,7 @@ def check(ctx: Context, tests: bool = True) -> None:
 
 # -- the table -----------------------------------------------------------------------------------------------------------
 
-batches = Collection("batch", batch, call_function, resume, retry, list_, show, export, remove)
+batches = Collection("batch", batch, call_function, compare_backends, resume, retry, list_, show, export, remove)
 
 commands = Collection(
     "cmd", output, status, check_output, call, system, pipe, feed, answer, watch, retry_command, compare

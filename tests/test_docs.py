@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,7 +137,7 @@ def test_the_table_of_backends_is_true() -> None:
         if len(cells := line.split("|")) == 9 and cells[1].strip().startswith("`")
     }
     assert set(rows) == set(FUNCTIONS) - {"fake"}
-    kinds = {
+    kinds: dict[str, Any] = {
         "processes": Processes,
         "threads": Threads,
         "asyncio": Aio,
@@ -163,7 +164,7 @@ def test_every_call_of_the_readme_runs(tmp_path: Path, environment: dict[str, st
     (tmp_path / "invoke").write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke --search-root {HERE} "$@"\n')
     (tmp_path / "invoke").chmod(0o755)
     text = (HERE / "README.md").read_text() + (HERE / "docs" / "backends.md").read_text()
-    commands = [line for line in text.splitlines() if line.startswith("invoke batch.call")]
+    commands = [line for line in text.splitlines() if line.startswith(("invoke batch.call", "invoke batch.compare"))]
     assert len(commands) >= 6
     for command in commands:
         done = subprocess.run(

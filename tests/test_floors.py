@@ -46,7 +46,7 @@ FLOORS = [
     },
     {"backends"},
     {"engine"},
-    {"signals", "batch", "takeover", "line", "library", "render", "console", "doors"},
+    {"signals", "batch", "takeover", "line", "measuring", "library", "render", "console", "doors"},
     {"cli", "runner", "__main__", "__init__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
