@@ -42,7 +42,7 @@ INPUTS = {
     "each": "NAME=A,B,C or A,B,C: these values; repeated: every combination",
 }
 CARRYING_OUT = {
-    "jobs": "how many at once: N, 0 (up to 1024), or 50%, +2, -1 of the usable cores (default: 100%); with --then A,B,...",
+    "jobs": "how many at once: N, 0 (up to 1024), 50%, +2, -1 of the cores (default: 100%), or auto; with --then A,B,...",
     "timeout": "stop a job after this time (30, 2m, or 300% of the median of finished jobs)",
     "grace": "seconds between TERM and KILL when a job is stopped (default: 5)",
     "retries": "try a failed job so many times more (default: 0)",
@@ -107,7 +107,7 @@ def batch(
         "colsep": "split each line into several arguments where this regular expression matches",
         "type": "what each column of an input is given to the function as (default: str)",
         "result": "keep what it returns as JSON (default), as its repr, not at all, or in a pickle file of the run",
-        "backend": "where to call it: processes, threads, asyncio, gevent, interpreters, serial or fake (default: processes)",
+        "backend": "where to call it: processes, threads, asyncio, gevent, interpreters, serial, or auto (default: processes)",
         "chunk": "hand so many inputs to a worker at once; auto (default): about 20 ms of work",
         "initializer": "module:function to be called first in every worker process or thread",
         "initargs": "a JSON list of its arguments",

@@ -53,15 +53,24 @@ class Ended(NamedTuple):
     """What did the work died of it (a worker process), without being asked to."""
 
 
-Report = Started | Ended
+class Noted(NamedTuple):
+    """Something that the user should know; no attempt's business."""
+
+    text: str
+
+
+Report = Started | Ended | Noted
 
 
 class Backend(Protocol):
     """A way of doing attempts. Only the engine's thread calls it, except for `wake`."""
 
     name: str
-    can_stop: bool
-    """Whether `stop` really ends the work."""
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether `stop` really ends the work."""
+
     reports_start: bool
     """Whether `Started` comes when the work truly begins (else the engine takes the moment of `start`)."""
 

@@ -22,6 +22,7 @@ from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.call import Call, CallRenderer
 from manyhands.cores import usable_cores
 from manyhands.engine import Engine, in_order
+from manyhands.engine.climbing import Climber
 from manyhands.engine.judging import Halting
 from manyhands.engine.loop import Pull
 from manyhands.errors import UsageError
@@ -200,10 +201,11 @@ class Batch:
         if source.columns and self.work != "failed" and (self.place is None or self.place.number == 1):
             self.run = Store.update(self.run, {"columns": source.columns})
         total = source.total if self.work == "new" else None
+        climber = self._climber()
         engine = self._engine = Engine(
             jobs=self._pull(journal, source, renderer), argv=lambda job: renderer.argv(job.values, job.number),
             backend=backend, journal=journal, limits=self.plan.limits, run=self.run.id, total=total, tick=tick,
-            halting=self.place.halting if self.place else None,
+            halting=self.place.halting if self.place else None, climber=climber,
         )  # fmt: skip
         for number in self._stops:
             engine.stop(number)
@@ -214,6 +216,8 @@ class Batch:
         for event in self._in_order(told, journal, renderer) if self.plan.limits.keep_order else told:
             if isinstance(event, Summary):
                 self.summary = event = self._summarise(event, journal, lacking is not None)
+                if climber:
+                    self.run = Store.update(self.run, {"widths": climber.steps})
                 journal.executed(started, event.wall, complete=not event.left and not event.unread)
             yield event
 
@@ -349,11 +353,19 @@ class Batch:
         }  # fmt: skip
         if isinstance(plan.template, Call):
             return open_backend(plan.backend, FunctionSettings(
-                **shared, call=plan.template, columns=source.columns, workers=plan.workers,
+                **shared, call=plan.template, columns=source.columns, workers=plan.workers, timed=plan.limits.timeout is not None,
             ))  # fmt: skip
         return open_backend(plan.backend, CommandSettings(
             **shared, stdin=self._stdin(), allow_daemons=plan.allow_daemons, launchers=min(plan.limits.jobs, usable_cores()),
         ))  # fmt: skip
+
+    def _climber(self) -> Climber | None:
+        """What finds out how many jobs at once are worth it, if that is asked for."""
+        if not self.plan.limits.climb:
+            return None
+        from manyhands.meters import strain
+
+        return Climber(usable_cores(), self.plan.limits.jobs, strain, time.monotonic)
 
     def _stdin(self) -> Path | None:
         asked = self.plan.stdin

@@ -55,7 +55,7 @@ def run_batch(
     """
     widths, cores = for_stages("jobs", str(jobs), 1 + len(then)), usable_cores()
     limits = Limits(
-        jobs=parse_jobs(widths[0], cores), timeout=parse_timeout(timeout), grace=parse_duration(grace, "grace"),
+        jobs=parse_jobs(widths[0], cores), climb=widths[0].strip() == "auto", timeout=parse_timeout(timeout), grace=parse_duration(grace, "grace"),
         retries=retries, delay=parse_duration(delay, "delay"), backoff=parse_duration(backoff, "backoff"),
         halt=Halt.parse(halt), keep_order=ordered,
         output_cap=None if output_cap is None else parse_size(output_cap, "output_cap"),

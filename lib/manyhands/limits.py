@@ -16,6 +16,9 @@ from manyhands.errors import UsageError
 MAX_JOBS: Final = 1024
 """What ``--jobs 0`` means: as many as the inputs allow, up to this."""
 
+MOST_BY_ITSELF: Final = 64
+"""The most that ``--jobs auto`` climbs to."""
+
 MAX_BACKOFF: Final = 300.0
 """Seconds; the wait before a retry grows no further."""
 
@@ -25,12 +28,15 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kKMGT])(iB|B)?)?B?")
 
 
 def parse_jobs(text: str | int, cores: int) -> int:
-    """The number of slots: ``8``; ``0`` (`MAX_JOBS`); ``50%``, ``+2``, ``-1`` of the usable cores, as in GNU parallel."""
+    """The number of slots: ``8``; ``0`` (`MAX_JOBS`); ``50%``, ``+2``, ``-1`` of the usable cores, as in GNU parallel; or
+    ``auto`` (`MOST_BY_ITSELF`, see `Limits.climb`)."""
     asked = str(text).strip()
+    if asked == "auto":
+        return MOST_BY_ITSELF
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", asked):
         return max(1, round(cores * float(match[1]) / 100))
     if not re.fullmatch(r"[+-]?\d+", asked) or asked in ("-0", "+"):
-        raise UsageError(f"--jobs {asked!r}: expected a number, 0, a percentage, or +N or -N of the cores")
+        raise UsageError(f"--jobs {asked!r}: expected a number, 0, a percentage, +N or -N of the cores, or auto")
     if asked[0] in "+-":
         jobs = cores + int(asked)
         if jobs < 1:
@@ -154,6 +160,8 @@ class Limits:
     """What a batch may use and how it copes with failure. Durations in seconds."""
 
     jobs: int
+    climb: bool = False
+    """Begin with as many as cores, and find out how many of ``jobs`` are worth it."""
     timeout: Timeout | None = None
     grace: float = 5.0
     """Between TERM and KILL."""

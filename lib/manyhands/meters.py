@@ -236,6 +236,20 @@ def pressure(folder: Path = _PRESSURE) -> dict[str, Pressure]:
     return found
 
 
+def strain(folder: Path = _PRESSURE) -> str | None:
+    """What makes programs wait so much that fewer of them would do better, in words; None if nothing does.
+
+    Memory that a tenth of the last ten seconds, or disks that half of them, somebody waited for (PSI,
+    https://docs.kernel.org/accounting/psi.html); without PSI, four times as many tasks as cores that want to run (getloadavg(3)).
+    """
+    found = pressure(folder)
+    for name, limit in (("memory", 10.0), ("io", 50.0)):
+        if name in found and found[name].some is not None and found[name].some[0] > limit:
+            return f"somebody waited for {name} {found[name].some[0]:.0f}% of the last 10 s"
+    load = os.getloadavg()[0]
+    return f"the load is {load:.1f}" if not found and load > 4 * usable_cores() else None
+
+
 def _pressure_line(line: str) -> tuple[str, tuple[tuple[float, float, float], float]]:
     """``some avg10=0.00 avg60=0.00 avg300=0.00 total=0``, the total in microseconds."""
     kind, *rest = line.split()

@@ -89,7 +89,7 @@ class Plan:
             "stdin": self.stdin, "nice": self.nice, "allow_daemons": self.allow_daemons, "backend": self.backend,
             "tag": self.tag, "order": self.order, "streamed": self.streamed,
             "limits": {
-                "jobs": limits.jobs, "timeout": str(limits.timeout) if limits.timeout else None, "grace": limits.grace,
+                "jobs": limits.jobs, "climb": limits.climb, "timeout": str(limits.timeout) if limits.timeout else None, "grace": limits.grace,
                 "retries": limits.retries, "delay": limits.delay, "backoff": limits.backoff, "halt": str(limits.halt),
                 "keep_order": limits.keep_order, "output_cap": limits.output_cap,
             },

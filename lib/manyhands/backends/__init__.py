@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import select
 import sys
@@ -74,9 +75,18 @@ def _gevent(settings: FunctionSettings) -> Backend:
     return Greenlets(settings)
 
 
+def _auto(settings: FunctionSettings) -> Backend:
+    if inspect.iscoroutinefunction(settings.call.function()):
+        return _asyncio(settings)
+    from manyhands.backends.auto import Auto
+
+    return Auto(_processes(settings), partial(_threads, settings), timed=settings.timed)
+
+
 COMMANDS: Final[dict[str, Callable[[CommandSettings], Backend]]] = {
     "commands": _commands,
     "command-threads": _command_threads,
+    "auto": _commands,
     "fake": _fake,
 }
 """What runs commands."""
@@ -88,6 +98,7 @@ FUNCTIONS: Final[dict[str, Callable[[FunctionSettings], Backend]]] = {
     "gevent": _gevent,
     "interpreters": _interpreters,
     "serial": _serial,
+    "auto": _auto,
     "fake": _fake,
 }
 """What calls functions."""

@@ -46,6 +46,8 @@ class FunctionSettings(Settings):
     """For backends that call a function."""
 
     call: Call
+    timed: bool = False
+    """Whether jobs have a time-out."""
     columns: tuple[str, ...] = ()
     """Names of the inputs' columns."""
     workers: Workers = field(default_factory=Workers)

@@ -92,7 +92,7 @@ def plan_of(asked: AskedCommand | AskedCall) -> tuple[Plan, int | None]:
     then = tuple(Stage(one, parse_jobs(j, cores), b) for one, j, b in zip(further, jobs[1:], backends[1:], strict=True))
     spec, stream = _source(asked, work)
     limits = Limits(
-        jobs=parse_jobs(jobs[0], cores), timeout=parse_timeout(asked.timeout),
+        jobs=parse_jobs(jobs[0], cores), climb=jobs[0].strip() == "auto", timeout=parse_timeout(asked.timeout),
         grace=parse_duration(asked.grace, "--grace"), retries=asked.retries, delay=parse_duration(asked.delay, "--delay"),
         backoff=parse_duration(asked.backoff, "--backoff"), halt=Halt.parse(asked.halt), keep_order=asked.keep_order,
         output_cap=parse_size(asked.output_cap, "--output-cap") if asked.output_cap else None,

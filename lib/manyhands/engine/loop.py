@@ -17,10 +17,11 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Final, Protocol
 
 from manyhands.backend import Backend, Ended, Started
+from manyhands.engine.climbing import Climber
 from manyhands.engine.deadlines import Deadlines
 from manyhands.engine.judging import COUNTED, LEFT, RETRIED, Halting, judge
 from manyhands.errors import InputError, JournalError
-from manyhands.events import Began, Event, Finished, Summary, Tick
+from manyhands.events import Began, Event, Finished, Summary, Tick, Warned
 from manyhands.job import Arg, Attempt, Job, Outcome, Status
 from manyhands.limits import HaltWhen, Limits
 
@@ -71,6 +72,7 @@ class Engine:
         total: int | None = None,
         tick: float | None = None,
         halting: Halting | None = None,
+        climber: Climber | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs, self._argv, self._backend, self._journal = jobs, argv, backend, journal
@@ -79,6 +81,8 @@ class Engine:
         self._retries: list[tuple[float, int, Attempt, int, int]] = []  # (due, job number, attempt, tries, deaths)
         self._deadlines = Deadlines(limits.timeout)
         self._halting = halting or Halting(limits.halt, total)
+        self._climber = climber
+        self._notes: list[str] = []
         self._halted = False
         self._unrecorded: list[Finished] = []
         self._recorded: list[Finished] = []
@@ -141,8 +145,12 @@ class Engine:
         for report in reports:
             if isinstance(report, Started):
                 yield self._started(report)
-            else:
+            elif isinstance(report, Ended):
                 self._ended(report)
+            else:
+                yield Warned(report.text)
+        yield from map(Warned, self._notes)
+        self._notes.clear()
         self._expire()
         if not reports:
             yield Tick(self._clock(), self._running)
@@ -166,8 +174,8 @@ class Engine:
 
     def _fill(self) -> None:
         """Refill the window when it is half empty: take jobs, record the intents, then hand them over."""
-        ahead = 0 if self._limits.delay else self._backend.ahead
-        room = self._limits.jobs + ahead - len(self._flights)
+        ahead = 0 if self._limits.delay or self._climber else self._backend.ahead
+        room = (self._climber.width if self._climber else self._limits.jobs) + ahead - len(self._flights)
         if self._ending() or room <= ahead // 2:
             return
         now = self._clock()
@@ -240,6 +248,8 @@ class Engine:
                 Status.TIMEOUT,
             )  # nobody could end it in time, nor say so before it ended
         outcome = judge(report, flight.asked, flight.why)
+        if self._climber and (note := self._climber.ended()):
+            self._notes.append(note)
         self._deadlines.end(number, report.wall if outcome.status in COUNTED else None)
         deaths = flight.deaths + report.died
         if deaths >= POISON and flight.tries <= self._limits.retries:

@@ -187,6 +187,8 @@ def header(run: runs.Run, line: RunLine, workdir: str) -> Iterator[str]:
     yield f"when     {datetime.fromtimestamp(line.created).strftime('%Y-%m-%d %H:%M:%S')}, took {duration(line.took)}"
     yield f"where    {one_line(workdir, 1000)}"
     yield f"jobs     {line.ok:,} ok, {line.failed:,} failed, {line.left:,} left"
+    if widths := run.asked.get("widths"):
+        yield f"width    {', '.join(f'{width} from {duration(at)}' for at, width in widths)}"
     if run.asked.get("then"):
         yield from _stage_lines(run)
 

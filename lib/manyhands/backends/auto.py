@@ -1,0 +1,111 @@
+"""``--backend auto``: the first jobs are done in worker processes and measured, then the rest goes where such jobs belong.
+
+Those that wait go to threads, which cost less; those that compute stay; an async function goes to the event loop at once. Where a
+time-out has to be kept, processes stay, because threads cannot be stopped. What was chosen is told (`Noted`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+
+from manyhands.backend import Backend, Ended, Noted, Report
+from manyhands.job import Attempt
+
+_ENOUGH_JOBS: Final = 8
+_ENOUGH_TIME: Final = 1.0  # seconds of work
+_WORTH: Final = 0.005  # seconds: shorter jobs are done before a thread would help
+_DRAINING: Final = 0.02  # seconds between two looks while both work
+
+
+class Auto:
+    """A `manyhands.backend.Backend`; ``threads`` makes the other one."""
+
+    name = "auto"
+    reports_start = True
+
+    def __init__(self, processes: Backend, threads: Callable[[], Backend], *, timed: bool) -> None:
+        self._old: Backend | None = None
+        self._now = processes
+        self._threads, self._timed = threads, timed
+        self._chosen = False
+        self._in_old = 0
+        self._count, self._wall, self._cpu = 0, 0.0, 0.0
+
+    @property
+    def can_stop(self) -> bool:
+        """As those that may have jobs now."""
+        return self._now.can_stop
+
+    @property
+    def ahead(self) -> int:
+        """Little until it is known where they go."""
+        return self._now.ahead if self._chosen else 0
+
+    def start(self, attempt: Attempt) -> None:
+        """Where jobs go now."""
+        self._in_old += not self._chosen
+        self._now.start(attempt)
+
+    def reports(self, timeout: float | None) -> Sequence[Report]:
+        """What has happened anywhere; and, once, what was chosen."""
+        if self._old is None:
+            found = list(self._now.reports(timeout))
+        else:
+            found = list(self._old.reports(0))
+            self._in_old -= sum(isinstance(one, Ended) for one in found)
+            if self._in_old == 0:
+                self._old.close()
+                self._old = None
+            wait = 0.0 if found else _DRAINING if timeout is None else min(timeout, _DRAINING)
+            found += self._now.reports(wait if self._old else timeout if not found else 0)
+        if not self._chosen:
+            found += self._look([one for one in found if isinstance(one, Ended)])
+        return found
+
+    def recall(self, attempts: Collection[Attempt]) -> None:
+        """From both."""
+        for one in self._both():
+            one.recall(attempts)
+
+    def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
+        """In both."""
+        for one in self._both():
+            one.stop(attempts, kill=kill)
+
+    def pause(self, paused: bool) -> None:
+        """Both."""
+        for one in self._both():
+            one.pause(paused)
+
+    def wake(self) -> None:
+        """Make `reports` return."""
+        for one in self._both():
+            one.wake()
+
+    def close(self) -> None:
+        """Both."""
+        for one in self._both():
+            one.close()
+
+    def _both(self) -> list[Backend]:
+        return [self._now] if self._old is None else [self._old, self._now]
+
+    def _look(self, ends: Sequence[Ended]) -> list[Report]:
+        """Take ends into account; choose when there are enough."""
+        self._in_old -= len(ends)
+        for end in ends:
+            self._count += end.began
+            self._wall += end.wall
+            self._cpu += end.user + end.system
+        if (self._count < _ENOUGH_JOBS and self._wall < _ENOUGH_TIME) or not self._count:
+            return []
+        self._chosen = True
+        waiting = min(1.0, max(0.0, 1 - self._cpu / max(self._wall, 1e-9)))
+        share = f"{waiting:.0%} of the time of the first {self._count} jobs was waiting"
+        if waiting <= 0.5 or self._wall / self._count < _WORTH:
+            return [Noted(f"{share}: going on in processes")]
+        if self._timed:
+            return [Noted(f"{share}: going on in processes all the same, because threads cannot keep a time-out")]
+        self._old, self._now = self._now, self._threads()
+        return [Noted(f"{share}: going on in threads")]
