@@ -79,9 +79,17 @@ def nothing_left() -> Iterator[None]:
     deadline = time.monotonic() + 2
     while time.monotonic() < deadline and (children() or open_descriptors() - before[0]):
         time.sleep(0.01)
-    assert children() == []
+    assert [(one.pid, one.state, name_of(one.pid)) for one in children()] == []
     assert {t.name for t in threading.enumerate() if t.is_alive()} <= {t.name for t in before[1]}
     assert len(open_descriptors()) <= len(before[0])
+
+
+def name_of(pid: int) -> str:
+    """What a process is called; a zombie, too, has a name."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return "gone"
 
 
 def stop_servers() -> None:

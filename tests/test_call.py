@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +251,11 @@ def test_an_initializer_says_what_went_wrong() -> None:
     """As one line of ours."""
     with pytest.raises(ManyhandsError, match=r"the initializer failed: RuntimeError: cannot prepare \(1,\)"):
         Call(text="functions:double", folder=".", initializer="functions:refuse", initargs=(1,)).prepare()
+
+
+def test_threads_see_no_module_that_is_half_made(tmp_path: Path) -> None:
+    """A file is imported once, by whoever is first; the others wait."""
+    path = write(tmp_path, "mine.py", "import time\ntime.sleep(0.2)\ndef go(x): return x\n")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: load(f"{path}:go", "/"), range(4)))
+    assert len(set(found)) == 1

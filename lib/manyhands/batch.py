@@ -135,6 +135,9 @@ class Batch:
     @classmethod
     def _again(cls, run: Run, environ: Mapping[str, str], work: Work, jobs: int | None) -> Batch:
         plan = Plan.from_json(run.asked, environ)
+        for work_ in (plan.template, *(stage.template for stage in plan.then)):
+            if isinstance(work_, Call):
+                work_.check()
         return cls(run, lock(run), plan.with_jobs(jobs) if jobs else plan, work=work)
 
     @property

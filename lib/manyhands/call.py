@@ -18,6 +18,7 @@ import math
 import os
 import pickle
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "str": os.fsdecode, "int": int, "float": float, "json": json.loads, "bytes": bytes,
     "path": lambda value: Path(os.fsdecode(value)),
 }  # fmt: skip
+_importing = threading.RLock()
 _NOWHERE: Final = "?:"  # begins the name of a function that cannot be imported
 _PICKLED: Final = b"\x80"  # the first byte of every pickle since protocol 2; no JSON text begins with it
 
@@ -297,6 +299,11 @@ def _module(origin: str, folder: str) -> ModuleType:
 
 def _from_file(path: str) -> ModuleType:
     """The module of a file; the same again when it is asked for again."""
+    with _importing:  # as Python's own import has it: nobody sees a module that is half made
+        return _from_file_alone(path)
+
+
+def _from_file_alone(path: str) -> ModuleType:
     name = Path(path).stem
     loaded = sys.modules.get(name)
     if loaded is not None and os.path.abspath(getattr(loaded, "__file__", None) or "") == os.path.abspath(path):

@@ -180,6 +180,8 @@ class Aio:
         self._mailbox.put(Started(attempt, at, slot.number))
         try:
             done = await self._performer.await_(name, attempt.job.values)
+            if self._tasks[key].cancelling():  # it has swallowed what was to end it
+                done = Performed(1, "CancelledError")
         except asyncio.CancelledError:
             done = Performed(1, "CancelledError")
         now = time.monotonic()

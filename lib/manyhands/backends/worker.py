@@ -139,9 +139,9 @@ class Worker:
         environ["MH_TAG"] = f"{self._token}.{job}.{attempt}"
         environ["MH_JOB"], environ["MH_ATTEMPT"] = str(job), str(attempt)
         at, started, before = time.monotonic(), time.time(), _usage()
-        stopped = False
         try:
             done = performer.perform(name, values)
+            stopped = self._ending  # it has swallowed what was to end it
         except Stopped:
             stopped, done = True, Performed(0)
         now, after = time.monotonic(), _usage()

@@ -24,8 +24,11 @@ COUNTED: Final = frozenset({Status.OK, Status.FAILED})
 def judge(report: Ended, asked: float | None, why: Status) -> Outcome:
     """The outcome of an attempt that was asked to end at moment ``asked`` because of ``why`` (None: never asked).
 
-    What ended by itself before it was asked is judged by its own status, even if we only hear of it later.
+    What ended by itself before it was asked is judged by its own status, even if we only hear of it later; so is a function that
+    returned all the same when it was only to be cancelled.
     """
+    if why is Status.CANCELLED and report.exit == 0 and report.result is not None:
+        asked = None
     if not report.began:
         status = Status.FAILED if report.error else Status.CANCELLED
     elif asked is not None and report.at >= asked:
