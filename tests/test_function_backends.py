@@ -6,6 +6,7 @@ To add a backend: one line in `BACKENDS`. docs/backends.md tabulates the differe
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -35,6 +36,7 @@ if sys.version_info >= (3, 14):
     BACKENDS.append("interpreters")
 CAN_STOP = ["processes", "asyncio", "gevent"]
 HERE = Path(__file__).parent
+RUN = f"mine{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
@@ -383,7 +385,7 @@ def command(name: str, backend: str, ledger: Path, *more: str) -> list[str]:
     inputs = ledger.parent / "inputs.jsonl"
     return [
         sys.executable, "-m", "manyhands", "batch.call", call, "--jsonl", str(inputs), "--backend", backend, "-j", "2",
-        "--run-id", "mine", "--no-keep-order", *more,
+        "--run-id", RUN, "--no-keep-order", *more,
     ]  # fmt: skip
 
 
@@ -426,7 +428,7 @@ def start(args: list[str], environment: dict[str, str], folder: Path) -> subproc
 
 
 def tally_of(own_state: Path) -> Tally:
-    with closing(Store(own_state).find("mine").journal()) as journal:
+    with closing(Store(own_state).find(RUN).journal()) as journal:
         return journal.tally()
 
 
@@ -444,7 +446,7 @@ def test_ctrl_c_ends_it_in_good_order(backend: str, environment: dict[str, str],
     assert process.returncode == -signal.SIGINT, said
     assert "stopped by SIGINT" in said
     noted = lines(ledger)
-    assert with_tag("MH_RUN=mine") == []
+    assert with_tag(f"MH_RUN={RUN}") == []
     time.sleep(0.5)
     assert lines(ledger) == noted
     ended = sum(kind == "end" for kind, *_ in noted)
@@ -465,7 +467,7 @@ def test_killed_and_resumed(backend: str, environment: dict[str, str], tmp_path:
         noted = lines(ledger)
         time.sleep(0.3)
         assert lines(ledger) == noted
-        args = [sys.executable, "-m", "manyhands", "batch.resume", "mine"]
+        args = [sys.executable, "-m", "manyhands", "batch.resume", RUN]
     process = start(args, environment, tmp_path)
     said = finish(process)
     assert process.returncode == 0, said
@@ -495,7 +497,7 @@ def test_kill_storms(backend: str, environment: dict[str, str], tmp_path: Path, 
     for number in range(1, kills + 1):
         with running(args, environment, tmp_path):
             wait_for(lambda least=number * 800: ledger.exists() and len(ledger.read_bytes().split()) >= least, 40)  # type: ignore[misc]
-        args = [sys.executable, "-m", "manyhands", "batch.resume", "mine"]
+        args = [sys.executable, "-m", "manyhands", "batch.resume", RUN]
     process = start(args, environment, tmp_path)
     said = finish(process)
     assert process.returncode == 0, said

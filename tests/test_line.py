@@ -26,6 +26,7 @@ from manyhands.stages import Journals
 from manyhands.template import Template
 from test_call_tasks import real_pictures
 
+STOPPED = f"stopped{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
@@ -254,7 +255,7 @@ def test_ctrl_c_ends_all_stages(environment: dict[str, str], tmp_path: Path, own
     args = [sys.executable, "-m", "manyhands"]
     stages = [
         "batch", "echo one {} >> ledger", "--then", "sleep 0.2; echo two {} >> ledger", "--then", "echo three {} >> ledger",
-        "--shell", "-j", "2", "--run-id", "stopped", "--", *map(str, range(20)),
+        "--shell", "-j", "2", "--run-id", STOPPED, "--", *map(str, range(20)),
     ]  # fmt: skip
     process = subprocess.Popen([*args, *stages], env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: (tmp_path / "ledger").exists() and (tmp_path / "ledger").read_text().count("three") >= 2, 20)
@@ -262,9 +263,9 @@ def test_ctrl_c_ends_all_stages(environment: dict[str, str], tmp_path: Path, own
     said = process.communicate(timeout=30)[1]
     assert process.returncode == -signal.SIGINT
     assert "stopped by SIGINT" in said
-    assert with_tag("MH_RUN=stopped") == []
+    assert with_tag(f"MH_RUN={STOPPED}") == []
     done = subprocess.run(
-        [*args, "batch.resume", "stopped"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        [*args, "batch.resume", STOPPED], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     noted = (tmp_path / "ledger").read_text().splitlines()
@@ -272,7 +273,7 @@ def test_ctrl_c_ends_all_stages(environment: dict[str, str], tmp_path: Path, own
         counts = [noted.count(f"{word} {n}") for n in range(20)]
         assert min(counts) == 1
         assert sum(counts) <= 20 + 2
-    with closing(Journals.open(Store(own_state).find("stopped"))) as journals:
+    with closing(Journals.open(Store(own_state).find(STOPPED))) as journals:
         assert (journals.tally().counts, journals.tally().left) == ({Status.OK: 20}, 0)
 
 

@@ -66,7 +66,9 @@ def test_a_process_is_what_ps_says(sleeper: subprocess.Popen[bytes]) -> None:
     pid, ppid, user, state, comm, etimes, args = ps(sleeper.pid, "pid", "ppid", "user", "s", "comm", "etimes", "args")
     assert (info.pid, info.ppid, info.user, info.state, info.name) == (int(pid), int(ppid), user, state, comm)
     assert info.command == args.strip() == "sleep 61.25"
-    assert float(etimes) > 1e9 or abs(info.age - float(etimes)) < 2  # procps at times takes a new process for one from the future
+    assert (
+        float(etimes) > 1e9 or abs(info.age - float(etimes)) < 2
+    )  # procps at times takes a new process for one from the future
     assert info.memory == int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     stat = kernel.read_stat(sleeper.pid)
     assert stat

@@ -18,6 +18,7 @@ from conftest import Cli, wait_for, with_tag
 from manyhands import ManyhandsError, Outcome, Status, UsageError, kernel, run_batch
 
 HERE = Path(__file__).parent
+RUN = f"mine{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
@@ -323,14 +324,14 @@ def test_nothing_of_a_killed_run_is_left(cli: Cli, tmp_path: Path, own_state: Pa
         "--type",
         "int",
         "--run-id",
-        "mine",
+        RUN,
         "--quiet",
         "--",
         "100000",
         "5",
     )
     assert done.returncode == 0
-    assert sorted(os.listdir(own_state / "runs/mine/outputs")) == ["1.1.out"]
-    assert with_tag("MH_RUN=mine") == []
-    records = cli("batch.export", "mine").stdout.splitlines()
+    assert sorted(os.listdir(own_state / f"runs/{RUN}/outputs")) == ["1.1.out"]
+    assert with_tag(f"MH_RUN={RUN}") == []
+    records = cli("batch.export", RUN).stdout.splitlines()
     assert [json.loads(line)["stdout_size"] for line in records] == [100000, 5]

@@ -32,8 +32,8 @@ def main(token: str) -> None:
             workers[int(numbers[0])] = int(numbers[1])
         else:
             workers.pop(int(numbers[0]), None)
-    for pid, start in workers.items():  # in Python this is an exception inside the job, which may yet tidy up
-        kernel.send_signal_exact(pid, start, signal.SIGTERM)
+    for pid, start in workers.items():  # an exception inside the job, which may yet tidy up
+        kernel.send_signal_exact(pid, start, signal.SIGHUP)
     deadline = time.monotonic() + _GRACE
     while time.monotonic() < deadline and any(kernel.process_alive(*worker) for worker in workers.items()):
         time.sleep(0.01)

@@ -17,10 +17,9 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from select import POLLIN, poll
+from select import POLLHUP, POLLIN, poll
 from types import FrameType
 from typing import Any, Final, NoReturn
 
@@ -53,16 +52,14 @@ def main(sock: socket.socket, config: dict[str, Any], keep_open: tuple[object, .
         os.nice(config["nice"])
     worker = Worker(sock, config)
     signal.signal(signal.SIGTERM, worker.on_term)
+    signal.signal(signal.SIGHUP, worker.on_hup)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGTSTP):
+    for number in (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTSTP):
         signal.signal(number, signal.SIG_DFL)
-    duty: Callable[[], None] = worker.serve
-    for _ in range(3):  # TERM comes through once at most, at whatever moment
-        try:
-            duty()
-            return
-        except (ConnectionError, Stopped):  # the coordinator is gone, or has given us up
-            duty = worker.remember
+    try:
+        worker.serve()
+    except (ConnectionError, Stopped):  # the coordinator is gone, or has given us up
+        worker.remember()
 
 
 class Worker:
@@ -72,6 +69,12 @@ class Worker:
         self._sock, self._config = sock, config
         self._slot = Slot(config["slot"], config["outputs"])
         self._ending = False
+        """TERM has come."""
+        self._orphan = False
+        """The coordinator is gone: the warden says so, by HUP, and may know it before our socket does."""
+        self._thrown = False
+        """It was thrown into the job, or the wait for one."""
+        self._interruptible = False
         self._latest: deque[tuple[float, late.Late]] = deque()
         self._news = poll()
         self._news.register(sock, POLLIN)
@@ -99,25 +102,30 @@ class Worker:
             self._slot.close()
 
     def on_term(self, _number: int, _frame: FrameType | None) -> None:
-        """End the job, and then ourselves; once."""
-        if not self._ending:
-            self._ending = True
+        """End the job, and then ourselves; never in the middle of what we do ourselves, which `_ending` is for."""
+        self._ending = True
+        if self._interruptible:
+            self._interruptible, self._thrown = False, True
             raise Stopped
+
+    def on_hup(self, number: int, frame: FrameType | None) -> None:
+        """The same, and there is nobody to tell."""
+        self._orphan = True
+        self.on_term(number, frame)
 
     def remember(self) -> None:
         """If the coordinator is gone, keep what may not have reached its journal."""
-        try:
-            orphan = not self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            orphan = False
-        except ConnectionError:
-            orphan = True
+        orphan = self._orphan or any(
+            event & POLLHUP for _, event in self._news.poll(0)
+        )  # also when there is something left to read
         if orphan and self._latest:
             late.write(self._config["outputs"], self._slot.number, [end for _, end in self._latest])
 
     def _receive(self) -> Any:
         """The next message. Raises ConnectionError when there will be none: nobody leaves without a word."""
-        message = framing.receive(self._sock)
+        self._interruptible = True
+        message = None if self._ending else framing.receive(self._sock)
+        self._interruptible = False
         if message is None:
             raise ConnectionResetError
         return message
@@ -139,11 +147,16 @@ class Worker:
         environ["MH_TAG"] = f"{self._token}.{job}.{attempt}"
         environ["MH_JOB"], environ["MH_ATTEMPT"] = str(job), str(attempt)
         at, started, before = time.monotonic(), time.time(), _usage()
+        found: Performed | None = None
         try:
-            done = performer.perform(name, values)
-            stopped = self._ending  # it has swallowed what was to end it
+            self._interruptible = True
+            if not self._ending:
+                found = performer.perform(name, values)
+            self._interruptible = False
         except Stopped:
-            stopped, done = True, Performed(0)
+            found = None
+        stopped = found is None or self._thrown  # thrown, and yet here: it has swallowed what was to end it
+        done = found or Performed(0)
         now, after = time.monotonic(), _usage()
         out, err = self._printed(name)
         end = late.Late(
@@ -153,9 +166,9 @@ class Worker:
         )  # fmt: skip
         if not stopped:
             self._note(now, end)
-        goes_on = more and not stopped and not self._news.poll(0)
+        goes_on = more and not self._ending and not self._news.poll(0)
         framing.send(self._sock, (framing.ENDED, goes_on, now, *end[2:]))
-        if stopped:
+        if self._ending:
             self._leave()
         return goes_on
 
@@ -169,6 +182,7 @@ class Worker:
 
     def _leave(self) -> NoReturn:
         """A job that was stopped may have left anything undone: the next one gets a fresh process."""
+        self.remember()
         self._slot.close()
         os._exit(0)
 
