@@ -258,7 +258,7 @@ def test_inputs_that_cannot_travel(backend: str) -> None:
 @pytest.mark.slow
 def test_huge_arguments_and_results(backend: str) -> None:
     """Tens of megabytes, there and back."""
-    size = 12_000_000
+    size = 6_000_000
     assert values(run("size_of", ["x" * size, b"\x00" * size], backend, ordered=True)) == [size, size]
     (outcome,) = run("make", [size], backend)
     assert len(outcome.value) == size

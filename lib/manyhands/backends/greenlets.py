@@ -9,7 +9,6 @@ not wait holds up all others: when it will not end, the whole host is killed, an
 from __future__ import annotations
 
 import math
-import os
 import select
 import signal
 import socket
@@ -25,6 +24,7 @@ from typing import Any, Final
 from manyhands import kernel
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends import framing
+from manyhands.backends.alarm import Alarm
 from manyhands.backends.hands import Warden, packed
 from manyhands.backends.outputs import output_of
 from manyhands.backends.settings import FunctionSettings
@@ -62,9 +62,7 @@ class Greenlets:
         self._ready: list[Report] = []
         self._prepared = self._paused = self._closed = False
         self._failed_starts = 0
-        self._alarm, self._bell = os.pipe()
-        for end in (self._alarm, self._bell):
-            os.set_blocking(end, False)
+        self._alarm = Alarm()
         self._warden = Warden(settings)
         self._launch()
 
@@ -83,9 +81,8 @@ class Greenlets:
                 timeout = first if timeout is None else min(timeout, first)
             found = self._poll.poll(None if timeout is None else math.ceil(timeout * 1000))
             for file, _ in found:
-                if file == self._alarm:
-                    with suppress(BlockingIOError):
-                        os.read(self._alarm, 4096)
+                if file == self._alarm.descriptor:
+                    self._alarm.hush()
                 else:
                     self._receive()
             self._kill_overdue()
@@ -116,9 +113,7 @@ class Greenlets:
 
     def wake(self) -> None:
         """Make `reports` return."""
-        if not self._closed:
-            with suppress(BlockingIOError):
-                os.write(self._bell, b"x")
+        self._alarm.ring()
 
     def close(self) -> None:
         """Let the host go, or kill it if it is busy, and what it has started."""
@@ -132,8 +127,7 @@ class Greenlets:
             self._host.wait(_AT_ONCE)
         self._clear()
         self._warden.close()
-        os.close(self._alarm)
-        os.close(self._bell)
+        self._alarm.close()
 
     # -- the host --------------------------------------------------------------------------------------------------------
 
@@ -155,7 +149,7 @@ class Greenlets:
         self._warden.add(self._host.pid, self._started_at)
         self._inbox, self._prepared = framing.Inbox(self._sock), False
         self._poll = select.poll()
-        self._poll.register(self._alarm, select.POLLIN)
+        self._poll.register(self._alarm.descriptor, select.POLLIN)
         self._poll.register(self._sock, select.POLLIN)
         self._tell({
             "call": self._call, "columns": settings.columns, "outputs": bytes(settings.outputs), "workdir": bytes(settings.workdir),

@@ -12,17 +12,16 @@ its place. Processes are made by multiprocessing, by ``forkserver`` or ``spawn``
 from __future__ import annotations
 
 import math
-import os
 import select
 import signal
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends import framing
+from manyhands.backends.alarm import Alarm
 from manyhands.backends.hands import Hand, Hands
 from manyhands.backends.outputs import output_of
 from manyhands.backends.settings import FunctionSettings
@@ -60,9 +59,9 @@ class Processes:
         self._failed_starts = self._in_hands = 0
         self._mean: float | None = None
         self._paused = self._closed = False
-        self._alarm, self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else os.pipe()
+        self._alarm = Alarm()
         self._poll = select.poll()
-        self._poll.register(self._alarm, select.POLLIN)
+        self._poll.register(self._alarm.descriptor, select.POLLIN)
 
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
@@ -126,9 +125,7 @@ class Processes:
 
     def wake(self) -> None:
         """Make `reports` return."""
-        if not self._closed:
-            with suppress(BlockingIOError):
-                os.write(self._bell, b"x")
+        self._alarm.ring()
 
     def close(self) -> None:
         """Kill what runs, let the idle workers leave, end what any of them has left behind, close everything."""
@@ -151,8 +148,7 @@ class Processes:
             one.process.close()
             one.slot.close()
         self._maker.close()
-        os.close(self._alarm)
-        os.close(self._bell)
+        self._alarm.close()
 
     # -- workers ---------------------------------------------------------------------------------------------------------
 
@@ -203,9 +199,8 @@ class Processes:
         one.sock.close()
 
     def _handle(self, file: int) -> None:
-        if file == self._alarm:
-            with suppress(BlockingIOError):
-                os.read(self._alarm, 4096)
+        if file == self._alarm.descriptor:
+            self._alarm.hush()
         elif one := self._sockets.get(file):
             for record in one.inbox.records():
                 self._record(one, record)
