@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,24 @@ def test_jobs_of_a_killed_coordinator_are_ended(environment: dict[str, str], tmp
     wait_for(lambda: not sleepers(seconds), 2)
     workers = [stat for stat in kernel.processes() if kernel.has_tag(stat.pid, b"MH_RUN=", prefix=True)]
     assert [stat for stat in workers if stat.state != "Z" and str(tmp_path) in os.readlink(f"/proc/{stat.pid}/cwd")] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_no_file_is_left_by_a_signal(environment: dict[str, str], tmp_path: Path, number: int) -> None:
+    """multiprocessing keeps a folder for its fork server, which whoever ends by a signal does not remove by itself."""
+    folder = Path(tempfile.mkdtemp(prefix="mh-"))  # a short path: it has to fit into the address of a socket
+    process = subprocess.Popen(
+        [sys.executable, "-m", "manyhands", "batch.call", "time:sleep", "--type", "float", "--", "90.25"],
+        env={**environment, "TMPDIR": str(folder)}, cwd=tmp_path, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        wait_for(lambda: list(folder.iterdir()), 20)
+        time.sleep(0.3)
+        process.send_signal(number)
+        process.communicate(timeout=20)
+    assert process.returncode == -number
+    wait_for(lambda: not list(folder.iterdir()), 5)
+    folder.rmdir()
 
 
 # -- workers -------------------------------------------------------------------------------------------------------------

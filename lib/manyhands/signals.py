@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -82,6 +83,8 @@ def in_foreground() -> bool:
 def die_by(number: int) -> None:
     """End this process by signal ``number`` itself, so that a shell loop around it stops, too
     (https://www.cons.org/cracauer/sigint.html). Pid 1 of a container cannot (kill(2)), and exits as a shell would tell it."""
+    if multiprocessing := sys.modules.get("multiprocessing.util"):
+        multiprocessing._run_finalizers()  # its temporary folder: what ends by a signal runs no atexit
     signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
     signal.raise_signal(number)

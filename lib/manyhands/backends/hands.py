@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing import reduction
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,6 +99,8 @@ class Hands:
             theirs.close()
         hand = Hand(Slot(number, bytes(settings.outputs)), process, ours)
         self._warden.add(hand.pid, hand.start)
+        if settings.workers.start_method == "forkserver":
+            self._warden.folder(get_temp_dir())  # where multiprocessing has the socket of its fork server
         return hand
 
     def clear(self, hand: Hand) -> int:
@@ -139,6 +142,11 @@ class Warden:
     def add(self, pid: int, start: int) -> None:
         """A worker is there."""
         self._say(b"+ %d %d\n" % (pid, start))
+
+    def folder(self, path: str) -> None:
+        """Something that has to be removed if the coordinator cannot do it any more."""
+        if "\n" not in path:
+            self._say(b"folder %s\n" % os.fsencode(path))
 
     def remove(self, pid: int) -> None:
         """A worker is gone, and what it had started with it."""
