@@ -106,6 +106,11 @@ def die(x: int, who: int, how: str = "kill", once: str | None = None) -> int:
     return x
 
 
+def die_later(x: int, who: int, how: str, once: str | None, pause: float) -> int:
+    time.sleep(pause)
+    return die(x, who, how, once)
+
+
 def say(x: int) -> int:
     print(f"out {x}")
     print(f"err {x}", file=sys.stderr)
@@ -163,6 +168,10 @@ def refuse(*args: Any) -> None:
 
 def pid(x: int) -> int:
     return os.getpid()
+
+
+def parent(x: int) -> int:
+    return os.getppid()
 
 
 def nested(x: int) -> int:

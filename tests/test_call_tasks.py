@@ -147,7 +147,7 @@ def test_a_result_that_cannot_be_kept_is_a_mistake(cli: Cli, mine: Path) -> None
 
 def test_async_functions_run_everywhere(cli: Cli, mine: Path) -> None:
     """In a loop of their own where the backend has none."""
-    for backend in ("asyncio", "threads", "processes", "serial"):
+    for backend in ("asyncio", "threads", "processes", "serial", "gevent"):
         assert cli("batch.call", "mine:waits", "--backend", backend, "--quiet", "--", "x").stdout == '"x"\n'
 
 

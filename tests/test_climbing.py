@@ -111,6 +111,14 @@ def test_jobs_auto_finds_its_width(cli: Cli) -> None:
     assert [one.status for one in run_batch("true", ["a"], jobs="auto")] == [Status.OK]
 
 
+def test_each_stage_climbs_by_itself(own_state: Path) -> None:
+    """Only the one that is asked to."""
+    results = run_batch("true {}", ["a"], then=["true {}"], jobs="2,auto")
+    plan = results._batch.plan
+    assert [(plan.stage(n).limits.jobs, plan.stage(n).limits.climb) for n in (1, 2)] == [(2, False), (64, True)]
+    assert [one.status for one in results] == [Status.OK]
+
+
 # -- the backend ---------------------------------------------------------------------------------------------------------
 
 

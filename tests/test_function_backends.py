@@ -455,6 +455,29 @@ def test_ctrl_c_ends_it_in_good_order(backend: str, environment: dict[str, str],
     assert ended < 40
 
 
+@pytest.mark.parametrize(("backend", "times"), [("threads", 2), ("serial", 3)])
+def test_more_ctrl_c_does_not_wait(
+    backend: str, times: int, environment: dict[str, str], tmp_path: Path, own_state: Path
+) -> None:
+    """What cannot be stopped is left behind by the second one; what holds this very thread, by the third."""
+    ledger = write_inputs(tmp_path, 5, pause=50)
+    with running(command("slow_and_noted", backend, ledger), environment, tmp_path) as process:
+        wait_for(lambda: lines(ledger), 30)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        said = finish(process)
+    assert process.returncode == -signal.SIGINT, said
+    assert tally_of(own_state).counts == {}
+
+
+def test_who_only_shared_a_process_is_not_given_up(tmp_path: Path) -> None:
+    """On gevent a death costs all that run: nobody knows which one it was, so retries decide."""
+    inputs = [(1, 0, "kill", None, 0.3), (0, 0, "kill", str(tmp_path / "once"), 0.1)]
+    for outcome in run_batch(functions.die_later, inputs, backend="gevent", jobs=2, retries=5, backoff=0):
+        assert (outcome.status, outcome.attempt.number) == (Status.OK, 2)
+
+
 def test_killed_and_resumed(backend: str, environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
     """kill -9 of the coordinator: what it ran is dead within a second, nothing that was recorded runs again, nothing is lost,
     and never two copies of a job at once (rows 1, 2)."""

@@ -58,7 +58,7 @@ def test_an_earlier_run_knows_how_long_jobs_take(tmp_path: Path, own_state: Path
         workdir=str(Path.cwd()),
     )
     walls = walls_of(plan, Store(own_state).all())
-    assert [round(wall, 1) >= 0 for wall in sorted(walls.values())] == [True] * 3
+    assert [wall >= n / 20 for n, wall in enumerate(sorted(walls.values()), 1)] == [True] * 3
     other = Plan(
         template=Call.of(functions.double, type="object"), source={}, limits=Limits(jobs=1), workdir=str(Path.cwd())
     )

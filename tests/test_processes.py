@@ -155,8 +155,9 @@ def test_workers_are_replaced_after_so_many_jobs() -> None:
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_start_methods(method: str) -> None:
     """Both do; no worker is a fork of this process."""
-    outcomes = run(functions.pid, range(4), start_method=method)
-    assert os.getpid() not in {one.value for one in outcomes}
+    outcomes = run(functions.parent, range(4), start_method=method)
+    assert ({one.value for one in outcomes} == {os.getpid()}) == (method == "spawn")
+    assert os.getpid() not in {one.value for one in run(functions.pid, range(4), start_method=method)}
 
 
 def test_fork_is_refused() -> None:

@@ -73,7 +73,7 @@ def run_batch(
         template=work, source=source.spec(), limits=limits, workdir=os.path.abspath(workdir),
         environment=dict(env or {}), stdin=None if stdin is None else os.path.abspath(stdin), nice=nice,
         allow_daemons=allow_daemons, backend=backends[0],
-        then=tuple(Stage(one, parse_jobs(j, cores), b) for one, j, b in zip(further, widths[1:], backends[1:], strict=True)),
+        then=tuple(Stage(one, parse_jobs(j, cores), b, j.strip() == "auto") for one, j, b in zip(further, widths[1:], backends[1:], strict=True)),
         order=order, workers=Workers(start_method=start_method, chunk=chunk, max_jobs=max_jobs_per_worker),
     )  # fmt: skip
     store = Store(Path(state_dir).absolute() if state_dir else default_state_dir(os.environ))

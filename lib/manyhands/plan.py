@@ -53,6 +53,8 @@ class Stage:
     template: Template | Call
     jobs: int
     backend: str
+    climb: bool = False
+    """See `Limits.climb`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,7 @@ class Plan:
         limits = self.limits
         return {
             **_work_to_json(self.template),
-            "then": [{**_work_to_json(one.template), "jobs": one.jobs, "backend": one.backend} for one in self.then],
+            "then": [{**_work_to_json(one.template), "jobs": one.jobs, "backend": one.backend, "climb": one.climb} for one in self.then],
             "workers": asdict(self.workers), "source": self.source, "workdir": self.workdir,
             "environment": {name: None if SECRET.search(name) else value for name, value in self.environment.items()},
             "stdin": self.stdin, "nice": self.nice, "allow_daemons": self.allow_daemons, "backend": self.backend,
@@ -100,7 +102,10 @@ class Plan:
         """Read a plan back; secrets are taken from ``environ``. Raises UsageError when one is not there."""
         given = dict(record["limits"])
         limits = Limits(**given | {"timeout": parse_timeout(given["timeout"]), "halt": Halt.parse(given["halt"])})
-        then = tuple(Stage(_work_from_json(one), one["jobs"], one["backend"]) for one in record.get("then", ()))
+        then = tuple(
+            Stage(_work_from_json(one), one["jobs"], one["backend"], one.get("climb", False))
+            for one in record.get("then", ())
+        )
         environment = {}
         for name, value in record["environment"].items():
             if value is None and name not in environ:
@@ -131,14 +136,14 @@ class Plan:
         if number == 1:
             return replace(self, then=(), limits=limits)
         one = self.then[number - 2]
-        limits = replace(limits, jobs=one.jobs)
+        limits = replace(limits, jobs=one.jobs, climb=one.climb)
         return replace(
             self, then=(), template=one.template, limits=limits, backend=one.backend, order="input", streamed=False
         )
 
     def with_jobs(self, jobs: int) -> Plan:
         """The same with another number of slots."""
-        return replace(self, limits=replace(self.limits, jobs=jobs))
+        return replace(self, limits=replace(self.limits, jobs=jobs, climb=False))
 
 
 def for_stages(option: str, text: str, stages: int) -> list[str]:

@@ -217,7 +217,7 @@ class Greenlets:
             self._failed_starts += 1
             if self._failed_starts >= _MOST_FAILED_STARTS:
                 raise ManyhandsError(f"the process for greenlets dies before it begins (status {code}): giving up")
-        now = time.monotonic()
+        now, alone = time.monotonic(), len(self._running) == 1  # of several, nobody knows which one it was
         for key in list(self._running):
             asked = key in self._overdue
             _, _, began = self._running[key]
@@ -231,7 +231,7 @@ class Greenlets:
             why = "it would not end, and was killed" if asked else "the process that it shared with others died"
             self._ready.append(Ended(
                 attempt, now, None if code < 0 else 1, -code if code < 0 else None, why, True, time.time() - (now - began),
-                now - began, stdout=out, stderr=err, slot=slot, died=not asked,
+                now - began, stdout=out, stderr=err, slot=slot, died=alone and not asked,
             ))  # fmt: skip
         self._launch()
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from manyhands.backend import Ended
-from manyhands.backends.performing import Performer
+from manyhands.backends.performing import Performed, Performer
 from manyhands.backends.printing import CURRENT, Printing
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import WIDE, Slot
-from manyhands.job import Attempt
+from manyhands.job import Attempt, Output
 
 _MINE: Final = getattr(resource, "RUSAGE_THREAD", None)  # Linux: getrusage(2)
 
@@ -29,23 +30,34 @@ class Inside:
         """Do it. Memory is not told: it cannot be told apart from that of the other jobs."""
         name = b"%d.%d" % (attempt.job.number, attempt.number)
         printing = Printing(self._slot)
-        started = time.time()
+        watch = Stopwatch(attempt, at, self._slot.number)
         token = CURRENT.set(printing)
-        user, system = cpu_seconds()
         try:
             done = self._performer.perform(name, attempt.job.values)
         finally:
             CURRENT.reset(token)
-        now, used = time.monotonic(), cpu_seconds()
-        out, err = printing.collect(name, self._cap)
-        return Ended(
-            attempt, now, done.exit, None, done.error, True, started, now - at, used[0] - user, used[1] - system, 0, out, err,
-            self._slot.number, result=done.result, traceback=done.traceback,
-        )  # fmt: skip
+        return watch.ended(done, lambda: printing.collect(name, self._cap))
 
     def close(self) -> None:
         """Remove the slot's files."""
         self._slot.close()
+
+
+class Stopwatch:
+    """Times an attempt in the thread that does it; ``at`` is when it began, in seconds of the monotonic clock."""
+
+    def __init__(self, attempt: Attempt, at: float, slot: int) -> None:
+        self._attempt, self._at, self._slot = attempt, at, slot
+        self._started, self._before = time.time(), cpu_seconds()
+
+    def ended(self, done: Performed, collect: Callable[[], Iterable[Output]]) -> Ended:
+        """It is over now; what it printed is collected outside of its time."""
+        now, used = time.monotonic(), cpu_seconds()
+        out, err = collect()
+        return Ended(
+            self._attempt, now, done.exit, None, done.error, True, self._started, now - self._at, used[0] - self._before[0],
+            used[1] - self._before[1], 0, out, err, self._slot, result=done.result, traceback=done.traceback,
+        )  # fmt: skip
 
 
 def cpu_seconds() -> tuple[float, float]:

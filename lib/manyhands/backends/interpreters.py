@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from manyhands.backend import Ended
 from manyhands.backends.hands import packed
-from manyhands.backends.inside import cpu_seconds
+from manyhands.backends.inside import Stopwatch
 from manyhands.backends.outputs import output_of
 from manyhands.backends.performing import Performed, Performer, failed
 from manyhands.backends.settings import FunctionSettings
@@ -45,14 +44,9 @@ class Interpreter:
     def perform(self, attempt: Attempt, at: float) -> Ended:
         """Call it there, and collect what it printed."""
         name = b"%d.%d" % (attempt.job.number, attempt.number)
-        started, (user, system) = time.time(), cpu_seconds()
+        watch = Stopwatch(attempt, at, self._slot.number)
         done = Performed(*self._interpreter.call(perform_there, name, attempt.job.values, *self._slot.ready()))
-        now, used = time.monotonic(), cpu_seconds()
-        out, err = (output_of(self._slot.collect(stream, name, self._cap)) for stream in (0, 1))
-        return Ended(
-            attempt, now, done.exit, None, done.error, True, started, now - at, used[0] - user, used[1] - system, 0, out, err,
-            self._slot.number, result=done.result, traceback=done.traceback,
-        )  # fmt: skip
+        return watch.ended(done, lambda: (output_of(self._slot.collect(n, name, self._cap)) for n in (0, 1)))
 
     def close(self) -> None:
         """End the interpreter."""

@@ -89,7 +89,10 @@ def plan_of(asked: AskedCommand | AskedCall) -> tuple[Plan, int | None]:
         for_stages("--backend", asked.backend, 1 + len(further)),
     )
     cores = usable_cores()
-    then = tuple(Stage(one, parse_jobs(j, cores), b) for one, j, b in zip(further, jobs[1:], backends[1:], strict=True))
+    then = tuple(
+        Stage(one, parse_jobs(j, cores), b, j.strip() == "auto")
+        for one, j, b in zip(further, jobs[1:], backends[1:], strict=True)
+    )
     spec, stream = _source(asked, work)
     limits = Limits(
         jobs=parse_jobs(jobs[0], cores), climb=jobs[0].strip() == "auto", timeout=parse_timeout(asked.timeout),
