@@ -113,6 +113,7 @@ def batch(
         "initargs": "a JSON list of its arguments",
         "max_jobs_per_worker": "replace a worker process after so many jobs",
         "start_method": "how worker processes are made (default: forkserver)",
+        "no_journal": "keep no record: print the results and forget them; for very many very small jobs",
     },
 )  # fmt: skip
 def call_function(
@@ -125,8 +126,8 @@ def call_function(
     dry_run: bool = False, workdir: str | None = None, env: list[str] = [], output_cap: str | None = None,  # noqa: B006
     nice: int = 0, backend: str = "processes", chunk: str = "auto", initializer: str | None = None,
     initargs: str | None = None, max_jobs_per_worker: int | None = None,
-    start_method: Literal["forkserver", "spawn"] = "forkserver", run_id: str | None = None, quiet: bool = False,
-    json: bool = False, state_dir: str | None = None,
+    start_method: Literal["forkserver", "spawn"] = "forkserver", no_journal: bool = False, run_id: str | None = None,
+    quiet: bool = False, json: bool = False, state_dir: str | None = None,
 ) -> int:  # fmt: skip
     """Call one Python function for many inputs, in processes, threads or an event loop; print what it returns as JSON."""
     options = {name: value for name, value in locals().items() if name != "ctx"}

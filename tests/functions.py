@@ -305,3 +305,47 @@ async def a_nested(x: int) -> int:
 
 async def a_warns(x: int) -> int:
     return warns(x)
+
+
+def dies_of(x: int, victim: int) -> int:
+    """Kills its worker if it is the victim's turn."""
+    if x == victim:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+
+def dies_once(x: int, ledger: str) -> int:
+    """Kills its worker the first time."""
+    if not os.path.exists(ledger):
+        note(ledger, f"died of {x}")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+
+def unpicklable(x: int) -> Any:
+    return (lambda: x) if x == 3 else x
+
+
+def changed(array: Any) -> float:
+    """Changes what it was given, and says what it was."""
+    total = float(array.sum())
+    array += 1
+    return total
+
+
+def prints(x: int) -> None:
+    print("printed", x)
+    print("complained", x, file=sys.stderr)
+
+
+def state_plus(x: int) -> int:
+    return int(STATE["base"]) + x
+
+
+def set_base(base: int) -> None:
+    STATE["base"] = base
+
+
+async def a_triple(x: int) -> int:
+    await asyncio.sleep(0)
+    return 3 * x

@@ -17,6 +17,7 @@ FLOORS = [
         "plan",
         "rows",
         "call",
+        "chunks",
         "ordering",
         "stages",
         "journal",
@@ -33,6 +34,7 @@ FLOORS = [
         "cgroup",
         "waiting",
         "allowance",
+        "warden",
         "checking",
         "doctor",
         "output",
@@ -46,7 +48,7 @@ FLOORS = [
     },
     {"backends"},
     {"engine"},
-    {"signals", "batch", "takeover", "line", "measuring", "library", "render", "console", "doors"},
+    {"signals", "batch", "takeover", "line", "measuring", "mapping", "library", "render", "console", "doors"},
     {"cli", "runner", "__main__", "__init__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

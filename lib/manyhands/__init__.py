@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         BusyError,
         CannotCreateError,
         InputError,
+        JobFailedError,
         JournalError,
         ManyhandsError,
         TemplateError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from manyhands.job import Attempt, Job, Outcome, Output, Status
     from manyhands.library import Results, run_batch
     from manyhands.limits import Halt, Limits, Timeout
+    from manyhands.mapping import map_batch
     from manyhands.output import chunks, read
     from manyhands.pipeline import CommandError, Pipeline, PipelineResult, pipe
     from manyhands.process import ProcessInfo, Selector, list_processes, process_tree
@@ -42,7 +44,8 @@ if TYPE_CHECKING:
 _HOME = {
     "batch": ["Batch"],
     "errors": [
-        "BusyError", "CannotCreateError", "InputError", "JournalError", "ManyhandsError", "TemplateError", "UsageError",
+        "BusyError", "CannotCreateError", "InputError", "JobFailedError", "JournalError", "ManyhandsError", "TemplateError",
+        "UsageError",
     ],
     "forks": ["fork_demo"],
     "host": ["HostInfo", "Identity", "host_info", "identity"],
@@ -50,6 +53,7 @@ _HOME = {
     "job": ["Attempt", "Job", "Outcome", "Output", "Status"],
     "library": ["Results", "run_batch"],
     "limits": ["Halt", "Limits", "Timeout"],
+    "mapping": ["map_batch"],
     "output": ["chunks", "read"],
     "pipeline": ["CommandError", "Pipeline", "PipelineResult", "pipe"],
     "process": ["ProcessInfo", "Selector", "list_processes", "process_tree"],
@@ -61,10 +65,10 @@ _MODULES = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Args", "Attempt", "Batch", "BusyError", "CannotCreateError", "CommandError", "Completed", "Csv", "Fate", "Glob",
-    "Halt", "HostInfo", "Identity", "InputError", "Job", "JournalError", "JsonLines", "Limits", "Lines",
+    "Halt", "HostInfo", "Identity", "InputError", "Job", "JobFailedError", "JournalError", "JsonLines", "Limits", "Lines",
     "ManyhandsError", "Outcome", "Output", "Pipeline", "PipelineResult", "ProcessInfo", "Product", "Results", "Rows",
     "Selector", "Status", "Stopped", "Template", "TemplateError", "Timeout", "Tree", "UsageError", "chunks",
-    "fork_demo", "host_info", "identity", "list_processes", "pipe", "process_tree", "read", "run_batch", "stop_tree",
+    "fork_demo", "host_info", "identity", "list_processes", "map_batch", "pipe", "process_tree", "read", "run_batch", "stop_tree",
 ]  # fmt: skip
 
 

@@ -65,6 +65,8 @@ class Call:
     result: ResultKind = "json"
     initializer: str | None = None
     initargs: tuple[Any, ...] = ()
+    chunked: bool = False
+    """What it is called for comes and goes as `manyhands.chunks`; of type ``object``, results are kept as they are."""
     live: Function | None = field(default=None, compare=False)
     live_initializer: Function | None = field(default=None, compare=False)
 

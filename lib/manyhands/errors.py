@@ -48,6 +48,14 @@ class JournalError(ManyhandsError):
     exit_code = 74
 
 
+class JobFailedError(ManyhandsError):
+    """A job of `manyhands.map_batch` did not return. ``number`` counts the inputs from 1; ``traceback`` is the job's, if it raised."""
+
+    def __init__(self, number: int, given: object, error: str, traceback: str | None) -> None:
+        self.number, self.given, self.error, self.traceback = number, given, error, traceback
+        super().__init__(f"job {number}, of {given!r:.80}: {error}")
+
+
 class BusyError(ManyhandsError):
     """Somebody else holds the run (sysexits EX_TEMPFAIL)."""
 

@@ -29,9 +29,9 @@ from manyhands.backends.hands import Warden, packed
 from manyhands.backends.outputs import output_of
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import Slot
-from manyhands.backends.warden import end_trees
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
+from manyhands.warden import end_trees
 
 _BOOT: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); from gevent import monkey; monkey.patch_all(); "

@@ -16,7 +16,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from multiprocessing import reduction
+from multiprocessing import forkserver, reduction
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any, Final
@@ -25,14 +25,12 @@ from manyhands import kernel
 from manyhands.backends import framing, worker
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import Slot
-from manyhands.backends.warden import end_trees
 from manyhands.call import Call
 from manyhands.errors import ManyhandsError, UsageError
 from manyhands.job import Attempt
+from manyhands.warden import end_trees
 
-_BOOT: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.backends.warden import main; main(sys.argv[2])"
-)
+_BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.warden import main; main(sys.argv[2])"
 
 
 class Hand:
@@ -76,11 +74,15 @@ class Hands:
     def __init__(self, settings: FunctionSettings) -> None:
         self._settings = settings
         self._context: Any = mp.get_context(settings.workers.start_method)
+        if settings.workers.start_method == "forkserver":
+            _preload()
         self._config: dict[str, Any] = {
             "call": packed(settings.call), "columns": settings.columns, "outputs": bytes(settings.outputs),
             "workdir": bytes(settings.workdir), "nice": settings.nice, "token": settings.token.encode(), "cap": settings.output_cap,
         }  # fmt: skip
         self._warden = Warden(settings)
+        if settings.disposable:
+            self._warden.folder(str(settings.outputs))
 
     def make(self, number: int) -> Hand:
         """Start a worker for slot ``number``. Raises ManyhandsError when the system will not have one more."""
@@ -127,7 +129,7 @@ class Hands:
 
 
 class Warden:
-    """The coordinator's end of `manyhands.backends.warden`, which is in a session of its own, where no terminal can signal it."""
+    """The coordinator's end of `manyhands.warden`, which is in a session of its own, where no terminal can signal it."""
 
     def __init__(self, settings: FunctionSettings) -> None:
         library = str(Path(__file__).parents[2])
@@ -153,8 +155,8 @@ class Warden:
         self._say(b"- %d\n" % pid)
 
     def close(self) -> None:
-        """All is in order."""
-        self._say(b"done\n")
+        """All is in order: nobody needs it any more, even if it has hardly begun."""
+        self._process.kill()
         with suppress(OSError):
             self._process.stdin.close()  # type: ignore[union-attr]  # it is a pipe
         self._process.wait()
@@ -192,6 +194,12 @@ def packed(call: Call, *, main_by_value: bool = False) -> bytes:
         raise UsageError(
             f"{call.name} cannot be sent to another process ({why}): define it at the top of a module, or choose threads"
         ) from None
+
+
+def _preload() -> None:
+    """Have the fork server import what every worker needs, once, unless the program has said what it is to import."""
+    if getattr(getattr(forkserver, "_forkserver", None), "_preload_modules", None) == ["__main__"]:
+        forkserver.set_forkserver_preload(["__main__", worker.__name__])
 
 
 class Inherited:

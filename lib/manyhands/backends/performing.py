@@ -17,13 +17,14 @@ import traceback
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from manyhands import call as calls
 from manyhands.call import UNFIT, Call, Function
 from manyhands.job import Values
 
 LONGEST: Final = 1 << 16
 """Characters of a traceback that are kept, from its end."""
 
-_OURS: Final = (__file__, os.path.dirname(asyncio.__file__))
+_OURS: Final = (os.path.dirname(__file__), calls.__file__, os.path.dirname(asyncio.__file__))
 
 
 class Performed(NamedTuple):

@@ -6,7 +6,7 @@
 A worker belongs to one slot and talks over a socket of its own, so that the death of one, at whatever moment, costs the job
 that it was doing and nothing else: the others keep theirs, what it had not begun is laid ready again, and a fresh worker takes
 its place. Processes are made by multiprocessing, by ``forkserver`` or ``spawn``, never by a fork beside threads. A warden
-(`manyhands.backends.warden`) ends them if the coordinator is killed.
+(`manyhands.warden`) ends them if the coordinator is killed.
 """
 
 from __future__ import annotations

@@ -50,4 +50,6 @@ class FunctionSettings(Settings):
     """Whether jobs have a time-out."""
     columns: tuple[str, ...] = ()
     """Names of the inputs' columns."""
+    disposable: bool = False
+    """Whether the ``outputs`` go when the batch does."""
     workers: Workers = field(default_factory=Workers)

@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 from manyhands.backends import framing, late
+from manyhands.backends.chunks import ChunkPerformer
 from manyhands.backends.performing import Performed, Performer, failed
 from manyhands.backends.slot import NOTHING, Captured, Slot
 from manyhands.errors import ManyhandsError
@@ -84,7 +85,8 @@ class Worker:
         """Prepare, then do what comes until there is nothing more. Raises ConnectionError when the coordinator is gone."""
         try:
             call = pickle.loads(self._config["call"])  # noqa: S301 - our own parent made it
-            performer = Performer(call, self._config["columns"], Path(os.fsdecode(self._config["outputs"])))
+            maker = ChunkPerformer if call.chunked else Performer
+            performer = maker(call, self._config["columns"], Path(os.fsdecode(self._config["outputs"])))
             call.prepare()
         except (Exception, SystemExit) as error:
             why = str(error) if isinstance(error, ManyhandsError) else failed(error).error
@@ -130,7 +132,7 @@ class Worker:
             raise ConnectionResetError
         return message
 
-    def _do(self, performer: Performer, chunk: list[tuple[int, int, Values]]) -> None:
+    def _do(self, performer: Performer | ChunkPerformer, chunk: list[tuple[int, int, Values]]) -> None:
         """Do jobs one after another; what has not begun when the coordinator speaks is given back."""
         framing.send(self._sock, (framing.STARTED, time.monotonic()))
         for left, (job, attempt, values) in zip(range(len(chunk) - 1, -1, -1), chunk, strict=True):
@@ -140,7 +142,7 @@ class Worker:
                 framing.send(self._sock, (framing.DROPPED,))
                 return
 
-    def _one(self, performer: Performer, job: int, attempt: int, values: Values, *, more: bool) -> bool:
+    def _one(self, performer: Performer | ChunkPerformer, job: int, attempt: int, values: Values, *, more: bool) -> bool:
         """Do a job and tell of it; returns, and tells, whether the next of its chunk begins at once."""
         name = b"%d.%d" % (job, attempt)
         environ = os.environ

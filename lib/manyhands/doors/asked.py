@@ -78,6 +78,22 @@ class AskedCall(Asked):
     chunk: str
     max_jobs_per_worker: int | None
     start_method: str
+    no_journal: bool = False
+
+    def call(self) -> Call:
+        """The function; ``--jsonl`` gives whole values."""
+        if self.initargs is not None and self.initializer is None:
+            raise UsageError("--initargs is for an --initializer")
+        try:
+            initargs = json.loads(self.initargs or "[]")
+        except ValueError:
+            initargs = None
+        if not isinstance(initargs, list):
+            raise UsageError(f"--initargs {self.initargs}: expected a JSON list, such as '[1, \"two\"]'")
+        return Call(
+            text=self.function, folder=os.getcwd(), type="line" if self.jsonl else self.type, result=self.result,
+            initializer=self.initializer, initargs=tuple(initargs),
+        )  # fmt: skip
 
 
 def plan_of(asked: AskedCommand | AskedCall) -> tuple[Plan, int | None]:
@@ -117,26 +133,10 @@ def _works(asked: AskedCommand | AskedCall) -> list[Template | Call]:
     if isinstance(asked, AskedCall):
         if asked.then and asked.result != "json":
             raise UsageError(f"--result {asked.result}: the next stage is given what JSON can hold")
-        first = _call(asked)
+        first = asked.call()
         return [first, *(replace(first, text=text, type="json") for text in asked.then)]
     shell = user_shell(os.environ) if asked.shell else None
     return [Template.parse(text, shell=shell) for text in (asked.template, *asked.then)]
-
-
-def _call(asked: AskedCall) -> Call:
-    """The function; ``--jsonl`` gives whole values."""
-    if asked.initargs is not None and asked.initializer is None:
-        raise UsageError("--initargs is for an --initializer")
-    try:
-        initargs = json.loads(asked.initargs or "[]")
-    except ValueError:
-        initargs = None
-    if not isinstance(initargs, list):
-        raise UsageError(f"--initargs {asked.initargs}: expected a JSON list, such as '[1, \"two\"]'")
-    return Call(
-        text=asked.function, folder=os.getcwd(), type="line" if asked.jsonl else asked.type, result=asked.result,
-        initializer=asked.initializer, initargs=tuple(initargs),
-    )  # fmt: skip
 
 
 def _workers(asked: AskedCall) -> Workers:

@@ -34,6 +34,10 @@ from manyhands.template import Template, display, fill_slot
 
 def new(asked: AskedCommand | AskedCall, program: str) -> int:
     """Carry out what was asked; returns the exit status. Raises UsageError before anything is run."""
+    if isinstance(asked, AskedCall) and asked.no_journal:
+        from manyhands.doors.unjournaled import call_unjournaled
+
+        return call_unjournaled(asked, program)
     plan, stream = plan_of(asked)
     if asked.dry_run:
         return _dry_run(plan, stream)

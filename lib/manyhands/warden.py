@@ -1,6 +1,6 @@
 """A small process that outlives a coordinator that is killed, just long enough to end its workers and all that they started.
 
-    coordinator --"+ PID START", "- PID", "folder PATH"--> warden        end of the pipe without "done": kill, clean up, leave
+    coordinator --"+ PID START", "- PID", "folder PATH"--> warden        end of the pipe: kill, clean up, leave
 
 It holds the run's lock meanwhile, so that whoever gets the lock knows that nothing is alive. A process of its own, because a
 thread in each worker would have to wait for the interpreter's lock, and would be in the way of jobs that fork.
@@ -24,28 +24,27 @@ _GRACE: Final = 0.5
 def main(token: str) -> None:
     """Listen on standard input until it ends."""
     workers: dict[int, int] = {}
-    folder: str | None = None
+    folders: set[str] = set()
     for line in sys.stdin:
         verb, _, rest = line.rstrip("\n").partition(" ")
-        if verb == "done":
-            return
         if verb == "+":
             pid, start = map(int, rest.split())
             workers[pid] = start
         elif verb == "-":
             workers.pop(int(rest), None)
         else:
-            folder = rest
+            folders.add(rest)
     for pid, start in workers.items():  # an exception inside the job, which may yet tidy up
         kernel.send_signal_exact(pid, start, signal.SIGHUP)
     deadline = time.monotonic() + _GRACE
     while time.monotonic() < deadline and any(kernel.process_alive(*worker) for worker in workers.items()):
         time.sleep(0.01)
     end_trees(workers, b"MH_WORKER=" + token.encode() + b".", prefix=True)
-    if folder is not None:
+    if folders:
         import shutil
 
-        shutil.rmtree(folder, ignore_errors=True)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def end_trees(workers: Mapping[int, int], tag: bytes | None = None, *, prefix: bool = False) -> int:

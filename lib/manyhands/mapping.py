@@ -1,0 +1,111 @@
+"""One function over a great many inputs, for what it returns: no journal, no records, as fast as processes can be fed.
+
+    inputs --> chunks (`manyhands.engine.mapping`) --> worker processes --> what was returned, in order
+
+Separate from `manyhands.library`, whose `run_batch` keeps a record of every job and can be resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import chain
+from multiprocessing import current_process
+from pathlib import Path
+from typing import Any
+
+from manyhands.backends import open_backend
+from manyhands.backends.settings import FunctionSettings
+from manyhands.call import Call
+from manyhands.chunks import Done
+from manyhands.cores import usable_cores
+from manyhands.engine.mapping import Mapper
+from manyhands.errors import JobFailedError, UsageError
+from manyhands.job import Output
+from manyhands.limits import parse_jobs
+from manyhands.output import chunks as pieces
+from manyhands.plan import Workers
+
+
+def map_batch(
+    function: Callable[..., Any],
+    inputs: Iterable[Any],
+    *,
+    jobs: int | str = "100%", chunk: int | None = None, ordered: bool = True, return_exceptions: bool = False,
+    initializer: Callable[..., Any] | None = None, initargs: Sequence[Any] = (), start_method: str = "forkserver",
+) -> Iterator[Any]:  # fmt: skip
+    """Yield what ``function`` returns for each input, in worker processes: `multiprocessing.Pool.imap` with lazy inputs.
+
+    A tuple gives the arguments, a dict the keyword arguments, anything else is the one argument. Inputs are pulled as they are
+    needed, so memory does not grow with their number, and travel in chunks of ``chunk`` (by default as many as make about
+    20 ms of work). ``ordered``: in the order of the inputs, else as they end. What jobs print is passed on.
+
+    A job that raises, or that has killed two workers, raises `JobFailedError` when its turn comes, and everything is stopped;
+    with ``return_exceptions`` that error is yielded in its place. A job may be done twice if its chunk's worker dies. There
+    are no time-outs, retries, or records: those are `run_batch`'s.
+
+    Raises UsageError for arguments that cannot be meant, InputError for an input that cannot be pickled. A script calls it under
+    ``if __name__ == "__main__":``.
+    """
+    if getattr(current_process(), "_inheriting", False):
+        raise UsageError('map_batch is called while a worker imports the script: put it under if __name__ == "__main__":')
+    call = Call.of(function, type="object", chunked=True, initargs=tuple(initargs), live_initializer=initializer)
+    width = parse_jobs(jobs, usable_cores())
+    found = done_of(
+        call, inputs, width, Workers(start_method=start_method, chunk=chunk), ordered=ordered, printed=_pass_on
+    )
+    return chain.from_iterable(_results(*one, return_exceptions=return_exceptions) for one in found)
+
+
+def done_of(
+    call: Call, inputs: Iterable[Any], jobs: int, workers: Workers, *, ordered: bool, printed: Callable[[Output, Output], None],
+    columns: Sequence[str] = (), environment: Mapping[bytes, bytes] = os.environb, workdir: Path | None = None, nice: int = 0,
+    grace: float = 5.0,
+) -> Generator[tuple[int, list[Any], Done], None, None]:  # fmt: skip
+    """Yield (number of the first input, inputs, what came of them) for each chunk, in good time; ``call`` is chunked.
+
+    ``printed`` is given what the jobs of a chunk have printed, before that. Options as in `Plan`.
+    """
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="manyhands-"))
+        backend = open_backend("processes", FunctionSettings(
+            slots=jobs, outputs=Path(folder), token=secrets.token_hex(8), environment=dict(environment),
+            workdir=workdir or Path.cwd(), nice=nice, grace=grace, call=call, columns=tuple(columns), disposable=True,
+            workers=Workers(start_method=workers.start_method, chunk=1, max_jobs=workers.max_jobs),
+        ))  # fmt: skip
+        stack.callback(backend.close)
+        mapper = Mapper(inputs, backend, jobs, chunk=workers.chunk, ordered=ordered)
+        yield from mapper.chunks(printed)
+
+
+def _results(first: int, items: list[Any], done: Done, *, return_exceptions: bool) -> Iterable[Any]:
+    """What is yielded for a chunk."""
+    if not done.failures:
+        return done.results
+    errors = {
+        one.place: JobFailedError(first + one.place, items[one.place], one.error, one.traceback) for one in done.failures
+    }
+    if return_exceptions:
+        return [errors.get(index, result) for index, result in enumerate(done.results)]
+    return _until(done.results, errors)
+
+
+def _until(results: list[Any], errors: dict[int, JobFailedError]) -> Iterator[Any]:
+    index = min(errors)
+    yield from results[:index]
+    raise errors[index]
+
+
+def _pass_on(out: Output, err: Output) -> None:
+    """What a chunk of jobs has printed, to where this program prints."""
+    for stream, printed in ((sys.stdout, out), (sys.stderr, err)):
+        if printed.size and stream is not None:
+            for block in pieces(printed):
+                stream.write(block.decode("utf-8", "replace"))
+            stream.flush()
+            if printed.path:
+                os.unlink(printed.path)
