@@ -1,33 +1,44 @@
 #!/usr/bin/env python3
 """How fast Python functions are called: manyhands beside its peers, interleaved in one run.
 
-    scripts/bench/functions.py                      the whole table (about 2 minutes)
+    scripts/bench/functions.py                      the whole table (about 8 minutes)
     scripts/bench/functions.py --rounds 3 --part 100us
     scripts/bench/functions.py --markdown docs/bench-functions.md
 
-Every figure is one whole batch on two worker processes, made and ended for it. In every round each peer runs once, in turn; the
-table shows medians, and ratios to `multiprocessing.Pool` are medians of the ratios round by round. manyhands journals every job
-(twice, with fsync), keeps its output apart, and survives `kill -9`; the others do none of it. All use forkserver.
+Every figure is one whole batch on two worker processes, made and ended for it (joblib keeps its workers from round to round). In
+every round each peer runs once, in turn; the table shows medians, and ratios to `multiprocessing.Pool` are medians of the ratios
+round by round. `run_batch` journals every job (twice, with fsync), keeps its output apart, and survives `kill -9`; "bare SQLite"
+writes the same rows in the same groups and does nothing else; `map_batch` and the others keep no record. All use forkserver.
+Memory is the peak of the program that hands out the jobs, which pulls its inputs from a generator; each is measured once, in a
+process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import os
 import platform
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from manyhands import run_batch
+from manyhands import map_batch, run_batch
+from manyhands.job import Attempt, Job, Outcome, Status
+from manyhands.journal import Journal
+from manyhands.tour.primes import NUMBERS, is_prime
 
 WORKERS = 2
+GROUP = 2000
+"""Rows that our engine commits together when jobs do nothing."""
 
 
 def nothing(_: object) -> None:
@@ -48,102 +59,199 @@ def spin_longer(_: object) -> None:
         pass
 
 
-def length(data: bytes) -> int:
+def length(data: Any) -> int:
     """How much was sent."""
     return len(data)
 
 
-def ours(function: Callable[[Any], Any], inputs: list[Any]) -> None:
-    """As a program calls it."""
+Inputs = list[Any] | range
+Peer = Callable[[Callable[[Any], Any], Iterable[Any], int], None]
+
+
+def journaled(function: Callable[[Any], Any], inputs: Iterable[Any], count: int) -> None:
+    """As a program calls it that wants to know what became of each job."""
     with tempfile.TemporaryDirectory() as state:
-        count = sum(1 for _ in run_batch(function, inputs, jobs=WORKERS, state_dir=state))
-    assert count == len(inputs)
+        assert sum(1 for _ in run_batch(function, inputs, jobs=WORKERS, state_dir=state)) == count
 
 
-def pool(function: Callable[[Any], Any], inputs: list[Any]) -> None:
+def mapped(function: Callable[[Any], Any], inputs: Iterable[Any], count: int) -> None:
+    """As a program calls it that wants the values only."""
+    assert sum(1 for _ in map_batch(function, inputs, jobs=WORKERS, ordered=False)) == count
+
+
+def sqlite(_: Callable[[Any], Any], inputs: Iterable[Any], count: int) -> None:
+    """The rows alone, made and written in one process."""
+    with tempfile.TemporaryDirectory() as state:
+        journal = Journal.create(Path(state) / "journal.db")
+        attempts: list[Attempt] = []
+        for number, _given in enumerate(inputs, 1):
+            attempts.append(Attempt(Job(number, b"k" * 16, (b"%d" % number,)), 1, ()))
+            if len(attempts) == GROUP or number == count:
+                for one in attempts:
+                    journal.began(one)
+                journal.commit()
+                for one in attempts:
+                    journal.ended(Outcome(one, Status.OK, 0, started=1.0, wall=0.1, result=b"null"))
+                journal.commit()
+                attempts.clear()
+        journal.close()
+
+
+def pool(function: Callable[[Any], Any], inputs: Iterable[Any], count: int) -> None:
     """`multiprocessing.Pool`, with the chunks that its own `map` would choose."""
     with multiprocessing.get_context("forkserver").Pool(WORKERS) as workers:
-        chunk = max(1, len(inputs) // (WORKERS * 4))
-        assert sum(1 for _ in workers.imap_unordered(function, inputs, chunksize=chunk)) == len(inputs)
+        chunk = max(1, count // (WORKERS * 4))
+        assert sum(1 for _ in workers.imap_unordered(function, inputs, chunksize=chunk)) == count
 
 
-def executor(function: Callable[[Any], Any], inputs: list[Any]) -> None:
+def executor(function: Callable[[Any], Any], inputs: Iterable[Any], count: int) -> None:
     """`ProcessPoolExecutor.map` with the same chunks."""
     with ProcessPoolExecutor(WORKERS, mp_context=multiprocessing.get_context("forkserver")) as workers:
-        chunk = max(1, len(inputs) // (WORKERS * 4))
-        assert sum(1 for _ in workers.map(function, inputs, chunksize=chunk)) == len(inputs)
+        assert sum(1 for _ in workers.map(function, inputs, chunksize=max(1, count // (WORKERS * 4)))) == count
 
 
-def with_joblib(function: Callable[[Any], Any], inputs: list[Any]) -> None:
+def with_joblib(function: Callable[[Any], Any], inputs: Iterable[Any], count: int) -> None:
     """joblib, which chooses its batches by itself."""
     from joblib import Parallel, delayed
 
-    assert len(Parallel(WORKERS)(delayed(function)(one) for one in inputs)) == len(inputs)
+    assert len(Parallel(WORKERS)(delayed(function)(one) for one in inputs)) == count
 
 
-def with_mpire(function: Callable[[Any], Any], inputs: list[Any]) -> None:
+def with_mpire(function: Callable[[Any], Any], inputs: Iterable[Any], count: int) -> None:
     """mpire, with its own chunks."""
     from mpire import WorkerPool
 
     with WorkerPool(WORKERS, start_method="forkserver") as workers:
-        assert sum(1 for _ in workers.imap_unordered(function, inputs)) == len(inputs)
+        assert sum(1 for _ in workers.imap_unordered(function, inputs, iterable_len=count)) == count
 
 
-PEERS: dict[str, Callable[[Callable[[Any], Any], list[Any]], None]] = {
-    "manyhands": ours, "multiprocessing.Pool": pool, "ProcessPoolExecutor": executor, "joblib": with_joblib, "mpire": with_mpire,
+PEERS: dict[str, Peer] = {
+    "manyhands map_batch": mapped, "manyhands run_batch": journaled, "bare SQLite": sqlite, "multiprocessing.Pool": pool,
+    "ProcessPoolExecutor": executor, "joblib": with_joblib, "mpire": with_mpire,
 }  # fmt: skip
 
 
-def parts() -> dict[str, tuple[str, Callable[[Any], Any], list[Any]]]:
+def parts() -> dict[str, tuple[str, Callable[[Any], Any], Inputs]]:
     """What is measured: name -> (title, function, inputs)."""
-    return {
-        "nothing": ("100,000 jobs that do nothing", nothing, list(range(100_000))),
-        "100us": ("20,000 jobs of 100 us", spin, list(range(20_000))),
-        "5ms": ("1,000 jobs of 5 ms", spin_longer, list(range(1_000))),
+    found: dict[str, tuple[str, Callable[[Any], Any], Inputs]] = {
+        "million": ("1,000,000 jobs that do nothing", nothing, range(1_000_000)),
+        "nothing": ("100,000 jobs that do nothing", nothing, range(100_000)),
+        "100us": ("20,000 jobs of 100 us", spin, range(20_000)),
+        "5ms": ("1,000 jobs of 5 ms", spin_longer, range(1_000)),
         "2KB": ("5,000 arguments of 2 KB", length, [bytes(2_000)] * 5_000),
         "10MB": ("20 arguments of 10 MB", length, [bytes(10_000_000)] * 20),
     }
+    try:
+        import numpy as np
+    except ImportError:
+        return found
+    return found | {"arrays": ("20 numpy arrays of 10 MB", length, [np.zeros(1_250_000) for _ in range(20)])}
 
 
-def measure(function: Callable[[Any], Any], inputs: list[Any], rounds: int) -> list[str]:
+LEFT_OUT = {
+    "million": {"manyhands run_batch", "bare SQLite"},
+    **{name: {"bare SQLite"} for name in ("100us", "5ms", "2KB", "10MB", "arrays")},
+}
+"""What would take minutes and tell nothing new."""
+
+
+def measure(name: str, function: Callable[[Any], Any], inputs: Inputs, rounds: int) -> list[str]:
     """The rows of one table."""
-    times: dict[str, list[float]] = {name: [] for name in PEERS}
+    peers = {who: run for who, run in PEERS.items() if who not in LEFT_OUT.get(name, ())}
+    times: dict[str, list[float]] = {who: [] for who in peers}
     for _ in range(rounds):
-        for name, run in PEERS.items():
+        for who, run in peers.items():
             began = time.perf_counter()
             try:
-                run(function, inputs)
+                run(function, inputs, len(inputs))
             except ImportError:
                 continue
-            times[name].append(time.perf_counter() - began)
+            times[who].append(time.perf_counter() - began)
     rows = ["| who | seconds | per job | ratio to Pool |", "|---|---|---|---|"]
-    for name, found in times.items():
+    for who, found in times.items():
         if found:
-            ratio = statistics.median(
-                one / other for one, other in zip(found, times["multiprocessing.Pool"], strict=True)
-            )
+            ratio = statistics.median(one / other for one, other in zip(found, times["multiprocessing.Pool"], strict=True))
             middle = statistics.median(found)
-            rows.append(f"| {name} | {middle:.3f} | {middle / len(inputs) * 1e6:,.1f} us | {ratio:.2f} |")
+            rows.append(f"| {who} | {middle:.3f} | {middle / len(inputs) * 1e6:,.2f} us | {ratio:.2f} |")
     return rows
+
+
+def generated(count: int) -> Iterator[int]:
+    """Inputs that nobody holds."""
+    yield from range(count)
+
+
+def memory(counts: tuple[int, ...] = (100_000, 1_000_000)) -> list[str]:
+    """A table of peak memory by the number of jobs."""
+    rows = ["", "## Memory of who hands out jobs that do nothing", "", "| who | " + " | ".join(f"{n:,} jobs" for n in counts) + " |"]
+    rows.append("|---" * (len(counts) + 1) + "|")
+    for who in PEERS:
+        if who in ("manyhands run_batch", "bare SQLite"):
+            continue
+        cells = []
+        for count in counts:
+            done = subprocess.run([sys.executable, __file__, "--peak", who, str(count)], capture_output=True, text=True, check=False)
+            cells.append(f"{int(done.stdout) / 2**20:,.0f} MiB" if done.returncode == 0 else "not installed")
+        rows.append(f"| {who} | " + " | ".join(cells) + " |")
+    return rows
+
+
+def peak(who: str, count: int) -> None:
+    """Print the peak memory in bytes of one batch."""
+    PEERS[who](nothing, generated(count), count)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def primes() -> list[str]:
+    """The 20 numbers on two workers, in their order and the longest first, against the bound of any order."""
+    with tempfile.TemporaryDirectory() as state:
+        walls: list[float] = []
+        times = []
+        for order in ("input", "longest"):
+            results = run_batch(is_prime, NUMBERS, jobs=WORKERS, order=order, state_dir=state)  # type: ignore[arg-type]
+            walls = [one.wall for one in results]
+            assert results.summary is not None
+            times.append((order, results.summary.wall, longest_first(walls)))
+    rows = ["", "## The 20 primes of the tour on two workers", "", "| order | seconds | longest-first bound | ratio |", "|---|---|---|---|"]
+    return rows + [f"| {order} | {wall:.2f} | {bound:.2f} | {wall / bound:.3f} |" for order, wall, bound in times]
+
+
+def longest_first(walls: list[float]) -> float:
+    """When the last worker would end if each took the longest job left, without any overhead."""
+    ends = [0.0] * WORKERS
+    for wall in sorted(walls, reverse=True):
+        ends[ends.index(min(ends))] += wall
+    return max(*ends, math.fsum(walls) / WORKERS)
 
 
 def main() -> None:
     """Measure what was asked for, print it, and write it down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--part", action="append", choices=list(parts()))
+    parser.add_argument("--part", action="append", choices=[*parts(), "memory", "primes"])
     parser.add_argument("--markdown", type=Path, help="write the tables to this file, too")
+    parser.add_argument("--peak", nargs=2, metavar=("WHO", "COUNT"), help="print the peak memory of one batch")
     asked = parser.parse_args()
+    if asked.peak:
+        peak(asked.peak[0], int(asked.peak[1]))
+        return
     lines = [
         "# Functions on two worker processes", "",
         f"`scripts/bench/functions.py {' '.join(sys.argv[1:])}`, Python {platform.python_version()}, {os.cpu_count()} cores. "
-        "Medians; ratios are medians of the ratios round by round. manyhands journals every job twice, with fsync, keeps its output "
-        "apart and survives `kill -9`; the others do none of it.",
+        "Medians; ratios are medians of the ratios round by round. `run_batch` journals every job twice, with fsync, keeps its output "
+        "apart and survives `kill -9`; \"bare SQLite\" writes the same rows and does nothing else; `map_batch` and the others keep no "
+        "record.",
     ]  # fmt: skip
     for name, (title, function, inputs) in parts().items():
         if not asked.part or name in asked.part:
-            lines += ["", f"## {title}", "", *measure(function, inputs, asked.rounds)]
-            print("\n".join(lines[-len(PEERS) - 5 :]), flush=True)
+            table = ["", f"## {title}", "", *measure(name, function, inputs, asked.rounds)]
+            print("\n".join(table), flush=True)
+            lines += table
+    for name, more in (("memory", memory), ("primes", primes)):
+        if not asked.part or name in asked.part:
+            table = more()
+            print("\n".join(table), flush=True)
+            lines += table
     if asked.markdown:
         asked.markdown.write_text("\n".join(lines) + "\n")
 

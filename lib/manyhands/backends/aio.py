@@ -20,6 +20,7 @@ from manyhands.backends.performing import Performed, Performer
 from manyhands.backends.printing import CURRENT, Printing, Switched
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import WIDE, Slot
+from manyhands.backends.slot_threads import MAY_BE_DAEMONS
 from manyhands.errors import ManyhandsError, UsageError
 from manyhands.job import Attempt
 
@@ -57,7 +58,7 @@ class Aio:
         self._switched = Switched()
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
-        self._thread = threading.Thread(target=self._main, name="manyhands-asyncio", daemon=True)
+        self._thread = threading.Thread(target=self._main, name="manyhands-asyncio", daemon=MAY_BE_DAEMONS)
         self._thread.start()
 
     # -- the verbs -------------------------------------------------------------------------------------------------------

@@ -9,9 +9,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from typing import Final
 
 from manyhands.backend import Ended, Report
 from manyhands.job import Attempt
+
+MAY_BE_DAEMONS: Final[bool] = getattr(threading, "_daemon_threads_allowed", lambda: True)()
+"""Not in an interpreter of its own (PEP 734), which waits for all its threads."""
 
 
 class SlotThreads:
@@ -38,7 +42,7 @@ class SlotThreads:
             if len(self._waiting) > self._idle and len(self._threads) < self._slots:
                 number = len(self._threads) + 1
                 thread = threading.Thread(
-                    target=self._serve, args=(self._take, number), name=f"manyhands-slot-{number}", daemon=True
+                    target=self._serve, args=(self._take, number), name=f"manyhands-slot-{number}", daemon=MAY_BE_DAEMONS
                 )
                 self._threads.append(thread)
                 thread.start()
