@@ -16,6 +16,7 @@ if (Path(__file__).parent / "lib" / "manyhands").is_dir():  # a checkout, perhap
     sys.path.insert(0, str(Path(__file__).parent / "lib"))
 
 from manyhands.cli import rest, task
+from manyhands.cli.scenes import scene_tasks
 from manyhands.runner import Utf8Local
 
 PROGRAM = "invoke" if __name__ == "tasks" else "manyhands"
@@ -683,6 +684,54 @@ def fork_demo(ctx: Context, children: int = 1, exit_code: int = 0, json: bool = 
     return host.show_fork(children=children, exit_code=exit_code, json=json)
 
 
+# -- the tour ------------------------------------------------------------------------------------------------------------
+
+TOPIC = {"topic": "processes, pools, talking, sharing, examples, threads, coroutines or events (default: all)"}
+
+
+@task(
+    name="all",
+    help={
+        **TOPIC, "start_method": "how processes are made: fork, spawn or forkserver (default: fork)",
+        "scale": "multiply all waiting by this (default: 0.2)", **JSON,
+    },
+)  # fmt: skip
+def all_scenes(
+    ctx: Context, topic: str | None = None, start_method: Literal["fork", "spawn", "forkserver"] = "fork", scale: float = 0.2,  # noqa: ARG001
+    json: bool = False,
+) -> int:  # fmt: skip
+    """Play every scene, quickly, and print what was seen: a check of this machine."""
+    from manyhands.tour import door
+
+    return door.show_all(topic=topic, start_method=start_method, scale=scale, json=json)
+
+
+@task(name="list", help={**TOPIC, **JSON})
+def list_scenes(ctx: Context, topic: str | None = None, json: bool = False) -> None:  # noqa: ARG001
+    """List the scenes by topic, with what they need."""
+    from manyhands.tour import door
+
+    door.show_list(topic=topic, json=json)
+
+
+@task(
+    name="compare",
+    help={
+        "work": "cpu: it computes; io: it waits (default: cpu)",
+        "sample": "so many jobs of about 10 ms, on each backend and at each width (default: 100)",
+        "plot": "draw the speed-up, too, in this .html, .svg or .png file",
+        **JSON,
+    },
+)  # fmt: skip
+def compare_ways(
+    ctx: Context, work: Literal["cpu", "io"] = "cpu", sample: int = 100, plot: str | None = None, json: bool = False  # noqa: ARG001
+) -> int:  # fmt: skip
+    """Do one piece of work in every way, side by side: times, memory, speed-up."""
+    from manyhands.tour import door
+
+    return door.compare_ways(work, sample=sample, plot_to=plot, json=json)
+
+
 # -- development ---------------------------------------------------------------------------------------------------------
 
 
@@ -705,9 +754,11 @@ commands = Collection(
 )
 procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, who_listens, orphans, zombies, limits)
 hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
+tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
+tour.add_task(all_scenes, "check")
 dev = Collection("dev", check)
 
-namespace = Collection(batches, commands, procs, hosts, dev, fork_demo)
+namespace = Collection(batches, commands, procs, hosts, tour, dev, fork_demo)
 SECOND_NAMES = {
     "getoutput": output, "check-output": check_output, "pipe": pipe, "terminate": stop, "system-info": info,
 }  # fmt: skip

@@ -170,7 +170,9 @@ def measure(name: str, function: Callable[[Any], Any], inputs: Inputs, rounds: i
     rows = ["| who | seconds | per job | ratio to Pool |", "|---|---|---|---|"]
     for who, found in times.items():
         if found:
-            ratio = statistics.median(one / other for one, other in zip(found, times["multiprocessing.Pool"], strict=True))
+            ratio = statistics.median(
+                one / other for one, other in zip(found, times["multiprocessing.Pool"], strict=True)
+            )
             middle = statistics.median(found)
             rows.append(f"| {who} | {middle:.3f} | {middle / len(inputs) * 1e6:,.2f} us | {ratio:.2f} |")
     return rows
@@ -183,14 +185,21 @@ def generated(count: int) -> Iterator[int]:
 
 def memory(counts: tuple[int, ...] = (100_000, 1_000_000)) -> list[str]:
     """A table of peak memory by the number of jobs."""
-    rows = ["", "## Memory of who hands out jobs that do nothing", "", "| who | " + " | ".join(f"{n:,} jobs" for n in counts) + " |"]
+    rows = [
+        "",
+        "## Memory of who hands out jobs that do nothing",
+        "",
+        "| who | " + " | ".join(f"{n:,} jobs" for n in counts) + " |",
+    ]
     rows.append("|---" * (len(counts) + 1) + "|")
     for who in PEERS:
         if who in ("manyhands run_batch", "bare SQLite"):
             continue
         cells = []
         for count in counts:
-            done = subprocess.run([sys.executable, __file__, "--peak", who, str(count)], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [sys.executable, __file__, "--peak", who, str(count)], capture_output=True, text=True, check=False
+            )
             cells.append(f"{int(done.stdout) / 2**20:,.0f} MiB" if done.returncode == 0 else "not installed")
         rows.append(f"| {who} | " + " | ".join(cells) + " |")
     return rows
@@ -208,11 +217,17 @@ def primes() -> list[str]:
         walls: list[float] = []
         times = []
         for order in ("input", "longest"):
-            results = run_batch(is_prime, NUMBERS, jobs=WORKERS, order=order, state_dir=state)  # type: ignore[arg-type]
+            results = run_batch(is_prime, NUMBERS, jobs=WORKERS, order=order, state_dir=state)
             walls = [one.wall for one in results]
             assert results.summary is not None
             times.append((order, results.summary.wall, longest_first(walls)))
-    rows = ["", "## The 20 primes of the tour on two workers", "", "| order | seconds | longest-first bound | ratio |", "|---|---|---|---|"]
+    rows = [
+        "",
+        "## The 20 primes of the tour on two workers",
+        "",
+        "| order | seconds | longest-first bound | ratio |",
+        "|---|---|---|---|",
+    ]
     return rows + [f"| {order} | {wall:.2f} | {bound:.2f} | {wall / bound:.3f} |" for order, wall, bound in times]
 
 

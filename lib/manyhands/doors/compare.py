@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from json import dumps
@@ -42,11 +43,17 @@ def compare_backends(work: str, options: dict[str, Any], *, sample: int, plot_to
     if not values:
         raise UsageError("no inputs: nothing to run")
     plan.template.bind(source.columns, width=source.width).key(values[0])
+    measured = compare(replace(plan, streamed=False), values, source.columns, usable_cores())
+    return report(measured, len(values), work, plot_to=plot_to, json=json)
+
+
+def report(measured: Iterable[Measured], count: int, title: str, *, plot_to: str | None, json: bool) -> int:
+    """Print what is measured as it comes, and the advice; returns the exit status: 1 if nothing worked."""
     width = shutil.get_terminal_size((120, 24)).columns
     found: list[Measured] = []
     if not json:
-        sys.stdout.write(f"{len(values)} jobs on each\n{HEADER}\n")
-    for one in compare(replace(plan, streamed=False), values, source.columns, usable_cores()):
+        sys.stdout.write(f"{count} jobs on each\n{HEADER}\n")
+    for one in measured:
         found.append(one)
         line = dumps(record(one, found[0])) if json else row(one, found[0], width)
         sys.stdout.write(line + "\n")
@@ -54,7 +61,7 @@ def compare_backends(work: str, options: dict[str, Any], *, sample: int, plot_to
     said = advise(found)
     sys.stdout.write((dumps({"schema": "manyhands.advice/1", "advice": said}) if json else said) + "\n")
     if plot_to:
-        plot(found, plot_to, work)
+        plot(found, plot_to, title)
     return 0 if any(one.error is None for one in found) else 1
 
 

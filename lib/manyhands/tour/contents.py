@@ -1,0 +1,217 @@
+"""The table of contents: every scene, what it shows, what it can be asked, and what it needs. Plain data, quick to import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+METHODS: Final = ("fork", "spawn", "forkserver")
+
+OPTIONS: Final = {
+    "scale": "multiply all waiting by this (default: 1)",
+    "workers": "how many at once",
+    "via": "in which way it is done",
+    "start_method": "how processes are made (default: fork)",
+    "broken": "show the mistake instead: how it fails without what the scene is about",
+    "timeline": "draw what ran when, one lane for each process, thread or task",
+    "trace": "write what ran when to this file, for Perfetto or chrome://tracing",
+    "source": "print the scene's own code instead of playing it",
+    "json": "JSON lines instead of text",
+}
+"""What options mean, the same in all scenes; `Scene.help` has what is special to one."""
+
+
+class Scene(NamedTuple):
+    """One scene. ``rows`` are its numbers in the catalogue of scenes; ``options`` are defaults, a tuple for a choice, the first of
+    which is the default; ``instead`` is what does the job in production."""
+
+    name: str
+    topic: str
+    rows: tuple[str, ...]
+    title: str
+    instead: str
+    options: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    help: dict[str, str] = {}  # noqa: RUF012 - never changed
+    needs: tuple[str, ...] = ()
+    broken: bool = False
+    module: str = ""
+    """Where it is, if not in the module of its topic; ``verdict`` says the same of the verdict."""
+    verdict: str = ""
+    folder: bool = False
+    """Whether it plays in an empty folder of its own."""
+    quick: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    """What ``tour.all`` asks of it, to be done soon."""
+    given: str | None = None
+    """The option that takes what is typed without a name, as a list."""
+
+    def function(self, *, broken: bool = False, seen: bool = False) -> Callable[..., Any]:
+        """What plays it, or, if ``seen``, what computes the verdict."""
+        name = self.name.replace("-", "_") + "_broken" * broken + "_seen" * seen
+        module = (seen and self.verdict) or self.module or self.topic
+        found: Callable[..., Any] = getattr(import_module(f"manyhands.tour.{module}"), name)
+        return found
+
+
+_ALL: Final = [
+    # -- processes: a program in several copies --------------------------------------------------------------------------
+    Scene("process-fork", "processes", ("B1",), "os.fork is called once and returns twice", "invoke fork-demo", needs=("fork",)),
+    Scene(
+        "process-names", "processes", ("B2",), "The main process and four others say who they are", "invoke proc.tree",
+        {"start_method": METHODS, "workers": 4},
+    ),
+    Scene(
+        "process-terminate", "processes", ("B3",), "A process counts, until its parent loses patience and terminates it",
+        "invoke proc.stop", {"start_method": METHODS},
+    ),
+    Scene(
+        "process-join", "processes", ("B4",), "With join the parent waits for its children; without it reaches its end at once",
+        "run_batch(...), which waits for all", {"start_method": METHODS},
+    ),
+    Scene(
+        "process-memory", "processes", ("B5",), "What a child changes stays in the child; what it starts with depends on how it is made",
+        "run_batch(..., initializer=...)", {"start_method": METHODS}, module="memory", verdict="processes",
+    ),
+    Scene(
+        "process-zombie", "processes", ("B6",), "A child that has ended stays a zombie until it is joined", "invoke proc.zombies",
+        {"start_method": METHODS}, broken=True,
+    ),
+    Scene(
+        "process-daemon", "processes", ("B7",), "A daemon process is ended when its parent ends", "run_batch(...), whose workers never outlive it",
+        {"start_method": METHODS}, broken=True,
+    ),
+    Scene(
+        "process-random", "processes", ("B8",), "Three processes wait for a random time, and end in any order", "invoke batch --no-keep-order",
+        {"start_method": METHODS, "workers": 3},
+    ),
+    Scene("process-identity", "processes", ("B9",), "A process knows its number, folder, user and group", "invoke host.identity"),
+    Scene(
+        "process-shell", "processes", ("A4",), "A list of arguments is safe, whatever a file is called", "invoke batch 'ls -d {}'",
+        broken=True, folder=True,
+    ),
+    # -- pools: a few workers, many tasks --------------------------------------------------------------------------------
+    Scene(
+        "pool-async", "pools", ("C1",), "A pool as large as the machine does five tasks of random length", "run_batch(...)",
+        {"start_method": METHODS},
+    ),
+    Scene(
+        "pool-size", "pools", ("C2",), "Four tasks for three workers: the fourth begins when the first ends", "run_batch(..., jobs=3)",
+        {"start_method": METHODS, "workers": 3, "tasks": 4}, {"tasks": "how many tasks of one second (default: 4)"},
+    ),
+    Scene(
+        "pool-state", "pools", ("C3",), "What a worker has in its memory stays from task to task", "invoke batch.call --initializer",
+        {"start_method": METHODS, "workers": 3},
+    ),
+    Scene("pool-apply", "pools", ("C4",), "apply waits, apply_async does not", "run_batch(...)", {"start_method": METHODS}),
+    Scene(
+        "pool-threads", "pools", ("C5",), "A pool of threads: map, apply, and their async forms with callbacks",
+        "run_batch(..., backend='threads')", broken=True,
+    ),
+    Scene(
+        "futures", "pools", ("E7",), "Five tasks on so many workers of concurrent.futures, as threads or processes", "run_batch(...)",
+        {"via": ("thread", "process"), "start_method": METHODS, "workers": 3, "tasks": 5}, {"tasks": "how many tasks of one second (default: 5)"},
+    ),
+    Scene(
+        "futures-completed", "pools", ("E8",), "as_completed gives each result when it is there", "invoke batch.call --no-keep-order",
+        {"via": ("thread", "process"), "start_method": METHODS, "workers": 5},
+    ),
+    # -- talking: pipes and queues ---------------------------------------------------------------------------------------
+    Scene("talk-duplex", "talking", ("D1",), "A pipe with two ends: hello, and hello, too", "run_batch(...)", {"start_method": METHODS}),
+    Scene(
+        "talk-oneway", "talking", ("D2",), "One-way pipes: five workers return what they have computed", "run_batch(...)",
+        {"start_method": METHODS, "workers": 5},
+    ),
+    Scene(
+        "talk-buffer", "talking", ("D3",), "A pipe keeps what is sent, until it is full", "invoke pipe", {"start_method": METHODS}, broken=True,
+    ),
+    Scene(
+        "talk-queue", "talking", ("D4",), "A queue from a writer to a reader, which is terminated, or told that there is no more",
+        "run_batch(...)", {"start_method": METHODS}, broken=True,
+    ),
+    Scene(
+        "talk-cards", "talking", ("D5",), "Three processes put cards into a queue and take them, first in, first out", "run_batch(...)",
+        {"start_method": METHODS},
+    ),
+    Scene(
+        "talk-cost", "talking", ("D6",), "What a message costs by Pipe, SimpleQueue and Queue", "map_batch(...), which sends many at once",
+        {"start_method": METHODS, "messages": 20_000}, {"messages": "how many (default: 20000)"}, quick={"messages": 2_000},
+    ),
+    # -- sharing: memory, proxies, locks ---------------------------------------------------------------------------------
+    Scene("share-memory", "sharing", ("D7",), "Value and Array: memory that two processes see", "Outcome.value", {"start_method": METHODS}),
+    Scene(
+        "share-manager", "sharing", ("D8",), "A manager shares any object, and takes its time", "Outcome.value", {"start_method": METHODS},
+    ),
+    Scene(
+        "share-locks", "sharing", ("D9",), "Lock, Event, Semaphore and Condition, between processes or threads",
+        "one writer: the engine's journal", {"via": ("process", "thread"), "start_method": METHODS}, broken=True,
+    ),
+    # -- examples: the same work in several ways -------------------------------------------------------------------------
+    Scene(
+        "dishes", "examples", ("E1",), "Washers and dryers at their own speed, with a rack between them", "invoke batch --then",
+        {
+            "via": ("process", "thread", "asyncio", "gevent"), "start_method": METHODS, "washers": 1, "dryers": 3, "dishes": 12, "wash": 0.2, "dry": 0.5,
+            "queue_size": 0, "drunk_dryer": False,
+        },
+        {
+            "washers": "how many wash (default: 1)", "dryers": "how many dry (default: 3)", "dishes": "how many dishes (default: 12)",
+            "wash": "seconds for a dish (default: 0.2)", "dry": "seconds for a dish (default: 0.5)",
+            "queue_size": "dishes that the rack holds; who washes waits while it is full (default: 0, any number)",
+            "drunk_dryer": "one dryer falls over in the middle (by process only)",
+        }, module="dishes",
+    ),
+    Scene(
+        "spinner", "examples", ("E5",), "A spinner turns while a slow call keeps us waiting", "invoke batch, with its display",
+        {"via": ("thread", "process", "asyncio"), "start_method": METHODS}, module="spinner", broken=True,
+    ),
+    Scene(
+        "primes", "examples", ("E6", "D10"), "Twenty numbers are checked one after another, then by workers with two queues",
+        "invoke batch.call manyhands.tour.primes:is_prime --type int",
+        {"numbers": [], "workers": 2, "via": ("process", "thread"), "method": ("trial", "miller-rabin"), "start_method": METHODS},
+        {"numbers": "numbers to be checked (default: twenty up to 9999999999999999)", "method": "trial division, or Miller-Rabin, which needs far fewer steps"},
+        module="primes", given="numbers", quick={"numbers": ["2", "10000000019", "10000000033", "299593572317"]},
+    ),
+    # -- threads ---------------------------------------------------------------------------------------------------------
+    Scene(
+        "thread-names", "threads", ("F1",), "The main thread and four others say who they are", "invoke proc.show", {"workers": 4},
+    ),
+    Scene("thread-bank", "threads", ("F2",), "Two threads change one balance, with a lock", "run_batch(...): jobs share nothing", broken=True),
+    Scene("thread-sum", "threads", ("F3",), "Ten threads add their numbers under a lock", "sum(map_batch(...))"),
+    Scene("thread-class", "threads", ("F4",), "A thread of a class of our own", "run_batch(..., backend='threads')"),
+    Scene("thread-local", "threads", ("F5",), "Every thread sees a student of its own", "invoke batch.call --initializer"),
+    Scene(
+        "thread-fork", "threads", (), "A process is made beside threads: by spawn it works, by fork it may hang", "run_batch(...), which never forks beside threads",
+        needs=("fork",), broken=True,
+    ),
+    Scene(
+        "gil", "threads", ("F6",), "What the GIL means for work that computes, and for work that waits", "invoke batch.compare, and --backend auto",
+        {"workers": 2, "start_method": METHODS}, module="gil",
+    ),
+    # -- coroutines ------------------------------------------------------------------------------------------------------
+    Scene("coroutine-sum", "coroutines", ("G1",), "A generator keeps a running sum", "an async function for batch.call"),
+    Scene(
+        "coroutine-callbacks", "coroutines", ("G2",), "Two loops take turns, because their callback gives way", "an async function for batch.call",
+        broken=True,
+    ),
+    Scene("asyncio-sleeps", "coroutines", ("G3",), "Two sleeps: one after another, as tasks, awaited bare", "run_batch(..., backend='asyncio')"),
+    Scene("asyncio-timeouts", "coroutines", ("G4",), "wait_for cuts what takes too long", "invoke batch --timeout"),
+    Scene("asyncio-queue", "coroutines", ("G5",), "A producer and a consumer with a queue between them", "invoke batch --then"),
+    Scene("asyncio-getter", "coroutines", ("G6",), "Who gets before anybody puts, waits", "invoke batch --from -"),
+    # -- events ----------------------------------------------------------------------------------------------------------
+    Scene(
+        "resolve", "events", ("G7",), "gevent looks several names up at once; a dead one does no harm", "run_batch(..., backend='gevent')",
+        {"hosts": [], "via": ("gevent", "patch-all", "patch-socket")},
+        {"hosts": "names, which a server of the scene's own answers (default: quick, slow, slower and dead.test)", "via": "gevent's own socket, or the standard one, patched"},
+        needs=("gevent", "dns"), given="hosts",
+    ),
+    Scene("eventlet-names", "events", ("G8",), "eventlet does the same", "run_batch(..., backend='gevent')", needs=("eventlet", "dns")),
+    Scene(
+        "knock", "events", ("G9",), "Knock, knock: a Twisted server and two clients", "a server; batch.call its clients", {"start_method": METHODS},
+        needs=("twisted",),
+    ),
+    Scene(
+        "actor", "events", ("G11",), "A thousand senders and an actor that counts", "one writer: the engine's journal", {"workers": 1000}, broken=True,
+    ),
+]  # fmt: skip
+
+SCENES: Final = {scene.name: scene for scene in _ALL}
+TOPICS: Final = list(dict.fromkeys(scene.topic for scene in _ALL))

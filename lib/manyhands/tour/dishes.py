@@ -1,0 +1,227 @@
+"""Washing up: washers put dishes on a rack, dryers take them, all at their own speed. One rack for each way of doing things."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import JoinableQueue, Process, SimpleQueue
+from typing import Any
+
+from manyhands.tour.seen import Seen, Span, expect
+from manyhands.tour.stage import doing, scaled, tell
+
+
+def rack_of(via: str, size: int) -> Any:
+    if via == "gevent":
+        from gevent.queue import JoinableQueue as Rack
+
+        return Rack(size or None)
+    return JoinableQueue(size) if via == "process" else queue.Queue(size)
+
+
+def start(via: str, name: str, function: Callable[..., None], *arguments: Any) -> Any:
+    if via == "gevent":
+        import gevent
+
+        greenlet = gevent.spawn(function, *arguments)
+        greenlet.name = name
+        return greenlet
+    kind: Any = Process if via == "process" else threading.Thread
+    hand = kind(target=function, args=arguments, name=name)
+    hand.start()
+    return hand
+
+
+def rest(via: str, seconds: float) -> None:
+    if via == "gevent":
+        import gevent
+
+        gevent.sleep(scaled(seconds))
+    else:
+        time.sleep(scaled(seconds))
+
+
+def washer(via: str, dishes: list[int], rack: Any, seconds: float) -> None:
+    for dish in dishes:
+        with doing("washes {dish}", dish=dish):
+            rest(via, seconds)
+        rack.put(dish)  # waits while the rack is full
+        tell("dish {dish} is on the rack: {depth}", dish=dish, depth="●" * rack.qsize())
+
+
+def dryer(via: str, rack: Any, seconds: float) -> None:
+    while (dish := rack.get()) is not None:
+        with doing("dries {dish}", dish=dish):
+            rest(via, seconds)
+        rack.task_done()
+
+
+def dishes(
+    via: str, washers: int, dryers: int, dishes: int, wash: float, dry: float, queue_size: int, drunk_dryer: bool = False
+) -> None:
+    """join on the rack waits until every dish is dried; then each dryer is told that there is no more."""
+    if drunk_dryer:
+        return dishes_drunk(dryers, dishes, wash, dry)
+    if via == "asyncio":
+        return asyncio.run(dishes_async(washers, dryers, dishes, wash, dry, queue_size))
+    rack, numbers = rack_of(via, queue_size), list(range(1, dishes + 1))
+    drying = [start(via, f"dryer {n + 1}", dryer, via, rack, dry) for n in range(dryers)]
+    washing = [start(via, f"washer {n + 1}", washer, via, numbers[n::washers], rack, wash) for n in range(washers)]
+    for hand in washing:
+        hand.join()
+    rack.join()
+    for _ in drying:
+        rack.put(None)
+    for hand in drying:
+        hand.join()
+    return None
+
+
+async def wash_async(dishes: list[int], rack: asyncio.Queue[int], seconds: float) -> None:
+    for dish in dishes:
+        with doing("washes {dish}", dish=dish):
+            await asyncio.sleep(scaled(seconds))
+        await rack.put(dish)
+        tell("dish {dish} is on the rack: {depth}", dish=dish, depth="●" * rack.qsize())
+
+
+async def dry_async(rack: asyncio.Queue[int], seconds: float) -> None:
+    while True:  # until it is cancelled
+        dish = await rack.get()
+        with doing("dries {dish}", dish=dish):
+            await asyncio.sleep(scaled(seconds))
+        rack.task_done()
+
+
+async def dishes_async(washers: int, dryers: int, dishes: int, wash: float, dry: float, queue_size: int) -> None:
+    rack: asyncio.Queue[int] = asyncio.Queue(queue_size)
+    numbers = list(range(1, dishes + 1))
+    drying = [asyncio.create_task(dry_async(rack, dry), name=f"dryer {n + 1}") for n in range(dryers)]
+    async with asyncio.TaskGroup() as washing:
+        for n in range(washers):
+            washing.create_task(wash_async(numbers[n::washers], rack, wash), name=f"washer {n + 1}")
+    await rack.join()
+    for task in drying:
+        task.cancel()
+
+
+def dishes_seen(seen: Seen) -> str:
+    if seen.options.get("drunk_dryer"):
+        return dishes_drunk_seen(seen)
+    options, via = seen.options, seen.options["via"]
+    washed, dried = seen.spans("washes"), seen.spans("dries")
+    wanted = list(range(1, options["dishes"] + 1))
+    for what, spans in (("washed", washed), ("dried", dried)):
+        expect(sorted(one.event.data["dish"] for one in spans) == wanted, f"not every dish was {what} once")
+    pids = {one.event.pid for one in washed + dried}
+    expect((len(pids) > 1) == (via == "process"), f"{via}: {len(pids)} processes took part")
+    clean = {one.event.data["dish"]: one.end for one in washed}
+    expect(all(one.begin >= clean[one.event.data["dish"]] for one in dried), "a dish was dried before it was washed")
+    depth, waited = pile(washed, dried), [one.begin - clean[one.event.data["dish"]] for one in dried]
+    took = max(one.end for one in dried) - min(one.begin for one in washed)
+    limit = f", whose rack holds {options['queue_size']}" if options["queue_size"] else ""
+    return (
+        f"{len(wanted)} dishes were washed once and dried once in {took:.2f} s by {via}{limit}; "
+        f"at most {depth} waited, a dish {max(waited):.2f} s at most; {idle(dried, options['dryers'])}"
+    )
+
+
+def pile(washed: list[Span], dried: list[Span]) -> int:
+    """How many dishes were clean and not taken at the same moment, at most."""
+    changes = sorted([(one.end, 1) for one in washed] + [(one.begin, -1) for one in dried])
+    most = now = 0
+    for _, change in changes:
+        now += change
+        most = max(most, now)
+    return most
+
+
+def idle(dried: list[Span], dryers: int) -> str:
+    """What the dryers did with their time."""
+    took = max(one.end for one in dried) - min(one.begin for one in dried)
+    busy = sum(one.took for one in dried) / (took * dryers) if took else 1.0
+    return f"the dryers dried for {busy:.0%} of their time"
+
+
+# -- the drunk dryer -----------------------------------------------------------------------------------------------------
+
+
+def falls_over(rack: Any, notes: Any, seconds: float, drunk: bool) -> None:
+    me = multiprocessing.current_process().name
+    while (dish := rack.get()) is not None:
+        if notes:
+            notes.put(("took", me, dish))
+        with doing("dries {dish}", dish=dish):
+            time.sleep(scaled(seconds / 2))
+            if drunk and dish > 1:
+                tell("{me} falls over with dish {dish}", me=me, dish=dish)
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(scaled(seconds / 2))
+        tell("dish {dish} is dry", dish=dish, round="acknowledged" if notes else "plain")
+        if notes:
+            notes.put(("dried", me, dish))
+
+
+def wash_up(dryers: int, dishes: int, wash: float, dry: float, notes: Any) -> tuple[Any, list[Process]]:
+    rack: Any = SimpleQueue()
+    drying = [Process(target=falls_over, args=(rack, notes, dry, n == 0), name=f"dryer {n + 1}") for n in range(dryers)]
+    for hand in drying:
+        hand.start()
+    for dish in range(1, dishes + 1):
+        time.sleep(scaled(wash))
+        rack.put(dish)
+    return rack, drying
+
+
+def dishes_drunk(dryers: int, dishes: int, wash: float, dry: float) -> None:
+    """What a dryer holds when it falls over is lost, unless somebody knows that it had it, and puts it back."""
+    rack, drying = wash_up(dryers, dishes, wash, dry, None)
+    leave(rack, drying)
+    tell("plain queue: everybody has left")
+    notes: Any = SimpleQueue()
+    rack, drying = wash_up(dryers, dishes, wash, dry, notes)
+    held: dict[str, int] = {}
+    dried = 0
+    while dried < dishes:
+        fallen = [hand.name for hand in drying if not hand.is_alive() and hand.name in held]
+        if not notes.empty():
+            what, who, dish = notes.get()
+            if what == "took":
+                held[who] = dish
+            else:
+                del held[who]
+                dried += 1
+        elif fallen:
+            tell("dish {dish} of {who} goes back on the rack", dish=held[fallen[0]], who=fallen[0])
+            rack.put(held.pop(fallen[0]))
+        else:
+            time.sleep(0.01)
+    leave(rack, drying)
+
+
+def leave(rack: Any, drying: list[Process]) -> None:
+    for _ in drying:
+        rack.put(None)
+    for hand in drying:
+        hand.join()
+
+
+def dishes_drunk_seen(seen: Seen) -> str:
+    wanted = set(range(1, seen.options["dishes"] + 1))
+    dry = seen.all("dish {dish} is dry")
+    plain, acknowledged = (
+        [one.data["dish"] for one in dry if one.data["round"] == name] for name in ("plain", "acknowledged")
+    )
+    fallen = seen.all("{me} falls over")
+    expect(len(fallen) == 2, "the drunk dryer did not fall over in both rounds")
+    lost = wanted - set(plain)
+    expect(lost == {fallen[0].data["dish"]}, f"with a plain queue {lost or 'nothing'} was lost")
+    expect(sorted(acknowledged) == sorted(wanted), "with acknowledgement not every dish was dried once")
+    expect(seen.one("dish {dish} of").data["dish"] == fallen[1].data["dish"], "another dish went back")
+    return f"with a plain queue dish {lost.pop()} was lost with its dryer; with acknowledgement all {len(wanted)} were dried once"

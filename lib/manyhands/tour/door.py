@@ -1,0 +1,198 @@
+"""What the ``tour`` tasks do."""
+
+from __future__ import annotations
+
+import json as jsons
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+from rich.text import Text
+
+from manyhands.call import Call
+from manyhands.cores import usable_cores
+from manyhands.doors.compare import report
+from manyhands.errors import UsageError
+from manyhands.limits import Limits
+from manyhands.measuring import compare, measure, widths_for
+from manyhands.plan import Plan
+from manyhands.render.measured import check_plot
+from manyhands.render.safe import one_line
+from manyhands.signals import die_by
+from manyhands.tour.contents import SCENES, TOPICS, Scene
+from manyhands.tour.narrating import JsonTeller, Narrator, console, show_source, trace
+from manyhands.tour.showing import NOT_POSSIBLE, NOT_SEEN, SEEN, Performance, lacking, perform
+
+_AMOUNT: Final = {"cpu": b"300000", "io": b"10"}
+"""Steps, and milliseconds: some 10 ms each."""
+_HANDS: Final = ("workers", "washers", "dryers")
+_MOST_HANDS: Final = 64
+_ABOUT_SHOWING: Final = ("timeline", "trace", "source", "json")
+
+
+def show(name: str, asked: Mapping[str, Any]) -> int:
+    """Play one scene before the user's eyes; 0 seen, 1 not seen, 3 not possible here. Raises UsageError."""
+    scene = SCENES[name]
+    options = {key: value for key, value in asked.items() if key not in _ABOUT_SHOWING}
+    check(scene, options)
+    if asked.get("source"):
+        show_source(scene, console(), broken=bool(options.get("broken")))
+        return 0
+    teller: Narrator | JsonTeller
+    if asked.get("json"):
+        teller = JsonTeller(scene)
+    else:
+        teller = Narrator(console())
+        teller.title(scene)
+    done = perform(scene, options, teller.told)
+    if asked.get("timeline") and isinstance(teller, Narrator):
+        teller.timeline(done.seen)
+    if path := asked.get("trace"):
+        Path(path).write_text(jsons.dumps(trace(done.seen)))
+    if done.stopped_by is None:
+        teller.verdict(done)
+    return leave(done)
+
+
+def show_all(*, topic: str | None, start_method: str | None, scale: float, json: bool) -> int:
+    """Play every scene at a small scale, and print a table of verdicts; 1 if one was not seen, else 0."""
+    if not 0 < scale <= 100:
+        raise UsageError(f"--scale {scale}: expected more than 0, and at most 100")
+    scenes, words = chosen(topic), {SEEN: "seen", NOT_SEEN: "NOT SEEN", NOT_POSSIBLE: "skipped"}
+    counts = dict.fromkeys(words, 0)
+    longest, to = max(len(scene.name) for scene in scenes), console()
+    room = (to.width if to.is_terminal else 10_000) - longest - 20
+    for scene in scenes:
+        options = usual(scene) | scene.quick | {"scale": scale}
+        if start_method and "start_method" in scene.options:
+            options["start_method"] = start_method
+        began = time.monotonic()
+        done = perform(scene, options, lambda _: None)
+        took = time.monotonic() - began
+        if done.stopped_by is not None:
+            return leave(done)
+        counts[done.status] += 1
+        if json:
+            record = {
+                "topic": scene.topic,
+                "rows": scene.rows,
+                "status": done.status,
+                "verdict": done.verdict,
+                "seconds": round(took, 3),
+            }
+            sys.stdout.write(jsons.dumps({"schema": "manyhands.verdict/1", "scene": scene.name, **record}) + "\n")
+        else:
+            style = {SEEN: "green", NOT_SEEN: "bold red", NOT_POSSIBLE: "yellow"}[done.status]
+            word = Text(f"{words[done.status]:<8}", style=style)
+            to.print(Text(f"{scene.name:<{longest}}  ") + word + Text(f" {took:5.1f} s  {one_line(done.verdict, room)}"))
+        sys.stdout.flush()
+    if not json:
+        told = ", ".join(
+            f"{counts[status]} {word.lower()}" for status, word in words.items() if counts[status] or status == SEEN
+        )
+        to.print(Text(f"{len(scenes)} scenes: {told}", style="bold"))
+    return NOT_SEEN if counts[NOT_SEEN] else SEEN
+
+
+def show_list(*, topic: str | None, json: bool) -> None:
+    """Print the table of contents: what there is, and what it needs that is not here."""
+    scenes, to = chosen(topic), console()
+    longest, last = max(len(scene.name) for scene in scenes), None
+    room = (to.width if to.is_terminal else 10_000) - longest - 4
+    for scene in scenes:
+        why = lacking(scene)
+        if json:
+            record = {
+                "topic": scene.topic, "rows": scene.rows, "title": scene.title, "instead": scene.instead, "needs": scene.needs,
+                "broken": scene.broken, "options": sorted(scene.options), "possible": why is None, "why_not": why,
+            }  # fmt: skip
+            sys.stdout.write(jsons.dumps({"schema": "manyhands.contents/1", "scene": scene.name, **record}) + "\n")
+            continue
+        if scene.topic != last:
+            to.print(Text(("" if last is None else "\n") + scene.topic, style="bold"))
+            last = scene.topic
+        needs = (
+            f" (needs {', '.join(scene.needs)})" * bool(scene.needs)
+            + f" — {why}" * bool(why)
+            + " [--broken]" * scene.broken
+        )
+        to.print(Text(f"  {scene.name:<{longest}}  ", style="cyan") + Text(one_line(scene.title + needs, room)))
+
+
+def chosen(topic: str | None) -> list[Scene]:
+    """The scenes of a topic, or all. Raises UsageError for a topic that there is not."""
+    if topic is not None and topic not in TOPICS:
+        raise UsageError(f"--topic {topic!r}: choose one of {', '.join(TOPICS)}")
+    return [scene for scene in SCENES.values() if topic in (None, scene.topic)]
+
+
+def usual(scene: Scene) -> dict[str, Any]:
+    """Its options as they are when nobody asks for others."""
+    return {name: value[0] if isinstance(value, tuple) else value for name, value in scene.options.items()}
+
+
+def compare_ways(work: str, *, sample: int, plot_to: str | None, json: bool) -> int:
+    """One piece of work on every backend, side by side; returns the exit status. Raises UsageError."""
+    if sample < 1:
+        raise UsageError(f"--sample {sample}: at least one is needed")
+    if plot_to:
+        check_plot(plot_to)
+    values: list[tuple[bytes, ...]] = [(_AMOUNT[work],)] * sample
+    plain, waiting = (
+        Plan(
+            template=Call(text=f"manyhands.tour.works:{name}", folder=os.getcwd(), type="int"), source={}, limits=Limits(jobs=1),
+            workdir=os.getcwd(), backend="serial",
+        )
+        for name in (work, f"{work}_async")
+    )  # fmt: skip
+    cores = usable_cores()
+    tasks = (measure(waiting, values, (), "asyncio", jobs) for jobs in widths_for("asyncio", max(2, cores), sample))
+    return report(chain(compare(plain, values, (), cores), tasks), sample, work, plot_to=plot_to, json=json)
+
+
+def leave(done: Performance) -> int:
+    """The exit status; dies of the signal that ended the scene."""
+    sys.stdout.flush()
+    if done.stopped_by is not None:
+        die_by(done.stopped_by)
+    return done.status
+
+
+def check(scene: Scene, options: Mapping[str, Any]) -> None:
+    """Raise UsageError for what cannot be meant."""
+    if not 0 < float(options.get("scale", 1)) <= 100:
+        raise UsageError(f"--scale {options['scale']}: expected more than 0, and at most 100")
+    for name, value in options.items():
+        usual = scene.options.get(name)
+        if isinstance(usual, bool) or not isinstance(usual, int | float):
+            continue
+        least, most = (1 if usual else 0), (max(_MOST_HANDS, 10 * usual) if name in _HANDS else 1_000_000)
+        if isinstance(usual, int) and not least <= value <= most:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: expected {least} to {most}")
+        if isinstance(usual, float) and not 0 <= value <= 3600:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: expected 0 to 3600 seconds")
+    if further := _FURTHER.get(scene.name):
+        further(options)
+
+
+def _check_dishes(options: Mapping[str, Any]) -> None:
+    if not options.get("drunk_dryer"):
+        return
+    if options["via"] != "process":
+        raise UsageError(f"--drunk-dryer: a process can be killed, what is done by {options['via']} cannot")
+    if options["dryers"] < 2 or options["dishes"] < 2 * options["dryers"]:
+        raise UsageError("--drunk-dryer: somebody has to go on: at least 2 dryers, and 2 dishes for each")
+
+
+def _check_primes(options: Mapping[str, Any]) -> None:
+    most = 10**24 if options.get("method") == "miller-rabin" else 10**17
+    for number in options.get("numbers", ()):
+        if not number.isdigit() or int(number) >= most:
+            raise UsageError(f"{number}: expected whole numbers below {most:g}, so that they can be checked")
+
+
+_FURTHER: Final[dict[str, Callable[[Mapping[str, Any]], None]]] = {"dishes": _check_dishes, "primes": _check_primes}

@@ -1,0 +1,256 @@
+"""Events: many conversations in one thread, by gevent, eventlet and Twisted; and actors, which talk by messages only."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+import warnings
+from multiprocessing import Pipe, Process
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any
+
+from manyhands.tour.names import NameServer
+from manyhands.tour.seen import Seen, expect, most_at_once
+from manyhands.tour.stage import NotPossible, doing, scaled, tell
+
+HOSTS = ("quick.test", "slow.test", "slower.test", "dead.test")
+"""What the scenes' own name server knows; it never answers for the last."""
+
+
+def look_up(host: str, gethostbyname: Any) -> str | None:
+    with doing("looks up {host}", host=host):
+        try:
+            address: str = gethostbyname(host)
+        except OSError:
+            return None
+    tell("{host} is {address}", host=host, address=address)
+    return address
+
+
+def resolve(hosts: list[str], via: str) -> None:
+    """gevent.spawn begins a greenlet, joinall waits for all of them, but not for ever."""
+    from gevent import joinall, monkey, spawn
+
+    if via == "gevent":
+        from gevent.socket import gethostbyname
+    else:
+        monkey.patch_all() if via == "patch-all" else monkey.patch_socket()
+        from socket import gethostbyname  # the standard one, which now lets others have their turn
+
+    with NameServer() as server:
+        use_name_server(server)
+        greenlets = [spawn(look_up, host, gethostbyname) for host in hosts or HOSTS]
+        for greenlet, host in zip(greenlets, hosts or HOSTS, strict=True):
+            greenlet.name = host
+        joinall(greenlets, timeout=scaled(2))
+        for greenlet, host in zip(greenlets, hosts or HOSTS, strict=True):
+            if greenlet.value is None:
+                tell("{host} has not answered", host=host)
+                greenlet.kill()
+
+
+def use_name_server(server: NameServer) -> None:
+    from gevent import get_hub
+    from gevent.resolver.ares import Resolver
+
+    get_hub().resolver = Resolver(servers=["127.0.0.1"], udp_port=server.port, timeout=scaled(5), tries=1)
+
+
+def resolve_seen(seen: Seen) -> str:
+    hosts = seen.options.get("hosts") or list(HOSTS)
+    spans, found = seen.spans("looks up"), {one.data["host"]: one.data["address"] for one in seen.all("{host} is")}
+    alive = [host for host in hosts if host != "dead.test"]
+    expect(sorted(found) == sorted(alive), f"found: {sorted(found)}")
+    expect(
+        seen.data("{host} has not", "host") == [host for host in hosts if host == "dead.test"],
+        "another host has not answered",
+    )
+    expect(most_at_once(spans) == len(hosts), f"{most_at_once(spans)} of {len(hosts)} look-ups ran at once")
+    slowest = max(one.took for one in spans if one.event.data["host"] in found)
+    return (
+        f"{len(found)} of {len(hosts)} names were found, the slowest after {slowest:.2f} s, all at once "
+        f"(together {sum(one.took for one in spans):.2f} s); the dead one cost nobody anything"
+    )
+
+
+def eventlet_names() -> None:
+    """A GreenPool does the same; its green name look-up asks servers by itself."""
+    with NameServer() as server:
+        green_socket = green_socket_asking(server)
+        import eventlet
+
+        pool = eventlet.GreenPool()
+        for host, address in zip(
+            HOSTS, pool.imap(look_up, HOSTS, [green_socket.gethostbyname] * len(HOSTS)), strict=True
+        ):
+            if address is None:
+                tell("{host} has not answered", host=host)
+
+
+def green_socket_asking(server: NameServer) -> Any:
+    warnings.simplefilter("ignore")  # its authors advise against new uses of it, and say so at import
+    try:
+        from eventlet.green import socket
+        from eventlet.support import greendns
+    except Exception as error:
+        raise NotPossible(f"eventlet does not work on this Python: {type(error).__name__}: {error}") from None
+    asked = greendns.dns.resolver.Resolver(configure=False)
+    asked.nameservers, asked.port, asked.lifetime = ["127.0.0.1"], server.port, scaled(2)
+    greendns.resolver._resolver = asked
+    return socket
+
+
+def eventlet_names_seen(seen: Seen) -> str:
+    return resolve_seen(seen)
+
+
+# -- Twisted -------------------------------------------------------------------------------------------------------------
+
+
+def serve(telling: Connection) -> None:
+    """Knock-knock: for every line that it knows the server has an answer; it goes on serving until it is terminated."""
+    from twisted.internet import reactor
+    from twisted.internet.protocol import Factory
+    from twisted.protocols.basic import LineReceiver
+
+    class Server(LineReceiver):  # type: ignore[misc]  # Twisted's is Any where it is not installed
+        def lineReceived(self, line: bytes) -> None:
+            tell("server hears {line!r}", line=line.decode())
+            self.sendLine(b"Who's there?" if line == b"Knock, knock!" else line + b" who?")
+
+    loop: Any = reactor
+    port = loop.listenTCP(0, Factory.forProtocol(Server), interface="127.0.0.1")
+    telling.send(port.getHost().port)
+    loop.run()
+
+
+def knock_at(port: int, name: str) -> None:
+    from twisted.internet import reactor
+    from twisted.internet.protocol import ClientFactory
+    from twisted.protocols.basic import LineReceiver
+
+    loop: Any = reactor
+
+    class Client(LineReceiver):  # type: ignore[misc]
+        def connectionMade(self) -> None:
+            self.sendLine(b"Knock, knock!")
+
+        def lineReceived(self, line: bytes) -> None:
+            tell("{name} hears {line!r}", name=name, line=line.decode())
+            if line == b"Who's there?":
+                self.sendLine(name.encode())
+            else:
+                self.transport.loseConnection()
+                loop.stop()
+
+    loop.connectTCP("127.0.0.1", port, ClientFactory.forProtocol(Client))
+    loop.run()
+
+
+def knock() -> None:
+    """What crosses a connection is bytes, line by line; the reactor calls the protocol when a line has come."""
+    mine, theirs = Pipe()
+    server = Process(target=serve, args=(theirs,))
+    server.start()
+    port = mine.recv()
+    for name in ("Disappearing client", "Second client"):
+        client = Process(target=knock_at, args=(port, name))
+        client.start()
+        client.join()
+        tell(
+            "{name} has ended with {code}; the server is alive: {alive}",
+            name=name,
+            code=client.exitcode,
+            alive=server.is_alive(),
+        )
+    server.terminate()
+    server.join()
+
+
+def knock_seen(seen: Seen) -> str:
+    for name in ("Disappearing client", "Second client"):
+        heard = [one.data["line"] for one in seen.all("{name} hears") if one.data["name"] == name]
+        expect(heard == ["Who's there?", f"{name} who?"], f"{name} heard {heard}")
+    said = seen.data("server hears", "line")
+    expect(said == ["Knock, knock!", "Disappearing client", "Knock, knock!", "Second client"], f"the server heard {said}")
+    ends = [(one.data["code"], one.data["alive"]) for one in seen.all("{name} has ended")]
+    expect(ends == [(0, True), (0, True)], f"the clients ended with {ends}")
+    expect(len({one.pid for one in seen.all("{name} hears")}) == 2, "the clients were one process")
+    return "two clients, one after the other, had their four lines with the server, which went on serving"
+
+
+# -- actors --------------------------------------------------------------------------------------------------------------
+
+
+class Counter:
+    """An actor: its state is its own, messages come in as copies, and are done one at a time."""
+
+    def __init__(self) -> None:
+        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._total, self._notes = 0, 0
+        self._thread = threading.Thread(target=self._run, name="counter")
+        self._thread.start()
+
+    def send(self, message: Any) -> None:
+        self._inbox.put(copy.deepcopy(message))
+
+    def _run(self) -> None:
+        while (message := self._inbox.get()) is not None:
+            before = self._total
+            time.sleep(0)  # nobody can come in between: this thread alone has the total
+            self._total = before + message["add"]
+        tell("the total is {total}", total=self._total)
+
+    def end(self) -> None:
+        self._inbox.put(None)
+        self._thread.join()
+
+
+def actor(workers: int) -> None:
+    """So many senders at once, and no lock anywhere; what a sender changes after sending does not arrive."""
+    counter = Counter()
+
+    def send() -> None:
+        message = {"add": 1}
+        counter.send(message)
+        message["add"] = 1_000_000
+
+    senders = [threading.Thread(target=send) for _ in range(workers)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    tell("{senders} senders have sent", senders=len(senders))
+    counter.end()
+
+
+def actor_seen(seen: Seen) -> str:
+    told, senders = seen.one("the total"), seen.one("{senders}").data["senders"]
+    expect(told.thread == "counter", "somebody else has counted")
+    expect(told.data["total"] == senders, f"the total is {told.data['total']}, not {senders}")
+    return f"{senders:,} senders, and the actor has counted {told.data['total']:,}: no update lost, no message changed on its way"
+
+
+def actor_broken(workers: int) -> None:
+    """Everybody changes the total itself: what came in between is lost."""
+    totals = [0]
+
+    def add() -> None:
+        before = totals[0]
+        time.sleep(0.001)
+        totals[0] = before + 1
+
+    senders = [threading.Thread(target=add) for _ in range(workers)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    tell("{senders} have added 1, and the total is {total}", senders=workers, total=totals[0])
+
+
+def actor_broken_seen(seen: Seen) -> str:
+    found = seen.one("{senders} have").data
+    expect(found["total"] < found["senders"], "by chance none was lost")
+    return f"{found['senders']:,} have added 1, and the total is {found['total']:,}"

@@ -1,0 +1,31 @@
+"""What a new process starts with: apart from the other scenes, because it matters who imports this module.
+
+Everything at the top of a module, such as `HOME` here, is carried out again in every process that imports the module.
+"""
+
+from __future__ import annotations
+
+import os
+from multiprocessing import Process, get_start_method
+
+from manyhands.tour.stage import tell
+
+HOME = os.getpid()
+tell("the module is imported")
+notes = ["made at import"]
+
+
+def change(parent: int) -> None:
+    tell("starts with {notes}, which process {home} has made", notes=list(notes), home=HOME)
+    notes.append(f"changed by a child of {parent}")
+    tell("has changed it to {notes}", notes=list(notes))
+
+
+def process_memory() -> None:
+    """fork copies the parent's memory; spawn and forkserver begin anew, and import the module again."""
+    notes.append("changed by the parent")
+    for _ in range(2):
+        child = Process(target=change, args=(os.getpid(),))
+        child.start()
+        child.join()
+    tell("still has {notes}", notes=list(notes), method=get_start_method())

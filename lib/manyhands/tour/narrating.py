@@ -1,0 +1,204 @@
+"""How a scene is told: a line for each event, its verdict, what ran when as bars, its own code; or JSON lines."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import sys
+import textwrap
+from collections.abc import Iterator
+from itertools import cycle
+from typing import Any, Final, TextIO
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.text import Text
+
+from manyhands.render.safe import cells, one_line
+from manyhands.tour.contents import Scene
+from manyhands.tour.seen import Event, Seen, Span
+from manyhands.tour.showing import NOT_POSSIBLE, SEEN, Performance
+
+_COLOURS: Final = (
+    "cyan",
+    "yellow",
+    "green",
+    "magenta",
+    "blue",
+    "bright_red",
+    "bright_cyan",
+    "bright_yellow",
+    "bright_green",
+    "bright_magenta",
+)
+_WORDS: Final = {SEEN: ("seen", "bold green"), NOT_POSSIBLE: ("not possible here", "bold yellow")}
+_NOT: Final = ("not seen", "bold red")
+_BLOCKS: Final = " ▏▎▍▌▋▊▉█"
+SCHEMA: Final = "manyhands.scene/1"
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """Where people read: colours on a terminal unless NO_COLOR is set, none elsewhere; no line is broken."""
+    return Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+
+
+class Narrator:
+    """Tells a scene to people."""
+
+    def __init__(self, to: Console) -> None:
+        self._to = to
+        self._width = to.width if to.is_terminal else 10_000
+        self._colours: dict[tuple[int, str], str] = {}
+        self._next = cycle(_COLOURS)
+        self._begun: dict[tuple[Any, ...], float] = {}
+
+    def colour(self, event: Event) -> str:
+        """The colour of who speaks."""
+        if event.lane not in self._colours:
+            self._colours[event.lane] = next(self._next)
+        return self._colours[event.lane]
+
+    def title(self, scene: Scene) -> None:
+        """What is shown."""
+        self._to.print(Text(f"{scene.name}: {scene.title}", style="bold"))
+
+    def told(self, event: Event) -> None:
+        """One line: seconds, process, who, what."""
+        said, key = event.said, (*event.lane, event.text, str(event.data))
+        if event.kind == "begin":
+            said, self._begun[key] = f"▶ {said}", event.at
+        elif event.kind == "end":
+            said = f"■ {said} ({event.at - self._begun.get(key, event.at):.3f} s)"
+        who = one_line(event.actor, 18)
+        head = f"{event.at:8.3f} s {event.pid:>8} {who}{' ' * (18 - cells(who))} "
+        self._to.print(
+            Text(head, style=self.colour(event)) + Text(one_line(said, self._width - cells(head)), style="default")
+        )
+
+    def verdict(self, performance: Performance) -> None:
+        """What came of it."""
+        word, style = _WORDS.get(performance.status, _NOT)
+        self._to.print(Text(f"{word}: ", style=style) + Text(one_line(performance.verdict, 2000)))
+
+    def timeline(self, seen: Seen) -> None:
+        """Bars: one lane for each process, thread or task that did something for a while."""
+        width = min(self._to.width if self._to.is_terminal else 100, 160)
+        lanes: dict[tuple[int, str], list[Span]] = {}
+        for span in seen.spans():
+            lanes.setdefault(span.event.lane, []).append(span)
+        if not lanes:
+            self._to.print(Text("nothing of it took a while: there is no timeline", style="dim"))
+            return
+        end = max(span.end for spans in lanes.values() for span in spans)
+        room = width - 29
+        for (pid, actor), spans in lanes.items():
+            name = one_line(actor, 18)
+            self._to.print(
+                Text(f"{pid:>8} {name}{' ' * (18 - cells(name))} ", style="dim")
+                + Text(bars(spans, end, room), style=self.colour(spans[0].event))
+            )
+        scale = f"0{f'{end:.2f} s':>{room - 1}}"
+        self._to.print(Text(" " * 28 + scale, style="dim"))
+
+
+def bars(spans: list[Span], end: float, room: int) -> str:
+    """What one lane did, in ``room`` columns that stand for ``end`` seconds: blocks, cut to an eighth of a column at their ends."""
+    line = [" "] * room
+    each = room / end if end else 0.0
+    for span in spans:
+        first, last = span.begin * each, min(span.end * each, room - 1e-9)
+        for column in range(int(first), int(last) + 1):
+            part = min(last, column + 1) - max(first, column)
+            shown = _BLOCKS[max(1, round(part * 8))] if part > 0 else line[column]
+            line[column] = shown if line[column] == " " else "█"
+    return "".join(line).rstrip()
+
+
+class JsonTeller:
+    """Tells a scene to programs."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    def told(self, event: Event) -> None:
+        """One object: when (seconds since the first), who, what."""
+        self._print({
+            "event": event.kind, "at": round(event.at, 6), "pid": event.pid, "process": event.process, "thread": event.thread,
+            "task": event.task, "text": event.said, "template": event.text, "data": dict(event.data),
+        })  # fmt: skip
+
+    def verdict(self, performance: Performance) -> None:
+        """The last object."""
+        self._print({"event": "verdict", "status": performance.status, "verdict": performance.verdict})
+
+    def _print(self, record: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps({"schema": SCHEMA, "scene": self._scene.name, **record}) + "\n")
+        sys.stdout.flush()
+
+
+def trace(seen: Seen) -> dict[str, Any]:
+    """What ran when, as Chrome's trace format has it (times in microseconds); Perfetto and chrome://tracing draw it."""
+    threads: dict[tuple[int, str], int] = {}
+    found: list[dict[str, Any]] = []
+
+    def place(event: Event) -> dict[str, Any]:
+        if event.lane not in threads:
+            threads[event.lane] = len(threads) + 1
+            names = (("process_name", f"{event.process} {event.pid}"), ("thread_name", event.actor))
+            found.extend(
+                {"ph": "M", "name": kind, "pid": event.pid, "tid": threads[event.lane], "args": {"name": name}}
+                for kind, name in names
+            )
+        return {"pid": event.pid, "tid": threads[event.lane]}
+
+    for span in seen.spans():
+        times = {"ts": span.begin * 1e6, "dur": span.took * 1e6}
+        found.append({"ph": "X", "name": span.event.said, **times, **place(span.event), "args": dict(span.event.data)})
+    told = [one for one in seen.events if one.kind == "tell"]
+    found += [
+        {"ph": "i", "s": "t", "name": one.said, "ts": one.at * 1e6, **place(one), "args": dict(one.data)} for one in told
+    ]
+    return {"traceEvents": found, "displayTimeUnit": "ms"}
+
+
+def source_of(scene: Scene, *, broken: bool) -> str:
+    """The scene's own code: the function, and those of its module that it uses, in the order of the file."""
+    function = scene.function(broken=broken)
+    module = inspect.getmodule(function)
+    found: dict[str, Any] = {}
+
+    def gather(one: Any) -> None:
+        if one.__name__ in found:
+            return
+        found[one.__name__] = one
+        names = {
+            node.id for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(one)))) if isinstance(node, ast.Name)
+        }
+        for name in names:
+            other = getattr(module, name, None)
+            if (inspect.isfunction(other) or inspect.isclass(other)) and other.__module__ == function.__module__:
+                gather(other)
+
+    gather(function)
+    parts = sorted(found.values(), key=lambda one: inspect.getsourcelines(one)[1])
+    return "\n\n".join(inspect.getsource(one).rstrip() + "\n" for one in parts)
+
+
+def show_source(scene: Scene, to: Console, *, broken: bool) -> None:
+    """The code in colours, and what does the same in production."""
+    code = source_of(scene, broken=broken)
+    if to.is_terminal and not to.no_color:
+        to.print(Syntax(code, "python", background_color="default", word_wrap=False))
+    else:
+        to.file.write(code + "\n")
+    to.print(Text(f"# in production: {scene.instead}", style="dim"))
+
+
+def lines_of(rows: list[tuple[str, str, str]], to: Console) -> Iterator[Text]:
+    """A table of (name, word, text), cut to the terminal."""
+    width = to.width if to.is_terminal else 10_000
+    longest = max(len(name) for name, _, _ in rows)
+    for name, word, text in rows:
+        head = f"{name:<{longest}}  {word:<8}  "
+        yield Text(head) + Text(one_line(text, width - len(head)))

@@ -1,0 +1,116 @@
+"""What was seen of a scene: its events, and the questions that a verdict asks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class NotSeen(Exception):
+    """What a scene was to show has not been seen; the message says what."""
+
+
+def expect(condition: object, otherwise: str) -> None:
+    """Raise NotSeen unless ``condition`` is true."""
+    if not condition:
+        raise NotSeen(otherwise)
+
+
+class Event(NamedTuple):
+    """Something that a scene told. ``at`` in seconds since the scene began; ``kind``: tell, begin or end."""
+
+    kind: str
+    at: float
+    pid: int
+    process: str
+    thread: str
+    task: str | None
+    text: str
+    data: Mapping[str, Any]
+
+    @property
+    def actor(self) -> str:
+        """Who told it: the task, else the thread, else the process."""
+        if self.task:
+            return self.task
+        return self.thread if self.thread != "MainThread" else self.process
+
+    @property
+    def lane(self) -> tuple[int, str]:
+        """What tells one actor from all others."""
+        return self.pid, self.actor
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        return self.text.format(**self.data)
+
+
+class Span(NamedTuple):
+    """Something that took a while: from ``begin`` to ``end``, in seconds; ``event`` is its beginning."""
+
+    event: Event
+    begin: float
+    end: float
+
+    @property
+    def took(self) -> float:
+        """Seconds."""
+        return self.end - self.begin
+
+
+class Seen:
+    """The events of one scene, in the order in which they happened, and the options it was played with."""
+
+    def __init__(self, events: list[Event], options: Mapping[str, Any]) -> None:
+        self.events = sorted(events, key=lambda one: one.at)
+        self.options = options
+
+    def all(self, begins: str) -> list[Event]:
+        """What was told with a text that begins so (the text as it is written in the scene)."""
+        return [one for one in self.events if one.kind == "tell" and one.text.startswith(begins)]
+
+    def one(self, begins: str) -> Event:
+        """The same where there is exactly one. Raises NotSeen."""
+        found = self.all(begins)
+        expect(len(found) == 1, f"{begins!r} was told {len(found)} times, not once")
+        return found[0]
+
+    def data(self, begins: str, name: str) -> list[Any]:
+        """One field of each of them."""
+        return [one.data[name] for one in self.all(begins)]
+
+    def spans(self, begins: str = "") -> list[Span]:
+        """What took a while and has ended, in the order in which it began."""
+        open_: dict[tuple[object, ...], list[Event]] = {}
+        found = []
+        for one in self.events:
+            if one.kind not in ("begin", "end") or not one.text.startswith(begins):
+                continue
+            key = (*one.lane, one.text, *sorted((k, str(v)) for k, v in one.data.items()))
+            if one.kind == "begin":
+                open_.setdefault(key, []).append(one)
+            elif open_.get(key):
+                first = open_[key].pop()
+                found.append(Span(first, first.at, one.at))
+        return sorted(found, key=lambda span: span.begin)
+
+    @property
+    def wall(self) -> float:
+        """Seconds from the first event to the last."""
+        return self.events[-1].at - self.events[0].at if self.events else 0.0
+
+
+def most_at_once(spans: list[Span]) -> int:
+    """How many of them there were at the same moment, at most."""
+    moments = sorted([(one.begin, 1) for one in spans] + [(one.end, -1) for one in spans], key=lambda m: (m[0], m[1]))
+    most = now = 0
+    for _, change in moments:
+        now += change
+        most = max(most, now)
+    return most
+
+
+def covered(spans: list[Span]) -> float:
+    """Seconds from the first beginning to the last end."""
+    return max(one.end for one in spans) - min(one.begin for one in spans) if spans else 0.0
