@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from manyhands.tour.contents import SCENES
+
 PACKAGE = Path(__file__).parents[1] / "lib" / "manyhands"
 FLOORS = [
     {"errors", "jsonable", "job", "backend", "events", "limits", "syntax", "commandline", "template"},
@@ -96,12 +98,15 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    """A module and every public function has a docstring."""
+    """A module and every public function has a docstring; of what a scene shows, the scene has one (tests/test_tour.py)."""
+    scenes = {PACKAGE / "tour" / f"{scene.module or scene.topic}.py" for scene in SCENES.values()}
     lacking = []
     for path in MODULES:
         tree = ast.parse(path.read_text())
         if path.stat().st_size and not ast.get_docstring(tree):
             lacking.append(str(path))
+        if path in scenes:
+            continue
         lacking += [
             f"{path.name}:{node.name}"
             for node in tree.body

@@ -154,7 +154,7 @@ async def both(first: float, second: float) -> None:
 
 
 def asyncio_timeouts_seen(seen: Seen) -> str:
-    (hour,) = seen.spans("sleeps for an hour")
+    (hour,) = seen.spans("sleeps for an hour", 1)
     expect(seen.one("cut after a second").at >= hour.end, "it was not cut")
     arrived, cut = seen.data("{word} arrives", "word"), seen.data("{word} is cut", "word")
     expect(sorted(arrived) == ["hello", "world", "world"], f"arrived: {arrived}")
@@ -226,6 +226,6 @@ def asyncio_getter() -> None:
 
 
 def asyncio_getter_seen(seen: Seen) -> str:
-    (waiting,), put, got = seen.spans("waits"), seen.one("puts it"), seen.one("got")
+    (waiting,), put, got = seen.spans("waits", 1), seen.one("puts it"), seen.one("got")
     expect(waiting.begin < put.at <= got.at, "the getter did not wait for the putter")
     return f"the getter waited {waiting.took:.2f} s, and had it {(got.at - put.at) * 1000:.1f} ms after it was put"

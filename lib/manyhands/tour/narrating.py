@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import math
 import sys
 import textwrap
-from collections.abc import Iterator
 from itertools import cycle
 from typing import Any, Final, TextIO
 
@@ -49,6 +49,7 @@ class Narrator:
     def __init__(self, to: Console) -> None:
         self._to = to
         self._width = to.width if to.is_terminal else 10_000
+        self._name = 12 if self._width < 100 else 18
         self._colours: dict[tuple[int, str], str] = {}
         self._next = cycle(_COLOURS)
         self._begun: dict[tuple[Any, ...], float] = {}
@@ -70,8 +71,9 @@ class Narrator:
             said, self._begun[key] = f"▶ {said}", event.at
         elif event.kind == "end":
             said = f"■ {said} ({event.at - self._begun.get(key, event.at):.3f} s)"
-        who = one_line(event.actor, 18)
-        head = f"{event.at:8.3f} s {event.pid:>8} {who}{' ' * (18 - cells(who))} "
+        head = f"{event.at:7.3f} s {event.pid:>7} {fitting(event.actor, self._name)} "
+        if self._to.is_terminal:
+            self._to.file.write("\r\x1b[K")  # an animation may have left something there
         self._to.print(
             Text(head, style=self.colour(event)) + Text(one_line(said, self._width - cells(head)), style="default")
         )
@@ -79,7 +81,8 @@ class Narrator:
     def verdict(self, performance: Performance) -> None:
         """What came of it."""
         word, style = _WORDS.get(performance.status, _NOT)
-        self._to.print(Text(f"{word}: ", style=style) + Text(one_line(performance.verdict, 2000)))
+        said = Text(f"{word}: ", style=style) + Text(one_line(performance.verdict, 2000))
+        self._to.print(said, soft_wrap=not self._to.is_terminal)
 
     def timeline(self, seen: Seen) -> None:
         """Bars: one lane for each process, thread or task that did something for a while."""
@@ -91,26 +94,33 @@ class Narrator:
             self._to.print(Text("nothing of it took a while: there is no timeline", style="dim"))
             return
         end = max(span.end for spans in lanes.values() for span in spans)
-        room = width - 29
+        room = width - self._name - 11
         for (pid, actor), spans in lanes.items():
-            name = one_line(actor, 18)
             self._to.print(
-                Text(f"{pid:>8} {name}{' ' * (18 - cells(name))} ", style="dim")
+                Text(f"{pid:>8} {fitting(actor, self._name)} ", style="dim")
                 + Text(bars(spans, end, room), style=self.colour(spans[0].event))
             )
         scale = f"0{f'{end:.2f} s':>{room - 1}}"
-        self._to.print(Text(" " * 28 + scale, style="dim"))
+        self._to.print(Text(" " * (self._name + 10) + scale, style="dim"))
+
+
+def fitting(name: str, width: int) -> str:
+    """A name in exactly so many columns; what is cut out is in the middle, because names end in numbers."""
+    name = one_line(name, 200)
+    if cells(name) > width:
+        name = f"{name[: width - 6]}…{name[-5:]}"
+    return name + " " * (width - cells(name))
 
 
 def bars(spans: list[Span], end: float, room: int) -> str:
-    """What one lane did, in ``room`` columns that stand for ``end`` seconds: blocks, cut to an eighth of a column at their ends."""
+    """What one lane did, in ``room`` columns that stand for ``end`` seconds; a bar is exact to an eighth of a column at its end."""
     line = [" "] * room
     each = room / end if end else 0.0
     for span in spans:
-        first, last = span.begin * each, min(span.end * each, room - 1e-9)
-        for column in range(int(first), int(last) + 1):
-            part = min(last, column + 1) - max(first, column)
-            shown = _BLOCKS[max(1, round(part * 8))] if part > 0 else line[column]
+        first = min(round(span.begin * each), room - 1)
+        last = min(max(span.end * each, first + 0.125), room)
+        for column in range(first, min(math.ceil(last), room)):
+            shown = _BLOCKS[max(1, min(8, round((last - column) * 8)))]
             line[column] = shown if line[column] == " " else "█"
     return "".join(line).rstrip()
 
@@ -193,12 +203,3 @@ def show_source(scene: Scene, to: Console, *, broken: bool) -> None:
     else:
         to.file.write(code + "\n")
     to.print(Text(f"# in production: {scene.instead}", style="dim"))
-
-
-def lines_of(rows: list[tuple[str, str, str]], to: Console) -> Iterator[Text]:
-    """A table of (name, word, text), cut to the terminal."""
-    width = to.width if to.is_terminal else 10_000
-    longest = max(len(name) for name, _, _ in rows)
-    for name, word, text in rows:
-        head = f"{name:<{longest}}  {word:<8}  "
-        yield Text(head) + Text(one_line(text, width - len(head)))

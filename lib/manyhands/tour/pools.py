@@ -118,7 +118,7 @@ def pool_apply() -> None:
 
 
 def pool_apply_seen(seen: Seen) -> str:
-    first, second = seen.spans("task")
+    first, second = seen.spans("task", 2)
     expect(seen.one("apply gave").at >= first.end, "apply came back before its task had ended")
     expect(seen.one("apply_async").at < second.end, "apply_async has waited")
     expect(not seen.one("apply_async").data["ready"], "the task was ready at once")

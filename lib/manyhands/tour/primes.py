@@ -104,7 +104,7 @@ def primes(numbers: list[str], workers: int, via: str, method: str) -> None:
 
 
 def primes_seen(seen: Seen) -> str:
-    one, many = seen.all("{count} checks")
+    one, many = seen.all("{count} checks", 2)
     asked = sorted(int(number) for number in seen.options["numbers"]) or sorted(NUMBERS)
     for by in (one.data["by"], many.data["by"]):
         found = [(e.data["number"], e.data["verdict"] == "prime") for e in seen.all("{number") if e.data["by"] == by]

@@ -120,7 +120,7 @@ def process_join() -> None:
 
 
 def process_join_seen(seen: Seen) -> str:
-    without, with_join = (one for one in seen.all("reached the end"))
+    without, with_join = seen.all("reached the end", 2)
     slept = [one.at for one in seen.all("has slept")]
     expect(all(seen.data("both are alive", "alive")), "a child was not alive after its start")
     expect(len(slept) == 4 and without.at < slept[0], "without join the parent came after its children")

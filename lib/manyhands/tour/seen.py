@@ -66,22 +66,22 @@ class Seen:
         self.events = sorted(events, key=lambda one: one.at)
         self.options = options
 
-    def all(self, begins: str) -> list[Event]:
-        """What was told with a text that begins so (the text as it is written in the scene)."""
-        return [one for one in self.events if one.kind == "tell" and one.text.startswith(begins)]
+    def all(self, begins: str, count: int | None = None) -> list[Event]:
+        """What was told with a text that begins so (the text as it is written in the scene), ``count`` times. Raises NotSeen."""
+        found = [one for one in self.events if one.kind == "tell" and one.text.startswith(begins)]
+        expect(count in (None, len(found)), f"{begins!r} was told {times(len(found))}, not {times(count or 0)}")
+        return found
 
     def one(self, begins: str) -> Event:
         """The same where there is exactly one. Raises NotSeen."""
-        found = self.all(begins)
-        expect(len(found) == 1, f"{begins!r} was told {len(found)} times, not once")
-        return found[0]
+        return self.all(begins, 1)[0]
 
     def data(self, begins: str, name: str) -> list[Any]:
         """One field of each of them."""
         return [one.data[name] for one in self.all(begins)]
 
-    def spans(self, begins: str = "") -> list[Span]:
-        """What took a while and has ended, in the order in which it began."""
+    def spans(self, begins: str = "", count: int | None = None) -> list[Span]:
+        """What took a while and has ended, in the order in which it began, ``count`` times. Raises NotSeen."""
         open_: dict[tuple[object, ...], list[Event]] = {}
         found = []
         for one in self.events:
@@ -93,12 +93,18 @@ class Seen:
             elif open_.get(key):
                 first = open_[key].pop()
                 found.append(Span(first, first.at, one.at))
+        expect(count in (None, len(found)), f"{begins!r} was done {times(len(found))}, not {times(count or 0)}")
         return sorted(found, key=lambda span: span.begin)
 
     @property
     def wall(self) -> float:
         """Seconds from the first event to the last."""
         return self.events[-1].at - self.events[0].at if self.events else 0.0
+
+
+def times(count: int) -> str:
+    """In words."""
+    return "once" if count == 1 else f"{count} times"
 
 
 def most_at_once(spans: list[Span]) -> int:

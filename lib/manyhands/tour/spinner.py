@@ -83,7 +83,7 @@ async def supervise() -> int:
 
 
 def spinner_seen(seen: Seen) -> str:
-    (call,), frames = seen.spans("a slow call"), seen.one("the spinner").data["frames"]
+    (call,), frames = seen.spans("a slow call", 1), seen.one("the spinner").data["frames"]
     expect(seen.one("Answer").data["answer"] == 42, "the answer is another")
     usual = call.took / EVERY
     expect(usual / 3 - 1 <= frames <= usual + 3, f"{frames} frames in {call.took:.2f} s")
@@ -106,6 +106,6 @@ async def supervise_badly() -> None:
 
 
 def spinner_broken_seen(seen: Seen) -> str:
-    (call,), frames = seen.spans("a slow call"), seen.one("the spinner").data["frames"]
+    (call,), frames = seen.spans("a slow call", 1), seen.one("the spinner").data["frames"]
     expect(frames <= 2, f"the spinner has shown {frames} frames")
     return f"{frames} frame in {call.took:.2f} s: time.sleep held the whole event loop up"

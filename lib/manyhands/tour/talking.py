@@ -34,7 +34,7 @@ def talk_duplex() -> None:
 
 
 def talk_duplex_seen(seen: Seen) -> str:
-    child, parent = seen.all("got")
+    child, parent = seen.all("got", 2)
     expect((child.data["message"], parent.data["message"]) == ("hello", "hello, too"), "they got something else")
     expect(child.pid != parent.pid, "one process has talked to itself")
     expect(seen.one("nobody is at the other end"), "the end was not noticed")
@@ -266,7 +266,7 @@ def talk_cost(messages: int) -> None:
     """A Queue is a pipe with two locks and a thread; how much they cost is measured, not believed."""
     for kind in ("Pipe", "SimpleQueue", "Queue"):
         each = min(seconds_for(kind, messages) for _ in range(3)) / messages * 1e6
-        tell("{kind:<12} {each:6.1f} us a message  {bar}", kind=kind, each=each, bar="█" * round(each * 2))
+        tell("{kind:<11} {each:5.1f} us a message {bar}", kind=kind, each=each, bar="█" * min(16, round(each)))
 
 
 def talk_cost_seen(seen: Seen) -> str:
