@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 
 from conftest import HERE, Cli
 from manyhands.__main__ import load_tasks
+from manyhands.tour.contents import SCENES
 
-PAGES = [HERE / "README.md", *sorted((HERE / "docs").glob("*.md"))]
+PAGES = [HERE / "README.md", *sorted((HERE / "docs").rglob("*.md"))]
+TOUR = [HERE / "README.md", HERE / "docs" / "tour.md", *sorted((HERE / "docs" / "tour").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -35,13 +38,16 @@ def test_the_python_example_runs(
     monkeypatch.chdir(tmp_path)
     for name in ("a.log", "b.log"):
         (tmp_path / name).write_text(name)
-    batches, calls, processes = blocks(HERE / "README.md", "python")
+    batches, calls, maps, processes = blocks(HERE / "README.md", "python")
     exec(compile(batches, "README.md", "exec"), {"__name__": "example"})
     assert (tmp_path / "a.log.gz").exists()
     assert capsys.readouterr().out.count("ok 0") == 2
     (tmp_path / "calls.py").write_text(calls)
     done = subprocess.run([sys.executable, "calls.py"], capture_output=True, text=True, check=True)
     assert done.stdout == "2 ok None\n5 ok None\n"
+    (tmp_path / "maps.py").write_text(maps)
+    done = subprocess.run([sys.executable, "maps.py"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("666666166.45")
     with subprocess.Popen(["sleep", "60"]) as child:
         exec(compile(processes.replace("12345", str(child.pid)), "README.md", "exec"), {"__name__": "example"})
     piped, stopped = capsys.readouterr().out.splitlines()
@@ -118,7 +124,7 @@ def test_options_and_tasks_that_are_named_exist() -> None:
             continue
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text):
             assert option in options, (page.name, option)
-        for task in re.findall(r"`?invoke ((?:batch|cmd|proc|host|dev)\.[a-z]+)", text):
+        for task in re.findall(r"`?invoke ((?:batch|cmd|proc|host|tour|dev)\.[a-z]+(?:-[a-z]+)*)", text):
             assert task in names, (page.name, task)
 
 
@@ -172,3 +178,51 @@ def test_every_call_of_the_readme_runs(tmp_path: Path, environment: dict[str, st
             capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.returncode == 0, (command, done.stderr)
+
+
+def tour_commands() -> list[str]:
+    """Every command on the pages of the tour, once; what stands after a # is for people."""
+    lines = [line for page in TOUR for line in page.read_text().splitlines()]
+    begins = ("$ invoke tour.", "invoke tour.", "invoke batch.call manyhands.tour")
+    found = [line.removeprefix("$ ").partition("#")[0].strip() for line in lines if line.startswith(begins)]
+    return list(dict.fromkeys(found))
+
+
+SLOW = ["invoke tour.all", "invoke tour.primes", "invoke tour.compare"]
+"""What takes more than a few seconds."""
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(one, marks=[pytest.mark.slow] * one.startswith(tuple(SLOW))) for one in tour_commands()]
+)
+def test_every_command_of_the_tour_runs(command: str, environment: dict[str, str], tmp_path: Path) -> None:
+    """As it is printed, but quicker, where it waits."""
+    program, task, *options = shlex.split(command)
+    assert program == "invoke"
+    if task.startswith("tour.") and "--scale" not in options and task not in ("tour.list", "tour.compare"):
+        options += ["--scale", "0.2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "--search-root", str(HERE), task, *options], cwd=tmp_path, env=environment,
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_scene_has_a_place_on_its_page() -> None:
+    """A heading and a screen for each, on the page of its topic, and a link to every page."""
+    index = (HERE / "docs" / "tour.md").read_text()
+    for scene in SCENES.values():
+        text = (HERE / "docs" / "tour" / f"{scene.topic}.md").read_text()
+        assert re.search(rf"^## .*`{scene.name}`$", text, re.MULTILINE), scene.name
+        assert f"$ invoke tour.{scene.name}" in text, scene.name
+        assert f"(tour/{scene.topic}.md)" in index
+
+
+def test_the_screens_of_the_tour_are_of_these_scenes() -> None:
+    """Every screen has its command, its title, and a verdict, as scripts/screens has put them there."""
+    for page in TOUR[2:]:
+        for block in blocks(page, "console"):
+            for screen in block.split("$ invoke tour.")[1:]:
+                name = screen.split()[0]
+                assert f"{name}: {SCENES[name].title}" in screen, name
+                assert screen.strip().splitlines()[-1].startswith("seen: "), name

@@ -9,7 +9,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing import JoinableQueue, Process, SimpleQueue
 from typing import Any
 
@@ -123,18 +123,20 @@ def dishes_seen(seen: Seen) -> str:
     expect((len(pids) > 1) == (via == "process"), f"{via}: {len(pids)} processes took part")
     clean = {one.event.data["dish"]: one.end for one in washed}
     expect(all(one.begin >= clean[one.event.data["dish"]] for one in dried), "a dish was dried before it was washed")
-    depth, waited = pile(washed, dried), [one.begin - clean[one.event.data["dish"]] for one in dried]
     took = max(one.end for one in dried) - min(one.begin for one in washed)
-    limit = f", whose rack holds {options['queue_size']}" if options["queue_size"] else ""
+    put = {one.data["dish"]: one.at for one in seen.all("dish {dish} is on")}
+    most, room = pile(put, dried), f", which holds {options['queue_size']}" if options["queue_size"] else ""
+    expect(not options["queue_size"] or most <= options["queue_size"], f"{most} dishes were on the rack{room}")
+    for_room = sum(max(0.0, put[dish] - end) for dish, end in clean.items())
     return (
-        f"{len(wanted)} dishes were washed once and dried once in {took:.2f} s by {via}{limit}; "
-        f"at most {depth} waited, a dish {max(waited):.2f} s at most; {idle(dried, options['dryers'])}"
+        f"{len(wanted)} dishes were washed once and dried once in {took:.2f} s by {via}; the pile on the rack{room} was {most} at most; "
+        f"the washers waited {for_room:.2f} s for room, the dryers {idle(washed[0].begin, dried):.2f} s for dishes"
     )
 
 
-def pile(washed: list[Span], dried: list[Span]) -> int:
-    """How many dishes were clean and not taken at the same moment, at most."""
-    changes = sorted([(one.end, 1) for one in washed] + [(one.begin, -1) for one in dried])
+def pile(put: Mapping[int, float], dried: list[Span]) -> int:
+    """How many dishes were on the rack at the same moment, at most."""
+    changes = sorted([(at, 1) for at in put.values()] + [(one.begin, -1) for one in dried])
     most = now = 0
     for _, change in changes:
         now += change
@@ -142,11 +144,14 @@ def pile(washed: list[Span], dried: list[Span]) -> int:
     return most
 
 
-def idle(dried: list[Span], dryers: int) -> str:
-    """What the dryers did with their time."""
-    took = max(one.end for one in dried) - min(one.begin for one in dried)
-    busy = sum(one.took for one in dried) / (took * dryers) if took else 1.0
-    return f"the dryers dried for {busy:.0%} of their time"
+def idle(began: float, dried: list[Span]) -> float:
+    """Seconds that the dryers stood there before and between their dishes, added up."""
+    waited = 0.0
+    since: dict[tuple[int, str], float] = {}
+    for one in dried:
+        waited += one.begin - since.get(one.event.lane, began)
+        since[one.event.lane] = one.end
+    return waited
 
 
 # -- the drunk dryer -----------------------------------------------------------------------------------------------------
