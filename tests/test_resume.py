@@ -129,13 +129,14 @@ def overlaps(entries: list[tuple[str, str, int]]) -> int:
 
 
 @pytest.mark.slow
-def test_never_two_copies_of_a_job_at_once(environment: dict[str, str], tmp_path: Path) -> None:
+def test_never_two_copies_of_a_job_at_once(environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
     """Killed and resumed at once, again and again: an earlier copy is dead before its job begins again (row 2)."""
     ledger = Ledger(tmp_path / "ledger")
     args = ["batch", ledger.script(tmp_path, 0.3), "-j", "4", "--run-id", "twice", "--", *map(str, range(8))]
     for _ in range(6):
         process = start(environment, tmp_path, *args)
-        time.sleep(0.45)
+        wait_for(lambda: (own_state / "runs/twice/lock").exists())
+        time.sleep(0.3)
         process.kill()
         finish(process)
         args = ["batch.resume", "twice"]
@@ -265,16 +266,18 @@ def test_a_journal_of_another_version_is_refused(cli: Cli, own_state: Path) -> N
 
 def test_two_coordinators_on_one_run(environment: dict[str, str], tmp_path: Path, own_state: Path, cli: Cli) -> None:
     """The second is refused with 75 and names the first; the first goes on (row 10)."""
-    first = start(environment, tmp_path, "batch", "sleep {}", "--run-id", "mine", "--", "1", "1")
+    template = f"sh -c 'until [ -e {tmp_path}/go ]; do sleep 0.05; done' {{}}"
+    first = start(environment, tmp_path, "batch", template, "--run-id", "mine", "--", "1", "2")
     wait_for(lambda: (own_state / "runs/mine/lock").exists() and (own_state / "runs/mine/lock").stat().st_size)
     for command in (
         ["batch.resume", "mine"],
-        ["batch", "sleep {}", "--run-id", "mine", "--", "1"],
+        ["batch", template, "--run-id", "mine", "--", "1"],
         ["batch.remove", "mine"],
     ):
         second = cli(*command)
         assert second.returncode == 75, second
         assert f"process {first.pid}" in second.stderr
+    (tmp_path / "go").touch()
     assert "2 ok" in finish(first)
     assert first.returncode == 0
 

@@ -188,6 +188,7 @@ class CallRenderer:
 
     def __init__(self, call: Call, columns: Sequence[str]) -> None:
         self._call, self._columns = call, tuple(columns)
+        self._name = os.fsencode(call.text)
         self._hasher = blake2b(b"f" + os.fsencode(call.text) + b"\0" + call.type.encode() + b"\0", digest_size=16)
         self._checked = False
 
@@ -203,7 +204,7 @@ class CallRenderer:
 
     def argv(self, values: Values, number: int) -> tuple[Arg, ...]:  # noqa: ARG002
         """How the job is shown: the function, then the columns of its input."""
-        return (os.fsencode(self._call.text), *values)
+        return (self._name, *values)
 
     def _check(self, values: Values) -> None:
         """A wrong number of arguments is found before anything is run, wherever Python can tell."""

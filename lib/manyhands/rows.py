@@ -57,7 +57,7 @@ def ended_row(outcome: Outcome) -> tuple[object, ...]:
     """A row of `ended`."""
     out, err = outcome.stdout, outcome.stderr
     return (
-        outcome.attempt.job.number, outcome.attempt.number, outcome.status.value, outcome.final,
+        outcome.attempt.job.number, outcome.attempt.number, outcome.status._value_, outcome.final,
         outcome.exit, outcome.signal, _sayable(outcome.error), outcome.started, outcome.wall, outcome.user, outcome.system,
         outcome.max_rss, outcome.slot, outcome.leftovers, outcome.still_running,
         *(_NO_OUTPUT if out is NOTHING else _columns(out)),

@@ -111,7 +111,7 @@ class Store:
             made.mkdir(mode=0o700)
             (made / "outputs").mkdir(mode=0o700)
             record = {"schema": RUN_SCHEMA, "id": run_id, "created": time.time(), "token": secrets.token_hex(8), **asked}
-            _write_private(made / "run.json", json.dumps(record, indent=1).encode())
+            _write_private(made / "run.json", _lines(record))
             Journal.create(made / "journal.db").close()
             for stage in Run(run_id, made, record).stages[1:]:
                 stage.path.mkdir(mode=0o700)
@@ -161,7 +161,7 @@ class Store:
         record = run.asked | dict(asked)
         fresh = run.path / "run.json.new"
         fresh.unlink(missing_ok=True)
-        _write_private(fresh, json.dumps(record, indent=1).encode())
+        _write_private(fresh, _lines(record))
         fresh.replace(run.path / "run.json")
         return Run(run.id, run.path, record)
 
@@ -204,6 +204,13 @@ class Store:
         if asked.get("schema") != RUN_SCHEMA:
             raise UsageError(f"the run {name} was made by another version of manyhands ({asked.get('schema')})")
         return Run(name, path, asked)
+
+
+def _lines(record: Mapping[str, Any]) -> bytes:
+    """A record as JSON, a line for each of its keys: to be read by people, also where one of them holds a million inputs."""
+    return (
+        "{\n" + ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()) + "\n}\n"
+    ).encode()
 
 
 def check_run_id(run_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 
 
@@ -14,11 +15,14 @@ class Alarm:
         for end in (self.descriptor, self._bell):
             os.set_blocking(end, False)
         self._closed = False
+        # else a ring could come between the question whether it is closed and the write, which would then go to whatever file
+        # has that number by now; reentrant, because a signal handler may ring while this thread does
+        self._mutex = threading.RLock()
 
     def ring(self) -> None:
-        """Wake whoever waits."""
-        if not self._closed:
-            with suppress(BlockingIOError):  # it rings already
+        """Wake whoever waits; nothing if it is closed."""
+        with self._mutex, suppress(BlockingIOError):  # it rings already
+            if not self._closed:
                 os.write(self._bell, b"x")
 
     def hush(self) -> None:
@@ -27,7 +31,9 @@ class Alarm:
             os.read(self.descriptor, 4096)
 
     def close(self) -> None:
-        """Close the pipe."""
-        self._closed = True
-        os.close(self.descriptor)
-        os.close(self._bell)
+        """Close the pipe. May be called twice."""
+        with self._mutex:
+            if not self._closed:
+                self._closed = True
+                os.close(self.descriptor)
+                os.close(self._bell)

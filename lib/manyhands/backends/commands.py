@@ -29,6 +29,7 @@ from typing import Any, Final
 from manyhands import kernel
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends import wire
+from manyhands.backends.alarm import Alarm
 from manyhands.backends.outputs import output_of
 from manyhands.backends.settings import CommandSettings
 from manyhands.backends.slot import WIDE
@@ -71,10 +72,10 @@ class Commands:
         kind = socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
         self._jobs, self._jobs_end = socket.socketpair(socket.AF_UNIX, kind)
         self._results, self._results_end = socket.socketpair(socket.AF_UNIX, kind)
-        self._alarm = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._alarm = Alarm()
         self._poll = select.poll()
         self._poll.register(self._results, select.POLLIN)
-        self._poll.register(self._alarm, select.POLLIN)
+        self._poll.register(self._alarm.descriptor, select.POLLIN)
         self._buffer = bytearray(wire.MESSAGE)
         self._view = memoryview(self._buffer)
         self._launchers: dict[int, _Launcher] = {}
@@ -143,8 +144,7 @@ class Commands:
 
     def wake(self) -> None:
         """Make `reports` return."""
-        if not self._closed:
-            os.eventfd_write(self._alarm, 1)
+        self._alarm.ring()
 
     def close(self) -> None:
         """Kill what runs, wait for the launchers to leave, close everything."""
@@ -159,7 +159,7 @@ class Commands:
             os.close(launcher.life)
         for end in (self._jobs, self._jobs_end, self._results, self._results_end):
             end.close()
-        os.close(self._alarm)
+        self._alarm.close()
         for path in self.settings.outputs.glob(".job-*"):
             path.unlink()
 
@@ -199,9 +199,8 @@ class Commands:
                 launcher.control.send(marshal.dumps(message))
 
     def _handle(self, file: int) -> None:
-        if file == self._alarm:
-            with suppress(BlockingIOError):
-                os.eventfd_read(self._alarm)
+        if file == self._alarm.descriptor:
+            self._alarm.hush()
         for index, launcher in list(self._launchers.items()):
             if file == launcher.life:
                 self._bury(index, launcher)

@@ -226,10 +226,11 @@ class Processes:
     def _started(self, one: Hand, at: float) -> None:
         one.began = at
         attempt = one.held[0]
-        self._recalled.discard(_key(attempt))
         self._ready.append(Started(attempt, at, one.slot.number, one.pid))
-        if _key(attempt) in self._doomed:
-            self._end(one)
+        if self._recalled or self._doomed:
+            self._recalled.discard(_key(attempt))
+            if _key(attempt) in self._doomed:
+                self._end(one)
 
     def _ended(self, one: Hand, record: tuple[Any, ...]) -> None:
         (
@@ -269,8 +270,9 @@ class Processes:
         attempt = one.held.popleft()
         one.began = None
         self._in_hands -= 1
-        self._doomed.discard(_key(attempt))
-        self._recalled.discard(_key(attempt))
+        if self._recalled or self._doomed:
+            self._doomed.discard(_key(attempt))
+            self._recalled.discard(_key(attempt))
         return attempt
 
     def _take_back(self, one: Hand) -> None:

@@ -76,6 +76,8 @@ class Worker:
         self._thrown = False
         """It was thrown into the job, or the wait for one."""
         self._interruptible = False
+        self._attempt = 0
+        self._used: tuple[float, float, int] | None = None
         self._latest: deque[tuple[float, late.Late]] = deque()
         self._news = poll()
         self._news.register(sock, POLLIN)
@@ -145,10 +147,12 @@ class Worker:
     def _one(self, performer: Performer | ChunkPerformer, job: int, attempt: int, values: Values, *, more: bool) -> bool:
         """Do a job and tell of it; returns, and tells, whether the next of its chunk begins at once."""
         name = b"%d.%d" % (job, attempt)
-        environ = os.environ
-        environ["MH_TAG"] = f"{self._token}.{job}.{attempt}"
-        environ["MH_JOB"], environ["MH_ATTEMPT"] = str(job), str(attempt)
-        at, started, before = time.monotonic(), time.time(), _usage()
+        environ, number = os.environ, str(job)
+        environ["MH_TAG"] = f"{self._token}.{number}.{attempt}"
+        environ["MH_JOB"] = number
+        if attempt != self._attempt:  # most are the first
+            environ["MH_ATTEMPT"], self._attempt = str(attempt), attempt
+        at, started, before = time.monotonic(), time.time(), self._used or _usage()
         found: Performed | None = None
         try:
             self._interruptible = True
@@ -168,6 +172,7 @@ class Worker:
         )  # fmt: skip
         if not stopped:
             self._note(now, end)
+        self._used = after if more else None  # the next job begins where this one ends
         goes_on = more and not self._ending and not self._news.poll(0)
         framing.send(self._sock, (framing.ENDED, goes_on, now, *end[2:]))
         if self._ending:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -96,6 +97,10 @@ class Option(Argument):
             help=like.help, positional=like.positional, attr_name=like.attr_name,
         )  # fmt: skip
         self.choices, self.may_lack, self.task = choices(kind), may_lack, ""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Option:
+        """invoke copies every option for each parse; only what was given changes (a list is replaced, not appended to)."""
+        return copy(self)
 
     @property
     def value(self) -> Any:

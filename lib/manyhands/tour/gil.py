@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import Barrier, get_context
 
 from manyhands.tour.seen import Seen, expect, most_at_once
 from manyhands.tour.stage import doing, scaled, tell
@@ -32,12 +33,14 @@ def has_gil() -> bool:
 
 
 def executor_of(kind: str, workers: int) -> Executor:
-    return ThreadPoolExecutor(workers) if kind == "threads" else ProcessPoolExecutor(workers, mp_context=get_context())
+    if kind == "threads":
+        return ThreadPoolExecutor(workers, initializer=threading.Barrier(workers).wait)
+    return ProcessPoolExecutor(workers, mp_context=get_context(), initializer=Barrier(workers).wait)
 
 
 def measure(work: Callable[[int], float], kind: str, workers: int) -> None:
     with executor_of(kind, workers) as executor:
-        list(executor.map(abs, range(workers)))  # they are there
+        list(executor.map(abs, range(workers)))  # all of them are there, or the barrier would hold
         began = time.perf_counter()
         cpu = sum(executor.map(work, range(workers)))
         took = time.perf_counter() - began
