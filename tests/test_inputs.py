@@ -206,3 +206,12 @@ def test_what_a_program_has_at_hand() -> None:
     assert next(iter(source)) == (b"0",)
     assert len(pulled) == 1
     assert source_of(source) is source
+
+
+@given(st.lists(st.lists(st.binary(), min_size=1, max_size=3), max_size=5))
+def test_rows_of_a_program_are_kept_exactly(rows: list[list[bytes]]) -> None:
+    """Whatever bytes they are, through JSON and back; a NUL does not blow them up."""
+    spec = Rows(rows).spec()
+    assert list(open_source(json.loads(json.dumps(spec)))) == [tuple(row) for row in rows]
+    large = json.dumps(Rows([(b"\0" * 3000,)]).spec())
+    assert len(large) < 4300

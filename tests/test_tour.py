@@ -199,7 +199,8 @@ def test_the_source_is_the_scene_itself(cli: Cli) -> None:
         (["tour.dishes", "--drunk-dryer", "--dryers", "1"], "at least 2 dryers"), (["tour.dishes", "--wash", "-1"], "--wash -1"),
         (["tour.primes", "1" + "0" * 30], "expected whole numbers below"), (["tour.all", "--topic", "nothing"], "--topic 'nothing'"),
         (["tour.all", "--scale", "-1"], "--scale -1"), (["tour.compare", "--sample", "0"], "--sample 0"),
-        (["tour.compare", "--plot", "x.txt"], "--plot x.txt"),
+        (["tour.compare", "--plot", "x.txt"], "--plot x.txt"), (["tour.pool-size", "--trace", "no/t.json"], "--trace no/t.json"),
+        (["tour.pool-size", "--timeline", "--json"], "--timeline is for people"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told(cli: Cli, options: list[str], said: str) -> None:

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Final, Protocol
 
 from manyhands.errors import InputError
 from manyhands.job import Values
+from manyhands.jsonable import keep_bytes, kept_bytes
 
 Spec = dict[str, Any]
 _BLOCK: Final = 1 << 16
@@ -86,8 +87,13 @@ class Rows:
         """See `Source.spec`."""
         return {
             "kind": "rows", "columns": list(self.columns),
-            "rows": [[os.fsdecode(value) for value in row] for row in self.rows],
+            "rows": [[keep_bytes(value) for value in row] for row in self.rows],
         }  # fmt: skip
+
+    @classmethod
+    def of(cls, spec: Spec) -> Rows:
+        """The inverse of `spec`."""
+        return cls([[kept_bytes(kept) for kept in row] for row in spec["rows"]], spec["columns"])
 
 
 class Iterating:
@@ -351,7 +357,7 @@ def open_source(spec: Spec, *, stream: BinaryIO | None = None) -> Source:
     """The source that ``spec`` describes; ``stream`` is read instead of its path. Raises InputError."""
     kinds: dict[str, Callable[[], Source]] = {
         "args": lambda: Args(spec["values"], name=spec.get("name")),
-        "rows": lambda: Rows(spec["rows"], spec["columns"]),
+        "rows": lambda: Rows.of(spec),
         "glob": lambda: Glob(spec["patterns"], folder=spec["folder"], may_miss=True),
         "lines": lambda: Lines(spec["path"], null=spec["null"], separator=spec["separator"], stream=stream),
         "csv": lambda: Csv(spec["path"], stream=stream),

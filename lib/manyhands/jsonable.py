@@ -6,6 +6,7 @@ Bytes that are not UTF-8 are never lost: a second key, ``..._base64``, then hold
 from __future__ import annotations
 
 import base64
+import os
 import signal
 from collections.abc import Sequence
 from datetime import datetime
@@ -40,3 +41,13 @@ def known_signal(number: int | None) -> str | None:
         return None if number is None else signal.Signals(number).name
     except ValueError:
         return None
+
+
+def keep_bytes(value: bytes) -> str | dict[str, str]:
+    """Bytes for a file of our own: as text, or, if they hold a NUL (a pickle), in base64, because JSON needs six characters for one."""
+    return {"base64": base64.b64encode(value).decode()} if b"\0" in value else os.fsdecode(value)
+
+
+def kept_bytes(kept: str | dict[str, str]) -> bytes:
+    """The inverse of `keep_bytes`."""
+    return os.fsencode(kept) if isinstance(kept, str) else base64.b64decode(kept["base64"])

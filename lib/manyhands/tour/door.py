@@ -42,6 +42,11 @@ def show(name: str, asked: Mapping[str, Any]) -> int:
     if asked.get("source"):
         show_source(scene, console(), broken=bool(options.get("broken")))
         return 0
+    path = asked.get("trace")
+    if path and not Path(path).absolute().parent.is_dir():
+        raise UsageError(f"--trace {path}: there is no such folder")
+    if asked.get("timeline") and asked.get("json"):
+        raise UsageError("--timeline is for people, --json for programs: choose one; --trace goes with both")
     teller: Narrator | JsonTeller
     if asked.get("json"):
         teller = JsonTeller(scene)
@@ -51,7 +56,7 @@ def show(name: str, asked: Mapping[str, Any]) -> int:
     done = perform(scene, options, teller.told)
     if asked.get("timeline") and isinstance(teller, Narrator):
         teller.timeline(done.seen)
-    if path := asked.get("trace"):
+    if path:
         Path(path).write_text(jsons.dumps(trace(done.seen)))
     if done.stopped_by is None:
         teller.verdict(done)

@@ -30,7 +30,7 @@ from manyhands.tree import Tree
 SEEN: Final = 0
 NOT_SEEN: Final = 1
 NOT_POSSIBLE: Final = 3
-_LIMIT: Final = 120.0
+_LIMIT: Final = 300.0
 """Seconds that a scene may take at scale 1, and at least half of that at any: a scene that hangs is ended."""
 _SETTLING: Final = 3.0
 """Seconds that servers of multiprocessing have to notice that their program has ended."""
