@@ -198,7 +198,7 @@ def test_the_source_is_the_scene_itself(cli: Cli) -> None:
         (["tour.dishes", "--via", "thread", "--drunk-dryer"], "a process can be killed"), (["tour.primes", "x"], "expected whole numbers"),
         (["tour.dishes", "--drunk-dryer", "--dryers", "1"], "at least 2 dryers"), (["tour.dishes", "--wash", "-1"], "--wash -1"),
         (["tour.primes", "1" + "0" * 30], "expected whole numbers below"), (["tour.all", "--topic", "nothing"], "--topic 'nothing'"),
-        (["tour.all", "--scale", "-1"], "--scale -1"), (["tour.compare", "--sample", "0"], "--sample 0"),
+        (["tour.resolve", "a..b"], "'a..b' cannot be the name"), (["tour.all", "--scale", "-1"], "--scale -1"), (["tour.compare", "--sample", "0"], "--sample 0"),
         (["tour.compare", "--plot", "x.txt"], "--plot x.txt"), (["tour.pool-size", "--trace", "no/t.json"], "--trace no/t.json"),
         (["tour.pool-size", "--timeline", "--json"], "--timeline is for people"),
     ],
@@ -302,6 +302,15 @@ def test_whoever_ends_it_leaves_nothing(
         wait_for(lambda: not ours(str(tmp_path / "tmp")))
         assert not list((tmp_path / "tmp").iterdir())
         assert program.stderr.read() == b""
+
+
+@pytest.mark.parametrize("task", ["tour.dishes", "tour.all", "tour.dishes --json", "tour.list", "tour.dishes --source"])
+def test_whoever_stops_reading_ends_it(task: str, environment: dict[str, str]) -> None:
+    """As a program that SIGPIPE has ended, without a word, and with everything that it has started."""
+    line = f"{sys.executable} -m manyhands {task} | head -1 > /dev/null; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], cwd=HERE, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout in ("141\n", "0\n" if task in ("tour.list", "tour.dishes --source") else "141\n")
 
 
 HANGS = """

@@ -491,6 +491,24 @@ def test_resolve_names_of_ones_own(play: Play) -> None:
     """Whatever is asked for, nobody leaves 127.0.0.1."""
     events = play("resolve", "a.example", "dead.test")
     assert told(events, "{host} is", "address") == ["127.0.0.9"]
+    assert told(play("resolve", "dead.test"), "{host} is") == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2", "7"])
+@pytest.mark.parametrize("name", [name for name, scene in SCENES.items() if "workers" in scene.options])
+def test_any_number_of_workers(play: Play, name: str, workers: str) -> None:
+    """One, two or seven: what the scene is about is seen all the same."""
+    quick = ["10000000019", "7"] if name == "primes" else []
+    play(name, *quick, "--workers", workers, scale=0.15)
+
+
+@pytest.mark.parametrize("via", ["process", "thread", "asyncio", "gevent"])
+@pytest.mark.parametrize(
+    "options", ["--dishes 1", "--washers 5 --dishes 2", "--queue-size 1 --wash 0 --dry 0.1", "--wash 0 --dry 0"]
+)
+def test_dishes_at_any_speed(play: Play, via: str, options: str) -> None:
+    """Whoever is too many or too quick: each dish is washed once and dried once."""
+    play("dishes", "--via", via, *options.split())
 
 
 def test_eventlet_names(play: Play) -> None:

@@ -9,7 +9,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from multiprocessing import JoinableQueue, Process, SimpleQueue
 from typing import Any
 
@@ -52,7 +52,8 @@ def washer(via: str, dishes: list[int], rack: Any, seconds: float) -> None:
         with doing("washes {dish}", dish=dish):
             rest(via, seconds)
         rack.put(dish)  # waits while the rack is full
-        tell("dish {dish} is on the rack: {depth}", dish=dish, depth="●" * rack.qsize())
+        depth = rack.qsize()
+        tell("dish {dish} is on the rack: {dots}", dish=dish, dots="●" * depth, depth=depth)
 
 
 def dryer(via: str, rack: Any, seconds: float) -> None:
@@ -88,7 +89,8 @@ async def wash_async(dishes: list[int], rack: asyncio.Queue[int], seconds: float
         with doing("washes {dish}", dish=dish):
             await asyncio.sleep(scaled(seconds))
         await rack.put(dish)
-        tell("dish {dish} is on the rack: {depth}", dish=dish, depth="●" * rack.qsize())
+        depth = rack.qsize()
+        tell("dish {dish} is on the rack: {dots}", dish=dish, dots="●" * depth, depth=depth)
 
 
 async def dry_async(rack: asyncio.Queue[int], seconds: float) -> None:
@@ -125,23 +127,14 @@ def dishes_seen(seen: Seen) -> str:
     expect(all(one.begin >= clean[one.event.data["dish"]] for one in dried), "a dish was dried before it was washed")
     took = max(one.end for one in dried) - min(one.begin for one in washed)
     put = {one.data["dish"]: one.at for one in seen.all("dish {dish} is on")}
-    most, room = pile(put, dried), f", which holds {options['queue_size']}" if options["queue_size"] else ""
-    expect(not options["queue_size"] or most <= options["queue_size"], f"{most} dishes were on the rack{room}")
+    most, room = max(seen.data("dish {dish} is on", "depth")), options["queue_size"]
+    expect(not room or most <= room, f"{most} dishes were on a rack for {room}")
+    holds = f", which holds {room}," if room else ""
     for_room = sum(max(0.0, put[dish] - end) for dish, end in clean.items())
     return (
-        f"{len(wanted)} dishes were washed once and dried once in {took:.2f} s by {via}; the pile on the rack{room} was {most} at most; "
+        f"{len(wanted)} dishes were washed once and dried once in {took:.2f} s by {via}; the pile on the rack{holds} was {most} at most; "
         f"the washers waited {for_room:.2f} s for room, the dryers {idle(washed[0].begin, dried):.2f} s for dishes"
     )
-
-
-def pile(put: Mapping[int, float], dried: list[Span]) -> int:
-    """How many dishes were on the rack at the same moment, at most."""
-    changes = sorted([(at, 1) for at in put.values()] + [(one.begin, -1) for one in dried])
-    most = now = 0
-    for _, change in changes:
-        now += change
-        most = max(most, now)
-    return most
 
 
 def idle(began: float, dried: list[Span]) -> float:

@@ -200,4 +200,14 @@ def _check_primes(options: Mapping[str, Any]) -> None:
             raise UsageError(f"{number}: expected whole numbers below {most:g}, so that they can be checked")
 
 
-_FURTHER: Final[dict[str, Callable[[Mapping[str, Any]], None]]] = {"dishes": _check_dishes, "primes": _check_primes}
+def _check_hosts(options: Mapping[str, Any]) -> None:
+    for host in options.get("hosts", ()):
+        if not all(0 < len(label) < 64 for label in host.split(".")) or len(host) > 250:
+            raise UsageError(f"{host!r} cannot be the name of a host")
+
+
+_FURTHER: Final[dict[str, Callable[[Mapping[str, Any]], None]]] = {
+    "dishes": _check_dishes,
+    "primes": _check_primes,
+    "resolve": _check_hosts,
+}

@@ -9,7 +9,7 @@ import math
 import sys
 import textwrap
 from itertools import cycle
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from rich.console import Console
 from rich.syntax import Syntax
@@ -38,9 +38,15 @@ _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 SCHEMA: Final = "manyhands.scene/1"
 
 
-def console(stream: TextIO | None = None) -> Console:
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """rich would end the program with 1; we end as everywhere else when nobody reads (`manyhands.cli.exits`)."""
+        raise
+
+
+def console() -> Console:
     """Where people read: colours on a terminal unless NO_COLOR is set, none elsewhere; no line is broken."""
-    return Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+    return _Console(file=sys.stdout, highlight=False, soft_wrap=True)
 
 
 class Narrator:

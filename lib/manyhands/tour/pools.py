@@ -189,7 +189,7 @@ def futures_seen(seen: Seen) -> str:
     expect(len(pids) == 1 or seen.options["via"] == "process", "threads were in several processes")
     expect(len(pids) > 1 or seen.options["via"] == "thread" or workers == 1 or tasks == 1, "one process did everything")
     one = spans[0].took
-    return f"{tasks} tasks of {one:.2f} s on {workers} {seen.options['via']} workers took {covered(spans):.2f} s: {rounds} rounds"
+    return f"{tasks} tasks of {one:.2f} s on {workers} {seen.options['via']} workers took {covered(spans):.2f} s: {rounds} round{'s' * (rounds > 1)}"
 
 
 def wait_and_return(seconds: float) -> float:

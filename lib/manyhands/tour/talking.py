@@ -42,7 +42,7 @@ def talk_duplex_seen(seen: Seen) -> str:
 
 
 def square(number: int, writing: Connection) -> None:
-    time.sleep(scaled(0.1 * (6 - number)))  # the first takes longest
+    time.sleep(scaled(0.5 / number))  # the first takes longest
     writing.send(number * number)
     writing.close()
 
@@ -212,7 +212,7 @@ def exchange(card: str, number: int, queue: Any) -> None:
     time.sleep(scaled(0.4 * number))
     tell("puts {card}", card=card)
     queue.put(card)
-    time.sleep(scaled(1.6))
+    time.sleep(scaled(2.4 - 0.8 * number))  # who was last with putting is first with taking
     tell("gets {card}", card=queue.get())
 
 
