@@ -53,7 +53,7 @@ def show(name: str, asked: Mapping[str, Any]) -> int:
     else:
         teller = Narrator(console())
         teller.title(scene)
-    done = perform(scene, options, teller.told)
+    done = perform(scene, options, teller.told, animated=not asked.get("json"))
     if asked.get("timeline") and isinstance(teller, Narrator):
         teller.timeline(done.seen)
     if path:

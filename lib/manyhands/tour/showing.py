@@ -57,11 +57,13 @@ def lacking(scene: Scene) -> str | None:
     return None
 
 
-def perform(scene: Scene, options: Mapping[str, Any], told: Callable[[Event], None]) -> Performance:
-    """Play it with these options, and give ``told`` each event as it comes."""
+def perform(
+    scene: Scene, options: Mapping[str, Any], told: Callable[[Event], None], *, animated: bool = False
+) -> Performance:
+    """Play it with these options, and give ``told`` each event as it comes; ``animated``: it may draw on our terminal."""
     if why := lacking(scene):
         return Performance(NOT_POSSIBLE, why, Seen([], options))
-    audience = _Audience(scene, options, told)
+    audience = _Audience(scene, options, told, animated=animated)
     with audience:
         audience.watch()
     return audience.judge()
@@ -70,7 +72,10 @@ def perform(scene: Scene, options: Mapping[str, Any], told: Callable[[Event], No
 class _Audience:
     """Whoever watches one scene."""
 
-    def __init__(self, scene: Scene, options: Mapping[str, Any], told: Callable[[Event], None]) -> None:
+    def __init__(
+        self, scene: Scene, options: Mapping[str, Any], told: Callable[[Event], None], *, animated: bool
+    ) -> None:
+        self._animated = animated and sys.stdout.isatty()
         self._scene, self._options, self._told = scene, dict(options), told
         self._scale = float(self._options.pop("scale", 1.0))
         self._broken = bool(self._options.get("broken"))
@@ -135,7 +140,7 @@ class _Audience:
             "PYTHONPATH": path, "TMPDIR": str(self._folder / "tmp"), "MH_TOUR_SOCKET": str(self._folder / "stage"),
             "MH_TOUR_SCALE": str(self._scale), "PYTHONUNBUFFERED": "1",
         }  # fmt: skip
-        onto = None if sys.stdout.isatty() else complaints  # only an animation on a terminal prints by itself
+        onto = None if self._animated else complaints  # nothing but an animation prints by itself
         process = subprocess.Popen(
             argv,
             env=environment,

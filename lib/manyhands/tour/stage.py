@@ -65,7 +65,6 @@ def _send(kind: str, text: str, data: dict[str, Any]) -> None:
 
 
 _channels: dict[int, socket.socket] = {}
-_opening = threading.Lock()
 
 
 def _channel(address: str) -> socket.socket:
