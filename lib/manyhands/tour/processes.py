@@ -146,13 +146,18 @@ def process_memory_seen(seen: Seen) -> str:
     return "each child imported the module again (3 imports in all) and knew nothing of what the parent had changed"
 
 
+def wait_for_end(pid: int | None) -> None:
+    while psutil.Process(pid).status() != "zombie":  # only looks, and leaves it as it is
+        time.sleep(0.01)
+
+
 def process_zombie() -> None:
     """Whoever has ended stays in the table of processes until the parent has asked for the exit code."""
     if get_start_method() == "forkserver":
         raise NotPossible("the fork server is the parent of such processes, and collects them at once")
     process = Process(target=tell, args=("ends at once",))
     process.start()
-    os.waitid(os.P_PID, process.pid or 0, os.WEXITED | os.WNOWAIT)  # wait, and leave it as it is
+    wait_for_end(process.pid)
     tell("before join it is a {state}", state=psutil.Process(process.pid).status())
     process.join()
     tell("after join its number is in use: {used}", used=is_used(process.pid))
@@ -169,7 +174,7 @@ def process_zombie_broken() -> None:
     pids = []
     for _ in range(5):
         pid = os.posix_spawnp("true", ["true"], os.environ)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        wait_for_end(pid)
         pids.append(pid)
         tell("{zombies} zombies", zombies=sum(psutil.Process(one).status() == "zombie" for one in pids))
 

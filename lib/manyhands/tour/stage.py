@@ -10,6 +10,7 @@ it tells.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -24,6 +25,7 @@ _ADDRESS: Final = "MH_TOUR_SOCKET"
 _SCALE: Final = "MH_TOUR_SCALE"
 _Socket: Final = socket.socket  # as it is before anybody patches it
 _monotonic: Final = time.monotonic
+_sleep: Final = time.sleep
 
 
 class NotPossible(Exception):
@@ -60,8 +62,15 @@ def _send(kind: str, text: str, data: dict[str, Any]) -> None:
         if kind != "end":
             print(f"{event['pid']} {event['process']}", text.format(**data), flush=True)  # noqa: T201 - nobody watches
         return
-    channel = _channel(address)
-    channel.send(json.dumps(event).encode())
+    record = json.dumps(event).encode()
+    while True:
+        try:
+            _channel(address).send(record)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:  # macOS says so where Linux waits, while nobody reads
+                raise
+            _sleep(0.001)
 
 
 _channels: dict[int, socket.socket] = {}
