@@ -46,6 +46,13 @@ def test_results_are_json_lines(cli: Cli, mine: Path) -> None:
     assert (done.stdout, done.stderr) == ('a\t"aa"\nb\t"bb"\n', "")
 
 
+def test_workers_do_not_import_the_program(cli: Cli, mine: Path) -> None:
+    """What is called is found by its name: the tasks, and invoke, stay with the program that was called."""
+    (mine / "looks.py").write_text("import sys\ndef loaded(_): return sorted({'invoke', 'asyncio'} & set(sys.modules))\n")
+    done = cli("batch.call", "looks:loaded", "--quiet", "--", "x")
+    assert (done.returncode, done.stdout) == (0, "[]\n")
+
+
 @pytest.mark.parametrize("backend", ["processes", "threads", "serial"])
 def test_failures_are_told_with_their_place(cli: Cli, mine: Path, backend: str) -> None:
     """Each in a line, the traceback once for each kind, a count at the end; exit 1; what was printed is there."""

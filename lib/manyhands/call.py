@@ -8,7 +8,6 @@ reaches the function as it is kept in the journal, so that a job of a resumed ru
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import importlib
 import importlib.util
@@ -155,14 +154,17 @@ class Call:
         if self.initializer:
             load(self.initializer, self.folder)
 
-    def prepare(self, run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run) -> Any:
-        """Call the initializer, if there is one; if it is async, ``run`` gets its coroutine. Raises ManyhandsError if it fails."""
+    def prepare(self, run: Callable[[Coroutine[Any, Any, Any]], Any] | None = None) -> Any:
+        """Call the initializer, if there is one; if it is async, ``run`` (default: `asyncio.run`) gets its coroutine.
+
+        Raises ManyhandsError if it fails.
+        """
         initializer = self.live_initializer or (load(self.initializer, self.folder) if self.initializer else None)
         if initializer is None:
             return None
         try:
             found = initializer(*self.initargs)
-            return run(found) if inspect.iscoroutine(found) else None
+            return (run or run_coroutine)(found) if inspect.iscoroutine(found) else None
         except (Exception, SystemExit) as error:
             raise ManyhandsError(f"the initializer failed: {type(error).__name__}: {error}") from error
 
@@ -181,6 +183,13 @@ class Call:
             shown = b" ".join(values)[:80].decode("utf-8", "replace")
             raise ValueError(f"the input {shown!r} is not of type {self.type}") from None
         return ((), dict(zip(columns, decoded, strict=True))) if columns else (decoded, {})
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """`asyncio.run`, which is imported when somebody needs it: every worker process would have to wait for it."""
+    import asyncio
+
+    return asyncio.run(coroutine)
 
 
 class CallRenderer:

@@ -5,7 +5,6 @@ Separate from `manyhands.backends.performing`, which does one job at a time and 
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from manyhands.backends.performing import Performed, Performer, failed
-from manyhands.call import Call
+from manyhands.call import Call, run_coroutine
 from manyhands.chunks import Done, Failed, unpack
 from manyhands.job import Values
 
@@ -68,7 +67,7 @@ def _apply(function: Callable[..., Any], item: Any) -> Any:
 
 
 def _awaited(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    return asyncio.run(function(*args, **kwargs))
+    return run_coroutine(function(*args, **kwargs))
 
 
 def _pickled(done: Done) -> bytes:

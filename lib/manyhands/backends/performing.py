@@ -8,7 +8,6 @@ loop, else in a loop of its own (asyncio.run).
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import os
@@ -18,13 +17,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from manyhands import call as calls
-from manyhands.call import UNFIT, Call, Function
+from manyhands.call import UNFIT, Call, Function, run_coroutine
 from manyhands.job import Values
 
 LONGEST: Final = 1 << 16
 """Characters of a traceback that are kept, from its end."""
 
-_OURS: Final = (os.path.dirname(__file__), calls.__file__, os.path.dirname(asyncio.__file__))
+_OURS: Final = (os.path.dirname(__file__), calls.__file__, os.path.join(os.path.dirname(os.__file__), "asyncio"))
 
 
 class Performed(NamedTuple):
@@ -53,7 +52,7 @@ class Performer:
         try:
             found = self.function(*args, **kwargs)
             if inspect.iscoroutine(found):
-                found = asyncio.run(found)
+                found = run_coroutine(found)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             return failed(error)
         return self.encode(name, found)

@@ -34,6 +34,7 @@ from manyhands.template import Template, display, fill_slot
 
 def new(asked: AskedCommand | AskedCall, program: str) -> int:
     """Carry out what was asked; returns the exit status. Raises UsageError before anything is run."""
+    forget_main()
     if isinstance(asked, AskedCall) and asked.no_journal:
         from manyhands.doors.unjournaled import call_unjournaled
 
@@ -44,6 +45,14 @@ def new(asked: AskedCommand | AskedCall, program: str) -> int:
     kept = store(asked.state_dir)
     batch = begin(plan, kept, run_id=asked.run_id, stream=stream)
     return carry_out(batch, kept, json=asked.json, quiet=asked.quiet, program=program)
+
+
+def forget_main() -> None:
+    """Let no worker process import the program that we are: a function of a command line is found by its name, elsewhere.
+
+    multiprocessing goes by this attribute, and invoke takes a tenth of a second to import.
+    """
+    vars(sys.modules["__main__"]).pop("__file__", None)
 
 
 def _dry_run(plan: Plan, stream: int | None) -> int:
@@ -76,6 +85,7 @@ def again(
     work: Work, run: str | None, *, jobs: str | None, quiet: bool, json: bool, state_dir: str | None, program: str
 ) -> int:
     """Resume or retry a run; returns the exit status."""
+    forget_main()
     number = parse_jobs(jobs, usable_cores()) if jobs else None
     kept = store(state_dir)
     batch = go_on(kept.find(run), os.environ, work, number)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from manyhands.cores import usable_cores
 from manyhands.doors.asked import Asked, AskedCall, AskedCommand, plan_of
+from manyhands.doors.batch import forget_main
 from manyhands.errors import UsageError
 from manyhands.inputs import open_source
 from manyhands.measuring import Measured, advise, compare, sample_of
@@ -49,6 +50,7 @@ def compare_backends(work: str, options: dict[str, Any], *, sample: int, plot_to
 
 def report(measured: Iterable[Measured], count: int, title: str, *, plot_to: str | None, json: bool) -> int:
     """Print what is measured as it comes, and the advice; returns the exit status: 1 if nothing worked."""
+    forget_main()
     width = shutil.get_terminal_size((120, 24)).columns
     found: list[Measured] = []
     if not json:
