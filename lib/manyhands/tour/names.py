@@ -6,6 +6,7 @@ Apart from the scenes because it is none: dnspython reads and writes the message
 from __future__ import annotations
 
 import multiprocessing
+import os
 import socket
 import threading
 from multiprocessing.connection import Connection
@@ -21,8 +22,9 @@ class NameServer:
     """The server, in a process of its own while the context lasts; ``port`` of 127.0.0.1, UDP."""
 
     def __enter__(self) -> NameServer:
-        mine, theirs = multiprocessing.Pipe(duplex=False)  # a pipe: sockets may be patched
-        self._process = multiprocessing.Process(target=serve, args=(theirs,), name="name server", daemon=True)
+        context: Any = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
+        mine, theirs = context.Pipe(duplex=False)  # like the fork, without a socket, which may be patched
+        self._process = context.Process(target=serve, args=(theirs,), name="name server", daemon=True)
         self._process.start()
         self.port: int = mine.recv()
         return self
