@@ -29,7 +29,7 @@ def _task(scene: Scene) -> Task:
     body.__signature__ = inspect.Signature([first, *parameters])  # type: ignore[attr-defined]
     body.__doc__ = f"{scene.title}."
     body.__name__ = scene.name.replace("-", "_")
-    help_ = {name.strip("_"): {**OPTIONS, **scene.help}[name] for name in options_of(scene)}
+    help_ = {name: _explained({**OPTIONS, **scene.help}[name], default) for name, default in options_of(scene).items()}
     return Task(body, name=scene.name, help=help_, lacking=[scene.given] if scene.given else [])
 
 
@@ -37,6 +37,13 @@ def options_of(scene: Scene) -> dict[str, Any]:
     """All its options and their defaults."""
     broken = {"broken": False} if scene.broken else {}
     return {**scene.options, "scale": 1.0, **broken, **_SHOWING}
+
+
+def _explained(text: str, default: Any) -> str:
+    """The help of an option, with what can be chosen, and what it is if nobody says so."""
+    if isinstance(default, tuple):
+        return f"{text}: {', '.join(default)} (default: {default[0]})"
+    return text if "(default" in text or not default else f"{text} (default: {default:g})"
 
 
 def _parameter(name: str, default: Any) -> inspect.Parameter:

@@ -12,7 +12,7 @@ OPTIONS: Final = {
     "scale": "multiply all waiting by this (default: 1)",
     "workers": "how many at once",
     "via": "in which way it is done",
-    "start_method": "how processes are made (default: fork)",
+    "start_method": "how processes are made",
     "broken": "show the mistake instead: how it fails without what the scene is about",
     "timeline": "draw what ran when, one lane for each process, thread or task",
     "trace": "write what ran when to this file, for Perfetto or chrome://tracing",
