@@ -244,6 +244,19 @@ def test_a_package_that_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lacking(SCENES["process-fork"]) == "this system has no fork"
 
 
+def test_a_way_whose_package_lacks_is_skipped(environment: dict[str, str], tmp_path: Path) -> None:
+    """Not only whole scenes: one of several ways may need something, too."""
+    (tmp_path / "gevent.py").write_text("raise ModuleNotFoundError('no', name='gevent')\n")
+    env = environment | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{environment['PYTHONPATH']}"}
+    argv = [sys.executable, "-m", "manyhands", "tour.dishes", "--via", "gevent"]
+    done = subprocess.run(argv, cwd=HERE, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stdout
+    assert (
+        done.stdout.splitlines()[-1]
+        == "not possible here: it needs gevent, which is not installed: pip install 'manyhands[tour]'"
+    )
+
+
 def test_the_list_reads_as_a_table_of_contents(cli: Cli) -> None:
     """Topics as headings, every scene under its own."""
     lines = cli("tour.list").stdout.splitlines()

@@ -25,6 +25,7 @@ from manyhands.render.safe import harmless
 from manyhands.signals import Watched
 from manyhands.tour.contents import Scene
 from manyhands.tour.seen import Event, NotSeen, Seen
+from manyhands.tour.stage import needs
 from manyhands.tree import Tree
 
 SEEN: Final = 0
@@ -53,7 +54,7 @@ def lacking(scene: Scene) -> str | None:
             if not hasattr(os, "fork"):
                 return "this system has no fork"
         elif find_spec(need) is None:
-            return f"it needs {need}, which is not installed: pip install 'manyhands[tour]'"
+            return needs(need)
     return None
 
 

@@ -28,6 +28,10 @@ _monotonic: Final = time.monotonic
 _sleep: Final = time.sleep
 
 
+EXTRA: Final = frozenset({"gevent", "eventlet", "twisted", "dns"})
+"""Packages that the extra ``tour`` brings."""
+
+
 class NotPossible(Exception):
     """This cannot be shown here, for a reason that the message gives."""
 
@@ -126,13 +130,21 @@ def play(name: str, options: dict[str, Any]) -> None:
     function(**options)
 
 
+def needs(package: str) -> str:
+    """What to say where a package of the extra is not installed."""
+    return f"it needs {package}, which is not installed: pip install 'manyhands[tour]'"
+
+
 def main() -> None:
     """``python -m manyhands.tour NAME OPTIONS``: play it, and say what is left of it."""
     name, options = sys.argv[1:]
     try:
         play(name, json.loads(options))
     except NotPossible as why:
-        _send("impossible", str(why).replace("{", "{{").replace("}", "}}"), {})
-        return
+        return _send("impossible", str(why).replace("{", "{{").replace("}", "}}"), {})
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA:
+            raise
+        return _send("impossible", needs(error.name), {})
     left = [one.name for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
-    _send("over", "the scene is over", {"threads": left})
+    return _send("over", "the scene is over", {"threads": left})
