@@ -89,7 +89,7 @@ def test_a_recipe(recipe: Recipe, folder: Path, environment: dict[str, str]) -> 
     try:
         for script, shown in recipe.steps:
             done = subprocess.run(
-                ["bash", "-eo", "pipefail", "-c", script.replace("8765", port).replace("641", f"641.{os.getpid()}")],
+                ["bash", "-eo", "pipefail", "-c", re.sub(r"\b641\b", f"641.{os.getpid()}", script.replace("8765", port))],
                 cwd=folder, env={**environment, "PATH": path, "MH_TEST": tag}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 text=True, check=False, stdin=subprocess.DEVNULL, timeout=90,
             )  # fmt: skip
