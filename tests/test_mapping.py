@@ -172,7 +172,13 @@ def test_an_input_that_cannot_travel_is_refused(nothing_left: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [({"chunk": 0}, "--chunk 0"), ({"start_method": "fork"}, "fork"), ({"jobs": "x"}, "--jobs")]
+    ("options", "said"),
+    [
+        ({"chunk": 0}, "--chunk 0"),
+        ({"start_method": "fork"}, "fork"),
+        ({"jobs": "x"}, "--jobs"),
+        ({"jobs": "auto"}, "jobs='auto'"),
+    ],
 )
 def test_mistakes_are_told_before_anything_is_run(options: dict[str, object], said: str) -> None:
     """As everywhere."""
@@ -254,6 +260,7 @@ def test_json_lines_tell_everything(cli: Cli) -> None:
         (["--run-id", "x"], "--run-id needs the journal"), (["--backend", "threads"], "--backend needs the journal"),
         (["--then", "math:sqrt"], "--then needs the journal"), (["--result", "repr"], "--result repr"),
         (["--chunk", "-1"], "--chunk -1"),
+        (["--jobs", "auto"], "--jobs auto needs"), (["--max-jobs-per-worker", "5"], "--max-jobs-per-worker needs"),
     ],
 )  # fmt: skip
 def test_what_needs_the_journal_is_refused(cli: Cli, options: list[str], said: str) -> None:

@@ -54,6 +54,10 @@ def map_batch(
     if getattr(current_process(), "_inheriting", False):
         raise UsageError('map_batch is called while a worker imports the script: put it under if __name__ == "__main__":')
     call = Call.of(function, type="object", chunked=True, initargs=tuple(initargs), live_initializer=initializer)
+    if str(jobs).strip() == "auto":
+        raise UsageError(
+            "jobs='auto' is for run_batch, which measures every job; give a number, or a percentage of the cores"
+        )
     width = parse_jobs(jobs, usable_cores())
     found = done_of(
         call, inputs, width, Workers(start_method=start_method, chunk=chunk), ordered=ordered, printed=_pass_on
@@ -75,7 +79,7 @@ def done_of(
         backend = open_backend("processes", FunctionSettings(
             slots=jobs, outputs=Path(folder), token=secrets.token_hex(8), environment=dict(environment),
             workdir=workdir or Path.cwd(), nice=nice, grace=grace, call=call, columns=tuple(columns), disposable=True,
-            workers=Workers(start_method=workers.start_method, chunk=1, max_jobs=workers.max_jobs),
+            workers=Workers(start_method=workers.start_method, chunk=1),
         ))  # fmt: skip
         stack.callback(backend.close)
         mapper = Mapper(inputs, backend, jobs, chunk=workers.chunk, ordered=ordered)

@@ -27,7 +27,7 @@ from manyhands.template import Renderer
 
 _USUAL: Final[dict[str, Any]] = {
     "then": [], "retries": 0, "timeout": None, "delay": "0", "halt": "never", "order": "input", "backend": "processes", "run_id": None,
-    "tag": False, "output_cap": None, "dry_run": False,
+    "tag": False, "output_cap": None, "dry_run": False, "max_jobs_per_worker": None,
 }  # fmt: skip
 """What only a run with a journal has, and what it is when nobody has asked for it."""
 _SAYS_NOTHING: Final = (None, b"null")
@@ -42,6 +42,8 @@ def call_unjournaled(asked: AskedCall, program: str) -> int:
     if asked.result not in ("json", "none"):
         raise UsageError(f"--no-journal prints JSON: --result {asked.result} cannot be; choose json or none")
     plan, stream = plan_of(asked)
+    if plan.limits.climb:
+        raise UsageError("--no-journal: --jobs auto needs the journal's measurements; give a number")
     source = open_source(plan.source, stream=None if stream is None else os.fdopen(os.dup(stream), "rb"))
     renderer = plan.template.bind(source.columns, width=source.width)
     call = replace(asked.call(), chunked=True)
