@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import signal
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from statistics import median
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from manyhands.backend import Ended
+from manyhands.backend import Ended, Report, Started
 from manyhands.backends.fake import Fake, Play
 from manyhands.engine import Engine, in_order
 from manyhands.engine.deadlines import Deadlines
-from manyhands.engine.judging import judge
+from manyhands.engine.flights import Retries
+from manyhands.engine.judging import Halting, judge, may_retry
 from manyhands.errors import InputError, JournalError
-from manyhands.events import Began, Event, Finished, Held, Summary
+from manyhands.events import Began, Event, Finished, Held, Summary, Warned
 from manyhands.job import Attempt, Job, Outcome, Status
 from manyhands.limits import Halt, Limits, Timeout
 
@@ -45,7 +50,8 @@ class Run:
     """One run of the engine over jobs 1..count, and what came of it."""
 
     def __init__(self, count: int, play: Callable[[Attempt], Play] | None = None, *, fake: Fake | None = None,
-                 journal: Memory | None = None, **limits: object) -> None:  # fmt: skip
+                 journal: Memory | None = None, total: int | None = -1, gate: Callable[[], bool] = lambda: True,
+                 **limits: object) -> None:  # fmt: skip
         self.limits = Limits(**{"jobs": 2, "backoff": 0.0, **limits})  # type: ignore[arg-type]
         self.fake = fake or Fake(self.limits.jobs, play or (lambda _: Play(wall=1.0)))
         self.journal = journal or Memory()
@@ -53,7 +59,7 @@ class Run:
         self.count = count
         self.engine = Engine(
             jobs=self.pull(), argv=lambda job: (b"cmd", *job.values), backend=self.fake, journal=self.journal,
-            limits=self.limits, clock=self.fake.clock, total=count,
+            limits=self.limits, clock=self.fake.clock, total=count if total == -1 else total, gate=gate,
         )  # fmt: skip
         self.events: list[Event] = []
 
@@ -199,9 +205,11 @@ def test_a_halt_rule_ends_the_run(rule: str, ended: set[int], statuses: set[Stat
 def test_a_share_of_all_jobs_is_known_when_the_inputs_have_ended() -> None:
     """A percentage counts against all inputs, also if their number was not known at first."""
     fake = Fake(1, lambda a: Play(wall=1.0, exit=int(a.job.number < 4)), ahead=8)
-    run = Run(6, fake=fake, jobs=1, halt=Halt.parse("now,fail=50%"))
-    run.engine._halting._total = None
-    run.go()
+    run = Run(6, fake=fake, jobs=1, halt=Halt.parse("now,fail=50%"), total=None)
+    for event in run.engine.run():
+        run.events.append(event)
+        if isinstance(event, Finished) and event.outcome.attempt.job.number == 2:
+            run.engine.know_total(6)  # the inputs have all been read, although not all have begun
     assert run.summary.halted == "now,fail=50%"
     assert run.summary.counts == {Status.FAILED: 3}
 
@@ -302,6 +310,173 @@ def test_inputs_that_are_not_there_yet_do_not_hold_up_what_is() -> None:
     assert done == [1, 2]
 
 
+@given(
+    st.integers(1, 9), st.integers(0, 8), st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=30, max_size=30), st.data()
+)
+def test_not_one_job_begins_after_the_end_that_meets_a_halt_rule(
+    jobs: int, ahead: int, walls: list[float], data: st.DataObject
+) -> None:
+    """At any width, whatever lies ready elsewhere: what began later than that end was reported is none of ours."""
+    bad = data.draw(st.sets(st.integers(1, 30), min_size=1))
+    rule = data.draw(st.sampled_from(["now,fail=1", "soon,fail=1", "now,fail=3", "soon,done=5", "now,success=2"]))
+    halt = Halt.parse(rule)
+    fake = Fake(jobs, lambda a: Play(wall=walls[a.job.number - 1], exit=int(a.job.number in bad)), ahead=ahead)
+    run = Run(30, fake=fake, jobs=jobs, halt=halt)
+    met, counted = None, Counter[str]()
+    for event in run.engine.run():
+        if isinstance(event, Finished) and event.outcome.status in (Status.OK, Status.FAILED) and met is None:
+            counted["done"] += 1
+            counted["success" if event.outcome.status is Status.OK else "fail"] += 1
+            if counted[halt.on] >= (halt.count or 0):
+                met = fake.time
+                begun = len(fake.began)
+    assert met is None or len(fake.began) == begun
+
+
+def test_a_retry_that_is_due_while_all_slots_are_busy_costs_nothing() -> None:
+    """The loop waits for the backend and does not go round and round."""
+    fake = Fake(1, lambda a: Play(wall=1.0 if a.job.number == 1 else 50.0, exit=int(a.job.number == 1)), ahead=8)
+    run = Run(9, fake=fake, jobs=1, retries=1, backoff=1.0)
+    waits = 0
+    reports = fake.reports
+
+    def counted(timeout: float | None) -> Sequence[Report]:
+        nonlocal waits
+        waits += 1
+        return reports(timeout)
+
+    fake.reports = counted  # type: ignore[method-assign]
+    run.go()
+    assert run.summary.counts == {Status.OK: 8, Status.FAILED: 1}
+    assert waits < 60
+
+
+def test_what_cannot_be_started_and_what_still_runs_is_not_tried_again() -> None:
+    """Another attempt could not help there, and would be a second copy of the job here."""
+    fake = Fake(1, lambda a: Play(exit=127, error="cannot start x", began=False))
+    assert [o.status for o in Run(1, fake=fake, jobs=1, retries=3).go().outcomes] == [Status.FAILED]
+    report = Ended(Attempt(Job(1, b"", ()), 1, ()), 9.0, error="it would not be cancelled", still_running=True)
+    assert not may_retry(report, judge(report, 5.0, Status.TIMEOUT))
+
+
+def test_reports_that_come_twice_or_too_late_change_nothing() -> None:
+    """One end for each attempt, whatever a backend says afterwards."""
+
+    class Stutters(Fake):
+        def reports(self, timeout: float | None) -> Sequence[Report]:
+            found = [one for report in super().reports(timeout) for one in (report, report)]
+            late = Attempt(Job(1, b"k", (b"1",)), 1, ())
+            return [*found, Started(late, 0.0, 1), Ended(late, 0.0, 5)] if len(self.began) > 2 else found
+
+    run = Run(6, fake=Stutters(2, lambda _: Play(wall=1.0)), retries=1).go()
+    assert run.summary.counts == {Status.OK: 6}
+    assert len([one for one in run.journal.committed if isinstance(one, Outcome)]) == 6
+
+
+def test_leaving_at_a_beginning_forgets_no_report() -> None:
+    """Everything that was reported is taken in before any of it is told, so nobody waits for an end that has been read."""
+    run = Run(50, fake=Fake(4, lambda _: Play(wall=0.0)), jobs=4)
+    events = run.engine.run()
+    assert isinstance(next(events), Began)
+    before = run.fake.time
+    events.close()
+    assert run.fake.time == before
+    ends = [one for one in run.journal.committed if isinstance(one, Outcome)]
+    assert len(ends) == len(run.fake.began) == 4
+
+
+def test_while_the_gate_is_closed_nothing_begins_and_ends_are_recorded() -> None:
+    """Whoever listens may fall behind: what runs is ended in time and recorded all the same."""
+    gate = [True]
+    run = Run(9, fake=Fake(2, lambda _: Play(wall=9.0)), timeout=Timeout(seconds=5.0), retries=1, gate=lambda: gate[0])
+    for event in run.engine.run():
+        if isinstance(event, Began):
+            gate[0] = False
+        elif isinstance(event, Finished) and event.outcome.attempt.job.number == 2:
+            break
+    assert run.fake.time == 5.0
+    assert len(run.fake.began) == 2
+
+
+def test_what_lies_ready_is_taken_back_when_the_journal_fails() -> None:
+    """Its intent was recorded, but its end could not be: it does not begin."""
+    fake = Fake(1, lambda _: Play(wall=1.0), ahead=60)
+    with pytest.raises(JournalError):
+        Run(200, fake=fake, jobs=1, journal=Memory(full_after=1)).go()
+    assert [job for _, job, _ in fake.began] == [1, 2]
+
+
+def test_what_could_not_be_recorded_for_a_while_is_recorded_at_last() -> None:
+    """When there is room on the disk again before the last job has ended, all ends are in the journal, and told."""
+
+    class Recovers(Memory):
+        def commit(self) -> None:
+            if fake.time >= 2.0:
+                self.full_after = None
+            super().commit()
+
+    fake = Fake(2, lambda a: Play(wall=float(a.job.number)), ahead=0)
+    journal = Recovers(full_after=1)
+    run = Run(4, fake=fake, journal=journal)
+    with pytest.raises(JournalError):
+        for event in run.engine.run():
+            run.events.append(event)
+    ended = {one.attempt.job.number for one in journal.committed if isinstance(one, Outcome)}
+    assert {1, 2} <= ended
+    assert {one.attempt.job.number for one in run.outcomes} == ended
+
+
+def test_an_error_of_the_inputs_comes_after_all_that_was_done() -> None:
+    """Whatever an iterator raises: what was pulled before it is done and told, the sum as well, then it is raised."""
+
+    def inputs() -> Iterator[tuple[Job, int]]:
+        for number in range(1, 6):
+            yield Job(number, b"", ()), 0
+        raise ZeroDivisionError("mine")
+
+    fake = Fake(2, lambda _: Play(wall=1.0), ahead=8)
+    engine = Engine(
+        jobs=inputs(), argv=lambda _: (), backend=fake, journal=Memory(), limits=Limits(jobs=2), clock=fake.clock
+    )
+    told: list[Event] = []
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        told.extend(engine.run())
+    assert sum(isinstance(event, Finished) for event in told) == 5
+    assert isinstance(told[-1], Summary)
+    assert told[-1].unread
+
+
+def test_jobs_that_wait_for_a_retry_are_bounded() -> None:
+    """No new job begins while too many wait, and one line says so."""
+    fake = Fake(2, lambda a: Play(exit=int(a.number == 1)), ahead=4)
+    run = Run(200, fake=fake, retries=1, backoff=100.0)
+    run.engine._retries = Retries(most=10)
+    run.go()
+    assert run.summary.counts == {Status.OK: 200}
+    assert max(number for when, number, _ in fake.began if when == 0) <= 20
+    assert sum(isinstance(event, Warned) for event in run.events) == 1
+
+
+@given(st.lists(st.floats(0, 9), min_size=3, max_size=60))
+def test_the_median_is_that_of_the_latest_sample(walls: list[float]) -> None:
+    """It is kept up to date by insertion, and equals the one that is computed anew."""
+    deadlines = Deadlines(Timeout(percent=100.0), sample=7)
+    for wall in walls:
+        deadlines.end(1, wall)
+    assert deadlines.limit == pytest.approx(median(walls[-7:]))
+
+
+def test_a_share_of_failures_counts_those_of_earlier_executions() -> None:
+    """40% of all jobs of the run, not of those that this execution does; a number means this execution's."""
+    share = Halting(Halt.parse("now,fail=40%"), 10, failed=3, succeeded=3)
+    assert not share.reached
+    share.count(Status.FAILED)
+    assert share.reached
+    number = Halting(Halt.parse("now,fail=2"), 10, failed=3)
+    number.count(Status.FAILED)
+    assert not number.reached
+
+
 def finished(number: int) -> Finished:
     return Finished(Outcome(Attempt(Job(number, b"", ()), 1, ()), Status.OK))
 
@@ -324,6 +499,24 @@ def test_results_come_in_order_however_few_can_be_held(hold: int) -> None:
     events = list(in_order(source(), deque([1, 2, 3, 5, 9]), told.get, hold=hold))
     assert numbers(events) == [1, 2, 3, 5, 9]
     assert sum(isinstance(event, Held) for event in events) == 4
+
+
+@given(st.permutations(range(1, 30)), st.integers(0, 5), st.integers(0, 29))
+def test_every_result_comes_once_and_in_order(arrival: list[int], hold: int, stopped: int) -> None:
+    """The journal may be ahead of what has been told, and a run may end early."""
+    there = arrival[:stopped] if stopped else arrival
+    journal = {number: finished(number) for number in there}
+
+    def source() -> Iterator[Event]:
+        yield from (finished(number) for number in there)
+        if stopped % 2:
+            raise JournalError("no room")
+        yield Summary("x")
+
+    events: list[Event] = []
+    with suppress(JournalError):
+        events.extend(in_order(source(), deque(range(1, 30)), journal.get, hold=hold))
+    assert numbers(events) == sorted(there)
 
 
 def test_what_never_came_is_passed_over_at_the_end() -> None:

@@ -12,7 +12,7 @@ from manyhands.tour.contents import SCENES
 
 PACKAGE = Path(__file__).parents[1] / "lib" / "manyhands"
 FLOORS = [
-    {"errors", "jsonable", "job", "backend", "events", "limits", "syntax", "commandline", "template"},
+    {"errors", "jsonable", "job", "numbers", "backend", "events", "limits", "syntax", "commandline", "template"},
     {
         "inputs",
         "feed",

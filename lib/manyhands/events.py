@@ -80,11 +80,22 @@ class Summary:
     """The signal that ended the run early."""
     halted: str | None = None
     """The halt rule that ended it early."""
+    total: int | None = None
+    """Jobs of the run, those that were not read included; None while that is not known."""
+    done_before: int = 0
+    """Jobs of ``counts`` that an earlier execution has done."""
 
     @property
     def jobs(self) -> int:
         """Jobs that have a final status, this time or earlier."""
         return sum(self.counts.values())
+
+    @property
+    def not_run(self) -> int | None:
+        """Jobs that have no final status; None where the inputs were not all counted."""
+        if self.total is not None:
+            return max(self.left, self.total - self.jobs)
+        return None if self.unread else self.left
 
 
 Event = RunStarted | Began | Held | Finished | Tick | Warned | Summary

@@ -31,7 +31,7 @@ from manyhands.errors import ManyhandsError
 from manyhands.job import Values
 
 _REMEMBERED: Final = 2.0
-"""Seconds; results are committed far sooner (`manyhands.engine.loop.GROUP_COMMIT`), unless a disk is stuck."""
+"""Seconds; results are committed far sooner (`manyhands.engine.recording.GROUP_COMMIT`), unless a disk is stuck."""
 _LARGE: Final = 1 << 16
 _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
 

@@ -44,16 +44,28 @@ def judge(report: Ended, asked: float | None, why: Status) -> Outcome:
     )  # fmt: skip
 
 
-class Halting:
-    """Counts final results against a halt rule; once reached, it stays reached."""
+def may_retry(report: Ended, outcome: Outcome) -> bool:
+    """Whether another attempt could help: not of what cannot be started, nor beside one that still runs."""
+    return outcome.status in RETRIED and report.began and not outcome.still_running
 
-    def __init__(self, rule: Halt, total: int | None) -> None:
+
+class Halting:
+    """Counts final results against a halt rule; once reached, it stays reached.
+
+    ``failed`` and ``succeeded`` are those of earlier executions of the run: they count for a share of all jobs, while a number
+    of jobs means those of this execution. The rule is only looked at when a job of this execution has ended.
+    """
+
+    def __init__(self, rule: Halt, total: int | None, *, failed: int = 0, succeeded: int = 0) -> None:
         self._rule, self._total = rule, total
-        self._failed = self._succeeded = 0
+        share = rule.percent is not None
+        self._failed, self._succeeded = (failed, succeeded) if share else (0, 0)
+        self._counted = False
         self.reached = False
 
     def count(self, status: Status) -> None:
         """One more job has come to its end."""
+        self._counted = True
         self._succeeded += status is Status.OK
         self._failed += status is not Status.OK
         self._look()
@@ -61,7 +73,8 @@ class Halting:
     def know(self, total: int) -> None:
         """All inputs have been counted."""
         self._total = total
-        self._look()
+        if self._counted:
+            self._look()
 
     def _look(self) -> None:
         done = self._failed + self._succeeded

@@ -11,22 +11,20 @@ with the next refill of the window, or after at most 20 ms.
 
 from __future__ import annotations
 
-import heapq
 import time
-from collections.abc import Callable, Generator, Iterator
-from typing import Final, Protocol
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Final
 
-from manyhands.backend import Backend, Ended, Started
+from manyhands.backend import Backend, Ended, Report, Started
 from manyhands.engine.climbing import Climber
 from manyhands.engine.deadlines import Deadlines
-from manyhands.engine.judging import COUNTED, LEFT, RETRIED, Halting, judge
-from manyhands.errors import InputError, JournalError
+from manyhands.engine.flights import Flight, Retries
+from manyhands.engine.judging import COUNTED, LEFT, Halting, judge, may_retry
+from manyhands.engine.recording import Record, Recorder
+from manyhands.errors import JournalError
 from manyhands.events import Began, Event, Finished, Summary, Tick, Warned
 from manyhands.job import Arg, Attempt, Job, Outcome, Status
 from manyhands.limits import HaltWhen, Limits
-
-GROUP_COMMIT: Final = 0.020
-"""Seconds that a result may wait for its row to be committed."""
 
 POISON: Final = 2
 """A job that has killed so many of its workers is not tried again, whatever `retries` says."""
@@ -35,30 +33,9 @@ Pull = Iterator[tuple[Job, int] | None]
 """Jobs with the number of their last attempt (0: none); None means that none is there just now."""
 
 
-class Record(Protocol):
-    """What the engine asks of a journal (`manyhands.journal.Journal`)."""
-
-    def began(self, attempt: Attempt) -> None: ...
-    def ended(self, outcome: Outcome) -> None: ...
-    def commit(self) -> None: ...
-
-
-class _Flight:
-    """An attempt in the hands of the backend. ``asked`` is when it had to end, ``why`` what it then counts as; ``told``
-    that its end was recorded although it could not be stopped."""
-
-    __slots__ = ("asked", "attempt", "began", "deaths", "started", "told", "tries", "why")
-
-    def __init__(self, attempt: Attempt, tries: int, deaths: int = 0) -> None:
-        self.attempt, self.tries, self.deaths = attempt, tries, deaths
-        self.began = 0.0
-        self.started = self.told = False
-        self.asked: float | None = None
-        self.why = Status.CANCELLED
-
-
 class Engine:
-    """One execution of a run. `run` is the loop; `stop` and `wake` may be called from signal handlers and other threads."""
+    """One execution of a run. `run` is the loop; `stop` and `wake` may be called from signal handlers and other threads,
+    all else only from the thread that iterates `run`."""
 
     def __init__(
         self,
@@ -73,31 +50,36 @@ class Engine:
         tick: float | None = None,
         halting: Halting | None = None,
         climber: Climber | None = None,
+        gate: Callable[[], bool] = lambda: True,
+        before_waiting: Callable[[], None] = lambda: None,
+        done_before: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._jobs, self._argv, self._backend, self._journal = jobs, argv, backend, journal
+        """``total``: jobs of the run, ``done_before`` those of them that are not pulled because they are done; ``tick``: seconds
+        after which a Tick comes at the latest. While ``gate()`` is False nothing begins: call `wake` when that changes.
+        ``before_waiting`` is called when everything that has happened has been yielded.
+        """
+        self._jobs, self._argv, self._backend = jobs, argv, backend
+        self._recorder = Recorder(journal, clock)
         self._limits, self._run, self._tick, self._clock = limits, run, tick, clock
-        self._flights: dict[int, _Flight] = {}  # by job number: a job has one attempt at a time
-        self._retries: list[tuple[float, int, Attempt, int, int]] = []  # (due, job number, attempt, tries, deaths)
+        self._flights: dict[int, Flight] = {}  # by job number: a job has one attempt at a time
+        self._retries = Retries()
         self._deadlines = Deadlines(limits.timeout)
         self._halting = halting or Halting(limits.halt, total)
-        self._climber = climber
-        self._notes: list[str] = []
-        self._halted = False
-        self._unrecorded: list[Finished] = []
-        self._recorded: list[Finished] = []
-        self._unrecorded_since = 0.0
-        self._exhausted = self._dry = False
-        self._pulled = 0
-        self._next_start = 0.0
+        self._climber, self._gate, self._before_waiting = climber, gate, before_waiting
+        self._total, self._done_before = total, done_before
+        # With a halt rule nothing lies ready at the backend: what does would begin after the end that meets the rule.
+        self._careful = limits.halt.when is not HaltWhen.NEVER
+        self._news: list[Began | Warned] = []
+        self._halted = self._crowded = self._exhausted = self._dry = False
+        self._pulled, self._next_start = 0, 0.0
         self._stop_signal: int | None = None
         self._stops_asked = self._stops_obeyed = 0
         self._running = 0
         self._paused_at: float | None = None
         self._paused_for = 0.0
-        self._broken: JournalError | InputError | None = None
-        self._counts: dict[Status, int] = {}
-        self._left, self._work = 0, 0.0
+        self.broken: Exception | None = None
+        """What ended the run early: the journal cannot be written, or the inputs raised this."""
 
     # -- for others ------------------------------------------------------------------------------------------------------
 
@@ -111,6 +93,11 @@ class Engine:
         """Look for new inputs, and yield a Tick, soon."""
         self._backend.wake()
 
+    def know_total(self, pulled: int) -> None:
+        """So many jobs will have been pulled when the inputs end: all are read, if perhaps not all have begun."""
+        self._total = self._done_before + pulled
+        self._halting.know(self._total)
+
     def pause(self, paused: bool) -> None:
         """Hold or continue all attempts; the time they are held does not count against their limits."""
         self._backend.pause(paused)
@@ -123,14 +110,14 @@ class Engine:
     # -- the loop --------------------------------------------------------------------------------------------------------
 
     def run(self) -> Generator[Event, None, None]:
-        """Yield what happens, a Summary last. Raises JournalError or InputError after what was running has ended."""
+        """Yield what happens, a Summary last. Raises JournalError, or what the inputs raised, after what ran has ended."""
         began = self._clock()
         try:
             while True:
                 self._obey()
                 self._fill()
                 self._commit_when_due()
-                yield from self._tell()
+                yield from self._recorder.told()
                 if self._over():
                     break
                 yield from self._wait()
@@ -139,95 +126,117 @@ class Engine:
             self._abandon()
 
     def _wait(self) -> Iterator[Event]:
-        """Wait for the backend once, and take in what it reports."""
+        """Wait for the backend once, take in all that it reports, and only then tell of it: who listens may leave here."""
+        self._before_waiting()
         reports = self._backend.reports(self._patience())
         self._dry = False  # whatever woke us, it may have been new inputs
+        self._take_in(reports)
+        while self._careful and (more := self._backend.reports(0)):  # all ends are known before anything begins
+            self._take_in(more)
+        self._expire()
+        news, self._news = self._news, []
+        yield from news
+        if not reports:
+            yield Tick(self._clock(), self._running)
+
+    def _take_in(self, reports: Sequence[Report]) -> None:
         for report in reports:
             if isinstance(report, Started):
-                yield self._started(report)
+                self._started(report)
             elif isinstance(report, Ended):
                 self._ended(report)
             else:
-                yield Warned(report.text)
-        yield from map(Warned, self._notes)
-        self._notes.clear()
-        self._expire()
-        if not reports:
-            yield Tick(self._clock(), self._running)
+                self._news.append(Warned(report.text))
 
     def _patience(self) -> float | None:
         """Seconds until something is due; None: nothing is."""
         now = self._clock()
         due = [self._tick] if self._tick else []
-        if self._unrecorded and not self._broken:
-            due.append(self._unrecorded_since + GROUP_COMMIT - now)
+        if (commit := self._recorder.due) is not None and not isinstance(self.broken, JournalError):
+            due.append(commit - now)
         if (deadline := self._deadlines.next()) is not None:
             due.append(deadline + self._paused_for - now)
-        if not self._ending():
-            if self._retries:
-                due.append(self._retries[0][0] - now)
-            if self._limits.delay and not self._dry and not self._exhausted and len(self._flights) < self._limits.jobs:
+        if not self._ending() and self._room() > 0 and self._gate():
+            if (retry := self._retries.next) is not None:
+                due.append(max(retry, self._next_start) - now)
+            if self._limits.delay and not self._dry and not self._exhausted:
                 due.append(self._next_start - now)
         return max(0.0, min(due)) if due else None
 
     # -- beginning -------------------------------------------------------------------------------------------------------
 
+    def _ahead(self) -> int:
+        """Attempts that may lie ready at the backend beyond those that can begin at once."""
+        return 0 if self._limits.delay or self._climber or self._careful else self._backend.ahead
+
+    def _room(self) -> int:
+        """Attempts that the backend can be given now."""
+        width = self._climber.width if self._climber else self._limits.jobs
+        return width + self._ahead() - len(self._flights)
+
     def _fill(self) -> None:
-        """Refill the window when it is half empty: take jobs, record the intents, then hand them over."""
-        ahead = 0 if self._limits.delay or self._climber else self._backend.ahead
-        room = (self._climber.width if self._climber else self._limits.jobs) + ahead - len(self._flights)
-        if self._ending() or room <= ahead // 2:
+        """Take jobs, record the intents, then hand them over."""
+        room = self._room()
+        if room <= 0 or self._ending() or not self._gate():
             return
-        now = self._clock()
-        batch: list[_Flight] = []
-        while len(batch) < room and (not self._limits.delay or now >= self._next_start):
-            flight = self._next_flight(now)
-            if flight is None:
-                break
-            self._next_start = now + self._limits.delay
-            self._flights[flight.attempt.job.number] = flight
-            self._journal.began(flight.attempt)
-            batch.append(flight)
+        batch = self._choose(room)
         if not batch:
             return
-        if not self._commit():
-            for flight in batch:
-                del self._flights[flight.attempt.job.number]
-            return
+        recorded = self._commit()
         for flight in batch:
+            if not recorded or self._stops_asked or self._halting.reached:  # by another stage, during the commit
+                self._ended(Ended(flight.attempt, self._clock(), began=False))
+                continue
             self._backend.start(flight.attempt)
             if not self._backend.reports_start:
                 self._begin(flight, self._clock())
 
-    def _next_flight(self, now: float) -> _Flight | None:
-        """What to begin next: a retry that is due, else a new job; None when there is neither just now."""
-        if self._retries and self._retries[0][0] <= now:
-            _, _, attempt, tries, deaths = heapq.heappop(self._retries)
-            return _Flight(Attempt(attempt.job, attempt.number + 1, attempt.argv), tries + 1, deaths)
-        if self._exhausted or self._dry:
+    def _choose(self, room: int) -> list[Flight]:
+        """Up to ``room`` flights: retries that are due, and new jobs once half of what lies ready is gone."""
+        now, refill = self._clock(), room > self._ahead() // 2
+        batch: list[Flight] = []
+        while len(batch) < room and (not self._limits.delay or now >= self._next_start):
+            flight = self._retries.due(now) or (self._new_flight() if refill else None)
+            if flight is None:
+                break
+            self._next_start = now + self._limits.delay
+            self._flights[flight.attempt.job.number] = flight
+            self._recorder.began(flight.attempt)
+            batch.append(flight)
+        return batch
+
+    def _new_flight(self) -> Flight | None:
+        """The next job; None when there is none just now, or no more."""
+        if self._retries.full and not self._crowded:
+            self._crowded = True
+            self._news.append(
+                Warned(f"{len(self._retries):,} jobs wait for a retry: no new ones begin until there are fewer")
+            )
+        if self._exhausted or self._dry or self._retries.full:
             return None
         try:
             pulled = next(self._jobs)
+            if pulled is None:
+                self._dry = True
+                return None
+            job, last = pulled
+            self._pulled += 1
+            return Flight(Attempt(job, last + 1, self._argv(job)))
         except StopIteration:
             self._exhausted = True
-            self._halting.know(self._pulled)
-            return None
-        except InputError as error:  # what has begun is finished, then this is told
-            self._broken = error
-            return None
-        if pulled is None:
-            self._dry = True
-            return None
-        job, last = pulled
-        self._pulled += 1
-        return _Flight(Attempt(job, last + 1, self._argv(job)), 1)
+            self.know_total(self._pulled)
+        except Exception as error:  # whatever a program's iterator raises: what has begun is finished, then it is raised
+            self.broken = error
+        return None
 
-    def _started(self, report: Started) -> Began:
-        flight = self._flights[report.attempt.job.number]
+    def _started(self, report: Started) -> None:
+        flight = self._flights.get(report.attempt.job.number)
+        if flight is None or flight.started or flight.attempt.number != report.attempt.number:
+            return  # said twice, or too late
         self._begin(flight, report.at)
-        return Began(report.attempt, report.at, report.slot, report.pid)
+        self._news.append(Began(report.attempt, report.at, report.slot, report.pid))
 
-    def _begin(self, flight: _Flight, at: float) -> None:
+    def _begin(self, flight: Flight, at: float) -> None:
         flight.started, flight.began = True, at - self._paused_for
         self._running += 1
         self._deadlines.begin(flight.attempt.job.number, flight.began)
@@ -237,41 +246,35 @@ class Engine:
     def _ended(self, report: Ended) -> None:
         """Judge an end, decide whether it is tried again, and lay it ready for the journal."""
         number = report.attempt.job.number
-        flight = self._flights.pop(number)
+        flight = self._flights.get(number)
+        if flight is None or flight.attempt.number != report.attempt.number:
+            return  # said twice, or too late
+        del self._flights[number]
         self._running -= flight.started
         if flight.told:  # it was given up when it could not be stopped, and has only now left its slot
             return
         limit = self._deadlines.limit
         if not self._backend.can_stop and flight.asked is None and limit is not None and report.wall > limit:
-            flight.asked, flight.why = (
-                report.at,
-                Status.TIMEOUT,
-            )  # nobody could end it in time, nor say so before it ended
+            # nobody could end it in time, nor say so before it ended
+            flight.asked, flight.why = report.at, Status.TIMEOUT
         outcome = judge(report, flight.asked, flight.why)
         if self._climber and (note := self._climber.ended()):
-            self._notes.append(note)
+            self._news.append(Warned(note))
         self._deadlines.end(number, report.wall if outcome.status in COUNTED else None)
-        deaths = flight.deaths + report.died
+        flight.deaths = deaths = flight.deaths + report.died
         if deaths >= POISON and flight.tries <= self._limits.retries:
             outcome = outcome._replace(error=f"{outcome.error}; given up: it has killed {deaths} workers")
-        if outcome.status not in RETRIED or flight.tries > self._limits.retries or deaths >= POISON or self._ending():
+        if self._ending() or deaths >= POISON or flight.tries > self._limits.retries or not may_retry(report, outcome):
             self._record(Finished(outcome))
             return
         wait = self._limits.retry_wait(flight.tries)
-        heapq.heappush(self._retries, (self._clock() + wait, number, report.attempt, flight.tries, deaths))
+        self._retries.add(self._clock() + wait, flight)
         self._record(Finished(outcome._replace(final=False), wait))
 
     def _record(self, event: Finished) -> None:
-        if not self._unrecorded:
-            self._unrecorded_since = self._clock()
-        self._unrecorded.append(event)
+        self._recorder.ended(event)
         outcome = event.outcome
-        self._journal.ended(outcome)
-        self._work += outcome.wall
-        if outcome.final and outcome.status in LEFT:
-            self._left += 1
-        elif outcome.final:
-            self._counts[outcome.status] = self._counts.get(outcome.status, 0) + 1
+        if outcome.final and outcome.status not in LEFT:
             self._halting.count(outcome.status)
 
     def _expire(self) -> None:
@@ -297,7 +300,11 @@ class Engine:
             if self._limits.halt.when is HaltWhen.NOW:
                 self._end_all(kill=False)
             else:
-                self._backend.recall([flight.attempt for flight in self._flights.values() if not flight.started])
+                self._recall_ready()
+
+    def _recall_ready(self) -> None:
+        """Take back what the backend has been given and has not begun."""
+        self._backend.recall([flight.attempt for flight in self._flights.values() if not flight.started])
 
     def _end_all(self, *, kill: bool) -> None:
         """Take back what waits and end what runs."""
@@ -314,7 +321,7 @@ class Engine:
                 if flight.started and not flight.told:
                     self._leave_running(flight, Status.CANCELLED, now)
 
-    def _leave_running(self, flight: _Flight, status: Status, now: float) -> None:
+    def _leave_running(self, flight: Flight, status: Status, now: float) -> None:
         """Record what cannot be stopped as over, and say that it still runs; it keeps its slot until it comes back."""
         flight.told = True
         wall = now - self._paused_for - flight.began
@@ -323,27 +330,23 @@ class Engine:
     # -- recording and telling -------------------------------------------------------------------------------------------
 
     def _commit_when_due(self) -> None:
-        if self._unrecorded and (not self._busy() or self._clock() - self._unrecorded_since >= GROUP_COMMIT):
+        due = self._recorder.due
+        if due is not None and (not self._busy() or self._clock() >= due):
             self._commit()
 
     def _commit(self) -> bool:
-        """Make all rows durable. After a failure nothing more begins, and what is not recorded is not told."""
+        """Make all rows durable. After a failure nothing more begins, not even what lies ready, and nothing unrecorded is told."""
         try:
-            self._journal.commit()
+            self._recorder.commit()
         except JournalError as error:
-            self._broken = error
+            self.broken = error
+            self._recall_ready()
             return False
-        self._recorded += self._unrecorded
-        self._unrecorded = []
         return True
-
-    def _tell(self) -> Iterator[Event]:
-        recorded, self._recorded = self._recorded, []
-        yield from recorded
 
     def _ending(self) -> bool:
         """Whether nothing more may begin."""
-        return self._stops_asked > 0 or self._halting.reached or self._broken is not None
+        return self._stops_asked > 0 or self._halting.reached or self.broken is not None
 
     def _over(self) -> bool:
         """Whether nothing runs (but what cannot be stopped) and nothing more will begin."""
@@ -354,26 +357,28 @@ class Engine:
         return any(not flight.told for flight in self._flights.values())
 
     def _close(self, began: float) -> Iterator[Event]:
-        """Say what it all came to."""
-        if self._broken:
-            raise self._broken
-        self._left += len(self._retries)
+        """Say what it all came to. What could not be recorded for a while, perhaps can be now."""
+        if isinstance(self.broken, JournalError):
+            self._commit()
+            yield from self._recorder.told()
+            raise self.broken
+        recorder, left = self._recorder, self._recorder.left + len(self._retries)
         yield Summary(
-            self._run, dict(self._counts), self._left, not self._exhausted, self._clock() - began - self._paused_for,
-            self._work, self._stop_signal, str(self._limits.halt) if self._halted else None,
+            self._run, dict(recorder.counts), left, not self._exhausted, self._clock() - began - self._paused_for,
+            recorder.work, self._stop_signal, str(self._limits.halt) if self._halted else None, self._total,
         )  # fmt: skip
+        if self.broken:
+            raise self.broken
 
     def _abandon(self) -> None:
-        """Whoever was listening has left, or something broke: end all and record it, but tell nobody."""
+        """Nobody listens any more, or something broke: end everything and record it."""
         try:
-            if self._flights and self._backend.can_stop and self._broken is None:
+            if self._busy() and not isinstance(self.broken, JournalError):
                 self._stops_asked += 1
                 self._end_all(kill=True)
                 give_up = self._clock() + self._limits.grace + 5
-                while self._flights and self._clock() < give_up:
-                    for report in self._backend.reports(0.1):
-                        if isinstance(report, Ended):
-                            self._ended(report)
-                self._commit()
+                while self._busy() and self._clock() < give_up:
+                    self._take_in(self._backend.reports(0.1))
+            self._commit()
         finally:
             self._backend.close()

@@ -1,47 +1,86 @@
 """Results in the order of the inputs, with a bounded hold-back.
 
-Separate, because it only looks at finished events: the loop tells as things end, whoever wants order wraps it.
+    told as they end --> held in memory, or only remembered by number --their turn has come--> told in order
+
+Separate, because it only looks at finished events: the loop tells as things end, and this wraps it where order is wanted.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from manyhands.events import Event, Finished, Held, Summary
+from manyhands.numbers import Numbers
 
-HOLD = 2_000
+HOLD: Final = 2_000
 """How many results are kept in memory while an earlier one is missing; what is beyond is read from the journal in its turn."""
+HOLD_BYTES: Final = 1 << 24
+"""How much they may have printed and returned altogether."""
 
 
 def in_order(
     events: Iterable[Event], issued: deque[int], recall: Callable[[int], Finished | None], *, hold: int = HOLD
 ) -> Iterator[Event]:
-    """Yield ``events``, but the final results in the order of ``issued``, which whoever hands out the jobs appends to.
+    """Yield ``events``, but the final results in the order of ``issued``, to which the job numbers are appended as they begin.
 
-    A result that has to wait is announced by Held. ``recall(number)`` reads one that was too far ahead to be held,
-    None while there is none. Other events pass at once. Jobs that never get a result (the run was stopped) are passed over at the end.
+    A result that has to wait is announced by Held. ``recall(number)`` reads one that has come but was too far ahead to be held.
+    Other events pass at once. Jobs that never get a result (the run was stopped, or ``events`` raised) are passed over at the end.
     """
-    held: dict[int, Finished] = {}
-    beyond = False  # whether there was one that was not held
-    for event in events:
-        if isinstance(event, Finished) and event.outcome.final:
-            number = event.outcome.attempt.job.number
-            if number == issued[0]:
-                issued.popleft()
-                yield event
-            else:
-                yield Held(event.outcome)
-                if len(held) < hold:
-                    held[number] = event
+    waiting = _Waiting(recall, hold)
+    try:
+        for event in events:
+            if isinstance(event, Finished) and event.outcome.final:
+                if issued and event.outcome.attempt.job.number == issued[0]:
+                    issued.popleft()
+                    yield event
                 else:
-                    beyond = True
-            while issued and (due := held.pop(issued[0], None) or (recall(issued[0]) if beyond else None)):
-                issued.popleft()
-                yield due
-            continue
-        if isinstance(event, Summary):
-            late = (held.pop(number, None) or (recall(number) if beyond else None) for number in issued)
-            yield from (one for one in late if one)
-            issued.clear()
-        yield event
+                    waiting.add(event)
+                    yield Held(event.outcome)
+                while issued and (due := waiting.take(issued[0])):
+                    issued.popleft()
+                    yield due
+                continue
+            if isinstance(event, Summary):
+                yield from waiting.rest(issued)
+            yield event
+    except Exception:
+        yield from waiting.rest(issued)
+        raise
+
+
+class _Waiting:
+    """Results that have come before their turn."""
+
+    def __init__(self, recall: Callable[[int], Finished | None], hold: int) -> None:
+        self._recall, self._hold = recall, hold
+        self._held: dict[int, Finished] = {}
+        self._bytes = 0
+        self._beyond = Numbers()  # what has come and is not held
+
+    def add(self, event: Finished) -> None:
+        number = event.outcome.attempt.job.number
+        if len(self._held) < self._hold and self._bytes < HOLD_BYTES:
+            self._held[number] = event
+            self._bytes += _size(event)
+        else:
+            self._beyond.add(number)
+
+    def take(self, number: int) -> Finished | None:
+        """The result of this job, if it has come."""
+        if found := self._held.pop(number, None):
+            self._bytes -= _size(found)
+            return found
+        return self._recall(number) if self._beyond.discard(number) else None
+
+    def rest(self, issued: deque[int]) -> Iterator[Finished]:
+        """What is there of ``issued``, which is empty afterwards."""
+        while issued:
+            if found := self.take(issued.popleft()):
+                yield found
+
+
+def _size(event: Finished) -> int:
+    outcome = event.outcome
+    return len(outcome.stdout.data) + len(outcome.stderr.data) + len(outcome.result or b"")

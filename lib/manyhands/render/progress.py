@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from manyhands.events import Began, Event, Finished, Held, RunStarted
 from manyhands.job import Attempt, Status
+from manyhands.numbers import Numbers
 from manyhands.render.safe import one_line
 from manyhands.render.words import duration
 
@@ -23,7 +24,7 @@ class Progress:
         self.done = self.failed = 0
         self.active: dict[int, tuple[Attempt, float, int]] = {}
         """By job number: the attempt, when it began, its pid."""
-        self._held = _Numbers()
+        self._held = Numbers()
         self._paused_at: float | None = None
 
     def event(self, event: Event) -> None:
@@ -98,24 +99,3 @@ class Progress:
             f"  job {attempt.job.number} (pid {pid}) for {duration(now - at)}: {one_line(b' '.join(attempt.job.values), 60)}"
             for attempt, at, pid in self.oldest()
         ]
-
-
-class _Numbers:
-    """A set of job numbers at a bit each: behind one slow job, a million results may be held back."""
-
-    def __init__(self) -> None:
-        self._bits = bytearray()
-
-    def add(self, number: int) -> None:
-        at = number >> 3
-        if at >= len(self._bits):
-            self._bits.extend(bytes(at + 1024 - len(self._bits)))
-        self._bits[at] |= 1 << (number & 7)
-
-    def discard(self, number: int) -> bool:
-        """Whether it was there."""
-        at, bit = number >> 3, 1 << (number & 7)
-        if at >= len(self._bits) or not self._bits[at] & bit:
-            return False
-        self._bits[at] ^= bit
-        return True

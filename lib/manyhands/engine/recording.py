@@ -1,0 +1,75 @@
+"""Rows on their way into the journal, and the events that may be told once they are there.
+
+    ended --> noted --commit: all rows at once, durable--> may be told
+
+Separate from the loop, which only has to know when a commit is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from manyhands.engine.judging import LEFT
+from manyhands.events import Finished
+from manyhands.job import Attempt, Outcome, Status
+
+GROUP_COMMIT: Final = 0.020
+"""Seconds that a result may wait for its row to be committed."""
+
+
+class Record(Protocol):
+    """What the engine asks of a journal (`manyhands.journal.Journal`)."""
+
+    def began(self, attempt: Attempt) -> None: ...
+    def ended(self, outcome: Outcome) -> None: ...
+    def commit(self) -> None: ...
+
+
+class Recorder:
+    """Groups the rows of one execution, and counts its jobs by how they ended."""
+
+    def __init__(self, journal: Record, clock: Callable[[], float]) -> None:
+        self._journal, self._clock = journal, clock
+        self._noted: list[Finished] = []
+        self._noted_since = 0.0
+        self._durable: list[Finished] = []
+        self.counts: dict[Status, int] = {}
+        """Jobs that are done, by status."""
+        self.left = 0
+        """Jobs that were read and still have to be done."""
+        self.work = 0.0
+        """Seconds of all attempts together."""
+
+    def began(self, attempt: Attempt) -> None:
+        """An attempt is going to begin: not before the next commit."""
+        self._journal.began(attempt)
+
+    def ended(self, event: Finished) -> None:
+        """An attempt has ended: nobody hears of it before the next commit."""
+        if not self._noted:
+            self._noted_since = self._clock()
+        self._noted.append(event)
+        outcome = event.outcome
+        self._journal.ended(outcome)
+        self.work += outcome.wall
+        if outcome.final and outcome.status in LEFT:
+            self.left += 1
+        elif outcome.final:
+            self.counts[outcome.status] = self.counts.get(outcome.status, 0) + 1
+
+    @property
+    def due(self) -> float | None:
+        """When the next commit must have happened; None: there is nothing to tell."""
+        return self._noted_since + GROUP_COMMIT if self._noted else None
+
+    def commit(self) -> None:
+        """Make all rows durable. Raises JournalError, and keeps them."""
+        self._journal.commit()
+        self._durable += self._noted
+        self._noted = []
+
+    def told(self) -> list[Finished]:
+        """What may be told now and was not before."""
+        durable, self._durable = self._durable, []
+        return durable
