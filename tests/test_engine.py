@@ -320,17 +320,23 @@ def test_not_one_job_begins_after_the_end_that_meets_a_halt_rule(
     bad = data.draw(st.sets(st.integers(1, 30), min_size=1))
     rule = data.draw(st.sampled_from(["now,fail=1", "soon,fail=1", "now,fail=3", "soon,done=5", "now,success=2"]))
     halt = Halt.parse(rule)
-    fake = Fake(jobs, lambda a: Play(wall=walls[a.job.number - 1], exit=int(a.job.number in bad)), ahead=ahead)
-    run = Run(30, fake=fake, jobs=jobs, halt=halt)
-    met, counted = None, Counter[str]()
-    for event in run.engine.run():
-        if isinstance(event, Finished) and event.outcome.status in (Status.OK, Status.FAILED) and met is None:
-            counted["done"] += 1
-            counted["success" if event.outcome.status is Status.OK else "fail"] += 1
-            if counted[halt.on] >= (halt.count or 0):
-                met = fake.time
-                begun = len(fake.began)
-    assert met is None or len(fake.began) == begun
+    begun_at_end: list[tuple[bool, int]] = []
+
+    class Ledger(Fake):
+        def _end(self, key: tuple[int, int], signal: int | None = None) -> None:
+            if signal is None:
+                begun_at_end.append((key[0] in bad, len(self.began)))
+            super()._end(key, signal)
+
+    fake = Ledger(jobs, lambda a: Play(wall=walls[a.job.number - 1], exit=int(a.job.number in bad)), ahead=ahead)
+    Run(30, fake=fake, jobs=jobs, halt=halt).go()
+    counts = Counter[str]()
+    for failed, begun in begun_at_end:
+        counts.update(["done", "fail" if failed else "success"])
+        if counts[halt.on] >= (halt.count or 0):
+            assert len(fake.began) == begun
+            return
+    assert len(fake.began) == 30
 
 
 def test_a_retry_that_is_due_while_all_slots_are_busy_costs_nothing() -> None:
