@@ -88,7 +88,6 @@ def test_nothing_there_is_none_and_a_wake_up_follows() -> None:
 
     def slow() -> object:
         yield (b"1",)
-        feed.flush()
         go.wait(10)
         yield (b"2",)
 
@@ -143,8 +142,7 @@ def test_no_more_is_read_than_is_wanted() -> None:
 
     feed = Feed(endless(), lambda: None)  # type: ignore[arg-type]
     feed.start()
-    wait_for(lambda: count >= 2048)
-    seen = count
+    wait_for(lambda: count >= 512)
     threading.Event().wait(0.1)
-    assert count == seen <= 4096
+    assert count == 512
     feed.close()

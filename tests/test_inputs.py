@@ -18,14 +18,12 @@ from manyhands.inputs import (
     Args,
     Csv,
     Glob,
-    Iterating,
     JsonLines,
     Lines,
     Product,
     Rows,
     Source,
     open_source,
-    source_of,
 )
 
 values = st.binary(max_size=12)
@@ -185,27 +183,6 @@ def test_files_that_cannot_be_read(make: type, tmp_path: Path) -> None:
         make(str(tmp_path / "nothing"))
     with pytest.raises(InputError, match="is a folder"):
         make(str(tmp_path))
-
-
-def test_what_a_program_has_at_hand() -> None:
-    """Strings, bytes, rows, mappings; lists can be told again, iterators are pulled lazily."""
-    assert list(source_of(["a", b"b"])) == [(b"a",), (b"b",)]
-    assert list(source_of([("a", "b")])) == [(b"a", b"b")]
-    named = source_of([{"x": "1", "y": "2"}])
-    assert named.columns == ("x", "y")
-    assert isinstance(named, Rows)
-    pulled: list[int] = []
-
-    def endless() -> object:
-        for number in range(10**9):
-            pulled.append(number)
-            yield str(number)
-
-    source = source_of(endless())  # type: ignore[arg-type]
-    assert isinstance(source, Iterating)
-    assert next(iter(source)) == (b"0",)
-    assert len(pulled) == 1
-    assert source_of(source) is source
 
 
 @given(st.lists(st.lists(st.binary(), min_size=1, max_size=3), max_size=5))

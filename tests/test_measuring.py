@@ -11,10 +11,11 @@ import pytest
 import functions
 from conftest import Cli
 from manyhands.call import Call
-from manyhands.inputs import Args, Iterating
+from manyhands.inputs import Args
 from manyhands.limits import Limits
 from manyhands.measuring import Measured, advise, backends_for, best_of, measure, sample_of, widths_for
 from manyhands.plan import Plan
+from manyhands.program_inputs import Iterating
 from manyhands.render.measured import HEADER, record, row
 
 HERE = Path(__file__).parent

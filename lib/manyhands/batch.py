@@ -8,36 +8,42 @@ Who drives it reads the events, and may stop and pause it in between. `manyhands
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from manyhands.backend import Backend
 from manyhands.backends import check_backend, open_backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.call import Call, CallRenderer
 from manyhands.cores import usable_cores
+from manyhands.earlier import Earlier
 from manyhands.engine import Engine, in_order
+from manyhands.engine.channel import Channel
 from manyhands.engine.climbing import Climber
 from manyhands.engine.judging import Halting
 from manyhands.engine.loop import Pull
 from manyhands.errors import UsageError
 from manyhands.events import Event, Finished, RunStarted, Summary, Warned
-from manyhands.feed import Feed, Spool, spooled
 from manyhands.inputs import Rows, Source, open_source
 from manyhands.job import Job, Values
 from manyhands.journal import Journal
 from manyhands.ordering import arrange, walls_of
 from manyhands.plan import Plan
+from manyhands.program_inputs import Iterating
+from manyhands.run_inputs import RunInputs, Work, keep_stdin
 from manyhands.runs import Run, RunLock, Store, discard, lock
 from manyhands.takeover import take_over
 from manyhands.template import Renderer
 
-Work = Literal["new", "rest", "failed"]
+
+def _nobody() -> None:
+    """Who asks nobody for inputs pulls them itself."""
 
 
 class Place(Protocol):
@@ -69,13 +75,14 @@ class Batch:
     ) -> None:
         self.run, self.plan, self.work = run, plan, work
         self.summary: Summary | None = None
-        self.held, self._stream, self._source = held, stream, source
+        self.held, self.inputs = held, RunInputs(stream, source)
         self._engine: Engine | None = None
         self._stops: list[int] = []
-        self._spool: Spool | None = None
-        self._feed: Feed | None = None
+        self._mutex = threading.RLock()  # reentrant: a signal handler may stop the batch while this thread does
+        self.channel: Channel | None = None
+        """Where the events go if they are taken in another thread: while it is full, nothing more begins."""
         self.issued: deque[int] = deque()
-        self._issued_any = self._taken = False
+        self._issued_any = self._taken = self._total_told = False
         self.place: Place | None = None
         """Set before `events` if this is a stage of a line."""
 
@@ -102,7 +109,8 @@ class Batch:
             return cls._continue(existing, plan, stream, source)
         if stream is None:
             source = source or open_source(plan.source)
-            plan.template.bind(source.columns, width=source.width)
+            if not isinstance(source, Iterating) or source.shaped:
+                plan.template.bind(source.columns, width=source.width)
         if isinstance(plan.template, Call):
             plan.template.check()
         run, held = store.create(plan.to_json(), run_id)
@@ -149,27 +157,49 @@ class Batch:
 
     def stop(self, number: int) -> None:
         """End it because of signal ``number``; the second call kills. Safe in a signal handler and from any thread."""
-        self._stops.append(number)
-        if self._engine:
-            self._engine.stop(number)
-        elif self._spool:
-            self._spool.cancel()
+        with self._mutex:
+            self._stops.append(number)
+            engine = self._engine
+        if engine:
+            engine.stop(number)
+        else:
+            self.inputs.cancel()
 
     def wake(self) -> None:
-        """Yield a Tick soon. Safe in a signal handler and from any thread."""
+        """Look for new inputs, and whether something may begin again. Safe in a signal handler and from any thread."""
         if self._engine:
             self._engine.wake()
 
+    def leave(self) -> None:
+        """Wait for no input any more, and yield soon, so that `events` can be closed. From any thread."""
+        self.inputs.cancel()
+        self.wake()
+
+    def discard(self) -> None:
+        """Instead of `events`: let go of the run, and remove it if it is new."""
+        if self.work == "new":
+            discard(self.run)
+        self.held.close()
+
+    @property
+    def stopped_by(self) -> int | None:
+        """The signal that ended it, or came when it was ending anyway."""
+        return self._stops[0] if self._stops else None
+
     def pause(self, paused: bool) -> None:
-        """Hold or continue the jobs; call it between two events."""
+        """Hold or continue the jobs; call it between two events, in the thread that iterates them."""
         if self._engine:
             self._engine.pause(paused)
 
-    def events(self, *, tick: float | None = None) -> Generator[Event, None, None]:
-        """Carry it out. ``tick``: seconds after which a Tick comes even if nothing happens.
+    def events(
+        self, *, tick: float | None = None, before_waiting: Callable[[], None] = lambda: None
+    ) -> Generator[Event, None, None]:
+        """Carry it out. ``tick``: seconds after which a Tick comes even if nothing happens. ``before_waiting`` is called when all
+        that has happened has been yielded. One thread iterates it to its end, and closes it.
 
         Raises UsageError when the inputs do not fit the template or there are none (a new run then leaves nothing behind),
-        InputError when one cannot be read (what began is finished first), JournalError.
+        InputError when one cannot be read, and whatever a program's iterator raises (what began is finished first, and the
+        Summary yielded), JournalError.
         """
         try:
             with ExitStack() as stack:
@@ -177,7 +207,7 @@ class Batch:
                 journal = self.run.journal(check=self.work != "new")
                 stack.callback(journal.close)
                 yield from self.take_over(journal)
-                yield from self._execute(journal, stack, tick)
+                yield from self._execute(journal, stack, tick, before_waiting)
         except UsageError:
             if self.work == "new" and self.untouched and self.place is None:
                 discard(self.run)
@@ -192,37 +222,64 @@ class Batch:
             if strays := take_over(self.run, self.plan, journal):
                 yield Warned(f"{strays} processes of the earlier, killed execution were still alive and have been ended")
 
-    def _execute(self, journal: Journal, stack: ExitStack, tick: float | None) -> Iterator[Event]:
-        source, lacking = self._open_source(stack)
+    def _execute(
+        self, journal: Journal, stack: ExitStack, tick: float | None, before_waiting: Callable[[], None]
+    ) -> Iterator[Event]:
+        source = self._open_source(stack)
+        values = self.inputs.values(
+            source, stack, backend=self.plan.backend, wake=self.wake, ask=self.channel.nudge if self.channel else _nobody
+        )
         if self.place:
             self.place.columns(source.columns)
+        renderer = self.plan.template.bind(source.columns, width=source.width)
         backend = self._open_backend(source)
         stack.callback(backend.close)
-        if lacking:
-            yield Warned(lacking)
-        renderer = self.plan.template.bind(source.columns, width=source.width)
+        if self.inputs.lacking:
+            yield Warned(self.inputs.lacking)
         if source.columns and self.work != "failed" and (self.place is None or self.place.number == 1):
             self.run = Store.update(self.run, {"columns": source.columns})
-        total = source.total if self.work == "new" else None
-        climber = self._climber()
-        engine = self._engine = Engine(
-            jobs=self._pull(journal, source, renderer), argv=lambda job: renderer.argv(job.values, job.number),
-            backend=backend, journal=journal, limits=self.plan.limits, run=self.run.id, total=total, tick=tick,
-            halting=self.place.halting if self.place else None, climber=climber,
+        earlier = Earlier(self.work, journal.tally() if self.work != "new" else None)
+        total = earlier.total(source.total, self.run.asked.get("total"))
+        halting = self.place.halting if self.place else earlier.halting(self.plan.limits.halt, total)
+        climber, jobs = self._climber(), self._jobs(journal, values, renderer)
+        stack.callback(jobs.close)
+        engine = Engine(
+            jobs=jobs, argv=lambda job: renderer.argv(job.values, job.number), backend=backend, journal=journal,
+            limits=self.plan.limits, run=self.run.id, total=total, tick=tick, halting=halting,
+            climber=climber, gate=self._may_begin, before_waiting=before_waiting, done_before=earlier.done,
         )  # fmt: skip
-        for number in self._stops:
-            engine.stop(number)
-        yield RunStarted(self.run.id, self.plan.template.text, self.plan.limits.jobs, total)
+        self._use(engine)
+        yield RunStarted(self.run.id, self.plan.template.text, self.plan.limits.jobs, total, earlier.done)
         started = time.time()
         told = engine.run()
         stack.callback(told.close)
         for event in self._in_order(told, journal, renderer) if self.plan.limits.keep_order else told:
             if isinstance(event, Summary):
-                self.summary = event = self._summarise(event, journal, lacking is not None)
-                if climber:
-                    self.run = Store.update(self.run, {"widths": climber.steps})
+                if engine.broken and not self._issued_any:
+                    continue  # nothing has been done: the error says it all
+                self.summary = event = self._summarise(event, journal, earlier.done)
+                self._keep_facts(event, climber)
                 journal.executed(started, event.wall, complete=not event.left and not event.unread)
             yield event
+
+    def _use(self, engine: Engine) -> None:
+        """From now on `stop` goes to the engine, and so does what has come before."""
+        with self._mutex:
+            self._engine, stops = engine, list(self._stops)
+        for number in stops:
+            engine.stop(number)
+
+    def _may_begin(self) -> bool:
+        """Whether what ends has somewhere to go: who listens keeps up, and so does the next stage."""
+        return not (self.channel and self.channel.full) and (self.place is None or self.place.open())
+
+    def _keep_facts(self, summary: Summary, climber: Climber | None) -> None:
+        """Write down what was found out about the run, if it is news."""
+        facts: dict[str, Any] = {"widths": climber.steps} if climber else {}
+        if summary.total is not None and summary.total != self.run.asked.get("total"):
+            facts["total"] = summary.total
+        if facts:
+            self.run = Store.update(self.run, facts)
 
     def _in_order(self, told: Iterator[Event], journal: Journal, renderer: Renderer | CallRenderer) -> Iterator[Event]:
         def recall(number: int) -> Finished | None:
@@ -234,65 +291,28 @@ class Batch:
 
         return in_order(told, self.issued, recall)
 
-    def _summarise(self, summary: Summary, journal: Journal, lacking: bool) -> Summary:
+    def _summarise(self, summary: Summary, journal: Journal, done: int) -> Summary:
         """The whole run's state, if this was not its only execution. Raises UsageError for a run without inputs."""
         if self.work == "new":
             if not self._issued_any and summary.stopped_by is None and not (self.place and self.place.number > 1):
                 raise UsageError("no inputs: nothing to run")
             return summary
         tally = journal.tally()
+        lacking = self.inputs.lacking is not None
         unread = lacking or (summary.unread and self.work == "rest")
-        return replace(summary, counts=tally.counts, left=tally.left, unread=unread)
+        total = None if lacking else summary.total
+        return replace(summary, counts=tally.counts, left=tally.left, unread=unread, total=total, done_before=done)
 
     # -- inputs ----------------------------------------------------------------------------------------------------------
 
-    def _open_source(self, stack: ExitStack) -> tuple[Source, str | None]:
-        """(the inputs, what is lacking of them if they were cut off)."""
-        if self._stream is not None:
-            spool = self._spool = Spool(self._stream, self.run.path)
-            stack.callback(self._close_inputs)
-            return open_source(self.plan.source, stream=spool.follow(self._flush)), None
+    def _open_source(self, stack: ExitStack) -> Source:
         if self.place and self.place.number > 1:
-            return Rows([], self.place.columns(None)), None
-        if self.work == "failed":  # no new inputs; the columns are as they were
-            return Rows([], self.run.asked.get("columns", ())), None
-        if self._source is not None:
-            return self._source, None
-        if self.plan.source["kind"] == "iterator":
-            return Rows(
-                [], self.run.asked.get("columns", ())
-            ), "the inputs came from a program: only it can give the rest"
-        if not self.plan.streamed:
-            return open_source(self.plan.source), None
-        path, complete = spooled(self.run.path)
-        lacking = None if complete else (
-            "the inputs were cut off when the run was killed; what had come is done now, "
-            f"give them all again with --run-id {self.run.id} to do the rest"
-        )  # fmt: skip
-        return open_source(self.plan.source, stream=stack.enter_context(path.open("rb"))), lacking
+            return Rows([], self.place.columns(None))
+        return self.inputs.open(self.run, self.plan, self.work, stack)
 
-    def _flush(self) -> None:
-        if self._feed:
-            self._feed.flush()
-
-    def _close_inputs(self) -> None:
-        if self._spool:
-            self._spool.close()
-        if self._feed:
-            self._feed.close()
-
-    def _pull(self, journal: Journal, source: Source, renderer: Renderer | CallRenderer) -> Pull:
-        """The jobs to do; in a line, only while there is room after this stage."""
-        jobs = self._jobs(journal, source, renderer)
-        if self.place is None:
-            yield from jobs
-            return
-        for one in jobs:
-            while not self.place.open():
-                yield None
-            yield one
-
-    def _jobs(self, journal: Journal, source: Source, renderer: Renderer | CallRenderer) -> Pull:
+    def _jobs(
+        self, journal: Journal, values: Iterator[Values | None], renderer: Renderer | CallRenderer
+    ) -> Generator[tuple[Job, int] | None, None, None]:
         """What is left or failed, then what is new among the inputs, or comes from the stage before."""
         if self.work != "new":
             for job, last in journal.left() if self.work == "rest" else journal.failed():
@@ -304,7 +324,7 @@ class Batch:
                 yield one
             return
         gathered: list[Job] = []
-        for new in self._new_jobs(journal, source, renderer):
+        for new in self._new_jobs(journal, values, renderer):
             if new is None:
                 yield None
             elif self.plan.order == "input":
@@ -318,16 +338,13 @@ class Batch:
         for job in arrange(gathered, self.plan.order, walls_of(self.plan, earlier)):
             yield job, 0
 
-    def _new_jobs(self, journal: Journal, source: Source, renderer: Renderer | CallRenderer) -> Iterator[Job | None]:
+    def _new_jobs(
+        self, journal: Journal, values: Iterator[Values | None], renderer: Renderer | CallRenderer
+    ) -> Iterator[Job | None]:
         """What this run has not met before among the inputs; None while none has come."""
         number = journal.last_number()
         known = journal.known() if self.work == "rest" else None
         try:
-            values: Iterator[Values | None] = iter(source)
-            if self._stream is not None:
-                self._feed = Feed(source, self.wake)
-                self._feed.start()
-                values = iter(self._feed)
             for value in values:
                 if value is None:
                     yield None
@@ -335,10 +352,18 @@ class Batch:
                 key = renderer.key(value)
                 if known is None or not known.met(key):
                     number += 1
+                    if known is None and (rest := self.inputs.rest) is not None:
+                        self._all_read(number + rest)
                     yield Job(number, key, value)
         finally:
             if known:
                 known.close()
+
+    def _all_read(self, total: int) -> None:
+        """Everything has come, although not everything has begun."""
+        if self._engine and not self._total_told:
+            self._total_told = True
+            self._engine.know_total(total)
 
     def _issue(self, number: int) -> None:
         self._issued_any = True
@@ -373,10 +398,3 @@ class Batch:
     def _stdin(self) -> Path | None:
         asked = self.plan.stdin
         return None if asked is None else (self.run.path / "stdin").absolute() if asked == "-" else Path(asked)
-
-
-def keep_stdin(run: Run) -> None:
-    """Copy standard input to the run's folder, so that every command, also after a resume, can read all of it."""
-    with open(os.open(run.path / "stdin", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as kept:
-        while block := os.read(0, 1 << 20):
-            kept.write(block)

@@ -1,6 +1,9 @@
 """A batch at a terminal or in a script: events to a renderer, signals to the batch, what came of it to an exit status.
 
-Separate from `batch`, which knows nothing of screens, and from the tasks, which should hold no logic.
+    engine's thread --events--> this one: renderer --> terminal, pipe, file          signals --> batch
+
+So whatever happens to our output, jobs keep their limits and a stop is obeyed. Separate from `batch`, which knows nothing of
+screens, and from the tasks, which should hold no logic.
 """
 
 from __future__ import annotations
@@ -8,20 +11,25 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import closing
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
+from manyhands.background import Carrier, carry
 from manyhands.batch import Batch
 from manyhands.call import UNFIT, Call
-from manyhands.errors import UsageError
-from manyhands.events import Finished, Summary
+from manyhands.engine.channel import Closed
+from manyhands.errors import ManyhandsError, UsageError
+from manyhands.events import Event, Finished, Summary, Tick
 from manyhands.job import Status
 from manyhands.line import Line
 from manyhands.render import choose
 from manyhands.render.protocol import Renderer
+from manyhands.render.safe import harmless
 from manyhands.render.summary import summary_line
 from manyhands.runs import Store
-from manyhands.signals import Watched, die_by
+from manyhands.signals import GivenUp, Watched, die_by
 
 TICK: Final = 0.25
 """Seconds between two looks at the clock while nothing happens: for the display and the heartbeat."""
@@ -33,67 +41,130 @@ def carry_out(
     """Run ``batch`` before the user's eyes and return the exit status; dies by the signal that ended it.
 
     0: all is done and well; 1: something failed or is left to do; 2: a function returned what cannot be kept as asked;
-    141: whoever read our output has left.
+    141: nobody reads our output any more.
     """
     renderer = choose(
         json=json, quiet=quiet, tag=batch.plan.tag, stdout=sys.stdout.buffer, stderr=sys.stderr, environ=os.environ
     )
-    closed = misused = False
-    with Watched(batch.stop, batch.wake) as watched, closing(batch.events(tick=TICK)) as events:
+    show = _Show(batch, renderer)
+    with Watched(batch.stop, show.wake) as watched:
+        error = show.all(watched)
+    if error is not None and batch.summary is None:
+        raise error
+    status = _finish(batch, None if json or quiet else store, show, program)
+    if error is not None:  # inputs that could not be read to their end: what came before them has been done
+        if not isinstance(error, ManyhandsError):
+            raise error
+        _say(f"manyhands: {harmless(str(error))}")
+        return 1
+    return UsageError.exit_code if show.misused and status == 1 else status
+
+
+class _Show:
+    """Shows what happens, in the main thread, as long as somebody reads it."""
+
+    def __init__(self, batch: Batch | Line, renderer: Renderer) -> None:
+        self._batch, self._renderer = batch, renderer
+        self._carrier: Carrier | None = None
+        self.closed = False
+        """Nobody reads our output any more."""
+        self.given_up = False
+        """A second signal came while nobody took our output."""
+        self.misused = False
+        """A function returned what cannot be kept as asked."""
+
+    def wake(self) -> None:
+        """Look at the flags of `Watched` soon; called by its handlers."""
+        if self._carrier:
+            self._carrier.nudge()
+
+    def all(self, watched: Watched) -> BaseException | None:
+        """Carry it out to its end; returns what ended it, if that was an error."""
+        carrier = self._carrier = carry(self._batch)
         try:
-            for event in events:
+            while True:
                 try:
-                    if not closed:
-                        renderer.event(event)
-                except BrokenPipeError:
-                    closed = True
-                    batch.stop(signal.SIGPIPE)
-                if isinstance(event, Finished) and event.outcome.exit == UNFIT and isinstance(batch.plan.template, Call):
-                    misused = True
-                if watched.asked_what_runs:
-                    watched.asked_what_runs = False
-                    _say(*renderer.running())
-                if watched.asked_to_pause:
-                    watched.asked_to_pause = False
-                    _pause(batch, renderer)
+                    events = carrier.take(TICK)
+                except Closed as end:
+                    return end.__cause__
+                with self._giving_up(watched):
+                    self._events(events or [Tick(time.monotonic(), 0)])
+                self._answer(watched)
         finally:
-            renderer.close()
-    status = _finish(batch, None if json or quiet else store, closed, program)
-    return UsageError.exit_code if misused and status == 1 else status
+            carrier.leave()
+            with self._giving_up(watched):
+                self._renderer.close()
+
+    @contextmanager
+    def _giving_up(self, watched: Watched) -> Iterator[None]:
+        """Write something, which a second signal may interrupt: nobody reads it, and the jobs are being killed."""
+        try:
+            watched.writing = not self.given_up
+            yield
+        except GivenUp:
+            self.given_up = True
+        except BrokenPipeError:
+            self.closed = True
+            self._batch.stop(signal.SIGPIPE)
+        finally:
+            watched.writing = False
+
+    def _events(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if (
+                isinstance(event, Finished)
+                and event.outcome.exit == UNFIT
+                and isinstance(self._batch.plan.template, Call)
+            ):
+                self.misused = True
+            if not self.closed and not self.given_up:
+                self._renderer.event(event)
+
+    def _answer(self, watched: Watched) -> None:
+        """What the user has asked by a signal."""
+        if watched.asked_what_runs:
+            watched.asked_what_runs = False
+            _say(*self._renderer.running())
+        if watched.asked_to_pause:
+            watched.asked_to_pause = False
+            self._pause()
+
+    def _pause(self) -> None:
+        """Stop as a shell's job control wants it (SIGTSTP), and go on when it says so."""
+        if self._carrier is None:
+            return
+        self._carrier.call(lambda: self._batch.pause(True))
+        self._renderer.pause(True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._renderer.pause(False)
+        self._carrier.call(lambda: self._batch.pause(False))
 
 
-def _pause(batch: Batch | Line, renderer: Renderer) -> None:
-    """Stop as a shell's job control wants it (SIGTSTP), and go on when it says so."""
-    batch.pause(True)
-    renderer.pause(True)
-    os.kill(os.getpid(), signal.SIGSTOP)
-    renderer.pause(False)
-    batch.pause(False)
-
-
-def _finish(batch: Batch | Line, store: Store | None, closed: bool, program: str) -> int:
+def _finish(batch: Batch | Line, store: Store | None, show: _Show, program: str) -> int:
     """Say what it came to (not without ``store``), and leave as the run ended."""
     summary = batch.summary
-    if closed:
+    if show.closed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if summary is None:
         return 1
-    if store:
+    if store and not show.given_up:
         _say(summary_line(summary, program=program, again=store.short(batch.run)))
-    if closed:
+    if show.closed:
         return 141
-    if summary.stopped_by is not None:
-        sys.stdout.flush()
-        die_by(summary.stopped_by)
+    stopped_by = summary.stopped_by or batch.stopped_by
+    if stopped_by is not None:
+        if not show.given_up:
+            sys.stdout.flush()
+        die_by(stopped_by)
     return exit_status(summary)
 
 
 def exit_status(summary: Summary) -> int:
     """0 only when everything is done and well, or a rule to halt on success or on enough done jobs has been met."""
-    if any(count for status, count in summary.counts.items() if status is not Status.OK):
-        return 1
     if summary.halted and ",fail" not in summary.halted:
         return 0
+    if any(count for status, count in summary.counts.items() if status is not Status.OK):
+        return 1
     return 1 if summary.left or summary.unread else 0
 
 

@@ -23,6 +23,13 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """All inputs have been read: the run has ``total`` jobs."""
+
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Began:
     """An attempt has begun on ``slot``; ``at`` is in seconds of the engine's monotonic clock."""
 
@@ -98,4 +105,4 @@ class Summary:
         return None if self.unread else self.left
 
 
-Event = RunStarted | Began | Held | Finished | Tick | Warned | Summary
+Event = RunStarted | Counted | Began | Held | Finished | Tick | Warned | Summary

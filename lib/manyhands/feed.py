@@ -1,6 +1,7 @@
 """Inputs from a stream that may be slow, endless or cut off, without ever making the engine wait.
 
     stream --Spool (thread)--> RUN/inputs.part --Follower--> source --Feed (thread)--> engine
+                                                 a program's iterator --Feed (thread)--> engine
 
 A pipe can be read only once, so what comes from it is copied to the run's folder as fast as it comes, and read from there:
 a killed run can be resumed with everything that had arrived. When the stream has ended, the file is renamed to `inputs`.
@@ -13,16 +14,20 @@ import io
 import os
 import select
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from manyhands.job import Values
 
-_CHUNK: Final = 256  # inputs that are handed over at once; fewer when the stream pauses
-_CHUNKS: Final = 8  # how many chunks may wait for the engine
+_MOST: Final = 512  # inputs that may have come before the engine takes them
+_MOST_BYTES: Final = 1 << 24
+_LOOK: Final = 0.02
+_END: Final = object()
+_QUICKLY: Final = 0.02  # seconds for which the caller pulls inputs before it looks for results again
 _BLOCK: Final = 1 << 16
 _PATIENCE: Final = 0.2  # seconds after which a waiting reader looks whether it was cancelled (from a signal handler)
 
@@ -116,73 +121,229 @@ class _Follower(io.RawIOBase):
         return size
 
 
-class Feed:
-    """Iterates a source in a thread; gives what is there, None when nothing is there just now.
+class _Arrivals:
+    """Inputs that have come, from whatever thread, for the engine's; iterating gives None when none is there just now."""
 
-    ``wake`` is called (from the thread) when something has come after a None. The source's exceptions are raised here.
+    def __init__(self, source: Iterable[Values], ask: Callable[[], None]) -> None:
+        self._source, self._ask = source, ask
+        self._items: deque[Values] = deque()
+        # Each counter is written by one thread only, so none needs a lock.
+        self._bytes_put = self._bytes_taken = 0
+        self._hungry = self._ended = self._closed = False
+        self._error: Exception | None = None
+        self._first = threading.Event()
+
+    def wait_first(self) -> bool:
+        """Wait until the first input is there, or it is certain that there is none; False if `cancel` came before that."""
+        self._hungry = True
+        self._ask()
+        self._first.wait()
+        return bool(self._items) or self._ended
+
+    def cancel(self) -> None:
+        """Let a waiting `wait_first` return. May be called from any thread."""
+        self._first.set()
+
+    @property
+    def rest(self) -> int | None:
+        """How many inputs are still to be taken; None while more may come."""
+        return len(self._items) if self._ended else None
+
+    def __iter__(self) -> Iterator[Values | None]:
+        items = self._items
+        while True:
+            if items:
+                values = items.popleft()
+                self._bytes_taken += sum(map(len, values))
+                self._taken()
+                yield values
+            elif self._ended:
+                if items:  # they came between the two looks
+                    continue
+                if self._error:
+                    raise self._error
+                return
+            else:
+                self._hungry = True
+                if items or self._ended:
+                    continue
+                self._ask()
+                yield None
+
+    def _taken(self) -> None:
+        """One more has been taken."""
+
+    @property
+    def _full(self) -> bool:
+        return len(self._items) >= _MOST or self._bytes_put - self._bytes_taken >= _MOST_BYTES
+
+    def _put(self, values: Values) -> bool:
+        """Hand one over; returns whether the engine was waiting for it."""
+        self._bytes_put += sum(map(len, values))
+        self._items.append(values)
+        if not self._first.is_set():
+            self._first.set()
+        hungry, self._hungry = self._hungry, False
+        return hungry
+
+    def _end(self, error: Exception | None = None) -> None:
+        self._error, self._ended = error, True
+        self._first.set()
+
+
+class Feed(_Arrivals):
+    """Iterates a source in a thread, some way ahead of the engine.
+
+    ``wake`` is called (from the thread) when something has come that was waited for. The source's exceptions are raised here.
     """
 
     def __init__(self, source: Iterable[Values], wake: Callable[[], None]) -> None:
-        self._source, self._wake = source, wake
-        self._chunks: deque[list[Values]] = deque()
-        self._room = threading.Semaphore(_CHUNKS)
-        self._now: Iterator[Values] = iter(())
-        self._gathered: list[Values] = []
-        self._error: Exception | None = None
-        self._ended = self._closed = False
+        super().__init__(source, lambda: None)
+        self._wake = wake
+        self._room = threading.Event()
         self._thread = threading.Thread(target=self._read, name="manyhands-feed", daemon=True)
 
     def start(self) -> None:
         """Begin reading."""
         self._thread.start()
 
-    def flush(self) -> None:
-        """Hand over what has been gathered (called by the reading thread before it waits)."""
-        if self._gathered:
-            self._room.acquire()
-            self._chunks.append(self._gathered)
-            self._gathered = []
-            if not self._closed:
-                self._wake()
-
-    def __iter__(self) -> Iterator[Values | None]:
-        while True:
-            yield from self._now
-            ended = self._ended  # looked at first: what was appended before it was set is then seen below
-            if self._chunks:
-                self._now = iter(self._chunks.popleft())
-                self._room.release()
-            elif ended:
-                if self._error:
-                    raise self._error
-                return
-            else:
-                yield None
-
-    def close(self) -> None:
-        """Let the thread end; the stream that it reads must have been closed."""
+    def close(self, patience: float | None = None) -> None:
+        """Let the thread end; wait for it up to ``patience`` seconds, because it may be inside the program's own iterator."""
         self._closed = True
-        self._room.release(_CHUNKS)  # only the reading thread can be waiting for room, and after this it stops
+        self._room.set()
+        self._first.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(patience)
+
+    def _taken(self) -> None:
+        if not self._room.is_set() and len(self._items) <= _MOST // 2:
+            self._room.set()
 
     def _read(self) -> None:
+        error: Exception | None = None
         try:
             for values in self._source:
-                self._gathered.append(values)
-                if len(self._gathered) >= _CHUNK:
-                    self.flush()
+                if self._put(values):
+                    self._wake()
+                while self._full and not self._closed:
+                    self._room.clear()
+                    if self._full:  # else there was room before it was cleared
+                        self._room.wait(_PATIENCE)
                 if self._closed:
                     return
-            self.flush()
-        except Exception as error:  # whatever it is, it belongs to whoever pulls the inputs
-            with suppress(RuntimeError):
-                self.flush()
-            self._error = error
+        except Exception as caught:  # whatever it is, it belongs to the program that pulls the inputs
+            error = caught
         finally:
-            self._ended = True
+            self._end(error)
             if not self._closed:
                 self._wake()
+
+
+class CallerFeed(_Arrivals):
+    """Inputs that the thread which iterates the results pulls itself, when the engine has asked for some.
+
+    ``ask`` is called (from the engine's thread) when it needs one, ``wake`` (from the caller's) when something has come.
+    """
+
+    def __init__(self, source: Iterable[Values], ask: Callable[[], None], wake: Callable[[], None]) -> None:
+        super().__init__(source, ask)
+        self._wake = wake
+        self._pulling: Iterator[Values] | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the engine waits for an input."""
+        return self._hungry and not self._ended
+
+    def pull(self) -> None:
+        """Pull some inputs: one at least, more as long as they come quickly."""
+        until = time.monotonic() + _QUICKLY
+        try:
+            self._pulling = self._pulling or iter(self._source)
+            for values in self._pulling:
+                self._put(values)
+                if self._full or time.monotonic() > until:
+                    break
+            else:
+                self._end()
+        except Exception as error:  # it is raised after what was pulled has been done
+            self._end(error)
+        self._wake()
+
+    def close(self, patience: float | None = None) -> None:  # noqa: ARG002 - as `Feed.close`; nobody is to be waited for
+        """Let the engine wait no more."""
+        self._first.set()
+
+
+class Ahead:
+    """Items of a program's iterator, pulled in a thread some way ahead, for one that wants them many at a time.
+
+    Twice as many are there as are taken at once. As many as there is room for are pulled in one go, which costs a few nanoseconds
+    each; what has come can be taken meanwhile.
+    ``wake`` is called when something has come after `take` found nothing.
+    """
+
+    def __init__(self, items: Iterable[Any], wake: Callable[[], None]) -> None:
+        self._iterator = chain(items, (_END,))
+        self._wake = wake
+        self._items: deque[Any] = deque()
+        self._error: BaseException | None = None
+        self._hungry = self._single = self._closed = self._over = self.ended = False
+        self._most = 2
+        self._room = threading.Event()
+        self._thread = threading.Thread(target=self._pull, name="manyhands-feed", daemon=True)
+        self._thread.start()
+
+    def take(self, most: int) -> list[Any]:
+        """Up to ``most`` items that have come; `ended` is True when there are no more. Raises what the iterator raised."""
+        found: list[Any] = []
+        items, self._most = self._items, 2 * most
+        while items and len(found) < most:
+            found.append(items.popleft())
+        if found and found[-1] is _END:
+            found.pop()
+            self._over = True
+            self.ended = self._error is None
+        if self._over and self._error and not found:
+            raise self._error
+        self._hungry = not found
+        if len(items) <= most:
+            self._room.set()
+        return found
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds to wait before the next look: while many are being pulled at once, nobody is woken for one of them."""
+        return None if self.ended or self._single else _LOOK
+
+    def close(self) -> None:
+        """Let the thread end, unless it is inside the iterator."""
+        self._closed = True
+        self._room.set()
+        self._thread.join(_PATIENCE)
+
+    def _pull(self) -> None:
+        items, iterator = self._items, self._iterator
+        try:
+            while not self._closed and not (items and items[-1] is _END) and not self._over:
+                self._single = self._hungry
+                room = 1 if self._single else self._most - len(items)
+                if room > 0:
+                    items.extend(islice(iterator, room))
+                    self._tell()
+                else:
+                    self._room.clear()
+                    if len(items) >= self._most:
+                        self._room.wait(_PATIENCE)
+        except BaseException as error:  # whatever it is, it belongs to the program that takes the items
+            self._error = error
+            items.append(_END)
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._hungry and not self._closed:
+            self._hungry = False
+            self._wake()
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -14,7 +14,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
@@ -94,24 +94,6 @@ class Rows:
     def of(cls, spec: Spec) -> Rows:
         """The inverse of `spec`."""
         return cls([[kept_bytes(kept) for kept in row] for row in spec["rows"]], spec["columns"])
-
-
-class Iterating:
-    """Inputs that a program makes one after another; they can be read only once."""
-
-    total: int | None = None
-
-    def __init__(
-        self, rows: Iterable[Sequence[str | bytes]], columns: Sequence[str] = (), width: int | None = None
-    ) -> None:
-        self._rows, self.columns, self.width = rows, tuple(columns), width
-
-    def __iter__(self) -> Iterator[Values]:
-        return (tuple(os.fsencode(value) for value in row) for row in self._rows)
-
-    def spec(self) -> Spec:
-        """See `Source.spec`; nothing can make these inputs again."""
-        return {"kind": "iterator"}
 
 
 class Glob:
@@ -331,26 +313,6 @@ class Product:
     def spec(self) -> Spec:
         """See `Source.spec`."""
         return {"kind": "product", "sources": [source.spec() for source in self.sources]}
-
-
-def source_of(inputs: Source | Iterable[str | bytes | Sequence[str | bytes] | Mapping[str, str]]) -> Source:
-    """A source of what a program has at hand: strings or bytes, sequences of them, or mappings by column name.
-
-    What the first one is, all must be. A list or tuple is kept whole (it can be resumed), anything else is pulled lazily.
-    """
-    if hasattr(inputs, "spec"):
-        return inputs  # type: ignore[return-value]  # it is a Source
-    iterator = iter(inputs)
-    first = list(itertools.islice(iterator, 1))
-    everything: Iterable[Any] = itertools.chain(first, iterator)
-    kept = isinstance(inputs, list | tuple)
-    if first and isinstance(first[0], Mapping):
-        columns = tuple(first[0])
-        rows = ([row[name] for name in columns] for row in everything)
-        return Rows(rows, columns) if kept else Iterating(rows, columns, len(columns))
-    if first and not isinstance(first[0], str | bytes):
-        return Rows(everything) if kept else Iterating(everything)
-    return Args(everything) if kept else Iterating(((one,) for one in everything), width=1)
 
 
 def open_source(spec: Spec, *, stream: BinaryIO | None = None) -> Source:

@@ -15,28 +15,27 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from typing import Final
 
 from manyhands.backends import check_backend
-from manyhands.batch import Batch, Work
+from manyhands.batch import Batch
 from manyhands.call import Call
+from manyhands.earlier import Earlier
 from manyhands.engine import in_order
+from manyhands.engine.channel import Channel
 from manyhands.engine.judging import Halting
 from manyhands.engine.loop import Pull
 from manyhands.errors import UsageError
-from manyhands.events import Began, Event, Finished, RunStarted, Summary, Tick, Warned
+from manyhands.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
 from manyhands.inputs import Source, open_source
 from manyhands.job import Job, Outcome, Status
 from manyhands.journal import Journal
 from manyhands.plan import Plan
+from manyhands.run_inputs import Work
 from manyhands.runs import Run, RunLock, Store, discard
 from manyhands.stages import Journals
-
-_EVENTS: Final = 1000
-"""Events that wait to be shown; then the stages wait."""
 
 
 def begin(
@@ -70,22 +69,22 @@ class Belt:
 class _Halting:
     """The halt rule as one stage sees it: what went well is only counted at the end of the line."""
 
-    def __init__(self, shared: Halting, mutex: threading.Lock, *, first: bool, last: bool) -> None:
-        self._shared, self._mutex, self._first, self._last = shared, mutex, first, last
+    def __init__(self, line: Line, *, first: bool, last: bool) -> None:
+        self._line, self._first, self._last = line, first, last
 
     @property
     def reached(self) -> bool:
-        return self._shared.reached
+        return self._line.halting.reached
 
     def count(self, status: Status) -> None:
         if self._last or status is not Status.OK:
-            with self._mutex:
-                self._shared.count(status)
+            with self._line.mutex:
+                self._line.halting.count(status)
 
     def know(self, total: int) -> None:
         if self._first:
-            with self._mutex:
-                self._shared.know(total)
+            with self._line.mutex:
+                self._line.halting.know(total)
 
 
 class _Stage:
@@ -93,7 +92,7 @@ class _Stage:
 
     def __init__(self, line: Line, number: int, batch: Batch, *, last: bool) -> None:
         self.number, self.batch, self.last = number, batch, last
-        self.halting: Halting = _Halting(line.halting, line.mutex, first=number == 1, last=last)  # type: ignore[assignment]  # its face
+        self.halting: Halting = _Halting(line, first=number == 1, last=last)  # type: ignore[assignment]  # its face
         self.missing: Iterator[Job] = iter(())
         self._line = line
         batch.place = self
@@ -168,8 +167,12 @@ class Line:
         ]
         self.belts = [Belt(max(8, 2 * one.limits.jobs)) for one in plans[1:]]
         self.stages = [_Stage(self, n, batch, last=n == len(batches)) for n, batch in enumerate(batches, 1)]
-        self._events: queue.SimpleQueue[tuple[int, Event | BaseException | None]] = queue.SimpleQueue()
-        self._room = threading.BoundedSemaphore(_EVENTS)
+        self.channel: Channel | None = None
+        """See `Batch.channel`; no stage begins anything while it is full."""
+        self.inputs = first.inputs
+        self._events: queue.SimpleQueue[tuple[int, list[Event] | BaseException | None]] = queue.SimpleQueue()
+        self._stops: list[int] = []
+        self._done_before = 0
         self._over = False
 
     @classmethod
@@ -201,29 +204,56 @@ class Line:
 
     def stop(self, number: int) -> None:
         """See `Batch.stop`."""
+        self._stops.append(number)
+        self._stop_stages(number)
+
+    def _stop_stages(self, number: int) -> None:
         for stage in self.stages:
             stage.batch.stop(number)
 
     def wake(self) -> None:
         """See `Batch.wake`."""
-        self._events.put((0, Tick(time.monotonic(), 0)))
+        for stage in self.stages:
+            stage.batch.wake()
+        self._events.put((0, []))
+
+    def leave(self) -> None:
+        """See `Batch.leave`."""
+        self.inputs.cancel()
+        self._events.put((0, []))
+
+    def discard(self) -> None:
+        """See `Batch.discard`."""
+        for stage in self.stages[1:]:
+            stage.batch.held.close()
+        self._held.close()
+        self.stages[0].batch.discard()
+
+    @property
+    def stopped_by(self) -> int | None:
+        """See `Batch.stopped_by`."""
+        return self._stops[0] if self._stops else None
 
     def pause(self, paused: bool) -> None:
         """See `Batch.pause`."""
         for stage in self.stages:
             stage.batch.pause(paused)
 
-    def events(self, *, tick: float | None = None) -> Generator[Event, None, None]:
+    def events(
+        self, *, tick: float | None = None, before_waiting: Callable[[], None] = lambda: None
+    ) -> Generator[Event, None, None]:
         """See `Batch.events`; raises what any stage raises, after all have ended."""
         try:
             with ExitStack() as stack:
                 stack.callback(self._held.close)
                 yield from self._prepare()
+                for one in self.stages:
+                    one.batch.channel = self.channel
                 threads = [threading.Thread(target=self._carry_out, args=(one,), daemon=True) for one in self.stages]
                 stack.callback(self._end, threads)
                 for thread in threads:
                     thread.start()
-                told = self._told(tick)
+                told = self._told(tick, before_waiting)
                 ordered = self.plan.limits.keep_order and self.work == "new"
                 yield from in_order(told, self.stages[0].batch.issued, self._recall) if ordered else told
         except UsageError:
@@ -236,6 +266,8 @@ class Line:
         for stage in self.stages:
             with closing(stage.batch.run.journal(check=self.work != "new")) as journal:
                 yield from stage.batch.take_over(journal)
+        if self.work != "new":
+            self._count_before()
         if self.work == "rest":
             for before, stage in zip(self.stages, self.stages[1:], strict=False):
                 plan = stage.batch.plan
@@ -243,58 +275,71 @@ class Line:
                     passed = journal.passed()
                 stage.missing = (onward(one.job, one.outcome, plan) for one in passed if one.outcome)
 
+    def _count_before(self) -> None:
+        """What earlier executions have done counts for the sum, and for a halt rule that is a share of all jobs."""
+        with closing(Journals.open(self.run)) as journals:
+            earlier = Earlier(self.work, journals.tally())
+        self._done_before, self.halting = earlier.done, earlier.halting(self.plan.limits.halt, None)
+
     def _carry_out(self, stage: _Stage) -> None:
         """The thread of one stage."""
         end: BaseException | None = None
+        gathered: list[Event] = []
+
+        def send() -> None:
+            if gathered:
+                self._events.put((stage.number, gathered.copy()))
+                gathered.clear()
+
         try:
-            for event in stage.batch.events():
+            for event in stage.batch.events(before_waiting=send):
                 if not isinstance(event, Tick):
-                    self._room.acquire()
-                    self._events.put((stage.number, event))
+                    gathered.append(event)
                 if isinstance(event, Finished) and _goes_on(event) and not stage.last:
                     stage.done(event.outcome)
         except BaseException as error:  # whatever it is, it is raised where somebody listens
             end = error
         finally:
+            send()
             self.opened.set()
             if not stage.last:
                 self.belts[stage.number - 1].ended = True
                 self.stages[stage.number].batch.wake()
             self._events.put((stage.number, end))
 
-    def _told(self, tick: float | None) -> Iterator[Event]:
+    def _told(self, tick: float | None, before_waiting: Callable[[], None]) -> Iterator[Event]:
         """The events of all stages as those of one run."""
         began, open_, broken = time.monotonic(), len(self.stages), None
-        work, first = 0.0, True
         while open_:
-            try:
-                number, event = self._events.get(timeout=tick)
-            except queue.Empty:
-                yield Tick(time.monotonic(), 0)
-                continue
-            if isinstance(event, RunStarted):
-                self._room.release()
-                if number == 1 and first:
-                    first = False
-                    jobs = sum(one.batch.plan.limits.jobs for one in self.stages)
-                    yield replace(event, template=self.plan.text, jobs=jobs)
-            elif isinstance(event, Summary):
-                self._room.release()
-                work += event.work
-            elif event is None or isinstance(event, BaseException):
+            number, found = self._next(tick, before_waiting)
+            if not isinstance(found, list):
                 open_ -= 1
-                if event is not None and broken is None:
-                    broken = event
-                    self.stop(signal.SIGTERM)
-            else:
-                if number:
-                    self._room.release()
+                if found is not None and broken is None:
+                    broken = found
+                    self._stop_stages(signal.SIGTERM)
+                continue
+            for event in found:
                 yield from self._one(number, event)
+            if not found:
+                yield Tick(time.monotonic(), 0)
         self._over = True
+        if broken is None or any(one.batch.summary for one in self.stages[:1]):
+            self.summary = self._summarise(time.monotonic() - began)
+            yield self.summary
         if broken is not None:
             raise broken
-        self.summary = self._summarise(time.monotonic() - began, work)
-        yield self.summary
+
+    def _next(
+        self, tick: float | None, before_waiting: Callable[[], None]
+    ) -> tuple[int, list[Event] | BaseException | None]:
+        """What the stages tell next; an empty list after ``tick`` seconds."""
+        with suppress(queue.Empty):
+            return self._events.get_nowait()
+        before_waiting()
+        try:
+            return self._events.get(timeout=tick)
+        except queue.Empty:
+            return 0, []
 
     def _one(self, number: int, event: Event) -> Iterator[Event]:
         """An event of a stage as one of the line: what goes on to the next stage is not final."""
@@ -307,7 +352,10 @@ class Line:
             yield Finished(outcome, event.retry_in, number)
         elif isinstance(event, Began):
             yield replace(event, stage=number)
-        elif isinstance(event, Tick | Warned):
+        elif isinstance(event, RunStarted) and number == 1:
+            jobs = sum(one.batch.plan.limits.jobs for one in self.stages)
+            yield replace(event, template=self.plan.text, jobs=jobs, done_before=self._done_before)
+        elif isinstance(event, Warned) or (isinstance(event, Counted) and number == 1):
             yield event
 
     def _recall(self, number: int) -> Finished | None:
@@ -317,26 +365,24 @@ class Line:
             return None
         return Finished(record.outcome, None, record.stage)
 
-    def _summarise(self, wall: float, work: float) -> Summary:
+    def _summarise(self, wall: float) -> Summary:
         ends = [one.batch.summary for one in self.stages if one.batch.summary]
         with closing(Journals.open(self.run)) as journals:
             tally = journals.tally()
         stopped_by = next((end.stopped_by for end in ends if end.stopped_by is not None), None)
         halted = str(self.plan.limits.halt) if self.halting.reached else None
-        unread = any(end.unread for end in ends[:1])
-        return Summary(self.run.id, tally.counts, tally.left, unread, wall, work, stopped_by, halted)
+        unread, total = any(end.unread for end in ends[:1]), ends[0].total if ends else None
+        work = sum(end.work for end in ends)
+        return Summary(
+            self.run.id, tally.counts, tally.left, unread, wall, work, stopped_by, halted, total, self._done_before
+        )
 
     def _end(self, threads: Sequence[threading.Thread]) -> None:
-        """Whoever listened has left, or all is over: end what runs, and wait for it."""
+        """All is over, or nobody listens any more: end what runs, and wait for it."""
         for _ in range(0 if self._over else 2):
-            self.stop(signal.SIGTERM)
-        while any(thread.is_alive() for thread in threads):
-            try:
-                number, event = self._events.get(timeout=0.05)
-            except queue.Empty:
-                continue
-            if number and event is not None and not isinstance(event, BaseException):
-                self._room.release()
+            self._stop_stages(signal.SIGTERM)
+        for thread in threads:
+            thread.join()
 
 
 def _goes_on(event: Finished) -> bool:

@@ -11,24 +11,29 @@ import os
 import secrets
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from multiprocessing import current_process
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+from manyhands import leaving
 from manyhands.backends import open_backend
 from manyhands.backends.settings import FunctionSettings
 from manyhands.call import Call
 from manyhands.chunks import Done
 from manyhands.cores import usable_cores
-from manyhands.engine.mapping import Mapper
+from manyhands.engine.mapping import AtHand, Items, Mapper
 from manyhands.errors import JobFailedError, UsageError
+from manyhands.feed import Ahead
 from manyhands.job import Output
 from manyhands.limits import parse_jobs
 from manyhands.output import chunks as pieces
 from manyhands.plan import Workers
+from manyhands.run_inputs import Pulling
 
 
 def map_batch(
@@ -37,12 +42,15 @@ def map_batch(
     *,
     jobs: int | str = "100%", chunk: int | None = None, ordered: bool = True, return_exceptions: bool = False,
     initializer: Callable[..., Any] | None = None, initargs: Sequence[Any] = (), start_method: str = "forkserver",
-) -> Iterator[Any]:  # fmt: skip
+    pull: Pulling = "thread",
+) -> Mapped:  # fmt: skip
     """Yield what ``function`` returns for each input, in worker processes: `multiprocessing.Pool.imap` with lazy inputs.
 
     A tuple gives the arguments, a dict the keyword arguments, anything else is the one argument. Inputs are pulled as they are
     needed, so memory does not grow with their number, and travel in chunks of ``chunk`` (by default as many as make about
-    20 ms of work). ``ordered``: in the order of the inputs, else as they end. What jobs print is passed on.
+    20 ms of work). An iterator is pulled in a thread of its own, or, with ``pull="caller"``, by the one that takes the results.
+    ``ordered``: in the order of the inputs, else as they end. What jobs print is passed on. Leaving early, `Mapped.close` and
+    the end of the program end the workers.
 
     A job that raises, or that has killed two workers, raises `JobFailedError` when its turn comes, and everything is stopped;
     with ``return_exceptions`` that error is yielded in its place. A job may be done twice if its chunk's worker dies. There
@@ -60,15 +68,56 @@ def map_batch(
         )
     width = parse_jobs(jobs, usable_cores())
     found = done_of(
-        call, inputs, width, Workers(start_method=start_method, chunk=chunk), ordered=ordered, printed=_pass_on
+        call, inputs, width, Workers(start_method=start_method, chunk=chunk), ordered=ordered, printed=_pass_on, pull=pull
     )
-    return chain.from_iterable(_results(*one, return_exceptions=return_exceptions) for one in found)
+    return Mapped(found, return_exceptions=return_exceptions)
+
+
+class Mapped:
+    """An iterator of what was returned. The workers begin with the first result that is asked for."""
+
+    def __init__(self, found: Generator[tuple[int, list[Any], Done], None, None], *, return_exceptions: bool) -> None:
+        self._results: Iterator[Any] = chain.from_iterable(
+            _results(*one, return_exceptions=return_exceptions) for one in found
+        )
+        self._forgotten = weakref.finalize(self, _end, found, os.getpid())
+        self._forgotten.atexit = False  # that would be after multiprocessing has waited for the workers
+        leaving.at_exit(found, found.close)
+
+    def __iter__(self) -> Mapped:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._results)
+        except BaseException:  # the end, or a job that failed
+            self.close()
+            raise
+
+    def __enter__(self) -> Mapped:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers; there are no more results."""
+        self._results = iter(())
+        self._forgotten()
+
+
+def _end(found: Generator[tuple[int, list[Any], Done], None, None], pid: int) -> None:
+    leaving.done(found)
+    if pid == os.getpid():
+        found.close()
 
 
 def done_of(
     call: Call, inputs: Iterable[Any], jobs: int, workers: Workers, *, ordered: bool, printed: Callable[[Output, Output], None],
     columns: Sequence[str] = (), environment: Mapping[bytes, bytes] = os.environb, workdir: Path | None = None, nice: int = 0,
-    grace: float = 5.0,
+    grace: float = 5.0, pull: Pulling = "thread",
 ) -> Generator[tuple[int, list[Any], Done], None, None]:  # fmt: skip
     """Yield (number of the first input, inputs, what came of them) for each chunk, in good time; ``call`` is chunked.
 
@@ -82,7 +131,13 @@ def done_of(
             workers=Workers(start_method=workers.start_method, chunk=1),
         ))  # fmt: skip
         stack.callback(backend.close)
-        mapper = Mapper(inputs, backend, jobs, chunk=workers.chunk, ordered=ordered)
+        items: Items
+        if pull == "caller" or isinstance(inputs, list | tuple | range):
+            items = AtHand(inputs)
+        else:
+            items = ahead = Ahead(inputs, backend.wake)
+            stack.callback(ahead.close)
+        mapper = Mapper(items, backend, jobs, chunk=workers.chunk, ordered=ordered)
         yield from mapper.chunks(printed)
 
 

@@ -13,7 +13,6 @@ from json import dumps
 from pathlib import Path
 
 from manyhands import runs
-from manyhands.batch import Work
 from manyhands.console import carry_out
 from manyhands.cores import usable_cores
 from manyhands.doors.asked import AskedCall, AskedCommand, plan_of
@@ -26,6 +25,7 @@ from manyhands.line import begin, go_on
 from manyhands.plan import Plan
 from manyhands.render.runs import MOST, chosen, first_chosen, header, job_lines, list_lines, one_job, summarise
 from manyhands.rows import JobRecord
+from manyhands.run_inputs import Work
 from manyhands.stages import Journals
 from manyhands.template import Template, display, fill_slot
 

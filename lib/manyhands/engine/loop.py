@@ -22,7 +22,7 @@ from manyhands.engine.flights import Flight, Retries
 from manyhands.engine.judging import COUNTED, LEFT, Halting, judge, may_retry
 from manyhands.engine.recording import Record, Recorder
 from manyhands.errors import JournalError
-from manyhands.events import Began, Event, Finished, Summary, Tick, Warned
+from manyhands.events import Began, Counted, Event, Finished, Summary, Tick, Warned
 from manyhands.job import Arg, Attempt, Job, Outcome, Status
 from manyhands.limits import HaltWhen, Limits
 
@@ -70,7 +70,7 @@ class Engine:
         self._total, self._done_before = total, done_before
         # With a halt rule nothing lies ready at the backend: what does would begin after the end that meets the rule.
         self._careful = limits.halt.when is not HaltWhen.NEVER
-        self._news: list[Began | Warned] = []
+        self._news: list[Began | Counted | Warned] = []
         self._halted = self._crowded = self._exhausted = self._dry = False
         self._pulled, self._next_start = 0, 0.0
         self._stop_signal: int | None = None
@@ -95,8 +95,11 @@ class Engine:
 
     def know_total(self, pulled: int) -> None:
         """So many jobs will have been pulled when the inputs end: all are read, if perhaps not all have begun."""
-        self._total = self._done_before + pulled
-        self._halting.know(self._total)
+        total = self._done_before + pulled
+        self._halting.know(total)
+        if total != self._total:
+            self._total = total
+            self._news.append(Counted(total))
 
     def pause(self, paused: bool) -> None:
         """Hold or continue all attempts; the time they are held does not count against their limits."""

@@ -13,7 +13,7 @@ import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from manyhands.backend import Backend, Ended
 from manyhands.chunks import Done, Failed, Packed, pack
@@ -27,6 +27,43 @@ _MOST_JOBS: Final = 8192
 _MOST_BYTES: Final = 1 << 22
 _MOST_HELD: Final = 64
 """Chunks a slot may be ahead of the first that is not done, if results come in order."""
+
+
+class Items(Protocol):
+    """Where the inputs come from."""
+
+    ended: bool
+    """Whether there are no more."""
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds to wait for more before the next look; None: until the backend is woken."""
+
+    def take(self, most: int) -> list[Any]:
+        """Up to ``most`` inputs that have come. Raises what a program's iterator raised."""
+
+
+class AtHand:
+    """Inputs that make nobody wait: those of a list, or of an iterator that is pulled by the one who takes the results."""
+
+    patience = None
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items, self.ended = iter(items), False
+        self._error: Exception | None = None
+
+    def take(self, most: int) -> list[Any]:
+        """See `Items.take`."""
+        found: list[Any] = []
+        try:
+            if self._error is None:
+                found.extend(islice(self._items, most))
+        except Exception as error:  # whatever a program's iterator raises: after what came before it
+            self._error = error
+        if self._error and not found:
+            raise self._error
+        self.ended = len(found) < most and not self._error
+        return found
 
 
 class _Chunk:
@@ -62,8 +99,8 @@ class _Chunk:
 class Mapper:
     """Does one function for many inputs on a backend of ``slots`` slots. Iterate `chunks` once."""
 
-    def __init__(self, items: Iterable[Any], backend: Backend, slots: int, *, chunk: int | None, ordered: bool) -> None:
-        self._items, self._backend, self._slots = iter(items), backend, slots
+    def __init__(self, items: Items, backend: Backend, slots: int, *, chunk: int | None, ordered: bool) -> None:
+        self._items, self._backend, self._slots = items, backend, slots
         self._fixed, self._ordered = chunk, ordered
         self._mean: float | None = None
         self._weight = 0.0
@@ -72,16 +109,16 @@ class Mapper:
         self._number = self._pulled = 0
         self._flying: dict[int, _Chunk] = {}  # by the number of its attempt's job
         self._order: deque[_Chunk] = deque()
-        self._exhausted = False
+        self._broken: Exception | None = None
 
     def chunks(self, printed: Callable[[Output, Output], None]) -> Iterator[tuple[int, list[Any], Done]]:
         """Yield (number of its first input, inputs, what came of them), and give ``printed`` what jobs have printed."""
         try:
             while True:
                 self._fill()
-                if not self._order:
-                    return
-                for report in self._backend.reports(None):
+                if not self._order and (self._broken or self._items.ended):
+                    break
+                for report in self._backend.reports(self._items.patience if self._wants() else None):
                     if isinstance(report, Ended):
                         self._ended(report)
                 for chunk in self._ready():
@@ -89,18 +126,29 @@ class Mapper:
                         if part.printed:
                             printed(*part.printed)
                     yield chunk.first, chunk.items, chunk.whole()
+            if self._broken:  # what came before it has been given
+                raise self._broken
         finally:
             self._backend.close()
             for chunk in self._flying.values():
                 _release(chunk)
 
-    def _fill(self) -> None:
-        """Keep two chunks a slot under way: one being done, one on its way."""
+    def _wants(self) -> bool:
+        """Whether there is room for another chunk: two a slot are under way, one being done, one on its way."""
         most = self._slots * (_MOST_HELD if self._ordered else 2)
-        while not self._exhausted and len(self._flying) < 2 * self._slots and len(self._order) < most:
-            items = list(islice(self._items, self._size()))
+        return (
+            not self._items.ended and not self._broken and len(self._flying) < 2 * self._slots and len(self._order) < most
+        )
+
+    def _fill(self) -> None:
+        """Make chunks of what has come."""
+        while self._wants():
+            try:
+                items = self._items.take(self._size())
+            except Exception as error:  # whatever a program's iterator raises
+                self._broken = error
+                return
             if not items:
-                self._exhausted = True
                 return
             chunk = _Chunk(items, self._pulled + 1)
             self._pulled += len(items)
@@ -143,7 +191,11 @@ class Mapper:
         if len(chunk.items) == 1 or report.result is not None:
             chunk.printed = (report.stdout, report.stderr)
         if report.result is not None:
-            chunk.done = pickle.loads(report.result)  # noqa: S301 - our own worker made it
+            try:
+                chunk.done = pickle.loads(report.result)  # noqa: S301 - our own worker made it
+            except Exception as error:  # whatever a class of the results raises when it is made here
+                self._unreadable(chunk, error)
+                return
             mean = report.wall / len(chunk.items)
             self._mean = mean if self._mean is None else (self._mean + mean) / 2
             return
@@ -156,6 +208,14 @@ class Mapper:
         else:
             why = f"{report.error or 'its worker process died'}; given up: it has killed {chunk.deaths} workers"
             chunk.done = Done([None], [Failed(0, why, report.traceback)])
+
+    def _unreadable(self, chunk: _Chunk, error: Exception) -> None:
+        """What came back cannot be read here: whose it is shows when its jobs are done one by one."""
+        if len(chunk.items) > 1:
+            self._split(chunk)
+            return
+        what = f"what it returned cannot be read here: {type(error).__name__}: {error}"
+        chunk.done = Done([None], [Failed(0, what, None)])
 
     def _ready(self) -> Iterator[_Chunk]:
         """What can be told: all that is done, or what is done before anything that is not."""

@@ -1,0 +1,40 @@
+"""What earlier executions of a run have done, as far as one that continues it has to know.
+
+Separate from `batch`, because a line of stages counts in the same way.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from manyhands.engine.judging import Halting
+from manyhands.job import Status
+from manyhands.journal import Tally
+from manyhands.limits import Halt
+from manyhands.run_inputs import Work
+
+AGAIN: Final = (Status.FAILED, Status.TIMEOUT)
+"""How a job ended that `manyhands.batch.Batch.retry` does again."""
+
+
+class Earlier:
+    """The counts of a run before an execution that does ``work``."""
+
+    def __init__(self, work: Work, tally: Tally | None = None) -> None:
+        self._work, self._tally = work, tally or Tally({}, 0)
+        again = AGAIN if work == "failed" else ()
+        self._ok = self._tally.counts.get(Status.OK, 0)
+        self.done: int = sum(number for status, number in self._tally.counts.items() if status not in again)
+        """Jobs that are done, and not done again."""
+
+    def total(self, given: int | None, kept: int | None) -> int | None:
+        """Jobs of the run as far as that is known: ``given`` are the inputs, ``kept`` is what was found out earlier."""
+        if self._work == "failed":
+            return kept
+        if given is None or self._work == "new":
+            return given
+        return max(given, kept or 0, sum(self._tally.counts.values()) + self._tally.left)
+
+    def halting(self, rule: Halt, total: int | None) -> Halting:
+        """A halt rule that counts on from there."""
+        return Halting(rule, total, failed=self.done - self._ok, succeeded=self._ok)

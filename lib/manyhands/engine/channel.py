@@ -1,0 +1,82 @@
+"""Events on their way from the thread that decides to the one that iterates.
+
+    engine's thread --put: lists, one for each turn of its loop; never waits--> channel --take--> whoever iterates
+           ^-------------------------drained: there is room again--------------'
+
+What is bounded is what *begins*: the engine asks whether the channel is `full` before it begins a job, while the ends of what
+runs always have room. So neither time-outs nor commits depend on how fast events are taken.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from typing import Final
+
+from manyhands.events import Event, Finished
+
+MOST: Final = 1_000
+"""Events that may wait while more jobs begin."""
+MOST_BYTES: Final = 1 << 24
+"""What they may hold altogether of what jobs printed and returned."""
+
+
+class Closed(Exception):
+    """Nothing more will come; its cause is what ended the sender, if that was an error."""
+
+
+class Channel:
+    """One sender, one taker at a time. ``drained`` is called (by the taker) when the channel is full no more."""
+
+    def __init__(self, drained: Callable[[], None] = lambda: None) -> None:
+        self.drained = drained
+        self._queue: queue.SimpleQueue[tuple[list[Event], int] | BaseException | None] = queue.SimpleQueue()
+        # Each counter is written by one thread only, so none needs a lock.
+        self._events_put = self._events_taken = self._bytes_put = self._bytes_taken = 0
+        self._closed = False
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more should begin for now."""
+        return self._events_put - self._events_taken >= MOST or self._bytes_put - self._bytes_taken >= MOST_BYTES
+
+    def put(self, events: list[Event]) -> None:
+        """Send events; the list is the receiver's from now on."""
+        weight = sum(map(_weight, events))
+        self._events_put += len(events)
+        self._bytes_put += weight
+        self._queue.put((events, weight))
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Send nothing more; ``error`` is raised at the other end when all that was sent has been taken."""
+        self._queue.put(error)
+
+    def take(self, timeout: float | None = None) -> list[Event]:
+        """The next events; none if nothing comes within ``timeout`` seconds. Raises Closed, then and ever after."""
+        if self._closed:
+            raise Closed
+        try:
+            found = self._queue.get(timeout=timeout)
+        except queue.Empty:
+            return []
+        if not isinstance(found, tuple):
+            self._closed = True
+            raise Closed from found
+        events, weight = found
+        was_full = self.full
+        self._events_taken += len(events)
+        self._bytes_taken += weight
+        if was_full and not self.full:
+            self.drained()
+        return events
+
+    def nudge(self) -> None:
+        """Let a waiting `take` return without events."""
+        self._queue.put(([], 0))
+
+
+def _weight(event: Event) -> int:
+    if not isinstance(event, Finished):
+        return 0
+    outcome = event.outcome
+    return len(outcome.stdout.data) + len(outcome.stderr.data) + len(outcome.result or b"")

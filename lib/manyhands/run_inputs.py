@@ -1,0 +1,108 @@
+"""Where the inputs of one execution come from, and how they reach the engine without making it wait.
+
+    given now, kept in the run's folder, or described in run.json --> Source --at hand, or through a thread--> values
+
+Separate from `batch`, which makes jobs of them, and from `inputs`, which knows formats and nothing of runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import chain, islice
+from typing import Final, Literal
+
+from manyhands.feed import CallerFeed, Feed, Spool, spooled
+from manyhands.inputs import Rows, Source, open_source
+from manyhands.job import Values
+from manyhands.plan import Plan
+from manyhands.program_inputs import Iterating
+from manyhands.runs import Run
+
+Pulling = Literal["thread", "caller"]
+"""Which thread pulls the inputs of a program: one of its own, or the one that iterates the results."""
+Work = Literal["new", "rest", "failed"]
+
+_PATIENCE: Final = 0.2
+"""Seconds that a program's iterator has to come back when the batch is over."""
+
+
+class RunInputs:
+    """The inputs of one execution: from ``source`` if given, from descriptor ``stream`` if given, else from where ``plan`` says."""
+
+    def __init__(self, stream: int | None, source: Source | None) -> None:
+        self._stream, self._source = stream, source
+        self._spool: Spool | None = None
+        self.feed: Feed | CallerFeed | None = None
+        self.pull: Pulling = "thread"
+        self.lacking: str | None = None
+        """What is missing of them, and why."""
+
+    def open(self, run: Run, plan: Plan, work: Work, stack: ExitStack) -> Source:
+        """The inputs; ``stack`` closes what was opened."""
+        if self._stream is not None:
+            spool = self._spool = Spool(self._stream, run.path)
+            stack.callback(spool.close)
+            return open_source(plan.source, stream=spool.follow(lambda: None))
+        if work == "failed":  # no new inputs; the columns are as they were
+            return Rows([], run.asked.get("columns", ()))
+        if self._source is not None:
+            return self._source
+        if plan.source["kind"] == "iterator":
+            self.lacking = "the inputs came from a program: only it can give the rest"
+            return Rows([], run.asked.get("columns", ()))
+        if not plan.streamed:
+            return open_source(plan.source)
+        path, complete = spooled(run.path)
+        if not complete:
+            self.lacking = (
+                "the inputs were cut off when the run was killed; what had come is done now, "
+                f"give them all again with --run-id {run.id} to do the rest"
+            )
+        return open_source(plan.source, stream=stack.enter_context(path.open("rb")))
+
+    def values(
+        self, source: Source, stack: ExitStack, *, backend: str, wake: Callable[[], None], ask: Callable[[], None]
+    ) -> Iterator[Values | None]:
+        """What ``source`` gives, None while nothing has come; its columns are known from here on.
+
+        ``wake`` is called when something has come, ``ask`` when the thread that iterates the results is to pull some.
+        """
+        live = isinstance(source, Iterating)
+        if self._stream is None and not live:
+            return iter(source)  # at hand
+        if self._stream is None and backend == "serial":  # everything happens in one thread
+            values = iter(source)
+            first = list(islice(values, 1))
+            return chain(first, values)
+        if self._stream is None and self.pull == "caller":
+            self.feed = CallerFeed(source, ask, wake)
+            stack.callback(self.feed.close)
+        else:
+            feed = self.feed = Feed(source, wake)
+            # A stream has been closed when its feed is; a program's iterator may not come back.
+            stack.callback(feed.close, _PATIENCE if live else None)
+            feed.start()
+        if isinstance(source, Iterating) and not source.shaped:
+            self.feed.wait_first()
+        return iter(self.feed)
+
+    def cancel(self) -> None:
+        """Wait for no input any more. Safe in a signal handler and from any thread."""
+        if self._spool:
+            self._spool.cancel()
+        if self.feed:
+            self.feed.cancel()
+
+    @property
+    def rest(self) -> int | None:
+        """How many are still to be taken, if all have been read ahead; None while that is not known."""
+        return self.feed.rest if self.feed else None
+
+
+def keep_stdin(run: Run) -> None:
+    """Copy standard input to the run's folder, so that every command, also after a resume, can read all of it."""
+    with open(os.open(run.path / "stdin", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as kept:
+        while block := os.read(0, 1 << 20):
+            kept.write(block)
