@@ -97,8 +97,8 @@ def test_a_killed_launcher_costs_only_what_it_was_running(bench: Bench) -> None:
     slot = bench.start_of(slow).slot
     others = [bench.sh("echo fine") for _ in range(30)]
     assert isinstance(bench.backend, Commands)
-    victim = bench.backend._launchers[slot - 1].process
-    os.kill(victim.pid, signal.SIGKILL)
+    victim = bench.backend._launchers[slot - 1].pid
+    os.kill(victim, signal.SIGKILL)
     end = bench.end_of(slow)
     assert (end.exit, end.signal, end.began) == (None, None, True)
     assert "launcher died" in (end.error or "")
@@ -114,7 +114,7 @@ def test_launchers_that_are_killed_again_and_again_lose_nothing(bench: Bench) ->
     assert isinstance(bench.backend, Commands)
     for _ in range(8):
         bench.reports += bench.backend.reports(0.05)
-        os.kill(next(iter(bench.backend._launchers.values())).process.pid, signal.SIGKILL)
+        os.kill(next(iter(bench.backend._launchers.values())).pid, signal.SIGKILL)
         bench.reports += bench.backend.reports(0.05)
     for attempt in attempts:
         bench.end_of(attempt)
