@@ -27,6 +27,7 @@ from manyhands.backends.mailbox import Mailbox
 from manyhands.backends.outputs import output_of
 from manyhands.backends.pulse import Pulse
 from manyhands.backends.settings import CommandSettings
+from manyhands.backends.shortage import PATIENCE, Shortage
 from manyhands.backends.slot import Slot, not_kept
 from manyhands.backends.slot_threads import SlotThreads
 from manyhands.job import Attempt
@@ -34,8 +35,6 @@ from manyhands.programs import SHORTAGES, Programs, why_not_started
 
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
 _NO_USAGE = resource.struct_rusage((0.0, 0.0, *(0,) * 14))
-_PATIENCE: Final = 20.0
-"""Seconds in which nothing runs, and nothing can begin for want of something, until an attempt fails for it."""
 _AGAIN: Final = 0.1
 """Seconds until what could not begin is tried again, if nothing ends meanwhile."""
 
@@ -88,7 +87,7 @@ class CommandThreads:
         self._stdin = str(settings.stdin or os.devnull)
         self._room = threading.Condition(self._mutex)
         """Notified when an attempt has ended."""
-        self._noted: set[int | None] = set()
+        self._shortage = Shortage(settings.slots)
         self._programs = Programs(settings.environment.get(b"PATH", os.defpath.encode()))
         self._pulse = Pulse()
         self._child_signal = ChildSignal()
@@ -219,18 +218,11 @@ class CommandThreads:
                 now = time.monotonic()
                 with self._room:
                     alone_since = None if self._running else alone_since or now
-                    if self._threads.closed or (alone_since is not None and now - alone_since > _PATIENCE):
+                    if self._threads.closed or (alone_since is not None and now - alone_since > PATIENCE):
                         raise
-                    self._note_shortage(error)
+                    for note in self._shortage.note(error.errno or 0):
+                        self._mailbox.put(note)
                     self._room.wait(_AGAIN)
-
-    def _note_shortage(self, error: OSError) -> None:
-        """Say once of what there is too little."""
-        if error.errno not in self._noted:
-            self._noted.add(error.errno)
-            self._mailbox.put(Noted(
-                f"{error.strerror} ({errno.errorcode.get(error.errno or 0, 'error')}): fewer than {self.settings.slots} jobs at once"
-            ))  # fmt: skip
 
     def _spawn(self, attempt: Attempt, arguments: list[bytes], slot: Slot, name: bytes) -> _Running:
         settings = self.settings

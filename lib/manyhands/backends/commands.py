@@ -20,7 +20,6 @@ import socket
 import time
 import weakref
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from manyhands import kernel
@@ -29,9 +28,12 @@ from manyhands.backends import wire
 from manyhands.backends.alarm import Alarm
 from manyhands.backends.launcher_process import LauncherProcess, config_of, how_many, wait_for_all
 from manyhands.backends.outputs import output_of
+from manyhands.backends.ready_jobs import ReadyJobs
 from manyhands.backends.settings import CommandSettings
+from manyhands.backends.shortage import Shortage, in_words
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
+from manyhands.programs import SHORTAGES
 
 _MOST_DEATHS: Final = 20
 """Deaths of launchers in a row that cost no attempt: something ends them before they can work."""
@@ -39,13 +41,6 @@ _GATHER: Final = 0.004
 """Seconds to let results gather while enough attempts lie ready: one wake-up then serves several of them."""
 _LOOK: Final = 1.0
 """Seconds between two looks at the launchers."""
-_PATIENCE: Final = 20
-"""Looks at which nothing runs, and nothing can begin for want of something, until attempts fail for it."""
-_WANTING: Final = {
-    errno.EAGAIN: "no more processes may be started (ulimit -u, a limit of the control group)",
-    errno.EMFILE: "too few file descriptors (ulimit -n)", errno.ENFILE: "too few file descriptors in the whole system",
-    errno.ENOMEM: "too little memory",
-}  # fmt: skip
 _open: weakref.WeakSet[Commands] = weakref.WeakSet()
 
 
@@ -66,7 +61,6 @@ class Commands:
         self._unwanted: set[int] = set()
         """Ids that were to be taken back, and that a launcher had already: should it return them, they do not begin."""
         self._last = self._deaths = self._round = 0
-        self._backlog: dict[int, bytes] = {}  # by id, in order; written when the socket has room
         self._ready: list[Report] = []
         self._dead: dict[int, str] = {}
         """Launchers that have died, and how, until it is known what died with them."""
@@ -74,11 +68,9 @@ class Commands:
         """Launchers that have not yet said what they have begun, since one has died."""
         self._vacant: dict[int, list[int]] = {}
         """The slots of launchers that are to be started, by index."""
-        self._wanting: set[str] = set()
-        self._stuck = 0
-        """Looks at which nothing ran although attempts were there, because something is short."""
+        self._shortage = Shortage(settings.slots)
         self._look_at = time.monotonic() + _LOOK
-        self._paused = self._closed = self._short = False
+        self._paused = self._closed = False
         self._poll = select.poll()
         self._buffer = bytearray(wire.MESSAGE)
         self._view = memoryview(self._buffer)
@@ -86,9 +78,8 @@ class Commands:
         self._open()
 
     def _open(self) -> None:
-        kind = socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
-        self._jobs, self._jobs_end = socket.socketpair(socket.AF_UNIX, kind)
-        self._results, self._results_end = socket.socketpair(socket.AF_UNIX, kind)
+        self._jobs = ReadyJobs(self.settings.outputs)
+        self._results, self._results_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         self._alarm = Alarm()
         self._poll.register(self._results, select.POLLIN)
         self._poll.register(self._alarm.descriptor, select.POLLIN)
@@ -98,8 +89,6 @@ class Commands:
         self._vacant = {index: list(range(index + 1, slots + 1, count)) for index in range(count)}
         try:
             self._fill_vacancies()
-            if not self._launchers:
-                raise ManyhandsError(f"cannot start a launcher: {self._short_of}")
         except BaseException:
             self.close()
             raise
@@ -113,7 +102,9 @@ class Commands:
         self._flying[id] = attempt
         self._ids[attempt.job.number, attempt.number] = id
         try:
-            self._lay_ready(id, attempt)
+            self._jobs.add(id, attempt)
+            if len(self._jobs.waiting) == 1:
+                self._send()
         except OSError as error:
             why = f"cannot hand over its arguments: {error.strerror} ({errno.errorcode.get(error.errno or 0, 'error')})"
             self._over(id, Ended(attempt, time.monotonic(), 126, error=why))
@@ -125,7 +116,7 @@ class Commands:
         now = time.monotonic()
         if now >= self._look_at:
             self._look(now)
-        if self._backlog:
+        if self._jobs.waiting:
             self._send()
         if not self._ready:
             deadline = None if timeout is None else now + timeout
@@ -139,29 +130,25 @@ class Commands:
     def recall(self, attempts: Collection[Attempt]) -> None:
         """Take back what still lies in the jobs socket; the others that lie there are laid ready again, at the next `reports`."""
         ids = [id for id in map(self._id, attempts) if id is not None and id not in self._began]
-        if not ids or self._closed:
+        if not ids:
             return
-        self._take_back()
+        self._jobs.take_back()
         for id in ids:
-            if self._backlog.pop(id, None) is None:
+            if self._jobs.waiting.pop(id, None) is None:
                 self._unwanted.add(id)
             else:
                 self._over(id, Ended(self._flying[id], time.monotonic(), began=False))
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
         """Take back what has not begun, end the rest."""
-        if self._closed:
-            return
         self.recall(attempts)
         owned: dict[int, list[int]] = {}
         for id in map(self._id, attempts):
             if id is not None:
-                owners = (self._began[id][0],) if id in self._began else self._launchers
-                for index in owners:
+                for index in (self._began[id][0],) if id in self._began else self._launchers:
                     owned.setdefault(index, []).append(id)
-        for index, ids in owned.items():
-            if index in self._launchers:
-                self._launchers[index].tell(wire.KILL if kill else wire.STOP, ids)
+        for index in owned.keys() & self._launchers.keys():
+            self._launchers[index].tell(wire.KILL if kill else wire.STOP, owned[index])
 
     def pause(self, paused: bool) -> None:
         """Hold all commands (SIGSTOP) or let them go on (SIGCONT)."""
@@ -187,12 +174,10 @@ class Commands:
             launcher.bury()
         if any(launcher.why for launcher in launchers):
             self._end_strays(self._flying)
-        for end in (self._jobs, self._jobs_end, self._results, self._results_end):
-            end.close()
+        self._jobs.close()
+        self._results.close()
+        self._results_end.close()
         self._alarm.close()
-        with suppress(OSError):
-            for path in self.settings.outputs.glob(".job-*"):
-                path.unlink()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -204,8 +189,9 @@ class Commands:
             self._closed = True
             for launcher in self._launchers.values():
                 launcher.abandon()
-            for end in (self._jobs, self._jobs_end, self._results, self._results_end):
-                os.close(end.detach())
+            self._jobs.abandon()
+            self._results.close()
+            self._results_end.close()
             self._alarm.abandon()
 
     # -- waiting ---------------------------------------------------------------------------------------------------------
@@ -215,8 +201,8 @@ class Commands:
         now = time.monotonic()
         until = self._look_at if deadline is None else min(deadline, self._look_at)
         writers = [launcher.control for launcher in self._launchers.values() if launcher.has_more_to_say]
-        if self._backlog and not self._dead:
-            writers.append(self._jobs)
+        if self._jobs.waiting and not self._dead:
+            writers.append(self._jobs.sock)
         for writer in writers:
             self._poll.register(writer, select.POLLOUT)
         events = self._poll.poll(max(0, int((until - now) * 1000 + 0.999)))
@@ -251,33 +237,28 @@ class Commands:
                 self._bury(launcher)
         if self._vacant and not self._dead:
             self._fill_vacancies()
-        stuck = (self._short and self._flying and not self._began) or (self._vacant and not self._launchers)
-        self._stuck = self._stuck + 1 if stuck else 0
-        if self._stuck > _PATIENCE and not self._launchers:
-            raise ManyhandsError(f"cannot start a launcher: {self._short_of}")
+        self._shortage.look(idle=bool(self._flying and not self._began) or not self._launchers)
 
     # -- launchers -------------------------------------------------------------------------------------------------------
 
     def _fill_vacancies(self) -> None:
-        """Start the launchers that are to be there. For want of something some may come later."""
-        short_of: OSError | None = None
+        """Start the launchers that are to be there. For want of something some may come later; raises ManyhandsError if none can."""
         for index, slots in [*self._vacant.items()]:
             try:
                 launcher = LauncherProcess(
-                    index, slots, self.settings, (self._jobs_end.fileno(), self._results_end.fileno())
+                    index, slots, self.settings, (self._jobs.theirs.fileno(), self._results_end.fileno())
                 )
             except OSError as error:
-                short_of = error
-                break
+                self._ready += self._shortage.note(error.errno or 0)
+                if error.errno not in SHORTAGES or (self._shortage.lasting and not self._launchers):
+                    raise ManyhandsError(f"cannot start a launcher: {error}") from error
+                return
             del self._vacant[index]
             self._launchers[index] = launcher
             self._poll.register(launcher.life, select.POLLIN)
             launcher.send_config(config_of(self.settings, slots, self.ahead))
             if self._paused:
                 launcher.tell(wire.PAUSE)
-        if short_of:
-            self._short_of = short_of
-            self._note_want(short_of.errno or 0)
 
     def _bury(self, launcher: LauncherProcess) -> None:
         """A launcher has died. What died with it is known when the others have said what they have begun."""
@@ -289,7 +270,7 @@ class Commands:
             self._vacant[launcher.index] = launcher.slots
         elif not self._launchers and not self._vacant:
             raise ManyhandsError(launcher.refused)
-        self._take_back()
+        self._jobs.take_back()
         self._round += 1
         self._unsettled = {*self._launchers}
         for other in self._launchers.values():
@@ -303,7 +284,7 @@ class Commands:
         """
         if not self._dead or self._unsettled:
             return
-        alive = {id for id, (owner, _) in self._began.items() if owner not in self._dead} | self._backlog.keys()
+        alive = {id for id, (owner, _) in self._began.items() if owner not in self._dead} | self._jobs.waiting.keys()
         lost = [id for id in self._flying if id not in alive]
         living = self._end_strays(lost)
         how = "; ".join(dict.fromkeys(self._dead.values()))
@@ -336,73 +317,27 @@ class Commands:
         attempt = self._flying.get(id)
         if attempt is None:
             return
-        self._note_want(code)
+        self._ready += self._shortage.note(code)
         if id in self._unwanted:
             self._over(id, Ended(attempt, time.monotonic(), began=False))
-        elif self._stuck > _PATIENCE:
-            why = f"cannot be started: {_WANTING.get(code) or os.strerror(code)} ({errno.errorcode.get(code, 'error')})"
-            self._over(id, Ended(attempt, time.monotonic(), 126, error=f"{why}, although nothing else runs"))
+        elif self._shortage.lasting:
+            why = f"cannot be started, although nothing else runs: {in_words(code)}"
+            self._over(id, Ended(attempt, time.monotonic(), 126, error=why))
         else:
-            waiting, self._backlog = self._backlog, {}
-            self._lay_ready(id, attempt, now=False)
-            self._backlog.update(waiting)
-
-    def _note_want(self, code: int) -> None:
-        """Say once of what there is too little."""
-        self._short = True
-        why = _WANTING.get(code) or os.strerror(code)
-        if why not in self._wanting:
-            self._wanting.add(why)
-            self._ready.append(Noted(f"{why}: fewer than {self.settings.slots} jobs at once"))
+            self._jobs.add(id, attempt, first=True)
 
     # -- messages --------------------------------------------------------------------------------------------------------
-
-    def _lay_ready(self, id: int, attempt: Attempt, *, now: bool = True) -> None:
-        """Put an attempt at the end of the backlog, and write it at once if nothing waits. Raises OSError for its file."""
-        message = marshal.dumps((id, attempt.job.number, attempt.number, attempt.argv))
-        if len(message) > wire.MESSAGE:
-            path = bytes(self.settings.outputs) + b"/.job-%d" % id
-            with open(
-                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb"
-            ) as file:
-                marshal.dump((attempt.job.number, attempt.number, attempt.argv), file)
-            message = marshal.dumps((id, path))
-        self._backlog[id] = message
-        if now and len(self._backlog) == 1:
-            self._send()
 
     def _send(self) -> None:
         """Write what waits, as far as the sockets take it."""
         for launcher in self._launchers.values():
             if launcher.has_more_to_say:
                 launcher.flush()
-        if self._dead:  # until it is known what died with it
-            return
-        backlog, send = self._backlog, self._jobs.send
-        try:
-            while backlog:
-                id = next(iter(backlog))
-                send(backlog[id], socket.MSG_DONTWAIT)
-                del backlog[id]
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOBUFS, errno.ENOMEM):
-                raise
-
-    def _take_back(self) -> None:
-        """Take everything that no launcher has taken out of the socket, to the front of the backlog."""
-        back: dict[int, bytes] = {}
-        with suppress(BlockingIOError):
-            while True:
-                message = self._jobs_end.recv(wire.MESSAGE, socket.MSG_DONTWAIT)
-                back[marshal.loads(message)[0]] = message
-        if back:
-            back.update(self._backlog)
-            self._backlog = back
+        if not self._dead:  # else not until it is known what died
+            self._jobs.send()
 
     def _id(self, attempt: Attempt) -> int | None:
-        return self._ids.get((attempt.job.number, attempt.number))
+        return None if self._closed else self._ids.get((attempt.job.number, attempt.number))
 
     def _receive(self) -> None:
         """Read all results that are there."""
@@ -430,7 +365,7 @@ class Commands:
             if id in self._flying:
                 self._began[id] = (index, pid)
                 self._ready.append(Started(self._flying[id], at, slot, pid))
-                self._stuck = 0
+                self._shortage.begun()
         else:
             self._hear(index, *record)
 
@@ -443,7 +378,7 @@ class Commands:
         elif kind == wire.RETURNED:
             self._returned(*about)
         elif kind == wire.NARROWED:
-            self._note_want(*about)
+            self._ready += self._shortage.note(*about)
         elif kind == wire.NOTED:
             self._ready.append(Noted(*about))
         elif kind == wire.REFUSED and index in self._launchers:

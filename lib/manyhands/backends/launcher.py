@@ -15,7 +15,6 @@ The loop never waits but in one place: all that is due is done in one pass, and 
 from __future__ import annotations
 
 import errno
-import gc
 import heapq
 import marshal
 import os
@@ -31,18 +30,17 @@ from typing import Any, Final
 from manyhands import kernel
 from manyhands.backends import late, wire
 from manyhands.backends.family import PATIENCE, Family, Running
+from manyhands.backends.outbox import Outbox
 from manyhands.backends.slot import NOTHING, Slot, not_kept
+from manyhands.backends.slots import Slots
 from manyhands.backends.spawning import Spawner
 from manyhands.programs import SHORTAGES
 
-_IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGTSTP)
 _AT_ONCE: Final = 32
 """Jobs that are begun in one pass: with many free slots the loop must still see what ends and what is asked."""
 _NEVER: Final = float("inf")
 _SWEEPING: Final = (0.001, 0.02)
 """Seconds to the next look after what a job left behind was killed: at first, at most."""
-_RESTING: Final = (0.05, 1.0)
-"""Seconds until a slot that could not be used is tried again: at first, at most."""
 _REAPING: Final = (0.02, 1.0)
 """Seconds to the next look for orphans that have ended: when there were many, when there were none."""
 _MANY: Final = 16
@@ -62,7 +60,9 @@ class Launcher:
     """The loop of one launcher process and the verbs it obeys."""
 
     def __init__(self, index: int, jobs: socket.socket, results: socket.socket, control: socket.socket) -> None:
-        self.index, self.jobs, self.results, self.control = index, jobs, results, control
+        self.index, self.jobs, self.control = index, jobs, control
+        self.outbox = Outbox(index, results)
+        self.records = self.outbox.records
         self.buffer = bytearray(wire.MESSAGE)
         self.running: dict[int, Running] = {}
         """By id."""
@@ -72,14 +72,8 @@ class Launcher:
         """For which there was no pidfd."""
         self.over: list[Running] = []
         """Their leaders have ended; something that they left behind may live."""
-        self.records: list[tuple[Any, ...]] = []
-        self.outgoing: deque[bytes] = deque()
-        """Messages that have found no room yet. While there are any, nothing is begun."""
         self.asked: dict[Running, int] = {}
         self.kills: list[tuple[float, int]] = []  # (when the grace is over, id)
-        self.resting: list[Slot] = []
-        """Slots that are not used, because something is short."""
-        self.rest, self.rest_at = _RESTING[0], _NEVER
         self.sweep, self.sweep_at = _SWEEPING[0], _NEVER
         self.reap_at = 0.0
         self.peak = 0
@@ -106,7 +100,7 @@ class Launcher:
         room = self.spawner.room(len(numbers))
         if room < len(numbers):
             self.records.append((wire.NARROWED, errno.EMFILE))
-        self.free = [Slot(number, self.folder, memory=config["memory"]) for number in reversed(numbers[:room])]
+        self.slots = Slots(Slot(number, self.folder, memory=config["memory"]) for number in reversed(numbers[:room]))
 
     # -- the loop --------------------------------------------------------------------------------------------------------
 
@@ -115,14 +109,14 @@ class Launcher:
         while True:
             self.take()
             self.finish()
-            self.flush()
+            self.outbox.flush()
             self.wait()
             self.do_what_is_due()
 
     def take(self) -> None:
         """Begin jobs while there are free slots and jobs waiting."""
         for _ in range(_AT_ONCE):
-            if not self.free or self.outgoing:
+            if not self.slots.free or self.outbox.waiting:
                 return
             self.obey()  # what was asked before a job was sent comes before that job
             if self.paused or self.asked:
@@ -156,33 +150,12 @@ class Launcher:
             return None
         return (id, *job)
 
-    def flush(self) -> None:
-        """Send what happened as one message: the end of one attempt and the beginning of the next cost one wake-up."""
-        if self.records:
-            message = marshal.dumps((self.index, self.records))
-            if len(message) <= wire.MESSAGE:
-                self.outgoing.append(message)
-            else:
-                self.outgoing.extend(marshal.dumps((self.index, [record])) for record in self.records)
-            self.records.clear()
-        outgoing, send = self.outgoing, self.results.send
-        try:
-            while outgoing:
-                send(outgoing[0], socket.MSG_DONTWAIT)
-                outgoing.popleft()
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOBUFS, errno.ENOMEM):
-                raise
-            self.blind = True
-
     def wait(self) -> None:
         """Sleep until something ends, is asked, or is due."""
-        self.listening = self._want(self.jobs, self.listening, bool(self.free) and not (
-            self.paused or self.outgoing
-        ), select.EPOLLIN | select.EPOLLEXCLUSIVE)  # fmt: skip
-        self.writing = self._want(self.results, self.writing, bool(self.outgoing), select.EPOLLOUT)
+        free = bool(self.slots.free) and not (self.paused or self.outbox.waiting)
+        self.listening = self._want(self.jobs, self.listening, free, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        full = bool(self.outbox.waiting) and not self.outbox.refused
+        self.writing = self._want(self.outbox.sock, self.writing, full, select.EPOLLOUT)
         patience, self.blind = self.patience(), False
         now = 0.0
         for file, _ in self.poll.poll(patience):
@@ -213,12 +186,12 @@ class Launcher:
             due = min(due, self.kills[0][0])
         if self.over:
             due = min(due, self.sweep_at)
-        if self.resting:
-            due = min(due, self.rest_at)
+        if (tried := self.slots.due()) is not None:
+            due = min(due, tried)
         if self.asked:
             return 0.0
         now = time.monotonic()
-        if self.blind or self.unwatched:
+        if self.blind or self.unwatched or self.outbox.refused:
             due = min(due, now + _BLIND)
         return -1 if due is _NEVER else max(0.0, due - now)
 
@@ -235,9 +208,7 @@ class Launcher:
                 self.asked[late_one] = signal.SIGKILL
         if self.asked:
             self.end_asked()
-        if self.resting and self.rest_at <= now:
-            self.free.append(self.resting.pop())
-            self.rest_at = now + self.rest
+        self.slots.wake(now)
         if self.reap_at <= now:
             self.reap_at = now + _REAPING[self.family.reap() < _MANY]
 
@@ -245,14 +216,14 @@ class Launcher:
 
     def begin(self, id: int, job: int, attempt: int, argv: tuple[bytes | tuple[bytes, ...], ...]) -> None:
         """Spawn one command on a free slot, and report that it started or why it could not."""
-        slot = self.free.pop()
+        slot = self.slots.free.pop()
         number, name = b"%d" % slot.number, b"%d.%d" % (job, attempt)
         arguments = [number.join(part) if isinstance(part, tuple) else part for part in argv]
         at, started = time.monotonic(), time.time()
         try:
             pid = self.spawner.spawn(name, number, arguments, slot)
         except (OSError, ValueError, MemoryError) as error:
-            self.free.append(slot)
+            self.slots.free.append(slot)
             if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORTAGES):
                 self.give_back(id, errno.ENOMEM if isinstance(error, MemoryError) else error.errno or 0)
             else:
@@ -263,7 +234,7 @@ class Launcher:
         self.running[id] = running
         self.family.add(running)
         self.watch(running)
-        self.rest = _RESTING[0]
+        self.slots.used()
         self.records.append((wire.STARTED, id, at, slot.number, pid))
 
     def watch(self, running: Running) -> None:
@@ -287,14 +258,9 @@ class Launcher:
         )
 
     def give_back(self, id: int, code: int) -> None:
-        """Something is short: return the attempt, and let the free slots rest. One comes back when another attempt ends, and
-        one now and then, more slowly each time it is in vain."""
+        """Something is short: return the attempt, and begin no others for a while."""
         self.records.append((wire.RETURNED, id, code))
-        for slot in self.free:
-            slot.close()
-        self.resting += self.free
-        self.free.clear()
-        self.rest_at, self.rest = time.monotonic() + self.rest, min(2 * self.rest, _RESTING[1])
+        self.slots.rest()
 
     def ended(self, running: Running, now: float) -> None:
         """Its leader has ended: what it left behind is next."""
@@ -351,7 +317,7 @@ class Launcher:
             os.close(running.file)  # which ends the watch, too: nobody else has it
         if renew:
             running.slot.close()
-        self.free.append(running.slot)
+        self.slots.free.append(running.slot)
 
     def output_error(self, running: Running) -> str | None:
         """Why its output is not whole, also for the user."""
@@ -429,57 +395,5 @@ class Launcher:
                 self.report(running)
             ends = [late.Late(*map(int, name.split(b".")), *end[3:]) for name, end in self.latest]  # type: ignore[arg-type]
             late.write(self.folder, self.index, ends)
-        for slot in [*self.free, *self.resting, *(running.slot for running in self.running.values())]:
+        for slot in [*self.slots.free, *self.slots.resting, *(running.slot for running in self.running.values())]:
             slot.close()
-
-    def say(self, kind: int, text: str) -> None:
-        """Send a last word, if there is room for it."""
-        self.records.append((kind, text))
-        with suppress(OSError, MemoryError):
-            self.flush()
-
-
-def main(index: int, coordinator: int, jobs: int, results: int, control: int) -> None:
-    """Run launcher number ``index`` on three inherited sockets until the coordinator is gone, or wants it to leave."""
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, the kernel would reap for us and lose every status
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what our parent's parent has blocked is no business of ours
-    launcher = Launcher(index, *(socket.socket(fileno=number) for number in (jobs, results, control)))
-    gc.disable()  # nothing here makes cycles
-    for name in os.listdir("/proc/self/fd"):  # our sockets and the run's lock are ours, not the commands'
-        with suppress(OSError):  # the folder itself
-            os.set_inheritable(int(name), int(name) < 3)
-    if _configure(launcher, coordinator):
-        _run(launcher)
-    os._exit(0)  # there is nothing to tidy up, and somebody waits for us
-
-
-def _configure(launcher: Launcher, coordinator: int) -> bool:
-    """Take the settings; False, and the coordinator knows why, when they cannot be had."""
-    try:
-        if not (message := launcher.control.recv(wire.MESSAGE)):
-            return False
-        launcher.configure(marshal.loads(message), coordinator)
-    except (Gone, ConnectionError):
-        return False
-    except OSError as error:
-        where = f" {os.fsdecode(error.filename)}" if error.filename else ""
-        launcher.say(wire.REFUSED, f"cannot run commands{where}: {os.strerror(error.errno or 0)}")
-        return False
-    return True
-
-
-def _run(launcher: Launcher) -> None:
-    """Work. Whatever ends this, a bug or a lack of memory included, ends the jobs with it."""
-    gone = False
-    try:
-        launcher.run()
-    except Quit:
-        pass
-    except (Gone, ConnectionError):
-        gone = True
-    except BaseException as error:  # see above
-        launcher.say(wire.NOTED, f"launcher {launcher.index} has failed: {type(error).__name__}: {error}")
-    finally:
-        launcher.leave(gone=gone)

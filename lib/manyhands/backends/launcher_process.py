@@ -22,7 +22,7 @@ from manyhands.backends import wire
 from manyhands.backends.settings import CommandSettings
 from manyhands.backends.slot import WIDE
 
-_BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.backends.launcher import main; main(*map(int, sys.argv[2:]))"
+_BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.backends.launcher_main import main; main(*map(int, sys.argv[2:]))"
 _IDS: Final = 8192
 """Ids in one message: at most five bytes each."""
 _STOPPED: Final = 3
@@ -158,7 +158,7 @@ class LauncherProcess:
     def abandon(self) -> None:
         """Close what is open in a process that was forked: the launcher belongs to its parent."""
         self.process.returncode = 0  # not ours to wait for
-        os.close(self.control.detach())
+        self.control.close()
         os.close(self.life)
 
 
