@@ -171,7 +171,8 @@ def test_with_sigchld_ignored_statuses_are_still_true(tmp_path: Path) -> None:
         "print([bench.end_of(bench.sh(f'exit {n}')).exit for n in (0, 3)])\nbench.backend.close()\n"
     )
     command = [sys.executable, "-c", script, str(LIB), str(Path(__file__).parent), str(tmp_path)]
-    out = subprocess.run(
-        ["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh", *command], capture_output=True, check=True, timeout=30
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     )
+    out = subprocess.run([sys.executable, "-c", ignoring, *command], capture_output=True, check=True, timeout=30)
     assert out.stdout == b"[0, 3]\n"

@@ -10,9 +10,10 @@ import os
 from typing import Final
 
 _OF_THE_SHELL: Final = frozenset(
-    b". : alias bg break builtin case cd command complete continue declare dirs do eval exec exit export fc fg for function "
-    b"getopts hash history if jobs let local logout popd pushd read readonly return select set shift shopt source suspend "
-    b"time times trap type typeset ulimit umask unalias unset until wait while [[ {".split()
+    b". : alias bg bind break builtin caller case cd command compgen complete compopt continue coproc declare dirs disown do "
+    b"enable eval exec exit export fc fg for function getopts hash help history if jobs let local logout mapfile popd pushd "
+    b"read readarray readonly return select set shift shopt source suspend time times trap type typeset ulimit umask unalias "
+    b"unset until wait while [[ {".split()
 )
 """What only a shell understands (POSIX, Shell Command Language, 2.14 and 2.4; bash(1))."""
 

@@ -88,6 +88,10 @@ class CommandThreads:
         self._room = threading.Condition(self._mutex)
         """Notified when an attempt has ended."""
         self._shortage = Shortage(settings.slots)
+        self._unwanted: set[tuple[int, int]] = set()
+        """Attempts that were taken back, or stopped, before they began."""
+        self._idle: set[Slot] = set()
+        """Slots whose thread waits for an attempt, or for room."""
         self._programs = Programs(settings.environment.get(b"PATH", os.defpath.encode()))
         self._pulse = Pulse()
         self._child_signal = ChildSignal()
@@ -103,8 +107,12 @@ class CommandThreads:
         return self._mailbox.take(timeout)
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Give back what no thread has taken."""
+        """Give back what no thread has taken, and what waits for room."""
         self._threads.recall(attempts)
+        with self._room:
+            keys = {(attempt.job.number, attempt.number) for attempt in attempts}
+            self._unwanted |= keys - self._running.keys()
+            self._room.notify_all()
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
         """TERM and CONT, after the grace KILL; or KILL at once."""
@@ -156,7 +164,9 @@ class CommandThreads:
             while (attempt := take()) is not None:
                 self._run(attempt, slot)
         finally:
-            slot.close()
+            with self._mutex:
+                self._idle.discard(slot)
+                slot.close()
 
     def _run(self, attempt: Attempt, slot: Slot) -> None:
         at, started = time.monotonic(), time.time()
@@ -166,6 +176,9 @@ class CommandThreads:
         try:
             running = self._spawn_when_possible(attempt, arguments, slot, name)
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ECANCELED:
+                self._mailbox.put(Ended(attempt, time.monotonic(), began=False))
+                return
             failure, reason, lasting = self._explain(error, arguments[0] if arguments else b"")
             self._mailbox.put(Ended(attempt, at, failure, error=reason, began=not lasting, started=started))
             return
@@ -173,12 +186,13 @@ class CommandThreads:
         self._mailbox.put(Started(attempt, at, slot.number, running.process.pid))
         status, usage = self._reap(running)
         now = self._pulse.moment(at, asked=running.asked)
-        with self._mutex:
-            del self._running[attempt.job.number, attempt.number]
-            self._room.notify_all()
         code = None if status is None else os.waitstatus_to_exitcode(status)
         out, err = (output_of(slot.collect(stream, name, self.settings.output_cap)) for stream in (0, 1))
         not_whole = self._output_error(attempt, slot)
+        with self._room:
+            del self._running[attempt.job.number, attempt.number]
+            self._idle.add(slot)
+            self._room.notify_all()
         self._mailbox.put(Ended(
             attempt, now, code if code is not None and code >= 0 else None, -code if code is not None and code < 0 else None,
             "somebody else took its exit status" if code is None else not_whole, True, started, now - at,
@@ -217,11 +231,14 @@ class CommandThreads:
                     raise
                 now = time.monotonic()
                 with self._room:
+                    self._idle.add(slot)
                     alone_since = None if self._running else alone_since or now
                     if self._threads.closed or (alone_since is not None and now - alone_since > PATIENCE):
                         raise
                     for note in self._shortage.note(error.errno or 0):
                         self._mailbox.put(note)
+                    for idle in self._idle:  # what they hold is what we lack
+                        idle.close()
                     self._room.wait(_AGAIN)
 
     def _spawn(self, attempt: Attempt, arguments: list[bytes], slot: Slot, name: bytes) -> _Running:
@@ -230,10 +247,11 @@ class CommandThreads:
             b"MH_TAG": settings.token.encode() + b"." + name, b"MH_JOB": b"%d" % attempt.job.number,
             b"MH_ATTEMPT": b"%d" % attempt.number, b"MH_SLOT": b"%d" % slot.number,
         }  # fmt: skip
-        out, err = slot.ready()
-        with open(self._stdin, "rb") as stdin, self._mutex:
-            if self._threads.closed:
+        with self._mutex, open(self._stdin, "rb") as stdin:
+            if self._threads.closed or (attempt.job.number, attempt.number) in self._unwanted:
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            out, err = slot.ready()
+            self._idle.discard(slot)
             process = subprocess.Popen(
                 arguments, stdin=stdin, stdout=out, stderr=err, cwd=settings.workdir,
                 env=environment, start_new_session=True, restore_signals=True,
