@@ -6,6 +6,7 @@ To add a backend: one line in `BACKENDS`. What the fake promises is tested with 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from conftest import wait_for, with_tag
-from manyhands.backend import Backend, Ended, Report, Started
+from manyhands.backend import Backend, Ended, Noted, Report, Started
 from manyhands.backends import open_backend
 from manyhands.backends.settings import CommandSettings
 from manyhands.job import Attempt, Job
@@ -99,9 +100,16 @@ def test_a_command_runs_and_its_output_is_kept_apart(bench: Bench) -> None:
     assert (end.exit, end.signal, end.stdout.data, end.stderr.data) == (3, None, b"out\n", b"err\n")
     assert end.began
     assert 0 < end.wall < 5
-    assert end.max_rss > 0
     assert end.started is not None
     assert abs(end.started - time.time()) < 60
+
+
+def test_peak_memory_is_the_commands_own_or_unknown(bench: Bench) -> None:
+    """What is larger than the process that started it is told; for what is smaller the kernel only knows that one: 0."""
+    assert bench.run("true").max_rss == 0
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    size = own + 100_000_000
+    assert size < bench.run(sys.executable, "-S", "-c", f"bytearray({size})").max_rss < size + 60_000_000
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 77, 126, 127, 128, 130, 254, 255])
@@ -152,6 +160,25 @@ def test_what_cannot_be_started_says_why(bench: Bench, command: str, status: int
     assert (end.began, end.exit) == (False, status)
     assert reason in (end.error or "")
     assert bench.run("true").exit == 0
+
+
+def test_a_script_without_its_interpreter_fails_at_once(make: Make, tmp_path: Path) -> None:
+    """Found by PATH or named by its place: the reason is the interpreter, and nothing is tried again (ENOENT, 127)."""
+    script = tmp_path / "old-script"
+    script.write_text("#!/no/such/python\n")
+    script.chmod(0o755)
+    bench = make(environment={**os.environb, b"PATH": bytes(tmp_path) + b":" + os.environb[b"PATH"]})
+    for name in ("old-script", "./old-script", str(script)):
+        end = bench.run(name)
+        assert (end.began, end.exit) == (False, 127)
+        assert "its interpreter /no/such/python does not exist" in (end.error or "")
+
+
+def test_what_only_a_shell_knows_names_the_way_out(bench: Bench) -> None:
+    """``cd`` is no program."""
+    end = bench.run("export", "A=1")
+    assert (end.began, end.exit) == (False, 127)
+    assert "--shell" in (end.error or "")
 
 
 def test_an_argument_that_is_too_long_fails_that_job_only(bench: Bench) -> None:
@@ -305,6 +332,20 @@ def test_background_children_end_with_their_job(bench: Bench) -> None:
     assert (end.exit, end.stdout.data) == (0, b"started\n")
     assert end.wall < 5
     wait_for(lambda: not with_tag(f"MH_TAG={TOKEN}.{attempt.job.number}.1"))
+
+
+def test_an_output_that_cannot_be_kept_marks_its_job_only(make: Make) -> None:
+    """Its file cannot be made: the beginning is kept, and the job and a note say why; its status stays as it is."""
+    bench = make()
+    folder = bench.backend.settings.outputs  # type: ignore[attr-defined]
+    (folder / "1.1.out").mkdir()
+    (folder / "1.1.out" / "in-the-way").touch()
+    end = bench.end_of(bench.sh("head -c 100000 /dev/zero | tr '\\0' x; exit 5"))
+    assert (end.exit, end.stdout.size, end.stdout.path) == (5, 100_000, None)
+    assert end.stdout.data == b"x" * (100_000 - end.stdout.dropped)
+    assert "could not be kept whole" in (end.error or "")
+    assert [one.text for one in bench.reports if isinstance(one, Noted)] == [f"job 1: {end.error}"]
+    assert bench.end_of(bench.sh("head -c 100000 /dev/zero")).stdout.path
 
 
 def test_what_has_not_begun_can_be_taken_back(bench: Bench) -> None:

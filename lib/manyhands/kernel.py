@@ -38,13 +38,25 @@ def become_subreaper() -> bool:
 
 def read_stat(pid: int) -> ProcStat | None:
     """The identity of a process; None when there is none. Its name may hold anything, so fields count from the last ')'."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            line = file.read()
-    except OSError:
+    line = _read(f"/proc/{pid}/stat")
+    if not line:
         return None
-    fields = line[line.rfind(b")") + 2 :].split()
+    fields = line[line.rfind(b")") + 2 :].split(None, 20)
     return ProcStat(pid, int(fields[1]), int(fields[2]), int(fields[3]), fields[0].decode(), int(fields[19]))
+
+
+def _read(path: str) -> bytes:
+    """What a short file of /proc says; nothing when it cannot be read. Twice as fast as a file object, which matters in a scan."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(file, 4096)
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
 
 
 def processes() -> list[ProcStat]:
@@ -56,28 +68,49 @@ def processes() -> list[ProcStat]:
     return [stat for name in names if name.isdigit() and (stat := read_stat(int(name)))]
 
 
+class Look:
+    """One look at /proc: which process is below which. To look costs some 30 us a process, so that many questions share one."""
+
+    def __init__(self) -> None:
+        self.found = {stat.pid: stat for stat in processes()}
+        self._children: dict[int, list[ProcStat]] = {}
+        for stat in self.found.values():
+            self._children.setdefault(stat.ppid, []).append(stat)
+
+    def below(self, roots: Collection[int]) -> list[ProcStat]:
+        """Everything below ``roots``, without the roots themselves."""
+        found: dict[int, ProcStat] = {}
+        todo = list(roots)
+        while todo:
+            for stat in self._children.get(todo.pop(), ()):
+                if stat.pid not in found:  # a pid that was used again during the look could make a circle
+                    found[stat.pid] = stat
+                    todo.append(stat.pid)
+        return [stat for stat in found.values() if stat.pid not in roots]
+
+
 def descendants(roots: Collection[int]) -> list[ProcStat]:
     """Everything below ``roots``, without the roots themselves, from one look at /proc."""
-    children: dict[int, list[ProcStat]] = {}
-    for stat in processes():
-        children.setdefault(stat.ppid, []).append(stat)
-    found: list[ProcStat] = []
-    todo = list(roots)
-    while todo:
-        below = children.pop(todo.pop(), [])
-        found += below
-        todo += [stat.pid for stat in below]
-    return [stat for stat in found if stat.pid not in roots]
+    return Look().below(roots)
 
 
 def has_tag(pid: int, tag: bytes, *, prefix: bool = False) -> bool:
     """Whether the environment that ``pid`` was started with holds the entry ``tag`` (or one that begins so)."""
+    return b"\0" + tag + (b"" if prefix else b"\0") in _environ(pid)
+
+
+def tag_of(pid: int, name: bytes = b"MH_TAG") -> bytes | None:
+    """What ``name`` is in the environment that ``pid`` was started with; None when it is not there or may not be read."""
+    _, found, rest = _environ(pid).partition(b"\0" + name + b"=")
+    return rest[: rest.index(b"\0")] if found else None
+
+
+def _environ(pid: int) -> bytes:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            entries = b"\0" + file.read() + b"\0"
+            return b"\0" + file.read() + b"\0"
     except OSError:
-        return False
-    return b"\0" + tag + (b"" if prefix else b"\0") in entries
+        return b""
 
 
 def send_signal_exact(pid: int, start: int, number: int) -> bool:

@@ -37,3 +37,9 @@ class Alarm:
                 self._closed = True
                 os.close(self.descriptor)
                 os.close(self._bell)
+
+    def abandon(self) -> None:
+        """Close the pipe in a process that was forked, where another thread's lock would never be released."""
+        self._closed = True
+        os.close(self.descriptor)
+        os.close(self._bell)

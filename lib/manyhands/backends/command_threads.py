@@ -1,8 +1,9 @@
 """Commands on this machine, one thread a slot: the fall-back where launchers cannot be had (macOS, Linux before 5.3).
 
 The same promises as `manyhands.backends.commands` as far as the system gives them: every command is its own session, its
-output goes to files, a stop reaches its whole process group (and, where /proc tells, its whole tree). What is not promised
-here: jobs outlive a coordinator that is killed with -9, daemons of a job are not found.
+output goes to files, a stop reaches its whole process group (and, where /proc tells, its whole tree); what is short makes
+attempts wait until others have ended. What is not promised here: jobs outlive a coordinator that is killed with -9, daemons of a
+job are not found.
 """
 
 from __future__ import annotations
@@ -17,39 +18,56 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from typing import Final
 
 from manyhands import kernel
-from manyhands.backend import Ended, Report, Started
+from manyhands.backend import Ended, Noted, Report, Started
+from manyhands.backends.child_signal import ChildSignal
 from manyhands.backends.mailbox import Mailbox
 from manyhands.backends.outputs import output_of
+from manyhands.backends.pulse import Pulse
 from manyhands.backends.settings import CommandSettings
-from manyhands.backends.slot import Slot, why_not_started
+from manyhands.backends.shortage import PATIENCE, Shortage
+from manyhands.backends.slot import Slot, not_kept
 from manyhands.backends.slot_threads import SlotThreads
 from manyhands.job import Attempt
+from manyhands.programs import SHORTAGES, Programs, why_not_started
 
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
 _NO_USAGE = resource.struct_rusage((0.0, 0.0, *(0,) * 14))
+_AGAIN: Final = 0.1
+"""Seconds until what could not begin is tried again, if nothing ends meanwhile."""
 
 
 class _Running:
-    """One command that is running; ``ended`` is set while its pid is still ours."""
+    """One command that is running. ``asked``: we have sent a signal that may have ended it."""
 
     def __init__(self, attempt: Attempt, process: subprocess.Popen[bytes]) -> None:
         self.attempt, self.process = attempt, process
         self.lock = threading.Lock()
-        self.reaped = False
+        self.reaped = self.asked = False
         self.grace: threading.Timer | None = None
+        self.at, self.started = time.monotonic(), time.time()
 
-    def signal(self, number: int) -> None:
+    def signal(self, *numbers: int) -> None:
         """Signal the whole tree, unless the leader's pid has been given back."""
         with self.lock:
             if self.reaped:
                 return
             below = kernel.descendants([self.process.pid])
-            kernel.signal_group(self.process.pid, number)
-            for found in below:
-                if found.pgid != self.process.pid:
-                    kernel.send_signal_exact(found.pid, found.start, number)
+            self.asked = self.asked or self._lives()
+            for number in numbers:
+                kernel.signal_group(self.process.pid, number)
+                for found in below:
+                    if found.pgid != self.process.pid:
+                        kernel.send_signal_exact(found.pid, found.start, number)
+
+    def _lives(self) -> bool:
+        """Whether the leader has not ended yet, though we may not have heard of it."""
+        try:
+            return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
+        except ChildProcessError:
+            return False
 
 
 class CommandThreads:
@@ -67,6 +85,16 @@ class CommandThreads:
         self._mutex = threading.Lock()
         self._threads = SlotThreads(settings.slots, self._serve, self._mailbox.put, self._mutex)
         self._stdin = str(settings.stdin or os.devnull)
+        self._room = threading.Condition(self._mutex)
+        """Notified when an attempt has ended."""
+        self._shortage = Shortage(settings.slots)
+        self._unwanted: set[tuple[int, int]] = set()
+        """Attempts that were taken back, or stopped, before they began."""
+        self._idle: set[Slot] = set()
+        """Slots whose thread waits for an attempt, or for room."""
+        self._programs = Programs(settings.environment.get(b"PATH", os.defpath.encode()))
+        self._pulse = Pulse()
+        self._child_signal = ChildSignal()
 
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
@@ -79,8 +107,12 @@ class CommandThreads:
         return self._mailbox.take(timeout)
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Give back what no thread has taken."""
+        """Give back what no thread has taken, and what waits for room."""
         self._threads.recall(attempts)
+        with self._room:
+            keys = {(attempt.job.number, attempt.number) for attempt in attempts}
+            self._unwanted |= keys - self._running.keys()
+            self._room.notify_all()
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
         """TERM and CONT, after the grace KILL; or KILL at once."""
@@ -95,8 +127,7 @@ class CommandThreads:
             elif running.grace is None:
                 running.grace = threading.Timer(self.settings.grace, running.signal, (signal.SIGKILL,))
                 running.grace.start()
-                running.signal(signal.SIGTERM)
-                running.signal(signal.SIGCONT)
+                running.signal(signal.SIGTERM, signal.SIGCONT)
 
     def pause(self, paused: bool) -> None:
         """SIGSTOP or SIGCONT to everything that runs."""
@@ -115,9 +146,12 @@ class CommandThreads:
         self._threads.shut()
         with self._mutex:
             running = list(self._running.values())
+            self._room.notify_all()
         for one in running:
             one.signal(signal.SIGKILL)
         self._threads.join()
+        self._pulse.close()
+        self._child_signal.close()
 
     # -- a slot ----------------------------------------------------------------------------------------------------------
 
@@ -130,7 +164,9 @@ class CommandThreads:
             while (attempt := take()) is not None:
                 self._run(attempt, slot)
         finally:
-            slot.close()
+            with self._mutex:
+                self._idle.discard(slot)
+                slot.close()
 
     def _run(self, attempt: Attempt, slot: Slot) -> None:
         at, started = time.monotonic(), time.time()
@@ -138,23 +174,72 @@ class CommandThreads:
         number = b"%d" % slot.number
         arguments = [number.join(part) if isinstance(part, tuple) else part for part in attempt.argv]
         try:
-            running = self._spawn(attempt, arguments, slot, name)
+            running = self._spawn_when_possible(attempt, arguments, slot, name)
         except (OSError, ValueError) as error:
-            failure, reason = why_not_started(error, os.fsdecode(arguments[0]) if arguments else "''")
-            self._mailbox.put(Ended(attempt, at, failure, error=reason, began=False, started=started))
+            if isinstance(error, OSError) and error.errno == errno.ECANCELED:
+                self._mailbox.put(Ended(attempt, time.monotonic(), began=False))
+                return
+            failure, reason, lasting = self._explain(error, arguments[0] if arguments else b"")
+            self._mailbox.put(Ended(attempt, at, failure, error=reason, began=not lasting, started=started))
             return
+        at, started = running.at, running.started
         self._mailbox.put(Started(attempt, at, slot.number, running.process.pid))
         status, usage = self._reap(running)
-        now = time.monotonic()
-        with self._mutex:
-            del self._running[attempt.job.number, attempt.number]
+        now = self._pulse.moment(at, asked=running.asked)
         code = None if status is None else os.waitstatus_to_exitcode(status)
         out, err = (output_of(slot.collect(stream, name, self.settings.output_cap)) for stream in (0, 1))
+        not_whole = self._output_error(attempt, slot)
+        with self._room:
+            del self._running[attempt.job.number, attempt.number]
+            self._idle.add(slot)
+            self._room.notify_all()
         self._mailbox.put(Ended(
             attempt, now, code if code is not None and code >= 0 else None, -code if code is not None and code < 0 else None,
-            "somebody else took its exit status" if code is None else None, True, started, now - at,
-            usage.ru_utime, usage.ru_stime, usage.ru_maxrss * _RSS_UNIT, out, err, slot.number,
+            "somebody else took its exit status" if code is None else not_whole, True, started, now - at,
+            usage.ru_utime, usage.ru_stime, _peak_of(usage.ru_maxrss), out, err, slot.number,
         ))  # fmt: skip
+
+    def _output_error(self, attempt: Attempt, slot: Slot) -> str | None:
+        """Why an output is not whole, also for the user."""
+        failure, slot.failure = slot.failure, None
+        if failure is None:
+            return None
+        self._mailbox.put(Noted(f"job {attempt.job.number}: {not_kept(failure)}"))
+        return not_kept(failure)
+
+    def _explain(self, error: OSError | ValueError, name: bytes) -> tuple[int, str, bool]:
+        """(exit status, reason, whether it will be the same next time)."""
+        if isinstance(error, OSError) and error.filename is not None:
+            for what, path in (("work in", self.settings.workdir), ("read the standard input", self._stdin)):
+                if os.fspath(error.filename) == os.fspath(path):
+                    return 126, f"cannot {what} {path}: {error.strerror}", True
+        place = None
+        with suppress(OSError):
+            place = self._programs.find(name)
+        if place is not None and b"/" in name:
+            place = os.path.join(bytes(self.settings.workdir), place)
+        return why_not_started(error, name, place)
+
+    def _spawn_when_possible(self, attempt: Attempt, arguments: list[bytes], slot: Slot, name: bytes) -> _Running:
+        """Spawn it; while something is short, wait for others to end, and give up only after nothing has run for long."""
+        alone_since: float | None = None
+        while True:
+            try:
+                return self._spawn(attempt, arguments, slot, name)
+            except OSError as error:
+                if error.errno not in SHORTAGES:
+                    raise
+                now = time.monotonic()
+                with self._room:
+                    self._idle.add(slot)
+                    alone_since = None if self._running else alone_since or now
+                    if self._threads.closed or (alone_since is not None and now - alone_since > PATIENCE):
+                        raise
+                    for note in self._shortage.note(error.errno or 0):
+                        self._mailbox.put(note)
+                    for idle in self._idle:  # what they hold is what we lack
+                        idle.close()
+                    self._room.wait(_AGAIN)
 
     def _spawn(self, attempt: Attempt, arguments: list[bytes], slot: Slot, name: bytes) -> _Running:
         settings = self.settings
@@ -162,14 +247,17 @@ class CommandThreads:
             b"MH_TAG": settings.token.encode() + b"." + name, b"MH_JOB": b"%d" % attempt.job.number,
             b"MH_ATTEMPT": b"%d" % attempt.number, b"MH_SLOT": b"%d" % slot.number,
         }  # fmt: skip
-        with open(self._stdin, "rb") as stdin, self._mutex:
-            if self._threads.closed:
+        with self._mutex, open(self._stdin, "rb") as stdin:
+            if self._threads.closed or (attempt.job.number, attempt.number) in self._unwanted:
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            out, err = slot.ready()
+            self._idle.discard(slot)
             process = subprocess.Popen(
-                arguments, stdin=stdin, stdout=slot.ready()[0], stderr=slot.files[1], cwd=settings.workdir,
+                arguments, stdin=stdin, stdout=out, stderr=err, cwd=settings.workdir,
                 env=environment, start_new_session=True, restore_signals=True,
             )  # fmt: skip
             running = self._running[attempt.job.number, attempt.number] = _Running(attempt, process)
+            self._pulse.beat()
         if settings.nice and sys.platform != "linux":
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, process.pid, settings.nice)
@@ -194,3 +282,10 @@ class CommandThreads:
         if running.grace:
             running.grace.cancel()
         return status, usage
+
+
+def _peak_of(maxrss: int) -> int:
+    """Peak memory of a command in bytes; 0: it is not known, because it was less than ours, which the kernel counts, too."""
+    if sys.platform == "linux" and maxrss <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+        return 0
+    return maxrss * _RSS_UNIT

@@ -6,7 +6,8 @@
 The jobs socket is shared, so a short job never waits behind a long one, and a few attempts lie ready in it, so that a freed
 slot never waits for the coordinator. What lies there has not begun: it can be taken back (`stop`).
 A launcher that dies costs the attempts it was running, which are reported as lost after everything of theirs is dead; another
-takes its place.
+takes its place. So does one that is stopped or does not answer. What is short (processes, descriptors, memory) makes attempts
+wait until others have ended.
 """
 
 from __future__ import annotations
@@ -16,38 +17,31 @@ import marshal
 import os
 import select
 import socket
-import subprocess
-import sys
 import time
-from collections import deque
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+import weakref
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from manyhands import kernel
-from manyhands.backend import Ended, Report, Started
+from manyhands.backend import Ended, Noted, Report, Started
 from manyhands.backends import wire
 from manyhands.backends.alarm import Alarm
+from manyhands.backends.launcher_process import LauncherProcess, config_of, how_many, wait_for_all
 from manyhands.backends.outputs import output_of
+from manyhands.backends.ready_jobs import ReadyJobs
 from manyhands.backends.settings import CommandSettings
-from manyhands.backends.slot import WIDE
+from manyhands.backends.shortage import Shortage, in_words
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
+from manyhands.programs import SHORTAGES
 
-_BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.backends.launcher import main; main(*map(int, sys.argv[2:]))"
 _MOST_DEATHS: Final = 20
+"""Deaths of launchers in a row that cost no attempt: something ends them before they can work."""
 _GATHER: Final = 0.004
 """Seconds to let results gather while enough attempts lie ready: one wake-up then serves several of them."""
-
-
-@dataclass(slots=True)
-class _Launcher:
-    process: subprocess.Popen[bytes]
-    control: socket.socket
-    life: int
-    slots: list[int]
+_LOOK: Final = 1.0
+"""Seconds between two looks at the launchers."""
+_open: weakref.WeakSet[Commands] = weakref.WeakSet()
 
 
 class Commands:
@@ -64,83 +58,103 @@ class Commands:
         self._flying: dict[int, Attempt] = {}
         self._began: dict[int, tuple[int, int]] = {}  # id -> (launcher index, pid)
         self._ids: dict[tuple[int, int], int] = {}  # (job, attempt) -> id
-        self._last = self._deaths = 0
-        self._backlog: deque[bytes] = deque()  # written when the socket has room
+        self._unwanted: set[int] = set()
+        """Ids that were to be taken back, and that a launcher had already: should it return them, they do not begin."""
+        self._last = self._deaths = self._round = 0
         self._ready: list[Report] = []
-        self._unsettled: set[int] = set()  # launchers that have not answered a SYNC
+        self._dead: dict[int, str] = {}
+        """Launchers that have died, and how, until it is known what died with them."""
+        self._unsettled: set[int] = set()
+        """Launchers that have not yet said what they have begun, since one has died."""
+        self._vacant: dict[int, list[int]] = {}
+        """The slots of launchers that are to be started, by index."""
+        self._shortage = Shortage(settings.slots)
+        self._look_at = time.monotonic() + _LOOK
         self._paused = self._closed = False
-        kind = socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
-        self._jobs, self._jobs_end = socket.socketpair(socket.AF_UNIX, kind)
-        self._results, self._results_end = socket.socketpair(socket.AF_UNIX, kind)
-        self._alarm = Alarm()
         self._poll = select.poll()
-        self._poll.register(self._results, select.POLLIN)
-        self._poll.register(self._alarm.descriptor, select.POLLIN)
         self._buffer = bytearray(wire.MESSAGE)
         self._view = memoryview(self._buffer)
-        self._launchers: dict[int, _Launcher] = {}
-        count = max(1, min(settings.launchers, settings.slots))
-        for index in range(count):
-            self._launch(index, list(range(index + 1, settings.slots + 1, count)))
+        self._launchers: dict[int, LauncherProcess] = {}
+        self._open()
+
+    def _open(self) -> None:
+        self._jobs = ReadyJobs(self.settings.outputs)
+        self._results, self._results_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self._alarm = Alarm()
+        self._poll.register(self._results, select.POLLIN)
+        self._poll.register(self._alarm.descriptor, select.POLLIN)
+        _open.add(self)
+        slots = self.settings.slots
+        count = how_many(max(1, min(self.settings.launchers, slots)))
+        self._vacant = {index: list(range(index + 1, slots + 1, count)) for index in range(count)}
+        try:
+            self._fill_vacancies()
+        except BaseException:
+            self.close()
+            raise
 
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
     def start(self, attempt: Attempt) -> None:
         """Lay the attempt ready for the next free slot."""
+        self._check_open()
         self._last = id = self._last + 1
-        job = attempt.job.number
         self._flying[id] = attempt
-        self._ids[job, attempt.number] = id
-        message = marshal.dumps((id, job, attempt.number, attempt.argv))
-        if len(message) > wire.MESSAGE:
-            path = bytes(self.settings.outputs) + b"/.job-%d" % id
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-                marshal.dump((job, attempt.number, attempt.argv), file)
-            message = marshal.dumps((id, path))
-        self._backlog.append(message)
-        if len(self._backlog) == 1:
-            self._send()
+        self._ids[attempt.job.number, attempt.number] = id
+        try:
+            self._jobs.add(id, attempt)
+            if len(self._jobs.waiting) == 1:
+                self._send()
+        except OSError as error:
+            why = f"cannot hand over its arguments: {error.strerror} ({errno.errorcode.get(error.errno or 0, 'error')})"
+            self._over(id, Ended(attempt, time.monotonic(), 126, error=why))
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
-        """What has begun and ended; waits for it up to ``timeout`` seconds."""
+        """What has begun and ended; waits for it up to ``timeout`` seconds. Raises ManyhandsError when no launcher can work."""
+        self._check_open()
         self._receive()
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look(now)
+        if self._jobs.waiting:
+            self._send()
         if not self._ready:
-            if self._backlog:
-                self._poll.register(self._jobs, select.POLLOUT)
-            for file, _ in self._poll.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))):
-                self._handle(file)
-            if len(self._flying) > 2 * self.settings.slots:
-                time.sleep(_GATHER)
-            if self._backlog:
-                self._poll.unregister(self._jobs)
-                self._send()
-            self._receive()
+            deadline = None if timeout is None else now + timeout
+            while not self._wait(deadline) and (deadline is None or time.monotonic() < deadline):
+                self._look(time.monotonic())
+                if self._ready:
+                    break
         ready, self._ready = self._ready, []
         return ready
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Take back what still lies in the jobs socket; the others that lie there are laid ready again."""
+        """Take back what still lies in the jobs socket; the others that lie there are laid ready again, at the next `reports`."""
         ids = [id for id in map(self._id, attempts) if id is not None and id not in self._began]
         if not ids:
             return
-        waiting = self._recall()
+        self._jobs.take_back()
         for id in ids:
-            if waiting.pop(id, None) is not None:
+            if self._jobs.waiting.pop(id, None) is None:
+                self._unwanted.add(id)
+            else:
                 self._over(id, Ended(self._flying[id], time.monotonic(), began=False))
-        self._backlog.extend(waiting.values())
-        self._send()
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
         """Take back what has not begun, end the rest."""
         self.recall(attempts)
+        owned: dict[int, list[int]] = {}
         for id in map(self._id, attempts):
             if id is not None:
-                self._tell((wire.KILL if kill else wire.STOP, id))
+                for index in (self._began[id][0],) if id in self._began else self._launchers:
+                    owned.setdefault(index, []).append(id)
+        for index in owned.keys() & self._launchers.keys():
+            self._launchers[index].tell(wire.KILL if kill else wire.STOP, owned[index])
 
     def pause(self, paused: bool) -> None:
         """Hold all commands (SIGSTOP) or let them go on (SIGCONT)."""
         self._paused = paused
-        self._tell((wire.PAUSE if paused else wire.RESUME, 0))
+        for launcher in () if self._closed else self._launchers.values():
+            launcher.tell(wire.PAUSE if paused else wire.RESUME)
 
     def wake(self) -> None:
         """Make `reports` return."""
@@ -151,129 +165,179 @@ class Commands:
         if self._closed:
             return
         self._closed = True
-        self._tell((wire.QUIT, 0))
-        for launcher in self._launchers.values():
+        launchers = [*self._launchers.values()]
+        for launcher in launchers:
+            launcher.tell(wire.QUIT)
             launcher.control.close()
-        for launcher in self._launchers.values():
-            launcher.process.wait()
-            os.close(launcher.life)
-        for end in (self._jobs, self._jobs_end, self._results, self._results_end):
-            end.close()
+        wait_for_all(launchers, with_jobs=not self.settings.allow_daemons)
+        for launcher in launchers:
+            launcher.bury()
+        if any(launcher.why for launcher in launchers):
+            self._end_strays(self._flying)
+        self._jobs.close()
+        self._results.close()
+        self._results_end.close()
         self._alarm.close()
-        for path in self.settings.outputs.glob(".job-*"):
-            path.unlink()
 
-    # -- launchers -------------------------------------------------------------------------------------------------------
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ManyhandsError("this backend is closed, or belongs to the process that this one was forked from")
 
-    def _launch(self, index: int, slots: list[int]) -> None:
-        """Start one launcher process in a session of its own, where no terminal can signal it."""
-        settings = self.settings
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        descriptors = (self._jobs_end.fileno(), self._results_end.fileno(), theirs.fileno())
-        library = str(Path(__file__).parents[2])
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOT, library, str(index), str(os.getpid()), *map(str, descriptors)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(settings.environment),
-                pass_fds=(*descriptors, *settings.keep_open), start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            raise ManyhandsError(f"cannot start a launcher: {error}") from error
-        theirs.close()
-        config: wire.Config = {
-            "slots": slots, "memory": settings.slots > WIDE, "outputs": bytes(settings.outputs), "workdir": bytes(settings.workdir),
-            "stdin": bytes(settings.stdin) if settings.stdin else None, "grace": settings.grace, "cap": settings.output_cap,
-            "nice": settings.nice, "allow_daemons": settings.allow_daemons, "token": settings.token.encode(),
-        }  # fmt: skip
-        ours.send(marshal.dumps(config))
-        if self._paused:
-            ours.send(marshal.dumps((wire.PAUSE, 0)))
-        launcher = _Launcher(process, ours, os.pidfd_open(process.pid), slots)
-        self._launchers[index] = launcher
-        self._poll.register(launcher.life, select.POLLIN)
+    def abandon(self) -> None:
+        """In a process that was forked: close what is open, and leave the launchers to the parent."""
+        if not self._closed:
+            self._closed = True
+            for launcher in self._launchers.values():
+                launcher.abandon()
+            self._jobs.abandon()
+            self._results.close()
+            self._results_end.close()
+            self._alarm.abandon()
 
-    def _tell(self, message: tuple[int, int]) -> None:
-        """Say something to every launcher; each ignores what is not its own."""
-        for launcher in self._launchers.values():
-            with suppress(OSError):  # it is gone, which `reports` will find out
-                launcher.control.send(marshal.dumps(message))
+    # -- waiting ---------------------------------------------------------------------------------------------------------
+
+    def _wait(self, deadline: float | None) -> bool:
+        """Wait until something happens, at most until the next look or the deadline; returns whether something has."""
+        now = time.monotonic()
+        until = self._look_at if deadline is None else min(deadline, self._look_at)
+        writers = [launcher.control for launcher in self._launchers.values() if launcher.has_more_to_say]
+        if self._jobs.waiting and not self._dead:
+            writers.append(self._jobs.sock)
+        for writer in writers:
+            self._poll.register(writer, select.POLLOUT)
+        events = self._poll.poll(max(0, int((until - now) * 1000 + 0.999)))
+        for writer in writers:
+            self._poll.unregister(writer)
+        for file, _ in events:
+            self._handle(file)
+        if len(self._flying) > 2 * self.settings.slots:
+            time.sleep(_GATHER)
+        if writers:
+            self._send()
+        self._receive()
+        return bool(events)
 
     def _handle(self, file: int) -> None:
         if file == self._alarm.descriptor:
             self._alarm.hush()
-        for index, launcher in list(self._launchers.items()):
+        for launcher in [*self._launchers.values()]:
             if file == launcher.life:
-                self._bury(index, launcher)
+                self._bury(launcher)
 
-    def _bury(self, index: int, launcher: _Launcher) -> None:
-        """A launcher has died: make sure that its jobs are dead, report them as lost, and start another.
+    def _look(self, now: float) -> None:
+        """Once a second: see that every launcher works, and try again what could not be had."""
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK
+        self._receive()
+        for launcher in [*self._launchers.values()]:
+            if (why := launcher.look()) is not None:
+                launcher.kill(why, with_jobs=not self.settings.allow_daemons)
+            elif launcher.beyond_help:
+                self._bury(launcher)
+        if self._vacant and not self._dead:
+            self._fill_vacancies()
+        self._shortage.look(idle=bool(self._flying and not self._began) or not self._launchers)
 
-        What it had taken without saying so is found by elimination: neither lying in the socket, nor known to another.
-        """
+    # -- launchers -------------------------------------------------------------------------------------------------------
+
+    def _fill_vacancies(self) -> None:
+        """Start the launchers that are to be there. For want of something some may come later; raises ManyhandsError if none can."""
+        for index, slots in [*self._vacant.items()]:
+            try:
+                launcher = LauncherProcess(
+                    index, slots, self.settings, (self._jobs.theirs.fileno(), self._results_end.fileno())
+                )
+            except OSError as error:
+                self._ready += self._shortage.note(error.errno or 0)
+                if error.errno not in SHORTAGES or (self._shortage.lasting and not self._launchers):
+                    raise ManyhandsError(f"cannot start a launcher: {error}") from error
+                return
+            del self._vacant[index]
+            self._launchers[index] = launcher
+            self._poll.register(launcher.life, select.POLLIN)
+            launcher.send_config(config_of(self.settings, slots, self.ahead))
+            if self._paused:
+                launcher.tell(wire.PAUSE)
+
+    def _bury(self, launcher: LauncherProcess) -> None:
+        """A launcher has died. What died with it is known when the others have said what they have begun."""
+        self._receive()
         self._poll.unregister(launcher.life)
-        os.close(launcher.life)
-        launcher.control.close()
-        code = launcher.process.wait()
-        del self._launchers[index]
-        self._deaths += 1
-        waiting = self._recall()
+        del self._launchers[launcher.index]
+        self._dead[launcher.index] = launcher.bury()
+        if launcher.refused is None:
+            self._vacant[launcher.index] = launcher.slots
+        elif not self._launchers and not self._vacant:
+            raise ManyhandsError(launcher.refused)
+        self._jobs.take_back()
+        self._round += 1
+        self._unsettled = {*self._launchers}
+        for other in self._launchers.values():
+            other.tell(wire.SYNC, [self._round])
         self._settle()
-        alive = {id for id, (owner, _) in self._began.items() if owner != index} | waiting.keys()
-        lost = [id for id in self._flying if id not in alive]
-        self._end_strays(lost)
-        for id in lost:
-            self._over(id, Ended(self._flying[id], time.monotonic(), error=f"its launcher died (status {code})"))
-        if self._deaths > _MOST_DEATHS:
-            raise ManyhandsError(f"{self._deaths} launchers have died (the last with status {code}): giving up")
-        self._launch(index, launcher.slots)
-        self._backlog.extendleft(reversed(waiting.values()))
-        self._send()
 
     def _settle(self) -> None:
-        """Wait until every living launcher has reported all that it has begun."""
-        self._tell((wire.SYNC, 0))
-        self._unsettled = set(self._launchers)
-        deadline = time.monotonic() + 5
-        while self._unsettled and time.monotonic() < deadline:
-            select.select([self._results], [], [], 0.05)
-            self._receive()
-            self._unsettled -= {i for i, other in self._launchers.items() if other.process.poll() is not None}
+        """When all have answered: make sure that the jobs of the dead are dead, report them as lost, and start others.
 
-    def _end_strays(self, ids: Iterable[int]) -> None:
-        """Kill everything that carries the tag or lives in the session of the given attempts."""
-        ids = list(ids)
+        What a launcher had taken without saying so is found by elimination: neither lying ready, nor known to another.
+        """
+        if not self._dead or self._unsettled:
+            return
+        alive = {id for id, (owner, _) in self._began.items() if owner not in self._dead} | self._jobs.waiting.keys()
+        lost = [id for id in self._flying if id not in alive]
+        living = self._end_strays(lost)
+        how = "; ".join(dict.fromkeys(self._dead.values()))
+        for id in lost:
+            self._over(id, Ended(self._flying[id], time.monotonic(), error=how, still_running=living))
+        self._deaths = 0 if lost else self._deaths + len(self._dead)
+        self._dead.clear()
+        if self._deaths > _MOST_DEATHS:
+            raise ManyhandsError(f"{self._deaths} launchers have died ({how}): giving up")
+        self._fill_vacancies()
+        self._send()
+
+    def _end_strays(self, ids: Collection[int]) -> bool:
+        """Kill everything that carries the tag or lives in the session of the given attempts; whether something will not go."""
+        if not ids:
+            return False
         sessions = {self._began[id][1] for id in ids if id in self._began}
         names = ((self._flying[id].job.number, self._flying[id].number) for id in ids)
-        tags = [b"MH_TAG=%s.%d.%d" % (self.settings.token.encode(), *name) for name in names]
-        kernel.end_all(lambda one: one.session in sessions or any(kernel.has_tag(one.pid, tag) for tag in tags))
+        tags = {b"%s.%d.%d" % (self.settings.token.encode(), *name) for name in names}
+        try:
+            kernel.end_all(lambda one: one.session in sessions or kernel.tag_of(one.pid) in tags)
+        except TimeoutError:
+            return True
+        return False
+
+    # -- what is short ---------------------------------------------------------------------------------------------------
+
+    def _returned(self, id: int, code: int) -> None:
+        """A launcher could not begin this one: it is next again, unless it was taken back or nothing has room for it for long."""
+        attempt = self._flying.get(id)
+        if attempt is None:
+            return
+        self._ready += self._shortage.note(code)
+        if id in self._unwanted:
+            self._over(id, Ended(attempt, time.monotonic(), began=False))
+        elif self._shortage.lasting:
+            why = f"cannot be started, although nothing else runs: {in_words(code)}"
+            self._over(id, Ended(attempt, time.monotonic(), 126, error=why))
+        else:
+            self._jobs.add(id, attempt, first=True)
 
     # -- messages --------------------------------------------------------------------------------------------------------
 
     def _send(self) -> None:
-        """Write what waits in the backlog, as far as the socket takes it."""
-        backlog, send = self._backlog, self._jobs.send
-        try:
-            while backlog:
-                send(backlog[0], socket.MSG_DONTWAIT)
-                backlog.popleft()
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-
-    def _recall(self) -> dict[int, bytes]:
-        """Take back everything that no launcher has taken: {id: message}."""
-        messages = []
-        with suppress(BlockingIOError):
-            while True:
-                messages.append(self._jobs_end.recv(wire.MESSAGE, socket.MSG_DONTWAIT))
-        messages.extend(self._backlog)
-        self._backlog.clear()
-        return {marshal.loads(message)[0]: message for message in messages}
+        """Write what waits, as far as the sockets take it."""
+        for launcher in self._launchers.values():
+            if launcher.has_more_to_say:
+                launcher.flush()
+        if not self._dead:  # else not until it is known what died
+            self._jobs.send()
 
     def _id(self, attempt: Attempt) -> int | None:
-        return self._ids.get((attempt.job.number, attempt.number))
+        return None if self._closed else self._ids.get((attempt.job.number, attempt.number))
 
     def _receive(self) -> None:
         """Read all results that are there."""
@@ -282,6 +346,8 @@ class Commands:
             while True:
                 size = results.recv_into(view, 0, socket.MSG_DONTWAIT)
                 index, records = marshal.loads(view[:size])
+                if index in self._launchers:
+                    self._launchers[index].heard = True
                 for record in records:
                     self._record(index, record)
         except BlockingIOError:
@@ -299,11 +365,36 @@ class Commands:
             if id in self._flying:
                 self._began[id] = (index, pid)
                 self._ready.append(Started(self._flying[id], at, slot, pid))
+                self._shortage.begun()
         else:
-            self._unsettled.discard(index)
+            self._hear(index, *record)
+
+    def _hear(self, index: int, kind: int, *about: Any) -> None:
+        """What is not said of every job."""
+        if kind == wire.SYNCED:
+            if about[0] == self._round:
+                self._unsettled.discard(index)
+                self._settle()
+        elif kind == wire.RETURNED:
+            self._returned(*about)
+        elif kind == wire.NARROWED:
+            self._ready += self._shortage.note(*about)
+        elif kind == wire.NOTED:
+            self._ready.append(Noted(*about))
+        elif kind == wire.REFUSED and index in self._launchers:
+            self._launchers[index].refused = about[0]
 
     def _over(self, id: int, ended: Ended) -> None:
         attempt = self._flying.pop(id)
         self._began.pop(id, None)
+        self._unwanted.discard(id)
         del self._ids[attempt.job.number, attempt.number]
         self._ready.append(ended)
+
+
+def _abandon_all() -> None:
+    for commands in list(_open):
+        commands.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

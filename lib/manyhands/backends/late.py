@@ -60,19 +60,39 @@ def write(folder: bytes, index: int, ends: list[Late]) -> None:
 
 
 def read(folder: Path) -> Iterator[Late]:
-    """What the launchers or workers of a killed coordinator have kept; a line that was cut off ends its file."""
+    """What the launchers or workers of a killed coordinator have kept. A line that was cut off or damaged is left out, with
+    what follows it in its file: those jobs run again."""
+    for path in sorted(folder.glob(".late-*")):
+        try:
+            lines = path.read_bytes().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            try:
+                end = _end(line)
+            except (ValueError, TypeError, RecursionError):
+                break
+            yield end
+
+
+def _end(line: bytes) -> Late:
+    """The end that a line tells. Raises ValueError or TypeError for what `write` cannot have written."""
     import json
 
-    for path in sorted(folder.glob(".late-*")):
-        for line in path.read_text().splitlines():
-            try:
-                end = Late(*json.loads(line))
-            except ValueError:
-                break
-            result: Any = end.result
-            yield end._replace(
-                stdout=_captured(end.stdout), stderr=_captured(end.stderr), result=None if result is None else result.encode()
-            )  # fmt: skip
+    end = Late(*json.loads(line))
+    numbers = (end.started, end.wall, end.user, end.system)
+    if not (
+        all(type(one) is int for one in (end.job, end.attempt, end.max_rss, end.slot, end.leftovers))
+        and all(one is None or type(one) is int for one in (end.exit, end.signal))
+        and all(isinstance(one, str | None) for one in (end.error, end.result, end.traceback))
+        and all(type(one) in (int, float) for one in numbers)
+        and type(end.began) is bool
+    ):
+        raise TypeError("not an end")
+    result: Any = end.result
+    return end._replace(
+        stdout=_captured(end.stdout), stderr=_captured(end.stderr), result=None if result is None else result.encode()
+    )
 
 
 def forget(folder: Path) -> None:
@@ -92,4 +112,6 @@ def _captured(plain: Any) -> Captured:
     import base64
 
     data, path, size, dropped = plain
+    if not (isinstance(data, str) and isinstance(path, str | None) and type(size) is int and type(dropped) is int):
+        raise TypeError("not an output")
     return base64.b64decode(data), os.fsencode(path) if path else None, size, dropped

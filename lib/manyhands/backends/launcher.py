@@ -7,394 +7,393 @@ Why a process of its own: posix_spawn(3) suspends the calling thread until the c
 GIL meanwhile; two tiny launchers keep two cores busy, and the cost does not depend on how large the user's process is.
 Why files for output: nothing to read while a job runs, no deadlock, and nobody waits for a stranger that keeps a pipe open.
 Why it is trusted with killing: it is the parent (no pid of its children can be recycled before it reaps them), a child
-subreaper (prctl(2): daemons of its jobs come back to it), and it watches the coordinator through a pidfd, so that even
-after kill -9 of the coordinator no job outlives it.
+subreaper (prctl(2): daemons of its jobs come back to it), and it watches the coordinator, so that even after kill -9 of the
+coordinator no job outlives it: however it leaves, its jobs are ended first.
+The loop never waits but in one place: all that is due is done in one pass, and no send blocks (see `wire`).
 """
 
 from __future__ import annotations
 
 import errno
-import gc
 import heapq
 import marshal
 import os
+import resource
 import select
 import signal
 import socket
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from manyhands import kernel
 from manyhands.backends import late, wire
-from manyhands.backends.slot import NOTHING, Slot, why_not_started
-from manyhands.programs import Programs
+from manyhands.backends.family import PATIENCE, Family, Running
+from manyhands.backends.outbox import Outbox
+from manyhands.backends.slot import NOTHING, Slot, not_kept
+from manyhands.backends.slots import Slots
+from manyhands.backends.spawning import Spawner
+from manyhands.programs import SHORTAGES
 
-# Python and nohup(1) change these; a command must find the defaults (posix_spawnattr_setsigdefault(3)).
-_DEFAULT_SIGNALS: Final = [
-    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGALRM,
-    signal.SIGTERM, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGXCPU, signal.SIGXFSZ,
-]  # fmt: skip
-_IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGTSTP)
-_SWEEPS: Final = 500
-_REMEMBERED: Final = (
-    256  # results, more than can be on their way to the journal (the backend's slots and what lies ready)
-)
+_AT_ONCE: Final = 32
+"""Jobs that are begun in one pass: with many free slots the loop must still see what ends and what is asked."""
+_NEVER: Final = float("inf")
+_SWEEPING: Final = (0.001, 0.02)
+"""Seconds to the next look after what a job left behind was killed: at first, at most."""
+_REAPING: Final = (0.02, 1.0)
+"""Seconds to the next look for orphans that have ended: when there were many, when there were none."""
+_MANY: Final = 16
+_BLIND: Final = 0.02
+"""Seconds to the next look where the kernel has no room to tell us by itself."""
 
 
-class Running:
-    """One attempt that is running."""
+class Gone(Exception):
+    """The coordinator is gone: its end of a socket is closed, or its pidfd says so."""
 
-    __slots__ = ("at", "id", "name", "pid", "slot", "started", "stopping")
 
-    def __init__(self, id: int, name: bytes, pid: int, slot: Slot, at: float, started: float) -> None:
-        self.id, self.name, self.pid, self.slot, self.at, self.started = id, name, pid, slot, at, started
-        self.stopping = False
+class Quit(Exception):
+    """The coordinator wants us to leave."""
 
 
 class Launcher:
     """The loop of one launcher process and the verbs it obeys."""
 
     def __init__(self, index: int, jobs: socket.socket, results: socket.socket, control: socket.socket) -> None:
-        self.index, self.jobs, self.results, self.control = index, jobs, results, control
-        self.poll = select.epoll()
-        self.running: dict[int, Running] = {}  # by pidfd
-        self.records: list[tuple[Any, ...]] = []
-        self.latest: deque[tuple[bytes, tuple[Any, ...]]] = deque(maxlen=_REMEMBERED)  # see `manyhands.backends.late`
-        self.folder = b""
-        self.kills: list[tuple[float, int]] = []  # (when the grace is over, id)
-        self.leaders: set[int] = set()
+        self.index, self.jobs, self.control = index, jobs, control
+        self.outbox = Outbox(index, results)
+        self.records = self.outbox.records
         self.buffer = bytearray(wire.MESSAGE)
-        self.paused = self.exhausted = self.listening = False
+        self.running: dict[int, Running] = {}
+        """By id."""
+        self.watched: dict[int, Running] = {}
+        """By pidfd."""
+        self.unwatched: list[Running] = []
+        """For which there was no pidfd."""
+        self.over: list[Running] = []
+        """Their leaders have ended; something that they left behind may live."""
+        self.asked: dict[Running, int] = {}
+        self.kills: list[tuple[float, int]] = []  # (when the grace is over, id)
+        self.sweep, self.sweep_at = _SWEEPING[0], _NEVER
+        self.reap_at = 0.0
+        self.peak = 0
+        self.paused = self.listening = self.writing = self.blind = False
 
     # -- setting up ------------------------------------------------------------------------------------------------------
 
     def configure(self, config: wire.Config, coordinator: int) -> None:
         """Take the settings of the run; raises OSError when they cannot be had."""
-        self.environment = dict(os.environb)
-        self.programs = Programs(self.environment.get(b"PATH", os.defpath.encode()))
+        self.spawner = Spawner(config)
+        self.family = Family(config["token"], allow_daemons=config["allow_daemons"])
         self.grace: float = config["grace"]
         self.cap: int | None = config["cap"]
         self.allow_daemons: bool = config["allow_daemons"]
-        self.token: bytes = config["token"]
-        os.chdir(config["workdir"])
-        if config["nice"]:
-            os.nice(config["nice"])
-        self._raise_descriptor_limit(64 + 3 * len(config["slots"]))
-        if config["stdin"] is None:
-            self.stdin: tuple[Any, ...] = (os.POSIX_SPAWN_DUP2, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
-        else:  # opened anew for each command, which so reads it from its beginning
-            self.stdin = (os.POSIX_SPAWN_OPEN, 0, config["stdin"], os.O_RDONLY, 0)
-        self.free = [Slot(number, config["outputs"], memory=config["memory"]) for number in reversed(config["slots"])]
-        kernel.become_subreaper()
-        self.children = kernel.ChildrenFile.open()
+        self.folder: bytes = config["outputs"]
+        self.latest: deque[tuple[bytes, tuple[Any, ...]]] = deque(maxlen=config["remembered"])  # see `late`
+        self.poll = select.epoll()
         self.life = os.pidfd_open(coordinator)
-        if os.getppid() != coordinator:  # it died before we looked
-            raise SystemExit(1)
-        self.coordinator, self.folder = coordinator, config["outputs"]
+        if os.getppid() != coordinator:  # it died before we looked, and somebody else may have its pid
+            raise Gone
         self.poll.register(self.life, select.EPOLLIN)
         self.poll.register(self.control, select.EPOLLIN)
-
-    def _raise_descriptor_limit(self, needed: int) -> None:
-        """Make room for three descriptors a slot; the commands get the old limit back (see `spawn`)."""
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.limit: tuple[int, int] | None = None
-        if soft != resource.RLIM_INFINITY and soft < needed:
-            self.limit = (soft, hard)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard), hard))
-        self.prlimit, self.nofile = resource.prlimit, resource.RLIMIT_NOFILE
+        numbers = config["slots"]
+        room = self.spawner.room(len(numbers))
+        if room < len(numbers):
+            self.records.append((wire.NARROWED, errno.EMFILE))
+        self.slots = Slots(Slot(number, self.folder, memory=config["memory"]) for number in reversed(numbers[:room]))
 
     # -- the loop --------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Work until the jobs are exhausted or the coordinator says so or is gone."""
+        """Work until the coordinator says so or is gone: raises Quit, or Gone or ConnectionError."""
         while True:
             self.take()
-            self.flush()
-            if self.exhausted and not self.running:
-                break
+            self.finish()
+            self.outbox.flush()
             self.wait()
-        self.clean()
+            self.do_what_is_due()
 
     def take(self) -> None:
         """Begin jobs while there are free slots and jobs waiting."""
-        while self.free and not self.exhausted:
-            self.obey()  # what was asked before a job was sent comes before that job
-            if self.paused:
+        for _ in range(_AT_ONCE):
+            if not self.slots.free or self.outbox.waiting:
                 return
-            if os.getppid() != self.coordinator:  # nobody wants it any more
-                self.die()
+            self.obey()  # what was asked before a job was sent comes before that job
+            if self.paused or self.asked:
+                return
             try:
                 size = self.jobs.recv_into(self.buffer, 0, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
-            if not size:
-                self.exhausted = True
-                return
+            if not size:  # its end is closed: it is leaving, and has said so, or was killed
+                self.obey()
+                raise Gone
             message = marshal.loads(memoryview(self.buffer)[:size])
             if len(message) == 2:
-                with open(message[1], "rb") as file:
-                    message = (message[0], *marshal.load(file))
-                os.unlink(file.name)
-            self.begin(*message)
+                message = self.read_job(*message)
+            if message:
+                self.begin(*message)
 
-    def flush(self) -> None:
-        """Send what happened as one message: the end of one attempt and the beginning of the next cost one wake-up."""
-        if not self.records:
-            return
-        message = marshal.dumps((self.index, self.records))
-        if len(message) <= wire.MESSAGE:
-            self.results.send(message)
-        else:
-            for record in self.records:
-                self.results.send(marshal.dumps((self.index, [record])))
-        self.records.clear()
+    def read_job(self, id: int, path: bytes) -> tuple[Any, ...] | None:
+        """A job that was too large for a message; None, and that is reported, when it cannot be read."""
+        try:
+            with open(path, "rb") as file:
+                job: tuple[Any, ...] = marshal.load(file)
+            os.unlink(path)
+        except OSError as error:
+            if error.errno in SHORTAGES:
+                self.give_back(id, error.errno or 0)
+            else:
+                self.fail(
+                    id, time.monotonic(), time.time(), 126, f"cannot read its arguments: {error.strerror}", began=True
+                )
+            return None
+        return (id, *job)
 
     def wait(self) -> None:
         """Sleep until something ends, is asked, or is due."""
-        want = bool(self.free) and not self.paused and not self.exhausted
-        if want and not self.listening:
-            self.poll.register(self.jobs, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-        elif self.listening and not want:
-            self.poll.unregister(self.jobs)
-        self.listening = want
-        timeout = max(0.0, self.kills[0][0] - time.monotonic()) if self.kills else -1
-        ended = []
-        for file, _ in self.poll.poll(timeout):
-            if file in self.running:
-                ended.append(file)
+        free = bool(self.slots.free) and not (self.paused or self.outbox.waiting)
+        self.listening = self._want(self.jobs, self.listening, free, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        full = bool(self.outbox.waiting) and not self.outbox.refused
+        self.writing = self._want(self.outbox.sock, self.writing, full, select.EPOLLOUT)
+        patience, self.blind = self.patience(), False
+        now = 0.0
+        for file, _ in self.poll.poll(patience):
+            if (running := self.watched.get(file)) is not None:
+                now = now or time.monotonic()
+                self.ended(running, now)
             elif file == self.control.fileno():
                 self.obey()
             elif file == self.life:
-                self.die()
-        if ended:
-            self.finish(ended)
-        while self.kills and self.kills[0][0] <= time.monotonic():
-            self.stop(heapq.heappop(self.kills)[1], kill=True)
+                raise Gone
+
+    def _want(self, sock: socket.socket, have: bool, want: bool, events: int) -> bool:
+        """Begin or cease to watch a socket; returns whether it is watched. Without room to watch it we look often."""
+        if want and not have:
+            try:
+                self.poll.register(sock, events)
+            except OSError:
+                self.blind = True
+                return False
+        elif have and not want:
+            self.poll.unregister(sock)
+        return want
+
+    def patience(self) -> float:
+        """Seconds until something is due; -1: nothing is."""
+        due = self.reap_at if self.running or self.allow_daemons else _NEVER
+        if self.kills:
+            due = min(due, self.kills[0][0])
+        if self.over:
+            due = min(due, self.sweep_at)
+        if (tried := self.slots.due()) is not None:
+            due = min(due, tried)
+        if self.asked:
+            return 0.0
+        now = time.monotonic()
+        if self.blind or self.unwatched or self.outbox.refused:
+            due = min(due, now + _BLIND)
+        return -1 if due is _NEVER else max(0.0, due - now)
+
+    def do_what_is_due(self) -> None:
+        """Everything whose moment has come, in one pass."""
+        now = time.monotonic()
+        for running in [
+            one for one in self.unwatched if os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        ]:
+            self.ended(running, now)
+        while self.kills and self.kills[0][0] <= now:
+            late_one = self.running.get(heapq.heappop(self.kills)[1])
+            if late_one is not None and late_one.ended is None:
+                self.asked[late_one] = signal.SIGKILL
+        if self.asked:
+            self.end_asked()
+        self.slots.wake(now)
+        if self.reap_at <= now:
+            self.reap_at = now + _REAPING[self.family.reap() < _MANY]
 
     # -- one attempt -----------------------------------------------------------------------------------------------------
 
     def begin(self, id: int, job: int, attempt: int, argv: tuple[bytes | tuple[bytes, ...], ...]) -> None:
         """Spawn one command on a free slot, and report that it started or why it could not."""
-        slot = self.free.pop()
-        number = b"%d" % slot.number
+        slot = self.slots.free.pop()
+        number, name = b"%d" % slot.number, b"%d.%d" % (job, attempt)
         arguments = [number.join(part) if isinstance(part, tuple) else part for part in argv]
-        environment, name = self.environment, b"%d.%d" % (job, attempt)
-        environment[b"MH_TAG"] = b"%s.%s" % (self.token, name)
-        environment[b"MH_JOB"] = b"%d" % job
-        environment[b"MH_ATTEMPT"] = b"%d" % attempt
-        environment[b"MH_SLOT"] = number
         at, started = time.monotonic(), time.time()
         try:
-            pid = self.spawn(arguments, slot)
-        except (OSError, ValueError) as error:
-            self.free.append(slot)
-            code, reason = why_not_started(error, os.fsdecode(arguments[0]) if arguments else "''")
-            self.records.append(
-                (wire.ENDED, id, at, code, None, reason, False, started, 0.0, 0.0, 0.0, 0, NOTHING, NOTHING, 0, 0)
-            )
+            pid = self.spawner.spawn(name, number, arguments, slot)
+        except (OSError, ValueError, MemoryError) as error:
+            self.slots.free.append(slot)
+            if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORTAGES):
+                self.give_back(id, errno.ENOMEM if isinstance(error, MemoryError) else error.errno or 0)
+            else:
+                code, reason, lasting = self.spawner.explain(error, arguments[0] if arguments else b"")
+                self.fail(id, at, started, code, reason, began=not lasting)
             return
         running = Running(id, name, pid, slot, at, started)
-        self.leaders.add(pid)
-        pidfd = os.pidfd_open(pid)
-        self.running[pidfd] = running
-        self.poll.register(pidfd, select.EPOLLIN)
+        self.running[id] = running
+        self.family.add(running)
+        self.watch(running)
+        self.slots.used()
         self.records.append((wire.STARTED, id, at, slot.number, pid))
 
-    def spawn(self, arguments: list[bytes], slot: Slot) -> int:
-        """posix_spawn in a new session with default signals and nothing but descriptors 0, 1 and 2; returns the pid."""
-        out, err = slot.ready()
-        actions = [self.stdin, (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]
-        program = self.programs.find(arguments[0])
-        for _ in range(50):
-            try:
-                pid = os.posix_spawn(
-                    program, arguments, self.environment,
-                    file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULT_SIGNALS,
-                )  # fmt: skip
-                break
-            except BlockingIOError:  # EAGAIN: too many processes just now; others will end (fork(2))
-                time.sleep(0.02)
-            except FileNotFoundError:
-                if not self.programs.forget(arguments[0]):
-                    raise
-                program = self.programs.find(arguments[0])  # it has moved since it was found
+    def watch(self, running: Running) -> None:
+        """Be told when it ends; where there is no descriptor for that, look now and then."""
+        try:
+            running.file = os.pidfd_open(running.pid)
+            self.poll.register(running.file, select.EPOLLIN)
+        except OSError as error:
+            if running.file >= 0:
+                os.close(running.file)
+                running.file = -1
+            self.unwatched.append(running)
+            self.records.append((wire.NARROWED, error.errno))
         else:
-            raise OSError(errno.EAGAIN, "no more processes may be started")
-        if self.limit:
-            with suppress(OSError):  # it has ended already
-                self.prlimit(pid, self.nofile, self.limit)
-        return pid
+            self.watched[running.file] = running
 
-    def finish(self, ended: list[int]) -> None:
-        """The leaders of some attempts are zombies: end what they left behind, then report and reap them.
+    def fail(self, id: int, at: float, started: float, code: int, reason: str, *, began: bool) -> None:
+        """Report that an attempt could not be started; ``began``: as one that might be another time."""
+        self.records.append(
+            (wire.ENDED, id, at, code, None, reason, began, started, 0.0, 0.0, 0.0, 0, NOTHING, NOTHING, 0, 0)
+        )
+
+    def give_back(self, id: int, code: int) -> None:
+        """Something is short: return the attempt, and begin no others for a while."""
+        self.records.append((wire.RETURNED, id, code))
+        self.slots.rest()
+
+    def ended(self, running: Running, now: float) -> None:
+        """Its leader has ended: what it left behind is next."""
+        running.ended = now
+        if running.file < 0:
+            self.unwatched.remove(running)
+        else:
+            del self.watched[running.file]
+        self.over.append(running)
+        self.sweep, self.sweep_at = _SWEEPING[0], now
+
+    def finish(self) -> None:
+        """End what ended attempts left behind, all in one pass; report and reap those of which nothing is left.
 
         A leader stays unreaped, and so keeps its pid, until everything that is known by this pid has been ended.
         """
-        strangers = self.strangers()
-        for pidfd in ended:
-            running = self.running[pidfd]
-            left = 0
-            if self.children is None and not self.allow_daemons:
-                kernel.signal_group(running.pid, signal.SIGKILL)
-            elif strangers and (running.stopping or not self.allow_daemons):
-                left = self.sweep(running)
-            self.report(running, left)
-            del self.running[pidfd]
-            self.leaders.discard(running.pid)
-            self.poll.unregister(pidfd)
-            os.close(pidfd)
-            if strangers and self.allow_daemons:  # a daemon may still write to the slot's files
-                running.slot.renew(0)
-                running.slot.renew(1)
-            self.free.append(running.slot)
-        if strangers:
-            self.reap_strangers()
+        if not self.over or self.sweep_at > (now := time.monotonic()):
+            return
+        strangers = self.family.may_have_left()
+        waiting = self.family.sweep(self.over) if strangers else set()
+        over, self.over = self.over, []
+        for running in over:
+            if running in waiting and now - (running.ended or now) < PATIENCE:
+                if running.file >= 0:
+                    os.close(running.file)  # else it would wake us for ever
+                    running.file = -1
+                self.over.append(running)
+            else:
+                self.report(running)
+                self.release(running, renew=strangers and self.allow_daemons)
+        self.sweep_at, self.sweep = now + self.sweep, min(2 * self.sweep, _SWEEPING[1])
 
-    def report(self, running: Running, left: int) -> None:
+    def report(self, running: Running) -> None:
         """Reap one leader and note its status, usage and output."""
+        self.family.remove(running)
         _, status, usage = os.wait4(running.pid, 0)
-        at = time.monotonic()
+        at, slot = running.ended or time.monotonic(), running.slot
         code = os.waitstatus_to_exitcode(status)
-        out = running.slot.collect(0, running.name, self.cap)
-        err = running.slot.collect(1, running.name, self.cap)
+        out, err = slot.collect(0, running.name, self.cap), slot.collect(1, running.name, self.cap)
         record = (
-            wire.ENDED, running.id, at, code if code >= 0 else None, -code if code < 0 else None, None, True,
-            running.started, at - running.at, usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024,
-            out, err, running.slot.number, left,
+            wire.ENDED, running.id, at, code if code >= 0 else None, -code if code < 0 else None,
+            self.output_error(running) if slot.failure else None, True,
+            running.started, at - running.at, usage.ru_utime, usage.ru_stime, self.peak_of(usage.ru_maxrss),
+            out, err, slot.number, len(running.gone),
         )  # fmt: skip
         self.records.append(record)
-        if not running.stopping:
+        if not running.asked:
             self.latest.append((running.name, record))
+
+    def release(self, running: Running, *, renew: bool) -> None:
+        """Its slot is free; ``renew``: a daemon may still write to the files."""
+        del self.running[running.id]
+        if running.file >= 0:
+            os.close(running.file)  # which ends the watch, too: nobody else has it
+        if renew:
+            running.slot.close()
+        self.slots.free.append(running.slot)
+
+    def output_error(self, running: Running) -> str | None:
+        """Why its output is not whole, also for the user."""
+        failure, running.slot.failure = running.slot.failure, None
+        if failure is None:
+            return None
+        self.records.append((wire.NOTED, f"job {running.name.partition(b'.')[0].decode()}: {not_kept(failure)}"))
+        return not_kept(failure)
+
+    def peak_of(self, kibibytes: int) -> int:
+        """Peak memory of a command in bytes; 0: it is not known, because it was less than ours.
+
+        The kernel counts what the process was before exec(2), too, and that was us: posix_spawn(3) shares our memory until then.
+        """
+        if kibibytes > self.peak:
+            self.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return kibibytes * 1024 if kibibytes > self.peak else 0
 
     # -- ending things ---------------------------------------------------------------------------------------------------
 
-    def strangers(self) -> set[int]:
-        """Children that are no leaders: what jobs left behind and the kernel gave to us as their subreaper."""
-        return self.children.read() - self.leaders if self.children else set()
-
-    def has_strangers(self) -> bool:
-        """Whether there may be any: always so where the kernel cannot tell."""
-        return self.children is None or bool(self.strangers())
-
-    def reap_strangers(self) -> None:
-        """Reap what has ended, each by its pid: waitpid(-1) would steal the status of a leader."""
-        for pid in self.strangers():
-            with suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-
-    def sweep(self, running: Running) -> int:
-        """Kill what one ended attempt left behind until there is nothing; returns how many processes there were.
-
-        Its own are known by their session or by the tag in their environment; when no other attempt is running here,
-        whatever is left must be its own.
-        """
-        gone: set[int] = set()
-        for _ in range(_SWEEPS):
-            self.reap_strangers()
-            strangers = self.strangers()
-            if not strangers:
-                break
-            below = kernel.descendants(strangers) + [found for pid in strangers if (found := kernel.read_stat(pid))]
-            alone, tag = len(self.running) == 1, b"MH_TAG=%s.%s" % (self.token, running.name)
-            mine = [found for found in below if alone or found.session == running.pid or kernel.has_tag(found.pid, tag)]
-            if not mine:
-                break
-            for found in mine:
-                if found.state != "Z":
-                    kernel.send_signal_exact(found.pid, found.start, signal.SIGKILL)
-                    gone.add(found.pid)
-            time.sleep(0.001)
-        return len(gone)
-
-    def stop(self, id: int, *, kill: bool) -> None:
-        """TERM (and CONT, or a stopped process would not see it) to a whole tree, KILL after the grace or at once."""
-        running = next((running for running in self.running.values() if running.id == id), None)
-        if running is None or (running.stopping and not kill):
-            return
-        running.stopping = True
-        below = kernel.descendants([running.pid])
-        for number in (signal.SIGKILL,) if kill else (signal.SIGTERM, signal.SIGCONT):
-            kernel.signal_group(running.pid, number)
-            for found in below:
-                if found.pgid != running.pid:
-                    kernel.send_signal_exact(found.pid, found.start, number)
-        heapq.heappush(self.kills, (time.monotonic() + (0.1 if kill else self.grace), id))
-
-    def pause(self, paused: bool) -> None:
-        """Hold or continue every running attempt; begin none while held."""
-        self.paused = paused
-        for running in self.running.values():
-            kernel.signal_group(running.pid, signal.SIGSTOP if paused else signal.SIGCONT)
+    def end_asked(self) -> None:
+        """TERM or KILL to everything that was asked to end; what got TERM gets KILL after the grace."""
+        self.family.end(self.asked)
+        due = time.monotonic() + self.grace
+        for running, number in self.asked.items():
+            if number == signal.SIGTERM:
+                heapq.heappush(self.kills, (due, running.id))
+        self.asked.clear()
 
     def obey(self) -> None:
         """Do everything that the coordinator has asked; end of file means that it is gone."""
         try:
-            while message := self.control.recv(64, socket.MSG_DONTWAIT):
-                self.carry_out(*marshal.loads(message))
+            while size := self.control.recv_into(self.buffer, 0, socket.MSG_DONTWAIT):
+                self.carry_out(*marshal.loads(memoryview(self.buffer)[:size]))
         except BlockingIOError:
             return
-        self.die()
+        raise Gone
 
-    def carry_out(self, verb: int, id: int) -> None:
+    def carry_out(self, verb: int, ids: list[int]) -> None:
         """One verb of `manyhands.backends.wire`."""
         if verb in (wire.STOP, wire.KILL):
-            self.stop(id, kill=verb == wire.KILL)
+            for id in ids:
+                self.ask(id, signal.SIGKILL if verb == wire.KILL else signal.SIGTERM)
         elif verb in (wire.PAUSE, wire.RESUME):
-            self.pause(verb == wire.PAUSE)
+            self.paused = verb == wire.PAUSE
+            for running in self.running.values():
+                kernel.signal_group(running.pid, signal.SIGSTOP if self.paused else signal.SIGCONT)
         elif verb == wire.SYNC:
-            self.records.append((wire.SYNCED,))
+            self.records.extend((wire.SYNCED, number) for number in ids)
         elif verb == wire.QUIT:
-            self.die()
+            raise Quit
 
-    def die(self) -> NoReturn:
-        """End everything at once and leave: the coordinator is gone, or wants us gone.
+    def ask(self, id: int, number: int) -> None:
+        """An attempt is to end, at once with everything else that is asked before the next pass."""
+        running = self.running.get(id)
+        if running is not None and running.ended is None and running.asked not in (number, signal.SIGKILL):
+            self.asked[running] = number if self.asked.get(running) != signal.SIGKILL else signal.SIGKILL
 
-        If it is gone, what it may not have recorded is written down: nobody else knows how these attempts ended.
+    # -- leaving ---------------------------------------------------------------------------------------------------------
+
+    def leave(self, *, gone: bool) -> None:
+        """End everything that runs, and remove what is ours. May be called at any moment.
+
+        If the coordinator is gone, what it may not have recorded is written down: nobody else knows how these attempts ended.
         """
-        for _ in range(_SWEEPS if self.leaders or self.has_strangers() else 0):
-            roots = self.leaders if self.allow_daemons else {os.getpid()}
-            below = [found for found in kernel.descendants(roots) if found.state != "Z"]
-            for pid in self.leaders:  # none of them is reaped yet: these pids are ours
-                kernel.signal_group(pid, signal.SIGKILL)
-            if not below:
-                break
-            for found in below:
-                kernel.send_signal_exact(found.pid, found.start, signal.SIGKILL)
-            time.sleep(0.001)
-        if os.getppid() != self.coordinator:
+        with suppress(OSError):
+            for file, _ in self.poll.poll(0):
+                if (running := self.watched.get(file)) is not None:
+                    self.ended(running, time.monotonic())
+        self.family.kill_leaders()
+        self.poll.close()  # a full table of descriptors must not keep us from looking at /proc
+        self.family.end_everything()
+        if gone:
+            for running in self.over:  # these have ended by themselves
+                self.report(running)
             ends = [late.Late(*map(int, name.split(b".")), *end[3:]) for name, end in self.latest]  # type: ignore[arg-type]
             late.write(self.folder, self.index, ends)
-        self.clean()
-        raise SystemExit(0)
-
-    def clean(self) -> None:
-        """Leave no stray and no slot file behind."""
-        if not self.allow_daemons and self.has_strangers():
-            for found in kernel.descendants([os.getpid()]):
-                kernel.send_signal_exact(found.pid, found.start, signal.SIGKILL)
-        for slot in [*self.free, *(running.slot for running in self.running.values())]:
+        for slot in [*self.slots.free, *self.slots.resting, *(running.slot for running in self.running.values())]:
             slot.close()
-
-
-def main(index: int, coordinator: int, jobs: int, results: int, control: int) -> None:
-    """Run launcher number ``index`` on three inherited sockets until the work or the coordinator is gone."""
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, the kernel would reap for us and lose every status
-    launcher = Launcher(index, *(socket.socket(fileno=number) for number in (jobs, results, control)))
-    gc.disable()  # nothing here makes cycles
-    for name in os.listdir("/proc/self/fd"):  # our sockets and the run's lock are ours, not the commands'
-        with suppress(OSError):  # the folder itself
-            os.set_inheritable(int(name), int(name) < 3)
-    config = marshal.loads(launcher.control.recv(wire.MESSAGE))
-    try:
-        launcher.configure(config, coordinator)
-        launcher.run()
-    except BrokenPipeError:  # the coordinator went away while we were telling it something
-        launcher.die()
-    except SystemExit:
-        os._exit(0)  # there is nothing to tidy up, and somebody waits for us
