@@ -26,6 +26,8 @@ FLOORS = [
         "joblog",
         "runs",
         "database",
+        "disk",
+        "spool",
         "schema",
         "integrity",
         "kernel",

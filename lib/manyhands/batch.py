@@ -25,15 +25,16 @@ from manyhands.engine import Engine, in_order
 from manyhands.engine.climbing import Climber
 from manyhands.engine.judging import Halting
 from manyhands.engine.loop import Pull
-from manyhands.errors import UsageError
+from manyhands.errors import InputError, UsageError
 from manyhands.events import Event, Finished, RunStarted, Summary, Warned
-from manyhands.feed import Feed, Spool, spooled
+from manyhands.feed import Feed
 from manyhands.inputs import Rows, Source, open_source
 from manyhands.job import Job, Values
 from manyhands.journal import Journal
 from manyhands.ordering import arrange, walls_of
 from manyhands.plan import Plan
 from manyhands.runs import Run, RunLock, Store, discard, lock
+from manyhands.spool import Spool, spooled
 from manyhands.takeover import take_over
 from manyhands.template import Renderer
 
@@ -193,7 +194,7 @@ class Batch:
                 yield Warned(f"{strays} processes of the earlier, killed execution were still alive and have been ended")
 
     def _execute(self, journal: Journal, stack: ExitStack, tick: float | None) -> Iterator[Event]:
-        source, lacking = self._open_source(stack)
+        source, lacking = self._open_source(journal, stack)
         if self.place:
             self.place.columns(source.columns)
         backend = self._open_backend(source)
@@ -246,9 +247,10 @@ class Batch:
 
     # -- inputs ----------------------------------------------------------------------------------------------------------
 
-    def _open_source(self, stack: ExitStack) -> tuple[Source, str | None]:
+    def _open_source(self, journal: Journal, stack: ExitStack) -> tuple[Source, str | None]:
         """(the inputs, what is lacking of them if they were cut off)."""
         if self._stream is not None:
+            journal.follow(lambda: self._spool.kept() if self._spool else (0, 0))
             spool = self._spool = Spool(self._stream, self.run.path)
             stack.callback(self._close_inputs)
             return open_source(self.plan.source, stream=spool.follow(self._flush)), None
@@ -264,12 +266,16 @@ class Batch:
             ), "the inputs came from a program: only it can give the rest"
         if not self.plan.streamed:
             return open_source(self.plan.source), None
-        path, complete = spooled(self.run.path)
-        lacking = None if complete else (
+        there = spooled(self.run.path, self.plan.source, journal.kept_inputs())
+        lacking = None if there.complete else (
             "the inputs were cut off when the run was killed; what had come is done now, "
             f"give them all again with --run-id {self.run.id} to do the rest"
         )  # fmt: skip
-        return open_source(self.plan.source, stream=stack.enter_context(path.open("rb"))), lacking
+        if lacking and not there.size:
+            if self.plan.source["kind"] == "csv" and "columns" not in self.run.asked:
+                raise InputError(lacking)  # not even the names of the columns have come
+            return Rows([], self.run.asked.get("columns", ())), lacking
+        return open_source(self.plan.source, stream=stack.enter_context(there.open())), lacking
 
     def _flush(self) -> None:
         if self._feed:

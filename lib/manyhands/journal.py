@@ -117,8 +117,9 @@ class Journal:
 
     def follow(self, kept: Callable[[], tuple[int, int]]) -> None:
         """Record in every commit how much of the inputs is durable: ``kept`` gives (bytes, their CRC). It is nothing at first."""
-        with self._transaction() as db:
-            db.execute(_KEPT, (0, 0))
+        if self.kept_inputs() != (0, 0):
+            with self._transaction() as db:
+                db.execute(_KEPT, (0, 0))
         self._kept, self._sealed = kept, (0, 0)
 
     def began(self, attempt: Attempt) -> None:
