@@ -27,6 +27,8 @@ FLOORS = [
         "runs",
         "database",
         "disk",
+        "locks",
+        "run_record",
         "spool",
         "schema",
         "integrity",

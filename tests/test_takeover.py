@@ -189,3 +189,31 @@ def test_a_resume_from_a_shell_that_a_job_began_does_not_end_it(tmp_path: Path, 
 def attempts_of(run: Run, number: int) -> list[Outcome]:
     with closing(run.journal()) as journal:
         return journal.attempts(number)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"", b"\xff\xfe\n", b"null\n", b"[]\n", b"{}\n", b"3\n", b"[1, 1]\n", b"[" * 100_000 + b"\n",
+        b'["3", 1, 0, null, null, true, 0, 0, 0, 0, 0, ["", null, 0, 0], ["", null, 0, 0], 1, 0, null, null]\n',
+        b'[3, 1, true, null, null, true, 0, 0, 0, 0, 0, ["", null, 0, 0], ["", null, 0, 0], 1, 0, null, null]\n',
+        b'[3, 1, 0, null, null, true, NaN, 0, 0, 0, 0, ["", null, 0, 0], ["", null, 0, 0], 1, 0, null, null]\n',
+        b'[3, 1, 1e9, null, null, true, 0, 0, 0, 0, 0, ["", null, 0, 0], ["", null, 0, 0], 1, 0, null, null]\n',
+        b'[3, 1, 0, null, null, true, 0, 0, 0, 0, 99999999999999999999, ["", null, 0, 0], ["", null, 0, 0], 1, 0, null, null]\n',
+        b'[3, 1, 0, null, null, true, 0, 0, 0, 0, 0, ["!!", 7, 0, 0], ["", null, 0, 0], 1, 0, null, null]\n',
+        b'[3, 1, 0, null, null, true, 0, 0, 0, 0, 0, ["", null, 0, 0], ["", null, -1, 0], 1, 0, [1], null]\n',
+    ],
+)  # fmt: skip
+def test_results_of_a_helper_that_cannot_be_understood_are_passed_over(run: Run, odd: bytes) -> None:
+    """Their jobs run again; what stands beside them counts, and nothing is left for the next time."""
+    with closing(run.journal()) as journal:
+        write(journal, attempt(3), attempt(4))
+    late.write(os.fsencode(run.outputs), 7, [end(4)])
+    (run.outputs / ".late-0").write_bytes(odd)
+    (run.outputs / ".late-1").mkdir()
+    (run.outputs / ".late-2").symlink_to("/etc/passwd")
+    os.mkfifo(run.outputs / ".late-3")
+    with closing(run.journal(check=True)) as journal:
+        take_over(run, plan(), journal)
+    assert states(run) == {(3, 1): (Status.LOST, False), (4, 1): (Status.OK, True)}
+    assert not (run.outputs / ".late-0").exists()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from manyhands.backends.slot import Captured
 
@@ -60,25 +60,44 @@ def write(folder: bytes, index: int, ends: list[Late]) -> None:
 
 
 def read(folder: Path) -> Iterator[Late]:
-    """What the launchers or workers of a killed coordinator have kept; a line that was cut off ends its file."""
+    """What the launchers or workers of a killed coordinator have kept; what cannot be understood is passed over: it runs again."""
+    for path in sorted(folder.glob(".late-*")):
+        if path.is_symlink() or not path.is_file():
+            continue
+        for line in path.read_bytes().splitlines():
+            if (end := _parsed(line)) is not None:
+                yield end
+
+
+def _parsed(line: bytes) -> Late | None:
     import json
 
-    for path in sorted(folder.glob(".late-*")):
-        for line in path.read_text().splitlines():
-            try:
-                end = Late(*json.loads(line))
-            except ValueError:
-                break
-            result: Any = end.result
-            yield end._replace(
-                stdout=_captured(end.stdout), stderr=_captured(end.stderr), result=None if result is None else result.encode()
-            )  # fmt: skip
+    try:
+        end = Late(*json.loads(line))
+        result: Any = end.result
+        end = end._replace(
+            stdout=_captured(end.stdout), stderr=_captured(end.stderr), result=None if result is None else result.encode()
+        )  # fmt: skip
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    right = all(type(value) in _TYPES.get(name, (type(value),)) for name, value in end._asdict().items())
+    small = all(abs(value) < 1 << 63 for value in end if isinstance(value, int | float))
+    return end if right and small else None
+
+
+_NUMBER = (int, float)
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "job": (int,), "attempt": (int,), "exit": (int, type(None)), "signal": (int, type(None)), "error": (str, type(None)),
+    "began": (bool,), "started": _NUMBER, "wall": _NUMBER, "user": _NUMBER, "system": _NUMBER, "max_rss": (int,),
+    "slot": (int,), "leftovers": (int,), "traceback": (str, type(None)),
+}  # fmt: skip
 
 
 def forget(folder: Path) -> None:
     """Remove what has been read, once it is in the journal."""
     for path in folder.glob(".late-*"):
-        path.unlink()
+        if path.is_symlink() or path.is_file():
+            path.unlink()
 
 
 def _plain(captured: Captured) -> Any:
@@ -92,4 +111,6 @@ def _captured(plain: Any) -> Captured:
     import base64
 
     data, path, size, dropped = plain
+    if type(size) is not int or type(dropped) is not int or not 0 <= dropped <= size < 1 << 63:
+        raise ValueError("no size of an output")
     return base64.b64decode(data), os.fsencode(path) if path else None, size, dropped
