@@ -44,10 +44,7 @@ def parse(data: bytes, name: str) -> dict[str, Any]:
     if record.get("schema") != RUN_SCHEMA:
         raise UsageError(f"the run {name} was made by another version of manyhands ({record.get('schema')!s:.40})")
     summed = record.pop("sum", None)
-    if summed is None:
-        wrong = _wrong(record)
-    else:
-        wrong = None if summed == _sum(record) else "it was changed"
+    wrong = _wrong(record) if summed is None else "it was changed" * (summed != _sum(record))
     if wrong:
         raise JournalError(f"cannot read the run {name}: its run.json is damaged ({wrong})")
     return record
