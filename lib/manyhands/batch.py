@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +64,8 @@ class Place(Protocol):
 
 class Batch:
     """One execution of a run. Make it with `start`, `resume` or `retry`, iterate `events` once, then read `summary`."""
+
+    clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(
         self, run: Run, held: RunLock, plan: Plan, *, work: Work, stream: int | None = None, source: Source | None = None
@@ -209,7 +211,7 @@ class Batch:
         engine = self._engine = Engine(
             jobs=self._pull(journal, source, renderer), argv=lambda job: renderer.argv(job.values, job.number),
             backend=backend, journal=journal, limits=self.plan.limits, run=self.run.id, total=total, tick=tick,
-            halting=self.place.halting if self.place else None, climber=climber,
+            halting=self.place.halting if self.place else None, climber=climber, clock=self.clock,
         )  # fmt: skip
         for number in self._stops:
             engine.stop(number)

@@ -72,7 +72,10 @@ class Run:
         further = range(2, len(self.asked.get("then", ())) + 2)
         return [
             self,
-            *(Run(self.id, self.path / f"stage-{n}", self.asked | {"token": f"{self.token}-{n}"}) for n in further),
+            *(
+                replace(self, path=self.path / f"stage-{n}", asked=self.asked | {"token": f"{self.token}-{n}"})
+                for n in further
+            ),
         ]
 
     def journal(self, *, check: bool = False) -> Journal:
