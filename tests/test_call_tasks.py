@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from conftest import Cli
 from manyhands.journal import Journal
 from manyhands.runs import Store
+from manyhands.schema import SCHEMA_VERSION
 
 MINE = """
 import hashlib, sys
@@ -176,16 +178,17 @@ def test_a_journal_of_the_first_schema_is_read_and_brought_on(cli: Cli, mine: Pa
     """Reading leaves it as it is; going on adds what functions return (row 12)."""
     cli("batch", "false {}", "--run-id", "old", "--", "a")
     path = own_state / "runs/old/journal.db"
-    with closing(Journal.open(path)) as journal:
-        journal._db.executescript(
-            "ALTER TABLE ended DROP COLUMN result; ALTER TABLE ended DROP COLUMN traceback; PRAGMA user_version = 1;"
-        )
+    with closing(sqlite3.connect(path)) as db:
+        columns = {"began": ["sum"], "ended": ["sum", "result", "traceback"], "execution": ["sum"]}
+        for table, name in ((table, name) for table, names in columns.items() for name in names):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
+        db.executescript("DROP TABLE seal; PRAGMA user_version = 1")
     assert json.loads(cli("batch.export", "old").stdout)["status"] == "failed"
     with closing(Journal.open(path)) as journal:
         assert journal._db.execute("PRAGMA user_version").fetchone() == (1,)
     assert cli("batch.retry", "old").returncode == 1
     with closing(Journal.open(path)) as journal:
-        assert journal._db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert journal._db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     assert json.loads(cli("batch.export", "old").stdout)["attempts"] == 2
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,8 @@ def test_kill_storm(environment: dict[str, str], tmp_path: Path, own_state: Path
     done: set[str] = set()
     for _ in range(kills):
         process = start(environment, tmp_path, *args)
-        time.sleep(chance.uniform(0.25, 0.7))
+        wait_for((own_state / "runs/storm/lock").exists)
+        time.sleep(chance.uniform(0, 0.4))
         process.send_signal(signal.SIGKILL)
         finish(process)
         args = ["batch.resume", "storm"]
@@ -171,6 +173,31 @@ def test_jobs_die_with_a_killed_coordinator_even_if_the_launchers_do_not_see_it(
     assert not any((stat := kernel.read_stat(pid)) and stat.state != "Z" for pid in jobs)
 
 
+@pytest.mark.parametrize("then", [[], ["--then", "true {}"]])
+def test_killed_while_a_retry_waits(
+    then: list[str], environment: dict[str, str], tmp_path: Path, own_state: Path, cli: Cli
+) -> None:
+    """The run can be resumed, as often as one likes, and what had been done is not done again."""
+    (tmp_path / "job.sh").write_text('echo "$1" >> ledger; [ "$1" != b ] || [ -e fixed ]')
+    ledger = tmp_path / "ledger"
+    args = ["--retries", "2", "--backoff", "60", *then, "--run-id", "r", "--", "a", "b", "c"]
+    process = start(environment, tmp_path, "batch", "sh job.sh {}", "-j2", *args)
+
+    def waits() -> bool:
+        with closing(Journal.open(own_state / "runs/r/journal.db")) as journal:
+            return sum(record.outcome is not None for record in journal.records()) == 3
+
+    wait_for(lambda: ledger.exists() and len(ledger.read_text().split()) == 3)
+    wait_for(waits)
+    process.kill()
+    finish(process)
+    (tmp_path / "fixed").touch()
+    for _ in range(2):
+        resumed = cli("batch.resume", "r")
+        assert resumed.returncode == 0, resumed.stderr
+    assert Counter(ledger.read_text().split()) == {"a": 1, "b": 2, "c": 1}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 def test_killed_at_the_nth_write_of_the_journal(
@@ -209,7 +236,9 @@ def test_any_cut_tail_of_the_journal_opens(tmp_path: Path, cli: Cli, own_state: 
     live = Journal.open(journal)
     for record in list(live.records())[:10]:
         assert record.outcome is not None
-        live.ended(record.outcome._replace(attempt=record.outcome.attempt._replace(number=2)))
+        second = record.outcome.attempt._replace(number=2)
+        live.began(second)
+        live.ended(record.outcome._replace(attempt=second))
         live.commit()
     log = journal.with_name("journal.db-wal").read_bytes()
     assert len(log) > 10_000

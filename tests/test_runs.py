@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import LIB, Cli
-from manyhands.errors import BusyError, CannotCreateError, UsageError
-from manyhands.runs import Store, default_state_dir, discard, is_busy, lock, short_ids
+from manyhands import kernel
+from manyhands.batch import Batch
+from manyhands.errors import BusyError, CannotCreateError, JournalError, ManyhandsError, UsageError
+from manyhands.job import Attempt, Job, Outcome, Status
+from manyhands.limits import Limits
+from manyhands.plan import Plan
+from manyhands.runs import RunLock, Store, default_state_dir, discard, is_busy, lock, short_ids
+from manyhands.template import Template
 
 ASKED = {"template": "true", "shell": None, "workdir": "/"}
 
@@ -192,3 +204,152 @@ def test_where_runs_are_kept(tmp_path: Path) -> None:
     """By the XDG rules: a relative XDG_STATE_HOME is ignored."""
     assert default_state_dir({"XDG_STATE_HOME": "/x"}) == Path("/x/manyhands")
     assert default_state_dir({"XDG_STATE_HOME": "x"}) == tmp_path / ".local/state/manyhands"
+
+
+def make_twice(store: Store, name: str) -> tuple[list[RunLock], list[BusyError]]:
+    """Make one run in two threads at once: the locks that were got, and the refusals."""
+    made: list[RunLock] = []
+    refused: list[BusyError] = []
+    barrier = threading.Barrier(2)
+
+    def make() -> None:
+        barrier.wait()
+        try:
+            made.append(store.create(ASKED, name)[1])
+        except BusyError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=make) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return made, refused
+
+
+def test_two_who_make_the_same_run(store: Store) -> None:
+    """One of them makes it, and holds its lock from its first moment; the other is told that somebody is working on it."""
+    for number in range(40):
+        made, refused = make_twice(store, f"r{number}")
+        assert (len(made), len(refused)) == (1, 1)
+        assert refused[0].exit_code == 75
+        made[0].close()
+    assert not list(store.root.glob(".new-*"))
+
+
+def test_the_lock_of_a_run_that_is_being_removed(store: Store) -> None:
+    """Whoever has opened the lock of a run that goes away meanwhile does not take it for the run's."""
+    run, held = store.create(ASKED, "r")
+
+    def remove(_: float) -> None:
+        discard(run)
+        held.close()
+
+    (run.path / "lock").write_text(json.dumps({"pid": 1 << 22, "start": 1, "boot_id": kernel.boot_id()}))
+    with pytest.raises(BusyError, match="removed"):
+        lock(run, sleep=remove)
+    with pytest.raises(BusyError, match="removed"):
+        lock(run)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"null", b"[]", b"3", b'"x"', b"\xff\xfe", b"[" * 100_000, b'{"schema": "manyhands.run/1"}']
+)
+def test_a_damaged_description_is_one_line(store: Store, content: bytes) -> None:
+    """Whatever run.json holds, the run cannot be read, which is said in a line; the others can."""
+    run, held = store.create(ASKED, "bad")
+    store.create(ASKED, "good")[1].close()
+    held.close()
+    (run.path / "run.json").write_bytes(content)
+    assert [one.id for one in store.all()] == ["good"]
+    with pytest.raises(JournalError, match="bad") as raised:
+        store.find("bad")
+    assert "\n" not in str(raised.value)
+
+
+def places(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value within a value of JSON."""
+    if before:
+        yield before
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield from places(one, (*before, key))
+
+
+@pytest.mark.parametrize("odd", [None, 3, -1, 1e300, "x", "", [], {}, True, [1], {"a": 1}, ["x"]], ids=repr)
+@pytest.mark.parametrize("summed", [True, False])
+def test_a_value_of_another_type_is_one_line(store: Store, odd: Any, summed: bool) -> None:
+    """Wherever it stands: the run is refused, or done; a file with a checksum is refused whatever has changed in it."""
+    plan = Plan(
+        template=Template.parse("true {}"), source={"kind": "args", "values": ["a", "b"]}, workdir="/", backend="fake",
+        environment={"A": "b"}, limits=Limits(jobs=2),
+    )  # fmt: skip
+    run, held = store.create(plan.to_json(), "r")
+    held.close()
+    good = json.loads((run.path / "run.json").read_text())
+    for *way, last in places(good):
+        record = json.loads(json.dumps(good))
+        if not summed:
+            del record["sum"]
+        inner = record
+        for key in way:
+            inner = inner[key]
+        unchanged = last == "sum" or json.dumps(inner[last]) == json.dumps(odd)
+        inner[last] = odd
+        (run.path / "run.json").write_text(json.dumps(record))
+        try:
+            found = store.find("r")
+        except ManyhandsError as error:
+            assert "\n" not in str(error)
+            continue
+        assert not summed or unchanged
+        with suppress(ManyhandsError):
+            list(Batch.resume(found, {}).events())
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "null", "{", '{"pid": "x"}', '{"pid": [], "start": {}, "boot_id": 3}', "\0" * 99]
+)
+def test_a_damaged_lock_file_names_nobody(store: Store, content: str) -> None:
+    """The lock is the open file, not what stands in it."""
+    run, held = store.create(ASKED, "r")
+    (run.path / "lock").write_text(content)
+    with pytest.raises(BusyError, match="another process"):
+        lock(run)
+    held.close()
+    lock(run).close()
+
+
+def test_a_run_that_cannot_be_written_is_read(store: Store) -> None:
+    """On a read-only file system a run is listed as it is, with what its log holds, and cannot be resumed: 74."""
+    for name in ("closed", "killed"):
+        run, held = store.create(ASKED, name)
+        held.close()
+        journal = run.journal()
+        attempt = Attempt(Job(1, b"k", (b"x",)), 1, ())
+        journal.began(attempt)
+        journal.ended(Outcome(attempt, Status.OK, 0))
+        journal.commit()
+        if name == "closed":
+            journal.close()
+    shutil.copytree(store.state, store.state.parent / "kept")  # with the log of the one that is still open
+    journal.close()
+    (store.state.parent / "kept" / "runs" / "killed" / "journal.db-shm").unlink()
+    script = (
+        "import sys, os; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
+        "from manyhands.runs import Store, lock\nfrom manyhands.errors import JournalError\n"
+        "os.setuid(65534) if os.getuid() == 0 else None\n"
+        "for run in Store(Path(sys.argv[2])).all():\n"
+        "    print(run.id, dict(run.journal().tally().counts))\n"
+        "    try: lock(run)\n    except JournalError as error: print(error.exit_code, error)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder) / "state"
+        shutil.copytree(store.state.parent / "kept", state)
+        for path in (Path(folder), state, *state.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        command = [sys.executable, "-c", script, str(LIB), str(state)]
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for name in ("closed", "killed"):
+        assert f"{name} {{<Status.OK: 'ok'>: 1}}" in out
+    assert out.count("74 cannot lock the run") == 2

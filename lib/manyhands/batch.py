@@ -70,6 +70,8 @@ class Place(Protocol):
 class Batch:
     """One execution of a run. Make it with `start`, `resume` or `retry`, iterate `events` once, then read `summary`."""
 
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+
     def __init__(
         self, run: Run, held: RunLock, plan: Plan, *, work: Work, stream: int | None = None, source: Source | None = None
     ) -> None:
@@ -225,7 +227,7 @@ class Batch:
     def _execute(
         self, journal: Journal, stack: ExitStack, tick: float | None, before_waiting: Callable[[], None]
     ) -> Iterator[Event]:
-        source = self._open_source(stack)
+        source = self._open_source(journal, stack)
         values = self.inputs.values(
             source, stack, backend=self.plan.backend, wake=self.wake, ask=self.channel.nudge if self.channel else _nobody
         )
@@ -247,6 +249,7 @@ class Batch:
             jobs=jobs, argv=lambda job: renderer.argv(job.values, job.number), backend=backend, journal=journal,
             limits=self.plan.limits, run=self.run.id, total=total, tick=tick, halting=halting,
             climber=climber, gate=self._may_begin, before_waiting=before_waiting, done_before=earlier.done,
+            clock=self.clock,
         )  # fmt: skip
         self._use(engine)
         yield RunStarted(self.run.id, self.plan.template.text, self.plan.limits.jobs, total, earlier.done)
@@ -305,10 +308,10 @@ class Batch:
 
     # -- inputs ----------------------------------------------------------------------------------------------------------
 
-    def _open_source(self, stack: ExitStack) -> Source:
+    def _open_source(self, journal: Journal, stack: ExitStack) -> Source:
         if self.place and self.place.number > 1:
             return Rows([], self.place.columns(None))
-        return self.inputs.open(self.run, self.plan, self.work, stack)
+        return self.inputs.open(self.run, self.plan, self.work, journal, stack)
 
     def _jobs(
         self, journal: Journal, values: Iterator[Values | None], renderer: Renderer | CallRenderer

@@ -162,7 +162,7 @@ class Line:
         plans = [replace(plan.stage(number), stdin=stdin) for number in range(1, len(plan.then) + 2)]
         first.plan, first.held = plans[0], self._lock()
         batches = [first] + [
-            Batch(run, self._lock(), one, work=first.work)
+            type(first)(run, self._lock(), one, work=first.work)
             for run, one in zip(self.run.stages[1:], plans[1:], strict=True)
         ]
         self.belts = [Belt(max(8, 2 * one.limits.jobs)) for one in plans[1:]]

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
 from manyhands.call import Call
-from manyhands.errors import UsageError
+from manyhands.errors import JournalError, UsageError
 from manyhands.limits import Halt, Limits, parse_timeout
 from manyhands.template import Template
 
@@ -99,7 +99,17 @@ class Plan:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any], environ: Mapping[str, str]) -> Plan:
-        """Read a plan back; secrets are taken from ``environ``. Raises UsageError when one is not there."""
+        """Read a plan back; secrets are taken from ``environ``. Raises UsageError when one is not there, JournalError for what
+        is no plan."""
+        try:
+            return cls._from_json(record, environ)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise JournalError(
+                f"the run {record.get('id')!s:.70} cannot be read: its run.json is damaged ({error!r:.200})"
+            ) from error
+
+    @classmethod
+    def _from_json(cls, record: Mapping[str, Any], environ: Mapping[str, str]) -> Plan:
         given = dict(record["limits"])
         limits = Limits(**given | {"timeout": parse_timeout(given["timeout"]), "halt": Halt.parse(given["halt"])})
         then = tuple(

@@ -13,12 +13,15 @@ from contextlib import ExitStack
 from itertools import chain, islice
 from typing import Final, Literal
 
-from manyhands.feed import CallerFeed, Feed, Spool, spooled
+from manyhands.errors import InputError
+from manyhands.feed import CallerFeed, Feed
 from manyhands.inputs import Rows, Source, open_source
 from manyhands.job import Values
+from manyhands.journal import Journal
 from manyhands.plan import Plan
 from manyhands.program_inputs import Iterating
 from manyhands.runs import Run
+from manyhands.spool import Spool, spooled
 
 Pulling = Literal["thread", "caller"]
 """Which thread pulls the inputs of a program: one of its own, or the one that iterates the results."""
@@ -39,12 +42,13 @@ class RunInputs:
         self.lacking: str | None = None
         """What is missing of them, and why."""
 
-    def open(self, run: Run, plan: Plan, work: Work, stack: ExitStack) -> Source:
+    def open(self, run: Run, plan: Plan, work: Work, journal: Journal, stack: ExitStack) -> Source:
         """The inputs; ``stack`` closes what was opened."""
         if self._stream is not None:
+            journal.follow(self._durable)
             spool = self._spool = Spool(self._stream, run.path)
             stack.callback(spool.close)
-            return open_source(plan.source, stream=spool.follow(lambda: None))
+            return open_source(plan.source, stream=spool.follow())
         if work == "failed":  # no new inputs; the columns are as they were
             return Rows([], run.asked.get("columns", ()))
         if self._source is not None:
@@ -54,13 +58,22 @@ class RunInputs:
             return Rows([], run.asked.get("columns", ()))
         if not plan.streamed:
             return open_source(plan.source)
-        path, complete = spooled(run.path)
-        if not complete:
-            self.lacking = (
-                "the inputs were cut off when the run was killed; what had come is done now, "
-                f"give them all again with --run-id {run.id} to do the rest"
-            )
-        return open_source(plan.source, stream=stack.enter_context(path.open("rb")))
+        return self._kept(run, plan, journal, stack)
+
+    def _kept(self, run: Run, plan: Plan, journal: Journal, stack: ExitStack) -> Source:
+        """What came through a pipe, as far as it was kept."""
+        there = spooled(run.path, plan.source, journal.kept_inputs())
+        if there.complete:
+            return open_source(plan.source, stream=stack.enter_context(there.open()))
+        self.lacking = (
+            "the inputs were cut off when the run was killed; what had come is done now, "
+            f"give them all again with --run-id {run.id} to do the rest"
+        )
+        if there.size:
+            return open_source(plan.source, stream=stack.enter_context(there.open()))
+        if plan.source["kind"] == "csv" and "columns" not in run.asked:
+            raise InputError(self.lacking)  # not even the names of the columns have come
+        return Rows([], run.asked.get("columns", ()))
 
     def values(
         self, source: Source, stack: ExitStack, *, backend: str, wake: Callable[[], None], ask: Callable[[], None]
@@ -87,6 +100,10 @@ class RunInputs:
         if isinstance(source, Iterating) and not source.shaped:
             self.feed.wait_first()
         return iter(self.feed)
+
+    def _durable(self) -> tuple[int, int]:
+        """See `Journal.follow`."""
+        return self._spool.kept() if self._spool else (0, 0)
 
     def cancel(self) -> None:
         """Wait for no input any more. Safe in a signal handler and from any thread."""

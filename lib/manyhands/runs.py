@@ -12,25 +12,27 @@ Nothing here follows a symbolic link or trusts a folder that somebody else can w
 
 from __future__ import annotations
 
-import fcntl
-import json
+import errno
 import os
 import re
 import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from manyhands import kernel
-from manyhands.errors import BusyError, CannotCreateError, ManyhandsError, UsageError
+from manyhands.disk import Disk
+from manyhands.errors import BusyError, CannotCreateError, JournalError, ManyhandsError, UsageError
 from manyhands.journal import Journal
+from manyhands.locks import RunLock as RunLock
+from manyhands.locks import is_busy as is_busy
+from manyhands.locks import lock as lock
+from manyhands.run_record import RUN_SCHEMA, parse, to_bytes
 
-RUN_SCHEMA: Final = "manyhands.run/1"
 _STALE: Final = 86400.0  # seconds: nobody needs so long to make a run
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -70,25 +72,15 @@ class Run:
         further = range(2, len(self.asked.get("then", ())) + 2)
         return [
             self,
-            *(Run(self.id, self.path / f"stage-{n}", self.asked | {"token": f"{self.token}-{n}"}) for n in further),
+            *(
+                replace(self, path=self.path / f"stage-{n}", asked=self.asked | {"token": f"{self.token}-{n}"})
+                for n in further
+            ),
         ]
 
     def journal(self, *, check: bool = False) -> Journal:
         """Open the journal; raises JournalError."""
         return Journal.open(self.path / "journal.db", check=check)
-
-
-class RunLock:
-    """The lock of one run, held until `close`; ``descriptor`` is for the launchers to inherit."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    def close(self) -> None:
-        """Let go. Whoever inherited the descriptor still holds the lock."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
 
 
 class Store:
@@ -106,23 +98,17 @@ class Store:
             _own_folder(folder)
         self._sweep()
         run_id = run_id or self._fresh_id()
-        path, made = self.root / run_id, self.root / f".new-{secrets.token_hex(8)}"
+        record = {"schema": RUN_SCHEMA, "id": run_id, "created": time.time(), "token": secrets.token_hex(8), **asked}
+        run = Run(run_id, self.root / run_id, record)
+        half = self.root / f".new-{secrets.token_hex(8)}"
         try:
-            made.mkdir(mode=0o700)
-            (made / "outputs").mkdir(mode=0o700)
-            record = {"schema": RUN_SCHEMA, "id": run_id, "created": time.time(), "token": secrets.token_hex(8), **asked}
-            _write_private(made / "run.json", _lines(record))
-            Journal.create(made / "journal.db").close()
-            for stage in Run(run_id, made, record).stages[1:]:
-                stage.path.mkdir(mode=0o700)
-                stage.outputs.mkdir(mode=0o700)
-                Journal.create(stage.path / "journal.db").close()
-            made.rename(path)  # whole, or not at all: whoever is killed before leaves no run
-            run = Run(run_id, path, record)
-            return run, lock(run)
-        except OSError as error:
-            shutil.rmtree(made, ignore_errors=True)
-            raise CannotCreateError(f"cannot create the run {path}: {error.strerror or error}") from error
+            return run, _make(Run(run_id, half, record), run.path)
+        except (OSError, JournalError) as error:
+            shutil.rmtree(half, ignore_errors=True)
+            if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                raise _made_by_another(run) from None
+            why = (error.strerror or error) if isinstance(error, OSError) else error
+            raise CannotCreateError(f"cannot create the run {run.path}: {why}") from error
 
     def find(self, prefix: str | None = None) -> Run:
         """The run whose id is ``prefix`` or begins so; None: the newest. Raises UsageError when there is no single one."""
@@ -159,11 +145,15 @@ class Store:
     def update(run: Run, asked: Mapping[str, Any]) -> Run:
         """Write down what is asked of a run now; its lock must be held."""
         record = run.asked | dict(asked)
-        fresh = run.path / "run.json.new"
-        fresh.unlink(missing_ok=True)
-        _write_private(fresh, _lines(record))
-        fresh.replace(run.path / "run.json")
-        return Run(run.id, run.path, record)
+        fresh, disk = run.path / "run.json.new", Disk()
+        try:
+            fresh.unlink(missing_ok=True)
+            disk.write_new(fresh, to_bytes(record))
+            disk.rename(fresh, run.path / "run.json")
+            disk.sync_folder(run.path)
+        except OSError as error:
+            raise JournalError(f"cannot write {run.path / 'run.json'}: {error.strerror or error}") from error
+        return replace(run, asked=record)
 
     def short(self, run: Run) -> str:
         """The shortest beginning of the run's id, of 4 characters at least, that no other run has."""
@@ -198,19 +188,42 @@ class Store:
     def _load(self, name: str) -> Run:
         path = self.root / name
         try:
-            asked = json.loads(_read_private(path / "run.json"))
-        except (OSError, ValueError) as error:
-            raise ManyhandsError(f"cannot read the run {path}: {error}") from error
-        if asked.get("schema") != RUN_SCHEMA:
-            raise UsageError(f"the run {name} was made by another version of manyhands ({asked.get('schema')})")
-        return Run(name, path, asked)
+            data = _read_private(path / "run.json")
+        except OSError as error:
+            raise JournalError(f"cannot read the run {name}: {path / 'run.json'}: {error.strerror}") from error
+        return Run(name, path, parse(data, name) | {"id": name})
 
 
-def _lines(record: Mapping[str, Any]) -> bytes:
-    """A record as JSON, a line for each of its keys: to be read by people, also where one of them holds a million inputs."""
-    return (
-        "{\n" + ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()) + "\n}\n"
-    ).encode()
+def _make(half: Run, path: Path) -> RunLock:
+    """Make the folder of a run under a name that nobody looks at, lock it, and give it its name when all of it is durable.
+
+    So it is there whole, or not at all, and nobody can take the lock before its maker.
+    """
+    disk = Disk()
+    for stage in half.stages:
+        stage.path.mkdir(mode=0o700)
+        stage.outputs.mkdir(mode=0o700)
+        Journal.create(stage.path / "journal.db").close()
+    disk.write_new(half.path / "run.json", to_bytes(half.asked))
+    held = lock(half)
+    try:
+        for stage in half.stages:
+            disk.sync_folder(stage.path)
+        disk.rename(half.path, path)
+        disk.sync_folder(path.parent)
+    except BaseException:
+        held.close()
+        raise
+    return held
+
+
+def _made_by_another(run: Run) -> ManyhandsError:
+    """Why a run that was to be new is there already."""
+    try:
+        lock(run).close()
+    except ManyhandsError as error:
+        return error
+    return BusyError(f"run {run.id} was made by another process at this moment; start again to continue it")
 
 
 def check_run_id(run_id: str) -> None:
@@ -219,32 +232,6 @@ def check_run_id(run_id: str) -> None:
         raise UsageError(
             f"--run-id {run_id!r}: use letters, digits, '.', '_' and '-', at most 64, not beginning with a sign"
         )
-
-
-def lock(run: Run, *, patience: float = 5.0, sleep: Callable[[float], None] = time.sleep) -> RunLock:
-    """Take the lock of ``run``; raises BusyError naming the holder.
-
-    A living coordinator is a refusal at once. A dead one may have launchers that are still killing its jobs (they need
-    well under a second): these are waited for, up to ``patience`` seconds.
-    """
-    path = run.path / "lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            holder = _holder(descriptor)
-            if holder is None or kernel.process_alive(*holder) or time.monotonic() > deadline:
-                os.close(descriptor)
-                who = f"process {holder[0]}" if holder else "another process"
-                raise BusyError(f"run {run.id} is being worked on by {who}; wait for it, or stop it first") from None
-            sleep(0.02)
-    pid, start, boot = kernel.own_identity()
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps({"pid": pid, "start": start, "boot_id": boot}).encode(), 0)
-    return RunLock(descriptor)
 
 
 def short_ids(ids: Sequence[str], least: int = 4) -> dict[str, str]:
@@ -273,34 +260,13 @@ def discard(run: Run) -> None:
     run.path.rmdir()
 
 
-def is_busy(run: Run) -> bool:
-    """Whether somebody holds the run's lock now."""
-    try:
-        descriptor = os.open(run.path / "lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _holder(descriptor: int) -> tuple[int, int] | None:
-    """(pid, start time) of whoever wrote the lock file last; None when it is being written or from another boot."""
-    try:
-        record = json.loads(os.pread(descriptor, 4096, 0))
-        return (record["pid"], record["start"]) if record["boot_id"] == kernel.boot_id() else None
-    except (ValueError, KeyError):
-        return None
-
-
 def _own_folder(path: Path) -> None:
     """Make ``path`` (0700) if need be and make sure that nobody else can write to it or has put a link in its place."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(PermissionError):  # not every parent can be opened
+                Disk().sync_folder(path.parent)
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode):
             raise CannotCreateError(f"the state folder {path} is a symbolic link; use the folder it points to")
@@ -312,14 +278,6 @@ def _own_folder(path: Path) -> None:
             raise CannotCreateError(f"the state folder {path} is read-only; choose another with --state-dir")
     except OSError as error:
         raise CannotCreateError(f"cannot make the state folder {path}: {error.strerror}") from error
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _read_private(path: Path) -> bytes:

@@ -1,9 +1,14 @@
-"""Before a run is gone on with: nothing of an earlier, killed execution may live, and its open records are closed.
+"""Before a run is continued: nothing of an earlier, killed execution may live, and its open records are closed.
 
-Whoever calls this holds the run's lock.
+Every step may be the last one, and be repeated: an attempt is open until its end is in the journal, whatever else there is of it.
+The caller holds the run's lock.
 """
 
 from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Protocol
 
 from manyhands import kernel
 from manyhands.backend import Ended
@@ -11,37 +16,62 @@ from manyhands.backends import late
 from manyhands.backends.outputs import output_of
 from manyhands.engine.judging import judge
 from manyhands.errors import ManyhandsError
-from manyhands.job import Attempt, Status
+from manyhands.job import Attempt, Job, Status
 from manyhands.journal import Journal
 from manyhands.plan import Plan
 from manyhands.runs import Run
 
 
-def take_over(run: Run, plan: Plan, journal: Journal) -> int:
+class EndAll(Protocol):
+    """Ends every process that is chosen; returns how many there were, or raises TimeoutError (`manyhands.kernel.end_all`)."""
+
+    def __call__(self, chosen: Callable[[kernel.ProcStat], bool], /) -> int: ...
+
+
+def take_over(run: Run, plan: Plan, journal: Journal, end_all: EndAll = kernel.end_all) -> int:
     """Record what had ended but was not recorded, end what is alive, close the rest as lost; returns how many were alive.
 
     Raises ManyhandsError when something of an earlier execution cannot be ended.
     """
     _record_late(run, plan, journal)
-    prefix = f"MH_TAG={run.token}.".encode()
-    tags = [b"%s%d.%d" % (prefix, job.number, last) for job, last in journal.left()]
-
-    def is_stray(stat: kernel.ProcStat) -> bool:
-        if not plan.allow_daemons:
-            return kernel.has_tag(stat.pid, prefix, prefix=True)
-        return any(kernel.has_tag(stat.pid, tag) for tag in tags)  # what a finished job left behind may live
-
     try:
-        strays = kernel.end_all(is_stray)
+        strays = end_all(_strays(run, plan, journal))
     except TimeoutError as error:
         raise ManyhandsError(f"an earlier job of run {run.id} cannot be ended: {error}") from error
     journal.close_lost()
     return strays
 
 
+def _strays(run: Run, plan: Plan, journal: Journal) -> Callable[[kernel.ProcStat], bool]:
+    """Which processes are left over from the run; with daemons allowed, only those of attempts whose end is not known."""
+    prefix, spared, session = f"MH_TAG={run.token}.".encode(), _own_line(), os.getsid(0)
+    unknown = [(job.number, last) for job, last in journal.open_attempts()] + list(journal.lost_attempts())
+    tags = [b"%s%d.%d" % (prefix, number, last) for number, last in unknown]
+
+    def is_stray(stat: kernel.ProcStat) -> bool:
+        # A job has a session of its own. So if one of ours has its mark, we were called by a job, or by a shell that one began.
+        if stat.pid in spared or stat.session == session:
+            return False
+        if not plan.allow_daemons:
+            return kernel.has_tag(stat.pid, prefix, prefix=True)
+        return any(kernel.has_tag(stat.pid, tag) for tag in tags)  # what a finished job left behind may live
+
+    return is_stray
+
+
+def _own_line() -> set[int]:
+    """This process and its ancestors."""
+    line, pid = set(), os.getpid()
+    while pid > 0 and pid not in line:
+        line.add(pid)
+        stat = kernel.read_stat(pid)
+        pid = stat.ppid if stat else 0
+    return line
+
+
 def _record_late(run: Run, plan: Plan, journal: Journal) -> None:
     """Record what had ended when the coordinator was killed, but had not reached the journal."""
-    open_ones = {(job.number, last): job for job, last in journal.left()}
+    open_ones: dict[tuple[int, int], Job] = {(job.number, attempt): job for job, attempt in journal.open_attempts()}
     for end in late.read(run.outputs):
         job = open_ones.pop((end.job, end.attempt), None)
         if job is None:  # it was recorded
@@ -50,7 +80,15 @@ def _record_late(run: Run, plan: Plan, journal: Journal) -> None:
             Attempt(job, end.attempt, ()), 0.0, *end[2:11], output_of(end.stdout), output_of(end.stderr), *end[13:],
         )  # fmt: skip
         outcome = judge(ended, None, Status.CANCELLED)
-        tried_again = outcome.status is Status.FAILED and plan.limits.retries > 0
-        journal.ended(outcome._replace(final=not tried_again))
+        final = outcome.status is not Status.FAILED or _failures(journal, job.number) >= plan.limits.retries
+        journal.ended(outcome._replace(final=final))
     journal.commit()
     late.forget(run.outputs)
+
+
+def _failures(journal: Journal, number: int) -> int:
+    """How often a job has failed since it was last begun afresh."""
+    failures = 0
+    for outcome in journal.attempts(number):
+        failures = 0 if outcome.final else failures + (outcome.status in (Status.FAILED, Status.TIMEOUT))
+    return failures

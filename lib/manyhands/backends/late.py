@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from manyhands.backends.slot import Captured
 
@@ -60,45 +60,44 @@ def write(folder: bytes, index: int, ends: list[Late]) -> None:
 
 
 def read(folder: Path) -> Iterator[Late]:
-    """What the launchers or workers of a killed coordinator have kept. A line that was cut off or damaged is left out, with
-    what follows it in its file: those jobs run again."""
+    """What the launchers or workers of a killed coordinator have kept; what cannot be understood is passed over: it runs again."""
     for path in sorted(folder.glob(".late-*")):
-        try:
-            lines = path.read_bytes().splitlines()
-        except OSError:
+        if path.is_symlink() or not path.is_file():
             continue
-        for line in lines:
-            try:
-                end = _end(line)
-            except (ValueError, TypeError, RecursionError):
-                break
-            yield end
+        for line in path.read_bytes().splitlines():
+            if (end := _parsed(line)) is not None:
+                yield end
 
 
-def _end(line: bytes) -> Late:
-    """The end that a line tells. Raises ValueError or TypeError for what `write` cannot have written."""
+def _parsed(line: bytes) -> Late | None:
     import json
 
-    end = Late(*json.loads(line))
-    numbers = (end.started, end.wall, end.user, end.system)
-    if not (
-        all(type(one) is int for one in (end.job, end.attempt, end.max_rss, end.slot, end.leftovers))
-        and all(one is None or type(one) is int for one in (end.exit, end.signal))
-        and all(isinstance(one, str | None) for one in (end.error, end.result, end.traceback))
-        and all(type(one) in (int, float) for one in numbers)
-        and type(end.began) is bool
-    ):
-        raise TypeError("not an end")
-    result: Any = end.result
-    return end._replace(
-        stdout=_captured(end.stdout), stderr=_captured(end.stderr), result=None if result is None else result.encode()
-    )
+    try:
+        end = Late(*json.loads(line))
+        result: Any = end.result
+        end = end._replace(
+            stdout=_captured(end.stdout), stderr=_captured(end.stderr), result=None if result is None else result.encode()
+        )  # fmt: skip
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    right = all(type(value) in _TYPES.get(name, (type(value),)) for name, value in end._asdict().items())
+    small = all(abs(value) < 1 << 63 for value in end if isinstance(value, int | float))
+    return end if right and small else None
+
+
+_NUMBER = (int, float)
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "job": (int,), "attempt": (int,), "exit": (int, type(None)), "signal": (int, type(None)), "error": (str, type(None)),
+    "began": (bool,), "started": _NUMBER, "wall": _NUMBER, "user": _NUMBER, "system": _NUMBER, "max_rss": (int,),
+    "slot": (int,), "leftovers": (int,), "traceback": (str, type(None)),
+}  # fmt: skip
 
 
 def forget(folder: Path) -> None:
     """Remove what has been read, once it is in the journal."""
     for path in folder.glob(".late-*"):
-        path.unlink()
+        if path.is_symlink() or path.is_file():
+            path.unlink()
 
 
 def _plain(captured: Captured) -> Any:
@@ -112,6 +111,6 @@ def _captured(plain: Any) -> Captured:
     import base64
 
     data, path, size, dropped = plain
-    if not (isinstance(data, str) and isinstance(path, str | None) and type(size) is int and type(dropped) is int):
-        raise TypeError("not an output")
+    if type(size) is not int or type(dropped) is not int or not 0 <= dropped <= size < 1 << 63:
+        raise ValueError("no size of an output")
     return base64.b64decode(data), os.fsencode(path) if path else None, size, dropped
