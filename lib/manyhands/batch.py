@@ -42,10 +42,6 @@ from manyhands.takeover import take_over
 from manyhands.template import Renderer
 
 
-def _nobody() -> None:
-    """Who asks nobody for inputs pulls them itself."""
-
-
 class Place(Protocol):
     """What a batch that is a stage of a line (`manyhands.line`) has around it."""
 
@@ -228,9 +224,8 @@ class Batch:
         self, journal: Journal, stack: ExitStack, tick: float | None, before_waiting: Callable[[], None]
     ) -> Iterator[Event]:
         source = self._open_source(journal, stack)
-        values = self.inputs.values(
-            source, stack, backend=self.plan.backend, wake=self.wake, ask=self.channel.nudge if self.channel else _nobody
-        )
+        ask = self.channel.nudge if self.channel else None
+        values = self.inputs.values(source, stack, backend=self.plan.backend, wake=self.wake, ask=ask)
         if self.place:
             self.place.columns(source.columns)
         renderer = self.plan.template.bind(source.columns, width=source.width)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from manyhands import kernel
+from manyhands import forked, kernel
 from manyhands.errors import BusyError, JournalError
 
 
@@ -31,10 +31,12 @@ class RunLock:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        forked.note(descriptor)
 
     def close(self) -> None:
-        """Let go. Whoever inherited the descriptor still holds the lock."""
+        """Let go. Launchers and workers that inherited the descriptor still hold the lock; a fork of this process does not."""
         if self.descriptor >= 0:
+            forked.forget(self.descriptor)
             os.close(self.descriptor)
             self.descriptor = -1
 

@@ -76,7 +76,7 @@ class RunInputs:
         return Rows([], run.asked.get("columns", ()))
 
     def values(
-        self, source: Source, stack: ExitStack, *, backend: str, wake: Callable[[], None], ask: Callable[[], None]
+        self, source: Source, stack: ExitStack, *, backend: str, wake: Callable[[], None], ask: Callable[[], None] | None
     ) -> Iterator[Values | None]:
         """What ``source`` gives, None while nothing has come; its columns are known from here on.
 
@@ -89,7 +89,7 @@ class RunInputs:
             values = iter(source)
             first = list(islice(values, 1))
             return chain(first, values)
-        if self._stream is None and self.pull == "caller":
+        if self._stream is None and self.pull == "caller" and ask:
             self.feed = CallerFeed(source, ask, wake)
             stack.callback(self.feed.close)
         else:
