@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import subprocess
@@ -151,6 +152,90 @@ def returns(name: str) -> Any:
 def where(x: int) -> list[Any]:
     names = ("MH_RUN", "MH_JOB", "MH_ATTEMPT", "MH_SLOT", "GIVEN")
     return [os.getcwd(), sys.stdin.read() if sys.stdin else None, {name: os.environ.get(name) for name in names}]
+
+
+class Mine(BaseException):
+    """Derives from nothing that anybody would catch."""
+
+
+class Mute(Exception):
+    """Cannot say what it is about."""
+
+    def __str__(self) -> str:
+        raise Mine("no words")
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise Mine("no repr")
+
+
+class Unlistable(dict[str, Any]):
+    def items(self) -> Any:
+        raise Mine("no items")
+
+
+class Unpacked:
+    """Can be pickled, but not unpickled."""
+
+    def __reduce__(self) -> Any:
+        return explode, ()
+
+
+def explode() -> None:
+    raise Mine("cannot be built")
+
+
+def ends(how: str) -> Any:
+    """Ends in one of the ways that nobody expects of a job."""
+    if how in RAISED:
+        raise RAISED[how]
+    if how == "cause":
+        error = ValueError("outer")
+        error.add_note("a note of it")
+        raise error from KeyError("inner")
+    if how == "cancel all":
+        for task in asyncio.all_tasks():
+            task.cancel()
+    if how == "stop loop":
+        asyncio.get_running_loop().stop()
+    if how == "exit task":
+        asyncio.get_running_loop().create_task(leaves())
+    if how == "close out":
+        sys.stdout.close()
+        sys.stderr.close()
+    if how == "replace out":
+        sys.stdout = sys.stderr = io.StringIO()
+    if how == "full":
+        sys.stdout.write("x" * 10)
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, sys.stdout.fileno())
+        os.close(full)
+    return RETURNED.get(how)
+
+
+async def leaves() -> None:
+    sys.exit(3)
+
+
+RAISED: dict[str, BaseException] = {
+    "base": Mine("x"), "cancelled": asyncio.CancelledError(), "generator": GeneratorExit(), "interrupt": KeyboardInterrupt(),
+    "mute": Mute(), "exit 0": SystemExit(0), "exit None": SystemExit(None), "exit 7": SystemExit(7), "exit text": SystemExit("why"),
+    "surrogate": ValueError("\udc80"),
+}  # fmt: skip
+RETURNED: dict[str, Any] = {"repr": Unshowable(), "items": Unlistable(a=1), "unpacked": Unpacked()}
+
+
+def ends_or_says(what: Any) -> Any:
+    return say(what) if isinstance(what, int) else ends(what)
+
+
+async def a_ends_or_says(what: Any) -> Any:
+    return ends_or_says(what)
+
+
+async def a_ends(how: str) -> Any:
+    return ends(how)
 
 
 def prepare(*args: Any) -> None:

@@ -147,10 +147,73 @@ def test_an_exception_is_kept_whole(backend: str) -> None:
     assert failed.traceback.endswith("KeyError: 'no 3'\n")
 
 
-def test_leaving_python_is_a_failure_of_that_job(backend: str) -> None:
-    """sys.exit() in a job ends the job, not us."""
-    (outcome,) = run("warns", [1], backend)
-    assert (outcome.status, outcome.error) == (Status.FAILED, "SystemExit: 3")
+def test_leaving_python_ends_that_job(backend: str) -> None:
+    """sys.exit() ends the job, not us: a success without a number, else a failure with it, or with the text."""
+    outcomes = run("ends", ["exit 0", "exit None", "exit 7", "exit text"], backend, ordered=True)
+    assert [(one.status.value, one.exit, one.error) for one in outcomes] == [
+        ("ok", 0, None), ("ok", 0, None), ("failed", 7, "SystemExit: 7"), ("failed", 1, "SystemExit: why"),
+    ]  # fmt: skip
+    assert values(outcomes[:2]) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("base", "Mine: x"), ("cancelled", "CancelledError"), ("generator", "GeneratorExit"), ("interrupt", "KeyboardInterrupt"),
+        ("mute", "Mute: (its message cannot be made)"), ("surrogate", "ValueError: \\udc80"),
+    ],
+)  # fmt: skip
+def test_whatever_a_job_raises_is_its_own_ending(backend: str, how: str, said: str) -> None:
+    """It fails, with the place that it came from; those before and after it are not touched."""
+    outcomes = run("ends", ["fine", how, "fine", how, "fine"], backend, ordered=True, chunk=5)
+    assert told(outcomes) == ["ok", "failed", "ok", "failed", "ok"]
+    assert {one.error for one in outcomes[1::2]} == {said}
+    assert all("in ends" in str(one.traceback) for one in outcomes[1::2])
+
+
+@pytest.mark.parametrize(("how", "result", "said"), [("repr", "repr", "no repr"), ("items", "json", "no items")])
+def test_a_result_that_raises_when_it_is_kept(backend: str, how: str, result: str, said: str) -> None:
+    """The job fails, with the traceback of what is wrong with its result."""
+    outcomes = run("ends", ["fine", how, "fine"], backend, ordered=True, result=result)
+    assert told(outcomes) == ["ok", "failed", "ok"]
+    assert f"which cannot be kept: Mine: {said}" in str(outcomes[1].error)
+    assert "functions.py" in str(outcomes[1].traceback)
+
+
+def test_causes_and_notes_are_kept(backend: str) -> None:
+    """As Python shows them."""
+    (outcome,) = run("ends", ["cause"], backend)
+    shown = str(outcome.traceback)
+    assert "KeyError: 'inner'" in shown
+    assert "ValueError: outer\na note of it\n" in shown
+
+
+@pytest.mark.parametrize("how", ["close out", "replace out"])
+def test_what_a_job_does_to_its_streams(backend: str, how: str) -> None:
+    """The next one prints as if nothing had been."""
+    before = sys.stdout, sys.stderr
+    assert told(run("ends", [how], backend, jobs=1)) == ["ok"]
+    outcomes = run("ends_or_says", [how, 1, how, 2], backend, jobs=1, ordered=True, chunk=4)
+    assert [one.stdout.data for one in outcomes[1::2]] == [b"out 1\n", b"out 2\n"]
+    assert (sys.stdout, sys.stderr) == before
+
+
+def test_output_that_meets_a_full_disk(backend: str) -> None:
+    """The job fails and says so; the next one of its slot prints again."""
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    outcomes = run("ends_or_says", ["full", 1, "full", 2], backend, jobs=1, ordered=True)
+    assert told(outcomes) == ["failed", "ok", "failed", "ok"]
+    assert "what it has printed cannot be kept: No space left on device" in str(outcomes[0].error)
+    assert [one.stdout.data for one in outcomes[1::2]] == [b"out 1\n", b"out 2\n"]
+
+
+@pytest.mark.parametrize("how", ["cancel all", "stop loop", "exit task"])
+def test_a_job_that_interferes_with_the_loop(how: str) -> None:
+    """It may cancel what is not its own, stop the loop, or leave through it: every job has an end all the same."""
+    outcomes = run("ends", [how, "fine", "fine"], "asyncio", jobs=3, ordered=True)
+    assert len(outcomes) == 3
+    assert told(run("ends", [how, "fine", "fine"], "asyncio", jobs=1, ordered=True))[1:] == ["ok", "ok"]
 
 
 def test_a_failed_job_is_tried_again(backend: str, tmp_path: Path) -> None:

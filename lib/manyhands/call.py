@@ -49,6 +49,10 @@ _NOWHERE: Final = "?:"  # begins the name of a function that cannot be imported
 _PICKLED: Final = b"\x80"  # the first byte of every pickle since protocol 2; no JSON text begins with it
 
 
+class BadInput(ValueError):
+    """An input that is not of the type that was asked for: the job fails with this sentence alone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """A function to be called for each input.
@@ -165,11 +169,11 @@ class Call:
         try:
             found = initializer(*self.initargs)
             return (run or run_coroutine)(found) if inspect.iscoroutine(found) else None
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # whatever an initializer raises, it is not for the thread that it prepares
             raise ManyhandsError(f"the initializer failed: {type(error).__name__}: {error}") from error
 
     def arguments(self, values: Values, columns: Sequence[str] = ()) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """(arguments, keyword arguments) for one input. Raises ValueError for values that are not of the type."""
+        """(arguments, keyword arguments) for one input. Raises BadInput for values that are not of the type."""
         if self.type in ("line", "object"):
             if self.type == "object" and values[0].startswith(_PICKLED):
                 args, kwargs = pickle.loads(values[0])  # noqa: S301 - `encode` made it, and the run's folder is ours alone
@@ -181,7 +185,7 @@ class Call:
             decoded = tuple(map(decode, values))
         except ValueError:
             shown = b" ".join(values)[:80].decode("utf-8", "replace")
-            raise ValueError(f"the input {shown!r} is not of type {self.type}") from None
+            raise BadInput(f"the input {shown!r} is not of type {self.type}") from None
         return ((), dict(zip(columns, decoded, strict=True))) if columns else (decoded, {})
 
 

@@ -1,6 +1,7 @@
 """How many inputs travel at once to a process of this machine, and what came of them comes back.
 
-    inputs --pack--> (values, a file in memory if they are large) --unpack--> inputs        Done: results and failures
+    inputs --pack--> (values, a file in memory if they are large) --unpack--> inputs
+    Done: results and failures --seal--> bytes --pickle.loads--> Done
 
 Separate from the backends, because the engine packs and a worker unpacks. Arrays and other objects with
 buffers travel out of band (pickle protocol 5, PEP 574): large ones lie in a file in memory (memfd_create(2)), which the worker
@@ -20,6 +21,8 @@ from manyhands.job import Values
 LARGE: Final = 1 << 18
 """Bytes of a chunk above which it is not copied through a socket."""
 _ALIGNED: Final = 64
+_PLAIN: Final = frozenset({int, float, bool, str, bytes, type(None)})
+"""Results that can be unpickled anywhere."""
 
 
 class Packed(NamedTuple):
@@ -58,13 +61,13 @@ class _Gatherer:
 
 def pack(items: Sequence[Any]) -> Packed:
     """Make inputs ready to travel. Raises whatever their pickling raises."""
-    gathered = _Gatherer()
+    gathered, size = _Gatherer(), b"%d" % len(items)
     buffers: list[pickle.PickleBuffer] = []
     pickle.Pickler(gathered, 5, buffer_callback=buffers.append).dump(items)
     raw = [buffer.raw() for buffer in buffers]
     sizes = [sum(map(len, gathered.parts)), *(view.nbytes for view in raw)]
     if sum(sizes) <= LARGE or not hasattr(os, "memfd_create"):
-        return Packed((b"inline", b"".join(gathered.parts), *map(bytes, raw)), -1, sum(sizes))
+        return Packed((b"inline", size, b"".join(gathered.parts), *map(bytes, raw)), -1, sum(sizes))
     file = os.memfd_create("chunk", os.MFD_CLOEXEC)
     with open(file, "wb", buffering=0, closefd=False) as memory:
         _write(memory, gathered.parts)
@@ -72,12 +75,12 @@ def pack(items: Sequence[Any]) -> Packed:
             memory.seek(_aligned(memory.tell()))
             _write(memory, [view])
     path = b"/proc/%d/fd/%d" % (os.getpid(), file)
-    return Packed((b"file", path, *(b"%d" % size for size in sizes)), file, sum(sizes))
+    return Packed((b"file", size, path, *(b"%d" % one for one in sizes)), file, sum(sizes))
 
 
 def unpack(values: Values) -> list[Any]:
     """The inverse of `pack`, in a worker."""
-    kind, first, *rest = values
+    kind, _, first, *rest = values
     if kind == b"inline":
         return pickle.loads(first, buffers=map(bytearray, rest))  # type: ignore[no-any-return]  # noqa: S301 - from our own parent
     with open(first, "rb") as file:
@@ -89,6 +92,62 @@ def unpack(values: Values) -> list[Any]:
         buffers.append(view[at : at + size])
         at += size
     return pickle.loads(view[: sizes[0]], buffers=buffers)  # type: ignore[no-any-return]  # noqa: S301 - from our own parent
+
+
+def count(values: Values) -> int:
+    """How many inputs a chunk has, also if they cannot be unpickled."""
+    return int(values[1])
+
+
+def seal(done: Done) -> bytes:
+    """What came of a chunk, for the way back: `pickle.loads` makes a `Done` of it.
+
+    A result that cannot be pickled here, or unpickled there, is a failure of its job alone; so each is a pickle of its own, but
+    for those that nothing can happen to.
+    """
+    if _PLAIN.issuperset(map(type, done.results)):
+        return pickle.dumps(done, 5)
+    parts: list[bytes] = []
+    failures = list(done.failures)
+    for place, result in enumerate(done.results):
+        try:
+            parts.append(pickle.dumps(result, 5))
+        except BaseException as error:  # whatever a __reduce__ may raise
+            parts.append(pickle.dumps(None))
+            failures.append(
+                Failed(place, f"it returned a {type(result).__name__}, which cannot be pickled: {_said(error)}", None)
+            )
+    return pickle.dumps(_Sealed(parts, failures), 5)
+
+
+class _Sealed(NamedTuple):
+    """Unpickles as the `Done` that it holds."""
+
+    parts: list[bytes]
+    failures: list[Failed]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unseal, (self.parts, self.failures)
+
+
+def _unseal(parts: list[bytes], failures: list[Failed]) -> Done:
+    results: list[Any] = []
+    for place, part in enumerate(parts):
+        try:
+            results.append(pickle.loads(part))  # noqa: S301 - our own worker made it
+        except KeyboardInterrupt:  # that is for who waits for the results
+            raise
+        except BaseException as error:  # whatever a __setstate__ may raise
+            results.append(None)
+            failures.append(Failed(place, f"its result cannot be unpickled: {_said(error)}", None))
+    return Done(results, sorted(failures, key=lambda one: one.place))
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:  # a __str__ that raises
+        return type(error).__name__
 
 
 def _write(file: Any, parts: list[Any]) -> None:

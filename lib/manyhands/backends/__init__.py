@@ -54,7 +54,7 @@ def _interpreters(settings: FunctionSettings) -> Backend:
     from manyhands.backends.interpreters import Interpreter
     from manyhands.backends.threads import Threads
 
-    return Threads(settings, partial(Interpreter, settings), "interpreters")
+    return Threads(settings, lambda _, number: Interpreter(settings, number), "interpreters")
 
 
 def _processes(settings: FunctionSettings) -> Backend:

@@ -33,6 +33,9 @@ Key = tuple[int, int]
 
 def main(descriptor: int) -> None:
     """Serve until the coordinator closes its end."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the program that started us blocks or ignores
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(2, 1)  # what no job prints is no result
     sock = socket.socket(fileno=descriptor)
     with suppress(ConnectionError):
         Host(sock, framing.receive(sock)).serve()
@@ -46,6 +49,8 @@ class Host:
         self._sock, self._config = sock, config
         self._sending = Semaphore()
         self._running: dict[Key, Any] = {}
+        self._stopped: set[Any] = set()
+        """Greenlets that we have thrown GreenletExit into: no other one is ours."""
         self._slots: dict[int, Slot] = {}
 
     def serve(self) -> None:
@@ -58,18 +63,21 @@ class Host:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
             call = pickle.loads(config["call"])  # noqa: S301 - our own parent made it
-            performer = Performer(call, config["columns"], Path(os.fsdecode(config["outputs"])))
+            performer = Performer(call, config["columns"], Path(os.fsdecode(config["outputs"])), self._ours)
             call.prepare()
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # whatever an initializer raises
             self._send((framing.BROKEN, str(error) if isinstance(error, ManyhandsError) else failed(error).error))
             return
         switched = Switched()
+        gevent.get_hub().SYSTEM_ERROR = ()  # else sys.exit() in a greenlet that a job has made would end all others, too
         self._send((framing.READY,))
         while message := framing.receive(self._sock):
             verb, job, attempt, *more = message
             if verb == "go":
                 self._running[job, attempt] = gevent.spawn(self._run, performer, (job, attempt), *more)
             elif greenlet := self._running.get((job, attempt)):
+                gevent.sleep(0)  # one that has not begun would end without a word
+                self._stopped.add(greenlet)
                 greenlet.kill(block=False)
         switched.close()
         for slot in self._slots.values():
@@ -86,15 +94,21 @@ class Host:
             done = performer.perform(name, values)
         except gevent.GreenletExit:
             stopped, done = True, Performed(1)
+        except BaseException as error:  # what breaks around the call
+            done = failed(error)
         now = time.monotonic()
-        out, err = printing.collect(name, self._config["cap"])
+        printed = printing.collect(name, self._config["cap"])
+        done = printed.ending(done)
         CURRENT.set(None)
-        del self._running[key]
+        self._stopped.discard(self._running.pop(key))
         exit_, number_ = (None, signal.SIGTERM.value) if stopped else (done.exit, None)
         self._send((
-            framing.ENDED, *key, now, exit_, number_, done.error, started, now - at, _plain(out), _plain(err), done.result,
-            done.traceback,
+            framing.ENDED, *key, now, exit_, number_, done.error, started, now - at, _plain(printed.stdout), _plain(printed.stderr),
+            done.result, done.traceback,
         ))  # fmt: skip
+
+    def _ours(self, error: BaseException) -> bool:
+        return isinstance(error, gevent.GreenletExit) and gevent.getcurrent() in self._stopped
 
     def _send(self, record: tuple[Any, ...]) -> None:
         with self._sending:

@@ -23,13 +23,18 @@ class Serial:
     name = "serial"
     can_stop = False
     reports_start = True
-    ahead = 64
+    ahead = 0
+    """The next job is handed over together with the record of the last: what has ended is recorded, and told, before it begins."""
 
     def __init__(self, settings: FunctionSettings) -> None:
         self.settings = settings
-        self._inside = Inside(settings, 1)
         self._mailbox = Mailbox()
         self._switched = Switched()
+        try:
+            self._inside = Inside(settings, self._switched, 1)
+        except BaseException:
+            self._switched.close()
+            raise
         self._waiting: deque[Attempt] = deque()
         self._begun: tuple[Attempt, float] | None = None
         self._paused = False
