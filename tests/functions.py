@@ -154,6 +154,16 @@ def where(x: int) -> list[Any]:
     return [os.getcwd(), sys.stdin.read() if sys.stdin else None, {name: os.environ.get(name) for name in names}]
 
 
+def surroundings(pause: float) -> list[Any]:
+    """Folder, a variable and the priority, as a job finds them."""
+    time.sleep(pause)
+    return [os.getcwd(), os.environ.get("GIVEN"), os.nice(0)]
+
+
+async def a_surroundings(pause: float) -> list[Any]:
+    return surroundings(pause)
+
+
 class Mine(BaseException):
     """Derives from nothing that anybody would catch."""
 

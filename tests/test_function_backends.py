@@ -52,7 +52,19 @@ def function(name: str, backend: str) -> Callable[..., Any]:
 
 
 def run(name: str, inputs: Any, backend: str, **options: Any) -> list[Outcome]:
+    options = fitting(backend, **options)
     return list(run_batch(function(name, backend), inputs, backend=backend, **{"jobs": 2, "backoff": 0, **options}))
+
+
+def fitting(backend: str, **options: Any) -> dict[str, Any]:
+    """Without the options that a backend refuses (tests/test_options.py)."""
+    if backend == "serial":
+        options["jobs"] = 1
+    if backend not in CAN_STOP:
+        options.pop("grace", None)
+    if backend != "processes":
+        options.pop("chunk", None)
+    return options
 
 
 def values(outcomes: list[Outcome]) -> list[Any]:
@@ -118,7 +130,7 @@ def test_an_iterator_is_pulled_lazily(backend: str) -> None:
             pulled += 1
             yield pulled
 
-    results = run_batch(function("double", backend), inputs(), backend=backend, jobs=2, chunk=1)
+    results = run_batch(function("double", backend), inputs(), backend=backend, **fitting(backend, jobs=2, chunk=1))
     first = next(iter(results))
     assert first.status is Status.OK
     assert pulled <= 2 * (2 + 64 + 4) + 64
@@ -228,9 +240,8 @@ def test_a_failed_job_is_tried_again(backend: str, tmp_path: Path) -> None:
 
 def test_a_halt_rule_ends_the_batch(backend: str) -> None:
     """What has not begun is left, and counted so."""
-    results = run_batch(
-        function("odd_fails", backend), range(1, 2000), backend=backend, jobs=2, halt="soon,fail=3", chunk=4
-    )
+    options = fitting(backend, jobs=2, chunk=4)
+    results = run_batch(function("odd_fails", backend), range(1, 2000), backend=backend, halt="soon,fail=3", **options)
     assert sum(one.status is Status.FAILED for one in results) >= 3
     assert results.summary is not None
     assert results.summary.halted == "soon,fail=3"
@@ -269,7 +280,7 @@ def test_leaving_the_loop_stops_the_batch(backend: str, tmp_path: Path) -> None:
     """Nothing goes on that can be stopped, and nothing more begins."""
     ledger = tmp_path / "ledger"
     inputs = [(0.01, str(ledger))] + [(0.5 if backend not in CAN_STOP else 30, str(ledger))] * 9
-    for outcome in run_batch(function("sleepy", backend), inputs, backend=backend, jobs=2):
+    for outcome in run_batch(function("sleepy", backend), inputs, backend=backend, **fitting(backend, jobs=2)):
         assert outcome.status is Status.OK
         break
     wait_for(no_threads)
@@ -447,7 +458,7 @@ def command(name: str, backend: str, ledger: Path, *more: str) -> list[str]:
     call = f"{HERE / 'functions.py'}:{prefix}{name}"
     inputs = ledger.parent / "inputs.jsonl"
     return [
-        sys.executable, "-m", "manyhands", "batch.call", call, "--jsonl", str(inputs), "--backend", backend, "-j", "2",
+        sys.executable, "-m", "manyhands", "batch.call", call, "--jsonl", str(inputs), "--backend", backend, "-j", "1" if backend == "serial" else "2",
         "--run-id", RUN, "--no-keep-order", *more,
     ]  # fmt: skip
 

@@ -13,8 +13,7 @@ import pickle
 import socket
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing import reduction
 from multiprocessing.util import get_temp_dir
@@ -22,13 +21,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from manyhands import kernel
-from manyhands.backends import fork_server, framing, worker
-from manyhands.backends.pages import Key, Page, Place
+from manyhands.backends import fork_server, worker
+from manyhands.backends.hand import Hand
+from manyhands.backends.pages import Page
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import Slot
 from manyhands.call import Call
 from manyhands.errors import ManyhandsError, UsageError
-from manyhands.job import Attempt
 from manyhands.warden import end_trees
 
 _BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.warden import main; main(sys.argv[2])"
@@ -36,81 +35,6 @@ _BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.ward
 
 _SPARE: Final = 20
 """Descriptors that must be free before one more worker is made: it takes four, and the coordinator needs some for what it does."""
-
-
-class Hand:
-    """One worker process, and the attempts that it holds: the first of them runs, if it has ``began``."""
-
-    def __init__(self, slot: Slot, process: Any, sock: socket.socket, place: Place) -> None:
-        self.slot, self.process, self.sock, self.place = slot, process, sock, place
-        self.inbox, self.outbox = framing.Inbox(sock), framing.Outbox(sock)
-        self.pid: int = process.pid
-        stat = kernel.read_stat(self.pid)
-        self.start = stat.start if stat else 0
-        self.held: deque[Attempt] = deque()
-        self.began: float | None = None
-        """When the first of them began, in seconds of the monotonic clock."""
-        self.ready = False
-        """It has prepared itself, and takes jobs."""
-        self.asked: Key | None = None
-        """The job that it was asked to end."""
-        self.dropping = False
-        """It was asked to hand back what it has not begun."""
-        self.leaving = False
-        """It takes no more jobs, and is about to end."""
-        self.done = 0
-        self.kill_at: float | None = None
-        self.stopped = 0
-        """How often in a row it was found stopped by a signal that is not ours."""
-        self.given_up = False
-        """It did not answer when the job that it was to end was over."""
-        self.watched = self.process_known = True
-        """multiprocessing tells when it has ended, and with what status; not any more if its fork server has died."""
-
-    @property
-    def doing(self) -> Key | None:
-        """The job that it does, as far as we know."""
-        return key_of(self.held[0]) if self.held and self.began is not None else None
-
-    def tell(self, message: Any) -> None:
-        """Send a record, as far as the worker takes it now; the rest waits in the outbox."""
-        self.outbox.put(message)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the process is there and no zombie."""
-        return kernel.process_alive(self.pid, self.start)
-
-    def signal(self, number: int) -> None:
-        """Signal it alone."""
-        kernel.send_signal_exact(self.pid, self.start, number)
-
-
-def key_of(attempt: Attempt) -> Key:
-    """What names an attempt."""
-    return attempt.job.number, attempt.number
-
-
-def trees(hands: Iterable[Hand]) -> Iterator[tuple[Hand, list[kernel.ProcStat]]]:
-    """Each with everything below it, from one look at /proc for all of them."""
-    children: dict[int, list[kernel.ProcStat]] = {}
-    for stat in kernel.processes():
-        children.setdefault(stat.ppid, []).append(stat)
-    for one in hands:
-        found: list[kernel.ProcStat] = []
-        todo = [one.pid]
-        while todo:
-            below = children.pop(todo.pop(), [])
-            found += below
-            todo += [stat.pid for stat in below]
-        yield one, found
-
-
-def signal_all(stats: Iterable[kernel.ProcStat], *numbers: int) -> None:
-    """Signal these processes, if they are still the same."""
-    for number in numbers:
-        for stat in stats:
-            kernel.send_signal_exact(stat.pid, stat.start, number)
 
 
 class Hands:

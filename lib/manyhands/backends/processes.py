@@ -19,17 +19,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
-from manyhands import kernel
-from manyhands.backend import Ended, Noted, Report, Started
+from manyhands.backend import Ended, Report, Started
 from manyhands.backends import fork_server, framing
 from manyhands.backends.alarm import Alarm
-from manyhands.backends.hands import Hand, Hands, key_of, signal_all, trees
+from manyhands.backends.hand import Hand, end, key_of, kill_overdue, signal_all, stopped, trees
+from manyhands.backends.hands import Hands
 from manyhands.backends.outputs import output_of
 from manyhands.backends.pages import Key
 from manyhands.backends.settings import FunctionSettings
+from manyhands.backends.width import Width
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
 
@@ -38,15 +38,10 @@ CHUNK_SECONDS: Final = 0.020
 _LARGEST_CHUNK: Final = 1024
 _GATHER: Final = 0.002
 """Seconds to let records gather while the workers have plenty to do: one wake-up then serves several."""
-_MOST_FAILED_STARTS: Final = 3
-_AGAIN: Final = 0.3
-"""Seconds before a worker is tried again when there is none at all."""
 _PATIENCE: Final = 2.0
 """Seconds that an idle worker has to leave when the batch is over."""
 _LOOK: Final = 1.0
 """Seconds between two looks at what should run: somebody may have stopped a worker, the fork server or the warden."""
-_OVERDUE: Final = 1.0
-"""Seconds after which a worker is killed that neither does what it was to end nor says that it has ended."""
 
 
 class Processes:
@@ -67,9 +62,8 @@ class Processes:
         self._recalled: set[Key] = set()
         self._doomed: set[Key] = set()
         self._ready: list[Report] = []
-        self._failed_starts = self._in_hands = 0
-        self._width, self._told_width = settings.slots, False
-        self._next_launch = 0.0
+        self._in_hands = 0
+        self._width = Width(settings.slots)
         self._looked = time.monotonic()
         self._mean: float | None = None
         self._paused = self._closed = self._woken = False
@@ -102,7 +96,7 @@ class Processes:
             for file, event in found:
                 self._handle(file, event)
             now = time.monotonic()
-            self._kill_overdue(now)
+            kill_overdue(self._hands.values(), now)
             self._look_after(now)
             self._dispatch()
             if self._woken or (deadline is not None and now >= deadline):
@@ -114,7 +108,7 @@ class Processes:
         """Until something is due."""
         due = [one.kill_at for one in self._hands.values() if one.kill_at is not None]
         if self._waiting and not self._hands:
-            due.append(self._next_launch)
+            due.append(self._width.next_try)
         if deadline is not None:
             due.append(deadline)
         due.append(self._looked + _LOOK)
@@ -141,7 +135,7 @@ class Processes:
         self.recall(attempts)
         keys = {key_of(one) for one in attempts}
         self._doomed |= keys & self._recalled
-        self._end([one for one in self._hands.values() if one.doing in keys], kill=kill)
+        end([one for one in self._hands.values() if one.doing in keys], grace=None if kill else self.settings.grace)
 
     def pause(self, paused: bool) -> None:
         """SIGSTOP or SIGCONT to everything that runs; begin nothing while ``paused``."""
@@ -177,7 +171,7 @@ class Processes:
         if hands:
             self._maker.clear_all(hands)
         for one in hands:
-            _forget(one)
+            one.forget()
         self._maker.close()
         self._alarm.close()
 
@@ -195,18 +189,18 @@ class Processes:
         if self._paused or not self._waiting:
             return
         chunk = self._chunk()
-        idle = [
-            one for one in self._hands.values() if one.ready and not one.leaving and not one.held and not one.dropping
-        ]
-        for one in idle:
+        for one in [one for one in self._hands.values() if one.idle]:
             if not self._waiting:
                 return
             self._hand(one, min(chunk, math.ceil(len(self._waiting) / self.settings.slots)))
         coming = sum(not one.ready for one in self._hands.values())
-        while len(self._hands) < self._width and coming < len(self._waiting) and time.monotonic() >= self._next_launch:
-            if not self._launch():
+        while len(self._hands) < self._width.workers and coming < len(self._waiting):
+            if time.monotonic() < self._width.next_try or not self._launch():
                 return
             coming += 1
+
+    def _there(self) -> int:
+        return sum(one.ready for one in self._hands.values())
 
     def _chunk(self) -> int:
         fixed = self.settings.workers.chunk
@@ -235,26 +229,12 @@ class Processes:
         try:
             one = self._maker.make(slot)
         except ManyhandsError as error:
-            self._do_with_fewer(str(error))
+            self._ready += self._width.no_more(str(error), self._there() or len(self._hands))
             return False
         self._hands[slot] = self._sockets[one.sock.fileno()] = self._lives[one.process.sentinel] = one
         self._poll.register(one.sock, select.POLLIN)
         self._poll.register(one.process.sentinel, select.POLLIN)
         return True
-
-    def _do_with_fewer(self, why: str) -> None:
-        """There can be no more workers than there are: say so once. Raises ManyhandsError if there are none, and it stays so."""
-        there = sum(one.ready for one in self._hands.values()) or len(self._hands)
-        self._next_launch = time.monotonic() + _AGAIN
-        if there:
-            self._width = there
-            if not self._told_width:
-                self._told_width = True
-                self._ready.append(Noted(f"{why}: going on with {there} of {self.settings.slots} workers"))
-            return
-        self._failed_starts += 1
-        if self._failed_starts >= _MOST_FAILED_STARTS:
-            raise ManyhandsError(why)
 
     def _retire(self, one: Hand) -> None:
         """Forget a worker whose end is near; whatever it has begun or been given is no longer there."""
@@ -265,6 +245,7 @@ class Processes:
         one.sock.close()
 
     def _unwatch(self, one: Hand) -> None:
+        """Look no more for its end where multiprocessing would tell it; its socket tells it, too."""
         del self._lives[one.process.sentinel]
         self._poll.unregister(one.process.sentinel)
         one.watched = False
@@ -285,7 +266,6 @@ class Processes:
         elif one := self._lives.get(file):
             if one.alive:  # not it has died, but the fork server, which would have told us
                 self._unwatch(one)
-                one.process_known = False
             else:
                 self._bury(one)
 
@@ -296,7 +276,8 @@ class Processes:
         elif kind == framing.STARTED:
             self._started(one, record[1])
         elif kind == framing.READY:
-            one.ready, self._failed_starts = True, 0
+            one.ready = True
+            self._width.began()
         elif kind == framing.BROKEN:
             self._broken(f"a worker process cannot begin: {record[1]}", scarce=record[2])
         else:
@@ -305,9 +286,9 @@ class Processes:
 
     def _broken(self, why: str, *, scarce: bool) -> None:
         """A worker could not prepare itself. Raises ManyhandsError, unless others could, and it only lacks what they have taken."""
-        if not scarce or not any(one.ready for one in self._hands.values()):
+        if not scarce or not self._there():
             raise ManyhandsError(why)
-        self._do_with_fewer(why)
+        self._ready += self._width.no_more(why, self._there())
 
     def _started(self, one: Hand, at: float) -> None:
         one.began = at
@@ -316,37 +297,18 @@ class Processes:
         if self._recalled or self._doomed:
             self._recalled.discard(key_of(attempt))
             if key_of(attempt) in self._doomed:
-                self._end([one])
+                end([one], grace=self.settings.grace)
 
     def _ended(self, one: Hand, record: tuple[Any, ...]) -> None:
-        (
-            _,
-            goes_on,
-            leaving,
-            at,
-            code,
-            number,
-            error,
-            began,
-            started,
-            wall,
-            user,
-            system,
-            rss,
-            out,
-            err,
-            slot,
-            left,
-            result,
-            told,
-        ) = record
+        _, goes_on, leaving, at, code, number, error, began, started, wall, *more = record
+        user, system, rss, out, err, *last = more
         attempt = self._let_go(one)
         one.done += 1
         self._mean = wall if self._mean is None else self._mean + (wall - self._mean) / 16
-        self._ready.append(Ended(
-            attempt, at, code, number, error, began, started, wall, user, system, rss, output_of(out), output_of(err), slot, left,
-            result, told,
-        ))  # fmt: skip
+        printed = output_of(out), output_of(err)
+        self._ready.append(
+            Ended(attempt, at, code, number, error, began, started, wall, user, system, rss, *printed, *last)
+        )
         if goes_on:
             self._started(one, at)
         elif leaving or one.done == self.settings.workers.max_jobs:
@@ -377,43 +339,6 @@ class Processes:
 
     # -- endings ---------------------------------------------------------------------------------------------------------
 
-    def _end(self, hands: Sequence[Hand], *, kill: bool = False) -> None:
-        """Ask workers to end what they do, and what that has started; one look at /proc for all of them.
-
-        A worker obeys if it is still at that job. What it has started is signalled only if it is so after the look: then nothing that
-        was seen belongs to a later job.
-        """
-        now = time.monotonic()
-        new = [one for one in hands if one.asked is None and not kill]
-        for one in hands:
-            key = one.doing
-            assert key is not None  # noqa: S101 - only what runs is ended
-            one.asked = key
-            one.place.mean(key)
-            if kill or one in new:
-                one.kill_at = now if kill else now + self.settings.grace
-        for one, below in trees(new):
-            if one.asked and one.place.does(one.asked):
-                signal_all(below, signal.SIGTERM, signal.SIGCONT)
-            one.signal(signal.SIGTERM)
-            one.signal(signal.SIGCONT)
-        if kill:
-            self._kill_overdue(now)
-
-    def _kill_overdue(self, now: float) -> None:
-        """KILL what has been asked to end, or to leave, and did not; a worker that has ended that job by itself says so soon."""
-        due = [one for one in self._hands.values() if one.kill_at is not None and one.kill_at <= now]
-        if not due:
-            return
-        for one, below in trees(due):
-            key = one.asked
-            if key is None or one.place.does(key) or one.given_up:
-                one.kill_at = None
-                one.signal(signal.SIGKILL)
-                signal_all(below, signal.SIGKILL)
-            else:
-                one.given_up, one.kill_at = True, now + _OVERDUE
-
     def _look_after(self, now: float) -> None:
         """Notice what somebody has stopped: a worker is killed at the second look, the fork server goes on, the warden is replaced."""
         if now - self._looked < _LOOK or self._paused:
@@ -421,38 +346,22 @@ class Processes:
         self._looked = now
         fork_server.wake()
         self._maker.warden.look_after()
-        for one in self._hands.values():
-            stat = kernel.read_stat(one.pid)
-            one.stopped = one.stopped + 1 if stat is not None and stat.state == "T" else 0
-            if one.stopped > 1:
-                one.signal(signal.SIGKILL)
+        for one in stopped(self._hands.values()):
+            one.signal(signal.SIGKILL)
 
     def _bury(self, one: Hand) -> None:
         """A worker is gone: end what it left behind, tell of the job that it was doing, lay the others ready again."""
         for record in one.inbox.records():
             self._record(one, record)
-        if not one.process_known:
-            code = None
-        else:
-            fork_server.wake()
-            one.process.join(_PATIENCE)
-            code = one.process.exitcode
+        code = one.status()
         self._retire(one)
         left = self._maker.clear(one)
         if one.held and one.began is not None:
             self._died(one, code, left)
         self._take_back(one)
-        _forget(one)
+        one.forget()
         if not one.ready:
-            self._failed_to_start(code)
-
-    def _failed_to_start(self, code: int | None) -> None:
-        self._failed_starts += 1
-        if self._failed_starts >= _MOST_FAILED_STARTS:
-            why = f"worker processes die before they begin (the last with {_status(code)})"
-            if not any(one.ready for one in self._hands.values()):
-                raise ManyhandsError(f"{why}: giving up")
-            self._do_with_fewer(why)
+            self._ready += self._width.died(_status(code), self._there())
 
     def _died(self, one: Hand, code: int | None, left: int) -> None:
         """Report the job that a dead worker was doing, with what it had printed."""
@@ -467,14 +376,6 @@ class Processes:
             attempt, at, None if number else 1, number, f"its worker process {why}", True,
             time.time() - (at - began), at - began, 0.0, 0.0, 0, out, err, slot.number, left, died=not asked,
         ))  # fmt: skip
-
-
-def _forget(one: Hand) -> None:
-    """Close what is left of a worker that is gone; its status may never come, if the fork server is gone, too."""
-    one.process.join(_AGAIN)
-    with suppress(ValueError):  # multiprocessing does not know that it has ended
-        one.process.close()
-    one.slot.close()
 
 
 def _status(code: int | None) -> str:
