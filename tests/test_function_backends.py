@@ -287,6 +287,19 @@ def test_leaving_the_loop_stops_the_batch(backend: str, tmp_path: Path) -> None:
     assert ledger.read_text().count("end") <= 3
 
 
+@pytest.mark.parametrize("jobs", [1, None])
+def test_serial_tells_and_records_an_end_before_the_next_begins(
+    jobs: int | None, tmp_path: Path, own_state: Path
+) -> None:
+    """Not when the next one has ended, too: a kill in that one would lose the first."""
+    ledger = str(tmp_path / "ledger")
+    options = {} if jobs is None else {"jobs": jobs}
+    results = run_batch(functions.noted, [(n, ledger) for n in range(5)], backend="serial", run_id=RUN, **options)
+    for number, _ in enumerate(results, 1):
+        assert len(lines(Path(ledger))) == number
+        assert tally_of(own_state).counts == {Status.OK: number}
+
+
 # -- what cannot travel --------------------------------------------------------------------------------------------------
 
 

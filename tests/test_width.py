@@ -19,7 +19,7 @@ def test_without_a_worker_it_is_tried_again_and_then_given_up() -> None:
     """Somebody else may make room meanwhile."""
     width = Width(8)
     assert width.no_more("no", 0) == width.no_more("no", 0) == []
-    with pytest.raises(ManyhandsError, match="^no$"):
+    with pytest.raises(ManyhandsError, match=r"^no$"):
         width.no_more("no", 0)
     assert width.workers == 8
 

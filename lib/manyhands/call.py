@@ -20,6 +20,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -90,7 +91,7 @@ class Call:
             if file and module is sys.modules["__main__"]
             else getattr(module, "__name__", "__main__")
         )
-        named = "<" not in name and origin != "__main__" and hasattr(function, "__qualname__")
+        named = "<" not in name and not origin.endswith(("__main__", "<stdin>")) and hasattr(function, "__qualname__")
         return cls(text=f"{origin}:{name}" if named else _NOWHERE + name, folder=os.getcwd(), live=function, **options)
 
     # -- what a template has, too ----------------------------------------------------------------------------------------
@@ -300,7 +301,7 @@ def _module(origin: str, folder: str) -> ModuleType:
     if home not in sys.path:
         sys.path.insert(0, home)
     try:
-        return _from_file(path) if is_file else importlib.import_module(origin)
+        return _from_file(path) if is_file else _by_name(origin)
     except FileNotFoundError as error:
         if is_file and error.filename == path:
             raise UsageError(f"there is no file {origin}") from None
@@ -309,8 +310,19 @@ def _module(origin: str, folder: str) -> ModuleType:
         if error.name and (origin == error.name or origin.startswith(error.name + ".")):
             raise UsageError(f"there is no module {error.name!r}, neither in {folder} nor installed") from None
         raise UsageError(_why(origin, error)) from None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # whatever a module raises, but for our own Ctrl-C
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise UsageError(_why(origin, error)) from None
+
+
+def _by_name(name: str) -> ModuleType:
+    """As the import statement has it; what the module prints then is no result of a job."""
+    found = sys.modules.get(name)
+    if found is not None and not getattr(getattr(found, "__spec__", None), "_initializing", False):
+        return found
+    with redirect_stdout(sys.stderr):
+        return importlib.import_module(name)
 
 
 def _from_file(path: str) -> ModuleType:
@@ -334,7 +346,8 @@ def _from_file_alone(path: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

@@ -18,7 +18,7 @@ from typing import Final
 
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends.mailbox import Mailbox
-from manyhands.backends.performing import Performed, Performer, failed
+from manyhands.backends.performing import Performed, Performer, failed, generation
 from manyhands.backends.printing import CURRENT, Printing, Switched
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import WIDE, Slot
@@ -62,7 +62,7 @@ class Aio:
         self._broken: ManyhandsError | None = None
         self._switched = Switched()
         self._loop = asyncio.new_event_loop()
-        self._streams = Streams()
+        self._streams, self._here = Streams(), generation()
         self._thread = threading.Thread(target=self._main, name="manyhands-asyncio", daemon=MAY_BE_DAEMONS)
         self._thread.start()
 
@@ -136,7 +136,7 @@ class Aio:
         self._thread.join(_AT_ONCE if self._running else 2.0)
         self._switched.close()
         self._streams.close()
-        if not self._thread.is_alive():
+        if not self._thread.is_alive() and generation() == self._here:  # not in a fork: they are another process's
             for slot in self._free:
                 slot.close()
 

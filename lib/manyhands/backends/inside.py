@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from manyhands.backend import Ended
-from manyhands.backends.performing import Performed, Performer
+from manyhands.backends.performing import Performed, Performer, generation
 from manyhands.backends.printing import CURRENT, Collected, Printing, Switched
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import WIDE, Slot
@@ -27,7 +27,7 @@ class Inside:
             settings.call.prepare()
         self._cap = settings.output_cap
         self._slot = Slot(number, bytes(settings.outputs), memory=settings.slots > WIDE)
-        self._streams = Streams()
+        self._streams, self._here = Streams(), generation()
 
     def perform(self, attempt: Attempt, at: float) -> Ended:
         """Do it. Memory is not told: it cannot be told apart from that of the other jobs."""
@@ -44,9 +44,10 @@ class Inside:
         return watch.ended(done, lambda: printing.collect(name, self._cap))
 
     def close(self) -> None:
-        """Remove the slot's files."""
+        """Remove the slot's files, unless we are a fork of the process that they belong to."""
         self._streams.close()
-        self._slot.close()
+        if generation() == self._here:
+            self._slot.close()
 
 
 class Stopwatch:

@@ -95,6 +95,7 @@ class Surroundings:
         False when something cannot be put back, so that nothing more may be done here.
         """
         os.umask(self._mask)
+        sys.stdin = self._stdin
         if self._values != self._environment:
             self._put_environment_back()
         if _handlers(_USUAL) != self._usual:
@@ -114,7 +115,6 @@ class Surroundings:
         self._touched = False
         self._set_mask(signal.SIG_SETMASK, self._blocked)
         self._set_timer(signal.ITIMER_REAL, 0)
-        sys.stdin = self._stdin
         self._names.put()  # os.unsetenv leaves no trace in os.environ
         if _handlers(_ALL) != self._handlers:
             self._put_handlers_back()
