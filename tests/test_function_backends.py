@@ -293,7 +293,7 @@ def test_serial_tells_and_records_an_end_before_the_next_begins(
 ) -> None:
     """Not when the next one has ended, too: a kill in that one would lose the first."""
     ledger = str(tmp_path / "ledger")
-    options = {} if jobs is None else {"jobs": jobs}
+    options: dict[str, Any] = {} if jobs is None else {"jobs": jobs}
     results = run_batch(functions.noted, [(n, ledger) for n in range(5)], backend="serial", run_id=RUN, **options)
     for number, _ in enumerate(results, 1):
         assert len(lines(Path(ledger))) == number
