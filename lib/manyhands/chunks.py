@@ -10,10 +10,12 @@ maps, privately, so that nobody sees what it changes.
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import pickle
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from manyhands.job import Values
@@ -21,8 +23,6 @@ from manyhands.job import Values
 LARGE: Final = 1 << 18
 """Bytes of a chunk above which it is not copied through a socket."""
 _ALIGNED: Final = 64
-_PLAIN: Final = frozenset({int, float, bool, str, bytes, type(None)})
-"""Results that can be unpickled anywhere."""
 
 
 class Packed(NamedTuple):
@@ -102,11 +102,14 @@ def count(values: Values) -> int:
 def seal(done: Done) -> bytes:
     """What came of a chunk, for the way back: `pickle.loads` makes a `Done` of it.
 
-    A result that cannot be pickled here, or unpickled there, is a failure of its job alone; so each is a pickle of its own, but
-    for those that nothing can happen to.
+    A result that cannot be pickled here, or unpickled there, is a failure of its job alone; so each is a pickle of its own, unless
+    all of them consist of Python's own numbers, texts and containers, to which nothing can happen.
     """
-    if _PLAIN.issuperset(map(type, done.results)):
-        return pickle.dumps(done, 5)
+    plain = _PlainPickler(gathered := io.BytesIO(), 5)
+    with suppress(BaseException):  # whatever a __reduce__ may raise: found again below
+        plain.dump(done.results)
+        if not plain.foreign:
+            return pickle.dumps(_Sealed([gathered.getvalue()], done.failures, whole=True), 5)
     parts: list[bytes] = []
     failures = list(done.failures)
     for place, result in enumerate(done.results):
@@ -114,10 +117,19 @@ def seal(done: Done) -> bytes:
             parts.append(pickle.dumps(result, 5))
         except BaseException as error:  # whatever a __reduce__ may raise
             parts.append(pickle.dumps(None))
-            failures.append(
-                Failed(place, f"it returned a {type(result).__name__}, which cannot be pickled: {_said(error)}", None)
-            )
-    return pickle.dumps(_Sealed(parts, failures), 5)
+            why = f"it returned a {type(result).__name__}, which cannot be pickled: {_said(error)}"
+            failures.append(Failed(place, why, None))
+    return pickle.dumps(_Sealed(parts, failures, whole=False), 5)
+
+
+class _PlainPickler(pickle.Pickler):
+    """Notices whether something else than Python's own numbers, texts and containers is there."""
+
+    foreign = False
+
+    def reducer_override(self, _: Any) -> Any:  # is not called for those
+        self.foreign = True
+        return NotImplemented
 
 
 class _Sealed(NamedTuple):
@@ -125,12 +137,16 @@ class _Sealed(NamedTuple):
 
     parts: list[bytes]
     failures: list[Failed]
+    whole: bool
+    """There is one part, which holds all results."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unseal, (self.parts, self.failures)
+        return _unseal, (self.parts, self.failures, self.whole)
 
 
-def _unseal(parts: list[bytes], failures: list[Failed]) -> Done:
+def _unseal(parts: list[bytes], failures: list[Failed], whole: bool) -> Done:
+    if whole:
+        return Done(pickle.loads(parts[0]), failures)  # noqa: S301 - our own worker made it
     results: list[Any] = []
     for place, part in enumerate(parts):
         try:

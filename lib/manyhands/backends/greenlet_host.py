@@ -25,6 +25,7 @@ from manyhands.backends import framing
 from manyhands.backends.performing import Performed, Performer, failed
 from manyhands.backends.printing import CURRENT, Printing, Switched
 from manyhands.backends.slot import Slot
+from manyhands.backends.streams import Streams
 from manyhands.errors import ManyhandsError
 from manyhands.job import Output, Values
 
@@ -48,6 +49,7 @@ class Host:
     def __init__(self, sock: socket.socket, config: dict[str, Any]) -> None:
         self._sock, self._config = sock, config
         self._sending = Semaphore()
+        self._streams = Streams()
         self._running: dict[Key, Any] = {}
         self._stopped: set[Any] = set()
         """Greenlets that we have thrown GreenletExit into: no other one is ours."""
@@ -89,6 +91,7 @@ class Host:
         CURRENT.set(printing)
         at, started = time.monotonic(), time.time()
         stopped = False
+        self._streams.hold()
         try:
             self._send((framing.STARTED, *key, at))
             done = performer.perform(name, values)
@@ -97,6 +100,7 @@ class Host:
         except BaseException as error:  # what breaks around the call
             done = failed(error)
         now = time.monotonic()
+        self._streams.release()
         printed = printing.collect(name, self._config["cap"])
         done = printed.ending(done)
         CURRENT.set(None)
