@@ -18,7 +18,7 @@ from typing import Final
 
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends.mailbox import Mailbox
-from manyhands.backends.performing import Performed, Performer, failed, generation
+from manyhands.backends.performing import Performed, Performer, broken, failed, generation
 from manyhands.backends.printing import CURRENT, Printing, Switched
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import WIDE, Slot
@@ -203,20 +203,30 @@ class Aio:
     def _ended(
         self, attempt: Attempt, began: tuple[float, float], slot: Slot, printing: Printing, task: asyncio.Task[Performed]
     ) -> None:
-        now, key, (at, started) = time.monotonic(), (attempt.job.number, attempt.number), began
+        key = attempt.job.number, attempt.number
         self._streams.release()
         del self._tasks[key]
-        printed = printing.collect(b"%d.%d" % key, self.settings.output_cap)
-        done = printed.ending(self._came_of(task))
+        try:
+            end = self._end_of(attempt, began, slot, printing, self._came_of(task))
+        except BaseException as error:  # what breaks around the call
+            end = broken(attempt, began[0], error)
         with self._mutex:
             given_up = self._running.pop(key, None) is None
             self._free.append(slot)
         if not given_up:
-            self._mailbox.put(Ended(
-                attempt, now, done.exit, None, done.error, True, started, now - at, stdout=printed.stdout, stderr=printed.stderr,
-                slot=slot.number, result=done.result, traceback=done.traceback,
-            ))  # fmt: skip
+            self._mailbox.put(end)
         self._begin()
+
+    def _end_of(
+        self, attempt: Attempt, began: tuple[float, float], slot: Slot, printing: Printing, done: Performed
+    ) -> Ended:
+        now, (at, started) = time.monotonic(), began
+        printed = printing.collect(b"%d.%d" % (attempt.job.number, attempt.number), self.settings.output_cap)
+        done = printed.ending(done)
+        return Ended(
+            attempt, now, done.exit, None, done.error, True, started, now - at, stdout=printed.stdout, stderr=printed.stderr,
+            slot=slot.number, result=done.result, traceback=done.traceback,
+        )  # fmt: skip
 
     def _came_of(self, task: asyncio.Task[Performed]) -> Performed:
         """What a task came to; one that returned all the same when we had cancelled it has failed."""

@@ -76,7 +76,7 @@ class Host:
         while message := framing.receive(self._sock):
             verb, job, attempt, *more = message
             if verb == "go":
-                self._running[job, attempt] = gevent.spawn(self._run, performer, (job, attempt), *more)
+                self._running[job, attempt] = gevent.spawn(self._guarded, performer, (job, attempt), *more)
             elif greenlet := self._running.get((job, attempt)):
                 gevent.sleep(0)  # one that has not begun would end without a word
                 self._stopped.add(greenlet)
@@ -84,6 +84,13 @@ class Host:
         switched.close()
         for slot in self._slots.values():
             slot.close()
+
+    def _guarded(self, *arguments: Any) -> None:
+        """A job without an end would be waited for without end: when ours fails, perhaps by what it did to us, the host is replaced."""
+        try:
+            self._run(*arguments)
+        except BaseException:
+            os._exit(1)
 
     def _run(self, performer: Performer, key: Key, values: Values, number: int) -> None:
         slot = self._slots.get(number) or self._slots.setdefault(number, Slot(number, self._config["outputs"]))

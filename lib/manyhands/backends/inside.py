@@ -5,10 +5,10 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from manyhands.backend import Ended
-from manyhands.backends.performing import Performed, Performer, generation
+from manyhands.backends.performing import Performed, Performer, broken, generation
 from manyhands.backends.printing import CURRENT, Collected, Printing, Switched
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import WIDE, Slot
@@ -16,6 +16,25 @@ from manyhands.backends.streams import Streams
 from manyhands.job import Attempt
 
 _MINE: Final = getattr(resource, "RUSAGE_THREAD", None)  # Linux: getrusage(2)
+
+
+class Doer(Protocol):
+    """Does the jobs of one slot, in the thread that made it."""
+
+    def perform(self, attempt: Attempt, at: float) -> Ended:
+        """One job, which began at ``at`` of the monotonic clock."""
+        ...
+
+    def close(self) -> None:
+        """There are no more."""
+
+
+def performed(doer: Doer, attempt: Attempt, at: float) -> Ended:
+    """One job; what breaks around it is its ending, too, because that is waited for."""
+    try:
+        return doer.perform(attempt, at)
+    except BaseException as error:
+        return broken(attempt, at, error)
 
 
 class Inside:

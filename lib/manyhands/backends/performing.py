@@ -12,6 +12,7 @@ import inspect
 import json
 import os
 import pickle
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from manyhands import call as calls
+from manyhands.backend import Ended
 from manyhands.call import UNFIT, BadInput, Call, Function, run_coroutine
-from manyhands.job import Values
+from manyhands.job import Attempt, Values
 
 LONGEST: Final = 1 << 16
 """Characters of a traceback that are kept, from its end."""
@@ -186,6 +188,12 @@ def failed(error: BaseException, status: int = 1) -> Performed:
     except BaseException:  # a __str__ that raises
         told = "".join(traceback.format_tb(place)) + _line(error) + "\n"
     return Performed(status, _line(error), _plain(told[-LONGEST:]))
+
+
+def broken(attempt: Attempt, at: float, error: BaseException) -> Ended:
+    """The end of an attempt that began at ``at``, when what broke is not the call but what is around it."""
+    told, now = failed(error), time.monotonic()
+    return Ended(attempt, now, 1, error=told.error, wall=now - at, traceback=told.traceback)
 
 
 def lost_output(error: OSError | ValueError) -> Performed:

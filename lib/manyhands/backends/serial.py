@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from manyhands.backend import Ended, Report, Started
-from manyhands.backends.inside import Inside
+from manyhands.backends.inside import Inside, performed
 from manyhands.backends.mailbox import Mailbox
 from manyhands.backends.printing import Switched
 from manyhands.backends.settings import FunctionSettings
@@ -55,7 +55,7 @@ class Serial:
         if self._begun:
             (attempt, at), self._begun = self._begun, None
             self._fresh = True
-            return [self._inside.perform(attempt, at)]
+            return [performed(self._inside, attempt, at)]
         if self._waiting and not self._paused:
             if self._fresh and timeout:  # something is due, such as a record: it would wait for the whole next job
                 self._fresh = False

@@ -7,27 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
 
-from manyhands.backend import Ended, Report, Started
+from manyhands.backend import Report, Started
+from manyhands.backends.inside import Doer, performed
 from manyhands.backends.mailbox import Mailbox
-from manyhands.backends.performing import failed
 from manyhands.backends.printing import Switched
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot_threads import SlotThreads
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
-
-
-class Doer(Protocol):
-    """Does the jobs of one slot, in the thread that made it."""
-
-    def perform(self, attempt: Attempt, at: float) -> Ended:
-        """One job, which began at ``at`` of the monotonic clock."""
-        ...
-
-    def close(self) -> None:
-        """There are no more."""
 
 
 class Threads:
@@ -93,14 +81,6 @@ class Threads:
             while (attempt := take()) is not None:
                 at = time.monotonic()
                 self._mailbox.put(Started(attempt, at, number))
-                self._mailbox.put(self._perform(doer, attempt, at))
+                self._mailbox.put(performed(doer, attempt, at))
         finally:
             doer.close()
-
-    def _perform(self, doer: Doer, attempt: Attempt, at: float) -> Ended:
-        """One job; what breaks around it is its ending, too, because somebody waits for that."""
-        try:
-            return doer.perform(attempt, at)
-        except BaseException as error:
-            told, now = failed(error), time.monotonic()
-            return Ended(attempt, now, 1, error=told.error, wall=now - at, traceback=told.traceback)
