@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -151,6 +155,206 @@ def returns(name: str) -> Any:
 def where(x: int) -> list[Any]:
     names = ("MH_RUN", "MH_JOB", "MH_ATTEMPT", "MH_SLOT", "GIVEN")
     return [os.getcwd(), sys.stdin.read() if sys.stdin else None, {name: os.environ.get(name) for name in names}]
+
+
+def surroundings(pause: float) -> list[Any]:
+    """Folder, a variable and the priority, as a job finds them."""
+    time.sleep(pause)
+    return [os.getcwd(), os.environ.get("GIVEN"), os.nice(0)]
+
+
+async def a_surroundings(pause: float) -> list[Any]:
+    return surroundings(pause)
+
+
+def naps(pause: float) -> None:
+    time.sleep(pause)
+
+
+def signals_itself(number: int) -> None:
+    if number:
+        os.kill(os.getpid(), number)
+
+
+def signals_parent(x: int, ledger: str, number: int) -> int:
+    """Harms the process that has made its worker, in the middle."""
+    if number:
+        os.kill(os.getppid(), number)
+    time.sleep(0.1)
+    note(ledger, str(x))
+    return x
+
+
+def harms_the_warden(number: int, ledger: str) -> None:
+    """Finds it by its command line."""
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{name}/cmdline").read_bytes() if name.isdigit() else b""
+            if (
+                b"manyhands.warden" in words
+                and Path(f"/proc/{name}/stat").read_text().split(") ")[1].split()[1] == _coordinator()
+            ):
+                os.kill(int(name), number)
+    note(ledger, "done")
+    time.sleep(60)
+
+
+def _coordinator() -> str:
+    """The parent of the fork server."""
+    return Path(f"/proc/{os.getppid()}/stat").read_text().split(") ")[1].split()[1]
+
+
+def leaves_a_thread(x: int) -> int:
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    return os.getpid()
+
+
+def forks_and_forgets(x: int, ledger: str) -> int:
+    os.fork()
+    note(ledger, str(x))
+    return x
+
+
+def peak(x: int) -> int:
+    """Bytes of memory of its worker."""
+    return (
+        int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        if x % 10_000 == 0 or x > 59_998
+        else 0
+    )
+
+
+def names_below(how: str) -> list[str] | None:
+    """What a program finds in its environment."""
+    if how == "clear":
+        os.environ.clear()
+        return None
+    found = subprocess.run(["/bin/sh", "-c", "echo $MH_JOB; echo $MH_TAG"], check=True, capture_output=True, text=True)
+    return found.stdout.split()
+
+
+def changes(how: str) -> dict[str, Any] | None:
+    """Changes something of its process, or looks at what it finds."""
+    if how != "look":
+        CHANGES[how]()
+        return None
+    mask = os.umask(0)
+    os.umask(mask)
+    return {
+        "folder": os.getcwd(), "umask": mask, "GIVEN": os.environ.get("GIVEN"), "NEW": os.environ.get("NEW"), "nice": os.nice(0),
+        "handlers": [str(signal.getsignal(number)).split(" at ")[0] for number in (1, 2, 10, 12, 14, 15, 17)],
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), "timer": signal.getitimer(signal.ITIMER_REAL)[0],
+        "limits": [resource.getrlimit(which) for which in range(9)], "stdin": sys.stdin is None, "MH_JOB": os.environ["MH_JOB"],
+        "out": sys.stdout.fileno(),
+    }  # fmt: skip
+
+
+def _lose_folder() -> None:
+    os.mkdir("lost")
+    os.chdir("lost")
+    os.rmdir(os.getcwd())
+
+
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (50, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def _never_again() -> None:
+    hard = min(resource.getrlimit(resource.RLIMIT_NPROC)[1], 10_000)
+    resource.setrlimit(resource.RLIMIT_NPROC, (hard, hard) if hard >= 0 else (10_000, 10_000))
+
+
+CHANGES: dict[str, Any] = {
+    "chdir": lambda: os.chdir("/"), "lost": _lose_folder, "umask": lambda: os.umask(0o777), "new": lambda: os.environ.update(NEW="x"),
+    "clear": lambda: os.environ.clear(), "nice": lambda: os.nice(3), "ignore": lambda: signal.signal(15, signal.SIG_IGN),
+    "handle": lambda: signal.signal(10, print), "block": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [1, 15]),
+    "alarm": lambda: signal.alarm(1), "limit": _limit, "hard": _never_again, "stdin": lambda: setattr(sys, "stdin", None),
+    "close": lambda: os.closerange(0, 3), "dup": lambda: os.dup2(0, 1), "stdout": lambda: setattr(sys, "stdout", None),
+}  # fmt: skip
+
+
+class Mine(BaseException):
+    """Derives from nothing that anybody would catch."""
+
+
+class Mute(Exception):
+    """Cannot say what it is about."""
+
+    def __str__(self) -> str:
+        raise Mine("no words")
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise Mine("no repr")
+
+
+class Unlistable(dict[str, Any]):
+    def items(self) -> Any:
+        raise Mine("no items")
+
+
+class Unpacked:
+    """Can be pickled, but not unpickled."""
+
+    def __reduce__(self) -> Any:
+        return explode, ()
+
+
+def explode() -> None:
+    raise Mine("cannot be built")
+
+
+def ends(how: str) -> Any:
+    """Ends in one of the ways that nobody expects of a job."""
+    if how in RAISED:
+        raise RAISED[how]
+    if how == "cause":
+        error = ValueError("outer")
+        error.add_note("a note of it")
+        raise error from KeyError("inner")
+    if how == "cancel all":
+        for task in asyncio.all_tasks():
+            task.cancel()
+    if how == "stop loop":
+        asyncio.get_running_loop().stop()
+    if how == "exit task":
+        asyncio.get_running_loop().create_task(leaves())
+    if how == "close out":
+        sys.stdout.close()
+        sys.stderr.close()
+    if how == "replace out":
+        sys.stdout = sys.stderr = io.StringIO()
+    if how == "full":
+        sys.stdout.write("x" * 10)
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, sys.stdout.fileno())
+        os.close(full)
+    return RETURNED.get(how)
+
+
+async def leaves() -> None:
+    sys.exit(3)
+
+
+RAISED: dict[str, BaseException] = {
+    "base": Mine("x"), "cancelled": asyncio.CancelledError(), "generator": GeneratorExit(), "interrupt": KeyboardInterrupt(),
+    "mute": Mute(), "exit 0": SystemExit(0), "exit None": SystemExit(None), "exit 7": SystemExit(7), "exit text": SystemExit("why"),
+    "surrogate": ValueError("\udc80"),
+}  # fmt: skip
+RETURNED: dict[str, Any] = {"repr": Unshowable(), "items": Unlistable(a=1), "unpacked": Unpacked()}
+
+
+def ends_or_says(what: Any) -> Any:
+    return say(what) if isinstance(what, int) else ends(what)
+
+
+async def a_ends_or_says(what: Any) -> Any:
+    return ends_or_says(what)
+
+
+async def a_ends(how: str) -> Any:
+    return ends(how)
 
 
 def prepare(*args: Any) -> None:

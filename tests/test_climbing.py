@@ -151,7 +151,7 @@ def test_the_first_jobs_decide(monkeypatch: pytest.MonkeyPatch, wall: float, cpu
         self._ready = [one._replace(user=cpu * wall) if isinstance(one, Ended) else one for one in self._ready]
 
     monkeypatch.setattr(Fake, "_end", end)
-    auto = Auto(processes, lambda: threads, timed=timed)
+    auto = Auto(processes, lambda: threads, cannot="keep a time-out" if timed else None)
     reports = drive(auto, 20)
     auto.close()
     (text,) = [one.text for one in reports if hasattr(one, "text")]

@@ -52,7 +52,19 @@ def function(name: str, backend: str) -> Callable[..., Any]:
 
 
 def run(name: str, inputs: Any, backend: str, **options: Any) -> list[Outcome]:
+    options = fitting(backend, **options)
     return list(run_batch(function(name, backend), inputs, backend=backend, **{"jobs": 2, "backoff": 0, **options}))
+
+
+def fitting(backend: str, **options: Any) -> dict[str, Any]:
+    """Without the options that a backend refuses (tests/test_options.py)."""
+    if backend == "serial":
+        options["jobs"] = 1
+    if backend not in CAN_STOP:
+        options.pop("grace", None)
+    if backend != "processes":
+        options.pop("chunk", None)
+    return options
 
 
 def values(outcomes: list[Outcome]) -> list[Any]:
@@ -118,7 +130,7 @@ def test_an_iterator_is_pulled_lazily(backend: str) -> None:
             pulled += 1
             yield pulled
 
-    results = run_batch(function("double", backend), inputs(), backend=backend, jobs=2, chunk=1)
+    results = run_batch(function("double", backend), inputs(), backend=backend, **fitting(backend, jobs=2, chunk=1))
     first = next(iter(results))
     assert first.status is Status.OK
     assert pulled <= 2 * (2 + 64 + 4) + 64
@@ -147,10 +159,73 @@ def test_an_exception_is_kept_whole(backend: str) -> None:
     assert failed.traceback.endswith("KeyError: 'no 3'\n")
 
 
-def test_leaving_python_is_a_failure_of_that_job(backend: str) -> None:
-    """sys.exit() in a job ends the job, not us."""
-    (outcome,) = run("warns", [1], backend)
-    assert (outcome.status, outcome.error) == (Status.FAILED, "SystemExit: 3")
+def test_leaving_python_ends_that_job(backend: str) -> None:
+    """sys.exit() ends the job, not us: a success without a number, else a failure with it, or with the text."""
+    outcomes = run("ends", ["exit 0", "exit None", "exit 7", "exit text"], backend, ordered=True)
+    assert [(one.status.value, one.exit, one.error) for one in outcomes] == [
+        ("ok", 0, None), ("ok", 0, None), ("failed", 7, "SystemExit: 7"), ("failed", 1, "SystemExit: why"),
+    ]  # fmt: skip
+    assert values(outcomes[:2]) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("base", "Mine: x"), ("cancelled", "CancelledError"), ("generator", "GeneratorExit"), ("interrupt", "KeyboardInterrupt"),
+        ("mute", "Mute: (its message cannot be made)"), ("surrogate", "ValueError: \\udc80"),
+    ],
+)  # fmt: skip
+def test_whatever_a_job_raises_is_its_own_ending(backend: str, how: str, said: str) -> None:
+    """It fails, with the place that it came from; those before and after it are not touched."""
+    outcomes = run("ends", ["fine", how, "fine", how, "fine"], backend, ordered=True, chunk=5)
+    assert told(outcomes) == ["ok", "failed", "ok", "failed", "ok"]
+    assert {one.error for one in outcomes[1::2]} == {said}
+    assert all("in ends" in str(one.traceback) for one in outcomes[1::2])
+
+
+@pytest.mark.parametrize(("how", "result", "said"), [("repr", "repr", "no repr"), ("items", "json", "no items")])
+def test_a_result_that_raises_when_it_is_kept(backend: str, how: str, result: str, said: str) -> None:
+    """The job fails, with the traceback of what is wrong with its result."""
+    outcomes = run("ends", ["fine", how, "fine"], backend, ordered=True, result=result)
+    assert told(outcomes) == ["ok", "failed", "ok"]
+    assert f"which cannot be kept: Mine: {said}" in str(outcomes[1].error)
+    assert "functions.py" in str(outcomes[1].traceback)
+
+
+def test_causes_and_notes_are_kept(backend: str) -> None:
+    """As Python shows them."""
+    (outcome,) = run("ends", ["cause"], backend)
+    shown = str(outcome.traceback)
+    assert "KeyError: 'inner'" in shown
+    assert "ValueError: outer\na note of it\n" in shown
+
+
+@pytest.mark.parametrize("how", ["close out", "replace out"])
+def test_what_a_job_does_to_its_streams(backend: str, how: str) -> None:
+    """The next one prints as if nothing had been."""
+    before = sys.stdout, sys.stderr
+    assert told(run("ends", [how], backend, jobs=1)) == ["ok"]
+    outcomes = run("ends_or_says", [how, 1, how, 2], backend, jobs=1, ordered=True, chunk=4)
+    assert [one.stdout.data for one in outcomes[1::2]] == [b"out 1\n", b"out 2\n"]
+    assert (sys.stdout, sys.stderr) == before
+
+
+def test_output_that_meets_a_full_disk(backend: str) -> None:
+    """The job fails and says so; the next one of its slot prints again."""
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    outcomes = run("ends_or_says", ["full", 1, "full", 2], backend, jobs=1, ordered=True)
+    assert told(outcomes) == ["failed", "ok", "failed", "ok"]
+    assert "what it has printed cannot be kept: No space left on device" in str(outcomes[0].error)
+    assert [one.stdout.data for one in outcomes[1::2]] == [b"out 1\n", b"out 2\n"]
+
+
+@pytest.mark.parametrize("how", ["cancel all", "stop loop", "exit task"])
+def test_a_job_that_interferes_with_the_loop(how: str) -> None:
+    """It may cancel what is not its own, stop the loop, or leave through it: every job has an end all the same."""
+    outcomes = run("ends", [how, "fine", "fine"], "asyncio", jobs=3, ordered=True)
+    assert len(outcomes) == 3
+    assert told(run("ends", [how, "fine", "fine"], "asyncio", jobs=1, ordered=True))[1:] == ["ok", "ok"]
 
 
 def test_a_failed_job_is_tried_again(backend: str, tmp_path: Path) -> None:
@@ -165,9 +240,8 @@ def test_a_failed_job_is_tried_again(backend: str, tmp_path: Path) -> None:
 
 def test_a_halt_rule_ends_the_batch(backend: str) -> None:
     """What has not begun is left, and counted so."""
-    results = run_batch(
-        function("odd_fails", backend), range(1, 2000), backend=backend, jobs=2, halt="soon,fail=3", chunk=4
-    )
+    options = fitting(backend, jobs=2, chunk=4)
+    results = run_batch(function("odd_fails", backend), range(1, 2000), backend=backend, halt="soon,fail=3", **options)
     assert sum(one.status is Status.FAILED for one in results) >= 3
     assert results.summary is not None
     assert results.summary.halted == "soon,fail=3"
@@ -206,11 +280,24 @@ def test_leaving_the_loop_stops_the_batch(backend: str, tmp_path: Path) -> None:
     """Nothing goes on that can be stopped, and nothing more begins."""
     ledger = tmp_path / "ledger"
     inputs = [(0.01, str(ledger))] + [(0.5 if backend not in CAN_STOP else 30, str(ledger))] * 9
-    for outcome in run_batch(function("sleepy", backend), inputs, backend=backend, jobs=2):
+    for outcome in run_batch(function("sleepy", backend), inputs, backend=backend, **fitting(backend, jobs=2)):
         assert outcome.status is Status.OK
         break
     wait_for(no_threads)
     assert ledger.read_text().count("end") <= 3
+
+
+@pytest.mark.parametrize("jobs", [1, None])
+def test_serial_tells_and_records_an_end_before_the_next_begins(
+    jobs: int | None, tmp_path: Path, own_state: Path
+) -> None:
+    """Not when the next one has ended, too: a kill in that one would lose the first."""
+    ledger = str(tmp_path / "ledger")
+    options: dict[str, Any] = {} if jobs is None else {"jobs": jobs}
+    results = run_batch(functions.noted, [(n, ledger) for n in range(5)], backend="serial", run_id=RUN, **options)
+    for number, _ in enumerate(results, 1):
+        assert len(lines(Path(ledger))) == number
+        assert tally_of(own_state).counts == {Status.OK: number}
 
 
 # -- what cannot travel --------------------------------------------------------------------------------------------------
@@ -384,7 +471,7 @@ def command(name: str, backend: str, ledger: Path, *more: str) -> list[str]:
     call = f"{HERE / 'functions.py'}:{prefix}{name}"
     inputs = ledger.parent / "inputs.jsonl"
     return [
-        sys.executable, "-m", "manyhands", "batch.call", call, "--jsonl", str(inputs), "--backend", backend, "-j", "2",
+        sys.executable, "-m", "manyhands", "batch.call", call, "--jsonl", str(inputs), "--backend", backend, "-j", "1" if backend == "serial" else "2",
         "--run-id", RUN, "--no-keep-order", *more,
     ]  # fmt: skip
 

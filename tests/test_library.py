@@ -157,7 +157,9 @@ def test_leaving_early_ends_and_records_what_runs(backend: str) -> None:
     run = run_batch(work, inputs, jobs=3, **options)
     for _ in run:
         break
-    wait_for(lambda: not with_tag(f"MH_TAG={Store(Path(os.environ['XDG_STATE_HOME']) / 'manyhands').find(run.run_id).token}"))
+    wait_for(
+        lambda: not with_tag(f"MH_TAG={Store(Path(os.environ['XDG_STATE_HOME']) / 'manyhands').find(run.run_id).token}")
+    )
     assert tally(run.run_id).left == 2
     assert list(run) == []
     wait_for(lambda: not any("slot" in one.name for one in threading.enumerate()))
@@ -270,12 +272,19 @@ RUNS = {
 def test_the_program_can_end(run: str, ending: str, tmp_path: Path) -> None:
     """Whatever it still holds, and leaves no process behind."""
     script = tmp_path / "program.py"
-    lines = ["import sys, time", "sys.path.insert(0, sys.argv[1])", "from manyhands import map_batch, run_batch", "keep = []"]
+    lines = [
+        "import sys, time",
+        "sys.path.insert(0, sys.argv[1])",
+        "from manyhands import map_batch, run_batch",
+        "keep = []",
+    ]
     body = [f"run = {RUNS[run]}", *ENDINGS[ending].splitlines()]
     script.write_text("\n".join([*lines, "if __name__ == '__main__':", *(f"    {line}" for line in body)]) + "\n")
     mark = f"PROGRAM={tmp_path}"
     environment = dict(os.environ) | {"PROGRAM": str(tmp_path)}
-    done = subprocess.run([sys.executable, script, str(LIB)], env=environment, timeout=100, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, script, str(LIB)], env=environment, timeout=100, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
     wait_for(lambda: not with_tag(mark), 30)
 

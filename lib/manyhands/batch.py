@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from manyhands.backend import Backend
-from manyhands.backends import check_backend, open_backend
+from manyhands.backends import check_plan, open_backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.call import Call, CallRenderer
 from manyhands.cores import usable_cores
@@ -101,7 +101,7 @@ class Batch:
 
         Raises UsageError for a plan that cannot be meant, before anything is made; CannotCreateError for the folder.
         """
-        check_backend(plan.backend, functions=isinstance(plan.template, Call))
+        check_plan(plan)
         existing = store.get(run_id) if run_id else None
         if existing:
             return cls._continue(existing, plan, stream, source)
@@ -141,6 +141,7 @@ class Batch:
     @classmethod
     def _again(cls, run: Run, environ: Mapping[str, str], work: Work, jobs: int | None) -> Batch:
         plan = Plan.from_json(run.asked, environ)
+        check_plan(plan)
         for work_ in (plan.template, *(stage.template for stage in plan.then)):
             if isinstance(work_, Call):
                 work_.check()

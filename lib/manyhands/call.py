@@ -20,6 +20,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -47,6 +48,10 @@ _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
 _importing = threading.RLock()
 _NOWHERE: Final = "?:"  # begins the name of a function that cannot be imported
 _PICKLED: Final = b"\x80"  # the first byte of every pickle since protocol 2; no JSON text begins with it
+
+
+class BadInput(ValueError):
+    """An input that is not of the type that was asked for: the job fails with this sentence alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +91,7 @@ class Call:
             if file and module is sys.modules["__main__"]
             else getattr(module, "__name__", "__main__")
         )
-        named = "<" not in name and origin != "__main__" and hasattr(function, "__qualname__")
+        named = "<" not in name and not origin.endswith(("__main__", "<stdin>")) and hasattr(function, "__qualname__")
         return cls(text=f"{origin}:{name}" if named else _NOWHERE + name, folder=os.getcwd(), live=function, **options)
 
     # -- what a template has, too ----------------------------------------------------------------------------------------
@@ -165,11 +170,11 @@ class Call:
         try:
             found = initializer(*self.initargs)
             return (run or run_coroutine)(found) if inspect.iscoroutine(found) else None
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # whatever an initializer raises, it is not for the thread that it prepares
             raise ManyhandsError(f"the initializer failed: {type(error).__name__}: {error}") from error
 
     def arguments(self, values: Values, columns: Sequence[str] = ()) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """(arguments, keyword arguments) for one input. Raises ValueError for values that are not of the type."""
+        """(arguments, keyword arguments) for one input. Raises BadInput for values that are not of the type."""
         if self.type in ("line", "object"):
             if self.type == "object" and values[0].startswith(_PICKLED):
                 args, kwargs = pickle.loads(values[0])  # noqa: S301 - `encode` made it, and the run's folder is ours alone
@@ -181,7 +186,7 @@ class Call:
             decoded = tuple(map(decode, values))
         except ValueError:
             shown = b" ".join(values)[:80].decode("utf-8", "replace")
-            raise ValueError(f"the input {shown!r} is not of type {self.type}") from None
+            raise BadInput(f"the input {shown!r} is not of type {self.type}") from None
         return ((), dict(zip(columns, decoded, strict=True))) if columns else (decoded, {})
 
 
@@ -296,7 +301,7 @@ def _module(origin: str, folder: str) -> ModuleType:
     if home not in sys.path:
         sys.path.insert(0, home)
     try:
-        return _from_file(path) if is_file else importlib.import_module(origin)
+        return _from_file(path) if is_file else _by_name(origin)
     except FileNotFoundError as error:
         if is_file and error.filename == path:
             raise UsageError(f"there is no file {origin}") from None
@@ -305,8 +310,19 @@ def _module(origin: str, folder: str) -> ModuleType:
         if error.name and (origin == error.name or origin.startswith(error.name + ".")):
             raise UsageError(f"there is no module {error.name!r}, neither in {folder} nor installed") from None
         raise UsageError(_why(origin, error)) from None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # whatever a module raises, but for our own Ctrl-C
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise UsageError(_why(origin, error)) from None
+
+
+def _by_name(name: str) -> ModuleType:
+    """As the import statement has it; what the module prints then is no result of a job."""
+    found = sys.modules.get(name)
+    if found is not None and not getattr(getattr(found, "__spec__", None), "_initializing", False):
+        return found
+    with redirect_stdout(sys.stderr):
+        return importlib.import_module(name)
 
 
 def _from_file(path: str) -> ModuleType:
@@ -330,7 +346,8 @@ def _from_file_alone(path: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

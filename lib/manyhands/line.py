@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
-from manyhands.backends import check_backend
+from manyhands.backends import check_plan
 from manyhands.batch import Batch
 from manyhands.call import Call
 from manyhands.earlier import Earlier
@@ -188,8 +188,8 @@ class Line:
         """See `Batch.start`; what cannot be meant of any stage is found before anything is made."""
         if stream is None:
             source = source or open_source(plan.source)
+        check_plan(plan)
         for stage in plan.then:
-            check_backend(stage.backend, functions=isinstance(stage.template, Call))
             if isinstance(stage.template, Call):
                 stage.template.check()
                 stage.template.bind().key((b"null",))  # it is called with one argument

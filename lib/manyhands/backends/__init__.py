@@ -12,8 +12,11 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from manyhands.backend import Backend
+from manyhands.backends.options import binding, refuse_ignored
 from manyhands.backends.settings import CommandSettings, FunctionSettings
+from manyhands.call import Call
 from manyhands.errors import UsageError
+from manyhands.plan import Plan
 
 
 def _commands(settings: CommandSettings) -> Backend:
@@ -54,7 +57,7 @@ def _interpreters(settings: FunctionSettings) -> Backend:
     from manyhands.backends.interpreters import Interpreter
     from manyhands.backends.threads import Threads
 
-    return Threads(settings, partial(Interpreter, settings), "interpreters")
+    return Threads(settings, lambda _, number: Interpreter(settings, number), "interpreters")
 
 
 def _processes(settings: FunctionSettings) -> Backend:
@@ -76,11 +79,15 @@ def _gevent(settings: FunctionSettings) -> Backend:
 
 
 def _auto(settings: FunctionSettings) -> Backend:
-    if inspect.iscoroutinefunction(settings.call.function()):
+    bound = binding(
+        workdir=os.fsdecode(settings.workdir), environment=dict(settings.environment), nice=settings.nice, workers=settings.workers
+    )  # fmt: skip
+    if inspect.iscoroutinefunction(settings.call.function()) and bound is None:
         return _asyncio(settings)
     from manyhands.backends.auto import Auto
 
-    return Auto(_processes(settings), partial(_threads, settings), timed=settings.timed)
+    why = "keep a time-out" if settings.timed else f"honour {bound}" if bound else None
+    return Auto(_processes(settings), partial(_threads, settings), cannot=why)
 
 
 COMMANDS: Final[dict[str, Callable[[CommandSettings], Backend]]] = {
@@ -120,6 +127,13 @@ def check_backend(name: str, *, functions: bool = False) -> None:
     what = "functions" if functions else "commands"
     why = f"it does not run {what}" if name in others else "there is no such backend"
     raise UsageError(f"--backend {name!r}: {why}; choose one of {', '.join(ours)}")
+
+
+def check_plan(plan: Plan) -> None:
+    """Raise UsageError unless every stage of the plan has a backend that exists, and that honours what was given."""
+    for template, name in ((plan.template, plan.backend), *((one.template, one.backend) for one in plan.then)):
+        check_backend(name, functions=isinstance(template, Call))
+    refuse_ignored(plan)
 
 
 def open_backend(name: str, settings: CommandSettings | FunctionSettings) -> Backend:

@@ -12,15 +12,18 @@ import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from typing import Final
 
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends.mailbox import Mailbox
-from manyhands.backends.performing import Performed, Performer
+from manyhands.backends.performing import Performed, Performer, broken, failed, generation
 from manyhands.backends.printing import CURRENT, Printing, Switched
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import WIDE, Slot
 from manyhands.backends.slot_threads import MAY_BE_DAEMONS
+from manyhands.backends.streams import Streams
 from manyhands.errors import ManyhandsError, UsageError
 from manyhands.job import Attempt
 
@@ -39,14 +42,16 @@ class Aio:
 
     def __init__(self, settings: FunctionSettings) -> None:
         self.settings = settings
-        self._performer = Performer(settings.call, settings.columns, settings.outputs)
+        self._performer = Performer(settings.call, settings.columns, settings.outputs, self._ours)
         if not self._performer.is_async:
             raise UsageError(
                 f"--backend asyncio awaits async functions, and {settings.call.text} is none: choose threads or processes"
             )
         self._mailbox = Mailbox()
         self._waiting: deque[Attempt] = deque()
-        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._tasks: dict[Key, asyncio.Task[Performed]] = {}
+        self._cancelled: set[asyncio.Task[Performed]] = set()
+        """Those that we have cancelled: no other CancelledError is ours."""
         self._running: dict[Key, tuple[Attempt, float, Slot]] = {}
         self._give_up: dict[Key, float] = {}
         self._free = [
@@ -57,7 +62,7 @@ class Aio:
         self._broken: ManyhandsError | None = None
         self._switched = Switched()
         self._loop = asyncio.new_event_loop()
-        self._closing = asyncio.Event()
+        self._streams, self._here = Streams(), generation()
         self._thread = threading.Thread(target=self._main, name="manyhands-asyncio", daemon=MAY_BE_DAEMONS)
         self._thread.start()
 
@@ -126,11 +131,12 @@ class Aio:
         """Cancel everything and end the loop; if a task blocks it, it ends with the process at the latest."""
         if self._closed:
             return
-        self._call(self._closing.set)
         self._closed = True
+        self._call(self._loop.stop)
         self._thread.join(_AT_ONCE if self._running else 2.0)
         self._switched.close()
-        if not self._thread.is_alive():
+        self._streams.close()
+        if not self._thread.is_alive() and generation() == self._here:  # not in a fork: they are another process's
             for slot in self._free:
                 slot.close()
 
@@ -141,21 +147,30 @@ class Aio:
             self._loop.call_soon_threadsafe(function, *args)  # type: ignore[arg-type]
 
     def _main(self) -> None:
+        """The life of the loop. A job may stop it, or raise through it from a task of its own: it goes on until we are closed."""
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             try:
-                runner.run(self._serve())
-            except ManyhandsError as error:
-                self._broken = error
+                runner.run(self._prepare())
+            except BaseException as error:  # whatever an initializer raises
+                self._broken = (
+                    error
+                    if isinstance(error, ManyhandsError)
+                    else ManyhandsError(f"the initializer failed: {failed(error).error}")
+                )
                 self._mailbox.wake()
+                return
+            self._ready = True
+            self._loop.call_soon(self._begin)
+            while not self._closed and not self._loop.is_closed():
+                with suppress(BaseException):  # of a task that a job has made: its own await of that tells it
+                    self._loop.run_forever()
 
-    async def _serve(self) -> None:
+    async def _prepare(self) -> None:
         prepared: list[object] = []
-        self.settings.call.prepare(prepared.append)
-        for coroutine in prepared:
-            await coroutine  # type: ignore[misc]  # it is one
-        self._ready = True
-        self._begin()
-        await self._closing.wait()
+        with self._switched.aside():
+            self.settings.call.prepare(prepared.append)
+            for coroutine in prepared:
+                await coroutine  # type: ignore[misc]  # it is one
 
     _ready = False
 
@@ -165,35 +180,60 @@ class Aio:
                 if not self._waiting or not self._free:
                     return
                 attempt, slot = self._waiting.popleft(), self._free.pop()
-                key = (attempt.job.number, attempt.number)
-                self._running[key] = (attempt, time.monotonic(), slot)
-            self._tasks[key] = self._loop.create_task(self._run(key, attempt, slot))
+                key, at = (attempt.job.number, attempt.number), time.monotonic()
+                self._running[key] = (attempt, at, slot)
+            self._mailbox.put(Started(attempt, at, slot.number))
+            self._streams.hold()
+            printing, context = Printing(slot), copy_context()
+            context.run(CURRENT.set, printing)
+            started = time.time()
+            task = self._loop.create_task(self._performer.await_(b"%d.%d" % key, attempt.job.values), context=context)
+            self._tasks[key] = task
+            # not at the end of a coroutine: of a task that is cancelled before its first step, no line is carried out
+            task.add_done_callback(partial(self._ended, attempt, (at, started), slot, printing))
 
     def _cancel(self, key: Key) -> None:
-        if key in self._tasks:
-            self._tasks[key].cancel()
+        if task := self._tasks.get(key):
+            self._cancelled.add(task)
+            task.cancel()
 
-    async def _run(self, key: Key, attempt: Attempt, slot: Slot) -> None:
-        name = b"%d.%d" % key
-        printing = Printing(slot)
-        CURRENT.set(printing)
-        at, started = self._running[key][1], time.time()
-        self._mailbox.put(Started(attempt, at, slot.number))
-        try:
-            done = await self._performer.await_(name, attempt.job.values)
-            if self._tasks[key].cancelling():  # it has swallowed what was to end it
-                done = Performed(1, "CancelledError")
-        except asyncio.CancelledError:
-            done = Performed(1, "CancelledError")
-        now = time.monotonic()
-        out, err = printing.collect(name, self.settings.output_cap)
+    def _ours(self, error: BaseException) -> bool:
+        return isinstance(error, asyncio.CancelledError) and asyncio.current_task() in self._cancelled
+
+    def _ended(
+        self, attempt: Attempt, began: tuple[float, float], slot: Slot, printing: Printing, task: asyncio.Task[Performed]
+    ) -> None:
+        key = attempt.job.number, attempt.number
+        self._streams.release()
         del self._tasks[key]
+        try:
+            end = self._end_of(attempt, began, slot, printing, self._came_of(task))
+        except BaseException as error:  # what breaks around the call
+            end = broken(attempt, began[0], error)
         with self._mutex:
-            told = self._running.pop(key, None) is None
+            given_up = self._running.pop(key, None) is None
             self._free.append(slot)
-        if not told:
-            self._mailbox.put(Ended(
-                attempt, now, done.exit, None, done.error, True, started, now - at, stdout=out, stderr=err, slot=slot.number,
-                result=done.result, traceback=done.traceback,
-            ))  # fmt: skip
+        if not given_up:
+            self._mailbox.put(end)
         self._begin()
+
+    def _end_of(
+        self, attempt: Attempt, began: tuple[float, float], slot: Slot, printing: Printing, done: Performed
+    ) -> Ended:
+        now, (at, started) = time.monotonic(), began
+        printed = printing.collect(b"%d.%d" % (attempt.job.number, attempt.number), self.settings.output_cap)
+        done = printed.ending(done)
+        return Ended(
+            attempt, now, done.exit, None, done.error, True, started, now - at, stdout=printed.stdout, stderr=printed.stderr,
+            slot=slot.number, result=done.result, traceback=done.traceback,
+        )  # fmt: skip
+
+    def _came_of(self, task: asyncio.Task[Performed]) -> Performed:
+        """What a task came to; one that returned all the same when we had cancelled it has failed."""
+        ours = task in self._cancelled
+        self._cancelled.discard(task)
+        try:
+            done = task.result()
+        except BaseException as error:  # cancelled, by us or by somebody else, or what broke around the call
+            done = failed(error)
+        return Performed(1, "CancelledError") if ours else done

@@ -1,7 +1,8 @@
 """``--backend auto``: the first jobs are done in worker processes and measured, then the rest goes where such jobs belong.
 
 Those that wait go to threads, which cost less; those that compute stay; an async function goes to the event loop at once. Where a
-time-out has to be kept, processes stay, because threads cannot be stopped. What was chosen is told (`Noted`).
+time-out has to be kept, or a folder, an environment or a priority was asked for, processes stay, because threads have none of their
+own. What was chosen is told (`Noted`).
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ _DRAINING: Final = 0.02  # seconds between two looks while both work
 
 
 class Auto:
-    """A `manyhands.backend.Backend`; ``threads`` makes the other one."""
+    """A `manyhands.backend.Backend`; ``threads`` makes the other one; ``cannot``: what threads could not do."""
 
     name = "auto"
     reports_start = True
 
-    def __init__(self, processes: Backend, threads: Callable[[], Backend], *, timed: bool) -> None:
+    def __init__(self, processes: Backend, threads: Callable[[], Backend], *, cannot: str | None) -> None:
         self._old: Backend | None = None
         self._now = processes
-        self._threads, self._timed = threads, timed
+        self._threads, self._cannot = threads, cannot
         self._chosen = False
         self._in_old = 0
         self._count, self._wall, self._cpu = 0, 0.0, 0.0
@@ -105,7 +106,7 @@ class Auto:
         share = f"{waiting:.0%} of the time of the first {self._count} jobs was waiting"
         if waiting <= 0.5 or self._wall / self._count < _WORTH:
             return [Noted(f"{share}: going on in processes")]
-        if self._timed:
-            return [Noted(f"{share}: going on in processes all the same, because threads cannot keep a time-out")]
+        if self._cannot:
+            return [Noted(f"{share}: going on in processes all the same, because threads cannot {self._cannot}")]
         self._old, self._now = self._now, self._threads()
         return [Noted(f"{share}: going on in threads")]

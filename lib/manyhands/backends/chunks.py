@@ -5,41 +5,60 @@ Separate from `manyhands.backends.performing`, which does one job at a time and 
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from manyhands.backends.performing import Performed, Performer, failed
+from manyhands.backends.performing import Ours, Performed, Performer, failed, generation, leave_if_forked, never
 from manyhands.call import Call, run_coroutine
-from manyhands.chunks import Done, Failed, unpack
+from manyhands.chunks import Done, Failed, count, seal, unpack
 from manyhands.job import Values
+
+
+class _NotKept(Exception):
+    """A result that cannot be kept as asked."""
+
+    def __init__(self, done: Performed) -> None:
+        super().__init__()
+        self.done = done
 
 
 class ChunkPerformer:
     """Performs chunks of one call, as `Performer` performs jobs; raises what that raises."""
 
-    def __init__(self, call: Call, columns: tuple[str, ...], outputs: Path) -> None:
-        self._call, self._columns = call, columns
-        self._performer = Performer(call, columns, outputs)
+    def __init__(self, call: Call, columns: tuple[str, ...], outputs: Path, ours: Ours = never) -> None:
+        self._call, self._columns, self._ours = call, columns, ours
+        self._performer = Performer(call, columns, outputs, ours)
         function = self._performer.function
         self._function = partial(_awaited, function) if self._performer.is_async else function
 
-    def perform(self, name: bytes, values: Values) -> Performed:  # noqa: ARG002 - a chunk has no name
-        """Call it for each input of a chunk; the result is a pickled `Done`."""
-        items = unpack(values)
+    def perform(self, name: bytes, values: Values) -> Performed:
+        """Call it for each input of a chunk; the result is a sealed `Done`, or none if the chunk cannot be read as a whole."""
+        try:
+            items = unpack(values)
+        except BaseException as error:  # whatever a __setstate__ may raise
+            if self._ours(error):
+                raise
+            done = failed(error)
+            done = done._replace(error=f"its input cannot be unpickled: {done.error}")
+            return Performed(0, result=seal(Done([None], [_failure(0, done)]))) if count(values) == 1 else done
         one = self._way(items)
+        encoded = self._call.type != "object"
         results: list[Any] = []
         failures: list[Failed] = []
+        here = generation()
         for index, item in enumerate(items):
             try:
                 results.append(one(item))
-            except (Exception, SystemExit, KeyboardInterrupt) as error:
-                told = failed(error)
-                failures.append(Failed(index, told.error or "", told.traceback))
-                results.append(None)
-        return Performed(0, result=_pickled(Done(results, failures)))
+            except BaseException as error:  # whatever a job raises is its own ending
+                leave_if_forked(here, error)
+                done = error.done if isinstance(error, _NotKept) else self._performer.raised(name, error)
+                results.append(done.result if encoded else None)
+                if done.exit:
+                    failures.append(_failure(index, done))
+        leave_if_forked(here)
+        return Performed(0, result=seal(Done(results, failures)))
 
     def _way(self, items: list[Any]) -> Callable[[Any], Any]:
         """How each of these is done; the shortest way, because a job may take less time than a call."""
@@ -54,7 +73,7 @@ class ChunkPerformer:
         args, kwargs = self._call.arguments(values, self._columns)
         found = self._performer.encode(b"", self._function(*args, **kwargs))
         if found.exit:
-            raise TypeError(found.error)
+            raise _NotKept(found)
         return found.result
 
 
@@ -70,16 +89,5 @@ def _awaited(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return run_coroutine(function(*args, **kwargs))
 
 
-def _pickled(done: Done) -> bytes:
-    """For the way back; a result that cannot travel is a failure of its job alone."""
-    try:
-        return pickle.dumps(done, 5)
-    except Exception:  # whatever a __reduce__ may raise: find out whose
-        for index, result in enumerate(done.results):
-            try:
-                pickle.dumps(result, 5)
-            except Exception as error:
-                done.results[index] = None
-                what = f"it returned a {type(result).__name__}, which cannot be pickled: {error}"
-                done.failures.append(Failed(index, what, None))
-        return pickle.dumps(Done(done.results, sorted(done.failures)), 5)
+def _failure(index: int, done: Performed) -> Failed:
+    return Failed(index, done.error or "", done.traceback)

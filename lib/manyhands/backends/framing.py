@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import marshal
 import socket
+from collections import deque
 from collections.abc import Iterator
 from struct import Struct
 from typing import Any, Final
@@ -92,3 +93,37 @@ class Inbox:
             pass
         except ConnectionError:
             self.ended = True
+
+
+class Outbox:
+    """Records for one worker, sent as far as it takes them: never waits, so a worker that is stopped holds nobody up."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._data: deque[memoryview] = deque()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something has still to be sent: call `flush` when the socket takes it."""
+        return bool(self._data)
+
+    def put(self, record: Any) -> None:
+        """Send a record after all others."""
+        data = marshal.dumps(record)
+        self._data.append(memoryview(_LENGTH.pack(len(data)) + data))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what can be sent now; forget it if the other end is gone, which will be found out by reading."""
+        try:
+            while self._data:
+                part = self._data[0]
+                sent = self._sock.send(part, socket.MSG_DONTWAIT)
+                if sent < len(part):
+                    self._data[0] = part[sent:]
+                else:
+                    self._data.popleft()
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._data.clear()

@@ -25,6 +25,7 @@ from manyhands.backends import framing
 from manyhands.backends.performing import Performed, Performer, failed
 from manyhands.backends.printing import CURRENT, Printing, Switched
 from manyhands.backends.slot import Slot
+from manyhands.backends.streams import Streams
 from manyhands.errors import ManyhandsError
 from manyhands.job import Output, Values
 
@@ -33,6 +34,9 @@ Key = tuple[int, int]
 
 def main(descriptor: int) -> None:
     """Serve until the coordinator closes its end."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the program that started us blocks or ignores
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(2, 1)  # what no job prints is no result
     sock = socket.socket(fileno=descriptor)
     with suppress(ConnectionError):
         Host(sock, framing.receive(sock)).serve()
@@ -45,7 +49,10 @@ class Host:
     def __init__(self, sock: socket.socket, config: dict[str, Any]) -> None:
         self._sock, self._config = sock, config
         self._sending = Semaphore()
+        self._streams = Streams()
         self._running: dict[Key, Any] = {}
+        self._stopped: set[Any] = set()
+        """Greenlets that we have thrown GreenletExit into: no other one is ours."""
         self._slots: dict[int, Slot] = {}
 
     def serve(self) -> None:
@@ -58,22 +65,32 @@ class Host:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
             call = pickle.loads(config["call"])  # noqa: S301 - our own parent made it
-            performer = Performer(call, config["columns"], Path(os.fsdecode(config["outputs"])))
+            performer = Performer(call, config["columns"], Path(os.fsdecode(config["outputs"])), self._ours)
             call.prepare()
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # whatever an initializer raises
             self._send((framing.BROKEN, str(error) if isinstance(error, ManyhandsError) else failed(error).error))
             return
         switched = Switched()
+        gevent.get_hub().SYSTEM_ERROR = ()  # else sys.exit() in a greenlet that a job has made would end all others, too
         self._send((framing.READY,))
         while message := framing.receive(self._sock):
             verb, job, attempt, *more = message
             if verb == "go":
-                self._running[job, attempt] = gevent.spawn(self._run, performer, (job, attempt), *more)
+                self._running[job, attempt] = gevent.spawn(self._guarded, performer, (job, attempt), *more)
             elif greenlet := self._running.get((job, attempt)):
+                gevent.sleep(0)  # one that has not begun would end without a word
+                self._stopped.add(greenlet)
                 greenlet.kill(block=False)
         switched.close()
         for slot in self._slots.values():
             slot.close()
+
+    def _guarded(self, *arguments: Any) -> None:
+        """A job without an end would be waited for without end: when ours fails, perhaps by what it did to us, the host is replaced."""
+        try:
+            self._run(*arguments)
+        except BaseException:
+            os._exit(1)
 
     def _run(self, performer: Performer, key: Key, values: Values, number: int) -> None:
         slot = self._slots.get(number) or self._slots.setdefault(number, Slot(number, self._config["outputs"]))
@@ -81,20 +98,28 @@ class Host:
         CURRENT.set(printing)
         at, started = time.monotonic(), time.time()
         stopped = False
+        self._streams.hold()
         try:
             self._send((framing.STARTED, *key, at))
             done = performer.perform(name, values)
         except gevent.GreenletExit:
             stopped, done = True, Performed(1)
+        except BaseException as error:  # what breaks around the call
+            done = failed(error)
         now = time.monotonic()
-        out, err = printing.collect(name, self._config["cap"])
+        self._streams.release()
+        printed = printing.collect(name, self._config["cap"])
+        done = printed.ending(done)
         CURRENT.set(None)
-        del self._running[key]
+        self._stopped.discard(self._running.pop(key))
         exit_, number_ = (None, signal.SIGTERM.value) if stopped else (done.exit, None)
         self._send((
-            framing.ENDED, *key, now, exit_, number_, done.error, started, now - at, _plain(out), _plain(err), done.result,
-            done.traceback,
+            framing.ENDED, *key, now, exit_, number_, done.error, started, now - at, _plain(printed.stdout), _plain(printed.stderr),
+            done.result, done.traceback,
         ))  # fmt: skip
+
+    def _ours(self, error: BaseException) -> bool:
+        return isinstance(error, gevent.GreenletExit) and gevent.getcurrent() in self._stopped
 
     def _send(self, record: tuple[Any, ...]) -> None:
         with self._sending:

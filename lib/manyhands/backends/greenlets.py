@@ -9,6 +9,7 @@ not wait holds up all others: when it will not end, the whole host is killed, an
 from __future__ import annotations
 
 import math
+import os
 import select
 import signal
 import socket
@@ -38,6 +39,8 @@ _BOOT: Final = (
     "from manyhands.backends.greenlet_host import main; main(int(sys.argv[2]))"
 )
 _MOST_FAILED_STARTS: Final = 3
+_LOOK: Final = 1.0
+"""Seconds between two looks at whether somebody has stopped the host or the warden."""
 _AT_ONCE: Final = 0.5
 """Seconds that greenlets have to go when they are to be killed."""
 Key = tuple[int, int]
@@ -53,6 +56,8 @@ class Greenlets:
 
     def __init__(self, settings: FunctionSettings) -> None:
         self.settings = settings
+        self._owner = os.getpid()
+        self._looked, self._found_stopped = time.monotonic(), 0
         self._call = packed(settings.call, main_by_value=True)
         self._waiting: deque[Attempt] = deque()
         self._running: dict[Key, tuple[Attempt, int, float]] = {}  # (attempt, slot, began or 0)
@@ -74,21 +79,32 @@ class Greenlets:
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """What has begun and ended; waits for it up to ``timeout`` seconds. Raises ManyhandsError if there can be no host."""
+        if os.getpid() != self._owner:  # we are forked: what the host says is for another process
+            time.sleep(timeout or 0.0)
+            return []
+        deadline = None if timeout is None else time.monotonic() + timeout
+        woken = False
         self._dispatch()
-        if not self._ready:
-            if self._kill_at:
-                first = max(0.0, min(self._kill_at.values()) - time.monotonic())
-                timeout = first if timeout is None else min(timeout, first)
-            found = self._poll.poll(None if timeout is None else math.ceil(timeout * 1000))
-            for file, _ in found:
+        while not self._ready:
+            for file, event in self._poll.poll(self._milliseconds(deadline)):
                 if file == self._alarm.descriptor:
                     self._alarm.hush()
+                    woken = True
                 else:
-                    self._receive()
+                    self._hear(event)
+            now = time.monotonic()
             self._kill_overdue()
+            self._look_after(now)
             self._dispatch()
+            if woken or (deadline is not None and now >= deadline):
+                break
         ready, self._ready = self._ready, []
         return ready
+
+    def _milliseconds(self, deadline: float | None) -> int:
+        """Until something is due."""
+        due = [self._looked + _LOOK, *self._kill_at.values(), *([] if deadline is None else [deadline])]
+        return max(0, math.ceil((min(due) - time.monotonic()) * 1000))
 
     def recall(self, attempts: Collection[Attempt]) -> None:
         """Give back what has not been sent."""
@@ -98,6 +114,8 @@ class Greenlets:
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
         """End greenlets; the whole host if one will not end."""
+        if os.getpid() != self._owner:
+            return
         self.recall(attempts)
         due = time.monotonic() + (_AT_ONCE if kill else self.settings.grace)
         for attempt in attempts:
@@ -120,11 +138,18 @@ class Greenlets:
         if self._closed:
             return
         self._closed = True
+        if os.getpid() != self._owner:
+            self._sock.close()
+            self._warden.drop()
+            self._alarm.close()
+            return
         if self._running:
             self._host.kill()
         self._sock.close()
-        with suppress(subprocess.TimeoutExpired):
+        try:
             self._host.wait(_AT_ONCE)
+        except subprocess.TimeoutExpired:
+            self._host.kill()
         self._clear()
         self._warden.close()
         self._alarm.close()
@@ -147,7 +172,7 @@ class Greenlets:
         stat = kernel.read_stat(self._host.pid)
         self._started_at = stat.start if stat else 0
         self._warden.add(self._host.pid, self._started_at)
-        self._inbox, self._prepared = framing.Inbox(self._sock), False
+        self._inbox, self._outbox, self._prepared = framing.Inbox(self._sock), framing.Outbox(self._sock), False
         self._poll = select.poll()
         self._poll.register(self._alarm.descriptor, select.POLLIN)
         self._poll.register(self._sock, select.POLLIN)
@@ -163,10 +188,15 @@ class Greenlets:
             self._tell(("go", *_key(attempt), attempt.job.values, slot))
 
     def _tell(self, message: Any) -> None:
-        with suppress(OSError):  # it is dead, which `reports` will find out
-            framing.send(self._sock, message)
+        self._outbox.put(message)
+        if self._outbox.waiting:
+            self._poll.modify(self._sock, select.POLLIN | select.POLLOUT)
 
-    def _receive(self) -> None:
+    def _hear(self, event: int) -> None:
+        if event & select.POLLOUT:
+            self._outbox.flush()
+            if not self._outbox.waiting:
+                self._poll.modify(self._sock, select.POLLIN)
         for record in self._inbox.records():
             self._record(record)
         if self._inbox.ended:
@@ -206,6 +236,17 @@ class Greenlets:
             self._overdue.update(late)
             for key in late:
                 del self._kill_at[key]
+
+    def _look_after(self, now: float) -> None:
+        """A host that somebody has stopped is killed at the second look; the warden is replaced."""
+        if now - self._looked < _LOOK or self._paused:
+            return
+        self._looked = now
+        self._warden.look_after()
+        stat = kernel.read_stat(self._host.pid)
+        self._found_stopped = self._found_stopped + 1 if stat is not None and stat.state == "T" else 0
+        if self._found_stopped > 1:
+            kernel.send_signal_exact(self._host.pid, self._started_at, signal.SIGKILL)
 
     def _bury(self) -> None:
         """The host is gone: report all that ran in it, and start another."""

@@ -13,59 +13,28 @@ import pickle
 import socket
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from multiprocessing import forkserver, reduction
+from multiprocessing import reduction
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any, Final
 
 from manyhands import kernel
-from manyhands.backends import framing, worker
+from manyhands.backends import fork_server, worker
+from manyhands.backends.hand import Hand
+from manyhands.backends.pages import Page
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import Slot
 from manyhands.call import Call
 from manyhands.errors import ManyhandsError, UsageError
-from manyhands.job import Attempt
 from manyhands.warden import end_trees
 
 _BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.warden import main; main(sys.argv[2])"
 
 
-class Hand:
-    """One worker process, and the attempts that it holds: the first of them runs, if it has ``began``."""
-
-    def __init__(self, slot: Slot, process: Any, sock: socket.socket) -> None:
-        self.slot, self.process, self.sock = slot, process, sock
-        self.inbox = framing.Inbox(sock)
-        self.pid: int = process.pid
-        stat = kernel.read_stat(self.pid)
-        self.start = stat.start if stat else 0
-        self.held: deque[Attempt] = deque()
-        self.began: float | None = None
-        """When the first of them began, in seconds of the monotonic clock."""
-        self.ready = False
-        """It has prepared itself, and takes jobs."""
-        self.asked = False
-        """It was asked to end."""
-        self.dropping = False
-        """It was asked to hand back what it has not begun."""
-        self.done = 0
-        self.kill_at: float | None = None
-
-    def tell(self, message: Any) -> None:
-        """Send a record."""
-        with suppress(OSError):  # it is dead, which will be found out
-            framing.send(self.sock, message)
-
-    def signal(self, *numbers: int) -> None:
-        """Signal it and its whole tree, one signal after the other."""
-        below = kernel.descendants([self.pid])
-        for number in numbers:
-            kernel.send_signal_exact(self.pid, self.start, number)
-            for stat in below:
-                kernel.send_signal_exact(stat.pid, stat.start, number)
+_SPARE: Final = 20
+"""Descriptors that must be free before one more worker is made: it takes four, and the coordinator needs some for what it does."""
 
 
 class Hands:
@@ -75,35 +44,56 @@ class Hands:
         self._settings = settings
         self._context: Any = mp.get_context(settings.workers.start_method)
         if settings.workers.start_method == "forkserver":
-            _preload()
+            fork_server.preload(worker.__name__)
         self._config: dict[str, Any] = {
             "call": packed(settings.call), "columns": settings.columns, "outputs": bytes(settings.outputs),
             "workdir": bytes(settings.workdir), "nice": settings.nice, "token": settings.token.encode(), "cap": settings.output_cap,
         }  # fmt: skip
-        self._warden = Warden(settings)
+        self._page = Page(settings.slots)
+        self.warden = Warden(settings)
+        if settings.workers.start_method == "forkserver":
+            self.warden.folder(get_temp_dir())  # where multiprocessing has the socket of its fork server
         if settings.disposable:
-            self._warden.folder(str(settings.outputs))
+            self.warden.folder(str(settings.outputs))
 
     def make(self, number: int) -> Hand:
         """Start a worker for slot ``number``. Raises ManyhandsError when the system will not have one more."""
+        try:
+            _have_spare_descriptors()
+            return self._make(number)
+        except (OSError, EOFError) as error:  # EOF: the fork server has met the same limit, and died of it
+            why = error.strerror or str(error) if isinstance(error, OSError) else "the fork server has died"
+            raise ManyhandsError(f"cannot start a worker process: {why}") from error
+
+    def _make(self, number: int) -> Hand:
         settings = self._settings
         ours, theirs = socket.socketpair()
         environment = dict(settings.environment) | {b"MH_SLOT": b"%d" % number, b"MH_WORKER": self._mark(b"%d" % number)}
         config = self._config | {"slot": number, "environment": environment}
         kept = tuple(map(Inherited, settings.keep_open))
-        process = self._context.Process(target=worker.main, args=(theirs, config, kept), name=f"manyhands-{number}")
+        place = self._page.place(number)
+        arguments = (theirs, config, Inherited(self._page.file), kept)
         try:
-            process.start()
-        except OSError as error:
+            process = self._start(arguments, number)
+        except BaseException:
             ours.close()
-            raise ManyhandsError(f"cannot start a worker process: {error}") from error
+            raise
         finally:
             theirs.close()
-        hand = Hand(Slot(number, bytes(settings.outputs)), process, ours)
-        self._warden.add(hand.pid, hand.start)
-        if settings.workers.start_method == "forkserver":
-            self._warden.folder(get_temp_dir())  # where multiprocessing has the socket of its fork server
+        hand = Hand(Slot(number, bytes(settings.outputs)), process, ours, place)
+        self.warden.add(hand.pid, hand.start)
         return hand
+
+    def _start(self, arguments: tuple[Any, ...], number: int) -> Any:
+        """A process; tried twice, because the fork server may have died in between."""
+        for _ in range(2):
+            process = self._context.Process(target=worker.main, args=arguments, name=f"manyhands-{number}")
+            try:
+                fork_server.start(process)
+                return process
+            except (EOFError, ConnectionError) as error:
+                died = error
+        raise died
 
     def clear(self, hand: Hand) -> int:
         """End what a worker that is gone has left behind; how many processes. Raises ManyhandsError if one will not go."""
@@ -111,7 +101,7 @@ class Hands:
             left = end_trees({hand.pid: hand.start}, b"MH_WORKER=" + self._mark(b"%d" % hand.slot.number))
         except TimeoutError as error:
             raise ManyhandsError(f"what a worker has left cannot be ended: {error}") from error
-        self._warden.remove(hand.pid)
+        self.warden.remove(hand.pid)
         return left
 
     def clear_all(self, hands: Iterable[Hand]) -> None:
@@ -120,8 +110,14 @@ class Hands:
             end_trees({hand.pid: hand.start for hand in hands}, b"MH_WORKER=" + self._mark(b""), prefix=True)
 
     def close(self) -> None:
-        """Let the warden go."""
-        self._warden.close()
+        """Let the warden go. May be called twice."""
+        self.warden.close()
+        self._page.close()
+
+    def drop(self) -> None:
+        """Close our copies, in a process that was forked: all of it belongs to another one."""
+        self.warden.drop()
+        self._page.close()
 
     def _mark(self, number: bytes) -> bytes:
         """What everything that a worker starts has in its environment."""
@@ -132,37 +128,65 @@ class Warden:
     """The coordinator's end of `manyhands.warden`, which is in a session of its own, where no terminal can signal it."""
 
     def __init__(self, settings: FunctionSettings) -> None:
+        self._token, self._keep_open = settings.token, settings.keep_open
+        self._workers: dict[int, int] = {}
+        self._folders: set[str] = set()
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
         library = str(Path(__file__).parents[2])
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOT, library, settings.token], stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL, pass_fds=settings.keep_open, start_new_session=True, bufsize=0, cwd="/",
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _BOOT, library, self._token], stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL, pass_fds=self._keep_open, start_new_session=True, bufsize=0, cwd="/",
             )  # fmt: skip
         except OSError as error:
             raise ManyhandsError(f"cannot start a warden for the workers: {error}") from error
+        os.set_blocking(process.stdin.fileno(), False)  # type: ignore[union-attr]  # it is a pipe
+        return process
 
     def add(self, pid: int, start: int) -> None:
         """A worker is there."""
+        self._workers[pid] = start
         self._say(b"+ %d %d\n" % (pid, start))
 
     def folder(self, path: str) -> None:
         """Something that has to be removed if the coordinator cannot do it any more."""
-        if "\n" not in path:
+        if "\n" not in path and path not in self._folders:
+            self._folders.add(path)
             self._say(b"folder %s\n" % os.fsencode(path))
 
     def remove(self, pid: int) -> None:
         """A worker is gone, and what it had started with it."""
+        self._workers.pop(pid, None)
         self._say(b"- %d\n" % pid)
 
+    def look_after(self) -> None:
+        """Replace it if a job has stopped or killed it: only a second fault would make that matter, but that may come."""
+        stat = kernel.read_stat(self._process.pid)
+        if self._process.poll() is None and stat is not None and stat.state != "T":
+            return
+        self.close()
+        with suppress(ManyhandsError):  # again the next time
+            self._process = self._start()
+            for pid, start in self._workers.items():
+                self._say(b"+ %d %d\n" % (pid, start))
+            for path in self._folders:
+                self._say(b"folder %s\n" % os.fsencode(path))
+
     def close(self) -> None:
-        """All is in order: nobody needs it any more, even if it has hardly begun."""
+        """All is in order: nobody needs it any more, even if it has hardly begun. May be called twice."""
         self._process.kill()
-        with suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]  # it is a pipe
+        self.drop()
         self._process.wait()
 
+    def drop(self) -> None:
+        """Close our end, and leave it alone: it is another process's."""
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]  # it is a pipe
+
     def _say(self, line: bytes) -> None:
-        with suppress(OSError):  # somebody has killed it: only a second fault would make that matter
+        with suppress(OSError, ValueError):  # somebody has stopped or killed it, which `look_after` will find out
             self._process.stdin.write(line)  # type: ignore[union-attr]  # it is a pipe
 
 
@@ -173,15 +197,8 @@ def packed(call: Call, *, main_by_value: bool = False) -> bytes:
 
     Raises UsageError for a function that has neither (https://docs.python.org/3/library/pickle.html#what-can-be-pickled-and-unpickled).
     """
-    main = getattr(sys.modules["__main__"], "__file__", None)
-    if main_by_value and getattr(call.live, "__module__", None) == "__main__":
-        main = None
-    elif main == "<stdin>":  # multiprocessing takes it for a file
-        raise UsageError(
-            "a program that is read from standard input cannot be imported by worker processes: put it in a file"
-        )
-    elsewhere = getattr(call.live, "__module__", None) != "__main__"
-    if elsewhere or main:  # else a session, whose names nobody can import
+    by_name = getattr(call.live, "__module__", None) != "__main__" or (_main_can_be_imported() and not main_by_value)
+    if by_name:
         with suppress(Exception):  # whatever a __reduce__ may raise
             return pickle.dumps(call)
     try:
@@ -196,10 +213,27 @@ def packed(call: Call, *, main_by_value: bool = False) -> bytes:
         ) from None
 
 
-def _preload() -> None:
-    """Have the fork server import what every worker needs, once, unless the program has said what it is to import."""
-    if getattr(getattr(forkserver, "_forkserver", None), "_preload_modules", None) == ["__main__"]:
-        forkserver.set_forkserver_preload(["__main__", worker.__name__])
+def _main_can_be_imported() -> bool:
+    """Whether a process of multiprocessing imports our main script (`multiprocessing.spawn.get_preparation_data`).
+
+    Not a package that is run (``python -m package``), a zip file, a session, or what is read from standard input.
+    """
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return spec.name != "__main__" and not spec.name.endswith(".__main__")
+    file = getattr(main, "__file__", None)
+    return file is not None and os.path.splitext(os.path.basename(file))[0] != "ipython" and os.path.isfile(file)
+
+
+def _have_spare_descriptors() -> None:
+    """Raise OSError unless there are enough: multiprocessing leaks some when they run out in the middle."""
+    spare: list[int] = []
+    try:
+        spare.extend(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(_SPARE))
+    finally:
+        for one in spare:
+            os.close(one)
 
 
 class Inherited:

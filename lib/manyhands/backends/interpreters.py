@@ -19,10 +19,11 @@ from manyhands.backends.hands import packed
 from manyhands.backends.inside import Stopwatch
 from manyhands.backends.outputs import output_of
 from manyhands.backends.performing import Performed, Performer, failed
+from manyhands.backends.printing import Collected
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import WIDE, Slot
 from manyhands.errors import ManyhandsError
-from manyhands.job import Attempt, Values
+from manyhands.job import NOTHING, Attempt, Values
 
 _performer: Performer | None = None
 
@@ -45,8 +46,18 @@ class Interpreter:
         """Call it there, and collect what it printed."""
         name = b"%d.%d" % (attempt.job.number, attempt.number)
         watch = Stopwatch(attempt, at, self._slot.number)
-        done = Performed(*self._interpreter.call(perform_there, name, attempt.job.values, *self._slot.ready()))
-        return watch.ended(done, lambda: (output_of(self._slot.collect(n, name, self._cap)) for n in (0, 1)))
+        *told, lost = self._interpreter.call(perform_there, name, attempt.job.values, *self._slot.ready())
+        done = Performed(*told)
+        return watch.ended(done, lambda: self._collect(name, OSError(*lost) if lost else None))
+
+    def _collect(self, name: bytes, problem: OSError | None) -> Collected:
+        try:
+            out, err = (output_of(self._slot.collect(stream, name, self._cap)) for stream in (0, 1))
+        except OSError as error:
+            with suppress(OSError):
+                self._slot.close()  # it may hold half of something: the next job begins with new files
+            return Collected(NOTHING, NOTHING, error)
+        return Collected(out, err, problem)
 
     def close(self) -> None:
         """End the interpreter."""
@@ -58,21 +69,28 @@ class Interpreter:
 def prepare_there(call: bytes, columns: tuple[str, ...], outputs: bytes) -> str | None:
     """In the other interpreter: get ready; returns what is wrong."""
     global _performer
+    sys.stdout = sys.stderr  # what an initializer prints is no result
     try:
         found = pickle.loads(call)  # noqa: S301 - this very process made it
         _performer = Performer(found, columns, Path(os.fsdecode(outputs)))
         found.prepare()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         return str(error) if isinstance(error, ManyhandsError) else failed(error).error
     return None
 
 
-def perform_there(name: bytes, values: Values, out: int, err: int) -> tuple[int, str | None, str | None, bytes | None]:
-    """In the other interpreter: one call, with its own stdout and stderr."""
+def perform_there(
+    name: bytes, values: Values, out: int, err: int
+) -> tuple[int, str | None, str | None, bytes | None, tuple[int, str] | None]:
+    """In the other interpreter: one call, with its own stdout and stderr; and what kept its output from being written."""
     assert _performer is not None  # noqa: S101 - `prepare_there` comes first
-    with (
-        open(out, "w", encoding="utf-8", errors="surrogateescape", closefd=False) as sys.stdout,
-        open(err, "w", encoding="utf-8", errors="backslashreplace", closefd=False) as sys.stderr,
-    ):
-        done = _performer.perform(name, values)
-    return done.exit, done.error, done.traceback, done.result
+    texts = [open(file, "w", encoding="utf-8", errors="surrogateescape", closefd=False) for file in (out, err)]  # noqa: SIM115
+    sys.stdout, sys.stderr = texts
+    done = _performer.perform(name, values)
+    lost = None
+    for text in texts:
+        try:
+            text.close()
+        except OSError as error:
+            lost = error.errno or 0, error.strerror or str(error)
+    return done.exit, done.error, done.traceback, done.result, lost

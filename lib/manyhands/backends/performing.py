@@ -12,13 +12,17 @@ import inspect
 import json
 import os
 import pickle
+import time
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from manyhands import call as calls
-from manyhands.call import UNFIT, Call, Function, run_coroutine
-from manyhands.job import Values
+from manyhands.backend import Ended
+from manyhands.call import UNFIT, BadInput, Call, Function, run_coroutine
+from manyhands.job import Attempt, Values
 
 LONGEST: Final = 1 << 16
 """Characters of a traceback that are kept, from its end."""
@@ -27,7 +31,7 @@ _OURS: Final = (os.path.dirname(__file__), calls.__file__, os.path.join(os.path.
 
 
 class Performed(NamedTuple):
-    """What came of one call; fields as in `manyhands.backend.Ended`. ``exit``: 0 returned, 1 raised, `UNFIT`."""
+    """What came of one call; fields as in `manyhands.backend.Ended`. ``exit``: 0 returned, 1 raised, `UNFIT`, or as the job left."""
 
     exit: int
     error: str | None = None
@@ -35,55 +39,113 @@ class Performed(NamedTuple):
     result: bytes | None = None
 
 
-class Performer:
-    """Performs the calls of one run. Raises UsageError when the function cannot be had, and whatever its initializer raises."""
+Ours = Callable[[BaseException], bool]
+"""Whether an exception is one that the backend has thrown into the job itself, in order to stop it."""
 
-    def __init__(self, call: Call, columns: tuple[str, ...], outputs: Path) -> None:
-        self._call, self._columns, self._outputs = call, columns, outputs
+
+def never(_: BaseException) -> bool:
+    """For backends that throw nothing into a job."""
+    return False
+
+
+class _Process:
+    """Counts the forks between the first process and this one."""
+
+    generation = 0
+
+    @classmethod
+    def forked(cls) -> None:
+        cls.generation += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Process.forked)
+
+
+def generation() -> int:
+    """Another number in a process that was forked since."""
+    return _Process.generation
+
+
+def leave_if_forked(before: int, error: BaseException | None = None) -> None:
+    """End the process if it is a child that a job has forked and forgotten to end: it must not go on with its parent's work."""
+    if _Process.generation == before:
+        return
+    status = 0 if error is None else exit_status(error)
+    if error is not None and status is None:
+        with suppress(BaseException):
+            os.write(2, (failed(error).traceback or "").encode())
+    os._exit(1 if status is None else status)
+
+
+class Performer:
+    """Performs the calls of one run, and alone decides what of their exceptions is caught: all but those that are ``ours``.
+
+    Raises UsageError when the function cannot be had, and whatever its initializer raises.
+    """
+
+    def __init__(self, call: Call, columns: tuple[str, ...], outputs: Path, ours: Ours = never) -> None:
+        self._call, self._columns, self._outputs, self._ours = call, columns, outputs, ours
         self.function: Function = call.function()
         self.is_async = inspect.iscoroutinefunction(self.function)
 
     def perform(self, name: bytes, values: Values) -> Performed:
-        """Call it for one input; ``name`` is JOB.ATTEMPT. Only a BaseException that is meant for the thread gets through."""
+        """Call it for one input; ``name`` is JOB.ATTEMPT. Raises what is ours."""
+        here = _Process.generation
         try:
             args, kwargs = self._call.arguments(values, self._columns)
-        except Exception as error:
-            return Performed(1, str(error))
-        try:
             found = self.function(*args, **kwargs)
             if inspect.iscoroutine(found):
                 found = run_coroutine(found)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            return failed(error)
+        except BaseException as error:  # whatever a job raises is its own ending
+            leave_if_forked(here, error)
+            return self.raised(name, error)
+        leave_if_forked(here)
         return self.encode(name, found)
 
     async def await_(self, name: bytes, values: Values) -> Performed:
-        """The same in a loop that runs. Raises CancelledError."""
+        """The same in a loop that runs."""
         try:
             args, kwargs = self._call.arguments(values, self._columns)
-        except Exception as error:
-            return Performed(1, str(error))
-        try:
             found = await self.function(*args, **kwargs)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            return failed(error)
+        except BaseException as error:  # whatever a job raises is its own ending
+            return self.raised(name, error)
         return self.encode(name, found)
 
+    def raised(self, name: bytes, error: BaseException) -> Performed:
+        """What an exception of a job means: ``sys.exit()`` is a success without a result, all else a failure. Raises what is ours."""
+        if self._ours(error):
+            raise error
+        if isinstance(error, BadInput):
+            return Performed(1, _text(error))
+        status = exit_status(error)
+        return self.encode(name, None) if status == 0 else failed(error, 1 if status is None else status)
+
     def encode(self, name: bytes, found: object) -> Performed:
-        """What was returned, in the form that was asked for."""
+        """What was returned, in the form that was asked for. Raises what is ours."""
+        try:
+            return self._encode(name, found)
+        except BaseException as error:  # a __repr__, an items() or a __reduce__ of the result may raise anything
+            if self._ours(error):
+                raise
+            told = failed(error, UNFIT)
+            how = "pickled" if self._call.result == "pickle-file" else "kept"
+            return told._replace(error=f"it returned a {type(found).__name__}, which cannot be {how}: {told.error}")
+
+    def _encode(self, name: bytes, found: object) -> Performed:
         kind = self._call.result
         if kind == "none":
             return Performed(0)
         if kind == "repr":
-            return Performed(0, result=json.dumps(repr(found)).encode())
+            return Performed(0, result=json.dumps(str(repr(found))).encode())
         if kind == "pickle-file":
             return self._pickle(name, found)
         try:
             text = json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as error:
-            what = f"{type(found).__name__}, which JSON cannot hold ({error})"
-            return Performed(
-                UNFIT, f"it returned a {what}: ask for --result repr, none or pickle-file, or return something else"
+            what = f"{type(found).__name__}, which JSON cannot hold ({_text(error)})"
+            return failed(error, UNFIT)._replace(
+                error=f"it returned a {what}: ask for --result repr, none or pickle-file, or return something else"
             )
         try:
             return Performed(0, result=text.encode())
@@ -92,10 +154,7 @@ class Performer:
 
     def _pickle(self, name: bytes, found: object) -> Performed:
         path = self._outputs / f"{name.decode()}.pickle"
-        try:
-            data = pickle.dumps(found, protocol=5)
-        except Exception as error:  # whatever a __reduce__ may raise
-            return Performed(UNFIT, f"it returned a {type(found).__name__}, which cannot be pickled: {_said(error)}")
+        data = pickle.dumps(found, protocol=5)
         try:
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
                 file.write(data)
@@ -106,23 +165,57 @@ class Performer:
         return Performed(0, result=json.dumps({"pickle_file": str(path)}).encode())
 
 
-def failed(error: BaseException) -> Performed:
-    """An exception as it is kept: its type and message, and where it came from, without the frames of ours above it."""
+def exit_status(error: BaseException) -> int | None:
+    """The status with which a program would leave that ``error`` ends (`sys.exit`); None if that is no SystemExit with a number."""
+    if not isinstance(error, SystemExit):
+        return None
+    code = error.code
+    if code is None:
+        return 0
+    return (code & 0xFF or int(code != 0)) if isinstance(code, int) else None
+
+
+def failed(error: BaseException, status: int = 1) -> Performed:
+    """An exception as it is kept: its type and message, and where it came from, without the frames of ours above it.
+
+    Its causes and notes are part of the traceback. Nothing that the exception does while it is shown gets out of here.
+    """
     place = error.__traceback__
     while place is not None and place.tb_frame.f_code.co_filename.startswith(_OURS):
         place = place.tb_next
     try:
         told = "".join(traceback.format_exception(type(error), error, place))
-    except Exception:  # a __str__ that raises
-        told = "".join(traceback.format_tb(place))
-    return Performed(1, _said(error), told[-LONGEST:])
+    except BaseException:  # a __str__ that raises
+        told = "".join(traceback.format_tb(place)) + _line(error) + "\n"
+    return Performed(status, _line(error), _plain(told[-LONGEST:]))
 
 
-def _said(error: BaseException) -> str:
+def broken(attempt: Attempt, at: float, error: BaseException) -> Ended:
+    """The end of an attempt that began at ``at``, when what broke is not the call but what is around it."""
+    told, now = failed(error), time.monotonic()
+    return Ended(attempt, now, 1, error=told.error, wall=now - at, traceback=told.traceback)
+
+
+def lost_output(error: OSError | ValueError) -> Performed:
+    """What a job has printed could not be kept: nobody must take what is there for all of it."""
+    why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    return failed(error)._replace(error=f"what it has printed cannot be kept: {why}")
+
+
+def _line(error: BaseException) -> str:
     """``ValueError: what it says``, in one line."""
+    name, said = type(error).__qualname__, " ".join(_text(error).split())[:1000]
+    return _plain(f"{name}: {said}" if said else name)
+
+
+def _text(error: BaseException) -> str:
+    """What it says; a ``__str__`` may raise anything."""
     try:
-        said: Any = str(error)
-    except Exception:
-        said = "(its message cannot be made)"
-    name = type(error).__qualname__
-    return f"{name}: {' '.join(said.split())[:1000]}" if said else name
+        return str(error)
+    except BaseException:
+        return "(its message cannot be made)"
+
+
+def _plain(text: str) -> str:
+    """Without lone surrogates, which neither a socket nor a journal takes."""
+    return text.encode("utf-8", "backslashreplace").decode()

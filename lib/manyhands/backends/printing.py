@@ -11,13 +11,38 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final, NamedTuple, TextIO, cast
 
 from manyhands.backends.outputs import output_of
+from manyhands.backends.performing import Performed, lost_output
 from manyhands.backends.slot import Slot
 from manyhands.job import NOTHING, Output
+
+
+class Collected(NamedTuple):
+    """What a job has printed; ``problem`` if that could not be kept (a full disk)."""
+
+    stdout: Output
+    stderr: Output
+    problem: OSError | ValueError | None = None
+
+    def ending(self, done: Performed) -> Performed:
+        """How the job ended: a good one that has lost output is none."""
+        return done if self.problem is None or done.exit else lost_output(self.problem)
+
+
+class Aside:
+    """Stands for a `Printing` while nothing is a job's: what an initializer prints goes to stderr, away from results."""
+
+    def __init__(self, stderr: TextIO) -> None:
+        self._stderr = stderr
+
+    def text(self, _: int) -> TextIO:
+        """Both streams are the one."""
+        return self._stderr
 
 
 class Printing:
@@ -35,20 +60,29 @@ class Printing:
             found = self._texts[stream] = open(file, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115 - `collect` closes it
         return found
 
-    def collect(self, name: bytes, cap: int | None) -> tuple[Output, Output]:
-        """(stdout, stderr) of the job, which is over; the slot is ready for the next."""
-        return self._one(0, name, cap), self._one(1, name, cap)
+    def collect(self, name: bytes, cap: int | None) -> Collected:
+        """What the job, which is over, has printed; the slot is ready for the next."""
+        problem: OSError | ValueError | None = None
+        found = [NOTHING, NOTHING]
+        for stream, text in enumerate(self._texts):
+            if text is None:
+                continue
+            try:
+                if not text.closed:  # the job may have closed it, which has flushed it
+                    text.close()
+            except (OSError, ValueError) as error:
+                problem = error
+            try:
+                found[stream] = output_of(self._slot.collect(stream, name, cap))
+            except OSError as error:
+                problem = error
+        if problem is not None:
+            with suppress(OSError):
+                self._slot.close()  # it may hold half of something: the next job begins with new files
+        return Collected(found[0], found[1], problem)
 
-    def _one(self, stream: int, name: bytes, cap: int | None) -> Output:
-        text = self._texts[stream]
-        if text is None:
-            return NOTHING
-        with suppress(OSError, ValueError):  # a full disk costs output, not the job; and the job may have closed it
-            text.close()
-        return output_of(self._slot.collect(stream, name, cap))
 
-
-CURRENT: Final[ContextVar[Printing | None]] = ContextVar("manyhands_printing", default=None)
+CURRENT: Final[ContextVar[Printing | Aside | None]] = ContextVar("manyhands_printing", default=None)
 """The job whose code is running, as far as printing goes."""
 
 
@@ -80,6 +114,15 @@ class Switched:
                 Switched._switches = sys.stdout, sys.stderr
 
     _before: tuple[TextIO, TextIO]
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What this thread or task prints meanwhile goes to stderr."""
+        token = CURRENT.set(Aside(Switched._before[1]))
+        try:
+            yield
+        finally:
+            CURRENT.reset(token)
 
     def close(self) -> None:
         """Print as before, once all are closed; a stream that somebody else has replaced meanwhile is left alone."""

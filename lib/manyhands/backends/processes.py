@@ -12,19 +12,24 @@ its place. Processes are made by multiprocessing, by ``forkserver`` or ``spawn``
 from __future__ import annotations
 
 import math
+import os
 import select
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from manyhands.backend import Ended, Report, Started
-from manyhands.backends import framing
+from manyhands.backends import fork_server, framing
 from manyhands.backends.alarm import Alarm
-from manyhands.backends.hands import Hand, Hands
+from manyhands.backends.hand import Hand, end, key_of, kill_overdue, signal_all, stopped, trees
+from manyhands.backends.hands import Hands
 from manyhands.backends.outputs import output_of
+from manyhands.backends.pages import Key
 from manyhands.backends.settings import FunctionSettings
+from manyhands.backends.width import Width
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
 
@@ -33,10 +38,10 @@ CHUNK_SECONDS: Final = 0.020
 _LARGEST_CHUNK: Final = 1024
 _GATHER: Final = 0.002
 """Seconds to let records gather while the workers have plenty to do: one wake-up then serves several."""
-_MOST_FAILED_STARTS: Final = 3
 _PATIENCE: Final = 2.0
 """Seconds that an idle worker has to leave when the batch is over."""
-Key = tuple[int, int]
+_LOOK: Final = 1.0
+"""Seconds between two looks at what should run: somebody may have stopped a worker, the fork server or the warden."""
 
 
 class Processes:
@@ -48,6 +53,7 @@ class Processes:
 
     def __init__(self, settings: FunctionSettings) -> None:
         self.settings = settings
+        self._owner = os.getpid()
         self._maker = Hands(settings)
         self._waiting: deque[Attempt] = deque()
         self._hands: dict[int, Hand] = {}  # by slot
@@ -56,9 +62,12 @@ class Processes:
         self._recalled: set[Key] = set()
         self._doomed: set[Key] = set()
         self._ready: list[Report] = []
-        self._failed_starts = self._in_hands = 0
+        self._in_hands = 0
+        self._width = Width(settings.slots)
+        self._looked = time.monotonic()
         self._mean: float | None = None
-        self._paused = self._closed = False
+        self._paused = self._closed = self._woken = False
+        self._closing = threading.Lock()
         self._alarm = Alarm()
         self._poll = select.poll()
         self._poll.register(self._alarm.descriptor, select.POLLIN)
@@ -76,52 +85,68 @@ class Processes:
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """What has begun and ended; waits for it up to ``timeout`` seconds. Raises ManyhandsError if no worker can be started."""
+        if os.getpid() != self._owner:  # we are forked: what the workers say is for another process
+            time.sleep(timeout or 0.0)
+            return []
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._woken = False
         self._dispatch()
-        if not self._ready:
-            due = [one.kill_at for one in self._hands.values() if one.kill_at is not None]
-            if due:
-                first = max(0.0, min(due) - time.monotonic())
-                timeout = first if timeout is None else min(timeout, first)
-            found = self._poll.poll(None if timeout is None else math.ceil(timeout * 1000))
+        while not self._ready:
+            found = self._poll.poll(self._milliseconds(deadline))
             if found and self._in_hands > 4 * self.settings.slots:
                 time.sleep(_GATHER)
                 found = self._poll.poll(0)
-            for file, _ in found:
-                self._handle(file)
-            self._kill_overdue()
+            for file, event in found:
+                self._handle(file, event)
+            now = time.monotonic()
+            kill_overdue(self._hands.values(), now)
+            self._look_after(now)
             self._dispatch()
+            if self._woken or (deadline is not None and now >= deadline):
+                break
         ready, self._ready = self._ready, []
         return ready
 
+    def _milliseconds(self, deadline: float | None) -> int:
+        """Until something is due."""
+        due = [one.kill_at for one in self._hands.values() if one.kill_at is not None]
+        if self._waiting and not self._hands:
+            due.append(self._width.next_try)
+        if deadline is not None:
+            due.append(deadline)
+        due.append(self._looked + _LOOK)
+        return max(0, math.ceil((min(due) - time.monotonic()) * 1000))
+
     def recall(self, attempts: Collection[Attempt]) -> None:
         """Give back what has not begun; a worker that has some of it is asked to hand back its chunk after what it does."""
-        now, keys = time.monotonic(), {_key(one) for one in attempts}
-        for attempt in [waiting for waiting in self._waiting if _key(waiting) in keys]:
+        now, keys = time.monotonic(), {key_of(one) for one in attempts}
+        for attempt in [waiting for waiting in self._waiting if key_of(waiting) in keys]:
             self._waiting.remove(attempt)
             self._ready.append(Ended(attempt, now, began=False))
         for one in self._hands.values():
             unbegun = list(one.held)[one.began is not None :]
-            mine = keys & {_key(attempt) for attempt in unbegun}
+            mine = keys & {key_of(attempt) for attempt in unbegun}
             self._recalled |= mine
             if mine and not one.dropping:
                 one.dropping = True
-                one.tell(framing.DROP)
+                self._tell(one, framing.DROP)
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
         """Recall what has not begun; TERM the rest, after the grace KILL, or KILL at once."""
+        if os.getpid() != self._owner:  # we are forked: they are another process's
+            return
         self.recall(attempts)
-        keys = {_key(one) for one in attempts}
+        keys = {key_of(one) for one in attempts}
         self._doomed |= keys & self._recalled
-        for one in self._hands.values():
-            if one.held and one.began is not None and _key(one.held[0]) in keys:
-                self._end(one, kill=kill)
+        end([one for one in self._hands.values() if one.doing in keys], grace=None if kill else self.settings.grace)
 
     def pause(self, paused: bool) -> None:
         """SIGSTOP or SIGCONT to everything that runs; begin nothing while ``paused``."""
         self._paused = paused
-        for one in self._hands.values():
-            if one.held:
-                one.signal(signal.SIGSTOP if paused else signal.SIGCONT)
+        number = signal.SIGSTOP if paused else signal.SIGCONT
+        for one, below in trees(one for one in self._hands.values() if one.held or not paused):
+            one.signal(number)
+            signal_all(below, number)
 
     def wake(self) -> None:
         """Make `reports` return."""
@@ -129,25 +154,35 @@ class Processes:
 
     def close(self) -> None:
         """Kill what runs, let the idle workers leave, end what any of them has left behind, close everything."""
-        if self._closed:
-            return
-        self._closed = True
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
         hands = list(self._hands.values())
+        if os.getpid() != self._owner:
+            self._let_be(hands)
+            return
         for one in hands:
             one.tell([])
             if one.held or not one.ready:
                 one.signal(signal.SIGKILL)
             one.sock.close()
+        fork_server.wake()
         deadline = time.monotonic() + _PATIENCE
         for one in hands:
             one.process.join(max(0.0, deadline - time.monotonic()))
         if hands:
             self._maker.clear_all(hands)
         for one in hands:
-            one.process.join()
-            one.process.close()
-            one.slot.close()
+            one.forget()
         self._maker.close()
+        self._alarm.close()
+
+    def _let_be(self, hands: list[Hand]) -> None:
+        """Close our copies of what belongs to the process that we are a fork of."""
+        for one in hands:
+            one.sock.close()
+        self._maker.drop()
         self._alarm.close()
 
     # -- workers ---------------------------------------------------------------------------------------------------------
@@ -157,15 +192,18 @@ class Processes:
         if self._paused or not self._waiting:
             return
         chunk = self._chunk()
-        idle = [one for one in self._hands.values() if one.ready and not one.held and not one.dropping]
-        for one in idle:
+        for one in [one for one in self._hands.values() if one.idle]:
             if not self._waiting:
                 return
             self._hand(one, min(chunk, math.ceil(len(self._waiting) / self.settings.slots)))
         coming = sum(not one.ready for one in self._hands.values())
-        while len(self._hands) < self.settings.slots and coming < len(self._waiting):
-            self._launch()
+        while len(self._hands) < self._width.workers and coming < len(self._waiting):
+            if time.monotonic() < self._width.next_try or not self._launch():
+                return
             coming += 1
+
+    def _there(self) -> int:
+        return sum(one.ready for one in self._hands.values())
 
     def _chunk(self) -> int:
         fixed = self.settings.workers.chunk
@@ -181,33 +219,58 @@ class Processes:
         taken = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
         one.held.extend(taken)
         self._in_hands += len(taken)
-        one.tell([(*_key(attempt), attempt.job.values) for attempt in taken])
+        self._tell(one, [(*key_of(attempt), attempt.job.values) for attempt in taken])
 
-    def _launch(self) -> None:
-        """Start a worker for a slot that has none."""
+    def _tell(self, one: Hand, message: Any) -> None:
+        one.tell(message)
+        if one.outbox.waiting:
+            self._poll.modify(one.sock, select.POLLIN | select.POLLOUT)
+
+    def _launch(self) -> bool:
+        """Start a worker for a slot that has none; False if there can be none now. Raises ManyhandsError if there can be none at all."""
         slot = next(number for number in range(1, self.settings.slots + 1) if number not in self._hands)
-        one = self._maker.make(slot)
+        try:
+            one = self._maker.make(slot)
+        except ManyhandsError as error:
+            self._ready += self._width.no_more(str(error), self._there() or len(self._hands))
+            return False
         self._hands[slot] = self._sockets[one.sock.fileno()] = self._lives[one.process.sentinel] = one
         self._poll.register(one.sock, select.POLLIN)
         self._poll.register(one.process.sentinel, select.POLLIN)
+        return True
 
     def _retire(self, one: Hand) -> None:
         """Forget a worker whose end is near; whatever it has begun or been given is no longer there."""
-        del self._hands[one.slot.number], self._sockets[one.sock.fileno()], self._lives[one.process.sentinel]
+        del self._hands[one.slot.number], self._sockets[one.sock.fileno()]
         self._poll.unregister(one.sock)
-        self._poll.unregister(one.process.sentinel)
+        if one.watched:
+            self._unwatch(one)
         one.sock.close()
 
-    def _handle(self, file: int) -> None:
+    def _unwatch(self, one: Hand) -> None:
+        """Look no more for its end where multiprocessing would tell it; its socket tells it, too."""
+        del self._lives[one.process.sentinel]
+        self._poll.unregister(one.process.sentinel)
+        one.watched = False
+
+    def _handle(self, file: int, event: int) -> None:
         if file == self._alarm.descriptor:
             self._alarm.hush()
+            self._woken = True
         elif one := self._sockets.get(file):
+            if event & select.POLLOUT:
+                one.outbox.flush()
+                if not one.outbox.waiting:
+                    self._poll.modify(one.sock, select.POLLIN)
             for record in one.inbox.records():
                 self._record(one, record)
             if one.inbox.ended:
                 self._bury(one)
         elif one := self._lives.get(file):
-            self._bury(one)
+            if one.alive:  # not it has died, but the fork server, which would have told us
+                self._unwatch(one)
+            else:
+                self._bury(one)
 
     def _record(self, one: Hand, record: tuple[Any, ...]) -> None:
         kind = record[0]
@@ -216,70 +279,60 @@ class Processes:
         elif kind == framing.STARTED:
             self._started(one, record[1])
         elif kind == framing.READY:
-            one.ready, self._failed_starts = True, 0
+            one.ready = True
+            self._width.began()
         elif kind == framing.BROKEN:
-            raise ManyhandsError(f"a worker process cannot begin: {record[1]}")
+            self._broken(f"a worker process cannot begin: {record[1]}", scarce=record[2])
         else:
             one.dropping = False
             self._take_back(one)
+
+    def _broken(self, why: str, *, scarce: bool) -> None:
+        """A worker could not prepare itself. Raises ManyhandsError, unless others could, and it only lacks what they have taken."""
+        if not scarce or not self._there():
+            raise ManyhandsError(why)
+        self._ready += self._width.no_more(why, self._there())
 
     def _started(self, one: Hand, at: float) -> None:
         one.began = at
         attempt = one.held[0]
         self._ready.append(Started(attempt, at, one.slot.number, one.pid))
         if self._recalled or self._doomed:
-            self._recalled.discard(_key(attempt))
-            if _key(attempt) in self._doomed:
-                self._end(one)
+            self._recalled.discard(key_of(attempt))
+            if key_of(attempt) in self._doomed:
+                end([one], grace=self.settings.grace)
 
     def _ended(self, one: Hand, record: tuple[Any, ...]) -> None:
-        (
-            _,
-            goes_on,
-            at,
-            code,
-            number,
-            error,
-            began,
-            started,
-            wall,
-            user,
-            system,
-            rss,
-            out,
-            err,
-            slot,
-            left,
-            result,
-            told,
-        ) = record
+        _, goes_on, leaving, at, code, number, error, began, started, wall, *more = record
+        user, system, rss, out, err, *last = more
         attempt = self._let_go(one)
         one.done += 1
         self._mean = wall if self._mean is None else self._mean + (wall - self._mean) / 16
-        self._ready.append(Ended(
-            attempt, at, code, number, error, began, started, wall, user, system, rss, output_of(out), output_of(err), slot, left,
-            result, told,
-        ))  # fmt: skip
+        printed = output_of(out), output_of(err)
+        self._ready.append(
+            Ended(attempt, at, code, number, error, began, started, wall, user, system, rss, *printed, *last)
+        )
         if goes_on:
             self._started(one, at)
-        elif one.done == self.settings.workers.max_jobs:
-            one.tell([])
-            one.ready = False
+        elif leaving or one.done == self.settings.workers.max_jobs:
+            self._tell(one, [])
+            one.leaving, one.kill_at = True, time.monotonic() + _PATIENCE
 
     def _let_go(self, one: Hand) -> Attempt:
         attempt = one.held.popleft()
         one.began = None
+        one.asked = one.kill_at = None  # what was meant for this job is not meant for the next
         self._in_hands -= 1
         if self._recalled or self._doomed:
-            self._doomed.discard(_key(attempt))
-            self._recalled.discard(_key(attempt))
+            self._doomed.discard(key_of(attempt))
+            self._recalled.discard(key_of(attempt))
         return attempt
 
     def _take_back(self, one: Hand) -> None:
         """What it had not begun is laid ready again, in its order, or given back if it was recalled."""
         back, now = [], time.monotonic()
         while one.held:
-            recalled = _key(one.held[0]) in self._recalled
+            recalled = key_of(one.held[0]) in self._recalled
             attempt = self._let_go(one)
             if recalled:
                 self._ready.append(Ended(attempt, now, began=False))
@@ -289,55 +342,43 @@ class Processes:
 
     # -- endings ---------------------------------------------------------------------------------------------------------
 
-    def _end(self, one: Hand, *, kill: bool = False) -> None:
-        if kill:
-            one.asked = True
+    def _look_after(self, now: float) -> None:
+        """Notice what somebody has stopped: a worker is killed at the second look, the fork server goes on, the warden is replaced."""
+        if now - self._looked < _LOOK or self._paused:
+            return
+        self._looked = now
+        fork_server.wake()
+        self._maker.warden.look_after()
+        for one in stopped(self._hands.values()):
             one.signal(signal.SIGKILL)
-        elif not one.asked:
-            one.asked = True
-            one.kill_at = time.monotonic() + self.settings.grace
-            one.signal(signal.SIGTERM, signal.SIGCONT)
-
-    def _kill_overdue(self) -> None:
-        now = time.monotonic()
-        for one in self._hands.values():
-            if one.kill_at is not None and one.kill_at <= now:
-                one.kill_at = None
-                one.signal(signal.SIGKILL)
 
     def _bury(self, one: Hand) -> None:
         """A worker is gone: end what it left behind, tell of the job that it was doing, lay the others ready again."""
         for record in one.inbox.records():
             self._record(one, record)
-        one.process.join(_PATIENCE)
-        code = one.process.exitcode
+        code = one.status()
         self._retire(one)
         left = self._maker.clear(one)
-        if not one.ready and not one.done:
-            self._failed_starts += 1
-            if self._failed_starts >= _MOST_FAILED_STARTS:
-                raise ManyhandsError(f"worker processes die before they begin (the last with {_status(code)}): giving up")
         if one.held and one.began is not None:
             self._died(one, code, left)
         self._take_back(one)
-        one.process.close()
-        one.slot.close()
+        one.forget()
+        if not one.ready:
+            self._ready += self._width.died(_status(code), self._there())
 
     def _died(self, one: Hand, code: int | None, left: int) -> None:
         """Report the job that a dead worker was doing, with what it had printed."""
         at, began = time.monotonic(), one.began or 0.0
+        asked = one.asked is not None
         attempt, slot = self._let_go(one), one.slot
-        name = b"%d.%d" % _key(attempt)
+        name = b"%d.%d" % key_of(attempt)
         out, err = (output_of(slot.salvage(stream, name, self.settings.output_cap)) for stream in (0, 1))
         number = -code if code is not None and code < 0 else None
+        why = "was stopped by a signal, and killed" if one.stopped > 1 else f"died ({_status(code)})"
         self._ready.append(Ended(
-            attempt, at, None if number else 1, number, f"its worker process died ({_status(code)})", True,
-            time.time() - (at - began), at - began, 0.0, 0.0, 0, out, err, slot.number, left, died=not one.asked,
+            attempt, at, None if number else 1, number, f"its worker process {why}", True,
+            time.time() - (at - began), at - began, 0.0, 0.0, 0, out, err, slot.number, left, died=not asked,
         ))  # fmt: skip
-
-
-def _key(attempt: Attempt) -> Key:
-    return attempt.job.number, attempt.number
 
 
 def _status(code: int | None) -> str:

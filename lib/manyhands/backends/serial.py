@@ -8,13 +8,17 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from manyhands.backend import Ended, Report, Started
-from manyhands.backends.inside import Inside
+from manyhands.backends.inside import Inside, performed
 from manyhands.backends.mailbox import Mailbox
 from manyhands.backends.printing import Switched
 from manyhands.backends.settings import FunctionSettings
 from manyhands.job import Attempt
+
+_A_COMMIT: Final = 0.025
+"""Seconds; a little more than an end waits for its commit (`manyhands.engine.loop.GROUP_COMMIT`)."""
 
 
 class Serial:
@@ -23,27 +27,39 @@ class Serial:
     name = "serial"
     can_stop = False
     reports_start = True
-    ahead = 64
+    ahead = 0
+    """The next job is handed over together with the record of the last: what has ended is recorded, and told, before it begins."""
 
     def __init__(self, settings: FunctionSettings) -> None:
         self.settings = settings
-        self._inside = Inside(settings, 1)
         self._mailbox = Mailbox()
         self._switched = Switched()
+        try:
+            self._inside = Inside(settings, self._switched, 1)
+        except BaseException:
+            self._switched.close()
+            raise
         self._waiting: deque[Attempt] = deque()
         self._begun: tuple[Attempt, float] | None = None
         self._paused = False
+        self._fresh = False
+        """The last end has been told, and perhaps not been recorded yet: that is known when a new job is handed over."""
 
     def start(self, attempt: Attempt) -> None:
         """Lay it ready for `reports`."""
+        self._fresh = False
         self._waiting.append(attempt)
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Tell that a job begins; the next time, do it and tell how it ended."""
         if self._begun:
             (attempt, at), self._begun = self._begun, None
-            return [self._inside.perform(attempt, at)]
+            self._fresh = True
+            return [performed(self._inside, attempt, at)]
         if self._waiting and not self._paused:
+            if self._fresh and timeout:  # something is due, such as a record: it would wait for the whole next job
+                self._fresh = False
+                return self._mailbox.take(min(timeout, _A_COMMIT) + 0.001)
             self._begun = self._waiting.popleft(), time.monotonic()
             return [*self._mailbox.take(0), Started(*self._begun, 1)]
         return self._mailbox.take(timeout)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
 
-from manyhands.backend import Ended, Report, Started
+from manyhands.backend import Report, Started
+from manyhands.backends.inside import Doer, performed
 from manyhands.backends.mailbox import Mailbox
 from manyhands.backends.printing import Switched
 from manyhands.backends.settings import FunctionSettings
@@ -18,30 +18,19 @@ from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
 
 
-class Doer(Protocol):
-    """Does the jobs of one slot, in the thread that made it."""
-
-    def perform(self, attempt: Attempt, at: float) -> Ended:
-        """One job, which began at ``at`` of the monotonic clock."""
-        ...
-
-    def close(self) -> None:
-        """There are no more."""
-
-
 class Threads:
-    """A `manyhands.backend.Backend`; see the module's first lines. ``make`` is called in each thread with its slot's number."""
+    """A `manyhands.backend.Backend`; see the module's first lines. ``make`` is called in each thread with the switch and its slot's number."""
 
     can_stop = False
     reports_start = True
     ahead = 64
 
-    def __init__(self, settings: FunctionSettings, make: Callable[[int], Doer], name: str = "threads") -> None:
+    def __init__(self, settings: FunctionSettings, make: Callable[[Switched, int], Doer], name: str = "threads") -> None:
         self.settings, self.name, self._make = settings, name, make
         self._mailbox = Mailbox()
         self._broken: ManyhandsError | None = None
-        self._threads = SlotThreads(settings.slots, self._serve, self._mailbox.put)
         self._switched = Switched()
+        self._threads = SlotThreads(settings.slots, self._serve, self._mailbox.put)
 
     def start(self, attempt: Attempt) -> None:
         """Give it to the next free thread."""
@@ -79,15 +68,19 @@ class Threads:
     def _serve(self, take: Callable[[], Attempt | None], number: int) -> None:
         """The life of one thread."""
         try:
-            doer = self._make(number)
+            doer = self._make(self._switched, number)
         except ManyhandsError as error:  # the engine's thread must hear of it
             self._broken = error
+            self._mailbox.wake()
+            return
+        except BaseException as error:  # the same, of whatever else keeps it from being ready (no more descriptors)
+            self._broken = ManyhandsError(f"cannot prepare a thread: {type(error).__name__}: {error}")
             self._mailbox.wake()
             return
         try:
             while (attempt := take()) is not None:
                 at = time.monotonic()
                 self._mailbox.put(Started(attempt, at, number))
-                self._mailbox.put(doer.perform(attempt, at))
+                self._mailbox.put(performed(doer, attempt, at))
         finally:
             doer.close()

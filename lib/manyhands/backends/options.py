@@ -1,0 +1,106 @@
+"""Which options each backend honours: what it cannot, is refused by name before anything runs; never ignored.
+
+Separate from the backends, because to read the table must not import them. To add a backend: one line in `_HONOURS`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from manyhands.call import Call
+from manyhands.cores import usable_cores
+from manyhands.errors import UsageError
+from manyhands.limits import Limits
+from manyhands.plan import Plan, Workers
+
+
+class _Option(NamedTuple):
+    """An option that not every backend honours. ``given``: whether a plan has another value than the default."""
+
+    given: Callable[[Plan], bool]
+    why: str
+    """Why a backend may have no use for it."""
+    by_one: bool = False
+    """In a line of stages it is enough that one of them honours it."""
+
+
+_HERE: Final = "it calls functions in this process, whose own it would change"
+_NO_WORKERS: Final = "it has no worker processes"
+_OPTIONS: Final[dict[str, _Option]] = {
+    "--workdir": _Option(lambda plan: plan.workdir != _here(), _HERE),
+    "--env": _Option(lambda plan: bool(plan.environment), _HERE),
+    "--nice": _Option(lambda plan: plan.nice != 0, _HERE),
+    "--stdin": _Option(lambda plan: plan.stdin is not None, "functions get their input as arguments"),
+    "--allow-daemons": _Option(
+        lambda plan: plan.allow_daemons, "what a function starts in the background lives as long as its process"
+    ),
+    "--timeout": _Option(lambda plan: plan.limits.timeout is not None, "it measures no time"),
+    "--output-cap": _Option(lambda plan: plan.limits.output_cap is not None, "it keeps no output"),
+    "--grace": _Option(lambda plan: plan.limits.grace != Limits(jobs=1).grace, "it cannot stop a call", by_one=True),
+    "--jobs": _Option(lambda plan: _several(plan), "it does one job after another"),
+    "--chunk": _Option(lambda plan: plan.workers.chunk is not None, _NO_WORKERS, by_one=True),
+    "--max-jobs-per-worker": _Option(lambda plan: plan.workers.max_jobs is not None, _NO_WORKERS, by_one=True),
+    "--start-method": _Option(lambda plan: plan.workers.start_method != Workers().start_method, _NO_WORKERS, by_one=True),
+}
+_EVERY: Final = frozenset({"--timeout", "--output-cap"})
+_PROCESS: Final = _EVERY | {"--workdir", "--env", "--nice", "--grace", "--jobs"}
+_WORKERS: Final = _PROCESS | {"--chunk", "--max-jobs-per-worker", "--start-method"}
+_COMMANDS: Final = _PROCESS | {"--stdin", "--allow-daemons"}
+
+_HONOURS: Final[dict[str, frozenset[str]]] = {
+    "commands": _COMMANDS,
+    "command-threads": _COMMANDS,
+    "processes": _WORKERS,
+    "gevent": _PROCESS,
+    "asyncio": _EVERY | {"--grace", "--jobs"},
+    "threads": _EVERY | {"--jobs"},
+    "interpreters": _EVERY | {"--jobs"},
+    "serial": _EVERY,
+    "fake": frozenset(_OPTIONS),
+}
+
+
+def refuse_ignored(plan: Plan) -> None:
+    """Raise UsageError for an option that a backend of the plan, or of one of its stages, would ignore."""
+    stages = [plan.stage(number) for number in range(1, 2 + len(plan.then))] if plan.then else [plan]
+    for name, option in _OPTIONS.items():
+        if not option.given(plan) or (name == "--jobs" and plan.then):
+            continue
+        lacking = [stage.backend for stage in stages if name not in honoured(stage)]
+        if lacking and not (option.by_one and len(lacking) < len(stages)):
+            raise UsageError(
+                f"--backend {lacking[0]} cannot honour {name}: {option.why}; leave it out, or choose another backend"
+            )
+
+
+def honoured(plan: Plan) -> frozenset[str]:
+    """The options that the backend of a plan without stages honours."""
+    if plan.backend == "auto":
+        return _WORKERS if isinstance(plan.template, Call) else _COMMANDS
+    return _HONOURS[plan.backend]
+
+
+def binding(*, workdir: str, environment: dict[bytes, bytes], nice: int, workers: Workers) -> str | None:
+    """The first option given that only processes honour; None if there is none: then a function may be called anywhere."""
+    given = {
+        "--workdir": workdir != _here(), "--nice": nice != 0,
+        "--env": any(os.environb.get(name) != value for name, value in environment.items() if not name.startswith(b"MH_")),
+        "--max-jobs-per-worker": workers.max_jobs is not None, "--chunk": workers.chunk is not None,
+        "--start-method": workers.start_method != Workers().start_method,
+    }  # fmt: skip
+    return next((name for name, is_given in given.items() if is_given), None)
+
+
+def _several(plan: Plan) -> bool:
+    """More jobs at once than one, and than is the default."""
+    return plan.limits.climb or plan.limits.jobs not in (1, usable_cores())
+
+
+def _here() -> str | None:
+    """The working folder; None when it was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
