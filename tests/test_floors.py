@@ -40,6 +40,8 @@ FLOORS = [
         "checking",
         "doctor",
         "output",
+        "outbox",
+        "opening",
         "programs",
         "tree",
         "pipeline",
