@@ -36,7 +36,7 @@ AGAIN = {
 INPUTS = {
     "from": "read inputs from this file, one a line (-: standard input, also the default when it is no terminal)",
     "null": "inputs end with NUL instead of newline, as find -print0 writes them",
-    "glob": "inputs are the paths that match, ** for any depth; repeatable",
+    "glob": "inputs are the paths that match, ** for any depth, but not through links to folders; repeatable",
     "csv": "inputs are the rows of this file, whose first line names the columns",
     "jsonl": "inputs are the values in this file, one a line",
     "colsep": "split each line into columns {1} {2} ... where this regular expression matches",

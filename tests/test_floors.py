@@ -41,6 +41,7 @@ FLOORS = [
         "doctor",
         "output",
         "outbox",
+        "globbing",
         "opening",
         "programs",
         "tree",

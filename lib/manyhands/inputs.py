@@ -8,7 +8,6 @@ is said when it is made (InputError), as far as that can be known before reading
 from __future__ import annotations
 
 import csv
-import glob
 import io
 import itertools
 import json
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
 from manyhands.errors import InputError
+from manyhands.globbing import matching
 from manyhands.job import Values
 from manyhands.jsonable import keep_bytes, kept_bytes
 
@@ -115,7 +115,8 @@ class Iterating:
 
 
 class Glob:
-    """Paths found by patterns (``**`` for any depth), sorted within each, hidden ones left out as the shell does."""
+    """Paths found by patterns (``**`` for any depth, not through links), sorted within each, hidden ones left out as the shell
+    does."""
 
     columns: tuple[str, ...] = ()
     width: int | None = 1
@@ -124,7 +125,7 @@ class Glob:
         self.patterns, self.folder = list(patterns), os.path.abspath(folder)
         self.found: list[bytes] = []
         for pattern in self.patterns:
-            matches = sorted(glob.glob(os.fsencode(pattern), root_dir=os.fsencode(self.folder), recursive=True))
+            matches = matching(os.fsencode(pattern), os.fsencode(self.folder))
             if not matches and not may_miss:
                 raise InputError(f"--glob {pattern!r}: no file matches")
             self.found += matches
