@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from invoke import Collection, Context
@@ -745,6 +746,18 @@ def check(ctx: Context, tests: bool = True) -> None:
         ctx.run("scripts/check", pty=False)
 
 
+@task(help={
+    "log": "the file that all output goes to (default: soak.log)",
+    "rounds": "run the tests so many times, each time in another order (default: 3)",
+    "kills": "kill so many runs at random points (default: 200)",
+})  # fmt: skip
+def soak(ctx: Context, log: str = "soak.log", rounds: int = 3, kills: int = 200) -> None:
+    """Run the tests again and again with four busy loops beside them, then random kills and the simulator; takes an hour."""
+    path = Path(log).absolute()
+    with ctx.cd(Path(__file__).parent):
+        ctx.run(f"scripts/soak {quote(str(path))} {rounds} {kills}")
+
+
 # -- the table -----------------------------------------------------------------------------------------------------------
 
 batches = Collection("batch", batch, call_function, compare_backends, resume, retry, list_, show, export, remove)
@@ -756,7 +769,7 @@ procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, 
 hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
-dev = Collection("dev", check)
+dev = Collection("dev", check, soak)
 
 namespace = Collection(batches, commands, procs, hosts, tour, dev, fork_demo)
 SECOND_NAMES = {
