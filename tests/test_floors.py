@@ -55,7 +55,7 @@ FLOORS = [
     {"engine"},
     {"signals", "batch", "takeover", "line", "measuring", "mapping", "library", "render", "console", "doors"},
     {"tour"},
-    {"cli", "runner", "__main__", "__init__"},
+    {"beginning", "cli", "runner", "__main__", "__init__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -86,15 +86,3 @@ def end_by_interrupt() -> None:
     with contextlib.suppress(OSError):  # whoever read it has got the Ctrl-C, too
         sys.stdout.flush()
     die_by(signal.SIGINT)
-
-
-def open_standard_descriptors() -> None:
-    """Open the null device on descriptors 0 to 2 where they are closed, or files of ours would take their places."""
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free one; commands want it, too
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115 - for good
