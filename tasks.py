@@ -517,7 +517,7 @@ def who_listens(ctx: Context, number: str, json: bool = False) -> int:  # noqa: 
     help={
         "pids": "until all these processes have ended",
         "port": "until this port takes a connection",
-        "host": "where the port is (default: 127.0.0.1)",
+        "host": "where the port is (default: localhost, by IPv4 or IPv6)",
         "file": "until there is such a file",
         "log": "with --file: until a line has this regular expression; the line is printed",
         "new": "with --log: look at lines only that are written from now on",
@@ -527,7 +527,7 @@ def who_listens(ctx: Context, number: str, json: bool = False) -> int:  # noqa: 
     },
 )  # fmt: skip
 def wait(
-    ctx: Context, pids: list[str] = [], port: str | None = None, host: str = "127.0.0.1", file: str | None = None,  # noqa: ARG001, B006
+    ctx: Context, pids: list[str] = [], port: str | None = None, host: str = "localhost", file: str | None = None,  # noqa: ARG001, B006
     log: str | None = None, new: bool = False, gone: bool = False, timeout: str | None = None, json: bool = False,
 ) -> int:  # fmt: skip
     """Wait until processes end, a port answers, a file is there, or a line is logged."""

@@ -41,6 +41,7 @@ FLOORS = [
         "doctor",
         "output",
         "outbox",
+        "following",
         "globbing",
         "opening",
         "programs",

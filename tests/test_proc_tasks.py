@@ -301,7 +301,7 @@ def test_wait_for_what_is_there_already(cli: Cli, tmp_path: Path) -> None:
         server.listen()
         port = str(server.getsockname()[1])
         for args, said in [
-            (["--port", port], f"port {port} of 127.0.0.1 answers"),
+            (["--port", port], f"port {port} of localhost answers"),
             (["--file", "log"], "log is there"),
             (["--file", "missing", "--gone"], "missing is not there"),
             (["--file", "log", "--log", "^ready"], "ready 1"),
@@ -316,7 +316,7 @@ def test_wait_gives_up(cli: Cli, tmp_path: Path, sleeper: subprocess.Popen[bytes
     (tmp_path / "log").write_text("ready 1\n")
     for args, said in [
         ([str(sleeper.pid)], f"{sleeper.pid} still running; gave up after "),
-        (["--port", "1"], "port 1 of 127.0.0.1 does not answer; gave up after "),
+        (["--port", "1"], "port 1 of localhost does not answer; gave up after "),
         (["--file", "missing"], "missing is not there; gave up after "),
         (["--file", "log", "--gone"], "log is there; gave up after "),
         (["--file", "log", "--log", "ready", "--new"], "no line of log has ready; gave up after "),
