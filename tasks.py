@@ -423,7 +423,8 @@ CHOICE = {
     "name": "the program's name, exactly or as a pattern (work*); repeatable: any of them",
     "user": "the user that they run as; repeatable: any of them",
     "port": "they listen on this port; repeatable: any of them",
-    "cmdline": "a regular expression found in their command line; repeatable: all of them",
+    "cmdline": "a regular expression found in their command line; repeatable: all of them; never this command, nor what has started it "
+    "with the same --cmdline",
     "older_than": "they began longer ago (90s, 2h, 3d)",
 }
 
@@ -497,7 +498,7 @@ def stop(
     cmdline: list[str] = [], older_than: str | None = None, signal: str = "TERM", grace: str = "5", tree: bool = True,  # noqa: B006
     dry_run: bool = False, yes: bool = False, json: bool = False,
 ) -> int:  # fmt: skip
-    """Stop processes and all below them: TERM, then KILL; exit with 0 if all are gone, 1 if not, 3 if there were none."""
+    """Stop processes and all below them: TERM, then KILL; exit with 0 if all are gone, 1 if not or not to be seen, 3 if none."""
     from manyhands.doors import proc
 
     chosen = proc.selector_of(pids=pids, name=name, user=user, port=port, cmdline=cmdline, older_than=older_than)
