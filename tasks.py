@@ -35,10 +35,12 @@ AGAIN = {
 
 
 INPUTS = {
-    "from": "read inputs from this file, one a line (-: standard input, also the default when it is no terminal)",
+    "from": "read inputs from this file, one a line (-: standard input, also the default when it is no terminal); if the first "
+    "line ends with CR LF, the CRs are left out",
     "null": "inputs end with NUL instead of newline, as find -print0 writes them",
     "glob": "inputs are the paths that match, ** for any depth, but not through links to folders; repeatable",
     "csv": "inputs are the rows of this file, whose first line names the columns",
+    "delimiter": "what divides the columns of --csv: one character, or tab (default: ,)",
     "jsonl": "inputs are the values in this file, one a line",
     "colsep": "split each line into columns {1} {2} ... where this regular expression matches",
     "each": "NAME=A,B,C or A,B,C: these values; repeated: every combination",
@@ -82,7 +84,8 @@ CARRYING_OUT = {
 )  # fmt: skip
 def batch(
     ctx: Context, template: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
-    csv: str | None = None, jsonl: str | None = None, colsep: str | None = None, each: list[str] = [],  # noqa: B006
+    csv: str | None = None, delimiter: str | None = None, jsonl: str | None = None, colsep: str | None = None,
+    each: list[str] = [],  # noqa: B006
     jobs: str = "100%", timeout: str | None = None, grace: str = "5", retries: int = 0, delay: str = "0",
     backoff: str = "1", halt: str = "never", order: Literal["input", "random", "longest"] = "input",
     keep_order: bool = True, then: list[str] = [], tag: bool = False, dry_run: bool = False, workdir: str | None = None,  # noqa: B006
@@ -120,7 +123,8 @@ def batch(
 )  # fmt: skip
 def call_function(
     ctx: Context, function: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
-    csv: str | None = None, jsonl: str | None = None, colsep: str | None = None, each: list[str] = [],  # noqa: B006
+    csv: str | None = None, delimiter: str | None = None, jsonl: str | None = None, colsep: str | None = None,
+    each: list[str] = [],  # noqa: B006
     type: Literal["str", "int", "float", "json", "path", "bytes"] = "str",
     result: Literal["json", "repr", "none", "pickle-file"] = "json", jobs: str = "100%", timeout: str | None = None,
     grace: str = "5", retries: int = 0, delay: str = "0", backoff: str = "1", halt: str = "never",
@@ -157,7 +161,8 @@ def call_function(
 )  # fmt: skip
 def compare_backends(
     ctx: Context, work: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
-    csv: str | None = None, jsonl: str | None = None, colsep: str | None = None, each: list[str] = [],  # noqa: B006
+    csv: str | None = None, delimiter: str | None = None, jsonl: str | None = None, colsep: str | None = None,
+    each: list[str] = [],  # noqa: B006
     type: Literal["str", "int", "float", "json", "path", "bytes"] = "str", shell: bool = False, sample: int = 40,
     timeout: str | None = None, workdir: str | None = None, env: list[str] = [], plot: str | None = None,  # noqa: B006
     json: bool = False,

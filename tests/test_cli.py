@@ -40,6 +40,8 @@ MISTAKES = [
     (["batch", "echo", "--"], "no inputs"),
     (["batch", "echo", "--glob", "*.csv", "--each", "a,b"], "choose one"),
     (["batch", "echo", "--null", "--", "a"], "--null"),
+    (["batch", "echo", "--delimiter", ";", "--", "a"], "--delimiter is for --csv"),
+    (["batch", "echo", "--delimiter", "ab", "--csv", "good.csv"], "expected one character"),
     (["batch", "echo", "--jobs", "-5", "--", "a"], "--jobs -5"),
     (["batch", "echo", "--jobs=x", "--", "a"], "--jobs"),
     (["batch", "echo", "--retries", "x", "--", "a"], "--retries: expected a whole number, got 'x'"),

@@ -15,6 +15,7 @@ FLOORS = [
     {"errors", "jsonable", "job", "backend", "events", "limits", "syntax", "commandline", "template"},
     {
         "inputs",
+        "readers",
         "feed",
         "plan",
         "rows",

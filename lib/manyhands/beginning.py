@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import threading
+import warnings
+from collections.abc import Callable
 from typing import Final
 
 _HANDLER: Final = "manyhands"
@@ -27,6 +29,7 @@ def begin() -> None:
     make_encodable()
     unblock_signals()
     die_of_interrupts()
+    warnings.formatwarning = _as_line
 
 
 def open_standard_descriptors() -> None:
@@ -62,6 +65,18 @@ def _in_other_characters(error: UnicodeError) -> tuple[str | bytes, int]:
     if plain is None:
         plain = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
     return plain, error.start + 1
+
+
+def _as_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None,
+    usual: Callable[..., str] = warnings.formatwarning,
+) -> str:  # fmt: skip
+    """A warning that is meant for the user as the program talks; others as ever."""
+    return (
+        f"manyhands: {message}\n"
+        if category.__name__ == "InputWarning"
+        else usual(message, category, filename, lineno, line)
+    )
 
 
 def unblock_signals() -> None:
