@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from typing import Any, NoReturn
 
 from invoke import config, program
@@ -19,7 +18,7 @@ from invoke.parser.parser import ParseMachine
 from invoke.vendor.yaml import YAMLError
 
 from manyhands.beginning import raise_interrupts
-from manyhands.cli.exits import Misuse, end_by_closed_pipe
+from manyhands.cli.exits import Misuse, end_by_closed_pipe, end_by_full_output, flush_output
 from manyhands.cli.options import Option, flag_name
 
 _invoke_handle = ParseMachine.handle
@@ -137,13 +136,12 @@ def _parse_cleanup(self: program.Program) -> None:
         _invoke_parse_cleanup(self)
     except BrokenPipeError:
         end_by_closed_pipe()
+    except OSError as error:
+        end_by_full_output(error)
     except Exit as end:
         if end.message:
             raise Misuse(end.message) from None
-        try:
-            sys.stdout.flush()  # here, where a closed pipe can still be told
-        except BrokenPipeError:
-            end_by_closed_pipe()
+        flush_output()
         raise
     raise_interrupts()
 
