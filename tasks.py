@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from invoke import Collection, Context
@@ -34,10 +35,12 @@ AGAIN = {
 
 
 INPUTS = {
-    "from": "read inputs from this file, one a line (-: standard input, also the default when it is no terminal)",
+    "from": "read inputs from this file, one a line (-: standard input, also the default when it is no terminal); if the first "
+    "line ends with CR LF, the CRs are left out",
     "null": "inputs end with NUL instead of newline, as find -print0 writes them",
-    "glob": "inputs are the paths that match, ** for any depth; repeatable",
+    "glob": "inputs are the paths that match, ** for any depth, but not through links to folders; repeatable",
     "csv": "inputs are the rows of this file, whose first line names the columns",
+    "delimiter": "what divides the columns of --csv: one character, or tab (default: ,)",
     "jsonl": "inputs are the values in this file, one a line",
     "colsep": "split each line into columns {1} {2} ... where this regular expression matches",
     "each": "NAME=A,B,C or A,B,C: these values; repeated: every combination",
@@ -81,7 +84,8 @@ CARRYING_OUT = {
 )  # fmt: skip
 def batch(
     ctx: Context, template: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
-    csv: str | None = None, jsonl: str | None = None, colsep: str | None = None, each: list[str] = [],  # noqa: B006
+    csv: str | None = None, delimiter: str | None = None, jsonl: str | None = None, colsep: str | None = None,
+    each: list[str] = [],  # noqa: B006
     jobs: str = "100%", timeout: str | None = None, grace: str = "5", retries: int = 0, delay: str = "0",
     backoff: str = "1", halt: str = "never", order: Literal["input", "random", "longest"] = "input",
     keep_order: bool = True, then: list[str] = [], tag: bool = False, dry_run: bool = False, workdir: str | None = None,  # noqa: B006
@@ -119,7 +123,8 @@ def batch(
 )  # fmt: skip
 def call_function(
     ctx: Context, function: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
-    csv: str | None = None, jsonl: str | None = None, colsep: str | None = None, each: list[str] = [],  # noqa: B006
+    csv: str | None = None, delimiter: str | None = None, jsonl: str | None = None, colsep: str | None = None,
+    each: list[str] = [],  # noqa: B006
     type: Literal["str", "int", "float", "json", "path", "bytes"] = "str",
     result: Literal["json", "repr", "none", "pickle-file"] = "json", jobs: str = "100%", timeout: str | None = None,
     grace: str = "5", retries: int = 0, delay: str = "0", backoff: str = "1", halt: str = "never",
@@ -156,7 +161,8 @@ def call_function(
 )  # fmt: skip
 def compare_backends(
     ctx: Context, work: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
-    csv: str | None = None, jsonl: str | None = None, colsep: str | None = None, each: list[str] = [],  # noqa: B006
+    csv: str | None = None, delimiter: str | None = None, jsonl: str | None = None, colsep: str | None = None,
+    each: list[str] = [],  # noqa: B006
     type: Literal["str", "int", "float", "json", "path", "bytes"] = "str", shell: bool = False, sample: int = 40,
     timeout: str | None = None, workdir: str | None = None, env: list[str] = [], plot: str | None = None,  # noqa: B006
     json: bool = False,
@@ -422,7 +428,8 @@ CHOICE = {
     "name": "the program's name, exactly or as a pattern (work*); repeatable: any of them",
     "user": "the user that they run as; repeatable: any of them",
     "port": "they listen on this port; repeatable: any of them",
-    "cmdline": "a regular expression found in their command line; repeatable: all of them",
+    "cmdline": "a regular expression found in their command line; repeatable: all of them; never this command, nor what has started it "
+    "with the same --cmdline",
     "older_than": "they began longer ago (90s, 2h, 3d)",
 }
 
@@ -496,7 +503,7 @@ def stop(
     cmdline: list[str] = [], older_than: str | None = None, signal: str = "TERM", grace: str = "5", tree: bool = True,  # noqa: B006
     dry_run: bool = False, yes: bool = False, json: bool = False,
 ) -> int:  # fmt: skip
-    """Stop processes and all below them: TERM, then KILL; exit with 0 if all are gone, 1 if not, 3 if there were none."""
+    """Stop processes and all below them: TERM, then KILL; exit with 0 if all are gone, 1 if not or not to be seen, 3 if none."""
     from manyhands.doors import proc
 
     chosen = proc.selector_of(pids=pids, name=name, user=user, port=port, cmdline=cmdline, older_than=older_than)
@@ -516,7 +523,7 @@ def who_listens(ctx: Context, number: str, json: bool = False) -> int:  # noqa: 
     help={
         "pids": "until all these processes have ended",
         "port": "until this port takes a connection",
-        "host": "where the port is (default: 127.0.0.1)",
+        "host": "where the port is (default: localhost, by IPv4 or IPv6)",
         "file": "until there is such a file",
         "log": "with --file: until a line has this regular expression; the line is printed",
         "new": "with --log: look at lines only that are written from now on",
@@ -526,7 +533,7 @@ def who_listens(ctx: Context, number: str, json: bool = False) -> int:  # noqa: 
     },
 )  # fmt: skip
 def wait(
-    ctx: Context, pids: list[str] = [], port: str | None = None, host: str = "127.0.0.1", file: str | None = None,  # noqa: ARG001, B006
+    ctx: Context, pids: list[str] = [], port: str | None = None, host: str = "localhost", file: str | None = None,  # noqa: ARG001, B006
     log: str | None = None, new: bool = False, gone: bool = False, timeout: str | None = None, json: bool = False,
 ) -> int:  # fmt: skip
     """Wait until processes end, a port answers, a file is there, or a line is logged."""
@@ -745,6 +752,18 @@ def check(ctx: Context, tests: bool = True) -> None:
         ctx.run("scripts/check", pty=False)
 
 
+@task(help={
+    "log": "the file that all output goes to (default: soak.log)",
+    "rounds": "run the tests so many times, each time in another order (default: 3)",
+    "kills": "kill so many runs at random points (default: 200)",
+})  # fmt: skip
+def soak(ctx: Context, log: str = "soak.log", rounds: int = 3, kills: int = 200) -> None:
+    """Run the tests again and again with four busy loops beside them, then random kills and the simulator; takes an hour."""
+    path = Path(log).absolute()
+    with ctx.cd(Path(__file__).parent):
+        ctx.run(f"scripts/soak {quote(str(path))} {rounds} {kills}")
+
+
 # -- the table -----------------------------------------------------------------------------------------------------------
 
 batches = Collection("batch", batch, call_function, compare_backends, resume, retry, list_, show, export, remove)
@@ -756,7 +775,7 @@ procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, 
 hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
-dev = Collection("dev", check)
+dev = Collection("dev", check, soak)
 
 namespace = Collection(batches, commands, procs, hosts, tour, dev, fork_demo)
 SECOND_NAMES = {

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
 from manyhands.answering import answer
 from manyhands.errors import UsageError
+from manyhands.outbox import Outbox
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -15,14 +20,14 @@ TWICE = "printf 'really? '; read a; printf 'sure? '; read b; echo \"[$a$b]\""
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_both_prompts_get_their_answers(terminal: bool) -> None:
+def test_both_prompts_get_their_answers(terminal: bool, tmp_path: Path) -> None:
     """Over pipes and on a terminal of its own."""
-    shown: list[bytes] = []
-    done = answer(
-        ["sh", "-c", TWICE], [("really\\?", "y"), ("sure\\?", "n")], terminal=terminal, timeout=30, show=shown.append
-    )
+    path = tmp_path / "shown"
+    pairs = [("really\\?", "y"), ("sure\\?", "n")]
+    with path.open("wb", buffering=0) as file, Outbox(file.fileno()) as shown:
+        done = answer(["sh", "-c", TWICE], pairs, terminal=terminal, timeout=30, show=shown)
     assert (done.end.status, done.replies) == (0, (1, 1))
-    assert b"".join(shown).split() == [b"really?", b"sure?", b"[yn]"]
+    assert path.read_bytes().split() == [b"really?", b"sure?", b"[yn]"]
     assert "[yn]" in done.screen
 
 
@@ -42,7 +47,7 @@ def test_a_password_is_asked_for_on_the_terminal_only() -> None:
     assert "sesame" not in done.screen
 
 
-def test_the_terminal_is_one(tmp_path: object) -> None:
+def test_the_terminal_is_one() -> None:
     """With a size, on all three descriptors."""
     done = answer(["sh", "-c", "test -t 0 && test -t 1 && test -t 2 && stty size"], [], terminal=True, timeout=30)
     assert done.screen.split() == ["24", "80"]
@@ -78,3 +83,49 @@ def test_mistakes() -> None:
     for terminal in (False, True):
         done = answer(["nosuch"], [("x", "y")], terminal=terminal)
         assert (done.end.status, done.end.error) == (127, "cannot start nosuch: No such file or directory")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("pattern", ["y", "never"])
+def test_a_program_that_prints_without_end_and_reads_nothing_ends_at_the_timeout(terminal: bool, pattern: str) -> None:
+    """Whether its prompts are answered, and nobody takes the answers, or not."""
+    began = time.monotonic()
+    done = answer(["yes"], [(pattern, "x")], terminal=terminal, timeout=0.5)
+    assert (done.end.timed_out, bool(done.replies[0])) == (True, pattern == "y")
+    assert time.monotonic() - began < 5  # it took ten times as long as asked, or hung
+
+
+@pytest.mark.parametrize("program", ["yes", "echo hello; head -c 3000000 /dev/zero"])
+def test_a_reader_that_does_not_read_cannot_delay_the_timeout(program: str) -> None:
+    """Ctrl-S, or a pipe that nobody empties."""
+    reading, writing = os.pipe()
+    with Outbox(writing) as shown:
+        done = answer(["sh", "-c", program], [("never", "x")], timeout=0.5, show=shown)
+        assert done.end.timed_out
+    os.close(reading)
+    os.close(writing)
+
+
+def test_what_was_shown_late_is_delivered() -> None:
+    """All of it comes, however slowly it is read, when the limit allows."""
+    reading, writing = os.pipe()
+    found = bytearray()
+
+    def read() -> None:
+        while block := os.read(reading, 20_000):
+            found.extend(block)
+
+    reader = threading.Thread(target=read)
+    with Outbox(writing) as shown:
+        reader.start()
+        done = answer(["head", "-c", "3000000", "/dev/zero"], [("never", "x")], timeout=60, show=shown)
+    os.close(writing)
+    reader.join()
+    os.close(reading)
+    assert (done.end.ok, len(found)) == (True, 3_000_000)
+
+
+def test_a_stranger_that_goes_on_printing_is_not_waited_for() -> None:
+    """A background process that fills the pipe for ever after its program has ended."""
+    done = answer(["sh", "-c", "yes & exit 3"], [("never", "x")], timeout=60)
+    assert done.end.exit == 3

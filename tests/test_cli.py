@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -40,6 +41,8 @@ MISTAKES = [
     (["batch", "echo", "--"], "no inputs"),
     (["batch", "echo", "--glob", "*.csv", "--each", "a,b"], "choose one"),
     (["batch", "echo", "--null", "--", "a"], "--null"),
+    (["batch", "echo", "--delimiter", ";", "--", "a"], "--delimiter is for --csv"),
+    (["batch", "echo", "--delimiter", "ab", "--csv", "good.csv"], "expected one character"),
     (["batch", "echo", "--jobs", "-5", "--", "a"], "--jobs -5"),
     (["batch", "echo", "--jobs=x", "--", "a"], "--jobs"),
     (["batch", "echo", "--retries", "x", "--", "a"], "--retries: expected a whole number, got 'x'"),
@@ -535,3 +538,54 @@ def test_only_light_modules_are_loaded_for_a_list(environment: dict[str, str]) -
     )
     loaded = set(out.stdout.split())
     assert not loaded & {"rich", "psutil", "sqlite3", "manyhands.batch", "manyhands.engine", "csv", "difflib"}
+
+
+FULL = "manyhands: cannot write to standard output, or to a file in the temporary folder: No space left on device"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "args",
+    [["--version"], ["-l"], ["--help", "batch"], ["--help"], ["--print-completion-script", "bash"], ["proc.list"], ["batch.list"],
+     ["cmd.output", "seq 200000"], ["cmd.check", "--", "echo", "hi"], ["cmd.answer", "--expect", "x", "--reply", "y", "--", "echo", "hi"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_output_that_is_full_is_one_line(args: list[str], environment: dict[str, str], tmp_path: Path) -> None:
+    """Whatever prints: no traceback, and not a success."""
+    subprocess.run(
+        [sys.executable, "-m", "manyhands", "batch", "true {}", "--", "a"], env=environment, check=True, cwd=tmp_path
+    )
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "manyhands", *args],
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr.splitlines()) == (1, [FULL])
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["cmd.check", "--", "seq", "100000"], ["cmd.pipe", "seq 100000 | cat", "--json"], ["cmd.feed", "cat", "--text", "x" * 100_000]],
+    ids=lambda args: args[0],
+)  # fmt: skip
+def test_a_temporary_folder_without_room_is_one_line(args: list[str], cli: Cli) -> None:
+    """A limit on the size of files is the same as a full disk."""
+    done = cli(*args, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)))
+    assert (done.returncode != 0, "Traceback" in done.stderr) == (True, False)
+    assert re.search("File size limit exceeded|File too large|SIGXFSZ", done.stderr + done.stdout)
+
+
+def test_a_folder_that_was_removed(cli: Cli, tmp_path: Path) -> None:
+    """What needs none works there; what needs one says so."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    leave = {"cwd": folder, "preexec_fn": lambda: folder.rmdir() if folder.exists() else None}
+    assert cli("cmd.check", "--", "echo", "hi", **leave).stdout == "hi\n"
+    folder.mkdir()
+    done = cli("batch", "echo {}", "--", "a", **leave)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "has been removed" in done.stderr

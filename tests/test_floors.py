@@ -15,6 +15,7 @@ FLOORS = [
     {"errors", "jsonable", "job", "numbers", "backend", "events", "limits", "syntax", "commandline", "template"},
     {
         "inputs",
+        "readers",
         "feed",
         "program_inputs",
         "plan",
@@ -50,6 +51,10 @@ FLOORS = [
         "checking",
         "doctor",
         "output",
+        "outbox",
+        "following",
+        "globbing",
+        "opening",
         "programs",
         "tree",
         "pipeline",
@@ -76,7 +81,7 @@ FLOORS = [
         "doors",
     },
     {"tour"},
-    {"cli", "runner", "__main__", "__init__"},
+    {"beginning", "cli", "runner", "__main__", "__init__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(PACKAGE.rglob("*.py"))

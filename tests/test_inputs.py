@@ -7,13 +7,14 @@ import io
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyhands.errors import InputError
+from manyhands.errors import InputError, InputWarning
 from manyhands.inputs import (
     Args,
     Csv,
@@ -34,7 +35,12 @@ def again(source: Source) -> Source:
     return open_source(json.loads(json.dumps(source.spec())))
 
 
-@given(st.lists(values.filter(lambda v: b"\n" not in v and v)))
+def is_line(value: bytes) -> bool:
+    """What every list can hold: no newline, no NUL; and no beginning or end that says how the list was made."""
+    return bool(value) and not set(value) & set(b"\n\0") and value[-1:] != b"\r" and value[0] not in b"\xef\xfe\xff"
+
+
+@given(st.lists(values.filter(is_line)))
 def test_lines_come_back_exactly(lines: list[bytes]) -> None:
     """Whatever bytes a line holds, with or without a last newline."""
     for text in (b"\n".join(lines), b"".join(line + b"\n" for line in lines)):
@@ -192,3 +198,86 @@ def test_rows_of_a_program_are_kept_exactly(rows: list[list[bytes]]) -> None:
     assert list(open_source(json.loads(json.dumps(spec)))) == [tuple(row) for row in rows]
     large = json.dumps(Rows([(b"\0" * 3000,)]).spec())
     assert len(large) < 4300
+
+
+# -- lists from other systems ----------------------------------------------------------------------------------------------
+
+
+def read(source: Source) -> list[tuple[bytes, ...]]:
+    return list(source)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_input(tmp_path: Path) -> None:
+    """Once, at the beginning; with NULs everything is taken as it is."""
+    path = tmp_path / "list"
+    path.write_bytes(b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n")
+    assert read(Lines(str(path))) == [(b"a",), (b"\xef\xbb\xbfb",)]
+    path.write_bytes(b"\xef\xbb\xbfa\0")
+    assert read(Lines(str(path), null=True)) == [(b"\xef\xbb\xbfa",)]
+    path.write_bytes(b'\xef\xbb\xbf{"x": 1}\n')
+    assert read(JsonLines(str(path), whole=True)) == [(b'{"x": 1}',)]
+    path.write_bytes(b"\xef\xbb\xbfx,y\n1,2\n")
+    assert Csv(str(path)).columns == ("x", "y")
+
+
+@pytest.mark.parametrize("make", [Lines, Csv, JsonLines])
+def test_utf_16_is_refused_with_the_way_out(make: Callable[[str], Source], tmp_path: Path) -> None:
+    """As a spreadsheet saves it."""
+    path = tmp_path / "list"
+    path.write_text("a;b\r\nc;d\r\n", encoding="utf-16")
+    with pytest.raises(InputError, match="iconv"):
+        read(make(str(path)))
+
+
+def test_a_list_of_cr_lf_lines(tmp_path: Path) -> None:
+    """The first line decides: then no CR at an end is meant, which is said once; else each is kept."""
+    path = tmp_path / "list"
+    path.write_bytes(b"a b\r\n\r\nc\r\nd\rd\ne\r\n")
+    with pytest.warns(InputWarning, match="CR LF") as warned:
+        assert read(Lines(str(path))) == [(b"a b",), (b"c",), (b"d\rd",), (b"e",)]
+    assert len(warned) == 1
+    path.write_bytes(b"a\nb\r\n")
+    assert read(Lines(str(path))) == [(b"a",), (b"b\r",)]
+
+
+def test_null_where_it_is_missing_and_where_it_is_too_much(tmp_path: Path) -> None:
+    """Each mistake names the option; a single name without an end is none."""
+    path = tmp_path / "list"
+    path.write_bytes(b"a\0b\n\0c\0")
+    with pytest.raises(InputError, match=r"line 1: holds a NUL byte.*--null"):
+        read(Lines(str(path)))
+    assert read(Lines(str(path), null=True)) == [(b"a",), (b"b\n",), (b"c",)]
+    path.write_bytes(b"a\nb\n")
+    with pytest.raises(InputError, match="leave out --null"):
+        read(Lines(str(path), null=True))
+    path.write_bytes(b"a")
+    assert read(Lines(str(path), null=True)) == [(b"a",)]
+
+
+@pytest.mark.parametrize(("text", "delimiter"), [(";", ";"), ("tab", "\t"), ("\\t", "\t"), ("\t", "\t"), ("|", "|")])
+def test_csv_with_another_delimiter(text: str, delimiter: str, tmp_path: Path) -> None:
+    """Named, or given as it is; the source can be opened again."""
+    path = tmp_path / "table"
+    path.write_text(f'a{delimiter}b\r\n1{delimiter}"2{delimiter}3"\r\n')
+    source = Csv(str(path), delimiter=text)
+    assert source.columns == ("a", "b")
+    assert read(source) == read(open_source(source.spec())) == [(b"1", f"2{delimiter}3".encode())]
+
+
+def test_a_delimiter_that_was_forgotten_or_cannot_be_one(tmp_path: Path) -> None:
+    """One column whose name holds it is said; what divides lines or quotes is refused."""
+    path = tmp_path / "table"
+    path.write_text("a;b\n1;2\n")
+    with pytest.warns(InputWarning, match="--delimiter ';'"):
+        assert read(Csv(str(path))) == [(b"1;2",)]
+    for text in ("", "ab", "\n", '"'):
+        with pytest.raises(InputError, match="--delimiter"):
+            Csv(str(path), delimiter=text)
+
+
+def test_a_long_field(tmp_path: Path) -> None:
+    """Longer than Python's csv takes by itself; a BOM may come in pieces before it."""
+    path = tmp_path / "table"
+    long = b"x" * 1_000_000
+    path.write_bytes(b"a,b\n" + long + b",2\n")
+    assert read(Csv(str(path))) == [(long, b"2")]

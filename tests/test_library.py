@@ -14,9 +14,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-import functions
 import pytest
 
+import functions
 from conftest import LIB, open_descriptors, wait_for, with_tag
 from manyhands import Outcome, Status, run_batch
 from manyhands.engine import channel

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -88,7 +91,7 @@ def test_list(cli: Cli, sleeper: subprocess.Popen[bytes]) -> None:
     (record,) = map(json.loads, cli("proc.list", "--cmdline", PATTERN, "--json").stdout.splitlines())
     assert (record["schema"], record["pid"], record["argv"]) == ("manyhands.process/1", sleeper.pid, ["sleep", SLEEP])
     done = cli("proc.list", "--name", "no-such-program")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "no process is chosen by that\n")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "no process matches\n")
     first, second = map(json.loads, cli("proc.list", "--sort", "age", "--top", "2", "--json").stdout.splitlines())
     assert first["age"] >= second["age"]
 
@@ -205,7 +208,7 @@ def test_stop_says_what_became_of_each(cli: Cli, sleeper: subprocess.Popen[bytes
     assert sleeper.wait() == -signal.SIGTERM
     for args, said in [
         ([str(sleeper.pid)], f"there is no process {sleeper.pid}\n"),
-        (["--name", "no-such-program"], "no process is chosen by that\n"),
+        (["--name", "no-such-program"], "no process matches\n"),
     ]:
         done = cli("proc.stop", *args)
         assert (done.returncode, done.stdout, done.stderr) == (3, "", said)
@@ -221,17 +224,83 @@ def test_stop_records(cli: Cli, sleeper: subprocess.Popen[bytes]) -> None:
     assert sleeper.wait() == -signal.SIGKILL
 
 
-def test_stop_refuses_what_would_end_us(cli: Cli) -> None:
+def test_stop_refuses_what_would_end_us(cli: Cli, environment: dict[str, str], tmp_path: Path) -> None:
     """Pid 1 and whoever has started it, by number; by a pattern they are left out, and named."""
     for pid in (1, os.getpid()):
         done = cli("proc.stop", str(pid))
         assert done.returncode == 1
         assert "is not stopped: it " in done.stdout
-    done = cli("proc.stop", "--cmdline", "proc.stop.*unique-4711", "--yes")
-    assert (done.returncode, done.stdout) == (3, "")
-    assert "is let alone: that is ourselves" in done.stderr
+    shell = shutil.copy("/bin/sh", tmp_path / "shell-4711")
+    script = f"{sys.executable} -m manyhands proc.stop --name shell-4711 --yes; echo status $?"
+    found = subprocess.run([shell, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert found.stdout == "status 3\n"
+    assert "is let alone: it has started us" in found.stderr
     done = cli("proc.stop", "1", "--dry-run")
     assert "would not stop 1 " in done.stdout
+
+
+@pytest.mark.parametrize("task", ["proc.list", "proc.stop"])
+@pytest.mark.parametrize("around", ["", "timeout 60 ", "sh -c '{}; true'", "env A=1 sh -c '{} | cat'"])
+def test_a_pattern_never_means_who_asks(task: str, around: str, environment: dict[str, str]) -> None:
+    """Neither this command nor a shell, timeout(1) or another that has started it with the pattern."""
+    asking = f"{sys.executable} -m manyhands {task} --cmdline unique-{os.getpid()}"
+    line = around.format(asking) if "{}" in around else around + asking
+    done = subprocess.run(["sh", "-c", f"{line}; true"], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("", "no process matches\n")
+
+
+def test_a_shell_that_matches_by_itself_is_listed(cli: Cli, environment: dict[str, str]) -> None:
+    """It has started us, but not with the pattern."""
+    script = f'"$@"; : unique-{os.getpid()}-shell'
+    words = ["proc.list", "--name", "sh", "--json"]
+    command = ["sh", "-c", script, "sh", sys.executable, "-m", "manyhands", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert f"unique-{os.getpid()}-shell" in done.stdout
+
+
+@contextmanager
+def listener_of(uid: int) -> Iterator[int]:
+    """A port on which a process of that user listens."""
+    reading, writing = os.pipe()
+    if (pid := os.fork()) == 0:
+        os.setuid(uid)
+        server = socket.create_server(("127.0.0.1", 0))
+        os.write(writing, str(server.getsockname()[1]).encode())
+        signal.pause()
+        os._exit(0)
+    try:
+        yield int(os.read(reading, 10))
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reading)
+        os.close(writing)
+
+
+def see_only_own_processes() -> None:
+    """As somebody who is not root: without the capabilities to look into others (capabilities(7), prctl(2))."""
+    for capability in (1, 2, 5, 19):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_KILL, CAP_SYS_PTRACE
+        assert ctypes.CDLL(None).prctl(24, capability, 0, 0, 0) == 0  # PR_CAPBSET_DROP
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="makes a process of another user, which needs root")
+def test_a_listener_of_another_user_is_not_nothing(cli: Cli) -> None:
+    """It was not stopped: 1, whose it is, and how to find it."""
+    with listener_of(54321) as port:
+        done = cli("proc.stop", "--port", str(port), preexec_fn=see_only_own_processes)
+        assert (done.returncode, done.stdout) == (1, "")
+        (line,) = done.stderr.splitlines()
+        assert f"port {port}: the process that listens cannot be seen, and was not stopped: it belongs to 54321" in line
+        assert f"proc.port {port}" in line
+        socket.create_connection(("127.0.0.1", port)).close()
+
+
+def test_a_port_on_which_nobody_listens_is_nothing(cli: Cli) -> None:
+    """3, as ever."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # nobody else gets it meanwhile
+        done = cli("proc.stop", "--port", str(bound.getsockname()[1]))
+    assert (done.returncode, done.stderr) == (3, "no process matches\n")
 
 
 def on_a_terminal(args: list[str], environment: dict[str, str], answer: bytes | None = None) -> tuple[int, bytes]:
@@ -301,7 +370,7 @@ def test_wait_for_what_is_there_already(cli: Cli, tmp_path: Path) -> None:
         server.listen()
         port = str(server.getsockname()[1])
         for args, said in [
-            (["--port", port], f"port {port} of 127.0.0.1 answers"),
+            (["--port", port], f"port {port} of localhost answers"),
             (["--file", "log"], "log is there"),
             (["--file", "missing", "--gone"], "missing is not there"),
             (["--file", "log", "--log", "^ready"], "ready 1"),
@@ -316,7 +385,7 @@ def test_wait_gives_up(cli: Cli, tmp_path: Path, sleeper: subprocess.Popen[bytes
     (tmp_path / "log").write_text("ready 1\n")
     for args, said in [
         ([str(sleeper.pid)], f"{sleeper.pid} still running; gave up after "),
-        (["--port", "1"], "port 1 of 127.0.0.1 does not answer; gave up after "),
+        (["--port", "1"], "port 1 of localhost does not answer; gave up after "),
         (["--file", "missing"], "missing is not there; gave up after "),
         (["--file", "log", "--gone"], "log is there; gave up after "),
         (["--file", "log", "--log", "ready", "--new"], "no line of log has ready; gave up after "),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from manyhands import kernel
+from manyhands.following import Log
 from manyhands.waiting import wait_for_file, wait_for_line, wait_for_port, wait_for_processes
 
 SOON = 0.2
@@ -74,6 +76,28 @@ def test_a_port_answers_and_is_gone() -> None:
             assert wait_for_port(port, "localhost", gone=True, timeout=LONG)
     with pytest.raises(OSError, match=r"[Nn]ame|[Aa]ddress|nodename"):
         wait_for_port(port, "no-such-host.invalid", timeout=NEVER)
+
+
+def test_a_server_that_has_only_ipv6_is_found() -> None:
+    """By the default host, and by its own address."""
+    with socket.socket(socket.AF_INET6) as server:
+        try:
+            server.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        server.listen()
+        port = server.getsockname()[1]
+        assert wait_for_port(port, timeout=LONG)
+        assert wait_for_port(port, "::1", timeout=LONG)
+        assert not wait_for_port(port, gone=True, timeout=NEVER)
+        assert not wait_for_port(port, "127.0.0.1", timeout=NEVER)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70, "."])
+def test_what_cannot_be_a_host_is_an_error(host: str) -> None:
+    """At once, and no UnicodeError of the encoding of names."""
+    with pytest.raises(OSError, match=r"name|known|address"):
+        wait_for_port(1, host, timeout=LONG)
 
 
 def test_a_file_is_there_and_is_gone(tmp_path: Path) -> None:
@@ -144,6 +168,43 @@ def test_a_log_that_is_begun_anew(tmp_path: Path, how: str) -> None:
 
     with soon(rotate):
         assert wait_for_line(log, READY, timeout=LONG) == "ready 3"
+
+
+@pytest.mark.parametrize("how", ["renamed", "renamed and gone", "copied and emptied", "emptied and refilled", "removed"])
+def test_a_line_just_before_a_rotation_is_not_missed(tmp_path: Path, how: str) -> None:
+    """Nor one that a program writes on into a log that was renamed."""
+    log, old = tmp_path / "log", tmp_path / "log.1"
+    log.write_bytes(b"before\n" * 20)
+
+    def rotate() -> None:
+        if how == "emptied and refilled":  # larger than it was: only its content tells
+            log.write_bytes(b"ready 5\n" + b"after\n" * 500)
+            return
+        append(log, b"ready 5\n")()
+        if how == "copied and emptied":
+            shutil.copy(log, old)
+            os.truncate(log, 0)
+        elif how == "removed":
+            log.unlink()
+        else:
+            log.rename(old)
+            if how == "renamed":
+                log.touch()
+
+    with soon(rotate):
+        assert wait_for_line(log, READY, new=True, timeout=LONG) == "ready 5"
+
+
+def test_a_program_that_writes_on_into_a_renamed_log_is_heard(tmp_path: Path) -> None:
+    """Until it is told to open a new one; also when there is one already."""
+    log = tmp_path / "log"
+    log.write_bytes(b"before\n")
+    with log.open("ab", buffering=0) as writer, Log(log, at_end=True) as following:
+        log.rename(tmp_path / "log.1")
+        log.write_bytes(b"new file\n")
+        assert list(following.new_lines()) == ["new file"]
+        writer.write(b"old file\n")
+        assert list(following.new_lines()) == ["old file"]
 
 
 def test_a_line_of_any_length(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from manyhands import __version__
-from manyhands.cli import Program
+from manyhands.beginning import begin
 
 NAME = "manyhands._tasks"
 
@@ -29,6 +29,9 @@ def load_tasks() -> ModuleType:
 
 def main() -> None:
     """Run the program and leave with its status."""
+    begin()
+    from manyhands.cli import Program  # takes most of the time of a start
+
     namespace = load_tasks().namespace
     Program(
         name="manyhands", binary="manyhands", binary_names=["manyhands"], version=__version__, namespace=namespace

@@ -60,3 +60,7 @@ class BusyError(ManyhandsError):
     """Somebody else holds the run (sysexits EX_TEMPFAIL)."""
 
     exit_code = 75
+
+
+class InputWarning(UserWarning):
+    """A list of inputs is read otherwise than byte for byte, or probably not as it was meant."""

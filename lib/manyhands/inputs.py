@@ -7,24 +7,21 @@ is said when it is made (InputError), as far as that can be known before reading
 
 from __future__ import annotations
 
-import csv
-import glob
-import io
 import itertools
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import BinaryIO, Protocol
 
 from manyhands.errors import InputError
+from manyhands.globbing import matching
 from manyhands.job import Values
 from manyhands.jsonable import keep_bytes, kept_bytes
+from manyhands.readers import Csv, JsonLines, Lines, Spec, delimiter_of
 
-Spec = dict[str, Any]
-_BLOCK: Final = 1 << 16
+__all__ = [
+    "Args", "Csv", "Glob", "JsonLines", "Lines", "Product", "Rows", "Source", "Spec", "delimiter_of", "open_source",
+]  # fmt: skip
 
 
 class Source(Protocol):
@@ -97,7 +94,8 @@ class Rows:
 
 
 class Glob:
-    """Paths found by patterns (``**`` for any depth), sorted within each, hidden ones left out as the shell does."""
+    """Paths found by patterns (``**`` for any depth, not through links), sorted within each, hidden ones left out as the shell
+    does."""
 
     columns: tuple[str, ...] = ()
     width: int | None = 1
@@ -106,7 +104,7 @@ class Glob:
         self.patterns, self.folder = list(patterns), os.path.abspath(folder)
         self.found: list[bytes] = []
         for pattern in self.patterns:
-            matches = sorted(glob.glob(os.fsencode(pattern), root_dir=os.fsencode(self.folder), recursive=True))
+            matches = matching(os.fsencode(pattern), os.fsencode(self.folder))
             if not matches and not may_miss:
                 raise InputError(f"--glob {pattern!r}: no file matches")
             self.found += matches
@@ -118,166 +116,6 @@ class Glob:
     def spec(self) -> Spec:
         """See `Source.spec`; the patterns are matched anew: new files are found, and those that have gone are not missed."""
         return {"kind": "glob", "patterns": self.patterns, "folder": self.folder}
-
-
-class _File:
-    """What sources that read a file or a stream share: how it is opened, and what it is called in errors."""
-
-    columns: tuple[str, ...] = ()
-    width: int | None = None
-    total: int | None = None
-
-    def __init__(self, path: str, stream: BinaryIO | None) -> None:
-        self.path, self._stream = path, stream
-        if stream is None:
-            with self._open():
-                pass
-
-    @contextmanager
-    def _open(self) -> Iterator[BinaryIO]:
-        if self._stream is not None:
-            yield self._stream
-            return
-        try:
-            with Path(self.path).open("rb") as file:
-                yield file
-        except FileNotFoundError:
-            raise InputError(f"no such file: {self.path}") from None
-        except IsADirectoryError:
-            raise InputError(f"{self.path} is a folder, not a file of inputs") from None
-        except PermissionError:
-            raise InputError(f"no permission to read {self.path}") from None
-
-    @property
-    def called(self) -> str:
-        return "standard input" if self.path == "-" else self.path
-
-
-class Lines(_File):
-    """One input a line, without its newline; empty lines are left out, as by xargs(1). ``null``: ended by NUL instead, and
-    nothing is left out. ``separator``: a regular expression that splits each into columns, as ``parallel --colsep``."""
-
-    def __init__(
-        self, path: str, *, null: bool = False, separator: str | None = None, stream: BinaryIO | None = None
-    ) -> None:
-        self.null, self.separator = null, separator
-        try:
-            self._split = re.compile(os.fsencode(separator)).split if separator else None
-        except re.error as error:
-            raise InputError(f"--colsep {separator!r} is not a regular expression: {error}") from None
-        self.width = None if separator else 1
-        super().__init__(path, stream)
-
-    def __iter__(self) -> Iterator[Values]:
-        with self._open() as file:
-            pieces = _until_nul(file) if self.null else (line.removesuffix(b"\n") for line in file if line != b"\n")
-            if self._split:
-                split = self._split
-                yield from (tuple(split(piece)) for piece in pieces)
-            else:
-                yield from ((piece,) for piece in pieces)
-
-    def spec(self) -> Spec:
-        """See `Source.spec`."""
-        return {"kind": "lines", "path": self.path, "null": self.null, "separator": self.separator}
-
-
-class Csv(_File):
-    """Comma separated values (RFC 4180) whose first line names the columns."""
-
-    def __init__(self, path: str, *, stream: BinaryIO | None = None) -> None:
-        super().__init__(path, stream)
-        self._rows: Iterator[list[str]] | None = None
-        if stream is not None:
-            self._rows = self._reader(stream)
-            header = next(self._checked(self._rows, 1), None)
-        else:
-            with self._open() as file:
-                header = next(self._checked(self._reader(file), 1), None)
-        if not header:
-            raise InputError(f"{self.called} is empty: the first line must name the columns")
-        if "" in header or len(set(header)) < len(header):
-            raise InputError(
-                f"{self.called}, line 1: every column needs a name of its own, not {', '.join(map(repr, header))}"
-            )
-        self.columns, self.width = tuple(header), len(header)
-
-    def __iter__(self) -> Iterator[Values]:
-        if self._rows is not None:
-            yield from self._values(self._rows)
-            return
-        with self._open() as file:
-            rows = self._reader(file)
-            next(rows)
-            yield from self._values(rows)
-
-    def _values(self, rows: Iterator[list[str]]) -> Iterator[Values]:
-        for number, row in enumerate(self._checked(rows, 2), 2):
-            if not row:
-                continue
-            if len(row) != self.width:
-                raise InputError(
-                    f"{self.called}, row {number}: {len(row)} columns where the first line names {self.width}"
-                )
-            yield tuple(field.encode("utf-8", "surrogateescape") for field in row)
-
-    def _checked(self, rows: Iterator[list[str]], first: int) -> Iterator[list[str]]:
-        try:
-            yield from rows
-        except csv.Error as error:
-            raise InputError(f"{self.called}, after row {first}: not CSV ({error})") from None
-
-    @staticmethod
-    def _reader(file: BinaryIO) -> Iterator[list[str]]:
-        text = io.TextIOWrapper(_Unclosed(file), "utf-8-sig", "surrogateescape", newline="")  # type: ignore[type-var]
-        return csv.reader(text, strict=True)
-
-    def spec(self) -> Spec:
-        """See `Source.spec`."""
-        return {"kind": "csv", "path": self.path}
-
-
-class JsonLines(_File):
-    """One JSON value a line. Of an object the columns ``names`` are taken (all of the line if there are none), an array is
-    columns by position, anything else is one value. Text is taken as it is, null as nothing, the rest as JSON.
-    ``whole``: the one column is the JSON text itself, as functions want it."""
-
-    def __init__(
-        self, path: str, names: Sequence[str] = (), *, whole: bool = False, stream: BinaryIO | None = None
-    ) -> None:
-        self.whole = whole
-        self.columns = tuple(names)
-        self.width = 1 if whole else len(self.columns) or None
-        super().__init__(path, stream)
-        if stream is None:  # a look at the first line: a name that is not there should be told before anything is run
-            next(iter(self), None)
-
-    def __iter__(self) -> Iterator[Values]:
-        with self._open() as file:
-            for number, line in enumerate(file, 1):
-                if not line.isspace():
-                    yield self._values(line, number)
-
-    def _values(self, line: bytes, number: int) -> Values:
-        try:
-            found = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{self.called}, line {number}: not JSON ({error})") from None
-        if self.whole:
-            return (line.strip(),)
-        if self.columns:
-            lacking = [name for name in self.columns if not isinstance(found, dict) or name not in found]
-            if lacking:
-                there = ", ".join(found) if isinstance(found, dict) else "none, it is no object"
-                raise InputError(f"{self.called}, line {number}: there is no {lacking[0]!r} (columns: {there})")
-            return tuple(_text(found[name]) for name in self.columns)
-        if isinstance(found, list):
-            return tuple(map(_text, found))
-        return (_text(found),)
-
-    def spec(self) -> Spec:
-        """See `Source.spec`."""
-        return {"kind": "jsonl", "path": self.path, "names": list(self.columns), "whole": self.whole}
 
 
 class Product:
@@ -322,39 +160,8 @@ def open_source(spec: Spec, *, stream: BinaryIO | None = None) -> Source:
         "rows": lambda: Rows.of(spec),
         "glob": lambda: Glob(spec["patterns"], folder=spec["folder"], may_miss=True),
         "lines": lambda: Lines(spec["path"], null=spec["null"], separator=spec["separator"], stream=stream),
-        "csv": lambda: Csv(spec["path"], stream=stream),
+        "csv": lambda: Csv(spec["path"], delimiter=spec.get("delimiter", ","), stream=stream),
         "jsonl": lambda: JsonLines(spec["path"], spec["names"], whole=spec.get("whole", False), stream=stream),
         "product": lambda: Product([open_source(part) for part in spec["sources"]]),
     }
     return kinds[spec["kind"]]()
-
-
-def _until_nul(file: BinaryIO) -> Iterator[bytes]:
-    """What stands before each NUL, as soon as it has come."""
-    read = getattr(file, "read1", file.read)
-    rest = b""
-    while block := read(_BLOCK):
-        *pieces, rest = (rest + block).split(b"\0")
-        yield from pieces
-    if rest:
-        yield rest
-
-
-def _text(value: object) -> bytes:
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape")
-    return b"" if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-class _Unclosed(io.BufferedIOBase):
-    """A binary file as a text wrapper wants it, but which stays open when the wrapper goes away."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._read = getattr(file, "read1", file.read)
-
-    def readable(self) -> bool:
-        return True
-
-    def read1(self, size: int = -1) -> bytes:
-        return bytes(self._read(size))

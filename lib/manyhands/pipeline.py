@@ -21,6 +21,7 @@ from typing import IO, Final, Literal
 
 from manyhands.commandline import Command, Redirect, Word, parse_line
 from manyhands.errors import ManyhandsError, UsageError
+from manyhands.opening import Opener
 from manyhands.programs import find_program
 from manyhands.tree import Completed, Tree, not_started
 
@@ -124,18 +125,27 @@ class Pipeline:
             argvs = [expand(command.words, cwd) for command in self.commands]
             if missing := _missing(argvs, cwd, env):
                 return PipelineResult(missing, 0.0)
-            source = stack.enter_context(opened_source(stdin))
-            out = stack.enter_context(opened_sink(stdout, 1))
-            err = out if stderr == "stdout" else stack.enter_context(opened_sink(stderr, 2))
-            with ExitStack() as files:  # our copies of the pipes' ends are closed when all commands have theirs
-                plumbed = _plumb(self.commands, files, source, out, err, cwd)
-                for argv, (zero, one, two) in zip(argvs, plumbed, strict=True):
-                    tree.start(argv, stdin=zero, stdout=one, stderr=two, cwd=cwd, env=env)
-            stages = tree.wait(timeout)
+            opener = Opener(tree, timeout)
+            try:
+                source = stack.enter_context(opened_source(stdin, opener))
+                out = stack.enter_context(opened_sink(stdout, 1))
+                err = out if stderr == "stdout" else stack.enter_context(opened_sink(stderr, 2))
+                with ExitStack() as files:  # our copies of the pipes' ends are closed when all commands have theirs
+                    plumbed = _plumb(self.commands, files, source, out, err, cwd, opener)
+                    for argv, (zero, one, two) in zip(argvs, plumbed, strict=True):
+                        tree.start(argv, stdin=zero, stdout=one, stderr=two, cwd=cwd, env=env)
+            except TimeoutError as error:
+                return PipelineResult(_not_begun(argvs, str(error)), opener.waited)
+            stages = tree.wait(opener.left())
             return PipelineResult(
                 stages, max(stage.wall for stage in stages), content(out) if stdout == "capture" else None,
                 content(err) if stderr == "capture" else None,
             )  # fmt: skip
+
+
+def _not_begun(argvs: Sequence[Sequence[str]], why: str) -> tuple[Completed, ...]:
+    """The ends of commands for whose files the time was not enough."""
+    return tuple(Completed(tuple(argv), error=why, timed_out=True) for argv in argvs)
 
 
 def pipe(
@@ -182,8 +192,9 @@ def _missing(
 
 
 def _plumb(
-    commands: Sequence[Command], files: ExitStack, source: int, out: int, err: int, cwd: str | os.PathLike[str] | None
-) -> list[list[int]]:
+    commands: Sequence[Command], files: ExitStack, source: int, out: int, err: int, cwd: str | os.PathLike[str] | None,
+    opener: Opener,
+) -> list[list[int]]:  # fmt: skip
     """The descriptors 0, 1 and 2 of every command; ``files`` closes what is made here."""
     plumbed = []
     for place, command in enumerate(commands):
@@ -191,7 +202,7 @@ def _plumb(
         table = [source, writing, err]
         for one in command.redirects:
             target = one.target
-            table[one.descriptor] = table[target] if isinstance(target, int) else _open(one, target, files, cwd)
+            table[one.descriptor] = table[target] if isinstance(target, int) else _open(one, target, files, cwd, opener)
         plumbed.append(table)
         source = reading
     return plumbed
@@ -208,15 +219,17 @@ def _pipe(files: ExitStack) -> tuple[int, int]:
     return reading, writing
 
 
-def _open(redirect: Redirect, path: str, files: ExitStack, cwd: str | os.PathLike[str] | None) -> int:
-    """Open a file of a redirection as a shell does: made with what the umask leaves of rw-rw-rw-."""
-    opened = os.open(os.path.join(cwd or "", path), _MODES[redirect.mode] | os.O_CLOEXEC, 0o666)
+def _open(
+    redirect: Redirect, path: str, files: ExitStack, cwd: str | os.PathLike[str] | None, opener: Opener
+) -> int:  # fmt: skip
+    """Open a file of a redirection."""
+    opened = opener.open(os.path.join(cwd or "", path), _MODES[redirect.mode])
     files.callback(os.close, opened)
     return opened
 
 
 @contextmanager
-def opened_source(source: Source) -> Iterator[int]:
+def opened_source(source: Source, opener: Opener) -> Iterator[int]:
     """The descriptor that commands read. Bytes are put into a file first, so that nobody has to feed them: no deadlock."""
     if source is None:
         yield 0
@@ -229,8 +242,11 @@ def opened_source(source: Source) -> Iterator[int]:
             file.seek(0)
             yield file.fileno()
     elif isinstance(source, str | os.PathLike):
-        with open(source, "rb", buffering=0) as file:
-            yield file.fileno()
+        opened = opener.open(os.fspath(source), os.O_RDONLY)
+        try:
+            yield opened
+        finally:
+            os.close(opened)
     else:
         yield source.fileno()
 

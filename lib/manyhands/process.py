@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from manyhands import kernel
@@ -205,6 +205,24 @@ def ports_by_pid() -> dict[int, set[int]]:
         if one.pid is not None:
             found.setdefault(one.pid, set()).add(one.port)
     return found
+
+
+def hidden_listeners(port: int) -> list[Listener]:
+    """The sockets on ``port`` whose process we may not see, with the user who opened them where the system tells."""
+    unseen = [one for one in listeners(port) if one.pid is None]
+    users: dict[int, str] = {}
+    owners = sorted({user_name(uid, users) for uid in _owners(port)}) if unseen else []
+    return [replace(one, user=", ".join(owners) or None) for one in unseen]
+
+
+def _owners(port: int) -> Iterator[int]:
+    """The uids of the sockets that wait on ``port``, from /proc/net (proc(5)), which tells them to everybody."""
+    for name in ("tcp", "tcp6", "udp", "udp6"):
+        with suppress(OSError), open(f"/proc/net/{name}", encoding="ascii") as table:
+            for fields in map(str.split, table):
+                waits = fields[3] == ("0A" if name.startswith("tcp") else "07")  # TCP_LISTEN, TCP_CLOSE
+                if waits and int(fields[1].rpartition(":")[2], 16) == port:
+                    yield int(fields[7])
 
 
 def _sockets() -> Iterable[Any]:

@@ -40,7 +40,12 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 def default_state_dir(env: Mapping[str, str]) -> Path:
     """``$XDG_STATE_HOME/manyhands``, by default ``~/.local/state/manyhands`` (XDG Base Directory Specification 0.8)."""
     base = env.get("XDG_STATE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "manyhands"
+    home = os.path.expanduser("~")  # Path.home() raises where there is none
+    if not base.startswith("/") and home == "~":
+        raise CannotCreateError(
+            "there is no home folder to keep runs in: set HOME or XDG_STATE_HOME, or give --state-dir"
+        )
+    return (Path(base) if base.startswith("/") else Path(home, ".local", "state")) / "manyhands"
 
 
 @dataclass(frozen=True, slots=True)

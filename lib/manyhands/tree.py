@@ -200,9 +200,9 @@ class Tree:
             self._kill_at = self._first_kill = None
         return ends
 
-    def step(self, until: float | None, watched: Sequence[int] = ()) -> bool:
-        """Wait until a command ends, one of the ``watched`` descriptors can be read, or the moment ``until``; False when all
-        is over: every command has ended, and, after a stop, everything below."""
+    def step(self, until: float | None, watched: Sequence[int] = (), writable: Sequence[int] = ()) -> bool:
+        """Wait until a command ends, one of the ``watched`` descriptors can be read or of the ``writable`` ones written, or
+        the moment ``until``; False when all is over: every command has ended, and, after a stop, everything below."""
         self._collect()
         if self.stopping:
             if not self._go_on_stopping():
@@ -216,16 +216,21 @@ class Tree:
             moments.append(time.monotonic() + _KILL_EVERY)
         if self._adopts:
             moments.append(time.monotonic() + _ADOPTED_EVERY)
-        self._poll(max(0.0, min(moments) - time.monotonic()) if moments else None, watched)
+        self._poll(max(0.0, min(moments) - time.monotonic()) if moments else None, watched, writable)
         self._collect()
         return bool(self._leaders) or self.stopping
 
     def pause(self, seconds: float) -> bool:
         """Wait so long while nothing runs; False, and at once, if `stop` has been called."""
         until = time.monotonic() + seconds
-        while self.stopped_by is None and (left := until - time.monotonic()) > 0:
-            self._poll(left, ())
+        while self.stopped_by is None and time.monotonic() < until:
+            self.look(until)
         return self.stopped_by is None
+
+    def look(self, until: float | None, watched: Sequence[int] = (), writable: Sequence[int] = ()) -> None:
+        """Wait until one of the descriptors can be read or written, something ends, `stop` is called, or the moment ``until``."""
+        if self.stopped_by is None:
+            self._poll(None if until is None else max(0.0, until - time.monotonic()), watched, writable)
 
     @property
     def running(self) -> bool:
@@ -251,10 +256,13 @@ class Tree:
                     return
                 os.waitpid(ended.si_pid, os.WNOHANG)
 
-    def _poll(self, seconds: float | None, watched: Sequence[int]) -> None:
-        poll = select.poll()
+    def _poll(self, seconds: float | None, watched: Sequence[int] = (), writable: Sequence[int] = ()) -> None:
+        wanted = dict.fromkeys(writable, select.POLLOUT)
         for descriptor in (self._waking[0], *watched, *(one.pidfd for one in self._leaders.values() if one.pidfd >= 0)):
-            poll.register(descriptor, select.POLLIN)
+            wanted[descriptor] = wanted.get(descriptor, 0) | select.POLLIN  # a terminal is read and written
+        poll = select.poll()
+        for descriptor, events in wanted.items():
+            poll.register(descriptor, events)
         # rounded up: a moment too early would only mean another round
         poll.poll(None if seconds is None else int(seconds * 1000) + 1)
         with suppress(BlockingIOError):

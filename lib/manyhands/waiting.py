@@ -5,24 +5,24 @@ Every function returns whether it came; False means that ``timeout`` seconds wer
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 from manyhands import kernel
+from manyhands.following import Log
 
 _LOOK_AGAIN: Final = 0.05
 """Seconds between two looks at what cannot be waited for."""
 _CONNECT: Final = 2.0
 """Seconds after which a connection is tried anew."""
-_LONGEST_LINE: Final = 1 << 20
-"""Bytes; a longer line is taken for several."""
 
 
 def wait_for_processes(pids: Sequence[int], *, timeout: float | None = None) -> list[int]:
@@ -64,22 +64,51 @@ def _has_ended(pid: int, start: int, pidfd: int | None) -> bool:
     return bool(poll.poll(0))
 
 
-def wait_for_port(port: int, host: str = "127.0.0.1", *, gone: bool = False, timeout: float | None = None) -> bool:
-    """Wait until a TCP port takes a connection; ``gone``: until it takes none any more. Raises OSError for a host without
-    an address."""
-    address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    deadline = _deadline(timeout)
+def wait_for_port(port: int, host: str = "localhost", *, gone: bool = False, timeout: float | None = None) -> bool:
+    """Wait until a TCP port takes a connection at one of the host's addresses; ``gone``: until it takes none at any. Raises
+    OSError for a host without an address."""
+    addresses, deadline = _addresses(host, port), _deadline(timeout)
 
     def came() -> bool:
-        with socket.socket(address[0], address[1]) as client:
-            client.settimeout(max(0.001, min(_CONNECT, deadline - time.monotonic())))
-            try:
-                client.connect(address[4])
-            except OSError:
-                return gone
-            return not gone
+        return _takes_connections(addresses, max(0.001, min(_CONNECT, deadline - time.monotonic()))) != gone
 
     return _look_until(came, deadline)
+
+
+Address = tuple[socket.AddressFamily, tuple[str, int]]
+
+
+def _addresses(host: str, port: int) -> list[Address]:
+    """Every address; of this machine both, whatever hosts(5) says: a server may listen on one of them only."""
+    if host == "localhost":
+        return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # a label that is empty or too long for a name
+        raise OSError(errno.EINVAL, "cannot be the name of a host") from None
+    return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]  # (host, port, ...)
+
+
+def _takes_connections(addresses: Sequence[Address], seconds: float) -> bool:
+    """Whether one takes a connection within so many seconds; all are tried at once, as one may not answer at all."""
+    until = time.monotonic() + seconds
+    with ExitStack() as stack:
+        poll, trying = select.poll(), {}
+        for family, address in addresses:
+            with suppress(OSError):  # a machine without IPv6
+                client = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                client.setblocking(False)
+                if (error := client.connect_ex(address)) == 0:
+                    return True
+                if error == errno.EINPROGRESS:
+                    trying[client.fileno()] = client
+                    poll.register(client, select.POLLOUT)
+        while trying and (left := until - time.monotonic()) > 0:
+            for descriptor, _ in poll.poll(int(left * 1000) + 1):
+                if trying.pop(descriptor).getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                    return True
+                poll.unregister(descriptor)
+    return False
 
 
 def wait_for_file(path: str | os.PathLike[str], *, gone: bool = False, timeout: float | None = None) -> bool:
@@ -91,60 +120,20 @@ def wait_for_line(
     path: str | os.PathLike[str], pattern: re.Pattern[str], *, new: bool = False, timeout: float | None = None
 ) -> str | None:
     """Wait until a file, which may not be there yet, has a line in which ``pattern`` is found; that line, None when the time
-    was up. ``new``: only lines that are written from now on. The file may be replaced or emptied meanwhile (logrotate(8)).
+    was up. ``new``: only lines that are written from now on. The file may be renamed, replaced or emptied meanwhile (logrotate(8)).
     """
-    log, found = _Log(Path(path), at_end=new), ""
+    found = ""
+    with Log(Path(path), at_end=new) as log:
 
-    def came() -> bool:
-        nonlocal found
-        for line in log.new_lines():
-            if pattern.search(line):
-                found = line
-                return True
-        return False
+        def came() -> bool:
+            nonlocal found
+            for line in log.new_lines():
+                if pattern.search(line):
+                    found = line
+                    return True
+            return False
 
-    return found if _look_until(came, _deadline(timeout)) else None
-
-
-class _Log:
-    """A file that grows, and is begun anew now and then."""
-
-    def __init__(self, path: Path, *, at_end: bool) -> None:
-        self._path, self._rest = path, b""
-        self._inode, self._at = 0, 0
-        with suppress(OSError):
-            if at_end:
-                status = path.stat()
-                self._inode, self._at = status.st_ino, status.st_size
-
-    def new_lines(self) -> Iterator[str]:
-        """What has been written since the last look. A last line without an end is one when nothing is added to it."""
-        try:
-            with self._path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                if status.st_ino != self._inode or status.st_size < self._at:
-                    self._inode, self._at = status.st_ino, 0
-                    yield from self._unended()
-                if status.st_size == self._at:
-                    yield from self._unended()
-                file.seek(self._at)
-                while block := file.read(_LONGEST_LINE):
-                    self._at += len(block)
-                    *lines, self._rest = (self._rest + block).split(b"\n")
-                    yield from map(_text, lines)
-                    if len(self._rest) >= _LONGEST_LINE:
-                        yield from self._unended()
-        except FileNotFoundError:
-            yield from self._unended()
-
-    def _unended(self) -> Iterator[str]:
-        line, self._rest = self._rest, b""
-        if line:
-            yield _text(line)
-
-
-def _text(line: bytes) -> str:
-    return line.decode("utf-8", "replace").removesuffix("\r")
+        return found if _look_until(came, _deadline(timeout)) else None
 
 
 def _deadline(timeout: float | None) -> float:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import sys
 
-from manyhands.cli.exits import explained, open_standard_descriptors
+from manyhands.beginning import begin, open_standard_descriptors
+from manyhands.cli.exits import explained
 from manyhands.cli.options import converter
 from manyhands.cli.parsing import patch_invoke
 from manyhands.cli.program import Program
@@ -21,6 +22,8 @@ from manyhands.cli.task import Task, rest, task, undocumented
 
 __all__ = ["Program", "Task", "converter", "explained", "rest", "task", "undocumented"]
 
+if "invoke.main" in sys.modules:  # plain `invoke`, which nobody else imports; our own program has begun already
+    begin()
 open_standard_descriptors()  # before anything else is opened
 patch_invoke()
 # invoke forbids Python to keep compiled modules, and so would compile all of ours anew at every start of a checkout

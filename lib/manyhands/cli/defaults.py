@@ -70,11 +70,13 @@ def _project_file() -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The nearest ``manyhands.yaml`` (or .yml, .json) at or above the current folder."""
     try:
         here = Path.cwd()
-    except FileNotFoundError:  # somebody has removed the folder that we are in; tasks may still do their work
+    except (
+        OSError
+    ):  # somebody has removed the folder that we are in, or we may not read it; tasks may still do their work
         return
     for folder in (here, *here.parents):
         for name in ("manyhands.yaml", "manyhands.yml", "manyhands.json"):
-            if (folder / name).is_file():
+            if _is_file(folder / name):
                 _check_trust(folder, folder / name)
                 yield str(folder / name), _load(folder / name)
                 return
@@ -90,8 +92,16 @@ def _check_trust(folder: Path, path: Path) -> None:
 
 def _user_file() -> Iterator[tuple[str, Mapping[str, Any]]]:
     path = Path(os.path.expanduser("~/.manyhands.yaml"))  # Path.home() raises where there is none
-    if path.is_file():
+    if _is_file(path):
         yield str(path), _load(path)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there, as far as we may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _of_invoke(ctx: Context) -> Mapping[str, Any]:
@@ -107,6 +117,8 @@ def _load(path: Path) -> Mapping[str, Any]:
 
     try:
         found = safe_load(path.read_bytes())  # type: ignore[no-untyped-call]
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except YAMLError as error:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if found is None:

@@ -23,8 +23,10 @@ from manyhands.errors import ManyhandsError
 
 _OF_THE_USER: Final = frozenset(
     {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG,
-     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ETXTBSY}
+     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ETXTBSY, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+     errno.EAGAIN}
 )  # fmt: skip
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 class Misuse(ParseError, Exit):
@@ -53,8 +55,48 @@ def explained(error: Exception) -> Exit | None:
         return Exit(f"manyhands: {str(error).splitlines()[0]}", code=124)
     if isinstance(error, OSError) and error.errno in _OF_THE_USER:
         names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-        return Exit(f"manyhands: {': '.join([*names, error.strerror or str(error)])}", code=1)
+        return Exit(f"manyhands: {': '.join([*(names or _places(error)), error.strerror or str(error)])}", code=1)
     return None
+
+
+def _places(error: OSError) -> list[str]:
+    """Where it may have been, if the error does not say."""
+    if error.errno in _NO_ROOM:
+        return ["cannot write to standard output, or to a file in the temporary folder"]
+    if error.errno == errno.ENOENT and not _has_folder():
+        return ["the folder that this was started in has been removed"]
+    return []
+
+
+def _has_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def end_by_full_output(error: OSError) -> NoReturn:
+    """End with one line because standard output takes nothing; what is still buffered goes nowhere."""
+    discard_output()
+    raise explained(error) or error
+
+
+def flush_output() -> None:
+    """Write what is buffered, here, where it can still be told that nobody reads it or that it has no place."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        end_by_closed_pipe()
+    except OSError as error:
+        end_by_full_output(error)
+
+
+def discard_output() -> None:
+    """Let what is still buffered go nowhere, or Python would complain at its exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def is_closed_pipe(error: BaseException) -> bool:
@@ -72,10 +114,8 @@ def was_interrupted(error: BaseException) -> bool:
 
 
 def end_by_closed_pipe() -> NoReturn:
-    """End as a program that SIGPIPE ended. What is still buffered goes nowhere, or Python would complain at its exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
+    """End as a program that SIGPIPE ended."""
+    discard_output()
     raise Exit(code=128 + signal.SIGPIPE) from None
 
 
@@ -86,15 +126,3 @@ def end_by_interrupt() -> None:
     with contextlib.suppress(OSError):  # whoever read it has got the Ctrl-C, too
         sys.stdout.flush()
     die_by(signal.SIGINT)
-
-
-def open_standard_descriptors() -> None:
-    """Open the null device on descriptors 0 to 2 where they are closed, or files of ours would take their places."""
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free one; commands want it, too
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115 - for good

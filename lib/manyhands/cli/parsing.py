@@ -6,21 +6,24 @@ invoke has no seams for these, and plain `invoke` has made its Program before it
 
 from __future__ import annotations
 
+import os
 import re
-import sys
 from typing import Any, NoReturn
 
-from invoke import program
+from invoke import config, program
 from invoke.completion import complete as completion
-from invoke.exceptions import Exit
+from invoke.exceptions import Exit, UnknownFileType
 from invoke.parser import Argument, ParserContext, parser
 from invoke.parser.parser import ParseMachine
+from invoke.vendor.yaml import YAMLError
 
-from manyhands.cli.exits import Misuse, end_by_closed_pipe
+from manyhands.beginning import raise_interrupts
+from manyhands.cli.exits import Misuse, end_by_closed_pipe, end_by_full_output, flush_output
 from manyhands.cli.options import Option, flag_name
 
 _invoke_handle = ParseMachine.handle
 _invoke_complete_context = ParseMachine.complete_context
+_invoke_load_file = config.Config._load_file
 _invoke_parse_cleanup = program.Program.parse_cleanup
 
 
@@ -33,6 +36,7 @@ def patch_invoke() -> None:
     ParseMachine.complete_context = _complete_context  # type: ignore[method-assign, assignment]
     program.Program.parse_cleanup = _parse_cleanup  # type: ignore[method-assign]
     program.complete = _complete
+    config.Config._load_file = _load_file  # type: ignore[method-assign]
 
 
 def _handle(machine: ParseMachine, token: str) -> None:
@@ -132,14 +136,27 @@ def _parse_cleanup(self: program.Program) -> None:
         _invoke_parse_cleanup(self)
     except BrokenPipeError:
         end_by_closed_pipe()
+    except OSError as error:
+        end_by_full_output(error)
     except Exit as end:
         if end.message:
             raise Misuse(end.message) from None
-        try:
-            sys.stdout.flush()  # here, where a closed pipe can still be told
-        except BrokenPipeError:
-            end_by_closed_pipe()
+        flush_output()
         raise
+    raise_interrupts()
+
+
+def _load_file(self: config.Config, prefix: str, absolute: bool = False, merge: bool = True) -> None:
+    """A file of invoke's own settings: one that cannot be read is a usage error, and none where nobody can look (HOME may belong
+    to somebody else, or be no folder); invoke shows a traceback for both."""
+    try:
+        _invoke_load_file(self, prefix, absolute, merge)
+    except OSError as error:
+        if os.path.lexists(error.filename or ""):
+            raise Misuse(f"cannot read {os.fsdecode(error.filename)}: {error.strerror}") from None
+        self._set(f"_{prefix}_found", False)
+    except (YAMLError, UnknownFileType, ValueError) as error:
+        raise Misuse(f"invoke's settings: {' '.join(str(error).split())}") from None
 
 
 def _complete(names: list[str], core: Any, initial_context: ParserContext, collection: Any, parser: Any) -> NoReturn:  # noqa: ARG001

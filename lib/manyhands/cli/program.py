@@ -5,10 +5,12 @@ What plain `invoke` can be made to do as well is not here but in `manyhands.cli.
 
 from __future__ import annotations
 
+import sys
+
 import invoke
 from invoke.exceptions import Exit
 
-from manyhands.cli.exits import end_by_interrupt
+from manyhands.cli.exits import discard_output, end_by_interrupt, explained, flush_output
 from manyhands.cli.task import remember
 
 
@@ -24,8 +26,19 @@ class Program(invoke.Program):
             if isinstance(end.__context__, KeyboardInterrupt):  # which invoke turns into the status 1
                 end_by_interrupt()
             raise
+        except OSError as error:  # while the version or the like is printed, unbuffered
+            if (found := explained(error)) is None:
+                raise
+            discard_output()
+            sys.stderr.write(f"{found.message}\n")
+            sys.exit(found.code)
         finally:
             remember(None)
+
+    def print_version(self) -> None:
+        """Its name and version; invoke would leave it to the end of the process to find out that nobody can read it."""
+        super().print_version()
+        flush_output()
 
     def parse_core_args(self) -> None:
         """The program's own options; asks for a completion script are answered here, before invoke would."""
@@ -34,4 +47,5 @@ class Program(invoke.Program):
             from manyhands.cli.completing import script
 
             print(script(shell, self.binary_names[0]))  # noqa: T201 - this is for the shell
+            flush_output()
             raise Exit

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from manyhands.call import Call, Kind, ResultKind
 from manyhands.cores import usable_cores
 from manyhands.errors import InputError, UsageError
-from manyhands.inputs import Args, Glob, Product, Source, Spec
+from manyhands.inputs import Args, Glob, Product, Source, Spec, delimiter_of
 from manyhands.limits import Halt, Limits, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.plan import Order, Plan, Stage, Workers, for_stages
 from manyhands.template import Template, user_shell
@@ -29,6 +29,7 @@ class Asked:
     null: bool
     glob: Sequence[str]
     csv: str | None
+    delimiter: str | None
     jsonl: str | None
     colsep: str | None
     each: Sequence[str]
@@ -160,6 +161,8 @@ def _source(asked: Asked, work: Template | Call) -> tuple[Spec, int | None]:
         raise UsageError(f"--null is for inputs from a file or standard input, not for {kind}")
     if asked.colsep and kind != "--from":
         raise UsageError(f"--colsep is for inputs from a file or standard input, not for {kind}")
+    if asked.delimiter and kind != "--csv":
+        raise UsageError(f"--delimiter is for --csv, not for {kind}")
     if kind in ("--from", "--csv", "--jsonl"):
         return _file(kind, asked.csv or asked.jsonl or asked.from_, asked, work)
     source: Source
@@ -182,7 +185,8 @@ def _file(kind: str, path: str | None, asked: Asked, work: Template | Call) -> t
     absolute = path if path == "-" else os.path.abspath(path)
     specs: dict[str, Spec] = {
         "--from": {"kind": "lines", "path": absolute, "null": asked.null, "separator": asked.colsep},
-        "--csv": {"kind": "csv", "path": absolute},
+        "--csv": {"kind": "csv", "path": absolute}
+        | ({"delimiter": delimiter_of(asked.delimiter)} if asked.delimiter else {}),
         "--jsonl": {"kind": "jsonl", "path": absolute, "names": list(work.fields), "whole": isinstance(work, Call)},
     }
     spec = specs[kind]

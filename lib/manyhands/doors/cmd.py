@@ -13,6 +13,7 @@ from manyhands.answering import answer
 from manyhands.command import limited, shell_argv, system
 from manyhands.doors.carrying import chain_of, leave, limit_of, line_of, own_tree, pass_on, print_json, words_of
 from manyhands.errors import UsageError
+from manyhands.outbox import Outbox
 from manyhands.pipeline import Pipeline, PipelineResult, Sink, Source, content
 from manyhands.render.commands import command_record, pipeline_record, printed_record, stage_lines, told
 from manyhands.render.safe import Harmless, harmless, one_line
@@ -159,14 +160,14 @@ def converse(
     argv, limit = words_of(command, rest), limit_of(timeout)
     if not expect or len(expect) != len(reply):
         raise UsageError(f"--expect was given {len(expect)} times, --reply {len(reply)} times: they belong in pairs")
-    terminal, safe = sys.stdout.isatty(), Harmless()
+    safe = Harmless()
 
-    def show(data: bytes) -> None:
-        if not json:
-            output.write(sys.stdout.fileno(), safe.feed(data).encode() if terminal else data)
+    def seen(data: bytes) -> bytes:
+        return safe.feed(data, final=not data).encode() if sys.stdout.isatty() else data
 
-    with own_tree(grace) as tree:
-        done = answer(argv, list(zip(expect, reply, strict=True)), terminal=pty, timeout=limit, show=show, tree=tree)
+    pairs = list(zip(expect, reply, strict=True))
+    with own_tree(grace) as tree, Outbox(sys.stdout.fileno()) as shown:
+        done = answer(argv, pairs, terminal=pty, timeout=limit, show=None if json else shown, encode=seen, tree=tree)
     if json:
         record = command_record(done.end, "manyhands.answer/1")
         replies = [{"expect": one, "times": times} for one, times in zip(expect, done.replies, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -14,7 +15,19 @@ from typing import Any, Final
 
 from manyhands.errors import UsageError
 from manyhands.limits import parse_duration
-from manyhands.process import ProcessInfo, Selector, list_processes, listeners, orphans, process_tree, zombies
+from manyhands.process import (
+    Listener,
+    ProcessInfo,
+    Selector,
+    ancestors,
+    hidden_listeners,
+    list_processes,
+    listeners,
+    orphans,
+    process_info,
+    process_tree,
+    zombies,
+)  # fmt: skip
 from manyhands.render.processes import (
     allowance_lines,
     branch_record,
@@ -92,14 +105,24 @@ def _width() -> int | None:
 
 def show_list(selector: Selector, *, sort: str, top: int | None, json: bool) -> int:
     """Print the processes that are chosen; 1 if there is none."""
-    found = sorted(list_processes(selector), key=_ORDERS[sort])[: _count(top)]
+    found = sorted(_without_askers(selector), key=_ORDERS[sort])[: _count(top)]
     if json:
         _print_json(map(info_record, found))
     elif found:
         _write(list_lines(found, _width()))
     else:
-        sys.stderr.write("no process is chosen by that\n")
+        sys.stderr.write("no process matches\n")
     return 0 if found else 1
+
+
+def _without_askers(selector: Selector) -> list[ProcessInfo]:
+    """What is chosen, but not who asks: our own command line holds the pattern of --cmdline, and so do those of a shell, sudo(8)
+    or timeout(1) that have started us with it."""
+    found = list_processes(selector)
+    if not selector.cmdline:
+        return found
+    ourselves, above = os.getpid(), set(ancestors(os.getpid()))
+    return [one for one in found if one.pid != ourselves and not (one.pid in above and "--cmdline" in one.command)]
 
 
 def _count(top: int | None) -> int | None:
@@ -280,19 +303,18 @@ def stop(
     if not selector:
         raise UsageError("name what to stop: pids, or --name, --user, --port, --cmdline, --older-than")
     signal_number, seconds = signal_of(number), parse_duration(grace, "--grace")
-    chosen = list_processes(selector)
-    missing = sorted(set(selector.pids) - {one.pid for one in chosen})
+    chosen, hidden = _without_askers(selector), [one for port in selector.ports for one in hidden_listeners(port)]
+    for one in hidden:
+        sys.stderr.write(f"{_why_hidden(one)}\n")
     if not chosen:
-        which = f"there is no process {missing[0]}" if len(missing) == 1 else "no process is chosen by that"
-        sys.stderr.write(f"{which}\n")
-        return 3
+        missing = [pid for pid in selector.pids if process_info(pid) is None]
+        if not hidden:
+            sys.stderr.write(f"there is no process {missing[0]}\n" if len(missing) == 1 else "no process matches\n")
+        return 1 if hidden else 3
     if not selector.pids and not (chosen := _without_us(chosen)):  # by name and the like, we were chosen by accident
-        return 3
+        return 1 if hidden else 3
     if dry_run:
-        for one, why in with_reasons(chosen):
-            _write(
-                [f"would {'not ' if why else ''}stop {one.pid} {one_line(one.command, 100)}{f': {why}' if why else ''}"]
-            )
+        _write(_would_line(one, why) for one, why in with_reasons(chosen))
         return 0
     if not yes and not _agreed(chosen):
         sys.stderr.write("nothing was stopped\n")
@@ -302,7 +324,18 @@ def stop(
         _print_json(map(stopped_record, told))
     else:
         _write(map(stopped_line, told))
-    return 0 if all(one.gone for one in told) else 1
+    return 0 if all(one.gone for one in told) and not hidden else 1
+
+
+def _would_line(one: ProcessInfo, why: str | None) -> str:
+    return f"would {'not ' if why else ''}stop {one.pid} {one_line(one.command, 100)}{f': {why}' if why else ''}"
+
+
+def _why_hidden(one: Listener) -> str:
+    """Why what listens there cannot be stopped, and how to find it."""
+    where = f"{one.protocol} {one.address} port {one.port}"
+    owner = f"it belongs to {one.user}" if one.user else "it belongs to another user, or another container"
+    return f"{where}: the process that listens cannot be seen, and was not stopped: {owner}; root sees it: proc.port {one.port}"
 
 
 def _without_us(chosen: Sequence[ProcessInfo]) -> list[ProcessInfo]:

@@ -27,9 +27,18 @@ def clear() -> None:
         print("\r" + " " * 12 + "\r", end="", flush=True)  # noqa: T201
 
 
+def shapes() -> str:
+    """Dots that turn; where the terminal's encoding lacks them, strokes."""
+    try:
+        "⠇".encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return "|/-\\"
+    return "⠇⠋⠙⠸⠴⠦"
+
+
 def spin(done: Any) -> None:
     frames = 0
-    for frame in itertools.cycle("⠇⠋⠙⠸⠴⠦"):
+    for frame in itertools.cycle(shapes()):
         draw(frame)
         frames += 1
         if done.wait(EVERY):
@@ -64,7 +73,7 @@ def spinner(via: str) -> None:
 async def spin_async() -> None:
     frames = 0
     try:
-        for frame in itertools.cycle("⠇⠋⠙⠸⠴⠦"):
+        for frame in itertools.cycle(shapes()):
             draw(frame)
             frames += 1
             await asyncio.sleep(EVERY)
