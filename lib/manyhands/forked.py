@@ -1,35 +1,42 @@
 """What a process that was made by fork(2) must not keep of its parent's batches.
 
 A program with a running batch may fork: gunicorn, Celery, a ProcessPoolExecutor. The child has copies of the batch's lock, pipes and
-sockets; while it lives, nobody would see the parent's ends close. So every such descriptor is noted here, and in the child
-it is put on the null device: objects that close it later close nothing else.
+sockets; while it lives, nobody would see the parent's ends close. So every such file is noted here, and in the child its
+descriptor is put on the null device: objects that close it later close nothing else.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Final
-
-_noted: Final[set[int]] = set()
-
-
-def note(*descriptors: int) -> None:
-    """These are the business of this process alone."""
-    _noted.update(descriptors)
+from contextlib import suppress
+from typing import Final, Protocol
+from weakref import WeakSet
 
 
-def forget(*descriptors: int) -> None:
-    """Call it before they are closed."""
-    _noted.difference_update(descriptors)
+class HasDescriptor(Protocol):
+    """A file, a socket, or anything like them; negative, or a ValueError, when it is closed."""
+
+    def fileno(self) -> int: ...
+
+
+_noted: Final[WeakSet[HasDescriptor]] = WeakSet()
+
+
+def note(*files: HasDescriptor) -> None:
+    """These are the business of this process alone, as long as they are open."""
+    _noted.update(files)
 
 
 def _in_child() -> None:
-    if not _noted:
-        return
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for descriptor in _noted:
-        os.dup2(null, descriptor, inheritable=False)
-    os.close(null)
+    null = -1
+    for file in _noted:
+        with suppress(ValueError):  # it is closed
+            descriptor = file.fileno()
+            if descriptor >= 0:
+                null = null if null >= 0 else os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+                os.dup2(null, descriptor, inheritable=False)
+    if null >= 0:
+        os.close(null)
     _noted.clear()
 
 

@@ -31,12 +31,15 @@ class RunLock:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        forked.note(descriptor)
+        forked.note(self)
+
+    def fileno(self) -> int:
+        """The open file that is locked; negative when it is closed."""
+        return self.descriptor
 
     def close(self) -> None:
         """Let go. Launchers and workers that inherited the descriptor still hold the lock; a fork of this process does not."""
         if self.descriptor >= 0:
-            forked.forget(self.descriptor)
             os.close(self.descriptor)
             self.descriptor = -1
 

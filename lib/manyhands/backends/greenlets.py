@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from manyhands import kernel
+from manyhands import forked, kernel
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends import framing
 from manyhands.backends.alarm import Alarm
@@ -159,6 +159,7 @@ class Greenlets:
     def _launch(self) -> None:
         settings, library = self.settings, str(Path(__file__).parents[2])
         self._sock, theirs = socket.socketpair()
+        forked.note(self._sock)
         environment = dict(settings.environment) | {b"MH_WORKER": settings.token.encode() + b".host"}
         try:
             self._host = subprocess.Popen(

@@ -20,7 +20,7 @@ from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any, Final
 
-from manyhands import kernel
+from manyhands import forked, kernel
 from manyhands.backends import fork_server, worker
 from manyhands.backends.hand import Hand
 from manyhands.backends.pages import Page
@@ -68,6 +68,7 @@ class Hands:
     def _make(self, number: int) -> Hand:
         settings = self._settings
         ours, theirs = socket.socketpair()
+        forked.note(ours)
         environment = dict(settings.environment) | {b"MH_SLOT": b"%d" % number, b"MH_WORKER": self._mark(b"%d" % number)}
         config = self._config | {"slot": number, "environment": environment}
         kept = tuple(map(Inherited, settings.keep_open))
@@ -142,7 +143,9 @@ class Warden:
             )  # fmt: skip
         except OSError as error:
             raise ManyhandsError(f"cannot start a warden for the workers: {error}") from error
-        os.set_blocking(process.stdin.fileno(), False)  # type: ignore[union-attr]  # it is a pipe
+        assert process.stdin  # noqa: S101 - it is a pipe
+        os.set_blocking(process.stdin.fileno(), False)
+        forked.note(process.stdin)
         return process
 
     def add(self, pid: int, start: int) -> None:
