@@ -62,7 +62,8 @@ CARRYING_OUT = {
     "env": "NAME=VALUE in the environment of the jobs; repeatable",
     "output_cap": "keep so many bytes of each stream of a job (64k, 10M; default: all)",
     "nice": "lower the jobs' priority by so much (nice(1))",
-    "run_id": "name the run; one that exists is gone on with: only inputs that it has not done are run",
+    "run_id": "name the run; if it exists, it is continued: only inputs that it has not done are run",
+    "retry_failed": "when the run exists, try again what failed in it, too",
     "quiet": "nothing on standard error but what the jobs print there",
     **STATE, **JSON,
 }  # fmt: skip
@@ -91,8 +92,8 @@ def batch(
     keep_order: bool = True, then: list[str] = [], tag: bool = False, dry_run: bool = False, workdir: str | None = None,  # noqa: B006
     env: list[str] = [],  # noqa: B006
     shell: bool = False, stdin: str | None = None, output_cap: str | None = None, allow_daemons: bool = False, nice: int = 0,
-    backend: str = "commands", run_id: str | None = None, quiet: bool = False, json: bool = False,
-    state_dir: str | None = None,
+    backend: str = "commands", run_id: str | None = None, retry_failed: bool = False, quiet: bool = False,
+    json: bool = False, state_dir: str | None = None,
 ) -> int:  # fmt: skip
     """Run one command over many inputs, which come after --, from options, or from standard input."""
     options = {name: value for name, value in locals().items() if name != "ctx"}
@@ -133,7 +134,7 @@ def call_function(
     nice: int = 0, backend: str = "processes", chunk: str = "auto", initializer: str | None = None,
     initargs: str | None = None, max_jobs_per_worker: int | None = None,
     start_method: Literal["forkserver", "spawn"] = "forkserver", no_journal: bool = False, run_id: str | None = None,
-    quiet: bool = False, json: bool = False, state_dir: str | None = None,
+    retry_failed: bool = False, quiet: bool = False, json: bool = False, state_dir: str | None = None,
 ) -> int:  # fmt: skip
     """Call one Python function for many inputs, in processes, threads or an event loop; print what it returns as JSON."""
     options = {name: value for name, value in locals().items() if name != "ctx"}

@@ -589,3 +589,44 @@ def test_a_folder_that_was_removed(cli: Cli, tmp_path: Path) -> None:
     done = cli("batch", "echo {}", "--", "a", **leave)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "has been removed" in done.stderr
+
+
+def test_a_nightly_run_says_what_is_old_and_tries_failures_again_if_asked(cli: Cli, tmp_path: Path) -> None:
+    """The same command each night: what is done is named as done before, what failed is only tried again on demand."""
+    command = ("batch", "sh -c 'test -e {}'", "--run-id", "nightly")
+    (tmp_path / "a").touch()
+    assert "1 ok, 1 failed" in cli(*command, "--", "a", "b").stderr
+    again = cli(*command, "--", "a", "b")
+    assert (again.returncode, "nothing new to run: 2 were done before (1 ok, 1 failed)" in again.stderr) == (1, True)
+    (tmp_path / "b").touch()
+    retried = cli(*command, "--retry-failed", "--", "a", "b", "a")
+    assert "3 jobs: 3 ok (1 of them before)" in retried.stderr
+    assert retried.returncode == 0
+    assert cli("batch", "echo {}", "--retry-failed", "--", "a").returncode == 2
+
+
+def test_what_was_not_run_is_counted_everywhere(cli: Cli, tmp_path: Path) -> None:
+    """A rule halts the run early: the sum, the list and the page of the run say how many of all inputs are left."""
+    done = cli("batch", "sh -c 'exit {}'", "-j", "1", "--halt", "now,fail=1", "--run-id", "r", "--", "0", "1", *["0"] * 98)
+    assert "2 of 100 jobs done: 1 ok, 1 failed, 98 not run" in done.stderr
+    assert "98" in cli("batch.list").stdout
+    assert "1 ok, 1 failed, 98 left of 100" in cli("batch.show", "r").stdout
+    assert "98 more jobs of this run have not begun" in cli("batch.export", "r").stderr
+    summary = json.loads(cli("batch.resume", "r", "--json", "--jobs", "1").stdout.splitlines()[-1])
+    assert (summary["total"], summary["not_run"], summary["done_before"]) == (100, 0, 2)
+
+
+def test_a_bad_row_in_the_middle_comes_after_what_was_done(cli: Cli, tmp_path: Path) -> None:
+    """What stood before it has run: it is summed up, and the exit status does not say that nothing was run."""
+    (tmp_path / "in.csv").write_text("x\n1\n2\nthree,four\n5\n")
+    done = cli("batch", "echo {x}", "--csv", "in.csv")
+    assert done.stdout == "1\n2\n"
+    assert done.returncode == 1
+    assert "2 ok" in done.stderr
+    assert "row 4" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("rule", ["now,success=1", "soon,done=2"])
+def test_a_rule_that_is_content_is_met_whatever_failed_before(rule: str, cli: Cli) -> None:
+    """Halted on success or on enough done jobs is what was wanted: exit 0."""
+    assert cli("batch", "sh -c 'exit {}'", "-j", "1", "--halt", rule, "--", "1", "0", "1").returncode == 0

@@ -65,6 +65,7 @@ def test_what_each_kind_says() -> None:
     assert warned == {"text": "careful"}
     assert last == {
         "counts": {"ok": 3, "timeout": 1}, "left": 2, "unread": True, "wall": 1.5, "work": 2.5, "stopped_by": 15,
+        "total": None, "not_run": None, "done_before": 0,
         "halted": "soon,fail=1",
     }  # fmt: skip
 

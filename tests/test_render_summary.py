@@ -34,20 +34,32 @@ OK, FAILED, TIMEOUT, LOST = Status.OK, Status.FAILED, Status.TIMEOUT, Status.LOS
         ),
         (
             Summary("r", {OK: 1, FAILED: 1}, left=3, unread=True, wall=1.0, stopped_by=signal.SIGINT),
-            "5 jobs: 1 ok, 1 failed, 3 left in 1.0 s; stopped by SIGINT; the rest: invoke batch.resume 7f3a",
+            "2 jobs: 1 ok, 1 failed, 3 or more not run in 1.0 s; stopped by SIGINT; the rest: invoke batch.resume 7f3a",
         ),
         (
             Summary("r", {FAILED: 1}, unread=True, wall=1.0, halted="now,fail=1"),
-            "1 job: 0 ok, 1 failed in 1.0 s; halted by now,fail=1; the rest: invoke batch.resume 7f3a",
+            "1 job: 0 ok, 1 failed, further inputs not read in 1.0 s; halted by now,fail=1; the rest: invoke batch.resume 7f3a",
+        ),
+        (
+            Summary("r", {OK: 254}, left=1, unread=True, wall=1.0, stopped_by=signal.SIGINT, total=3000),
+            "254 of 3,000 jobs done: 254 ok, 2,746 not run in 1.0 s; stopped by SIGINT; the rest: invoke batch.resume 7f3a",
+        ),
+        (
+            Summary("r", {OK: 1, FAILED: 1}, total=2, done_before=2),
+            "nothing new to run: 2 were done before (1 ok, 1 failed); again: invoke batch.retry 7f3a",
+        ),
+        (
+            Summary("r", {OK: 3}, total=3, done_before=2, wall=1.0),
+            "3 jobs: 3 ok (2 of them before) in 1.0 s",
         ),
         (
             Summary("r", {OK: 9}, left=1, wall=1.0),
-            "10 jobs: 9 ok, 1 left in 1.0 s; the rest: invoke batch.resume 7f3a",
+            "9 of 10 jobs done: 9 ok, 1 not run in 1.0 s; the rest: invoke batch.resume 7f3a",
         ),
         (Summary("r", {OK: 1}, wall=1.0, stopped_by=signal.SIGTERM), "1 job: 1 ok in 1.0 s; stopped by SIGTERM"),
         (
             Summary("r", {}, unread=True, wall=0.1, stopped_by=signal.SIGHUP),
-            "0 jobs: 0 ok in 0.1 s; stopped by SIGHUP; the rest: invoke batch.resume 7f3a",
+            "0 jobs: 0 ok, further inputs not read in 0.1 s; stopped by SIGHUP; the rest: invoke batch.resume 7f3a",
         ),
     ],
 )

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -95,30 +96,32 @@ class Batch:
         run_id: str | None = None,
         stream: int | None = None,
         source: Source | None = None,
+        retry_failed: bool = False,
     ) -> Batch:
         """A new run. Its inputs come from ``source`` if given, from descriptor ``stream`` if given, else from where the plan
-        says. A ``run_id`` that exists is gone on with.
+        says. If the run ``run_id`` exists, it is continued: only new inputs run, and with ``retry_failed`` what failed before.
 
         Raises UsageError for a plan that cannot be meant, before anything is made; CannotCreateError for the folder.
         """
         check_plan(plan)
         existing = store.get(run_id) if run_id else None
         if existing:
-            return cls._continue(existing, plan, stream, source)
+            return cls._continue(existing, plan, stream, source, "both" if retry_failed else "rest")
         if stream is None:
             source = source or open_source(plan.source)
             if not isinstance(source, Iterating) or source.shaped:
                 plan.template.bind(source.columns, width=source.width)
         if isinstance(plan.template, Call):
             plan.template.check()
-        run, held = store.create(plan.to_json(), run_id)
+        total = source.total if source else None
+        run, held = store.create(plan.to_json() | ({} if total is None else {"total": total}), run_id)
         if plan.stdin == "-":
             keep_stdin(run)
         return cls(run, held, plan, work="new", stream=stream, source=source)
 
     @classmethod
-    def _continue(cls, run: Run, plan: Plan, stream: int | None, source: Source | None) -> Batch:
-        """Go on with a run over inputs given anew: those it has done are passed over, by content."""
+    def _continue(cls, run: Run, plan: Plan, stream: int | None, source: Source | None, work: Work) -> Batch:
+        """Continue a run over inputs given anew: those it has done are passed over, by content."""
         before = Plan.from_json(run.asked, os.environ | dict(plan.environment))
         if not plan.same_work(before):
             raise UsageError(
@@ -126,7 +129,7 @@ class Batch:
                 "choose another --run-id for this one"
             )
         held = lock(run)
-        return cls(Store.update(run, plan.to_json()), held, plan, work="rest", stream=stream, source=source)
+        return cls(Store.update(run, plan.to_json()), held, plan, work=work, stream=stream, source=source)
 
     @classmethod
     def resume(cls, run: Run, environ: Mapping[str, str], *, jobs: int | None = None) -> Batch:
@@ -298,7 +301,7 @@ class Batch:
             return summary
         tally = journal.tally()
         lacking = self.inputs.lacking is not None
-        unread = lacking or (summary.unread and self.work == "rest")
+        unread = lacking or (summary.unread and self.work != "failed")
         total = None if lacking else summary.total
         return replace(summary, counts=tally.counts, left=tally.left, unread=unread, total=total, done_before=done)
 
@@ -313,10 +316,11 @@ class Batch:
         self, journal: Journal, values: Iterator[Values | None], renderer: Renderer | CallRenderer
     ) -> Generator[tuple[Job, int] | None, None, None]:
         """What is left or failed, then what is new among the inputs, or comes from the stage before."""
-        if self.work != "new":
-            for job, last in journal.left() if self.work == "rest" else journal.failed():
-                self._issue(job.number)
-                yield job, last
+        left = journal.left() if self.work in ("rest", "both") else ()
+        failed = journal.failed() if self.work in ("failed", "both") else ()
+        for job, last in chain(left, failed):
+            self._issue(job.number)
+            yield job, last
         if self.place and self.place.number > 1:
             for one in self.place.coming():
                 self._issued_any = True
@@ -342,7 +346,7 @@ class Batch:
     ) -> Iterator[Job | None]:
         """What this run has not met before among the inputs; None while none has come."""
         number = journal.last_number()
-        known = journal.known() if self.work == "rest" else None
+        known = journal.known() if self.work in ("rest", "both") else None
         try:
             for value in values:
                 if value is None:

@@ -22,7 +22,7 @@ class Earlier:
 
     def __init__(self, work: Work, tally: Tally | None = None) -> None:
         self._work, self._tally = work, tally or Tally({}, 0)
-        again = AGAIN if work == "failed" else ()
+        again = AGAIN if work in ("failed", "both") else ()
         self._ok = self._tally.counts.get(Status.OK, 0)
         self.done: int = sum(number for status, number in self._tally.counts.items() if status not in again)
         """Jobs that are done, and not done again."""

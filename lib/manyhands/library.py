@@ -44,6 +44,7 @@ def run_batch(
     initializer: Callable[..., Any] | str | None = None, initargs: Sequence[Any] = (), chunk: int | None = None,
     max_jobs_per_worker: int | None = None, start_method: str = "forkserver", run_id: str | None = None,
     state_dir: str | os.PathLike[str] | None = None, pull: Pulling = "thread", handle_signals: bool = True,
+    retry_failed: bool = False,
 ) -> Results:  # fmt: skip
     """Run one command, or call one function, over many inputs; iterate the result for the final `Outcome` of each job.
 
@@ -91,7 +92,7 @@ def run_batch(
         order=order, workers=Workers(start_method=start_method, chunk=chunk, max_jobs=max_jobs_per_worker),
     )  # fmt: skip
     store = Store(Path(state_dir).absolute() if state_dir else default_state_dir(os.environ))
-    batch = begin(plan, store, run_id=run_id, source=source)
+    batch = begin(plan, store, run_id=run_id, source=source, retry_failed=retry_failed)
     batch.inputs.pull = pull
     return Results(batch, handle_signals=handle_signals)
 

@@ -33,17 +33,19 @@ from manyhands.inputs import Source, open_source
 from manyhands.job import Job, Outcome, Status
 from manyhands.journal import Journal
 from manyhands.plan import Plan
+from manyhands.program_inputs import Iterating
 from manyhands.run_inputs import Work
 from manyhands.runs import Run, RunLock, Store, discard
 from manyhands.stages import Journals
 
 
 def begin(
-    plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None, source: Source | None = None
-) -> Batch | Line:
+    plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None, source: Source | None = None,
+    retry_failed: bool = False,
+) -> Batch | Line:  # fmt: skip
     """A new run of one stage or of several; see `Batch.start`."""
     make = Line.start if plan.then else Batch.start
-    return make(plan, store, run_id=run_id, stream=stream, source=source)
+    return make(plan, store, run_id=run_id, stream=stream, source=source, retry_failed=retry_failed)
 
 
 def go_on(run: Run, environ: Mapping[str, str], work: Work, jobs: int | None = None) -> Batch | Line:
@@ -184,6 +186,7 @@ class Line:
         run_id: str | None = None,
         stream: int | None = None,
         source: Source | None = None,
+        retry_failed: bool = False,
     ) -> Line:
         """See `Batch.start`; what cannot be meant of any stage is found before anything is made."""
         if stream is None:
@@ -193,9 +196,10 @@ class Line:
             if isinstance(stage.template, Call):
                 stage.template.check()
                 stage.template.bind().key((b"null",))  # it is called with one argument
-            elif source is not None:
+            elif source is not None and not (isinstance(source, Iterating) and not source.shaped):
                 stage.template.bind(source.columns, width=source.width)
-        return cls(Batch.start(plan, store, run_id=run_id, stream=stream, source=source), plan)
+        first = Batch.start(plan, store, run_id=run_id, stream=stream, source=source, retry_failed=retry_failed)
+        return cls(first, plan)
 
     def _lock(self) -> RunLock:
         return RunLock(os.dup(self._held.descriptor))
@@ -268,7 +272,7 @@ class Line:
                 yield from stage.batch.take_over(journal)
         if self.work != "new":
             self._count_before()
-        if self.work == "rest":
+        if self.work in ("rest", "both"):
             for before, stage in zip(self.stages, self.stages[1:], strict=False):
                 plan = stage.batch.plan
                 with closing(before.batch.run.journal()) as journal:

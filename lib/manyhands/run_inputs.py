@@ -25,7 +25,8 @@ from manyhands.spool import Spool, spooled
 
 Pulling = Literal["thread", "caller"]
 """Which thread pulls the inputs of a program: one of its own, or the one that iterates the results."""
-Work = Literal["new", "rest", "failed"]
+Work = Literal["new", "rest", "failed", "both"]
+"""What an execution does of a run: all of it, what is left and what is new, what failed, or all three of these."""
 
 _PATIENCE: Final = 0.2
 """Seconds that a program's iterator has to come back when the batch is over."""

@@ -51,6 +51,7 @@ class Asked:
     nice: int
     backend: str
     run_id: str | None
+    retry_failed: bool
     quiet: bool
     json: bool
     state_dir: str | None
@@ -99,6 +100,8 @@ class AskedCall(Asked):
 
 def plan_of(asked: AskedCommand | AskedCall) -> tuple[Plan, int | None]:
     """(the plan, the descriptor that the inputs come from if they are streamed)."""
+    if asked.retry_failed and not asked.run_id:
+        raise UsageError("--retry-failed is for a run that exists: name it with --run-id")
     folder = _folder(asked.workdir)
     work, *further = _works(asked)
     jobs, backends = (

@@ -43,7 +43,7 @@ def new(asked: AskedCommand | AskedCall, program: str) -> int:
     if asked.dry_run:
         return _dry_run(plan, stream)
     kept = store(asked.state_dir)
-    batch = begin(plan, kept, run_id=asked.run_id, stream=stream)
+    batch = begin(plan, kept, run_id=asked.run_id, stream=stream, retry_failed=asked.retry_failed)
     return carry_out(batch, kept, json=asked.json, quiet=asked.quiet, program=program)
 
 
@@ -191,7 +191,10 @@ def export_run(run: str | None, format: Format, *, state_dir: str | None) -> Non
     with closing(Journals.open(found)) as journal:
         shell = found.asked["shell"] is not None
         export(journal, found.id, format, _argv(found), sys.stdout.buffer.write, shell=shell)
+        begun = sum(journal.tally().counts.values()) + journal.tally().left
     sys.stdout.buffer.flush()
+    if (missing := (found.asked.get("total") or 0) - begun) > 0:
+        sys.stderr.write(f"manyhands: {missing:,} more job{'' if missing == 1 else 's'} of this run have not begun\n")
 
 
 def _argv(run: runs.Run) -> Argv:

@@ -26,7 +26,7 @@ from manyhands.render.summary import describe, name_of, summary_line
 from manyhands.template import Renderer
 
 _USUAL: Final[dict[str, Any]] = {
-    "then": [], "retries": 0, "timeout": None, "delay": "0", "halt": "never", "order": "input", "backend": "processes", "run_id": None,
+    "then": [], "retries": 0, "timeout": None, "delay": "0", "halt": "never", "order": "input", "backend": "processes", "run_id": None, "retry_failed": False,
     "tag": False, "output_cap": None, "dry_run": False, "max_jobs_per_worker": None,
 }  # fmt: skip
 """What only a run with a journal has, and what it is when nobody has asked for it."""

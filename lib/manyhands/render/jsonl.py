@@ -1,6 +1,6 @@
 """For programs: one JSON object a line on stdout for everything that happens.
 
-``event`` tells what: run, began, finished, warned, summary; ``at`` when it was told. A finished job has the keys that
+``event`` tells what: run, counted, began, finished, warned, summary; ``at`` when it was told. A finished job has the keys that
 ``batch.export`` gives it. Lines are written out at least every 50 ms while events come.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, Final
 
 from manyhands.errors import ManyhandsError
-from manyhands.events import Began, Event, Finished, RunStarted, Summary, Tick, Warned
+from manyhands.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
 from manyhands.job import NOTHING, Outcome
 from manyhands.joblog import job_record
 from manyhands.jsonable import iso, text_or_base64
@@ -46,6 +46,8 @@ class JsonLines:
         elif isinstance(event, RunStarted):
             self._run = event.run
             self._write("run", _started(event))
+        elif isinstance(event, Counted):
+            self._write("counted", {"total": event.total})
         elif isinstance(event, Warned):
             self._write("warned", text_or_base64("text", os.fsencode(event.text)))
         elif isinstance(event, Summary):
@@ -111,5 +113,5 @@ def _summary(event: Summary) -> Mapping[str, Any]:
     return {
         "run": event.run, "counts": {status.value: count for status, count in event.counts.items()}, "left": event.left,
         "unread": event.unread, "wall": event.wall, "work": event.work, "stopped_by": event.stopped_by,
-        "halted": event.halted,
+        "halted": event.halted, "total": event.total, "not_run": event.not_run, "done_before": event.done_before,
     }  # fmt: skip

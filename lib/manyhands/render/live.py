@@ -172,6 +172,8 @@ class Live:
             (f"{progress.failed:,} failed", "bold red" if progress.failed else "dim"),
             (f"{progress.running_now:,} running", "cyan"),
         ]
+        if progress.waiting:
+            parts.append((f"{progress.waiting:,} waiting for a retry", "yellow"))
         if progress.left is not None:
             parts.append((f"{progress.left:,} left", ""))
         parts.append((f"{progress.rate:,.1f}/s", "dim"))

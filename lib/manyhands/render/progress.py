@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from manyhands.events import Began, Event, Finished, Held, RunStarted
+from manyhands.events import Began, Counted, Event, Finished, Held, RunStarted
 from manyhands.job import Attempt, Status
 from manyhands.numbers import Numbers
 from manyhands.render.safe import one_line
 from manyhands.render.words import duration
+
+_TO_DO: Final = frozenset({Status.CANCELLED, Status.LOST})
+"""How a job ended that still has to be done."""
 
 
 class Progress:
@@ -25,16 +29,20 @@ class Progress:
         self.active: dict[int, tuple[Attempt, float, int]] = {}
         """By job number: the attempt, when it began, its pid."""
         self._held = Numbers()
+        self._retrying: set[int] = set()
         self._paused_at: float | None = None
 
     def event(self, event: Event) -> None:
         """Take one event into account."""
         if isinstance(event, Began):
+            self._retrying.discard(event.attempt.job.number)
             self.active[event.attempt.job.number] = (event.attempt, event.at, event.pid)
         elif isinstance(event, (Finished, Held)):  # a tuple: twice as fast as a union, and this is every job
             self._over(event)
         elif isinstance(event, RunStarted):
             self.total, self.before, self.slots, self.since = event.total, event.done_before, event.jobs, self._clock()
+        elif isinstance(event, Counted):
+            self.total = event.total
 
     def _over(self, event: Held | Finished) -> None:
         """Count a job that is over once, when it ends: if it is held back then, not again when it is told."""
@@ -43,7 +51,10 @@ class Progress:
         self.active.pop(number, None)
         if self._held.discard(number):
             return
-        if outcome.final and outcome.status is not Status.CANCELLED:
+        self._retrying.discard(number)
+        if isinstance(event, Finished) and event.retry_in is not None:
+            self._retrying.add(number)
+        if outcome.final and outcome.status not in _TO_DO:
             self.done += 1
             self.failed += outcome.status is not Status.OK
         if isinstance(event, Held):
@@ -64,8 +75,13 @@ class Progress:
         return min(len(self.active), self.slots or len(self.active))
 
     @property
+    def waiting(self) -> int:
+        """How many have failed and wait for another attempt."""
+        return len(self._retrying)
+
+    @property
     def left(self) -> int | None:
-        """Jobs to do, those that run now included; None while the inputs are not counted."""
+        """Jobs to do, those that run or wait for a retry included; None while the inputs are not counted."""
         return None if self.total is None else max(0, self.total - self.before - self.done)
 
     @property
@@ -81,6 +97,8 @@ class Progress:
     def line(self) -> str:
         """``1,204 done, 2 failed, 4 running, 796 left, 98.3/s, 8.1 s to go``."""
         parts = [f"{self.done:,} done", f"{self.failed:,} failed", f"{self.running_now:,} running"]
+        if self.waiting:
+            parts.append(f"{self.waiting:,} waiting for a retry")
         if self.left is not None:
             parts.append(f"{self.left:,} left")
         parts.append(f"{self.rate:,.1f}/s")

@@ -32,7 +32,8 @@ _TAIL_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """One run at a glance. ``state``: running, complete, left, or damaged."""
+    """One run at a glance. ``state``: running, complete, left, or damaged. ``left``: jobs that are not done, those that run now
+    included; where ``total`` is None, those that have been read."""
 
     id: str
     created: float
@@ -42,6 +43,8 @@ class RunLine:
     left: int
     took: float
     state: str
+    total: int | None = None
+    """Jobs of the run; None while its inputs are not counted."""
 
 
 def summarise(run: runs.Run) -> RunLine:
@@ -55,9 +58,12 @@ def summarise(run: runs.Run) -> RunLine:
         return RunLine(run.id, run.created, template, 0, 0, 0, 0.0, "damaged")
     ok = tally.counts.get(Status.OK, 0)
     failed = sum(tally.counts.values()) - ok
-    whole = bool(executions) and executions[-1][2] and not tally.left
+    total = run.asked.get("total")
+    left = tally.left if total is None else max(tally.left, total - ok - failed)
+    whole = bool(executions) and executions[-1][2] and not left
     state = "running" if runs.is_busy(run) else "complete" if whole else "left"
-    return RunLine(run.id, run.created, template, ok, failed, tally.left, sum(wall for _, wall, _ in executions), state)
+    took = sum(wall for _, wall, _ in executions)
+    return RunLine(run.id, run.created, template, ok, failed, left, took, state, total)
 
 
 def list_lines(lines: Sequence[RunLine], width: int) -> Iterator[str]:
@@ -77,7 +83,12 @@ _LIST: Final = ("ID", "WHEN", "OK", "FAILED", "LEFT", "TOOK", "STATE")
 def _run_cells(line: RunLine, short: str) -> tuple[str, ...]:
     when = datetime.fromtimestamp(line.created).strftime("%Y-%m-%d %H:%M")
     took = duration(line.took) if line.took else "-"
-    return short, when, f"{line.ok:,}", f"{line.failed:,}", f"{line.left:,}", took, line.state
+    return short, when, f"{line.ok:,}", f"{line.failed:,}", _left(line), took, line.state
+
+
+def _left(line: RunLine) -> str:
+    """``3``; ``3+`` where more inputs may have been left unread."""
+    return f"{line.left:,}" + "+" * (line.total is None and line.state in ("left", "running"))
 
 
 def job_lines(records: Iterator[JobRecord], width: int, *, stages: bool = False) -> Iterator[str]:
@@ -186,7 +197,8 @@ def header(run: runs.Run, line: RunLine, workdir: str) -> Iterator[str]:
     yield f"command  {one_line(line.template, 1000)}"
     yield f"when     {datetime.fromtimestamp(line.created).strftime('%Y-%m-%d %H:%M:%S')}, took {duration(line.took)}"
     yield f"where    {one_line(workdir, 1000)}"
-    yield f"jobs     {line.ok:,} ok, {line.failed:,} failed, {line.left:,} left"
+    every = "" if line.total is None else f" of {line.total:,}"
+    yield f"jobs     {line.ok:,} ok, {line.failed:,} failed, {_left(line)} left{every}"
     if widths := run.asked.get("widths"):
         yield f"width    {', '.join(f'{width} from {duration(at)}' for at, width in widths)}"
     if run.asked.get("then"):

@@ -61,12 +61,30 @@ def name_of(attempt: Attempt, width: int) -> str:
 
 
 def counts(summary: Summary) -> str:
-    """``1,997 ok, 3 failed, 5 left``."""
+    """``1,997 ok, 3 failed, 5 not run``: what has been done, and what has not, as far as that is known."""
     found = [(summary.counts.get(status, 0), word) for status, word in _WORDS.items()]
     parts = [f"{number:,} {word}" for number, word in found if number or word == "ok"]
-    if summary.left:
-        parts.append(f"{summary.left:,} left")
+    if summary.not_run:
+        parts.append(f"{summary.not_run:,} not run")
+    elif summary.not_run is None:
+        parts.append(
+            f"{summary.left:,} of those that were read not run, more not read" if summary.left else "more not read"
+        )
     return ", ".join(parts)
+
+
+def _headline(summary: Summary) -> str:
+    """How many jobs, and what has become of them."""
+    before, jobs = summary.done_before, summary.jobs
+    if before and before == jobs and not summary.not_run and summary.not_run is not None:
+        were = "1 job was" if before == 1 else f"{before:,} were"
+        return f"nothing new to run: {were} done before ({counts(summary)})"
+    if summary.not_run:
+        every = jobs + summary.not_run
+        text = f"{jobs:,} of {every:,} job{'' if every == 1 else 's'} done: {counts(summary)}"
+    else:
+        text = f"{jobs:,} job{'' if jobs == 1 else 's'}: {counts(summary)}"
+    return text + (f" ({before:,} of them before)" if before else "")
 
 
 def summary_line(summary: Summary, *, program: str, again: str) -> str:
@@ -74,15 +92,17 @@ def summary_line(summary: Summary, *, program: str, again: str) -> str:
 
     ``2,000 jobs: 1,997 ok, 3 failed in 12.1 s (41.2 s of work, 3.4x); again: invoke batch.retry 7f3a``
     """
-    jobs = summary.jobs + summary.left
-    line = f"{jobs:,} job{'' if jobs == 1 else 's'}: {counts(summary)} in {duration(summary.wall)}"
+    line = _headline(summary)
+    if summary.jobs > summary.done_before or summary.not_run != 0:
+        line += f" in {duration(summary.wall)}"
+    jobs = summary.jobs - summary.done_before
     if jobs > 1 and summary.work >= 0.05 and summary.wall >= 0.05:  # less is shown as 0.0 s, and says nothing
         line += f" ({duration(summary.work)} of work, {summary.work / summary.wall:,.1f}x)"
     if summary.stopped_by is not None:
         line += f"; stopped by {signal_name(summary.stopped_by)}"
     elif summary.halted:
         line += f"; halted by {summary.halted}"
-    if summary.left or summary.unread:
+    if summary.not_run or summary.unread:
         line += f"; the rest: {program} batch.resume {again}"
     elif any(summary.counts.get(status) for status in _AGAIN):
         line += f"; again: {program} batch.retry {again}"
