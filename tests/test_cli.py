@@ -607,7 +607,9 @@ def test_a_nightly_run_says_what_is_old_and_tries_failures_again_if_asked(cli: C
 
 def test_what_was_not_run_is_counted_everywhere(cli: Cli, tmp_path: Path) -> None:
     """A rule halts the run early: the sum, the list and the page of the run say how many of all inputs are left."""
-    done = cli("batch", "sh -c 'exit {}'", "-j", "1", "--halt", "now,fail=1", "--run-id", "r", "--", "0", "1", *["0"] * 98)
+    done = cli(
+        "batch", "sh -c 'exit {}'", "-j", "1", "--halt", "now,fail=1", "--run-id", "r", "--", "0", "1", *["0"] * 98
+    )
     assert "2 of 100 jobs done: 1 ok, 1 failed, 98 not run" in done.stderr
     assert "98" in cli("batch.list").stdout
     assert "1 ok, 1 failed, 98 left of 100" in cli("batch.show", "r").stdout

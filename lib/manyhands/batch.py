@@ -89,15 +89,9 @@ class Batch:
 
     @classmethod
     def start(
-        cls,
-        plan: Plan,
-        store: Store,
-        *,
-        run_id: str | None = None,
-        stream: int | None = None,
-        source: Source | None = None,
+        cls, plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None, source: Source | None = None,
         retry_failed: bool = False,
-    ) -> Batch:
+    ) -> Batch:  # fmt: skip
         """A new run. Its inputs come from ``source`` if given, from descriptor ``stream`` if given, else from where the plan
         says. If the run ``run_id`` exists, it is continued: only new inputs run, and with ``retry_failed`` what failed before.
 
