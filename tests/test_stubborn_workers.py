@@ -218,6 +218,25 @@ def test_a_program_that_leaves_in_the_middle_ends(way: str, environment: dict[st
     wait_for(lambda: not with_tag("MH_RUN=leaves"), 10)
 
 
+@pytest.mark.parametrize("backend", ["processes", "gevent"])
+def test_a_program_that_keeps_an_iterator_ends(backend: str, environment: dict[str, str], tmp_path: Path) -> None:
+    """At its last line, without a word, and nothing is left."""
+    main = script(
+        tmp_path,
+        f"""
+        import functions
+        from manyhands import map_batch, run_batch
+        if __name__ == "__main__":
+            mapped = map_batch(functions.double, range(100_000), jobs=2)
+            results = iter(run_batch(functions.double, range(1_000), jobs=2, backend="{backend}", ordered=True, run_id="kept"))
+            print(next(mapped), next(results).value)
+        """,
+    )
+    done = call(tmp_path, environment, sys.executable, main)
+    assert (done.stdout, done.stderr, done.returncode) == ("0 0\n", "", 0)
+    wait_for(lambda: not with_tag("MH_RUN=kept"), 10)
+
+
 def test_a_backend_is_closed_from_anywhere(tmp_path: Path) -> None:
     """By another thread, by two at once, twice, while a job is at work: it is quick, and all is gone."""
     from manyhands.backends import open_backend
