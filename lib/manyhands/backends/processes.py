@@ -240,7 +240,7 @@ class Processes:
         """Start a worker for a slot that has none; False if there can be none now. Raises ManyhandsError if there can be none at all."""
         slot = next(number for number in range(1, self.settings.slots + 1) if number not in self._hands)
         try:
-            one = self._maker.make(slot)
+            one = self._maker.make(slot, first=not self._hands)
         except ManyhandsError as error:
             self._ready += self._width.no_more(str(error), self._there() or len(self._hands))
             return False
