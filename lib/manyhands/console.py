@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import Final
 
 from manyhands.batch import Batch
-from manyhands.call import UNFIT, Call
+from manyhands.call import UNFIT, unfit
 from manyhands.errors import UsageError
 from manyhands.events import Finished, Summary
 from manyhands.job import Status
@@ -48,7 +48,7 @@ def carry_out(
                 except BrokenPipeError:
                     closed = True
                     batch.stop(signal.SIGPIPE)
-                if isinstance(event, Finished) and event.outcome.exit == UNFIT and isinstance(batch.plan.template, Call):
+                if isinstance(event, Finished) and event.outcome.exit == UNFIT and unfit(event.outcome.error):
                     misused = True
                 if watched.asked_what_runs:
                     watched.asked_what_runs = False
