@@ -263,3 +263,13 @@ def test_thumbnails_of_real_images(cli: Cli, tmp_path: Path) -> None:
         with image.open(tmp_path / "small" / (path.name + ".png")) as small:
             assert list(small.size) == json.loads(line)
             assert max(small.size) <= 32
+
+
+def test_leaving_with_the_status_of_a_mistake_is_a_failure(cli: Cli, tmp_path: Path) -> None:
+    """A function may call sys.exit(2); only a result that cannot be kept as asked makes the whole batch exit with 2."""
+    (tmp_path / "leaves.py").write_text(
+        "import sys\nclass Bad:\n    def __repr__(self): return 1 / 0\ndef go(x): sys.exit(2)\ndef bad(x): return Bad()\n"
+    )
+    assert cli("batch.call", "leaves:go", "--backend", "serial", "--", "a").returncode == 1
+    assert cli("batch.call", "leaves:bad", "--backend", "serial", "--result", "repr", "--", "a").returncode == 1
+    assert cli("batch.call", "leaves:bad", "--backend", "serial", "--", "a").returncode == 2

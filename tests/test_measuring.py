@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def test_a_measurement_is_a_real_batch(tmp_path: Path, own_state: Path) -> None:
         template=Call.of(functions.odd_fails, type="int", result="none"),
         source={},
         limits=Limits(jobs=1),
-        workdir=str(tmp_path),
+        workdir=os.getcwd(),
     )
     found = measure(plan, [(b"%d" % n,) for n in range(10)], (), "threads", 2)
     assert (found.done, found.failed, found.error) == (10, 5, None)

@@ -97,6 +97,12 @@ def test_a_worker_does_not_grow() -> None:
     assert outcomes[-1].value - outcomes[20_000].value < 1 << 20
 
 
+def test_a_worker_remembers_little() -> None:
+    """It keeps what the journal may not have yet; not, whatever the results are, more than some megabytes of it."""
+    sizes = [int(one.value.split()[0]) for one in run(functions.heavy, range(1000), jobs=1)]
+    assert max(sizes) - sizes[50] < 24 << 20
+
+
 def test_a_child_that_a_job_forgets_to_end(tmp_path: Path) -> None:
     """It does not go on with the work of its worker."""
     ledger = tmp_path / "ledger"
@@ -218,6 +224,25 @@ def test_a_program_that_leaves_in_the_middle_ends(way: str, environment: dict[st
     wait_for(lambda: not with_tag("MH_RUN=leaves"), 10)
 
 
+@pytest.mark.parametrize("backend", ["processes", "gevent"])
+def test_a_program_that_keeps_an_iterator_ends(backend: str, environment: dict[str, str], tmp_path: Path) -> None:
+    """At its last line, without a word, and nothing is left."""
+    main = script(
+        tmp_path,
+        f"""
+        import functions
+        from manyhands import map_batch, run_batch
+        if __name__ == "__main__":
+            mapped = map_batch(functions.double, range(100_000), jobs=2)
+            results = iter(run_batch(functions.double, range(1_000), jobs=2, backend="{backend}", ordered=True, run_id="kept"))
+            print(next(mapped), next(results).value)
+        """,
+    )
+    done = call(tmp_path, environment, sys.executable, main)
+    assert (done.stdout, done.stderr, done.returncode) == ("0 0\n", "", 0)
+    wait_for(lambda: not with_tag("MH_RUN=kept"), 10)
+
+
 def test_a_backend_is_closed_from_anywhere(tmp_path: Path) -> None:
     """By another thread, by two at once, twice, while a job is at work: it is quick, and all is gone."""
     from manyhands.backends import open_backend
@@ -293,9 +318,10 @@ def test_signals_that_the_parent_blocks_or_ignores(
     assert (tmp_path / "ledger").read_text() == "tidy 60\n" * 2
 
 
-def test_few_descriptors(environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [36, 64])
+def test_few_descriptors(most: int, environment: dict[str, str], tmp_path: Path) -> None:
     """Fewer workers, one warning, and every job is done once."""
-    limited = f"ulimit -n 64; exec {sys.executable} -m manyhands batch.call functions:double --type int -j 100 --"
+    limited = f"ulimit -n {most}; exec {sys.executable} -m manyhands batch.call functions:double --type int -j 100 --"
     done = call(tmp_path, environment, "bash", "-c", f"{limited} $(seq 300)")
     assert done.returncode == 0, done.stderr
     assert sorted(map(int, done.stdout.split())) == [2 * n for n in range(1, 301)]

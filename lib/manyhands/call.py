@@ -41,6 +41,9 @@ RESULTS: Final = get_args(ResultKind)
 UNFIT: Final = 2
 """The exit status of a call whose result cannot be kept as asked: a mistake in what was asked, not in the work."""
 
+_RETURNED: Final = "it returned "
+"""How the error of such a call begins: a function may also leave with that status by itself."""
+
 _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "str": os.fsdecode, "int": int, "float": float, "json": json.loads, "bytes": bytes,
     "path": lambda value: Path(os.fsdecode(value)),
@@ -48,6 +51,11 @@ _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
 _importing = threading.RLock()
 _NOWHERE: Final = "?:"  # begins the name of a function that cannot be imported
 _PICKLED: Final = b"\x80"  # the first byte of every pickle since protocol 2; no JSON text begins with it
+
+
+def unfit(error: str | None) -> bool:
+    """Whether an error says that a result could not be kept as asked."""
+    return error is not None and error.startswith(_RETURNED)
 
 
 class BadInput(ValueError):

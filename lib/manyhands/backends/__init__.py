@@ -57,7 +57,7 @@ def _interpreters(settings: FunctionSettings) -> Backend:
     from manyhands.backends.interpreters import Interpreter
     from manyhands.backends.threads import Threads
 
-    return Threads(settings, lambda _, number: Interpreter(settings, number), "interpreters")
+    return Threads(settings, lambda _, suspension, number: Interpreter(settings, suspension, number), "interpreters")
 
 
 def _processes(settings: FunctionSettings) -> Backend:

@@ -24,6 +24,7 @@ from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import WIDE, Slot
 from manyhands.backends.slot_threads import MAY_BE_DAEMONS
 from manyhands.backends.streams import Streams
+from manyhands.backends.suspension import GONE_ON, Suspension
 from manyhands.errors import ManyhandsError, UsageError
 from manyhands.job import Attempt
 
@@ -62,6 +63,7 @@ class Aio:
         self._broken: ManyhandsError | None = None
         self._switched = Switched()
         self._loop = asyncio.new_event_loop()
+        self._suspension = Suspension(timed=settings.timed)
         self._streams, self._here = Streams(), generation()
         self._thread = threading.Thread(target=self._main, name="manyhands-asyncio", daemon=MAY_BE_DAEMONS)
         self._thread.start()
@@ -80,6 +82,8 @@ class Aio:
             first = max(0.0, min(self._give_up.values()) - time.monotonic())
             timeout = first if timeout is None else min(timeout, first)
         found = list(self._mailbox.take(timeout))
+        if not found and self._suspension.just_over():
+            found = list(self._mailbox.take(GONE_ON))
         if self._broken:
             raise self._broken
         now = time.monotonic()
@@ -134,6 +138,7 @@ class Aio:
         self._closed = True
         self._call(self._loop.stop)
         self._thread.join(_AT_ONCE if self._running else 2.0)
+        self._suspension.close()
         self._switched.close()
         self._streams.close()
         if not self._thread.is_alive() and generation() == self._here:  # not in a fork: they are another process's
@@ -220,7 +225,8 @@ class Aio:
     def _end_of(
         self, attempt: Attempt, began: tuple[float, float], slot: Slot, printing: Printing, done: Performed
     ) -> Ended:
-        now, (at, started) = time.monotonic(), began
+        at, started = began
+        now = time.monotonic() - self._suspension.since(at)
         printed = printing.collect(b"%d.%d" % (attempt.job.number, attempt.number), self.settings.output_cap)
         done = printed.ending(done)
         return Ended(

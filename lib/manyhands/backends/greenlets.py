@@ -27,6 +27,7 @@ from manyhands.backend import Ended, Report, Started
 from manyhands.backends import framing
 from manyhands.backends.alarm import Alarm
 from manyhands.backends.hands import Warden, packed
+from manyhands.backends.leaving import close_at_exit
 from manyhands.backends.outputs import output_of
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import Slot
@@ -70,6 +71,7 @@ class Greenlets:
         self._alarm = Alarm()
         self._warden = Warden(settings)
         self._launch()
+        close_at_exit(self)
 
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
@@ -79,9 +81,10 @@ class Greenlets:
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """What has begun and ended; waits for it up to ``timeout`` seconds. Raises ManyhandsError if there can be no host."""
-        if os.getpid() != self._owner:  # we are forked: what the host says is for another process
-            time.sleep(timeout or 0.0)
-            return []
+        if os.getpid() != self._owner or self._closed:  # we are forked: what the host says is for another process
+            ready, self._ready = self._ready, []
+            time.sleep(0.0 if ready else timeout or 0.0)
+            return ready
         deadline = None if timeout is None else time.monotonic() + timeout
         woken = False
         self._dispatch()
@@ -143,8 +146,11 @@ class Greenlets:
             self._warden.drop()
             self._alarm.close()
             return
+        lost = [attempt for attempt, _, _ in self._running.values()]
+        self._ready += [Ended(attempt, time.monotonic(), error="the program has ended") for attempt in lost]
         if self._running:
             self._host.kill()
+            self._running.clear()
         self._sock.close()
         try:
             self._host.wait(_AT_ONCE)

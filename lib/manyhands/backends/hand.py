@@ -163,3 +163,15 @@ def stopped(hands: Iterable[Hand]) -> list[Hand]:
         stat = kernel.read_stat(one.pid)
         one.stopped = one.stopped + 1 if stat is not None and stat.state == "T" else 0
     return [one for one in hands if one.stopped > 1]
+
+
+def in_words(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is None:
+        return "its status is not known"
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

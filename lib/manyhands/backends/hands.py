@@ -35,6 +35,8 @@ _BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.ward
 
 _SPARE: Final = 20
 """Descriptors that must be free before one more worker is made: it takes four, and the coordinator needs some for what it does."""
+_LEAST: Final = 10
+"""The same before the first, without which nothing would be done at all."""
 
 
 class Hands:
@@ -56,10 +58,10 @@ class Hands:
         if settings.disposable:
             self.warden.folder(str(settings.outputs))
 
-    def make(self, number: int) -> Hand:
-        """Start a worker for slot ``number``. Raises ManyhandsError when the system will not have one more."""
+    def make(self, number: int, *, first: bool) -> Hand:
+        """Start a worker for slot ``number``; ``first``: there is no other. Raises ManyhandsError when the system will not have one more."""
         try:
-            _have_spare_descriptors()
+            _have_spare_descriptors(_LEAST if first else _SPARE)
             return self._make(number)
         except (OSError, EOFError) as error:  # EOF: the fork server has met the same limit, and died of it
             why = error.strerror or str(error) if isinstance(error, OSError) else "the fork server has died"
@@ -229,11 +231,11 @@ def _main_can_be_imported() -> bool:
     return file is not None and os.path.splitext(os.path.basename(file))[0] != "ipython" and os.path.isfile(file)
 
 
-def _have_spare_descriptors() -> None:
+def _have_spare_descriptors(number: int) -> None:
     """Raise OSError unless there are enough: multiprocessing leaks some when they run out in the middle."""
     spare: list[int] = []
     try:
-        spare.extend(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(_SPARE))
+        spare.extend(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(number))
     finally:
         for one in spare:
             os.close(one)

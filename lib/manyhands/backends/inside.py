@@ -13,6 +13,7 @@ from manyhands.backends.printing import CURRENT, Collected, Printing, Switched
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import WIDE, Slot
 from manyhands.backends.streams import Streams
+from manyhands.backends.suspension import Suspension
 from manyhands.job import Attempt
 
 _MINE: Final = getattr(resource, "RUSAGE_THREAD", None)  # Linux: getrusage(2)
@@ -40,7 +41,8 @@ def performed(doer: Doer, attempt: Attempt, at: float) -> Ended:
 class Inside:
     """Does the jobs of one slot, in the thread that makes it. Raises UsageError and ManyhandsError when it cannot prepare."""
 
-    def __init__(self, settings: FunctionSettings, switched: Switched, number: int) -> None:
+    def __init__(self, settings: FunctionSettings, switched: Switched, suspension: Suspension, number: int) -> None:
+        self._suspension = suspension
         with switched.aside():
             self._performer = Performer(settings.call, settings.columns, settings.outputs)
             settings.call.prepare()
@@ -52,7 +54,7 @@ class Inside:
         """Do it. Memory is not told: it cannot be told apart from that of the other jobs."""
         name = b"%d.%d" % (attempt.job.number, attempt.number)
         printing = Printing(self._slot)
-        watch = Stopwatch(attempt, at, self._slot.number)
+        watch = Stopwatch(attempt, at, self._slot.number, self._suspension)
         self._streams.hold()
         token = CURRENT.set(printing)
         try:
@@ -72,13 +74,13 @@ class Inside:
 class Stopwatch:
     """Times an attempt in the thread that does it; ``at`` is when it began, in seconds of the monotonic clock."""
 
-    def __init__(self, attempt: Attempt, at: float, slot: int) -> None:
-        self._attempt, self._at, self._slot = attempt, at, slot
+    def __init__(self, attempt: Attempt, at: float, slot: int, suspension: Suspension) -> None:
+        self._attempt, self._at, self._slot, self._suspension = attempt, at, slot, suspension
         self._started, self._before = time.time(), cpu_seconds()
 
     def ended(self, done: Performed, collect: Callable[[], Collected]) -> Ended:
         """It is over now; what it printed is collected outside of its time."""
-        now, used = time.monotonic(), cpu_seconds()
+        now, used = time.monotonic() - self._suspension.since(self._at), cpu_seconds()
         printed = collect()
         done = printed.ending(done)
         return Ended(

@@ -22,6 +22,7 @@ from manyhands.backends.performing import Performed, Performer, failed
 from manyhands.backends.printing import Collected
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import WIDE, Slot
+from manyhands.backends.suspension import Suspension
 from manyhands.errors import ManyhandsError
 from manyhands.job import NOTHING, Attempt, Values
 
@@ -29,9 +30,10 @@ _performer: Performer | None = None
 
 
 class Interpreter:
-    """One interpreter, used by the thread that makes it; a `manyhands.backends.threads.Doer`. Raises ManyhandsError."""
+    """One interpreter, used by the thread that makes it; a `manyhands.backends.inside.Doer`. Raises ManyhandsError."""
 
-    def __init__(self, settings: FunctionSettings, number: int) -> None:
+    def __init__(self, settings: FunctionSettings, suspension: Suspension, number: int) -> None:
+        self._suspension = suspension
         self._cap = settings.output_cap
         self._slot = Slot(number, bytes(settings.outputs), memory=settings.slots > WIDE)
         self._interpreter: Any = import_module("concurrent.interpreters").create()
@@ -45,7 +47,7 @@ class Interpreter:
     def perform(self, attempt: Attempt, at: float) -> Ended:
         """Call it there, and collect what it printed."""
         name = b"%d.%d" % (attempt.job.number, attempt.number)
-        watch = Stopwatch(attempt, at, self._slot.number)
+        watch = Stopwatch(attempt, at, self._slot.number, self._suspension)
         *told, lost = self._interpreter.call(perform_there, name, attempt.job.values, *self._slot.ready())
         done = Performed(*told)
         return watch.ended(done, lambda: self._collect(name, OSError(*lost) if lost else None))

@@ -128,7 +128,7 @@ class Performer:
         except BaseException as error:  # a __repr__, an items() or a __reduce__ of the result may raise anything
             if self._ours(error):
                 raise
-            told = failed(error, UNFIT)
+            told = failed(error, UNFIT if isinstance(error, pickle.PicklingError | TypeError | AttributeError) else 1)
             how = "pickled" if self._call.result == "pickle-file" else "kept"
             return told._replace(error=f"it returned a {type(found).__name__}, which cannot be {how}: {told.error}")
 

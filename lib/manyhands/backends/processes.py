@@ -24,8 +24,9 @@ from typing import Any, Final
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends import fork_server, framing
 from manyhands.backends.alarm import Alarm
-from manyhands.backends.hand import Hand, end, key_of, kill_overdue, signal_all, stopped, trees
+from manyhands.backends.hand import Hand, end, in_words, key_of, kill_overdue, signal_all, stopped, trees
 from manyhands.backends.hands import Hands
+from manyhands.backends.leaving import close_at_exit
 from manyhands.backends.outputs import output_of
 from manyhands.backends.pages import Key
 from manyhands.backends.settings import FunctionSettings
@@ -71,6 +72,7 @@ class Processes:
         self._alarm = Alarm()
         self._poll = select.poll()
         self._poll.register(self._alarm.descriptor, select.POLLIN)
+        close_at_exit(self)
 
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
@@ -85,9 +87,8 @@ class Processes:
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """What has begun and ended; waits for it up to ``timeout`` seconds. Raises ManyhandsError if no worker can be started."""
-        if os.getpid() != self._owner:  # we are forked: what the workers say is for another process
-            time.sleep(timeout or 0.0)
-            return []
+        if os.getpid() != self._owner or self._closed:  # we are forked: what the workers say is for another process
+            return self._last_words(timeout or 0.0)
         deadline = None if timeout is None else time.monotonic() + timeout
         self._woken = False
         self._dispatch()
@@ -159,9 +160,12 @@ class Processes:
                 return
             self._closed = True
         hands = list(self._hands.values())
+        self._hands.clear()
         if os.getpid() != self._owner:
             self._let_be(hands)
             return
+        lost = [attempt for one in hands for attempt in one.held]
+        self._ready += [Ended(attempt, time.monotonic(), error="the program has ended") for attempt in lost]
         for one in hands:
             one.tell([])
             if one.held or not one.ready:
@@ -177,6 +181,12 @@ class Processes:
             one.forget()
         self._maker.close()
         self._alarm.close()
+
+    def _last_words(self, wait: float) -> Sequence[Report]:
+        """After the end: what was still at work then, once."""
+        ready, self._ready = self._ready, []
+        time.sleep(0.0 if ready else wait)
+        return ready
 
     def _let_be(self, hands: list[Hand]) -> None:
         """Close our copies of what belongs to the process that we are a fork of."""
@@ -230,7 +240,7 @@ class Processes:
         """Start a worker for a slot that has none; False if there can be none now. Raises ManyhandsError if there can be none at all."""
         slot = next(number for number in range(1, self.settings.slots + 1) if number not in self._hands)
         try:
-            one = self._maker.make(slot)
+            one = self._maker.make(slot, first=not self._hands)
         except ManyhandsError as error:
             self._ready += self._width.no_more(str(error), self._there() or len(self._hands))
             return False
@@ -364,7 +374,7 @@ class Processes:
         self._take_back(one)
         one.forget()
         if not one.ready:
-            self._ready += self._width.died(_status(code), self._there())
+            self._ready += self._width.died(in_words(code), self._there())
 
     def _died(self, one: Hand, code: int | None, left: int) -> None:
         """Report the job that a dead worker was doing, with what it had printed."""
@@ -374,20 +384,8 @@ class Processes:
         name = b"%d.%d" % key_of(attempt)
         out, err = (output_of(slot.salvage(stream, name, self.settings.output_cap)) for stream in (0, 1))
         number = -code if code is not None and code < 0 else None
-        why = "was stopped by a signal, and killed" if one.stopped > 1 else f"died ({_status(code)})"
+        why = "was stopped by a signal, and killed" if one.stopped > 1 else f"died ({in_words(code)})"
         self._ready.append(Ended(
             attempt, at, None if number else 1, number, f"its worker process {why}", True,
             time.time() - (at - began), at - began, 0.0, 0.0, 0, out, err, slot.number, left, died=not asked,
         ))  # fmt: skip
-
-
-def _status(code: int | None) -> str:
-    """How a process ended, in words."""
-    if code is None:
-        return "its status is not known"
-    if code >= 0:
-        return f"exit status {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"

@@ -15,6 +15,7 @@ from manyhands.backends.inside import Inside, performed
 from manyhands.backends.mailbox import Mailbox
 from manyhands.backends.printing import Switched
 from manyhands.backends.settings import FunctionSettings
+from manyhands.backends.suspension import Suspension
 from manyhands.job import Attempt
 
 _A_COMMIT: Final = 0.025
@@ -33,10 +34,11 @@ class Serial:
     def __init__(self, settings: FunctionSettings) -> None:
         self.settings = settings
         self._mailbox = Mailbox()
-        self._switched = Switched()
+        self._switched, self._suspension = Switched(), Suspension(timed=settings.timed)
         try:
-            self._inside = Inside(settings, self._switched, 1)
+            self._inside = Inside(settings, self._switched, self._suspension, 1)
         except BaseException:
+            self._suspension.close()
             self._switched.close()
             raise
         self._waiting: deque[Attempt] = deque()
@@ -84,5 +86,6 @@ class Serial:
 
     def close(self) -> None:
         """Print as before."""
+        self._suspension.close()
         self._switched.close()
         self._inside.close()

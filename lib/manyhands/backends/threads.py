@@ -14,22 +14,25 @@ from manyhands.backends.mailbox import Mailbox
 from manyhands.backends.printing import Switched
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot_threads import SlotThreads
+from manyhands.backends.suspension import GONE_ON, Suspension
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
 
 
 class Threads:
-    """A `manyhands.backend.Backend`; see the module's first lines. ``make`` is called in each thread with the switch and its slot's number."""
+    """A `manyhands.backend.Backend`; see the module's first lines. ``make`` is called in each thread with what all share and its slot's number."""
 
     can_stop = False
     reports_start = True
     ahead = 64
 
-    def __init__(self, settings: FunctionSettings, make: Callable[[Switched, int], Doer], name: str = "threads") -> None:
+    def __init__(
+        self, settings: FunctionSettings, make: Callable[[Switched, Suspension, int], Doer], name: str = "threads"
+    ) -> None:
         self.settings, self.name, self._make = settings, name, make
         self._mailbox = Mailbox()
         self._broken: ManyhandsError | None = None
-        self._switched = Switched()
+        self._switched, self._suspension = Switched(), Suspension(timed=settings.timed)
         self._threads = SlotThreads(settings.slots, self._serve, self._mailbox.put)
 
     def start(self, attempt: Attempt) -> None:
@@ -39,6 +42,8 @@ class Threads:
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Everything that has happened; waits for the first. Raises ManyhandsError when an initializer failed."""
         found = self._mailbox.take(timeout)
+        if not found and self._suspension.just_over():
+            found = self._mailbox.take(GONE_ON)
         if self._broken:
             raise self._broken
         return found
@@ -63,12 +68,13 @@ class Threads:
         """Let the idle threads leave; one that is still busy is left alone, and ends with the process at the latest."""
         self._threads.shut()
         self._threads.join(0.2)
+        self._suspension.close()
         self._switched.close()
 
     def _serve(self, take: Callable[[], Attempt | None], number: int) -> None:
         """The life of one thread."""
         try:
-            doer = self._make(self._switched, number)
+            doer = self._make(self._switched, self._suspension, number)
         except ManyhandsError as error:  # the engine's thread must hear of it
             self._broken = error
             self._mailbox.wake()
