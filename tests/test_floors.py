@@ -42,6 +42,7 @@ FLOORS = [
         "doctor",
         "output",
         "outbox",
+        "contention",
         "following",
         "globbing",
         "opening",
