@@ -28,7 +28,9 @@ def test_expected(): assert False
 """
 
 
-@pytest.mark.parametrize(("ci", "ended"), [("true", "1 failed, 1 skipped, 1 xfailed, 1 error"), ("", "3 skipped, 1 xfailed")])
+@pytest.mark.parametrize(
+    ("ci", "ended"), [("true", "1 failed, 1 skipped, 1 xfailed, 1 error"), ("", "3 skipped, 1 xfailed")]
+)
 def test_only_listed_skips_are_accepted(ci: str, ended: str, tmp_path: Path) -> None:
     """By mark or by call; elsewhere than in CI every skip is."""
     (tmp_path / "test_it.py").write_text(SUITE)
