@@ -55,6 +55,7 @@ MISTAKES = [
     (["proc.wait", "--log", "(", "--file", "f"], "--log '('"),
     (["proc.wait", "--log", "x", "--file", "."], "Is a directory"),
     (["proc.wait", "--port", "80", "--host", "no-such-host.invalid"], "--host no-such-host.invalid"),
+    (["proc.wait", "--port", "80", "--host", "a..b"], "--host a..b: cannot be the name of a host"),
     (["proc.wait", "1", "--timeout", "x"], "--timeout"),
 ]  # fmt: skip
 
