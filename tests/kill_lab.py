@@ -410,6 +410,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--patience", type=float, default=1.0, help="seconds that something may live after a kill")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that a trial cleans up after itself
     kills = bad = tried = 0
     seed = asked.seed
     while kills < asked.kills:

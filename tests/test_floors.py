@@ -52,6 +52,7 @@ FLOORS = [
         "doctor",
         "output",
         "outbox",
+        "contention",
         "following",
         "globbing",
         "opening",

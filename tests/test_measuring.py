@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ def seen(
 ) -> Measured:
     """Ten jobs of a second of work."""
     return Measured(backend, jobs, 10, failed, 0.1, wall, 10.0, cpu, 0.0, 1 << 20, error)
+
+
+def test_waiting_for_a_cpu_is_not_waiting() -> None:
+    """Of ten seconds one was computed and eight were in the queue; and a crowded machine is told."""
+    busy = replace(seen("serial", 1, 10.0, cpu=1.0), queued=8.0, crowded=0.5)
+    assert busy.waiting == pytest.approx(0.1)
+    assert advise([busy]).startswith("90% of the time was computing: serial, 1 job at once")
+    assert "busy with other work" in advise([busy])
+    assert "busy with other work" not in advise([replace(busy, crowded=0.1)])
 
 
 def test_a_sample_is_from_all_over() -> None:

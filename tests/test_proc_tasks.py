@@ -55,6 +55,7 @@ MISTAKES = [
     (["proc.wait", "--log", "(", "--file", "f"], "--log '('"),
     (["proc.wait", "--log", "x", "--file", "."], "Is a directory"),
     (["proc.wait", "--port", "80", "--host", "no-such-host.invalid"], "--host no-such-host.invalid"),
+    (["proc.wait", "--port", "80", "--host", "a..b"], "--host a..b: cannot be the name of a host"),
     (["proc.wait", "1", "--timeout", "x"], "--timeout"),
 ]  # fmt: skip
 
@@ -180,16 +181,17 @@ def test_zombies_and_orphans(cli: Cli) -> None:
 
 
 @needs_linux
-def test_top(cli: Cli) -> None:
+def test_top(cli: Cli, sleeper: subprocess.Popen[bytes]) -> None:
     """Who uses most since the last look comes first; records one after another."""
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
-        done = cli("proc.top", "--times", "2", "--every", "0.5", "--top", "3", "--json")
+        done = cli("proc.top", "--times", "2", "--every", "2", "--top", "1000", "--json")
         shown = cli("proc.top", "--times", "1", "--top", "3").stdout.splitlines()
         busy.kill()
     records = list(map(json.loads, done.stdout.splitlines()))
-    assert len(records) == 6
-    (second,) = [one for one in records[3:] if one["pid"] == busy.pid]
-    assert second["percent"] > 5
+    second = [one["pid"] for one in records][len(records) // 2 :]
+    assert second.index(busy.pid) < second.index(sleeper.pid)  # how much it gets depends on who else computes
+    used = [one["percent"] for one in records if one["pid"] == busy.pid]
+    assert used[-1] > 0
     assert shown[0].split()[0] == "PID"
     assert len(shown) == 4
 

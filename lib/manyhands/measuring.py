@@ -8,6 +8,7 @@ Every measurement is a real batch, whose run is thrown away: the sample is done 
 from __future__ import annotations
 
 import inspect
+import os
 import resource
 import sys
 import time
@@ -21,6 +22,7 @@ from typing import Final
 
 from manyhands.batch import Batch
 from manyhands.call import Call
+from manyhands.contention import busy_seconds, crowding, queued_seconds, waiting_share
 from manyhands.errors import ManyhandsError
 from manyhands.events import Began, Finished
 from manyhands.inputs import Rows, Source
@@ -33,6 +35,10 @@ _GAIN: Final = 1.05
 """A greater width must be so many times as fast, or no greater one is tried."""
 _NEAR: Final = 0.9
 """What is so near to the best is as good, if it needs less."""
+_CROWDED: Final = 0.2
+_BUSY: Final = (
+    "; but the machine was busy with other work: waiting may have been for a CPU, so measure again when it is calm"
+)
 _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 
 
@@ -55,6 +61,10 @@ class Measured:
     memory: int = 0
     """Peak of one process: a worker, a command, or this one."""
     error: str | None = None
+    queued: float = 0.0
+    """In which jobs that run in this process waited for a CPU."""
+    crowded: float = 0.0
+    """The share of the machine that others used meanwhile, if it had nothing left to give."""
 
     @property
     def rate(self) -> float:
@@ -68,8 +78,8 @@ class Measured:
 
     @property
     def waiting(self) -> float:
-        """The share of the jobs' time in which no CPU worked for them."""
-        return min(1.0, max(0.0, 1 - (self.user + self.system) / max(self.work, 1e-9)))
+        """The share of the jobs' time in which no CPU worked for them, nor was waited for as far as that is known."""
+        return waiting_share(self.work, self.user + self.system, self.queued)
 
 
 def sample_of(source: Source, count: int) -> list[Values]:
@@ -123,6 +133,7 @@ def measure(plan: Plan, sample: Sequence[Values], columns: Sequence[str], backen
     source = Rows(sample, columns)
     moments: list[float] = []
     before = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    queued, busy, started = queued_seconds(), busy_seconds(), time.monotonic()
     with TemporaryDirectory(prefix="manyhands-") as state:
         batch = Batch.start(replace(plan, source=source.spec()), Store(Path(state)), source=source)
         try:
@@ -130,6 +141,8 @@ def measure(plan: Plan, sample: Sequence[Values], columns: Sequence[str], backen
         except ManyhandsError as error:
             return Measured(backend, jobs, error=str(error))
     after = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    queued, busy = queued_seconds() - queued, (busy_seconds() or 0.0) - (busy or 0.0)
+    own = sum(b.ru_utime + b.ru_stime - a.ru_utime - a.ru_stime for a, b in zip(before, after, strict=True))
     began, first, last = moments[0], moments[1], moments[-1]
     user, system = sum(one.user for one in outcomes), sum(one.system for one in outcomes)
     if not user + system:  # a backend that cannot tell them apart: what all of us used
@@ -138,7 +151,8 @@ def measure(plan: Plan, sample: Sequence[Values], columns: Sequence[str], backen
     memory = max((one.max_rss for one in outcomes), default=0) or after[0].ru_maxrss * _RSS_UNIT
     return Measured(
         backend, jobs, len(outcomes), sum(one.status is not Status.OK for one in outcomes), first - began, last - first,
-        sum(one.wall for one in outcomes), user, system, memory,
+        sum(one.wall for one in outcomes), user, system, memory, queued=max(0.0, queued) if backend == "serial" else 0.0,
+        crowded=crowding(busy, own, time.monotonic() - started, os.cpu_count() or 1),
     )  # fmt: skip
 
 
@@ -178,6 +192,11 @@ def advise(found: Sequence[Measured]) -> str:
         if best is not reference and faster > _GAIN
         else "nothing was faster"
     )
+    busy = max(one.crowded for one in found) > _CROWDED
     more = any(one.backend == best.backend and one.jobs > best.jobs for one in found)
     jobs = "1 job" if best.jobs == 1 else f"{best.jobs} jobs"
-    return f"{why}: {best.backend}, {jobs} at once, {gain}" + ("; more did not help" if more else "")
+    return (
+        f"{why}: {best.backend}, {jobs} at once, {gain}"
+        + ("; more did not help" if more else "")
+        + (_BUSY if busy else "")
+    )

@@ -44,18 +44,23 @@ def resolve(hosts: list[str], via: str) -> None:
         greenlets = [spawn(look_up, host, gethostbyname) for host in hosts or HOSTS]
         for greenlet, host in zip(greenlets, hosts or HOSTS, strict=True):
             greenlet.name = host
-        joinall(greenlets, timeout=scaled(2))
+        joinall(greenlets, timeout=patience(2))
         for greenlet, host in zip(greenlets, hosts or HOSTS, strict=True):
             if greenlet.value is None:
                 tell("{host} has not answered", host=host)
                 greenlet.kill()
 
 
+def patience(seconds: float) -> float:
+    """How long to wait for answers: on a busy machine even a quick one takes its time, so never less than so many seconds."""
+    return max(seconds, scaled(seconds))
+
+
 def use_name_server(server: NameServer) -> None:
     from gevent import get_hub
     from gevent.resolver.ares import Resolver
 
-    get_hub().resolver = Resolver(servers=["127.0.0.1"], udp_port=server.port, timeout=scaled(5), tries=1)
+    get_hub().resolver = Resolver(servers=["127.0.0.1"], udp_port=server.port, timeout=patience(5), tries=1)
 
 
 def resolve_seen(seen: Seen) -> str:
@@ -96,7 +101,7 @@ def green_socket_asking(server: NameServer) -> Any:
     except Exception as error:
         raise NotPossible(f"eventlet does not work on this Python: {type(error).__name__}: {error}") from None
     asked = greendns.dns.resolver.Resolver(configure=False)
-    asked.nameservers, asked.port, asked.lifetime = ["127.0.0.1"], server.port, scaled(2)
+    asked.nameservers, asked.port, asked.lifetime = ["127.0.0.1"], server.port, patience(2)
     greendns.resolver._resolver = asked
     return socket
 

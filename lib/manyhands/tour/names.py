@@ -35,7 +35,10 @@ class NameServer:
 
 
 def serve(telling: Connection) -> None:
-    """Answer until terminated."""
+    """Answer until terminated. What that needs is imported before anybody may ask: it takes longer than an answer."""
+    import dns.message
+    import dns.rrset  # noqa: F401
+
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", 0))
     telling.send(server.getsockname()[1])
