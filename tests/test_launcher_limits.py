@@ -498,21 +498,6 @@ def test_signals_that_are_blocked_or_ignored_at_the_start(tmp_path: Path) -> Non
     assert subprocess.run(command, capture_output=True, check=True, timeout=60).stdout == b"15 3\n"
 
 
-def test_a_forked_child_does_not_touch_the_launchers(bench_of_two: Bench) -> None:
-    """A child that uses, stops or closes the backend of its parent changes nothing there."""
-    running = bench_of_two.sh("sleep 0.5; echo mine")
-    bench_of_two.start_of(running)
-    child = os.fork()
-    if child == 0:
-        bench_of_two.backend.stop([running], kill=True)
-        bench_of_two.backend.close()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    assert bench_of_two.end_of(running).stdout.data == b"mine\n"
-    assert bench_of_two.run("echo", "more").stdout.data == b"more\n"
-    bench_of_two.backend.close()
-
-
 def test_more_descriptors_than_select_can_name(tmp_path: Path) -> None:
     """A program with more than 1,024 open files survives the death of a launcher."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
