@@ -47,7 +47,7 @@ class Bench:
     def sh(self, script: str) -> Attempt:
         return self.start("sh", "-c", script)
 
-    def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"only {self.reports}"

@@ -452,22 +452,23 @@ def test_the_folder_of_the_run_is_removed_while_it_runs(tmp_path: Path, slots: i
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
 def test_a_full_disk_costs_only_the_output_that_is_too_large(tmp_path: Path) -> None:
-    """Many jobs print more than the disk holds: each has its true status, those that were cut say so, nobody dies."""
+    """Many jobs print more than the disk holds: each has its true status, what was cut says so, no launcher dies."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=False).returncode:
         pytest.skip("may not mount here")
+    bench = Bench(Commands(settings(disk, slots=100, workdir=tmp_path)))
     try:
-        bench = Bench(Commands(settings(disk, slots=100, workdir=tmp_path)))
-        attempts = [bench.sh("head -c 200000 /dev/zero; exit 4") for _ in range(100)]
+        attempts = [bench.sh("head -c 200000 /dev/zero || exit 5; exit 4") for _ in range(100)]
+        bench.until(lambda: sum(isinstance(one, Ended) for one in bench.reports) == 100, 60)
         ends = [bench.end_of(attempt) for attempt in attempts]
-        assert {end.exit for end in ends} == {4}
-        assert {end.stdout.size for end in ends} == {200_000}
+        assert {end.exit for end in ends} <= {4, 5}  # 5: it wrote to the disk itself, and was told
+        assert all(end.stdout.size == 200_000 for end in ends if end.exit == 4)
         cut = [end for end in ends if end.stdout.dropped]
-        assert len(cut) >= 90
+        assert sum(end.exit == 5 for end in ends) + len(cut) >= 90
         assert all("ENOSPC" in (end.error or "") for end in cut)
-        bench.backend.close()
     finally:
+        bench.backend.close()
         subprocess.run(["umount", disk], check=True)
 
 
