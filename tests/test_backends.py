@@ -21,6 +21,7 @@ from conftest import wait_for, with_tag
 from manyhands.backend import Backend, Ended, Noted, Report, Started
 from manyhands.backends import open_backend
 from manyhands.backends.settings import CommandSettings
+from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt, Job
 from manyhands.output import read
 
@@ -46,7 +47,7 @@ class Bench:
     def sh(self, script: str) -> Attempt:
         return self.start("sh", "-c", script)
 
-    def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"only {self.reports}"
@@ -392,6 +393,26 @@ def test_closing_kills_what_runs(make: Make) -> None:
     bench.start_of(running)
     bench.backend.close()
     wait_for(lambda: not with_tag(f"MH_TAG={TOKEN}.1.1"))
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it forks with threads: that is what is tried
+def test_a_forked_child_touches_nothing_of_its_parent(bench: Bench) -> None:
+    """A child that stops, recalls and closes the backend of its parent changes nothing there; it may not use it."""
+    running = bench.sh("sleep 0.5; echo mine")
+    bench.start_of(running)
+    child = os.fork()
+    if child == 0:
+        bench.backend.stop([running], kill=True)
+        bench.backend.recall([running])
+        bench.backend.close()
+        try:
+            bench.backend.reports(0)
+        except ManyhandsError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert bench.end_of(running).stdout.data == b"mine\n"
+    assert bench.run("echo", "more").stdout.data == b"more\n"
 
 
 def test_many_small_jobs_are_all_reported_once(bench: Bench) -> None:

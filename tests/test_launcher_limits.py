@@ -452,22 +452,23 @@ def test_the_folder_of_the_run_is_removed_while_it_runs(tmp_path: Path, slots: i
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
 def test_a_full_disk_costs_only_the_output_that_is_too_large(tmp_path: Path) -> None:
-    """Many jobs print more than the disk holds: each has its true status, those that were cut say so, nobody dies."""
+    """Many jobs print more than the disk holds: each has its true status, what was cut says so, no launcher dies."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=False).returncode:
         pytest.skip("may not mount here")
+    bench = Bench(Commands(settings(disk, slots=100, workdir=tmp_path)))
     try:
-        bench = Bench(Commands(settings(disk, slots=100, workdir=tmp_path)))
-        attempts = [bench.sh("head -c 200000 /dev/zero; exit 4") for _ in range(100)]
+        attempts = [bench.sh("head -c 200000 /dev/zero || exit 5; exit 4") for _ in range(100)]
+        bench.until(lambda: sum(isinstance(one, Ended) for one in bench.reports) == 100, 60)
         ends = [bench.end_of(attempt) for attempt in attempts]
-        assert {end.exit for end in ends} == {4}
-        assert {end.stdout.size for end in ends} == {200_000}
+        assert {end.exit for end in ends} <= {4, 5}  # 5: it wrote to the disk itself, and was told
+        assert all(end.stdout.size == 200_000 for end in ends if end.exit == 4)
         cut = [end for end in ends if end.stdout.dropped]
-        assert len(cut) >= 90
+        assert sum(end.exit == 5 for end in ends) + len(cut) >= 90
         assert all("ENOSPC" in (end.error or "") for end in cut)
-        bench.backend.close()
     finally:
+        bench.backend.close()
         subprocess.run(["umount", disk], check=True)
 
 
@@ -496,21 +497,6 @@ def test_signals_that_are_blocked_or_ignored_at_the_start(tmp_path: Path) -> Non
     )
     command = [sys.executable, "-c", script, str(LIB), str(Path(__file__).parent), str(tmp_path)]
     assert subprocess.run(command, capture_output=True, check=True, timeout=60).stdout == b"15 3\n"
-
-
-def test_a_forked_child_does_not_touch_the_launchers(bench_of_two: Bench) -> None:
-    """A child that uses, stops or closes the backend of its parent changes nothing there."""
-    running = bench_of_two.sh("sleep 0.5; echo mine")
-    bench_of_two.start_of(running)
-    child = os.fork()
-    if child == 0:
-        bench_of_two.backend.stop([running], kill=True)
-        bench_of_two.backend.close()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    assert bench_of_two.end_of(running).stdout.data == b"mine\n"
-    assert bench_of_two.run("echo", "more").stdout.data == b"more\n"
-    bench_of_two.backend.close()
 
 
 def test_more_descriptors_than_select_can_name(tmp_path: Path) -> None:

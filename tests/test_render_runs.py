@@ -202,12 +202,12 @@ def test_the_jobs_of_a_run(journal: Journal) -> None:
     assert rows(journal) == [
         "    JOB  STATUS       EXIT  TRIES         WALL    MEMORY  INPUT",
         "      1  ok              0      1        0.2 s   3.0 MiB  in1",
-        "      2  failed          3      2  59 min 59 s       0 B  in2",
-        "      3  failed       KILL      1        0.0 s       0 B  in3",
-        "      4  timeout      TERM      1        0.0 s       0 B  in4",
-        "      5  lost                   1        0.0 s       0 B  in5",
-        "      6  cancelled              1        0.0 s       0 B  in6",
-        "      7  left            3      1        0.0 s       0 B  in7",
+        "      2  failed          3      2  59 min 59 s         -  in2",
+        "      3  failed       KILL      1        0.0 s         -  in3",
+        "      4  timeout      TERM      1        0.0 s         -  in4",
+        "      5  lost                   1        0.0 s         -  in5",
+        "      6  cancelled              1        0.0 s         -  in6",
+        "      7  left            3      1        0.0 s         -  in7",
         "      8  left                   1                         a b",
     ]
 
@@ -289,7 +289,7 @@ def test_a_job_in_full() -> None:
         "attempt  1 was ended by SIGKILL, 2026-11-20 22:31:05, slot 1",
         "         1.5 s of time, 0.5 s of user and 0.0 s of system CPU, 1.5 KiB of memory at most",
         "attempt  2 failed with exit status 3, 2026-11-20 22:32:05, slot 4",
-        "         0.0 s of time, 0.0 s of user and 0.0 s of system CPU, 0 B of memory at most",
+        "         0.0 s of time, 0.0 s of user and 0.0 s of system CPU, memory not known",
         "         it left 2 processes behind, which were stopped",
         "stdout   2 bytes",
         "  x",

@@ -131,6 +131,32 @@ def overlaps(entries: list[tuple[str, str, int]]) -> int:
 
 
 @pytest.mark.slow
+def test_killed_while_many_quick_results_flow(environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
+    """What had ended, but was on its way to the journal, is not done again: at most ``jobs`` are, at each kill."""
+    ledger, jobs, names = tmp_path / "ledger", 4, {str(number) for number in range(400)}
+    (tmp_path / "job.sh").write_text(f"echo $1 >> {ledger}")
+    for round_ in range(4):
+        run, lines = f"quick{round_}", round_ * 60 + 20
+        ledger.write_text("")
+        process = start(
+            environment, tmp_path, "batch", "sh job.sh {}", f"-j{jobs}", "--run-id", run, "--", *sorted(names)
+        )
+        wait_for(lambda lines=lines: len(ledger.read_text().split()) >= lines, 60)  # type: ignore[misc]
+        process.kill()
+        finish(process)
+        token = json.loads((own_state / "runs" / run / "run.json").read_text())["token"]
+        wait_for(lambda token=token: not any(  # type: ignore[misc]
+            kernel.has_tag(one.pid, f"MH_TAG={token}.".encode(), prefix=True) for one in kernel.processes()
+        ))  # fmt: skip
+        again = start(environment, tmp_path, "batch.resume", run)
+        said = finish(again)
+        assert again.returncode == 0, said
+        done = Counter(ledger.read_text().split())
+        assert done.keys() == names
+        assert done.total() - len(names) <= jobs
+
+
+@pytest.mark.slow
 def test_never_two_copies_of_a_job_at_once(environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
     """Killed and resumed at once, again and again: an earlier copy is dead before its job begins again (row 2)."""
     ledger = Ledger(tmp_path / "ledger")

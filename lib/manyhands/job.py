@@ -76,7 +76,7 @@ class Outcome(NamedTuple):
     user: float = 0.0
     system: float = 0.0
     max_rss: int = 0
-    """Peak resident memory in bytes."""
+    """Peak resident memory in bytes; 0: not known."""
     stdout: Output = NOTHING
     stderr: Output = NOTHING
     slot: int = 0

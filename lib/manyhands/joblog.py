@@ -53,7 +53,7 @@ def job_record(
         "schema": SCHEMA, "run": run, "job": job.number, **text_or_base64("input", b"\t".join(job.values)), **argv_or_base64(argv),
         "status": end.status.value if outcome else None, "exit": end.exit, "signal": end.signal,
         "signal_name": known_signal(end.signal), "error": end.error, "attempts": attempts, "started": iso(end.started),
-        "wall": end.wall, "user": end.user, "system": end.system, "max_rss_bytes": end.max_rss,
+        "wall": end.wall, "user": end.user, "system": end.system, "max_rss_bytes": end.max_rss or None,
         **_printed("stdout", end.stdout, inline, gone_ok), **_printed("stderr", end.stderr, inline, gone_ok),
         "stdout_size": end.stdout.size, "stdout_dropped": end.stdout.dropped,
         "stderr_size": end.stderr.size, "stderr_dropped": end.stderr.dropped,

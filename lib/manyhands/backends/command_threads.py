@@ -30,6 +30,7 @@ from manyhands.backends.settings import CommandSettings
 from manyhands.backends.shortage import PATIENCE, Shortage
 from manyhands.backends.slot import Slot, not_kept
 from manyhands.backends.slot_threads import SlotThreads
+from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
 from manyhands.programs import SHORTAGES, Programs, why_not_started
 
@@ -80,6 +81,7 @@ class CommandThreads:
 
     def __init__(self, settings: CommandSettings) -> None:
         self.settings = settings
+        self._pid = os.getpid()
         self._mailbox = Mailbox()
         self._running: dict[tuple[int, int], _Running] = {}
         self._mutex = threading.Lock()
@@ -100,14 +102,18 @@ class CommandThreads:
 
     def start(self, attempt: Attempt) -> None:
         """Give it to the next free thread."""
+        self._check_ours()
         self._threads.start(attempt)
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Everything that has happened; waits for the first."""
+        self._check_ours()
         return self._mailbox.take(timeout)
 
     def recall(self, attempts: Collection[Attempt]) -> None:
         """Give back what no thread has taken, and what waits for room."""
+        if not self._is_ours():
+            return
         self._threads.recall(attempts)
         with self._room:
             keys = {(attempt.job.number, attempt.number) for attempt in attempts}
@@ -116,6 +122,8 @@ class CommandThreads:
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
         """TERM and CONT, after the grace KILL; or KILL at once."""
+        if not self._is_ours():
+            return
         self.recall(attempts)
         for attempt in attempts:
             with self._mutex:
@@ -131,6 +139,8 @@ class CommandThreads:
 
     def pause(self, paused: bool) -> None:
         """SIGSTOP or SIGCONT to everything that runs."""
+        if not self._is_ours():
+            return
         self._threads.pause(paused)
         with self._mutex:
             running = list(self._running.values())
@@ -143,6 +153,8 @@ class CommandThreads:
 
     def close(self) -> None:
         """Kill what runs and join the threads."""
+        if not self._is_ours():
+            return
         self._threads.shut()
         with self._mutex:
             running = list(self._running.values())
@@ -152,6 +164,14 @@ class CommandThreads:
         self._threads.join()
         self._pulse.close()
         self._child_signal.close()
+
+    def _is_ours(self) -> bool:
+        """Whether this is not a process that was forked: there are no threads there, and the jobs are its parent's."""
+        return os.getpid() == self._pid
+
+    def _check_ours(self) -> None:
+        if not self._is_ours():
+            raise ManyhandsError("this backend belongs to the process that this one was forked from")
 
     # -- a slot ----------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from manyhands import kernel
 from manyhands.backends.slot import Slot
@@ -23,6 +23,7 @@ PATIENCE: Final = 1.0
 """Seconds that an attempt waits for the death of what it left behind: only uninterruptible sleep takes longer than some ms."""
 _LAST_PATIENCE: Final = 3.0
 """The same for everything, before the launcher leaves."""
+_NOTHING: Final[frozenset[Any]] = frozenset()
 
 
 class Running:
@@ -36,8 +37,8 @@ class Running:
         self.file = -1
         self.ended: float | None = None
         self.asked = 0
-        self.tree: set[tuple[int, int]] = set()
-        self.gone: set[int] = set()
+        self.tree: frozenset[tuple[int, int]] = _NOTHING
+        self.gone: frozenset[int] = _NOTHING
 
 
 class Family:
@@ -106,7 +107,7 @@ class Family:
             running.asked = number
             roots = left.get(running.name, [])
             below = look.below([running.pid, *roots]) + [look.found[pid] for pid in roots if pid in look.found]
-            running.tree.update((found.pid, found.start) for found in below)
+            running.tree |= {(found.pid, found.start) for found in below}
             for one in (number,) if number == signal.SIGKILL else (number, signal.SIGCONT):
                 kernel.signal_group(running.pid, one)
                 for found in below:
@@ -141,7 +142,7 @@ class Family:
                 os.kill(pid, signal.SIGKILL)
             killed = _kill_exactly(look.below([pid]))
             if not owner.asked and not ((stat := look.found.get(pid)) and stat.state == "Z"):
-                owner.gone.update((pid, *killed))
+                owner.gone |= {pid, *killed}
         for running in over:
             if _kill_exactly([look.found[pid] for pid, start in running.tree if self._lives(look, pid, start)]):
                 waiting.add(running)

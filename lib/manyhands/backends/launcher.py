@@ -64,18 +64,15 @@ class Launcher:
         self.outbox = Outbox(index, results)
         self.records = self.outbox.records
         self.buffer = bytearray(wire.MESSAGE)
-        self.running: dict[int, Running] = {}
-        """By id."""
-        self.watched: dict[int, Running] = {}
-        """By pidfd."""
-        self.unwatched: list[Running] = []
-        """For which there was no pidfd."""
+        self.running: dict[int, Running] = {}  # by id
+        self.watched: dict[int, Running] = {}  # by pidfd
+        self.unwatched: list[Running] = []  # for which there was no pidfd
         self.over: list[Running] = []
         """Their leaders have ended; something that they left behind may live."""
         self.asked: dict[Running, int] = {}
         self.kills: list[tuple[float, int]] = []  # (when the grace is over, id)
         self.sweep, self.sweep_at = _SWEEPING[0], _NEVER
-        self.reap_at = 0.0
+        self.reap_at = self.due = 0.0
         self.peak = 0
         self.paused = self.listening = self.writing = self.blind = False
 
@@ -107,8 +104,8 @@ class Launcher:
     def run(self) -> None:
         """Work until the coordinator says so or is gone: raises Quit, or Gone or ConnectionError."""
         while True:
+            self.finish()  # what has ended makes room, and is told with what begins there
             self.take()
-            self.finish()
             self.outbox.flush()
             self.wait()
             self.do_what_is_due()
@@ -152,10 +149,12 @@ class Launcher:
 
     def wait(self) -> None:
         """Sleep until something ends, is asked, or is due."""
-        free = bool(self.slots.free) and not (self.paused or self.outbox.waiting)
-        self.listening = self._want(self.jobs, self.listening, free, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-        full = bool(self.outbox.waiting) and not self.outbox.refused
-        self.writing = self._want(self.outbox.sock, self.writing, full, select.EPOLLOUT)
+        want = bool(self.slots.free) and not (self.paused or self.outbox.waiting)
+        if want is not self.listening:
+            self.listening = self._watch(self.jobs, want, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        want = bool(self.outbox.waiting) and not self.outbox.refused
+        if want is not self.writing:
+            self.writing = self._watch(self.outbox.sock, want, select.EPOLLOUT)
         patience, self.blind = self.patience(), False
         now = 0.0
         for file, _ in self.poll.poll(patience):
@@ -167,17 +166,17 @@ class Launcher:
             elif file == self.life:
                 raise Gone
 
-    def _want(self, sock: socket.socket, have: bool, want: bool, events: int) -> bool:
+    def _watch(self, sock: socket.socket, want: bool, events: int) -> bool:
         """Begin or cease to watch a socket; returns whether it is watched. Without room to watch it we look often."""
-        if want and not have:
-            try:
-                self.poll.register(sock, events)
-            except OSError:
-                self.blind = True
-                return False
-        elif have and not want:
+        if not want:
             self.poll.unregister(sock)
-        return want
+            return False
+        try:
+            self.poll.register(sock, events)
+        except OSError:
+            self.blind = True
+            return False
+        return True
 
     def patience(self) -> float:
         """Seconds until something is due; -1: nothing is."""
@@ -188,16 +187,17 @@ class Launcher:
             due = min(due, self.sweep_at)
         if (tried := self.slots.due()) is not None:
             due = min(due, tried)
-        if self.asked:
-            return 0.0
         now = time.monotonic()
-        if self.blind or self.unwatched or self.outbox.refused:
-            due = min(due, now + _BLIND)
+        if self.asked or self.blind or self.unwatched or self.outbox.refused:
+            due = now if self.asked else min(due, now + _BLIND)
+        self.due = due
         return -1 if due is _NEVER else max(0.0, due - now)
 
     def do_what_is_due(self) -> None:
         """Everything whose moment has come, in one pass."""
         now = time.monotonic()
+        if now < self.due and not self.asked:
+            return
         for running in [
             one for one in self.unwatched if os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
         ]:
@@ -243,13 +243,17 @@ class Launcher:
             running.file = os.pidfd_open(running.pid)
             self.poll.register(running.file, select.EPOLLIN)
         except OSError as error:
-            if running.file >= 0:
-                os.close(running.file)
-                running.file = -1
+            self.unwatch(running)
             self.unwatched.append(running)
             self.records.append((wire.NARROWED, error.errno))
         else:
             self.watched[running.file] = running
+
+    def unwatch(self, running: Running) -> None:
+        """Close its pidfd, which ends the watch, too: nobody else has it."""
+        if running.file >= 0:
+            os.close(running.file)
+            running.file = -1
 
     def fail(self, id: int, at: float, started: float, code: int, reason: str, *, began: bool) -> None:
         """Report that an attempt could not be started; ``began``: as one that might be another time."""
@@ -279,14 +283,11 @@ class Launcher:
         """
         if not self.over or self.sweep_at > (now := time.monotonic()):
             return
-        strangers = self.family.may_have_left()
-        waiting = self.family.sweep(self.over) if strangers else set()
-        over, self.over = self.over, []
+        strangers, over, self.over = self.family.may_have_left(), self.over, []
+        waiting = self.family.sweep(over) if strangers else ()
         for running in over:
             if running in waiting and now - (running.ended or now) < PATIENCE:
-                if running.file >= 0:
-                    os.close(running.file)  # else it would wake us for ever
-                    running.file = -1
+                self.unwatch(running)  # else it would wake us for ever
                 self.over.append(running)
             else:
                 self.report(running)
@@ -313,8 +314,7 @@ class Launcher:
     def release(self, running: Running, *, renew: bool) -> None:
         """Its slot is free; ``renew``: a daemon may still write to the files."""
         del self.running[running.id]
-        if running.file >= 0:
-            os.close(running.file)  # which ends the watch, too: nobody else has it
+        self.unwatch(running)
         if renew:
             running.slot.close()
         self.slots.free.append(running.slot)

@@ -119,7 +119,7 @@ def remarks(event: Finished, width: int | None = None) -> Iterator[str]:
         how = f"job {number} {describe(outcome)}{then}: "
         yield how + name_of(outcome.attempt, max(20, width - cells(how)) if width else _LONGEST)
     for name, printed in (("stdout", outcome.stdout), ("stderr", outcome.stderr)):
-        if printed.dropped:
+        if printed.dropped and "could not be kept" not in (outcome.error or ""):  # that was said, with the reason
             yield f"job {number}: {printed.dropped:,} bytes of {name} dropped by --output-cap"
     if outcome.leftovers:
         yield f"job {number} {left_behind(outcome)}"

@@ -19,7 +19,7 @@ from manyhands.job import Outcome, Output, Status
 from manyhands.journal import Journal
 from manyhands.render.safe import harmless, one_line
 from manyhands.render.summary import describe, left_behind
-from manyhands.render.words import duration, signal_name, size
+from manyhands.render.words import duration, memory, signal_name
 from manyhands.rows import JobRecord
 from manyhands.stages import Journals
 
@@ -107,7 +107,7 @@ def job_lines(records: Iterator[JobRecord], width: int, *, stages: bool = False)
             _code(end),
             record.attempt,
             duration(end.wall),
-            size(end.max_rss),
+            memory(end.max_rss),
             name,
         )
 
@@ -136,7 +136,7 @@ def one_job(record: JobRecord, attempts: Sequence[Outcome], command: str, *, who
         yield f"attempt  {end.attempt.number} {describe(end)}{when}" + (f", slot {end.slot}" if end.slot else "")
         yield (
             f"         {duration(end.wall)} of time, {duration(end.user)} of user and {duration(end.system)} of system CPU, "
-            f"{size(end.max_rss)} of memory at most"
+            + (f"{memory(end.max_rss)} of memory at most" if end.max_rss else "memory not known")
         )
         if left := left_behind(end):
             yield f"         it {left}"

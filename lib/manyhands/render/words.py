@@ -25,6 +25,11 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def memory(peak: int) -> str:
+    """A peak of memory; ``-`` when it is not known."""
+    return size(peak) if peak else "-"
+
+
 def size(count: int) -> str:
     """Bytes in binary units: ``14.2 MiB``."""
     number, unit = float(count), "B"
