@@ -745,6 +745,14 @@ def check(ctx: Context, tests: bool = True) -> None:
         ctx.run("scripts/check", pty=False)
 
 
+@task(help={"seeds": "how many (default: 1000)", "first": "the first of them (default: 0); one that fails is told"})
+def simulate(ctx: Context, seeds: int = 1000, first: int = 0) -> None:
+    """Simulate whole runs, their crashes and their disks; a seed that breaks a promise is told, and repeats it."""
+    here = Path(__file__).parent
+    paths = f"{here / 'lib'}:{here / 'tests'}"
+    ctx.run(f"{sys.executable} -m simulation --seeds {seeds} --first {first}", env={"PYTHONPATH": paths})
+
+
 # -- the table -----------------------------------------------------------------------------------------------------------
 
 batches = Collection("batch", batch, call_function, compare_backends, resume, retry, list_, show, export, remove)
@@ -756,7 +764,7 @@ procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, 
 hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
-dev = Collection("dev", check)
+dev = Collection("dev", check, simulate)
 
 namespace = Collection(batches, commands, procs, hosts, tour, dev, fork_demo)
 SECOND_NAMES = {

@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
-from contextlib import suppress
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
