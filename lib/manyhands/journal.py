@@ -62,10 +62,10 @@ def _explained(path: Path, action: str) -> Iterator[None]:
         yield
     except FileExistsError:  # nothing is written over; that is the maker's business
         raise
-    except (sqlite3.Error, sqlite3.Warning, OSError, OverflowError) as error:
-        raise JournalError(f"cannot {action} the journal {path}: {error}") from error
     except DamagedRowError as error:
         raise damaged(path, str(error)) from error
+    except (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, ValueError) as error:  # a damaged name is no UTF-8
+        raise JournalError(f"cannot {action} the journal {path}: {' '.join(str(error).split())}") from error
 
 
 class Journal:
@@ -216,7 +216,10 @@ class Journal:
         """One job by its number."""
         with _explained(self.path, "read"):
             row = self._db.execute(self._last("WHERE b.job = ?"), (number,)).fetchone()
-            return self._record(row) if row else None
+            record = self._record(row) if row else None
+            if record is None or record.outcome is None:  # or it is there, and only not found
+                self._check_seal()
+            return record
 
     def left(self) -> Iterator[tuple[Job, int]]:
         """Jobs that began and are not done now, with the number of their last attempt; writing meanwhile is safe."""
@@ -334,7 +337,7 @@ class Journal:
         return self._version >= 3
 
     def _check_seal(self) -> None:
-        if self._summed:
+        if self._summed and not self._checked:
             check_seal(self._db, self.path)
 
     def _record(self, row: Any) -> JobRecord:

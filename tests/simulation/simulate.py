@@ -225,7 +225,7 @@ class Simulation:
             if self._execute(work, held, give=again):
                 return
             work, held = "rest", lock(self.run)
-            again = self.scenario.piped and (crashes > 0 or self.chance.random() < 0.7)
+            again = self.scenario.piped and self.chance.random() < 0.5
         raise Broken("it does not come to an end")
 
     def _moment(self) -> int:
@@ -278,7 +278,7 @@ class Simulation:
         batch = SimulatedBatch(self.run, held, plan, work=work)
         if give and self.scenario.piped:
             batch.pipe = Pipe("".join(f"{name}\n" for name in self.names).encode(), self.world, self.chance)
-        SimulatedBatch.simulation, SimulatedBatch.clock = self, staticmethod(lambda: self.world.now)  # type: ignore[assignment]
+        SimulatedBatch.simulation, SimulatedBatch.clock = self, staticmethod(lambda: self.world.now)
         if not plan.then:
             return batch
         line = SimulatedLine(batch, plan)
