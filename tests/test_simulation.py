@@ -89,7 +89,7 @@ def strays_live_on(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        recorded_ends_are_open, inputs_are_not_durable, a_commit_is_not_synchronised, strays_live_on, open_ones_stay_open,
+        recorded_ends_are_open, inputs_are_not_durable, a_commit_is_not_synchronised, strays_live_on,
     ],
     ids=lambda fault: fault.__name__,
 )  # fmt: skip

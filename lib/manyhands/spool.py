@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import select
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -43,8 +44,8 @@ class InputFile:
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self.folder, self._disk = folder, disk
-        self.path, self._final = folder / "inputs.part", folder / "inputs"
-        for earlier in (self.path, self._final):
+        self.path, self._final, self._sum = folder / "inputs.part", folder / "inputs", folder / "inputs.sum"
+        for earlier in (self.path, self._final, self._sum):
             earlier.unlink(missing_ok=True)
         self.descriptor = disk.create(self.path)
         disk.sync_folder(folder)
@@ -69,8 +70,9 @@ class InputFile:
             self.kept = self._size, self._crc
 
     def finish(self) -> None:
-        """Say by the file's name that it is whole."""
+        """Say by the file's name that it is whole, and beside it what that is."""
         self.sync()
+        self._disk.write_new(self._sum, b"%d %d\n" % self.kept)
         self._disk.rename(self.path, self._final)
         self._disk.sync_folder(self.folder)
 
@@ -263,15 +265,28 @@ def spooled(folder: Path, spec: Mapping[str, Any], kept: tuple[int, int]) -> Spo
     try:
         if not path.exists() and not kept[0]:
             part.touch(mode=0o600)
+        if complete:
+            kept = _whole_sum(folder) or kept
         with path.open("rb") as file:
             if (there := _crc(file, kept[0])) != kept:
                 raise JournalError(
-                    f"the inputs kept in {path} are damaged: the journal knows of {kept[0]:,} bytes, of which {there[0]:,} are"
+                    f"the inputs kept in {path} are damaged: there were {kept[0]:,} bytes, of which {there[0]:,} are"
                     f" there{' and changed' * (there[0] == kept[0])}; give all inputs again with --run-id {folder.name}"
                 )
             return Spooled(path, os.fstat(file.fileno()).st_size if complete else _whole(file, spec), complete)
     except OSError as error:
         raise JournalError(f"cannot read the inputs kept in {path}: {error.strerror}") from error
+
+
+def _whole_sum(folder: Path) -> tuple[int, int] | None:
+    """(bytes, their CRC) of all inputs; None for a run of an earlier version, which did not note that."""
+    path = folder / "inputs.sum"
+    if not path.exists():
+        return None
+    match = re.fullmatch(rb"(\d{1,19}) (\d{1,10})\n", path.read_bytes())
+    if not match:
+        raise JournalError(f"{path} is damaged; give all inputs again with --run-id {folder.name}")
+    return int(match[1]), int(match[2])
 
 
 def _crc(file: BinaryIO, size: int) -> tuple[int, int]:
