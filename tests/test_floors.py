@@ -21,6 +21,7 @@ FLOORS = [
         "call",
         "chunks",
         "ordering",
+        "continuing",
         "stages",
         "journal",
         "joblog",

@@ -151,7 +151,16 @@ def test_jobs_die_with_a_killed_coordinator_even_if_the_launchers_do_not_see_it(
 ) -> None:
     """Everything of ours killed at once, jobs left alone: resume ends them before it begins anything (row 2)."""
     process = start(
-        environment, tmp_path, "batch", "sh -c 'sleep 1; echo done {}'", "-j2", "--run-id", "both", "--", "a", "b"
+        environment,
+        tmp_path,
+        "batch",
+        "sh -c '[ $MH_ATTEMPT != 1 ] || sleep 60; echo done {}'",
+        "-j2",
+        "--run-id",
+        "both",
+        "--",
+        "a",
+        "b",
     )
     wait_for(lambda: (own_state / "runs/both/run.json").exists())
     token = json.loads((own_state / "runs/both/run.json").read_text())["token"]

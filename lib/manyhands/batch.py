@@ -20,6 +20,7 @@ from manyhands.backend import Backend
 from manyhands.backends import check_backend, open_backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.call import Call, CallRenderer
+from manyhands.continuing import check_stdin, difference, in_columns, keep_stdin
 from manyhands.cores import usable_cores
 from manyhands.engine import Engine, in_order
 from manyhands.engine.climbing import Climber
@@ -78,6 +79,8 @@ class Batch:
         self._spool: Spool | None = None
         self._feed: Feed | None = None
         self.issued: deque[int] = deque()
+        self.note: str | None = None
+        """What is to be said before anything begins."""
         self._issued_any = self._taken = False
         self.place: Place | None = None
         """Set before `events` if this is a stage of a line."""
@@ -110,20 +113,24 @@ class Batch:
             plan.template.check()
         run, held = store.create(plan.to_json(), run_id)
         if plan.stdin == "-":
-            keep_stdin(run)
+            keep_stdin(run.path)
         return cls(run, held, plan, work="new", stream=stream, source=source)
 
     @classmethod
     def _continue(cls, run: Run, plan: Plan, stream: int | None, source: Source | None) -> Batch:
         """Go on with a run over inputs given anew: those it has done are passed over, by content."""
         before = Plan.from_json(run.asked, os.environ | dict(plan.environment))
-        if not plan.same_work(before):
-            raise UsageError(
-                f"run {run.id} exists and runs another {before.template.kind} ({before.template.text}); "
-                "choose another --run-id for this one"
-            )
+        if why := difference(plan, before):
+            raise UsageError(f"run {run.id} exists and {why}; or choose another --run-id for this one")
         held = lock(run)
-        return cls(Store.update(run, plan.to_json()), held, plan, work="rest", stream=stream, source=source)
+        try:
+            note = keep_stdin(run.path) if plan.stdin == "-" else None
+            batch = cls(Store.update(run, plan.to_json()), held, plan, work="rest", stream=stream, source=source)
+        except BaseException:
+            held.close()
+            raise
+        batch.note = note
+        return batch
 
     @classmethod
     def resume(cls, run: Run, environ: Mapping[str, str], *, jobs: int | None = None) -> Batch:
@@ -141,6 +148,7 @@ class Batch:
         for work_ in (plan.template, *(stage.template for stage in plan.then)):
             if isinstance(work_, Call):
                 work_.check()
+        check_stdin(plan, run.path)
         return cls(run, lock(run), plan.with_jobs(jobs) if jobs else plan, work=work)
 
     @property
@@ -192,11 +200,14 @@ class Batch:
         """Make sure that nothing of an earlier execution is alive, and close its open records; once is enough."""
         if self.work != "new" and not self._taken:
             self._taken = True
+            if self.note:
+                yield Warned(self.note)
             if strays := take_over(self.run, self.plan, journal):
                 yield Warned(f"{strays} processes of the earlier, killed execution were still alive and have been ended")
 
     def _execute(self, journal: Journal, stack: ExitStack, tick: float | None) -> Iterator[Event]:
         source, lacking = self._open_source(journal, stack)
+        source = in_columns(source, self.run.asked.get("columns", ()))
         if self.place:
             self.place.columns(source.columns)
         backend = self._open_backend(source)
@@ -381,10 +392,3 @@ class Batch:
     def _stdin(self) -> Path | None:
         asked = self.plan.stdin
         return None if asked is None else (self.run.path / "stdin").absolute() if asked == "-" else Path(asked)
-
-
-def keep_stdin(run: Run) -> None:
-    """Copy standard input to the run's folder, so that every command, also after a resume, can read all of it."""
-    with open(os.open(run.path / "stdin", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as kept:
-        while block := os.read(0, 1 << 20):
-            kept.write(block)
