@@ -304,9 +304,11 @@ class Journal:
             yield from self._db.execute(f"SELECT status, final, count(*) FROM ({inner}) GROUP BY status, final")  # noqa: S608
             return
         self._check_seal()
-        for row in self._db.execute(self._last()):
-            outcome = self._record(row).outcome
-            yield (outcome.status, outcome.final, 1) if outcome else (None, None, 1)
+        for row in self._db.execute(self._last(columns=f"b.job, max(b.attempt), {self._ended_columns()}")):
+            end = row[2:]
+            if end[0] is not None:
+                check_row(end, summed=self._summed)
+            yield end[2], end[3], 1
 
     def last_number(self) -> int:
         """The highest job number in use; 0 when there is none."""
@@ -346,9 +348,12 @@ class Journal:
     def _columns(self, attempt: str) -> str:
         """Those of `record_of`: what an older schema lacks is null."""
         began = f"b.job, {attempt} AS attempt, b.key, b.input, " + ("b.sum" if self._summed else "NULL")
+        return f"{began}, {self._ended_columns()}"
+
+    def _ended_columns(self) -> str:
         there = len(ENDED) - 2 * (self._version < 2)
         ended = [f"e.{name}" for name in ENDED[:there]] + ["NULL"] * (len(ENDED) - there)
-        return ", ".join([began, *ended, "e.sum" if self._summed else "NULL"])
+        return ", ".join([*ended, "e.sum" if self._summed else "NULL"])
 
     def _last(self, where: str = "", *, columns: str = "", more: str = "") -> str:
         """SQL for the last attempt of each job, with ``columns``, by default those of `record_of` and ``more``."""
