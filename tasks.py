@@ -59,6 +59,7 @@ CARRYING_OUT = {
     "env": "NAME=VALUE in the environment of the jobs; repeatable",
     "output_cap": "keep so many bytes of each stream of a job (64k, 10M; default: all)",
     "nice": "lower the jobs' priority by so much (nice(1))",
+    "spool_limit": "keep so many bytes of piped inputs, then let the pipe wait for its jobs (default: 1G; 0: no limit)",
     "run_id": "name the run; one that exists is gone on with: only inputs that it has not done are run",
     "quiet": "nothing on standard error but what the jobs print there",
     **STATE, **JSON,
@@ -86,7 +87,7 @@ def batch(
     backoff: str = "1", halt: str = "never", order: Literal["input", "random", "longest"] = "input",
     keep_order: bool = True, then: list[str] = [], tag: bool = False, dry_run: bool = False, workdir: str | None = None,  # noqa: B006
     env: list[str] = [],  # noqa: B006
-    shell: bool = False, stdin: str | None = None, output_cap: str | None = None, allow_daemons: bool = False, nice: int = 0,
+    shell: bool = False, stdin: str | None = None, output_cap: str | None = None, spool_limit: str = "1G", allow_daemons: bool = False, nice: int = 0,
     backend: str = "commands", run_id: str | None = None, quiet: bool = False, json: bool = False,
     state_dir: str | None = None,
 ) -> int:  # fmt: skip
@@ -124,7 +125,7 @@ def call_function(
     result: Literal["json", "repr", "none", "pickle-file"] = "json", jobs: str = "100%", timeout: str | None = None,
     grace: str = "5", retries: int = 0, delay: str = "0", backoff: str = "1", halt: str = "never",
     order: Literal["input", "random", "longest"] = "input", keep_order: bool = True, then: list[str] = [], tag: bool = False,  # noqa: B006
-    dry_run: bool = False, workdir: str | None = None, env: list[str] = [], output_cap: str | None = None,  # noqa: B006
+    dry_run: bool = False, workdir: str | None = None, env: list[str] = [], output_cap: str | None = None, spool_limit: str = "1G",  # noqa: B006
     nice: int = 0, backend: str = "processes", chunk: str = "auto", initializer: str | None = None,
     initargs: str | None = None, max_jobs_per_worker: int | None = None,
     start_method: Literal["forkserver", "spawn"] = "forkserver", no_journal: bool = False, run_id: str | None = None,

@@ -473,3 +473,17 @@ def test_piped_inputs_that_were_lost_are_missed(
     again = cli("batch", template, "--run-id", "p", input=text)
     assert again.returncode == 0, again.stderr
     assert recorded_ok(own_state, "p") == set(names)
+
+
+def test_a_pipe_is_kept_no_further_than_it_may_be(
+    environment: dict[str, str], tmp_path: Path, own_state: Path, cli: Cli
+) -> None:
+    """Beyond the limit it waits for its jobs; all of it is done in the end."""
+    text = "".join(f"{number:0500}\n" for number in range(800))
+    done = cli(
+        "batch", "true {}", "-j4", "--backend", "fake", "--spool-limit", "64k", "--run-id", "p", "--quiet", input=text
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(recorded_ok(own_state, "p")) == 800
+    wrong = cli("batch", "true {}", "--spool-limit", "much", input="a\n")
+    assert (wrong.returncode, "--spool-limit 'much'" in wrong.stderr) == (2, True)

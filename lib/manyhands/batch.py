@@ -264,7 +264,7 @@ class Batch:
         """(the inputs, what is lacking of them if they were cut off)."""
         if self._stream is not None:
             journal.follow(lambda: self._spool.kept() if self._spool else (0, 0))
-            spool = self._spool = Spool(self._stream, self.run.path)
+            spool = self._spool = Spool(self._stream, self.run.path, limit=self.plan.spool_limit)
             stack.callback(self._close_inputs)
             return open_source(self.plan.source, stream=spool.follow(self._flush)), None
         if self.place and self.place.number > 1:

@@ -22,9 +22,6 @@ from zlib import crc32
 from manyhands.disk import Disk
 from manyhands.errors import InputError, JournalError
 
-LIMIT: Final = 1 << 30
-"""Bytes that are kept of a pipe before it has to wait for all that came before."""
-
 _WINDOW: Final = (
     16 << 20
 )  # bytes that are kept beyond what was read: some hundred thousand inputs, whose number is then known
@@ -83,7 +80,7 @@ class Spool:
     It keeps some MiB more than was read from it; after ``limit`` bytes (0: never), only while nothing is left to be read.
     """
 
-    def __init__(self, stream: int, folder: Path, *, limit: int = LIMIT, disk: Disk | None = None) -> None:
+    def __init__(self, stream: int, folder: Path, *, limit: int = 0, disk: Disk | None = None) -> None:
         self._file = InputFile(folder, disk or Disk())
         self._stream, self._limit = stream, limit
         self._taken = 0
