@@ -184,6 +184,7 @@ def test_beyond_the_limit_only_what_is_wanted_now_is_kept(tmp_path: Path, pipe: 
         (LINES, b"a\nb\nhalf", b"a\nb\n"),
         (NULLS, b"a\nb\0c\nd\0e\nhalf", b"a\nb\0c\nd\0"),
         (NULLS, b"a\nhalf", b""),
+        (LINES, b"a\nb\0\0\0d\ne\n", b"a\n"),
         (LINES, b"half", b""),
         (LINES, b"", b""),
         (LINES, b"a\n", b"a\n"),

@@ -270,7 +270,11 @@ def spooled(folder: Path, spec: Mapping[str, Any], kept: tuple[int, int]) -> Spo
                     f"the inputs kept in {path} are damaged: there were {kept[0]:,} bytes, of which {there[0]:,} are"
                     f" there{' and changed' * (there[0] == kept[0])}; give all inputs again with --run-id {folder.name}"
                 )
-            return Spooled(path, os.fstat(file.fileno()).st_size if complete else _whole(file, spec), complete)
+            return Spooled(
+                path,
+                os.fstat(file.fileno()).st_size if complete else _whole(file, spec, _sound(file, spec, kept[0])),
+                complete,
+            )
     except OSError as error:
         raise JournalError(f"cannot read the inputs kept in {path}: {error.strerror}") from error
 
@@ -294,12 +298,25 @@ def _crc(file: BinaryIO, size: int) -> tuple[int, int]:
     return size - rest, crc
 
 
-def _whole(file: BinaryIO, spec: Mapping[str, Any]) -> int:
-    """Where the last input ends that has come whole."""
+def _sound(file: BinaryIO, spec: Mapping[str, Any], kept: int) -> int:
+    """How far a file can be believed: what was not durable at a loss of power has holes, which are read as NUL."""
+    if spec.get("null") and kept:
+        return kept
+    end = file.seek(0, os.SEEK_END)
+    at = file.seek(kept)
+    while not spec.get("null") and (block := file.read(_GROUP)):
+        if (hole := block.find(b"\0")) >= 0:
+            return at + hole
+        at += len(block)
+    return end
+
+
+def _whole(file: BinaryIO, spec: Mapping[str, Any], sound: int) -> int:
+    """Where the last input ends that has come whole, of the first ``sound`` bytes."""
     if spec["kind"] == "csv":
-        return _whole_rows(file, spec.get("delimiter") or ",")
+        return _whole_rows(file, spec.get("delimiter") or ",", sound)
     end = b"\0" if spec.get("null") else b"\n"
-    keep = file.seek(0, os.SEEK_END)
+    keep = sound
     while keep:
         start = max(0, keep - _BLOCK)
         file.seek(start)
@@ -310,7 +327,7 @@ def _whole(file: BinaryIO, spec: Mapping[str, Any]) -> int:
     return 0
 
 
-def _whole_rows(file: BinaryIO, delimiter: str) -> int:
+def _whole_rows(file: BinaryIO, delimiter: str, sound: int) -> int:
     """A line break within quotes does not end a row, so that the rows have to be read."""
     file.seek(0)
     read = whole = 0
@@ -318,7 +335,7 @@ def _whole_rows(file: BinaryIO, delimiter: str) -> int:
     def lines() -> Iterator[str]:
         nonlocal read
         for line in file:
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") or read + len(line) > sound:
                 return
             read += len(line)
             yield line.decode("utf-8-sig" if read == len(line) else "utf-8", "surrogateescape")
