@@ -62,6 +62,7 @@ CARRYING_OUT = {
     "env": "NAME=VALUE in the environment of the jobs; repeatable",
     "output_cap": "keep so many bytes of each stream of a job (64k, 10M; default: all)",
     "nice": "lower the jobs' priority by so much (nice(1))",
+    "spool_limit": "keep so many bytes of piped inputs, then let the pipe wait for its jobs (default: 1G; 0: no limit)",
     "run_id": "name the run; if it exists, it is continued: only inputs that it has not done are run",
     "retry_failed": "when the run exists, try again what failed in it, too",
     "quiet": "nothing on standard error but what the jobs print there",
@@ -91,7 +92,8 @@ def batch(
     backoff: str = "1", halt: str = "never", order: Literal["input", "random", "longest"] = "input",
     keep_order: bool = True, then: list[str] = [], tag: bool = False, dry_run: bool = False, workdir: str | None = None,  # noqa: B006
     env: list[str] = [],  # noqa: B006
-    shell: bool = False, stdin: str | None = None, output_cap: str | None = None, allow_daemons: bool = False, nice: int = 0,
+    shell: bool = False, stdin: str | None = None, output_cap: str | None = None, spool_limit: str = "1G",
+    allow_daemons: bool = False, nice: int = 0,
     backend: str = "commands", run_id: str | None = None, retry_failed: bool = False, quiet: bool = False,
     json: bool = False, state_dir: str | None = None,
 ) -> int:  # fmt: skip
@@ -130,7 +132,7 @@ def call_function(
     result: Literal["json", "repr", "none", "pickle-file"] = "json", jobs: str = "100%", timeout: str | None = None,
     grace: str = "5", retries: int = 0, delay: str = "0", backoff: str = "1", halt: str = "never",
     order: Literal["input", "random", "longest"] = "input", keep_order: bool = True, then: list[str] = [], tag: bool = False,  # noqa: B006
-    dry_run: bool = False, workdir: str | None = None, env: list[str] = [], output_cap: str | None = None,  # noqa: B006
+    dry_run: bool = False, workdir: str | None = None, env: list[str] = [], output_cap: str | None = None, spool_limit: str = "1G",  # noqa: B006
     nice: int = 0, backend: str = "processes", chunk: str = "auto", initializer: str | None = None,
     initargs: str | None = None, max_jobs_per_worker: int | None = None,
     start_method: Literal["forkserver", "spawn"] = "forkserver", no_journal: bool = False, run_id: str | None = None,
@@ -765,6 +767,14 @@ def soak(ctx: Context, log: str = "soak.log", rounds: int = 3, kills: int = 200)
         ctx.run(f"scripts/soak {quote(str(path))} {rounds} {kills}")
 
 
+@task(help={"seeds": "how many (default: 1000)", "first": "the first of them (default: 0); one that fails is told"})
+def simulate(ctx: Context, seeds: int = 1000, first: int = 0) -> None:
+    """Simulate whole runs, their crashes and their disks; a seed that breaks a promise is told, and repeats it."""
+    here = Path(__file__).parent
+    paths = f"{here / 'lib'}:{here / 'tests'}"
+    ctx.run(f"{sys.executable} -m simulation --seeds {seeds} --first {first}", env={"PYTHONPATH": paths})
+
+
 # -- the table -----------------------------------------------------------------------------------------------------------
 
 batches = Collection("batch", batch, call_function, compare_backends, resume, retry, list_, show, export, remove)
@@ -776,7 +786,7 @@ procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, 
 hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
-dev = Collection("dev", check, soak)
+dev = Collection("dev", check, soak, simulate)
 
 namespace = Collection(batches, commands, procs, hosts, tour, dev, fork_demo)
 SECOND_NAMES = {

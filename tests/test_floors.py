@@ -23,6 +23,7 @@ FLOORS = [
         "call",
         "chunks",
         "ordering",
+        "continuing",
         "stages",
         "journal",
         "joblog",
@@ -68,6 +69,7 @@ FLOORS = [
     {"engine"},
     {
         "signals",
+        "place",
         "run_inputs",
         "earlier",
         "background",

@@ -177,7 +177,16 @@ def test_jobs_die_with_a_killed_coordinator_even_if_the_launchers_do_not_see_it(
 ) -> None:
     """Everything of ours killed at once, jobs left alone: resume ends them before it begins anything (row 2)."""
     process = start(
-        environment, tmp_path, "batch", "sh -c 'sleep 1; echo done {}'", "-j2", "--run-id", "both", "--", "a", "b"
+        environment,
+        tmp_path,
+        "batch",
+        "sh -c '[ $MH_ATTEMPT != 1 ] || sleep 60; echo done {}'",
+        "-j2",
+        "--run-id",
+        "both",
+        "--",
+        "a",
+        "b",
     )
     wait_for(lambda: (own_state / "runs/both/run.json").exists())
     token = json.loads((own_state / "runs/both/run.json").read_text())["token"]
@@ -430,3 +439,77 @@ def test_real_files_are_compressed_right_whatever_happens(
     assert {os.path.basename(name) for name in recorded_ok(own_state, "gz")} == wanted
     for name in wanted:
         assert gzip.decompress((copied / f"{name}.gz").read_bytes()) == names[name]
+
+
+def test_a_limit_on_the_size_of_files_is_one_line(
+    environment: dict[str, str], tmp_path: Path, own_state: Path, cli: Cli
+) -> None:
+    """What could not be recorded stops the run with 74 (SIGXFSZ does not end it); without the limit the rest is done, once."""
+    ledger = tmp_path / "ledger"
+    names = [f"input{number}" for number in range(600)]
+    script = 'ulimit -f 40; exec "$0" "$@"'
+    command = [
+        "bash", "-c", script, sys.executable, "-m", "manyhands", "batch", f"sh -c 'echo {{}} >> {ledger}'", "-j2",
+        "--run-id", "r", "--", *names,
+    ]  # fmt: skip
+    limited = subprocess.run(
+        command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert limited.returncode == 74, limited.stderr
+    assert limited.stderr.count("\n") == 1
+    done = recorded_ok(own_state, "r")
+    assert len(done) < len(names)
+    assert cli("batch.resume", "r").returncode == 0
+    assert recorded_ok(own_state, "r") == set(names)
+    ran = Counter(ledger.read_text().split())
+    assert set(ran) == set(names)
+    assert all(ran[name] == 1 for name in done)
+
+
+def test_a_run_whose_folder_is_removed(environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
+    """It ends with 74 and a line that says so, and begins nothing more; SQLite would have gone on."""
+    template = f"sh -c 'touch {tmp_path}/began; until [ -e {tmp_path}/go ]; do sleep 0.05; done' {{}}"
+    process = start(environment, tmp_path, "batch", template, "-j1", "--run-id", "r", "--", "a", "b", "c")
+    wait_for((tmp_path / "began").exists)
+    shutil.rmtree(own_state / "runs/r")
+    (tmp_path / "go").touch()
+    said = finish(process)
+    assert (process.returncode, said.count("\n"), "was removed" in said) == (74, 1, True), said
+
+
+def test_piped_inputs_that_were_lost_are_missed(
+    environment: dict[str, str], tmp_path: Path, own_state: Path, cli: Cli
+) -> None:
+    """As a loss of power leaves a file that was not durable: the run is refused, never green, and can be given its inputs again."""
+    names = [f"n{number}" for number in range(30)]
+    text = "".join(f"{name}\n" for name in names)
+    template = f"sh -c 'touch {tmp_path}/began; until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo {{}}'"
+    process = start(environment, tmp_path, "batch", template, "-j2", "--run-id", "p", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(text.encode())
+    process.stdin.close()
+    wait_for(lambda: (own_state / "runs/p/inputs").exists() and len(with_tag("MH_RUN=p")) > 0)
+    process.kill()
+    finish(process)
+    (tmp_path / "go").touch()
+    (own_state / "runs/p/inputs").write_bytes(b"")
+    resumed = cli("batch.resume", "p")
+    assert resumed.returncode == 74, resumed
+    assert "are damaged" in resumed.stderr
+    again = cli("batch", template, "--run-id", "p", input=text)
+    assert again.returncode == 0, again.stderr
+    assert recorded_ok(own_state, "p") == set(names)
+
+
+def test_a_pipe_is_kept_no_further_than_it_may_be(
+    environment: dict[str, str], tmp_path: Path, own_state: Path, cli: Cli
+) -> None:
+    """Beyond the limit it waits for its jobs; all of it is done in the end."""
+    text = "".join(f"{number:0500}\n" for number in range(800))
+    done = cli(
+        "batch", "true {}", "-j4", "--backend", "fake", "--spool-limit", "64k", "--run-id", "p", "--quiet", input=text
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(recorded_ok(own_state, "p")) == 800
+    wrong = cli("batch", "true {}", "--spool-limit", "much", input="a\n")
+    assert (wrong.returncode, "--spool-limit 'much'" in wrong.stderr) == (2, True)

@@ -105,7 +105,7 @@ def test_nothing_is_read_before_it_is_durable(tmp_path: Path, pipe: tuple[int, i
         os.close(pipe[1])
         wait_for(lambda: spool.complete)
     spool.close()
-    assert disk.done == ["folder", "write", "sync", "rename", "folder"]
+    assert disk.done == ["folder", "write", "sync", "write", "sync", "rename", "folder"]
 
 
 def test_what_cannot_be_kept_is_not_given_to_anybody(tmp_path: Path, pipe: tuple[int, int]) -> None:
@@ -180,6 +180,7 @@ def test_beyond_the_limit_only_what_is_wanted_now_is_kept(tmp_path: Path, pipe: 
         (LINES, b"a\nb\nhalf", b"a\nb\n"),
         (NULLS, b"a\nb\0c\nd\0e\nhalf", b"a\nb\0c\nd\0"),
         (NULLS, b"a\nhalf", b""),
+        (LINES, b"a\nb\0\0\0d\ne\n", b"a\n"),
         (LINES, b"half", b""),
         (LINES, b"", b""),
         (LINES, b"a\n", b"a\n"),
@@ -217,6 +218,15 @@ def test_inputs_that_the_journal_knows_must_be_there(tmp_path: Path, name: str, 
     assert "\n" not in str(raised.value)
     (tmp_path / name).write_bytes(text + b"more\n")
     assert spooled(tmp_path, LINES, (len(text), crc32(text))).size == len(text) + 5
+
+
+@pytest.mark.parametrize("noted", [b"", b"5\n", b"x y\n", b"14 1\n", b"15 1\n", b"99999999999999999999999 1\n"])
+def test_all_of_a_whole_pipe_must_be_there(tmp_path: Path, noted: bytes) -> None:
+    """Also what no job has been made of yet."""
+    (tmp_path / "inputs").write_bytes(b"one\ntwo\nthree\n")
+    (tmp_path / "inputs.sum").write_bytes(noted)
+    with pytest.raises(JournalError, match=r"damaged; give|are damaged"):
+        spooled(tmp_path, LINES, (0, 0))
 
 
 def test_closing_ends_a_reader_that_waits(tmp_path: Path, pipe: tuple[int, int]) -> None:

@@ -11,57 +11,36 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from manyhands.backend import Backend
 from manyhands.backends import check_plan, open_backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.call import Call, CallRenderer
+from manyhands.continuing import check_stdin, difference, in_columns, keep_stdin
 from manyhands.cores import usable_cores
 from manyhands.earlier import Earlier
 from manyhands.engine import Engine, in_order
 from manyhands.engine.channel import Channel
 from manyhands.engine.climbing import Climber
-from manyhands.engine.judging import Halting
-from manyhands.engine.loop import Pull
 from manyhands.errors import UsageError
 from manyhands.events import Event, Finished, RunStarted, Summary, Warned
 from manyhands.inputs import Rows, Source, open_source
 from manyhands.job import Job, Values
 from manyhands.journal import Journal
 from manyhands.ordering import arrange, walls_of
+from manyhands.place import Place
 from manyhands.plan import Plan
 from manyhands.program_inputs import Iterating
-from manyhands.run_inputs import RunInputs, Work, keep_stdin
+from manyhands.run_inputs import RunInputs, Work
 from manyhands.runs import Run, RunLock, Store, discard, lock
 from manyhands.takeover import take_over
 from manyhands.template import Renderer
-
-
-class Place(Protocol):
-    """What a batch that is a stage of a line (`manyhands.line`) has around it."""
-
-    number: int
-    """Counted from 1; the first has inputs."""
-    halting: Halting
-    """The rule that ends the whole line."""
-
-    def columns(self, found: Sequence[str] | None) -> Sequence[str]:
-        """Names of the inputs' columns; the first stage has ``found`` them, the others wait for it."""
-        ...
-
-    def coming(self) -> Pull:
-        """What comes from the stage before, new jobs only."""
-        ...
-
-    def open(self) -> bool:
-        """Whether there is room after this stage: while there is none, nothing more begins."""
-        ...
 
 
 class Batch:
@@ -81,6 +60,8 @@ class Batch:
         self.channel: Channel | None = None
         """Where the events go if they are taken in another thread: while it is full, nothing more begins."""
         self.issued: deque[int] = deque()
+        self.note: str | None = None
+        """What is to be said before anything begins."""
         self._issued_any = self._taken = self._total_told = False
         self.place: Place | None = None
         """Set before `events` if this is a stage of a line."""
@@ -110,20 +91,24 @@ class Batch:
         total = source.total if source else None
         run, held = store.create(plan.to_json() | ({} if total is None else {"total": total}), run_id)
         if plan.stdin == "-":
-            keep_stdin(run)
+            keep_stdin(run.path)
         return cls(run, held, plan, work="new", stream=stream, source=source)
 
     @classmethod
     def _continue(cls, run: Run, plan: Plan, stream: int | None, source: Source | None, work: Work) -> Batch:
         """Continue a run over inputs given anew: those it has done are passed over, by content."""
         before = Plan.from_json(run.asked, os.environ | dict(plan.environment))
-        if not plan.same_work(before):
-            raise UsageError(
-                f"run {run.id} exists and runs another {before.template.kind} ({before.template.text}); "
-                "choose another --run-id for this one"
-            )
+        if why := difference(plan, before):
+            raise UsageError(f"run {run.id} exists and {why}; or choose another --run-id for this one")
         held = lock(run)
-        return cls(Store.update(run, plan.to_json()), held, plan, work=work, stream=stream, source=source)
+        try:
+            note = keep_stdin(run.path) if plan.stdin == "-" else None
+            batch = cls(Store.update(run, plan.to_json()), held, plan, work=work, stream=stream, source=source)
+        except BaseException:
+            held.close()
+            raise
+        batch.note = note
+        return batch
 
     @classmethod
     def resume(cls, run: Run, environ: Mapping[str, str], *, jobs: int | None = None) -> Batch:
@@ -142,6 +127,7 @@ class Batch:
         for work_ in (plan.template, *(stage.template for stage in plan.then)):
             if isinstance(work_, Call):
                 work_.check()
+        check_stdin(plan, run.path)
         return cls(run, lock(run), plan.with_jobs(jobs) if jobs else plan, work=work)
 
     @property
@@ -215,13 +201,15 @@ class Batch:
         """Make sure that nothing of an earlier execution is alive, and close its open records; once is enough."""
         if self.work != "new" and not self._taken:
             self._taken = True
+            if self.note:
+                yield Warned(self.note)
             if strays := take_over(self.run, self.plan, journal):
                 yield Warned(f"{strays} processes of the earlier, killed execution were still alive and have been ended")
 
     def _execute(
         self, journal: Journal, stack: ExitStack, tick: float | None, before_waiting: Callable[[], None]
     ) -> Iterator[Event]:
-        source = self._open_source(journal, stack)
+        source = in_columns(self._open_source(journal, stack), self.run.asked.get("columns", ()))
         ask = self.channel.nudge if self.channel else None
         values = self.inputs.values(source, stack, backend=self.plan.backend, wake=self.wake, ask=ask)
         if self.place:

@@ -18,7 +18,7 @@ from typing import Final
 
 from manyhands.background import Carrier, carry
 from manyhands.batch import Batch
-from manyhands.call import UNFIT, unfit
+from manyhands.call import UNFIT
 from manyhands.engine.channel import Closed
 from manyhands.errors import ManyhandsError, UsageError
 from manyhands.events import Event, Finished, Summary, Tick
@@ -111,11 +111,7 @@ class _Show:
 
     def _events(self, events: Iterable[Event]) -> None:
         for event in events:
-            if (
-                isinstance(event, Finished)
-                and event.outcome.exit == UNFIT
-                and isinstance(self._batch.plan.template, Call)
-            ):
+            if isinstance(event, Finished) and event.outcome.exit == UNFIT and unfit(event.outcome.error):
                 self.misused = True
             if not self.closed and not self.given_up:
                 self._renderer.event(event)

@@ -36,10 +36,11 @@ def check_all(db: Database, path: Path, version: int) -> None:
 
 
 def check_seal(db: Database, path: Path) -> None:
-    """Compare how many rows there are with how many were written. Raises JournalError."""
+    """Compare how many rows there are, and are found by their keys, with how many were written. Raises JournalError."""
     counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in ("began", "ended", "execution"))  # noqa: S608
-    rows = list(db.execute(f"SELECT began, ended, executions, {counts} FROM seal"))  # noqa: S608 - constants only
-    if len(rows) != 1 or rows[0][:3] != rows[0][3:]:
+    found = "(SELECT count(*) FROM began b JOIN ended e ON e.job = b.job AND e.attempt = b.attempt)"
+    rows = list(db.execute(f"SELECT began, ended, executions, ended, {counts}, {found} FROM seal"))  # noqa: S608
+    if len(rows) != 1 or rows[0][:4] != rows[0][4:]:
         raise damaged(path, "rows are missing")
 
 

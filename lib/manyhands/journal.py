@@ -62,10 +62,10 @@ def _explained(path: Path, action: str) -> Iterator[None]:
         yield
     except FileExistsError:  # nothing is written over; that is the maker's business
         raise
-    except (sqlite3.Error, sqlite3.Warning, OSError, OverflowError) as error:
-        raise JournalError(f"cannot {action} the journal {path}: {error}") from error
     except DamagedRowError as error:
         raise damaged(path, str(error)) from error
+    except (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, ValueError) as error:  # a damaged name is no UTF-8
+        raise JournalError(f"cannot {action} the journal {path}: {' '.join(str(error).split())}") from error
 
 
 class Journal:
@@ -216,7 +216,10 @@ class Journal:
         """One job by its number."""
         with _explained(self.path, "read"):
             row = self._db.execute(self._last("WHERE b.job = ?"), (number,)).fetchone()
-            return self._record(row) if row else None
+            record = self._record(row) if row else None
+            if record is None or record.outcome is None:  # or it is there, and only not found
+                self._check_seal()
+            return record
 
     def left(self) -> Iterator[tuple[Job, int]]:
         """Jobs that began and are not done now, with the number of their last attempt; writing meanwhile is safe."""
@@ -301,9 +304,11 @@ class Journal:
             yield from self._db.execute(f"SELECT status, final, count(*) FROM ({inner}) GROUP BY status, final")  # noqa: S608
             return
         self._check_seal()
-        for row in self._db.execute(self._last()):
-            outcome = self._record(row).outcome
-            yield (outcome.status, outcome.final, 1) if outcome else (None, None, 1)
+        for row in self._db.execute(self._last(columns=f"b.job, max(b.attempt), {self._ended_columns()}")):
+            end = row[2:]
+            if end[0] is not None:
+                check_row(end, summed=self._summed)
+            yield end[2], end[3], 1
 
     def last_number(self) -> int:
         """The highest job number in use; 0 when there is none."""
@@ -334,7 +339,7 @@ class Journal:
         return self._version >= 3
 
     def _check_seal(self) -> None:
-        if self._summed:
+        if self._summed and not self._checked:
             check_seal(self._db, self.path)
 
     def _record(self, row: Any) -> JobRecord:
@@ -343,9 +348,12 @@ class Journal:
     def _columns(self, attempt: str) -> str:
         """Those of `record_of`: what an older schema lacks is null."""
         began = f"b.job, {attempt} AS attempt, b.key, b.input, " + ("b.sum" if self._summed else "NULL")
+        return f"{began}, {self._ended_columns()}"
+
+    def _ended_columns(self) -> str:
         there = len(ENDED) - 2 * (self._version < 2)
         ended = [f"e.{name}" for name in ENDED[:there]] + ["NULL"] * (len(ENDED) - there)
-        return ", ".join([began, *ended, "e.sum" if self._summed else "NULL"])
+        return ", ".join([*ended, "e.sum" if self._summed else "NULL"])
 
     def _last(self, where: str = "", *, columns: str = "", more: str = "") -> str:
         """SQL for the last attempt of each job, with ``columns``, by default those of `record_of` and ``more``."""

@@ -79,6 +79,8 @@ class Plan:
     """What is done with each input after that, if it went well."""
     streamed: bool = False
     """The inputs came from a stream and are kept in the run's folder."""
+    spool_limit: int = 1 << 30
+    """Bytes of such inputs that are kept before the stream has to wait for the jobs (0: never)."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of run.json; `from_json` is the inverse, but for secrets."""
@@ -89,7 +91,7 @@ class Plan:
             "workers": asdict(self.workers), "source": self.source, "workdir": self.workdir,
             "environment": {name: None if SECRET.search(name) else value for name, value in self.environment.items()},
             "stdin": self.stdin, "nice": self.nice, "allow_daemons": self.allow_daemons, "backend": self.backend,
-            "tag": self.tag, "order": self.order, "streamed": self.streamed,
+            "tag": self.tag, "order": self.order, "streamed": self.streamed, "spool_limit": self.spool_limit,
             "limits": {
                 "jobs": limits.jobs, "climb": limits.climb, "timeout": str(limits.timeout) if limits.timeout else None, "grace": limits.grace,
                 "retries": limits.retries, "delay": limits.delay, "backoff": limits.backoff, "halt": str(limits.halt),
@@ -125,7 +127,7 @@ class Plan:
         workers = Workers(**record.get("workers", {}))
         return cls(
             template=_work_from_json(record), then=then, limits=limits, environment=environment, workers=workers,
-            order=record.get("order", "input"), **{name: record[name] for name in names},
+            order=record.get("order", "input"), spool_limit=record.get("spool_limit", 1 << 30), **{name: record[name] for name in names},
         )  # fmt: skip
 
     def same_work(self, other: Plan) -> bool:

@@ -26,6 +26,8 @@ class Iterating:
     def __init__(self, items: Iterable[Any], columns: Sequence[str] = (), width: int | None = None) -> None:
         self._items, self.columns, self.width = items, tuple(columns), width
         self._shaped = width is not None
+        self.preferred: tuple[str, ...] = ()
+        """The order of the columns, if the items are mappings that have just these."""
 
     @property
     def shaped(self) -> bool:
@@ -45,7 +47,8 @@ class Iterating:
         """Rows from items that are all like the first one."""
         self._shaped = True
         if first and isinstance(first[0], Mapping):
-            self.columns = columns = tuple(first[0])
+            columns = tuple(first[0])
+            self.columns = columns = self.preferred if sorted(self.preferred) == sorted(columns) else columns
             self.width = len(columns)
             return ([row[name] for name in columns] for row in items)
         if first and isinstance(first[0], str | bytes):

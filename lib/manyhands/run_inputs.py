@@ -7,7 +7,6 @@ Separate from `batch`, which makes jobs of them, and from `inputs`, which knows 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import chain, islice
@@ -47,7 +46,7 @@ class RunInputs:
         """The inputs; ``stack`` closes what was opened."""
         if self._stream is not None:
             journal.follow(self._durable)
-            spool = self._spool = Spool(self._stream, run.path)
+            spool = self._spool = Spool(self._stream, run.path, limit=plan.spool_limit)
             stack.callback(spool.close)
             return open_source(plan.source, stream=spool.follow())
         if work == "failed":  # no new inputs; the columns are as they were
@@ -117,10 +116,3 @@ class RunInputs:
     def rest(self) -> int | None:
         """How many are still to be taken, if all have been read ahead; None while that is not known."""
         return self.feed.rest if self.feed else None
-
-
-def keep_stdin(run: Run) -> None:
-    """Copy standard input to the run's folder, so that every command, also after a resume, can read all of it."""
-    with open(os.open(run.path / "stdin", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as kept:
-        while block := os.read(0, 1 << 20):
-            kept.write(block)

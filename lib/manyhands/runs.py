@@ -3,6 +3,7 @@
     STATE/runs/ID/   0700    run.json   what was asked
                              journal.db what happened (`manyhands.journal`)
                              outputs/   what jobs printed, when it is much
+                             inputs     what came from a pipe (inputs.part until it has ended), inputs.sum: its size and CRC
                              lock       held by the coordinator AND its launchers
 
 The lock is flock(2) on one open file that the launchers inherit: it is free only when the coordinator and everybody who

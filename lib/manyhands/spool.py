@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import select
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +21,6 @@ from zlib import crc32
 
 from manyhands.disk import Disk
 from manyhands.errors import InputError, JournalError
-
-LIMIT: Final = 1 << 30
-"""Bytes that are kept of a pipe before it has to wait for all that came before."""
 
 _WINDOW: Final = (
     16 << 20
@@ -43,8 +41,8 @@ class InputFile:
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self.folder, self._disk = folder, disk
-        self.path, self._final = folder / "inputs.part", folder / "inputs"
-        for earlier in (self.path, self._final):
+        self.path, self._final, self._sum = folder / "inputs.part", folder / "inputs", folder / "inputs.sum"
+        for earlier in (self.path, self._final, self._sum):
             earlier.unlink(missing_ok=True)
         self.descriptor = disk.create(self.path)
         disk.sync_folder(folder)
@@ -69,8 +67,9 @@ class InputFile:
             self.kept = self._size, self._crc
 
     def finish(self) -> None:
-        """Say by the file's name that it is whole."""
+        """Say by the file's name that it is whole, and beside it what that is."""
         self.sync()
+        self._disk.write_new(self._sum, b"%d %d\n" % self.kept)
         self._disk.rename(self.path, self._final)
         self._disk.sync_folder(self.folder)
 
@@ -81,7 +80,7 @@ class Spool:
     It keeps some MiB more than was read from it; after ``limit`` bytes (0: never), only while nothing is left to be read.
     """
 
-    def __init__(self, stream: int, folder: Path, *, limit: int = LIMIT, disk: Disk | None = None) -> None:
+    def __init__(self, stream: int, folder: Path, *, limit: int = 0, disk: Disk | None = None) -> None:
         self._file = InputFile(folder, disk or Disk())
         self._stream, self._limit = stream, limit
         self._taken = 0
@@ -261,15 +260,32 @@ def spooled(folder: Path, spec: Mapping[str, Any], kept: tuple[int, int]) -> Spo
     try:
         if not path.exists() and not kept[0]:
             part.touch(mode=0o600)
+        if complete:
+            kept = _whole_sum(folder) or kept
         with path.open("rb") as file:
             if (there := _crc(file, kept[0])) != kept:
                 raise JournalError(
-                    f"the inputs kept in {path} are damaged: the journal knows of {kept[0]:,} bytes, of which {there[0]:,} are"
+                    f"the inputs kept in {path} are damaged: there were {kept[0]:,} bytes, of which {there[0]:,} are"
                     f" there{' and changed' * (there[0] == kept[0])}; give all inputs again with --run-id {folder.name}"
                 )
-            return Spooled(path, os.fstat(file.fileno()).st_size if complete else _whole(file, spec), complete)
+            return Spooled(
+                path,
+                os.fstat(file.fileno()).st_size if complete else _whole(file, spec, _sound(file, spec, kept[0])),
+                complete,
+            )
     except OSError as error:
         raise JournalError(f"cannot read the inputs kept in {path}: {error.strerror}") from error
+
+
+def _whole_sum(folder: Path) -> tuple[int, int] | None:
+    """(bytes, their CRC) of all inputs; None for a run of an earlier version, which did not note that."""
+    path = folder / "inputs.sum"
+    if not path.exists():
+        return None
+    match = re.fullmatch(rb"(\d{1,19}) (\d{1,10})\n", path.read_bytes())
+    if not match:
+        raise JournalError(f"{path} is damaged; give all inputs again with --run-id {folder.name}")
+    return int(match[1]), int(match[2])
 
 
 def _crc(file: BinaryIO, size: int) -> tuple[int, int]:
@@ -280,12 +296,25 @@ def _crc(file: BinaryIO, size: int) -> tuple[int, int]:
     return size - rest, crc
 
 
-def _whole(file: BinaryIO, spec: Mapping[str, Any]) -> int:
-    """Where the last input ends that has come whole."""
+def _sound(file: BinaryIO, spec: Mapping[str, Any], kept: int) -> int:
+    """How far a file can be believed: what was not durable at a loss of power has holes, which are read as NUL."""
+    if spec.get("null") and kept:
+        return kept
+    end = file.seek(0, os.SEEK_END)
+    at = file.seek(kept)
+    while not spec.get("null") and (block := file.read(_GROUP)):
+        if (hole := block.find(b"\0")) >= 0:
+            return at + hole
+        at += len(block)
+    return end
+
+
+def _whole(file: BinaryIO, spec: Mapping[str, Any], sound: int) -> int:
+    """Where the last input ends that has come whole, of the first ``sound`` bytes."""
     if spec["kind"] == "csv":
-        return _whole_rows(file, spec.get("delimiter") or ",")
+        return _whole_rows(file, spec.get("delimiter") or ",", sound)
     end = b"\0" if spec.get("null") else b"\n"
-    keep = file.seek(0, os.SEEK_END)
+    keep = sound
     while keep:
         start = max(0, keep - _BLOCK)
         file.seek(start)
@@ -296,7 +325,7 @@ def _whole(file: BinaryIO, spec: Mapping[str, Any]) -> int:
     return 0
 
 
-def _whole_rows(file: BinaryIO, delimiter: str) -> int:
+def _whole_rows(file: BinaryIO, delimiter: str, sound: int) -> int:
     """A line break within quotes does not end a row, so that the rows have to be read."""
     file.seek(0)
     read = whole = 0
@@ -304,7 +333,7 @@ def _whole_rows(file: BinaryIO, delimiter: str) -> int:
     def lines() -> Iterator[str]:
         nonlocal read
         for line in file:
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") or read + len(line) > sound:
                 return
             read += len(line)
             yield line.decode("utf-8-sig" if read == len(line) else "utf-8", "surrogateescape")

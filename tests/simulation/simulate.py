@@ -16,30 +16,31 @@ from random import Random
 
 import apsw
 
-from manyhands.backend import Backend
+from manyhands.backend import Backend, Ended
 from manyhands.backends import late
 from manyhands.batch import Batch, Work
 from manyhands.engine import in_order
 from manyhands.errors import JournalError
 from manyhands.events import Event, Finished, Summary, Tick, Warned
-from manyhands.inputs import Source
+from manyhands.inputs import Source, Spec
 from manyhands.job import Outcome, Status
 from manyhands.journal import Journal
 from manyhands.limits import Halt, Limits, Timeout
 from manyhands.line import Line
 from manyhands.plan import Plan, Stage
 from manyhands.rows import LEFT
-from manyhands.runs import Run, Store, lock
+from manyhands.runs import Run, RunLock, Store, lock
 from manyhands.stages import Journals
 from manyhands.takeover import take_over
 from manyhands.template import Template
-from simulation.files import Files, SimulatedDisk
+from simulation.files import Files, SimulatedDatabase, SimulatedDisk
 from simulation.inputs import Pipe
 from simulation.world import Broken, Copy, Crash, Key, SimulatedBackend, World
 
-UNFIXED: set[str] = {"halt", "order", "recall", "unknown"}
+UNFIXED: set[str] = {"halt", "order", "recall", "unknown", "share"}
 """``halt``: something begins after the end that meets a halt rule has been received. ``order``: results behind a slow one.
-``recall``: something begins after the journal could not be written. ``unknown``: what is not known is recorded as a time-out."""
+``recall``: something begins after the journal could not be written. ``unknown``: what is not known is recorded as a time-out.
+``share``: a halt rule with a percentage, on a line that is resumed, is met at once, and for ever."""
 
 STATE = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 
@@ -71,7 +72,7 @@ class Scenario:
         """A scenario; most things are at their usual value, most of the time."""
         rare = chance.random
         return cls(
-            jobs=chance.randint(1, 4), inputs=chance.choice((1, 3, 8, 20, 40)), retries=chance.choice((0, 0, 1, 2)),
+            jobs=chance.randint(1, 4), inputs=chance.choice((1, 3, 8, 15, 30)), retries=chance.choice((0, 0, 1, 2)),
             backoff=chance.choice((0.0, 1.0, 30.0)), timeout=chance.choice((None, None, 3.0)),
             halt=chance.choice(("never", "never", "now,fail=1", "soon,fail=2", "now,success=3", "soon,done=30%")),
             ordered=rare() < 0.5, hold=chance.choice((0, 3, 2000)), piped=rare() < 0.3, stages=chance.choice((1, 1, 1, 2, 3)),
@@ -83,8 +84,8 @@ class Scenario:
     def plan(self, names: list[str]) -> Plan:
         """The same as a plan."""
         timeout = Timeout(seconds=self.timeout) if self.timeout else None
-        halt = Halt.parse("never" if self.halt.startswith("soon,done") and self.piped else self.halt)
-        source = {"kind": "args", "values": names, "name": None}
+        halt = Halt.parse("never" if self.stages > 1 and "%" in self.halt and "share" in UNFIXED else self.halt)
+        source: Spec = {"kind": "args", "values": names, "name": None}
         if self.piped:
             source = {"kind": "lines", "path": "-", "null": False, "separator": None}
         return Plan(
@@ -148,15 +149,18 @@ class SimulatedLine(Line):
 
     def _stepped(self, stack: ExitStack) -> Iterator[Event]:
         running = {stage.number: stage.batch.events() for stage in self.stages}
+        opening = SimulatedBatch.simulation.world.opening
+        opening.update(running)
         for events in running.values():
             stack.callback(events.close)
         while running:
-            number = 1 if not self.opened.is_set() else self.chance.choice(list(running))
+            number = 1 if not self.opened.is_set() else self.chance.choice(self._busy(running) or list(running))
             stage = self.stages[number - 1]
             try:
                 event = next(running[number])
             except StopIteration:
                 del running[number]
+                opening.discard(number)
                 self.opened.set()
                 if not stage.last:
                     self.belts[number - 1].ended = True
@@ -174,6 +178,11 @@ class SimulatedLine(Line):
         self.summary = self._summarise(0.0, 0.0)
         yield self.summary
 
+    def _busy(self, running: dict[int, Generator[Event, None, None]]) -> list[int]:
+        """Stages that do not wait for the time to go on."""
+        waiting = {one.stage for one in SimulatedBatch.simulation.world.backends if one.idle is None or one.idle >= 0}
+        return [number for number in running if number not in waiting]
+
 
 class Simulation:
     """One seed."""
@@ -189,10 +198,12 @@ class Simulation:
         self.told: dict[Key, Status] = {}
         self.recorded: dict[Key, tuple[Status, bool]] = {}
         self.halted_at: bool = False
+        self.heard = 0
         self.broken_at: bool = False
         self.helper_lost = False
         self.faulty: range = range(0)
         self.open_backends: list[SimulatedBackend] = []
+        self.readers: dict[int, SimulatedDatabase] = {}
         self.run: SimulatedRun
 
     # -- one execution after another -------------------------------------------------------------------------------------
@@ -214,19 +225,22 @@ class Simulation:
             if self._execute(work, held, give=again):
                 return
             work, held = "rest", lock(self.run)
-            again = self.scenario.piped and (crashes > 0 or self.chance.random() < 0.7)
+            again = self.scenario.piped and self.chance.random() < 0.5
         raise Broken("it does not come to an end")
 
     def _moment(self) -> int:
         return int(self.chance.choice((20, 100, 400)) * self.chance.random()) + 1
 
-    def _execute(self, work: Work, held: object, *, give: bool) -> bool:
+    def _execute(self, work: Work, held: RunLock, *, give: bool) -> bool:
         """One execution; whether it did everything."""
         world = self.world
         world.execution += 1
         world.dead = self.halted_at = self.broken_at = self.helper_lost = False
+        self.heard = 0
         world.backends.clear()
+        world.opening.clear()
         self.open_backends.clear()
+        self.readers.clear()
         FILES[:] = [Files(world.step, self._fault)]
         done_before = self._done()
         summary: Summary | None = None
@@ -240,8 +254,11 @@ class Simulation:
                         backend.lose_helper(self.chance.randrange(self.scenario.helpers))
                         self.helper_lost = True
             summary = batch.summary
-        except Crash:
-            pass
+        except (Crash, Broken):
+            if world.broken:
+                raise world.broken from None
+            if not world.dead:
+                raise
         except JournalError as error:
             if not self.faulty:
                 raise
@@ -251,17 +268,17 @@ class Simulation:
         if summary is None or world.dead:
             self._end_of_the_process(held)
             return False
-        held.close()  # type: ignore[attr-defined]
+        held.close()
         FILES[-1].leave()
         self._check_records()
         return self._check_summary(summary, done_before)
 
-    def _batch(self, work: Work, held: object, *, give: bool) -> SimulatedBatch | SimulatedLine:
+    def _batch(self, work: Work, held: RunLock, *, give: bool) -> SimulatedBatch | SimulatedLine:
         plan = Plan.from_json(self.run.asked, {})
-        batch = SimulatedBatch(self.run, held, plan, work=work)  # type: ignore[arg-type]
+        batch = SimulatedBatch(self.run, held, plan, work=work)
         if give and self.scenario.piped:
             batch.pipe = Pipe("".join(f"{name}\n" for name in self.names).encode(), self.world, self.chance)
-        SimulatedBatch.simulation, SimulatedBatch.clock = self, staticmethod(lambda: self.world.now)  # type: ignore[assignment]
+        SimulatedBatch.simulation, SimulatedBatch.clock = self, staticmethod(lambda: self.world.now)
         if not plan.then:
             return batch
         line = SimulatedLine(batch, plan)
@@ -271,10 +288,21 @@ class Simulation:
     def backend(self, stage: int) -> SimulatedBackend:
         """What does the jobs of a stage."""
         scenario = self.scenario
-        ahead = 0 if scenario.halt != "never" and "halt" not in UNFIXED else scenario.ahead
-        made = SimulatedBackend(self.world, stage, scenario.jobs, ahead, scenario.helpers, 2.0)
+        made = SimulatedBackend(self.world, stage, scenario.jobs, scenario.ahead, scenario.helpers, 2.0)
+        made.heard = self._hear
         self.open_backends.append(made)
         return made
+
+    def _hear(self, report: Ended) -> None:
+        """An end has been received; whether a rule to halt is met by it, as far as that can be said without the engine."""
+        wanted = Halt.parse(self.scenario.halt)
+        copy = next((one for one in self.world.copies.values() if one.attempt is report.attempt), None)
+        plain = copy is not None and not copy.stopped and not self.scenario.timeout and not self.scenario.retries
+        if wanted.count is None or not plain or copy is None:
+            return
+        last = copy.key[0] == self.scenario.stages
+        self.heard += (report.exit or 0) > 0 if wanted.on == "fail" else report.exit == 0 and last
+        self.halted_at = self.heard >= wanted.count
 
     def _fault(self) -> apsw.Error | None:
         if self.world.steps not in self.faulty:
@@ -282,7 +310,7 @@ class Simulation:
         self.broken_at = True
         return self.chance.choice((apsw.FullError, apsw.IOError))("simulated")
 
-    def _end_of_the_process(self, held: object) -> None:
+    def _end_of_the_process(self, held: RunLock) -> None:
         """The coordinator is gone: killed alone, with its helpers, or because the power has failed."""
         world, how = self.world, self.chance.choice(("alone", "alone", "helpers", "power"))
         if not world.dead:  # it left by itself, because of an error
@@ -293,7 +321,7 @@ class Simulation:
             self._helpers_leave(backends)
         elif how == "power":
             world.kill_all()
-        held.close()  # type: ignore[attr-defined]
+        held.close()
         restore()
         world.dead, world.crash_at = False, None
         if how == "alone" and not self.helper_lost:
@@ -329,15 +357,20 @@ class Simulation:
         done = [key for key, status in self.told.items() if key[:2] == (stage, job) and status is Status.OK]
         if done:
             raise Broken(f"job {job} was done, and begins again")
-        if self.halted_at and "halt" not in UNFIXED:
-            raise Broken(f"job {job} begins after the halt rule was met")
+        if "halt" not in UNFIXED and (self.halted_at or (self.scenario.halt != "never" and self._lie_ready(stage))):
+            raise Broken(f"job {job} begins although the halt rule was met, or more jobs lie ready than there are slots")
         if self.broken_at and "recall" not in UNFIXED:
             raise Broken(f"job {job} begins after the journal could not be written")
 
+    def _lie_ready(self, stage: int) -> bool:
+        return any(one.stage == stage and one.ready > self.scenario.jobs for one in self.open_backends)
+
     def _committed(self, key: Key) -> bool:
-        path = self.run.stages[key[0] - 1].path / "journal.db"
-        with closing(FILES[-1].connect(path, False)) as db:
-            return db.execute("SELECT 1 FROM began WHERE job = ? AND attempt = ?", key[1:]).fetchone() is not None
+        stage = key[0]
+        if stage not in self.readers:
+            self.readers[stage] = FILES[-1].connect(self.run.stages[stage - 1].path / "journal.db", False)
+        query = self.readers[stage].execute("SELECT 1 FROM began WHERE job = ? AND attempt = ?", key[1:])
+        return list(query) != []
 
     def _see(self, event: Event) -> None:
         """What is told is in the journal, and true."""
@@ -374,7 +407,8 @@ class Simulation:
         for stage, run in enumerate(self.run.stages, 1):
             with closing(Journal.open(run.path / "journal.db")) as journal:
                 for record in journal.records():
-                    for outcome in journal.attempts(record.job.number):
+                    last = [record.outcome] if record.outcome else []
+                    for outcome in last if record.attempt == 1 else journal.attempts(record.job.number):
                         found[stage, record.job.number, outcome.attempt.number] = outcome
         return found
 
@@ -390,7 +424,7 @@ class Simulation:
     def _check_repeated(self) -> None:
         """At most as many jobs as there are slots have run, or have been cut off, of which the journal and helpers know no end."""
         rows = self._rows()
-        known = {key for key in rows}
+        known = set(rows)
         for stage, run in enumerate(self.run.stages, 1):
             known |= {(stage, end.job, end.attempt) for end in late.read(run.outputs)}
             unknown = [
@@ -420,6 +454,7 @@ class Simulation:
         if (
             not complete
             and not summary.halted
+            and not self.helper_lost
             and sum(tally.counts.values()) <= done_before
             and self._can_go_further(summary)
         ):
@@ -448,13 +483,15 @@ def simulate(seed: int, prepare: Callable[[Simulation], None] | None = None) -> 
     """Simulate one seed; raises whatever shows that a promise was not kept."""
     with tempfile.TemporaryDirectory(dir=STATE) as folder:
         simulation = Simulation(seed, Path(folder) / "state")
-        hold = in_order.__kwdefaults__["hold"]
-        in_order.__kwdefaults__["hold"] = simulation.scenario.hold if "order" not in UNFIXED else hold
+        defaults: dict[str, int] = in_order.__kwdefaults__  # type: ignore[assignment]  # it has one
+        hold = defaults["hold"]
+        if "order" not in UNFIXED:
+            defaults["hold"] = simulation.scenario.hold
         try:
             if prepare:
                 prepare(simulation)
             simulation.go()
         finally:
-            in_order.__kwdefaults__["hold"] = hold
+            defaults["hold"] = hold
             FILES.clear()
     return simulation

@@ -44,6 +44,8 @@ class Copy:
     """Whether its beginning has reached the coordinator."""
     told: bool = False
     """Whether its end has."""
+    stopped: bool = False
+    """Whether it was asked to end."""
 
 
 class World:
@@ -58,12 +60,15 @@ class World:
         self.steps = 0
         self.crash_at: int | None = None
         self.dead = False
+        self.broken: Broken | None = None
         self.failing = 0.3
         self.stubborn = 0.1
         self.lateness = 0.0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
         self.backends: list[SimulatedBackend] = []
+        self.opening: set[int] = set()
+        """Stages that have no backend yet: until they have, time stands still."""
 
     def step(self, _: str = "") -> None:
         """One operation of the coordinator; the last one before it is killed raises Crash."""
@@ -86,7 +91,8 @@ class World:
         elif wish is not None:
             self.now = max(self.now + 1e-9, wish)
         else:
-            raise Broken("the engine would wait for ever")
+            self.broken, self.dead = Broken("the engine would wait for ever"), True
+            raise self.broken
 
     # -- jobs ------------------------------------------------------------------------------------------------------------
 
@@ -97,7 +103,11 @@ class World:
             attempt, key, self.execution, helper, slot, self.now, self.chance.random() >= self.stubborn,
             int(self.chance.random() < self.failing),
         )  # fmt: skip
-        self.may_begin(copy)
+        try:
+            self.may_begin(copy)
+        except Broken as error:  # whoever is below must not go on after it
+            self.broken, self.dead = error, True
+            raise
         self.copies[key] = self.alive[key] = copy
         length = self.chance.choice((0.0, 0.001, 0.1, 1.0, 1.0, 5.0, 20.0))
         self.at(self.now + length, lambda: self.end(copy, ("exit", copy.will)))
@@ -135,10 +145,12 @@ class SimulatedBackend:
         self._running: dict[Key, Copy] = {}
         self._ready: list[tuple[float, Report]] = []
         self._woken = False
+        self.heard: Callable[[Ended], None] = lambda _: None
         self.memory: dict[int, list[late.Late]] = {number: [] for number in range(helpers)}
         self.idle: float | None = -1.0
         """Until when it has nothing to do (None: until something happens); below 0 while it is not waiting."""
         world.backends.append(self)
+        world.opening.discard(stage)
 
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
@@ -154,7 +166,7 @@ class SimulatedBackend:
         world.step("reports")
         if not self._woken and not self._arrived():
             self.idle = None if timeout is None else world.now + timeout
-            if all(one.idle is None or one.idle >= 0 for one in world.backends):
+            if not world.opening and all(one.idle is None or one.idle >= 0 for one in world.backends):
                 wishes = [one.idle for one in world.backends if one.idle is not None]
                 world.advance(min(wishes) if wishes else None)
                 for one in world.backends:
@@ -163,13 +175,15 @@ class SimulatedBackend:
         arrived = self._arrived()
         if arrived and world.chance.random() < 0.5:  # some of it now, the rest later
             arrived = arrived[: world.chance.randint(1, len(arrived))]
-        for one in arrived:
-            self._ready.remove(one)
+        for told in arrived:
+            self._ready.remove(told)
         reports = [report for _, report in arrived]
         for report in reports:
             if isinstance(report, Started | Ended) and (copy := self._copy(report.attempt)):
                 copy.heard_of = True
                 copy.told = copy.told or isinstance(report, Ended)
+            if isinstance(report, Ended):
+                self.heard(report)
         return reports
 
     def recall(self, attempts: Collection[Attempt]) -> None:
@@ -186,6 +200,7 @@ class SimulatedBackend:
         for attempt in attempts:
             copy = self._running.get((self._stage, attempt.job.number, attempt.number))
             if copy is not None and copy.end is None:
+                copy.stopped = True
                 wait, number = (0.0, 9) if kill else (0.01, 15) if copy.obeys else (self._grace, 9)
                 world.at(world.now + wait, lambda one=copy, n=number: world.end(one, ("signal", n)))  # type: ignore[misc]
 
@@ -203,6 +218,11 @@ class SimulatedBackend:
             for copy in list(self._running.values()):
                 self._world.end(copy, ("signal", 9))
             self._world.backends.remove(self)
+
+    @property
+    def ready(self) -> int:
+        """Attempts in hand whose end has not been received."""
+        return len(self._waiting) + len(self._running) + sum(isinstance(one, Ended) for _, one in self._ready)
 
     # -- what happens ----------------------------------------------------------------------------------------------------
 

@@ -56,6 +56,7 @@ class Asked:
     json: bool
     state_dir: str | None
     rest: Sequence[str] | None
+    spool_limit: str = "1G"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +126,7 @@ def plan_of(asked: AskedCommand | AskedCall) -> tuple[Plan, int | None]:
     plan = Plan(
         template=work, source=spec, limits=limits, workdir=folder, environment=_environment(asked.env), nice=asked.nice,
         backend=backends[0], then=then, tag=asked.tag, streamed=stream is not None, order=asked.order,
+        spool_limit=parse_size(asked.spool_limit, "--spool-limit"),
         stdin=_stdin(asked.stdin, stream) if isinstance(asked, AskedCommand) else None,
         allow_daemons=isinstance(asked, AskedCommand) and asked.allow_daemons,
         workers=_workers(asked) if isinstance(asked, AskedCall) else Workers(),
