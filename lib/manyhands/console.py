@@ -18,7 +18,7 @@ from typing import Final
 
 from manyhands.background import Carrier, carry
 from manyhands.batch import Batch
-from manyhands.call import UNFIT
+from manyhands.call import UNFIT, unfit
 from manyhands.engine.channel import Closed
 from manyhands.errors import ManyhandsError, UsageError
 from manyhands.events import Event, Finished, Summary, Tick
