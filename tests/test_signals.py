@@ -62,7 +62,7 @@ def test_nobody_reads_our_output(shown: tuple[str, ...], tmp_path: Path, environ
 
 def test_a_limit_is_kept_while_nobody_reads(tmp_path: Path, environment: dict[str, str]) -> None:
     """A job that is out of time ends although its coordinator is inside a write."""
-    command = "sh -c '[ {} = 2 ] && { touch began; exec sleep 600; }; head -c 200000 /dev/zero'"
+    command = "sh -c 'if [ {} = 2 ]; then touch began; exec sleep 600; fi; head -c 200000 /dev/zero'"
     mark = f"UNREAD={tmp_path}"
     program = subprocess.Popen(
         [sys.executable, "-m", "manyhands", "batch", command, "-j", "2", "--timeout", "3", "--", "1", "2"],
