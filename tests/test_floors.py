@@ -46,6 +46,7 @@ FLOORS = [
         "cgroup",
         "forked",
         "leaving",
+        "patched",
         "waiting",
         "allowance",
         "warden",

@@ -249,7 +249,8 @@ class Line:
         """See `Batch.events`; raises what any stage raises, after all have ended."""
         try:
             with ExitStack() as stack:
-                stack.callback(self._held.close)
+                for held in (self._held, *(one.batch.held for one in self.stages)):
+                    stack.callback(held.close)
                 yield from self._prepare()
                 for one in self.stages:
                     one.batch.channel = self.channel

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from manyhands import leaving
-from manyhands.backends import open_backend
+from manyhands.backends import check_backend, open_backend
 from manyhands.backends.settings import FunctionSettings
 from manyhands.call import Call
 from manyhands.chunks import Done
@@ -61,6 +61,7 @@ def map_batch(
     """
     if getattr(current_process(), "_inheriting", False):
         raise UsageError('map_batch is called while a worker imports the script: put it under if __name__ == "__main__":')
+    check_backend("processes", functions=True)
     call = Call.of(function, type="object", chunked=True, initargs=tuple(initargs), live_initializer=initializer)
     if str(jobs).strip() == "auto":
         raise UsageError(

@@ -163,7 +163,7 @@ class Store:
 
     def short(self, run: Run) -> str:
         """The shortest beginning of the run's id, of 4 characters at least, that no other run has."""
-        return short_ids(self._names())[run.id]
+        return short_ids(self._names()).get(run.id, run.id)  # it may have been removed while it ran
 
     def remove(self, run: Run) -> None:
         """Delete a run that nobody is working on. Raises BusyError."""

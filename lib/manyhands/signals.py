@@ -21,6 +21,8 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Final
 
+from manyhands.patched import threads_are_patched
+
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -96,6 +98,8 @@ class _Registry:
 
     def _ring(self) -> bool:
         """Begin to wait for signals in a thread; False if somebody else does."""
+        if threads_are_patched():
+            return False
         bell = _Bell(self._hear)
         before = signal.set_wakeup_fd(bell.descriptor, warn_on_full_buffer=False)
         if before != -1:

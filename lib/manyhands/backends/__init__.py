@@ -16,6 +16,7 @@ from manyhands.backends.options import binding, refuse_ignored
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.call import Call
 from manyhands.errors import UsageError
+from manyhands.patched import threads_are_patched
 from manyhands.plan import Plan
 
 
@@ -115,6 +116,10 @@ _EXTRAS: Final = frozenset({"gevent"})
 """Backends whose package is an extra of the same name."""
 
 
+_NEED_THREADS: Final = frozenset({"processes", "auto", "gevent", "interpreters"})
+"""Backends that would wait for ever where threads are greenlets."""
+
+
 def check_backend(name: str, *, functions: bool = False) -> None:
     """Raise UsageError, naming those that exist, unless ``name`` is a backend for commands, or for ``functions``."""
     ours, others = (FUNCTIONS, COMMANDS) if functions else (COMMANDS, FUNCTIONS)
@@ -123,6 +128,11 @@ def check_backend(name: str, *, functions: bool = False) -> None:
             raise UsageError(f"--backend {name} needs {name}, which is not installed: pip install 'manyhands[{name}]'")
         if name == "interpreters" and find_spec("concurrent.interpreters") is None:
             raise UsageError(f"--backend {name} needs Python 3.14 or later; this is {sys.version.split()[0]}")
+        if functions and name in _NEED_THREADS and threads_are_patched():
+            raise UsageError(
+                f"--backend {name} needs real threads, and gevent has patched those of this process: choose threads or asyncio, "
+                "or call it from a process that is not patched"
+            )
         return
     what = "functions" if functions else "commands"
     why = f"it does not run {what}" if name in others else "there is no such backend"
