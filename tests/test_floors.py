@@ -80,6 +80,7 @@ FLOORS = [
         "measuring",
         "mapping",
         "library",
+        "results",
         "render",
         "console",
         "doors",

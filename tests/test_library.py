@@ -18,7 +18,7 @@ import pytest
 
 import functions
 from conftest import LIB, open_descriptors, wait_for, with_tag
-from manyhands import Outcome, Status, run_batch
+from manyhands import Outcome, Status, UsageError, run_batch
 from manyhands.engine import channel
 from manyhands.journal import Tally
 from manyhands.runs import Store
@@ -245,6 +245,14 @@ def test_a_keyboard_interrupt_in_the_loop_stops_and_records() -> None:
             assert signal.getsignal(signal.SIGINT) is before
             signal.raise_signal(signal.SIGINT)
     assert tally(run.run_id).left == 1
+
+
+def test_what_only_functions_have_is_refused_for_commands() -> None:
+    """By name, before anything is made; and so is a way of pulling that there is not."""
+    with pytest.raises(UsageError, match="result, initializer: only for functions"):
+        run_batch("true", ["a"], result="none", initializer=print)
+    with pytest.raises(UsageError, match="pull='elsewhere'"):
+        run_batch("true", ["a"], pull="elsewhere")  # type: ignore[arg-type]
 
 
 # -- programs ------------------------------------------------------------------------------------------------------------

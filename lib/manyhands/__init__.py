@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from manyhands.host import HostInfo, Identity, host_info, identity
     from manyhands.inputs import Args, Csv, Glob, JsonLines, Lines, Product, Rows
     from manyhands.job import Attempt, Job, Outcome, Output, Status
-    from manyhands.library import Results, run_batch
+    from manyhands.library import run_batch
     from manyhands.limits import Halt, Limits, Timeout
     from manyhands.mapping import map_batch
     from manyhands.output import chunks, read
     from manyhands.pipeline import CommandError, Pipeline, PipelineResult, pipe
     from manyhands.process import ProcessInfo, Selector, list_processes, process_tree
+    from manyhands.results import Results
     from manyhands.stopping import Fate, Stopped, stop_tree
     from manyhands.template import Template
     from manyhands.tree import Completed, Tree
@@ -51,12 +52,13 @@ _HOME = {
     "host": ["HostInfo", "Identity", "host_info", "identity"],
     "inputs": ["Args", "Csv", "Glob", "JsonLines", "Lines", "Product", "Rows"],
     "job": ["Attempt", "Job", "Outcome", "Output", "Status"],
-    "library": ["Results", "run_batch"],
+    "library": ["run_batch"],
     "limits": ["Halt", "Limits", "Timeout"],
     "mapping": ["map_batch"],
     "output": ["chunks", "read"],
     "pipeline": ["CommandError", "Pipeline", "PipelineResult", "pipe"],
     "process": ["ProcessInfo", "Selector", "list_processes", "process_tree"],
+    "results": ["Results"],
     "stopping": ["Fate", "Stopped", "stop_tree"],
     "template": ["Template"],
     "tree": ["Completed", "Tree"],

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Final, Protocol
 
-from manyhands import leaving
 from manyhands.batch import Batch
 from manyhands.engine.channel import Channel, Closed
 from manyhands.events import Event, Tick
+from manyhands.leaving import close_at_exit
 from manyhands.line import Line
 
 _LEAVING: Final = 10.0
@@ -38,7 +38,7 @@ class Carrier(Protocol):
     def nudge(self) -> None:
         """Let a waiting `take` return without events. Safe in a signal handler."""
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """End what runs, record it, and wait for that. Nothing if all is over, or in a forked child."""
 
 
@@ -56,7 +56,7 @@ class InThread:
         self._leaving = False
         self._requests: deque[tuple[Callable[[], None], threading.Event]] = deque()
         self._thread = threading.Thread(target=self._run, name="manyhands-engine", daemon=True)
-        leaving.at_exit(self, self.leave)
+        close_at_exit(self)
         self._thread.start()
 
     def take(self, timeout: float | None = None) -> list[Event]:
@@ -75,8 +75,8 @@ class InThread:
         """See `Carrier.nudge`."""
         self.channel.nudge()
 
-    def leave(self) -> None:
-        """See `Carrier.leave`."""
+    def close(self) -> None:
+        """See `Carrier.close`."""
         if self._pid != os.getpid():
             return
         self._leaving = True
@@ -107,7 +107,6 @@ class InThread:
         finally:
             send()
             self._do_requests()
-            leaving.done(self)
             self.channel.close(error)
 
     def _do_requests(self) -> None:
@@ -144,7 +143,7 @@ class InSameThread:
         """See `Carrier.nudge`."""
         self._batch.wake()
 
-    def leave(self) -> None:
-        """See `Carrier.leave`."""
+    def close(self) -> None:
+        """See `Carrier.close`."""
         if self._pid == os.getpid():
             self._events.close()

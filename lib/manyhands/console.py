@@ -91,7 +91,7 @@ class _Show:
                     self._events(events or [Tick(time.monotonic(), 0)])
                 self._answer(watched)
         finally:
-            carrier.leave()
+            carrier.close()
             with self._giving_up(watched):
                 self._renderer.close()
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from manyhands import leaving
 from manyhands.backends import check_backend, open_backend
 from manyhands.backends.settings import FunctionSettings
 from manyhands.call import Call
@@ -30,6 +29,7 @@ from manyhands.engine.mapping import AtHand, Items, Mapper
 from manyhands.errors import JobFailedError, UsageError
 from manyhands.feed import Ahead
 from manyhands.job import Output
+from manyhands.leaving import close_at_exit
 from manyhands.limits import parse_jobs
 from manyhands.output import chunks as pieces
 from manyhands.plan import Workers
@@ -83,7 +83,7 @@ class Mapped:
         )
         self._forgotten = weakref.finalize(self, _end, found, os.getpid())
         self._forgotten.atexit = False  # that would be after multiprocessing has waited for the workers
-        leaving.at_exit(found, found.close)
+        close_at_exit(found)
 
     def __iter__(self) -> Mapped:
         return self
@@ -110,7 +110,6 @@ class Mapped:
 
 
 def _end(found: Generator[tuple[int, list[Any], Done], None, None], pid: int) -> None:
-    leaving.done(found)
     if pid == os.getpid():
         found.close()
 

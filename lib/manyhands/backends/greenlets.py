@@ -27,12 +27,12 @@ from manyhands.backend import Ended, Report, Started
 from manyhands.backends import framing
 from manyhands.backends.alarm import Alarm
 from manyhands.backends.hands import Warden, packed
-from manyhands.backends.leaving import close_at_exit
 from manyhands.backends.outputs import output_of
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import Slot
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
+from manyhands.leaving import close_at_exit
 from manyhands.warden import end_trees
 
 _BOOT: Final = (

@@ -26,13 +26,13 @@ from manyhands.backends import fork_server, framing
 from manyhands.backends.alarm import Alarm
 from manyhands.backends.hand import Hand, end, in_words, key_of, kill_overdue, signal_all, stopped, trees
 from manyhands.backends.hands import Hands
-from manyhands.backends.leaving import close_at_exit
 from manyhands.backends.outputs import output_of
 from manyhands.backends.pages import Key
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.width import Width
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
+from manyhands.leaving import close_at_exit
 
 CHUNK_SECONDS: Final = 0.020
 """About so much work is handed to a worker at once, if jobs are that small."""

@@ -1,0 +1,144 @@
+"""What `manyhands.library.run_batch` returns. Separate, because it is all about who iterates, and nothing about what is run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import weakref
+from collections import deque
+from collections.abc import Generator
+from types import TracebackType
+from typing import Any
+
+from manyhands.background import Carrier, carry
+from manyhands.batch import Batch
+from manyhands.engine.channel import Closed
+from manyhands.errors import UsageError
+from manyhands.events import Finished, Summary
+from manyhands.feed import CallerFeed
+from manyhands.job import Outcome
+from manyhands.line import Line
+from manyhands.run_inputs import Pulling
+from manyhands.signals import Watched
+
+
+class Results:
+    """The outcomes of a batch of `run_batch`: iterate it once, in any thread, or use it as a context manager.
+
+        with run_batch("gzip {}", paths) as run:
+            for outcome in run: ...
+
+    The batch begins with ``with``, or with the first outcome that is asked for. Leaving the ``with`` block (without one, the loop)
+    early, `close`, or forgetting the object ends what runs and records it; the run can be resumed. ``summary`` is there when it
+    is over.
+    """
+
+    def __init__(self, batch: Batch | Line, *, pull: Pulling = "thread", handle_signals: bool = True) -> None:
+        self._batch = batch
+        batch.inputs.pull = pull
+        self._watched = Watched(batch.stop, batch.wake, talkative=False) if handle_signals else None
+        self._stopped = self._inside = False
+        self._carrier: Carrier | None = None
+        self._outcomes: deque[Outcome] = deque()
+        self._over = False
+        self._forgotten: Any = weakref.finalize(self, _never_begun, batch, os.getpid())
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run, as ``batch.show`` and ``batch.resume`` take it."""
+        return self._batch.run.id
+
+    @property
+    def summary(self) -> Summary | None:
+        """What it came to; None while it is not over."""
+        return self._batch.summary
+
+    def __enter__(self) -> Results:
+        self._begin()
+        self._inside = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Generator[Outcome, None, None]:
+        try:
+            while True:
+                try:
+                    outcome = next(self)
+                except StopIteration:
+                    return
+                yield outcome
+        finally:
+            if not self._inside:  # else the `with` block ends it
+                self.close()
+
+    def __next__(self) -> Outcome:
+        """The next final outcome. Raises what ended the batch, when all outcomes before that have been given."""
+        while not self._outcomes:
+            if self._over:
+                raise StopIteration
+            self._take()
+        return self._outcomes.popleft()
+
+    def stop(self) -> None:
+        """Begin nothing more and end what runs, with the grace; the second call kills. The outcomes can still be iterated."""
+        self._stopped = True
+        self._batch.stop(signal.SIGTERM)
+
+    def close(self) -> None:
+        """End what runs at once, record it, and wait for that. What has not been iterated is in the journal only."""
+        self._over = True
+        self._outcomes.clear()
+        self._forgotten()
+        if self._watched:
+            self._watched.__exit__(None, None, None)
+
+    def _begin(self) -> Carrier:
+        if self._carrier is None:
+            if self._over:
+                raise UsageError("this batch has been closed before it began: call run_batch again")
+            self._forgotten.detach()
+            if self._watched:
+                self._watched.__enter__()
+            self._carrier = carrier = carry(self._batch)
+            self._forgotten = weakref.finalize(self, _forget, carrier, self._watched)
+            self._forgotten.atexit = (
+                False  # `manyhands.background` ends it before multiprocessing waits for its processes
+            )
+        return self._carrier
+
+    def _take(self) -> None:
+        """Wait for events, and pull inputs meanwhile if that is this thread's part."""
+        carrier, feed = self._begin(), self._batch.inputs.feed
+        if isinstance(feed, CallerFeed) and feed.wanted:
+            feed.pull()
+        try:
+            events = carrier.take()
+        except Closed as end:
+            self._end(end.__cause__)
+            return
+        self._outcomes.extend(e.outcome for e in events if isinstance(e, Finished) and e.outcome.final)
+
+    def _end(self, error: BaseException | None) -> None:
+        self.close()
+        if error is not None:
+            raise error
+        stopped_by = self._batch.stopped_by
+        if stopped_by is not None and not self._stopped:
+            os.kill(os.getpid(), stopped_by)
+
+
+def _never_begun(batch: Batch | Line, pid: int) -> None:
+    """Nobody has asked for an outcome: a new run leaves nothing behind."""
+    if pid == os.getpid():
+        batch.discard()
+
+
+def _forget(carrier: Carrier, watched: Watched | None) -> None:
+    """Nobody will ask for another outcome."""
+    carrier.close()
+    if watched:
+        watched.__exit__(None, None, None)
