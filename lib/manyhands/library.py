@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from multiprocessing import current_process
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from manyhands.call import Call, ResultKind, encode
 from manyhands.cores import usable_cores
@@ -17,7 +17,7 @@ from manyhands.line import begin
 from manyhands.plan import Order, Plan, Stage, Workers, for_stages
 from manyhands.program_inputs import Iterating, source_of
 from manyhands.results import Results
-from manyhands.run_inputs import Pulling
+from manyhands.run_inputs import Pulling, check_pulling
 from manyhands.runs import Store, default_state_dir
 from manyhands.template import Template, user_shell
 
@@ -58,6 +58,7 @@ def run_batch(
     SIGHUP end the batch in good order, and then do what they would have done, unless ``handle_signals`` is False or another
     program part (asyncio) has the wake-up descriptor.
     """
+    check_pulling(pull)
     widths, cores = for_stages("jobs", str(jobs), 1 + len(then)), usable_cores()
     limits = Limits(
         jobs=parse_jobs(widths[0], cores), climb=widths[0].strip() == "auto", timeout=parse_timeout(timeout), grace=parse_duration(grace, "grace"),
@@ -65,15 +66,7 @@ def run_batch(
         halt=Halt.parse(halt), keep_order=ordered,
         output_cap=None if output_cap is None else parse_size(output_cap, "output_cap"),
     )  # fmt: skip
-    work: Template | Call
-    further: list[Template | Call]
-    if isinstance(template, Call) or (callable(template) and not isinstance(template, Template)):
-        work, source = _call(template, inputs, result, initializer, tuple(initargs))
-        further = [Call.of(one, type="json", result=result) for one in then]
-    else:
-        _refuse_for_commands(result=result != "json", initializer=initializer, initargs=initargs)
-        work, source = _template(template, shell), source_of(inputs)
-        further = [_template(one, shell) for one in then]
+    work, further, source = _works(template, then, inputs, shell, result, initializer, tuple(initargs))
     usual = "processes" if isinstance(work, Call) else "commands"
     backends = for_stages("backend", backend or usual, 1 + len(then))
     plan = Plan(
@@ -83,11 +76,21 @@ def run_batch(
         then=tuple(Stage(one, parse_jobs(j, cores), b, j.strip() == "auto") for one, j, b in zip(further, widths[1:], backends[1:], strict=True)),
         order=order, workers=Workers(start_method=start_method, chunk=chunk, max_jobs=max_jobs_per_worker),
     )  # fmt: skip
-    if pull not in get_args(Pulling):
-        raise UsageError(f"pull={pull!r}: choose one of {', '.join(get_args(Pulling))}")
     store = Store(Path(state_dir).absolute() if state_dir else default_state_dir(os.environ))
     batch = begin(plan, store, run_id=run_id, source=source, retry_failed=retry_failed)
     return Results(batch, pull=pull, handle_signals=handle_signals)
+
+
+def _works(
+    template: Any, then: Sequence[Any], inputs: Any, shell: bool, result: ResultKind,
+    initializer: Callable[..., Any] | str | None, initargs: tuple[Any, ...],
+) -> tuple[Template | Call, Sequence[Template | Call], Source]:  # fmt: skip
+    """(what is done with each input, what is done with it next, the inputs)."""
+    if isinstance(template, Call) or (callable(template) and not isinstance(template, Template)):
+        work, source = _call(template, inputs, result, initializer, initargs)
+        return work, [Call.of(one, type="json", result=result) for one in then], source
+    _refuse_for_commands(result=result != "json", initializer=initializer, initargs=initargs)
+    return _template(template, shell), [_template(one, shell) for one in then], source_of(inputs)
 
 
 def _call(

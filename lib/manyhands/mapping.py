@@ -33,7 +33,7 @@ from manyhands.leaving import close_at_exit
 from manyhands.limits import parse_jobs
 from manyhands.output import chunks as pieces
 from manyhands.plan import Workers
-from manyhands.run_inputs import Pulling
+from manyhands.run_inputs import Pulling, check_pulling
 
 
 def map_batch(
@@ -62,6 +62,7 @@ def map_batch(
     if getattr(current_process(), "_inheriting", False):
         raise UsageError('map_batch is called while a worker imports the script: put it under if __name__ == "__main__":')
     check_backend("processes", functions=True)
+    check_pulling(pull)
     call = Call.of(function, type="object", chunked=True, initargs=tuple(initargs), live_initializer=initializer)
     if str(jobs).strip() == "auto":
         raise UsageError(

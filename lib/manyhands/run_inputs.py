@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import chain, islice
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
-from manyhands.errors import InputError
+from manyhands.errors import InputError, UsageError
 from manyhands.feed import CallerFeed, Feed
 from manyhands.inputs import Rows, Source, open_source
 from manyhands.job import Values
@@ -29,6 +29,12 @@ Work = Literal["new", "rest", "failed", "both"]
 
 _PATIENCE: Final = 0.2
 """Seconds that a program's iterator has to come back when the batch is over."""
+
+
+def check_pulling(pull: str) -> None:
+    """Raise UsageError unless it is one of `Pulling`."""
+    if pull not in get_args(Pulling):
+        raise UsageError(f"pull={pull!r}: choose one of {', '.join(get_args(Pulling))}")
 
 
 class RunInputs:
