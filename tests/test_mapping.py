@@ -211,12 +211,12 @@ def test_whoever_ends_the_program_ends_its_workers(
                 continue
         return found
 
-    wait_for(lambda: len(ours()) >= 4)
+    wait_for(lambda: len(ours()) >= 4, 60)
     time.sleep(0.2)
     program.send_signal(number)
     program.wait(10)
-    wait_for(lambda: not ours())
-    wait_for(lambda: not list((tmp_path / "tmp").glob("manyhands-*")))
+    wait_for(lambda: not ours(), 60)
+    wait_for(lambda: not list((tmp_path / "tmp").glob("manyhands-*")), 60)
 
 
 # -- at the command line -------------------------------------------------------------------------------------------------

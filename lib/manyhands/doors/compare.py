@@ -22,7 +22,7 @@ from manyhands.render.measured import HEADER, check_plot, plot, record, row
 _FUNCTION: Final = re.compile(r"[\w./-]+:[A-Za-z_][\w.]*")
 _USUAL: Final[dict[str, Any]] = {
     "jobs": "1", "grace": "5", "retries": 0, "delay": "0", "backoff": "1", "halt": "never", "order": "input", "keep_order": True,
-    "then": (), "tag": False, "dry_run": False, "output_cap": None, "nice": 0, "run_id": None, "quiet": True, "json": False,
+    "then": (), "tag": False, "dry_run": False, "output_cap": None, "nice": 0, "run_id": None, "retry_failed": False, "quiet": True, "json": False,
     "state_dir": None,
 }  # fmt: skip
 _OF_CALLS: Final[dict[str, Any]] = {

@@ -67,9 +67,7 @@ def counts(summary: Summary) -> str:
     if summary.not_run:
         parts.append(f"{summary.not_run:,} not run")
     elif summary.not_run is None:
-        parts.append(
-            f"{summary.left:,} of those that were read not run, more not read" if summary.left else "more not read"
-        )
+        parts.append(f"{summary.left:,} or more not run" if summary.left else "further inputs not read")
     return ", ".join(parts)
 
 
