@@ -317,6 +317,25 @@ def test_a_stop_does_not_wait_for_a_main_thread_that_computes_in_c(tmp_path: Pat
         program.wait()
 
 
+def test_a_fork_of_the_iterating_thread_records_nothing() -> None:
+    """The calls are made in this very thread, whose copy in the child forgets them."""
+    run = run_batch(functions.kind, ["a", "b", "c"], backend="serial")
+    loop = iter(run)
+    next(loop)
+    child = os.fork()
+    if child == 0:
+        loop.close()
+        run.close()
+        del loop, run
+        gc.collect()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    with closing(Store(Path(os.environ["XDG_STATE_HOME"]) / "manyhands").find(run.run_id).journal()) as journal:
+        assert [one.outcome is None for one in journal.records()] == [False, True, True]
+    assert len(list(loop)) == 2
+    assert tally(run.run_id).counts == {Status.OK: 3}
+
+
 def test_a_forked_child_harms_nothing_and_holds_nothing() -> None:
     """It may leave in any way; the run's lock is free when the parent has finished, although the child still lives."""
     go, done = os.pipe(), os.pipe()

@@ -11,6 +11,7 @@ with the next refill of the window, or after at most 20 ms.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final
@@ -72,7 +73,7 @@ class Engine:
         self._careful = limits.halt.when is not HaltWhen.NEVER
         self._news: list[Began | Counted | Warned] = []
         self._halted = self._crowded = self._exhausted = self._dry = False
-        self._pulled, self._next_start = 0, 0.0
+        self._pulled, self._next_start, self._owner = 0, 0.0, os.getpid()
         self._stop_signal: int | None = None
         self._stops_asked = self._stops_obeyed = 0
         self._running = 0
@@ -114,7 +115,7 @@ class Engine:
 
     def run(self) -> Generator[Event, None, None]:
         """Yield what happens, a Summary last. Raises JournalError, or what the inputs raised, after what ran has ended."""
-        began = self._clock()
+        began, self._owner = self._clock(), os.getpid()
         try:
             while True:
                 self._obey()
@@ -374,7 +375,9 @@ class Engine:
             raise self.broken
 
     def _abandon(self) -> None:
-        """Nobody listens any more, or something broke: end everything and record it."""
+        """Nobody listens any more, or something broke: end everything and record it. In a fork, all of it is the parent's."""
+        if os.getpid() != self._owner:
+            return
         try:
             if self._busy() and not isinstance(self.broken, JournalError):
                 self._stops_asked += 1
