@@ -173,7 +173,7 @@ class Live:
             (f"{progress.running_now:,} running", "cyan"),
         ]
         if progress.waiting:
-            parts.append((f"{progress.waiting:,} waiting for a retry", "yellow"))
+            parts.append((f"{progress.waiting:,} to retry", "yellow"))
         if progress.left is not None:
             parts.append((f"{progress.left:,} left", ""))
         parts.append((f"{progress.rate:,.1f}/s", "dim"))
