@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -229,6 +231,64 @@ def test_a_function_as_a_filter(cli: Cli, tmp_path: Path) -> None:
     assert done.stderr.startswith("3 jobs: 3 ok in ")
     assert "batch.retry" not in done.stderr
     assert cli("batch.list").stderr == "there are no runs yet\n"
+
+
+def test_a_filter_behind_a_slow_producer(environment: dict[str, str], tmp_path: Path) -> None:
+    """Each result comes when its input has: the producer waits for it before it goes on."""
+    command = [
+        sys.executable,
+        "-m",
+        "manyhands",
+        "batch.call",
+        "math:factorial",
+        "--type",
+        "int",
+        "--no-journal",
+        "--quiet",
+    ]
+    pipe: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environment, "cwd": tmp_path}
+    with subprocess.Popen(command, **pipe) as program:
+        assert program.stdin and program.stdout
+        for number, result in ((1, b"1\n"), (5, b"120\n"), (3, b"6\n")):
+            program.stdin.write(b"%d\n" % number)
+            program.stdin.flush()
+            assert program.stdout.readline() == result
+        program.stdin.close()
+        assert program.wait(60) == 0
+
+
+@pytest.mark.parametrize("pull", ["thread", "caller"])
+def test_inputs_may_depend_on_results(pull: Any, nothing_left: None) -> None:
+    """An iterator that waits for a result gets it, however large the chunks have become."""
+    results: queue.Queue[int] = queue.Queue()
+
+    def inputs() -> Iterator[int]:
+        yield from range(2000)
+        for number in range(3):
+            if pull == "thread":
+                assert results.get(timeout=60) == 2 * (1999 + number)
+            yield 2000 + number
+
+    found = []
+    for value in map_batch(functions.double, inputs(), jobs=2, pull=pull):
+        found.append(value)
+        if value >= 2 * 1999:
+            results.put(value)
+    assert found == [2 * number for number in range(2003)]
+
+
+def test_an_error_of_the_inputs_comes_after_the_results_before_it(nothing_left: None) -> None:
+    """Whatever an iterator raises: what it gave before is done and given."""
+
+    def inputs() -> Iterator[int]:
+        yield from range(100)
+        raise ZeroDivisionError("mine")
+
+    for pull in ("thread", "caller"):
+        found: list[int] = []
+        with pytest.raises(ZeroDivisionError, match="mine"):
+            found.extend(map_batch(functions.double, inputs(), jobs=2, chunk=7, pull=pull))
+        assert found == [2 * number for number in range(100)]
 
 
 def test_failures_are_told_and_counted(cli: Cli) -> None:

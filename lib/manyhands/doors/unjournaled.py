@@ -58,6 +58,7 @@ def call_unjournaled(asked: AskedCall, program: str) -> int:
     with closing(found):
         for first, inputs, done in found:
             teller.tell(first, inputs, done)
+            teller.flush()  # a chunk is some 20 ms of work, or what a slow producer gave: nobody should wait for more
     if not teller.jobs:
         raise UsageError("no inputs: nothing to run")
     teller.close()
@@ -114,12 +115,16 @@ class _Teller:
             elif done.results[index] not in _SAYS_NOTHING:
                 self._out.write(done.results[index] + b"\n")
 
+    def flush(self) -> None:
+        """Hold nothing back."""
+        self._out.flush()
+        self._err.flush()
+
     def close(self) -> None:
         """Say how often each error came, and hold nothing back."""
         for line in self._raised.told():
             self._err.write(line.encode() + b"\n")
-        self._out.flush()
-        self._err.flush()
+        self.flush()
 
     def _failure(self, outcome: Outcome) -> None:
         self.failed += 1
