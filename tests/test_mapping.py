@@ -7,6 +7,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import functions
-from conftest import LIB, Cli, children, wait_for
+from conftest import LIB, Cli, children, wait_for, with_tag
 from manyhands import InputError, JobFailedError, UsageError, map_batch
 from manyhands.chunks import LARGE, pack, unpack
 
@@ -198,27 +199,25 @@ def test_whoever_ends_the_program_ends_its_workers(
         "import functions\nfrom manyhands import map_batch\n"
         "if __name__ == '__main__':\n    list(map_batch(functions.sleepy, [60.0] * 4, jobs=2))\n"
     )
-    env = environment | {"PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{LIB}", "TMPDIR": str(tmp_path / "tmp")}
-    (tmp_path / "tmp").mkdir()
-    program = subprocess.Popen([sys.executable, str(script)], env=env, start_new_session=True)
-    marked = f"{tmp_path}/tmp".encode()
+    # not below tmp_path: multiprocessing has a socket there, whose path may have 107 bytes (unix(7))
+    with tempfile.TemporaryDirectory(prefix="m") as tmp:
+        env = environment | {"PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{LIB}", "TMPDIR": tmp}
+        program = subprocess.Popen([sys.executable, str(script)], env=env, start_new_session=True)
+        marked = f"TMPDIR={tmp}"
 
-    def ours() -> list[int]:
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if marked in (folder / "environ").read_bytes() and int(folder.name) != program.pid:
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-        return found
+        def ours() -> list[int]:
+            return [one.pid for one in with_tag(marked) if one.pid != program.pid]
 
-    wait_for(lambda: len(ours()) >= 4, 60)
-    time.sleep(0.2)
-    program.send_signal(number)
-    program.wait(10)
-    wait_for(lambda: not ours(), 60)
-    wait_for(lambda: not list((tmp_path / "tmp").glob("manyhands-*")), 60)
+        try:
+            wait_for(lambda: len(ours()) >= 4, 60)
+            time.sleep(0.2)
+            program.send_signal(number)
+            program.wait(60)
+            wait_for(lambda: not ours(), 60)
+            wait_for(lambda: not list(Path(tmp).glob("manyhands-*")), 60)
+        finally:
+            program.kill()
+            program.wait()
 
 
 # -- at the command line -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Any, Final
 
 from manyhands.job import Values
@@ -201,10 +201,9 @@ class Ahead:
 
     def take(self, most: int) -> list[Any]:
         """Up to ``most`` items that have come; `ended` is True when there are no more. Raises what the iterator raised."""
-        found: list[Any] = []
         items, self._most = self._items, 2 * most
-        while items and len(found) < most:
-            found.append(items.popleft())
+        take = items.popleft
+        found = [take() for _ in repeat(None, min(most, len(items)))]
         if found and found[-1] is _END:
             found.pop()
             self._over = True

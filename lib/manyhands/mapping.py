@@ -11,7 +11,6 @@ import os
 import secrets
 import sys
 import tempfile
-import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
@@ -34,6 +33,9 @@ from manyhands.limits import parse_jobs
 from manyhands.output import chunks as pieces
 from manyhands.plan import Workers
 from manyhands.run_inputs import Pulling, check_pulling
+
+Found = Generator[tuple[int, list[Any], Done], None, None]
+"""(number of the first input, inputs, what came of them) of each chunk."""
 
 
 def map_batch(
@@ -76,25 +78,19 @@ def map_batch(
 
 
 class Mapped:
-    """An iterator of what was returned. The workers begin with the first result that is asked for."""
+    """An iterable of what was returned, to be iterated once. The workers begin with the first result that is asked for."""
 
-    def __init__(self, found: Generator[tuple[int, list[Any], Done], None, None], *, return_exceptions: bool) -> None:
-        self._results: Iterator[Any] = chain.from_iterable(
-            _results(*one, return_exceptions=return_exceptions) for one in found
-        )
-        self._forgotten = weakref.finalize(self, _end, found, os.getpid())
-        self._forgotten.atexit = False  # that would be after multiprocessing has waited for the workers
+    def __init__(self, found: Found, *, return_exceptions: bool) -> None:
+        self._found = found
+        # Iterated in C: a method of ours for each result would take as long as the rest. Dropped, it closes ``found``.
+        self._results = chain.from_iterable(_results(found, *one, return_exceptions=return_exceptions) for one in found)
         close_at_exit(found)
 
-    def __iter__(self) -> Mapped:
-        return self
+    def __iter__(self) -> Iterator[Any]:
+        return self._results
 
     def __next__(self) -> Any:
-        try:
-            return next(self._results)
-        except BaseException:  # the end, or a job that failed
-            self.close()
-            raise
+        return next(self._results)
 
     def __enter__(self) -> Mapped:
         return self
@@ -106,20 +102,14 @@ class Mapped:
 
     def close(self) -> None:
         """End the workers; there are no more results."""
-        self._results = iter(())
-        self._forgotten()
-
-
-def _end(found: Generator[tuple[int, list[Any], Done], None, None], pid: int) -> None:
-    if pid == os.getpid():
-        found.close()
+        self._found.close()
 
 
 def done_of(
     call: Call, inputs: Iterable[Any], jobs: int, workers: Workers, *, ordered: bool, printed: Callable[[Output, Output], None],
     columns: Sequence[str] = (), environment: Mapping[bytes, bytes] = os.environb, workdir: Path | None = None, nice: int = 0,
     grace: float = 5.0, pull: Pulling = "thread",
-) -> Generator[tuple[int, list[Any], Done], None, None]:  # fmt: skip
+) -> Found:  # fmt: skip
     """Yield (number of the first input, inputs, what came of them) for each chunk, in good time; ``call`` is chunked.
 
     ``printed`` is given what the jobs of a chunk have printed, before that. Options as in `Plan`.
@@ -142,7 +132,7 @@ def done_of(
         yield from mapper.chunks(printed)
 
 
-def _results(first: int, items: list[Any], done: Done, *, return_exceptions: bool) -> Iterable[Any]:
+def _results(found: Found, first: int, items: list[Any], done: Done, *, return_exceptions: bool) -> Iterable[Any]:
     """What is yielded for a chunk."""
     if not done.failures:
         return done.results
@@ -151,12 +141,14 @@ def _results(first: int, items: list[Any], done: Done, *, return_exceptions: boo
     }
     if return_exceptions:
         return [errors.get(index, result) for index, result in enumerate(done.results)]
-    return _until(done.results, errors)
+    return _until(found, done.results, errors)
 
 
-def _until(results: list[Any], errors: dict[int, JobFailedError]) -> Iterator[Any]:
+def _until(found: Found, results: list[Any], errors: dict[int, JobFailedError]) -> Iterator[Any]:
+    """What stands before the first error, which then ends everything."""
     index = min(errors)
     yield from results[:index]
+    found.close()
     raise errors[index]
 
 

@@ -265,6 +265,9 @@ class Engine:
         if self._climber and (note := self._climber.ended()):
             self._news.append(Warned(note))
         self._deadlines.end(number, report.wall if outcome.status in COUNTED else None)
+        if outcome.status is Status.OK:
+            self._record(Finished(outcome))
+            return
         flight.deaths = deaths = flight.deaths + report.died
         if deaths >= POISON and flight.tries <= self._limits.retries:
             outcome = outcome._replace(error=f"{outcome.error}; given up: it has killed {deaths} workers")
