@@ -177,7 +177,7 @@ def test_memory_does_not_grow_with_the_inputs() -> None:
     for number, _ in enumerate(run_batch("true", endless(), jobs=2, backend="fake")):
         if number == 1000:
             break
-    assert pulled < 3000
+    assert pulled < 1500
 
 
 def test_the_journal_of_a_new_run_is_checked_out_by_its_owner_only() -> None:

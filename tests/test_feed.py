@@ -74,7 +74,7 @@ def test_no_more_is_read_than_is_wanted() -> None:
 
     feed = Feed(endless(), lambda: None)  # type: ignore[arg-type]
     feed.start()
-    wait_for(lambda: count >= 512)
+    wait_for(lambda: count >= 96)
     threading.Event().wait(0.1)
-    assert count == 512
+    assert count == 96
     feed.close()

@@ -99,7 +99,8 @@ def test_the_lock_of_a_dead_coordinator_is_waited_for(store: Store) -> None:
     script = (
         "import sys, os, time; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
         "from manyhands.runs import Store, lock\nheld = lock(Store(Path(sys.argv[2])).find('r'))\n"
-        "if os.fork() == 0: time.sleep(0.4); os._exit(0)\nos._exit(0)\n"
+        "os.set_inheritable(held.descriptor, True)\n"
+        "os.posix_spawn('/bin/sh', ['sh', '-c', 'sleep 0.4'], {'PATH': os.environ['PATH']})\nos._exit(0)\n"
     )
     subprocess.run([sys.executable, "-c", script, str(LIB), str(store.state)], check=True, timeout=20)
     assert is_busy(run)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from manyhands.job import Values
 
-_MOST: Final = 512  # inputs that may have come before the engine takes them
+_MOST: Final = 96  # inputs that may have come before the engine takes them
 _MOST_BYTES: Final = 1 << 24
 _LOOK: Final = 0.02
 _END: Final = object()

@@ -321,7 +321,8 @@ class Line:
                 open_ -= 1
                 if found is not None and broken is None:
                     broken = found
-                    self._stop_stages(signal.SIGTERM)
+                    if not self.stages[0].batch.summary:  # else only the inputs have failed: what came of them goes on
+                        self._stop_stages(signal.SIGTERM)
                 continue
             for event in found:
                 yield from self._one(number, event)

@@ -38,7 +38,7 @@ def _command_threads(settings: CommandSettings) -> Backend:
 def _fake(settings: CommandSettings | FunctionSettings) -> Backend:
     from manyhands.backends.fake import Fake
 
-    return Fake(settings.slots)
+    return Fake(settings.slots, patient=True)
 
 
 def _serial(settings: FunctionSettings) -> Backend:

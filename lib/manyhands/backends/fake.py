@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 import shlex
+import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -47,8 +48,10 @@ class Fake:
     reports_start = True
 
     def __init__(
-        self, slots: int, script: Callable[[Attempt], Play] = echo, *, ahead: int = 0, can_stop: bool = True
-    ) -> None:
+        self, slots: int, script: Callable[[Attempt], Play] = echo, *, ahead: int = 0, can_stop: bool = True,
+        patient: bool = False,
+    ) -> None:  # fmt: skip
+        """``patient``: where nothing is due, wait for `wake`, as others do; else that is a mistake of whoever drives it."""
         self.ahead, self.can_stop = ahead, can_stop
         self.time = 0.0
         self.began: list[tuple[float, int, int]] = []
@@ -61,6 +64,7 @@ class Fake:
         self._ends: list[tuple[float, tuple[int, int]]] = []
         self._ready: list[Report] = []
         self._woken = self._paused = False
+        self._patient, self._rung = patient, threading.Event()
 
     def clock(self) -> float:
         """Now, in virtual seconds."""
@@ -76,7 +80,9 @@ class Fake:
         if not self._ready and not self._woken:
             due = self._ends[0][0] if self._ends and not self._paused else None
             if timeout is None and due is None:
-                raise AssertionError("the engine would wait for ever")
+                if not self._patient:
+                    raise AssertionError("the engine would wait for ever")
+                self._rung.wait()
             # One step of the number at least, or rounding could keep a waiting engine at the same moment for ever.
             limit = max(self.time + timeout, math.nextafter(self.time, math.inf)) if timeout is not None else None
             if due is not None and (limit is None or due <= limit):
@@ -85,6 +91,7 @@ class Fake:
             elif limit is not None:
                 self.time = limit
         self._woken = False
+        self._rung.clear()
         ready, self._ready = self._ready, []
         return ready
 
@@ -109,6 +116,7 @@ class Fake:
     def wake(self) -> None:
         """Make the next `reports` return at once."""
         self._woken = True
+        self._rung.set()
 
     def close(self) -> None:
         """Forget everything."""
