@@ -253,10 +253,7 @@ class Line:
                 yield from self._prepare()
                 for one in self.stages:
                     one.batch.channel = self.channel
-                threads = [threading.Thread(target=self._carry_out, args=(one,), daemon=True) for one in self.stages]
-                stack.callback(self._end, threads)
-                for thread in threads:
-                    thread.start()
+                self._begin(stack)
                 told = self._told(tick, before_waiting)
                 ordered = self.plan.limits.keep_order and self.work == "new"
                 yield from in_order(told, self.stages[0].batch.issued, self._recall) if ordered else told
@@ -285,8 +282,20 @@ class Line:
             earlier = Earlier(self.work, journals.tally())
         self._done_before, self.halting = earlier.done, earlier.halting(self.plan.limits.halt, None)
 
+    def _begin(self, stack: ExitStack) -> None:
+        """Carry out each stage in a thread of its own; ``stack`` ends them."""
+        threads = [threading.Thread(target=self._carry_out, args=(one,), daemon=True) for one in self.stages]
+        stack.callback(self._end, threads)
+        for thread in threads:
+            thread.start()
+
     def _carry_out(self, stage: _Stage) -> None:
         """The thread of one stage."""
+        for _ in self._steps(stage):
+            pass
+
+    def _steps(self, stage: _Stage) -> Iterator[None]:
+        """Carry out a stage, one event after another; what it tells, and its end, go into the queue."""
         end: BaseException | None = None
         gathered: list[Event] = []
 
@@ -296,11 +305,13 @@ class Line:
                 gathered.clear()
 
         try:
-            for event in stage.batch.events(before_waiting=send):
-                if not isinstance(event, Tick):
-                    gathered.append(event)
-                if isinstance(event, Finished) and _goes_on(event) and not stage.last:
-                    stage.done(event.outcome)
+            with closing(stage.batch.events(before_waiting=send)) as events:
+                for event in events:
+                    if not isinstance(event, Tick):
+                        gathered.append(event)
+                    if isinstance(event, Finished) and _goes_on(event) and not stage.last:
+                        stage.done(event.outcome)
+                    yield
         except BaseException as error:  # whatever it is, it is raised where somebody listens
             end = error
         finally:
