@@ -13,8 +13,7 @@ from manyhands import takeover
 from manyhands.errors import JournalError
 from manyhands.journal import Journal
 from manyhands.spool import InputFile
-from simulation import files
-from simulation import simulate as module
+from simulation import execution, files
 from simulation.simulate import simulate
 from simulation.world import Broken
 
@@ -81,7 +80,7 @@ def a_commit_is_not_synchronised(monkeypatch: pytest.MonkeyPatch) -> None:
 def strays_live_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an earlier execution left running is not ended before its job begins again."""
     take_over = takeover.take_over
-    monkeypatch.setattr(module, "take_over", lambda run, plan, journal, _: take_over(run, plan, journal, lambda _: 0))
+    monkeypatch.setattr(execution, "take_over", lambda run, plan, journal, _: take_over(run, plan, journal, lambda _: 0))
 
 
 @pytest.mark.slow

@@ -294,7 +294,7 @@ class Line:
         for _ in self._steps(stage):
             pass
 
-    def _steps(self, stage: _Stage) -> Iterator[None]:
+    def _steps(self, stage: _Stage) -> Generator[None, None, None]:
         """Carry out a stage, one event after another; what it tells, and its end, go into the queue."""
         end: BaseException | None = None
         gathered: list[Event] = []
