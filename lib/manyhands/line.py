@@ -14,13 +14,13 @@ import queue
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
 from manyhands.backends import check_plan
 from manyhands.batch import Batch
+from manyhands.belt import Belt
 from manyhands.call import Call
 from manyhands.earlier import Earlier
 from manyhands.engine import in_order
@@ -52,20 +52,6 @@ def go_on(run: Run, environ: Mapping[str, str], work: Work, jobs: int | None = N
     """Do what is left of a run, or again what failed; see `Batch.resume`. ``jobs`` holds for the first stage."""
     first = Batch.retry(run, environ, jobs=jobs) if work == "failed" else Batch.resume(run, environ, jobs=jobs)
     return Line(first, first.plan) if first.plan.then else first
-
-
-class Belt:
-    """What one stage has done and the next has not taken. ``room``: how much of that there may be."""
-
-    def __init__(self, room: int) -> None:
-        self.jobs: deque[Job] = deque()
-        self.room = room
-        self.ended = False
-
-    @property
-    def full(self) -> bool:
-        """Whether the stage before has to wait."""
-        return len(self.jobs) >= self.room
 
 
 class _Halting:

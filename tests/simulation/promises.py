@@ -8,12 +8,14 @@ from typing import Protocol
 
 from manyhands.backend import Ended
 from manyhands.backends import late
+from manyhands.database import connect
 from manyhands.events import Counted, Event, Finished, RunStarted, Summary
 from manyhands.job import Outcome, Status
 from manyhands.journal import Journal, Tally
 from manyhands.limits import Halt
 from manyhands.rows import LEFT
 from manyhands.runs import Run
+from manyhands.schema import SCHEMA_VERSION
 from manyhands.stages import Journals
 from simulation.files import SimulatedDatabase
 from simulation.scenario import Scenario
@@ -30,7 +32,7 @@ class Promises:
     """Every method raises Broken if a promise was not kept."""
 
     def __init__(self, scenario: Scenario, world: World, reader: Reader) -> None:
-        self.scenario, self.world, self._reader = scenario, world, reader
+        self.scenario, self.world, self._open = scenario, world, reader
         self._halt = Halt.parse(scenario.halt)
         self.told: dict[Key, Status] = {}
         self.helper_lost = False
@@ -78,19 +80,25 @@ class Promises:
         if stage in self.unrecordable:
             raise Broken(f"job {job} begins after the journal could not be written")
 
-    def _committed(self, key: Key) -> bool:
-        stage = key[0]
+    def _reader(self, stage: int) -> SimulatedDatabase:
         if stage not in self._readers:
-            self._readers[stage] = self._reader(stage)
-        query = self._readers[stage].execute("SELECT 1 FROM began WHERE job = ? AND attempt = ?", key[1:])
+            self._readers[stage] = self._open(stage)
+        return self._readers[stage]
+
+    def _tally(self, run: Run) -> Tally:
+        """What the journals hold at this moment, while a coordinator has them open."""
+        open_ones = [(self._reader(stage), one.path / "journal.db") for stage, one in enumerate(run.stages, 1)]
+        return Journals([Journal(path, db, SCHEMA_VERSION, connect, checked=True) for db, path in open_ones]).tally()
+
+    def _committed(self, key: Key) -> bool:
+        query = self._reader(key[0]).execute("SELECT 1 FROM began WHERE job = ? AND attempt = ?", key[1:])
         return list(query) != []
 
     def see(self, event: Event, run: Run) -> None:
         """What is told is true, and adds up."""
         if isinstance(event, RunStarted):
             self._check_total(event.total)
-            with closing(Journals.open(run)) as journals:
-                self._done_before = sum(journals.tally().counts.values())
+            self._done_before = sum(self._tally(run).counts.values())
             if event.done_before != self._done_before:
                 raise Broken(f"told that {event.done_before} were done before, recorded {self._done_before}")
         elif isinstance(event, Counted):
@@ -126,9 +134,23 @@ class Promises:
 
     # -- after an execution ----------------------------------------------------------------------------------------------
 
-    def check_records(self, run: Run) -> None:
-        """What was told is there, unchanged; nothing else is but the truth."""
+    def check_end(self, summary: Summary, run: Run) -> bool:
+        """What was told is recorded, the counts add up, something was done; returns whether nothing is left, which is true, too."""
         rows = dict(recorded(run))
+        self._check_records(rows)
+        with closing(Journals.open(Run(run.id, run.path, run.asked))) as journals:
+            self._check_counts(summary, journals.tally())
+        complete = not summary.left and not summary.unread
+        if summary.left and not self.helper_lost and not any(self._of_this_execution()):
+            raise Broken("something is left, and nothing has begun")
+        if summary.left and not summary.halted and not self.helper_lost and not self._ended:
+            raise Broken("nothing is done any more")
+        if complete:
+            self._check_complete(summary, rows)
+        return complete
+
+    def _check_records(self, rows: dict[Key, Outcome]) -> None:
+        """What was told is there, unchanged; nothing else is but the truth."""
         for key, status in self.told.items():
             if key not in rows or rows[key].status is not status:
                 raise Broken(f"{key} was told as {status}, and the journal has {rows.get(key)}")
@@ -144,20 +166,6 @@ class Promises:
             unknown = [key for key in self._of_this_execution() if key[0] == stage and key not in known]
             if len(unknown) > self.scenario.jobs:
                 raise Broken(f"{len(unknown)} jobs have to be repeated after one crash, on {self.scenario.jobs} slots")
-
-    def check_summary(self, summary: Summary, run: Run) -> bool:
-        """The counts add up, something was done, and what is said to be complete is; returns whether it is."""
-        with closing(Journals.open(Run(run.id, run.path, run.asked))) as journals:
-            tally = journals.tally()
-        self._check_counts(summary, tally)
-        complete = not summary.left and not summary.unread
-        if summary.left and not self.helper_lost and not any(self._of_this_execution()):
-            raise Broken("something is left, and nothing has begun")
-        if not summary.halted and not complete and summary.left and not self.helper_lost and not self._ended:
-            raise Broken("nothing is done any more")
-        if complete:
-            self._check_complete(summary, run)
-        return complete
 
     def _check_counts(self, summary: Summary, tally: Tally) -> None:
         if tally.counts != {key: number for key, number in summary.counts.items() if number}:
@@ -177,20 +185,16 @@ class Promises:
         if summary.total is not None and summary.jobs + (summary.not_run or 0) != summary.total:
             raise Broken(f"{summary} does not add up to its total")
 
-    def _check_complete(self, summary: Summary, run: Run) -> None:
+    def _check_complete(self, summary: Summary, rows: dict[Key, Outcome]) -> None:
         if summary.jobs != self.scenario.inputs:
             raise Broken(f"complete with {summary.jobs} of {self.scenario.inputs} inputs")
-        last = {job: (stage, attempt, one) for (stage, job, attempt), one in sorted(recorded(run), key=_by_key)}
+        last = {job: (stage, attempt, rows[stage, job, attempt]) for stage, job, attempt in sorted(rows)}
         for job, (stage, attempt, outcome) in last.items():
             if outcome.status in LEFT or (stage, job, attempt) not in self.world.copies:
                 raise Broken(f"complete, but job {job} is {outcome.status}")
 
     def _of_this_execution(self) -> Iterable[Key]:
         return (key for key, copy in self.world.copies.items() if copy.execution == self.world.execution)
-
-
-def _by_key(row: tuple[Key, Outcome]) -> Key:
-    return row[0]
 
 
 def recorded(run: Run) -> Iterator[tuple[Key, Outcome]]:

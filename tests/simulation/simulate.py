@@ -83,8 +83,7 @@ class Simulation:
             return False
         self._held.close()
         FILES[-1].leave()
-        self.promises.check_records(self.run)
-        return self.promises.check_summary(summary, self.run)
+        return self.promises.check_end(summary, self.run)
 
     def _batch(self, work: Work, *, give: bool) -> SimulatedBatch | SimulatedLine:
         plan = Plan.from_json(self.run.asked, {})
