@@ -246,6 +246,11 @@ class SimulatedDisk(Disk):
         super().write(file, data)
         self._files.wrote(self._paths[file], offset, data)
 
+    def durable(self, path: Path) -> bytes:
+        """What is certain to be found of a file when the power is back."""
+        found = self._files.contents.get(str(path))
+        return found.durable if found else b""
+
     def sync(self, file: int) -> None:
         self._files.step("sync")
         self._files.synced(self._paths[file])

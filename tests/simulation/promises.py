@@ -61,16 +61,18 @@ class Promises:
         self._heard += {"fail": failed, "success": passed, "done": failed or passed}[self._halt.on]
         self._halted = self._heard >= self._halt.count
 
-    def may_begin(self, copy: Copy, ready: int) -> None:
+    def may_begin(self, copy: Copy, ready: int, durable: bytes | None) -> None:
         """Never two copies at once, nothing that is not in the journal, nothing that is done, nothing after the end was decided.
 
-        ``ready``: attempts that its backend has in hand.
+        ``ready``: attempts that its backend has in hand; ``durable``: what is kept of the inputs if they come through a pipe.
         """
         stage, job, _ = copy.key
         if any(other[:2] == (stage, job) for other in self.world.alive):
             raise Broken(f"two copies of job {job} at once")
         if not self._committed(copy.key):
             raise Broken(f"job {job} begins, and its intent is not in the journal")
+        if durable is not None and copy.key[::2] == (1, 1) and b"\n%s\n" % copy.attempt.job.values not in b"\n" + durable:
+            raise Broken(f"job {job} begins, and its input is not durable")
         if any(self.told.get((stage, job, number)) is Status.OK for number in range(1, copy.key[2])):
             raise Broken(f"job {job} was done, and begins again")
         if self._halted:

@@ -31,6 +31,7 @@ class Scenario:
     stubborn: float
     lateness: float
     doubling: float
+    losses: int
     crashes: int
     faults: int
 
@@ -45,7 +46,8 @@ class Scenario:
             ordered=rare() < 0.5, hold=chance.choice((0, 3, 2000)), piped=rare() < 0.3, stages=chance.choice((1, 1, 1, 2, 3)),
             ahead=chance.choice((0, 2, 8)), helpers=chance.randint(1, 2), failing=chance.choice((0.0, 0.1, 0.5)),
             stubborn=chance.choice((0.0, 0.2)), lateness=chance.choice((0.0, 0.0, 0.05, 30.0)),
-            doubling=chance.choice((0.0, 0.1)), crashes=chance.choice((0, 1, 1, 2, 3, 5)), faults=chance.choice((0, 0, 0, 1)),
+            doubling=chance.choice((0.0, 0.1)), losses=chance.choice((0, 0, 1, 2, 4)), crashes=chance.choice((0, 1, 1, 2, 3, 5)),
+            faults=chance.choice((0, 1)),
         )  # fmt: skip
 
     @property

@@ -43,6 +43,8 @@ class Simulation:
         self.run = SimulatedRun(made.id, made.path, made.asked)
         self._faulty: range = range(0)
         self._backends: list[SimulatedBackend] = []
+        self._pipe: Pipe | None = None
+        self._losses = scenario.losses
 
     # -- one execution after another -------------------------------------------------------------------------------------
 
@@ -51,12 +53,12 @@ class Simulation:
         work: Work = "new"
         crashes, faults, again = self.scenario.crashes, self.scenario.faults, self.scenario.piped
         for _ in range(30 + 2 * self.scenario.inputs * self.scenario.stages):
-            self.world.crash_at = self.world.steps + self._moment() if crashes > 0 else None
+            self.world.crash_at = self._moment(20, 100, 400) if crashes > 0 else None
             crashes -= 1
             self._faulty = range(0)
             if faults > 0 and self.chance.random() < 0.5:
                 faults -= 1
-                first = self.world.steps + self._moment()
+                first = self._moment(20, 50, 100)
                 self._faulty = range(first, first + self.chance.choice((1, 5, 10**9)))
             if self._execute(work, give=again):
                 return
@@ -64,8 +66,9 @@ class Simulation:
             again = self.scenario.piped and self.chance.random() < 0.5
         raise Broken("it does not come to an end")
 
-    def _moment(self) -> int:
-        return int(self.chance.choice((20, 100, 400)) * self.chance.random()) + 1
+    def _moment(self, *within: int) -> int:
+        """One of the next operations of the coordinator."""
+        return self.world.steps + int(self.chance.choice(within) * self.chance.random()) + 1
 
     def _execute(self, work: Work, *, give: bool) -> bool:
         """One execution; whether it did everything."""
@@ -88,9 +91,8 @@ class Simulation:
     def _batch(self, work: Work, *, give: bool) -> SimulatedBatch | SimulatedLine:
         plan = Plan.from_json(self.run.asked, {})
         batch = SimulatedBatch(self.run, self._held, plan, work=work)
-        if give:
-            text = "".join(f"{name}\n" for name in self.scenario.names)
-            batch.pipe = Pipe(text.encode(), self.world, self.chance)
+        text = "".join(f"{name}\n" for name in self.scenario.names)
+        batch.pipe = self._pipe = Pipe(text.encode(), self.world, self.chance) if give else None
         # Those of the class, because a line makes the batches of its further stages itself.
         SimulatedBatch.world, SimulatedBatch.backend = self.world, staticmethod(self._backend)
         SimulatedBatch.clock = staticmethod(lambda: self.world.now)
@@ -123,14 +125,11 @@ class Simulation:
             self.promises.see(event, self.run)
         except Broken as error:
             self.world.fail(str(error))
-        if self._backends and self.chance.random() < 0.002:
-            self.chance.choice(self._backends).lose_helper(self.chance.randrange(self.scenario.helpers))
-            self.promises.helper_lost = True
 
     def _may_begin(self, copy: Copy) -> None:
         ready = next(one.ready for one in self._backends if one.stage == copy.key[0])
         try:
-            self.promises.may_begin(copy, ready)
+            self.promises.may_begin(copy, ready, self._pipe.durable() if self._pipe else None)
         except Broken as error:
             self.world.fail(str(error))
 
@@ -142,7 +141,17 @@ class Simulation:
         made = SimulatedBackend(self.world, stage, scenario.jobs, scenario.ahead, scenario.helpers, 2.0)
         made.heard = self._hear
         self._backends.append(made)
+        if self._losses > 0:
+            self._losses -= 1
+            self.world.at(
+                self.world.now + self.chance.choice((1, 10, 20)) * self.chance.random(), lambda: self._lose_helper(made)
+            )
         return made
+
+    def _lose_helper(self, backend: SimulatedBackend) -> None:
+        if backend in self.world.backends:
+            backend.lose_helper(self.chance.randrange(self.scenario.helpers))
+            self.promises.helper_lost = True
 
     def _hear(self, report: Ended) -> None:
         copy = next((one for one in self.world.copies.values() if one.attempt is report.attempt), None)

@@ -85,7 +85,7 @@ class World:
             self.dead = True
             raise Crash
         if self.steps - self.first_step > PATIENCE:
-            self.fail("it does not come to an end")
+            self.fail("an execution does not come to an end")
 
     def fail(self, why: str) -> None:
         """A promise was not kept: nothing goes on after that."""
