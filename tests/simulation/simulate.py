@@ -53,13 +53,14 @@ class Simulation:
         work: Work = "new"
         crashes, faults, again = self.scenario.crashes, self.scenario.faults, self.scenario.piped
         for _ in range(30 + 2 * self.scenario.inputs * self.scenario.stages):
-            self.world.crash_at = self._moment(20, 100, 400) if crashes > 0 else None
-            crashes -= 1
-            self._faulty = range(0)
-            if faults > 0 and self.chance.random() < 0.5:
+            self._faulty, self.world.crash_at = range(0), None
+            if faults > 0:
                 faults -= 1
-                first = self._moment(20, 50, 100)
+                first = self._moment(20, 100, 200)
                 self._faulty = range(first, first + self.chance.choice((1, 5, 10**9)))
+            elif crashes > 0:
+                crashes -= 1
+                self.world.crash_at = self._moment(20, 100, 400)
             if self._execute(work, give=again):
                 return
             work, self._held = "rest", lock(self.run)
@@ -142,14 +143,14 @@ class Simulation:
         made.heard = self._hear
         self._backends.append(made)
         if self._losses > 0:
-            self._losses -= 1
             self.world.at(
                 self.world.now + self.chance.choice((1, 10, 20)) * self.chance.random(), lambda: self._lose_helper(made)
             )
         return made
 
     def _lose_helper(self, backend: SimulatedBackend) -> None:
-        if backend in self.world.backends:
+        if backend in self.world.backends and self._losses > 0:
+            self._losses -= 1
             backend.lose_helper(self.chance.randrange(self.scenario.helpers))
             self.promises.helper_lost = True
 
