@@ -141,6 +141,11 @@ def ready_jobs_begin_without_a_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Engine, "_commit", commit)
 
 
+def a_stop_begins_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs is ended, and what lies ready taken back, but more begins in its place."""
+    monkeypatch.setattr(Engine, "_ending", lambda self: self._halting.reached or self.broken is not None)
+
+
 def an_unknown_end_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job whose helper died after its deadline is taken for one that was not in time."""
 
@@ -173,6 +178,7 @@ def a_share_is_of_what_was_pulled(monkeypatch: pytest.MonkeyPatch) -> None:
     "fault",
     [
         results_behind_a_slow_one_are_miscounted, a_halt_rule_begins_more, ready_jobs_begin_without_a_journal,
+        a_stop_begins_more,
         an_unknown_end_is_late, doubled_reports_count, a_share_is_of_what_was_pulled,
         recorded_ends_are_open, inputs_are_not_durable, a_commit_is_not_synchronised, strays_live_on,
     ],

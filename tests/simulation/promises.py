@@ -44,8 +44,8 @@ class Promises:
         """Stages whose journal could not be written."""
         self.helper_lost = False
         self._readers: dict[int, SimulatedDatabase] = {}
+        self.stopped = self._halted = False
         self._heard = 0
-        self._halted = False
         self._ended = 0
         self._done_before: int | None = None
 
@@ -75,6 +75,8 @@ class Promises:
             raise Broken(f"job {job} begins, and its input is not durable")
         if any(self.told.get((stage, job, number)) is Status.OK for number in range(1, copy.key[2])):
             raise Broken(f"job {job} was done, and begins again")
+        if self.stopped:
+            raise Broken(f"job {job} begins although the run was stopped")
         if self._halted:
             raise Broken(f"job {job} begins although the halt rule was met")
         if self.scenario.halt != "never" and ready > self.scenario.jobs:
@@ -143,10 +145,13 @@ class Promises:
         with closing(Journals.open(Run(run.id, run.path, run.asked))) as journals:
             self._check_counts(summary, journals.tally())
         complete = not summary.left and not summary.unread
-        if summary.left and not self.helper_lost and not any(self._of_this_execution()):
+        disturbed = self.helper_lost or self.stopped
+        if summary.left and not disturbed and not any(self._of_this_execution()):
             raise Broken("something is left, and nothing has begun")
-        if summary.left and not summary.halted and not self.helper_lost and not self._ended:
+        if summary.left and not disturbed and not summary.halted and not self._ended:
             raise Broken("nothing is done any more")
+        if summary.stopped_by and not self.stopped:
+            raise Broken("told that it was stopped, and nobody has")
         if complete:
             self._check_complete(summary, rows)
         return complete

@@ -34,6 +34,7 @@ class Scenario:
     losses: int
     crashes: int
     faults: int
+    stops: int
 
     @classmethod
     def draw(cls, chance: Random) -> Scenario:
@@ -41,13 +42,13 @@ class Scenario:
         rare = chance.random
         rules = (*("never",) * 6, "now,fail=1", "soon,fail=2", "now,success=3", "soon,done=4", "soon,done=30%")
         return cls(
-            jobs=chance.randint(1, 4), inputs=chance.choice((1, 3, 6, 10, 20)), retries=chance.choice((0, 0, 1, 2)),
+            jobs=chance.randint(1, 4), inputs=chance.choice((1, 3, 8, 12, 20)), retries=chance.choice((0, 0, 1, 2)),
             backoff=chance.choice((0.0, 1.0, 30.0)), timeout=chance.choice((None, None, 3.0)), halt=chance.choice(rules),
             ordered=rare() < 0.5, hold=chance.choice((0, 3, 2000)), piped=rare() < 0.3, stages=chance.choice((1, 1, 1, 2, 3)),
             ahead=chance.choice((0, 2, 8)), helpers=chance.randint(1, 2), failing=chance.choice((0.0, 0.1, 0.5)),
             stubborn=chance.choice((0.0, 0.2)), lateness=chance.choice((0.0, 0.0, 0.05, 30.0)),
             doubling=chance.choice((0.0, 0.1)), losses=chance.choice((0, 0, 1, 2, 4)), crashes=chance.choice((0, 0, 1, 1, 2, 4)),
-            faults=chance.choice((0, 1)),
+            faults=chance.choice((0, 1)), stops=chance.choice((0, 0, 1, 2)),
         )  # fmt: skip
 
     @property

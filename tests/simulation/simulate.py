@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
+from signal import SIGINT
 
 import apsw
 
@@ -44,14 +45,15 @@ class Simulation:
         self._faulty: range = range(0)
         self._backends: list[SimulatedBackend] = []
         self._pipe: Pipe | None = None
-        self._losses = scenario.losses
+        self._losses, self._stops = scenario.losses, 0
 
     # -- one execution after another -------------------------------------------------------------------------------------
 
     def go(self) -> None:
         """Execute until nothing is left. Raises Broken, or what the code under test raised that it must not raise."""
         work: Work = "new"
-        crashes, faults, again = self.scenario.crashes, self.scenario.faults, self.scenario.piped
+        crashes, faults, stops = self.scenario.crashes, self.scenario.faults, self.scenario.stops
+        again = self.scenario.piped
         for _ in range(30 + 2 * self.scenario.inputs * self.scenario.stages):
             self._faulty, self.world.crash_at = range(0), None
             if faults > 0:
@@ -61,6 +63,8 @@ class Simulation:
             elif crashes > 0:
                 crashes -= 1
                 self.world.crash_at = self._moment(20, 100, 400)
+            self._stops = self.chance.randint(0, stops)
+            stops -= self._stops
             if self._execute(work, give=again):
                 return
             work, self._held = "rest", lock(self.run)
@@ -79,6 +83,9 @@ class Simulation:
         self._backends.clear()
         FILES[:] = [Files(world.step, self._fault)]
         batch = self._batch(work, give=give)
+        for _ in range(self._stops):
+            when = world.now + self.chance.choice((0.0, 1.0, 10.0)) * self.chance.random()
+            world.at(when, lambda number=world.execution: self._stop(batch, number))  # type: ignore[misc]
         summary = self._carry_out(batch)
         for stage in batch.stages if isinstance(batch, SimulatedLine) else ():
             stage.batch.held.close()
@@ -88,6 +95,12 @@ class Simulation:
         self._held.close()
         FILES[-1].leave()
         return self.promises.check_end(summary, self.run)
+
+    def _stop(self, batch: SimulatedBatch | SimulatedLine, execution: int) -> None:
+        """The user has pressed Ctrl-C; the second time he means it."""
+        if execution == self.world.execution:
+            self.promises.stopped = True
+            batch.stop(SIGINT)
 
     def _batch(self, work: Work, *, give: bool) -> SimulatedBatch | SimulatedLine:
         plan = Plan.from_json(self.run.asked, {})
