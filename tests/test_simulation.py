@@ -23,7 +23,7 @@ from simulation import execution, files
 from simulation.simulate import simulate
 from simulation.world import Broken
 
-SEEDS = int(os.environ.get("SIMULATED_SEEDS", "1000"))
+SEEDS = int(os.environ.get("SIMULATED_SEEDS", "600"))
 PARTS = 8
 Recall = Callable[[int], Finished | None]
 
