@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends import late
@@ -87,7 +87,7 @@ class World:
         if self.steps - self.first_step > PATIENCE:
             self.fail("an execution does not come to an end")
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str) -> NoReturn:
         """A promise was not kept: nothing goes on after that."""
         self.broken, self.dead = Broken(why), True
         raise self.broken
