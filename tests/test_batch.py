@@ -16,6 +16,10 @@ import pytest
 from conftest import LIB, wait_for, with_tag
 from manyhands import Glob, Outcome, Status, Template, UsageError, kernel, run_batch
 from manyhands.batch import Batch
+from manyhands.events import Counted, RunStarted, Summary
+from manyhands.inputs import Spec
+from manyhands.limits import Limits
+from manyhands.plan import Plan
 from manyhands.runs import Store
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -119,6 +123,39 @@ def test_a_run_is_gone_on_with_by_its_id(tmp_path: Path) -> None:
     assert again.summary.jobs == 3
     with pytest.raises(UsageError, match="another command"):
         run_batch("echo {}", ["a"], run_id="mine")
+
+
+def test_what_never_began_is_missing_after_a_retry(own_state: Path) -> None:
+    """What failed is done again, and the inputs that a halt rule kept from beginning are still counted as not run."""
+    list(run_batch("false", ["a", "b", "c"], jobs=1, halt="soon,fail=1", run_id="r"))
+    run = Store(own_state).get("r")
+    assert run
+    batch = Batch.retry(run, os.environ)
+    with closing(batch.events()) as events:
+        assert not [one for one in events if isinstance(one, Counted)]
+    assert batch.summary
+    assert (batch.summary.total, batch.summary.not_run) == (3, 2)
+
+
+def test_inputs_that_were_cut_off_are_not_counted(own_state: Path) -> None:
+    """How many there would have been is not known, so that no number is told, neither at the beginning nor at the end."""
+    reading, writing = os.pipe()
+    os.write(writing, b"a\nb\n")
+    os.close(writing)
+    source: Spec = {"kind": "lines", "path": "-", "null": False, "separator": None}
+    plan = Plan(
+        template=Template.parse("true {}"), source=source, workdir=os.getcwd(), streamed=True, limits=Limits(jobs=1)
+    )
+    first = Batch.start(plan, Store(own_state), stream=reading)
+    list(first.events())
+    os.close(reading)
+    (first.run.path / "inputs").rename(first.run.path / "inputs.part")
+    (first.run.path / "inputs.sum").unlink()
+    batch = Batch.resume(first.run, os.environ)
+    events = list(batch.events())
+    assert [one.total for one in events if isinstance(one, RunStarted | Counted | Summary)] == [None, None]
+    assert batch.summary
+    assert (batch.summary.unread, batch.summary.not_run, batch.summary.jobs) == (True, None, 2)
 
 
 def test_a_batch_can_be_stopped_from_another_thread() -> None:

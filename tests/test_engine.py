@@ -183,6 +183,15 @@ def test_a_job_that_ended_in_time_is_ok_even_if_we_hear_of_it_late() -> None:
     )
 
 
+@pytest.mark.parametrize("why", [Status.TIMEOUT, Status.CANCELLED])
+def test_what_became_of_a_job_is_not_guessed(why: Status) -> None:
+    """Its helper died after it was asked to end: perhaps it had ended before. What is known to run still was not in time."""
+    attempt = Attempt(Job(1, b"", ()), 1, ())
+    assert judge(Ended(attempt, at=5.1, error="its helper died"), 5.0, why).status is Status.LOST
+    assert judge(Ended(attempt, at=5.1, signal=9), 5.0, why).status is why
+    assert judge(Ended(attempt, at=5.1, error="it would not end", still_running=True), 5.0, why).status is why
+
+
 @pytest.mark.parametrize(
     ("rule", "ended", "statuses"),
     [

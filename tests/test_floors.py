@@ -22,6 +22,7 @@ FLOORS = [
         "rows",
         "call",
         "chunks",
+        "belt",
         "ordering",
         "continuing",
         "stages",

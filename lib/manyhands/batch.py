@@ -222,15 +222,16 @@ class Batch:
         if source.columns and self.work != "failed" and (self.place is None or self.place.number == 1):
             self.run = Store.update(self.run, {"columns": source.columns})
         earlier = Earlier(self.work, journal.tally() if self.work != "new" else None)
-        total = earlier.total(source.total, self.run.asked.get("total"))
+        lacking = self.inputs.lacking is not None
+        total = None if lacking else earlier.total(source.total, self.run.asked.get("total"))
         halting = self.place.halting if self.place else earlier.halting(self.plan.limits.halt, total)
         climber, jobs = self._climber(), self._jobs(journal, values, renderer)
         stack.callback(jobs.close)
         engine = Engine(
             jobs=jobs, argv=lambda job: renderer.argv(job.values, job.number), backend=backend, journal=journal,
-            limits=self.plan.limits, run=self.run.id, total=total, tick=tick, halting=halting,
-            climber=climber, gate=self._may_begin, before_waiting=before_waiting, done_before=earlier.done,
-            clock=self.clock,
+            limits=self.plan.limits, run=self.run.id, total=total, whole=not lacking and self.work != "failed", tick=tick,
+            halting=halting, climber=climber, gate=self._may_begin, before_waiting=before_waiting,
+            done_before=earlier.done, clock=self.clock,
         )  # fmt: skip
         self._use(engine)
         yield RunStarted(self.run.id, self.plan.template.text, self.plan.limits.jobs, total, earlier.done)
@@ -282,10 +283,8 @@ class Batch:
                 raise UsageError("no inputs: nothing to run")
             return summary
         tally = journal.tally()
-        lacking = self.inputs.lacking is not None
-        unread = lacking or (summary.unread and self.work != "failed")
-        total = None if lacking else summary.total
-        return replace(summary, counts=tally.counts, left=tally.left, unread=unread, total=total, done_before=done)
+        unread = self.inputs.lacking is not None or (summary.unread and self.work != "failed")
+        return replace(summary, counts=tally.counts, left=tally.left, unread=unread, done_before=done)
 
     # -- inputs ----------------------------------------------------------------------------------------------------------
 

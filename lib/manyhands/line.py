@@ -14,13 +14,13 @@ import queue
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
 from manyhands.backends import check_plan
 from manyhands.batch import Batch
+from manyhands.belt import Belt
 from manyhands.call import Call
 from manyhands.earlier import Earlier
 from manyhands.engine import in_order
@@ -52,20 +52,6 @@ def go_on(run: Run, environ: Mapping[str, str], work: Work, jobs: int | None = N
     """Do what is left of a run, or again what failed; see `Batch.resume`. ``jobs`` holds for the first stage."""
     first = Batch.retry(run, environ, jobs=jobs) if work == "failed" else Batch.resume(run, environ, jobs=jobs)
     return Line(first, first.plan) if first.plan.then else first
-
-
-class Belt:
-    """What one stage has done and the next has not taken. ``room``: how much of that there may be."""
-
-    def __init__(self, room: int) -> None:
-        self.jobs: deque[Job] = deque()
-        self.room = room
-        self.ended = False
-
-    @property
-    def full(self) -> bool:
-        """Whether the stage before has to wait."""
-        return len(self.jobs) >= self.room
 
 
 class _Halting:
@@ -254,10 +240,7 @@ class Line:
                 yield from self._prepare()
                 for one in self.stages:
                     one.batch.channel = self.channel
-                threads = [threading.Thread(target=self._carry_out, args=(one,), daemon=True) for one in self.stages]
-                stack.callback(self._end, threads)
-                for thread in threads:
-                    thread.start()
+                self._begin(stack)
                 told = self._told(tick, before_waiting)
                 ordered = self.plan.limits.keep_order and self.work == "new"
                 yield from in_order(told, self.stages[0].batch.issued, self._recall) if ordered else told
@@ -286,8 +269,20 @@ class Line:
             earlier = Earlier(self.work, journals.tally())
         self._done_before, self.halting = earlier.done, earlier.halting(self.plan.limits.halt, None)
 
+    def _begin(self, stack: ExitStack) -> None:
+        """Carry out each stage in a thread of its own; ``stack`` ends them."""
+        threads = [threading.Thread(target=self._carry_out, args=(one,), daemon=True) for one in self.stages]
+        stack.callback(self._end, threads)
+        for thread in threads:
+            thread.start()
+
     def _carry_out(self, stage: _Stage) -> None:
         """The thread of one stage."""
+        for _ in self._steps(stage):
+            pass
+
+    def _steps(self, stage: _Stage) -> Generator[None, None, None]:
+        """Carry out a stage, one event after another; what it tells, and its end, go into the queue."""
         end: BaseException | None = None
         gathered: list[Event] = []
 
@@ -297,11 +292,13 @@ class Line:
                 gathered.clear()
 
         try:
-            for event in stage.batch.events(before_waiting=send):
-                if not isinstance(event, Tick):
-                    gathered.append(event)
-                if isinstance(event, Finished) and _goes_on(event) and not stage.last:
-                    stage.done(event.outcome)
+            with closing(stage.batch.events(before_waiting=send)) as events:
+                for event in events:
+                    if not isinstance(event, Tick):
+                        gathered.append(event)
+                    if isinstance(event, Finished) and _goes_on(event) and not stage.last:
+                        stage.done(event.outcome)
+                    yield
         except BaseException as error:  # whatever it is, it is raised where somebody listens
             end = error
         finally:

@@ -52,9 +52,9 @@ class Content:
 
 
 class Files:
-    """All files of a run. ``step`` is called before each operation, and may crash; ``fault`` may raise a disk error."""
+    """All files of a run. ``step`` is called before each operation, and may crash; ``fault`` may give a disk error for a path."""
 
-    def __init__(self, step: Callable[[str], None], fault: Callable[[], apsw.Error | None]) -> None:
+    def __init__(self, step: Callable[[str], None], fault: Callable[[str], apsw.Error | None]) -> None:
         self.step, self.fault = step, fault
         self.contents: dict[str, Content] = {}
         self.renamed: list[tuple[str, str]] = []
@@ -151,7 +151,7 @@ class _File(apsw.VFSFile):
             super().xWrite(data, offset)
         elif not self._files.dead:
             self._files.step("write")
-            if error := self._files.fault():
+            if error := self._files.fault(self._path):
                 raise error
             super().xWrite(data, offset)
             self._files.wrote(self._path, offset, bytes(data))
@@ -166,7 +166,7 @@ class _File(apsw.VFSFile):
     def xSync(self, flags: int) -> None:
         if self._path and not self._files.dead:
             self._files.step("sync")
-            if error := self._files.fault():
+            if error := self._files.fault(self._path):
                 raise error
             self._files.synced(self._path)
 
@@ -245,6 +245,11 @@ class SimulatedDisk(Disk):
         offset = os.fstat(file).st_size
         super().write(file, data)
         self._files.wrote(self._paths[file], offset, data)
+
+    def durable(self, path: Path) -> bytes:
+        """What is certain to be found of a file when the power is back."""
+        found = self._files.contents.get(str(path))
+        return found.durable if found else b""
 
     def sync(self, file: int) -> None:
         self._files.step("sync")

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from manyhands.disk import Disk
 from manyhands.inputs import Spec
 from manyhands.job import Values
 from manyhands.spool import InputFile
+from simulation.files import SimulatedDisk
 from simulation.world import World
 
 
@@ -22,11 +22,17 @@ class Pipe:
 
     def __init__(self, text: bytes, world: World, chance: Random) -> None:
         self.text, self._world, self._chance = text, world, chance
+        self._disk: SimulatedDisk | None = None
         self._file: InputFile | None = None
 
-    def keep_in(self, folder: Path, disk: Disk) -> None:
+    def keep_in(self, folder: Path, disk: SimulatedDisk) -> None:
         """Begin to keep it."""
-        self._file = InputFile(folder, disk)
+        self._disk, self._file = disk, InputFile(folder, disk)
+
+    def durable(self) -> bytes:
+        """What a loss of power would leave of it for certain."""
+        assert self._disk and self._file
+        return self._disk.durable(self._file.path) or self._disk.durable(self._file.path.with_name("inputs"))
 
     def kept(self) -> tuple[int, int]:
         """See `manyhands.spool.Spool.kept`."""

@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Final, NamedTuple, NoReturn
 
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends import late
@@ -16,6 +17,9 @@ from manyhands.job import Attempt
 
 Key = tuple[int, int, int]
 """(stage, job, attempt)."""
+
+PATIENCE: Final = 20_000
+"""Operations of the coordinator in one execution, beyond which it will never come to an end."""
 
 
 class Crash(BaseException):
@@ -57,18 +61,22 @@ class World:
         self.copies: dict[Key, Copy] = {}
         self.alive: dict[Key, Copy] = {}
         self.execution = 0
-        self.steps = 0
+        self.steps = self.first_step = 0
         self.crash_at: int | None = None
         self.dead = False
         self.broken: Broken | None = None
         self.failing = 0.3
         self.stubborn = 0.1
-        self.lateness = 0.0
+        self.lateness = self.doubling = 0.0
+        self.prompt = True
+        """Whether a helper that is free begins at once what is handed over, or in a moment."""
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
         self.backends: list[SimulatedBackend] = []
         self.opening: set[int] = set()
         """Stages that have no backend yet: until they have, time stands still."""
+        self.unheard: Callable[[], bool] = lambda: False
+        """Whether stages have told what nobody has listened to: until somebody has, time stands still, too."""
 
     def step(self, _: str = "") -> None:
         """One operation of the coordinator; the last one before it is killed raises Crash."""
@@ -76,14 +84,32 @@ class World:
         if self.dead or (self.crash_at is not None and self.steps >= self.crash_at):
             self.dead = True
             raise Crash
+        if self.steps - self.first_step > PATIENCE:
+            self.fail("an execution does not come to an end")
+
+    def fail(self, why: str) -> NoReturn:
+        """A promise was not kept: nothing goes on after that."""
+        self.broken, self.dead = Broken(why), True
+        raise self.broken
+
+    def begin_execution(self) -> None:
+        """A coordinator is started."""
+        self.execution += 1
+        self.first_step, self.dead = self.steps, False
+        self.backends.clear()
+        self.opening.clear()
+        self.unheard = lambda: False
 
     def at(self, when: float, action: Callable[[], None]) -> None:
         """Do something at a moment."""
         self._order += 1
         heapq.heappush(self._due, (when, self._order, action))
 
-    def advance(self, wish: float | None) -> None:
-        """Move on to the next thing that happens, at the latest to ``wish``."""
+    def advance(self) -> None:
+        """Move on to the next thing that happens, at the latest to what one of those who wait wishes for."""
+        waiting = [one for one in self.backends if one.waits]
+        wishes = [one.idle for one in waiting if one.idle is not None]
+        wish = min(wishes) if wishes else None
         if self._due and (wish is None or self._due[0][0] <= wish):
             when, _, action = heapq.heappop(self._due)
             self.now = max(self.now, when)
@@ -91,8 +117,14 @@ class World:
         elif wish is not None:
             self.now = max(self.now + 1e-9, wish)
         else:
-            self.broken, self.dead = Broken("the engine would wait for ever"), True
-            raise self.broken
+            self.fail("the engine would wait for ever")
+        for one in waiting:
+            one.idle = -1.0
+
+    @property
+    def all_wait(self) -> bool:
+        """Whether nobody has anything to do now."""
+        return not self.opening and not self.unheard() and all(one.waits for one in self.backends)
 
     # -- jobs ------------------------------------------------------------------------------------------------------------
 
@@ -103,11 +135,7 @@ class World:
             attempt, key, self.execution, helper, slot, self.now, self.chance.random() >= self.stubborn,
             int(self.chance.random() < self.failing),
         )  # fmt: skip
-        try:
-            self.may_begin(copy)
-        except Broken as error:  # whoever is below must not go on after it
-            self.broken, self.dead = error, True
-            raise
+        self.may_begin(copy)
         self.copies[key] = self.alive[key] = copy
         length = self.chance.choice((0.0, 0.001, 0.1, 1.0, 1.0, 5.0, 20.0))
         self.at(self.now + length, lambda: self.end(copy, ("exit", copy.will)))
@@ -129,6 +157,14 @@ class World:
         return len(living)
 
 
+class _Coming(NamedTuple):
+    """A report on its way; an ``echo`` has been received before, or comes after the end of its helper was noticed."""
+
+    when: float
+    report: Report
+    echo: bool = False
+
+
 class SimulatedBackend:
     """A `manyhands.backend.Backend` of one stage, with helpers that start the jobs, and whose reports may come late."""
 
@@ -143,7 +179,8 @@ class SimulatedBackend:
         self._free = [(number % helpers, number) for number in range(slots, 0, -1)]
         self._waiting: list[Attempt] = []
         self._running: dict[Key, Copy] = {}
-        self._ready: list[tuple[float, Report]] = []
+        self._coming: list[_Coming] = []
+        self._hands: set[Key] = set()
         self._woken = False
         self.heard: Callable[[Ended], None] = lambda _: None
         self.memory: dict[int, list[late.Late]] = {number: [] for number in range(helpers)}
@@ -154,51 +191,73 @@ class SimulatedBackend:
 
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is waiting for something to happen."""
+        return (self.idle is None or self.idle >= 0) and not self._arrived()
+
     def start(self, attempt: Attempt) -> None:
         """Lay it ready; free helpers take it at once, or in a moment."""
-        self._world.step("start")
+        world = self._world
+        world.step("start")
         self._waiting.append(attempt)
-        self._world.at(self._world.now, self._begin)
+        self._hands.add(self._key(attempt))
+        if world.prompt:
+            self._begin()
+        else:
+            world.at(world.now + world.chance.choice((0.0, 0.001)), self._begin)
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """What has come; else let the world go on, if all others wait, too."""
         world = self._world
         world.step("reports")
-        if not self._woken and not self._arrived():
+        if not self._woken and timeout != 0 and not self._arrived():
+            again = self.waits  # nobody else has gone on since the last call: it is not stepped
             self.idle = None if timeout is None else world.now + timeout
-            if not world.opening and all(one.idle is None or one.idle >= 0 for one in world.backends):
-                wishes = [one.idle for one in world.backends if one.idle is not None]
-                world.advance(min(wishes) if wishes else None)
-                for one in world.backends:
-                    one.idle = -1.0
+            if again or world.all_wait:
+                world.advance()
         self._woken = False
         arrived = self._arrived()
-        if arrived and world.chance.random() < 0.5:  # some of it now, the rest later
-            arrived = arrived[: world.chance.randint(1, len(arrived))]
-        for told in arrived:
-            self._ready.remove(told)
-        reports = [report for _, report in arrived]
-        for report in reports:
-            if isinstance(report, Started | Ended) and (copy := self._copy(report.attempt)):
-                copy.heard_of = True
-                copy.told = copy.told or isinstance(report, Ended)
-            if isinstance(report, Ended):
-                self.heard(report)
-        return reports
+        if arrived:
+            self.idle = -1.0
+            if world.chance.random() < 0.5:  # some of it now, the rest later
+                arrived = arrived[: world.chance.randint(1, len(arrived))]
+        for one in arrived:
+            self._receive(one)
+        return [one.report for one in arrived]
+
+    def _receive(self, coming: _Coming) -> None:
+        self._coming.remove(coming)
+        report = coming.report
+        if coming.echo or not isinstance(report, Started | Ended):
+            return
+        if self._world.chance.random() < self._world.doubling:
+            self._come(report, self._world.now + 5 * self._world.chance.random(), echo=True)
+        if copy := self._copy(report.attempt):
+            copy.heard_of = True
+            copy.told = copy.told or isinstance(report, Ended)
+        if isinstance(report, Ended):
+            self._hands.discard(self._key(report.attempt))
+            self.heard(report)
+
+    def _come(self, report: Report, when: float, *, echo: bool = False) -> None:
+        self._coming.append(_Coming(when, report, echo))
+        if when > self._world.now:
+            self._world.at(when, lambda: None)
 
     def recall(self, attempts: Collection[Attempt]) -> None:
         """Give back what waits."""
         self._world.step("recall")
         for attempt in [one for one in self._waiting if one in attempts]:
             self._waiting.remove(attempt)
-            self._ready.append((self._world.now, Ended(attempt, self._world.now, began=False)))
+            self._come(Ended(attempt, self._world.now, began=False), self._world.now)
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
         """End them: at once what obeys, after the grace what does not."""
         self.recall(attempts)
         world = self._world
         for attempt in attempts:
-            copy = self._running.get((self._stage, attempt.job.number, attempt.number))
+            copy = self._running.get(self._key(attempt))
             if copy is not None and copy.end is None:
                 copy.stopped = True
                 wait, number = (0.0, 9) if kill else (0.01, 15) if copy.obeys else (self._grace, 9)
@@ -222,7 +281,7 @@ class SimulatedBackend:
     @property
     def ready(self) -> int:
         """Attempts in hand whose end has not been received."""
-        return len(self._waiting) + len(self._running) + sum(isinstance(one, Ended) for _, one in self._ready)
+        return len(self._hands)
 
     # -- what happens ----------------------------------------------------------------------------------------------------
 
@@ -231,7 +290,7 @@ class SimulatedBackend:
             attempt, (helper, slot) = self._waiting.pop(0), self._free.pop()
             copy = self._world.begin(attempt, self._stage, helper, slot)
             self._running[copy.key] = copy
-            self._ready.append((self._later(), Started(attempt, self._world.now, slot)))
+            self._come(Started(attempt, self._world.now, slot), self._later())
 
     def has_ended(self, copy: Copy) -> None:
         """One of ours is over: its helper remembers it, and reports it after its beginning."""
@@ -242,15 +301,15 @@ class SimulatedBackend:
         code, signal = (number, None) if kind == "exit" else (None, number)
         wall = copy.ended - copy.began
         self.memory[copy.helper].append(_late(copy, code, signal, wall))
-        before = max((when for when, one in self._ready if _is_of(one, copy.attempt)), default=0.0)
+        before = max((one.when for one in self._coming if _is_of(one, copy.attempt)), default=0.0)
         report = Ended(copy.attempt, copy.ended, code, signal, wall=wall, started=copy.began, slot=copy.slot)
-        self._ready.append((max(before, self._later()), report))
-        self._world.at(self._world.now, self._begin)
+        self._come(report, max(before, self._later()))
+        self._begin()
 
     def lose_helper(self, helper: int) -> None:
         """A helper dies with what it runs; nobody learns how that ended, or what it had not yet reported."""
         world = self._world
-        self._ready = [(when, one) for when, one in self._ready if not self._is_by(one, helper)]
+        self._drop_reports(helper)
         for copy in [one for one in world.copies.values() if one.key[0] == self._stage and one.helper == helper]:
             if copy.execution != world.execution or copy.told:
                 continue
@@ -259,12 +318,18 @@ class SimulatedBackend:
                 world.end(copy, ("signal", 9))
             copy.told = True
             if not copy.heard_of:
-                self._ready.append((world.now, Started(copy.attempt, copy.began, copy.slot)))
-            self._ready.append(
-                (world.now, Ended(copy.attempt, world.now, wall=world.now - copy.began, error="helper died"))
-            )
+                self._come(Started(copy.attempt, copy.began, copy.slot), world.now)
+            end = Ended(copy.attempt, world.now, wall=world.now - copy.began, error="helper died")
+            self._come(end, world.now)
         self.memory[helper] = []
-        world.at(world.now, self._begin)
+        self._begin()
+
+    def _drop_reports(self, helper: int) -> None:
+        """What it had reported is gone, or comes when nobody expects it any more."""
+        for one in [one for one in self._coming if not one.echo and self._is_by(one.report, helper)]:
+            self._coming.remove(one)
+            if self._world.chance.random() < self._world.doubling:
+                self._come(one.report, self._world.now + 5 * self._world.chance.random(), echo=True)
 
     def _is_by(self, report: Report, helper: int) -> bool:
         copy = None if not isinstance(report, Started | Ended) else self._copy(report.attempt)
@@ -272,19 +337,21 @@ class SimulatedBackend:
 
     def _later(self) -> float:
         world = self._world
-        when = world.now + (world.chance.random() * world.lateness if world.lateness else 0.0)
-        world.at(when, lambda: None)
-        return when
+        return world.now + (world.chance.random() * world.lateness if world.lateness else 0.0)
 
-    def _arrived(self) -> list[tuple[float, Report]]:
-        return [one for one in self._ready if one[0] <= self._world.now]
+    def _arrived(self) -> list[_Coming]:
+        return [one for one in self._coming if one.when <= self._world.now]
+
+    def _key(self, attempt: Attempt) -> Key:
+        return self._stage, attempt.job.number, attempt.number
 
     def _copy(self, attempt: Attempt) -> Copy | None:
-        return self._world.copies.get((self._stage, attempt.job.number, attempt.number))
+        return self._world.copies.get(self._key(attempt))
 
 
-def _is_of(report: Report, attempt: Attempt) -> bool:
-    return isinstance(report, Started | Ended) and report.attempt is attempt
+def _is_of(coming: _Coming, attempt: Attempt) -> bool:
+    report = coming.report
+    return not coming.echo and isinstance(report, Started | Ended) and report.attempt is attempt
 
 
 def _late(copy: Copy, code: int | None, signal: int | None, wall: float) -> late.Late:

@@ -25,13 +25,14 @@ def judge(report: Ended, asked: float | None, why: Status) -> Outcome:
     """The outcome of an attempt that was asked to end at moment ``asked`` because of ``why`` (None: never asked).
 
     What ended by itself before it was asked is judged by its own status, even if we only hear of it later; so is a function that
-    returned all the same when it was only to be cancelled.
+    returned all the same when it was only to be cancelled. What has no status may have ended before it was asked: it is lost.
     """
     if why is Status.CANCELLED and report.exit == 0 and report.result is not None:
         asked = None
+    unknown = report.exit is None and report.signal is None and not report.still_running
     if not report.began:
         status = Status.FAILED if report.error else Status.CANCELLED
-    elif asked is not None and report.at >= asked:
+    elif asked is not None and report.at >= asked and not unknown:
         status = why
     elif report.exit is None and report.signal is None:
         status = Status.LOST

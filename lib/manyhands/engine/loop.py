@@ -48,6 +48,7 @@ class Engine:
         limits: Limits,
         run: str = "",
         total: int | None = None,
+        whole: bool = True,
         tick: float | None = None,
         halting: Halting | None = None,
         climber: Climber | None = None,
@@ -56,9 +57,10 @@ class Engine:
         done_before: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``total``: jobs of the run, ``done_before`` those of them that are not pulled because they are done; ``tick``: seconds
-        after which a Tick comes at the latest. While ``gate()`` is False nothing begins: call `wake` when that changes.
-        ``before_waiting`` is called when everything that has happened has been yielded.
+        """``total``: jobs of the run, ``done_before`` those of them that are not pulled because they are done; ``whole``: whether
+        all others are pulled, so that they can be counted; ``tick``: seconds after which a Tick comes at the latest. While
+        ``gate()`` is False nothing begins: call `wake` when that changes. ``before_waiting`` is called when everything that has
+        happened has been yielded.
         """
         self._jobs, self._argv, self._backend = jobs, argv, backend
         self._recorder = Recorder(journal, clock)
@@ -68,7 +70,7 @@ class Engine:
         self._deadlines = Deadlines(limits.timeout)
         self._halting = halting or Halting(limits.halt, total)
         self._climber, self._gate, self._before_waiting = climber, gate, before_waiting
-        self._total, self._done_before = total, done_before
+        self._total, self._whole, self._done_before = total, whole, done_before
         # With a halt rule nothing lies ready at the backend: what does would begin after the end that meets the rule.
         self._careful = limits.halt.when is not HaltWhen.NEVER
         self._news: list[Began | Counted | Warned] = []
@@ -228,7 +230,8 @@ class Engine:
             return Flight(Attempt(job, last + 1, self._argv(job)))
         except StopIteration:
             self._exhausted = True
-            self.know_total(self._pulled)
+            if self._whole:
+                self.know_total(self._pulled)
         except Exception as error:  # whatever a program's iterator raises: what has begun is finished, then it is raised
             self.broken = error
         return None
