@@ -22,9 +22,8 @@ from zlib import crc32
 from manyhands.disk import Disk
 from manyhands.errors import InputError, JournalError
 
-_WINDOW: Final = (
-    16 << 20
-)  # bytes that are kept beyond what was read: some hundred thousand inputs, whose number is then known
+_WINDOW: Final = 16 << 20
+"""Bytes that are kept beyond what was read: some hundred thousand inputs, whose number is then known."""
 _BLOCK: Final = 1 << 16
 _GROUP: Final = 1 << 20  # bytes that are synchronised at once while the pipe is quick
 _PATIENCE: Final = 0.2  # seconds after which a waiting reader looks whether it was cancelled (from a signal handler)
