@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from manyhands.engine import Engine, in_order
 from manyhands.engine.deadlines import Deadlines
 from manyhands.engine.flights import Retries
 from manyhands.engine.judging import Halting, judge, may_retry
+from manyhands.engine.pauses import Pauses
 from manyhands.errors import InputError, JournalError
 from manyhands.events import Began, Event, Finished, Held, Summary, Warned
 from manyhands.job import Attempt, Job, Outcome, Status
@@ -304,6 +306,26 @@ def test_a_pause_does_not_count_against_a_limit() -> None:
     run.engine.pause(False)
     run.events = list(events)
     assert run.statuses() == {1: Status.OK}
+
+
+def test_a_pause_that_another_thread_asks_for_is_done_by_the_engines() -> None:
+    """It returns when everything is held; once nothing is carried out any more, it returns, too."""
+    held: list[int] = []
+    woken = threading.Event()
+    pauses = Pauses(lambda _: held.append(threading.get_ident()), woken.set, lambda: 0.0)
+    pauses.begin()
+    other = threading.Thread(target=pauses.ask, args=(True,))
+    other.start()
+    assert woken.wait(60)
+    assert held == []
+    pauses.obey()
+    other.join(60)
+    assert held == [threading.get_ident()]
+    late = threading.Thread(target=pauses.ask, args=(False,))
+    late.start()
+    pauses.end()
+    late.join(60)
+    assert not late.is_alive()
 
 
 def test_inputs_that_are_not_there_yet_do_not_hold_up_what_is() -> None:

@@ -1,7 +1,6 @@
 """A batch carried out in a thread of its own, so that nothing it has to do in time depends on the one that iterates.
 
     engine's thread: Batch.events() --lists of events--> Channel --take--> program, or console
-                     ^--requests, between two events-------------------------'
 
 The thread opens the journal, uses it and closes it. It holds no reference to what the program iterates, so that a program which
 forgets that ends the batch. Calls of functions in the caller's own thread (``--backend serial``) are carried out there.
@@ -11,8 +10,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
-from collections.abc import Callable
 from contextlib import closing
 from typing import Final, Protocol
 
@@ -31,9 +28,6 @@ class Carrier(Protocol):
 
     def take(self, timeout: float | None = None) -> list[Event]:
         """The next events; none after ``timeout`` seconds. Raises Closed at the end, whose cause is the batch's error."""
-
-    def call(self, function: Callable[[], None]) -> None:
-        """Have ``function`` called between two events by the thread that decides, and wait for it."""
 
     def nudge(self) -> None:
         """Let a waiting `take` return without events. Safe in a signal handler."""
@@ -54,7 +48,6 @@ class InThread:
         self.channel = batch.channel = Channel(batch.wake)
         self._batch, self._pid = batch, os.getpid()
         self._leaving = False
-        self._requests: deque[tuple[Callable[[], None], threading.Event]] = deque()
         self._thread = threading.Thread(target=self._run, name="manyhands-engine", daemon=True)
         close_at_exit(self)
         self._thread.start()
@@ -62,14 +55,6 @@ class InThread:
     def take(self, timeout: float | None = None) -> list[Event]:
         """See `Carrier.take`."""
         return self.channel.take(timeout)
-
-    def call(self, function: Callable[[], None]) -> None:
-        """See `Carrier.call`."""
-        done = threading.Event()
-        self._requests.append((function, done))
-        self._batch.wake()
-        while not done.wait(0.1) and self._thread.is_alive():
-            pass
 
     def nudge(self) -> None:
         """See `Carrier.nudge`."""
@@ -98,24 +83,13 @@ class InThread:
                 for event in events:
                     if not isinstance(event, Tick):  # it only gives us this moment
                         gathered.append(event)
-                    if self._requests:
-                        self._do_requests()
                     if self._leaving:
                         break
         except BaseException as caught:  # whatever it is, it is raised where somebody listens
             error = caught
         finally:
             send()
-            self._do_requests()
             self.channel.close(error)
-
-    def _do_requests(self) -> None:
-        while self._requests:
-            function, done = self._requests.popleft()
-            try:
-                function()
-            finally:
-                done.set()
 
 
 class InSameThread:
@@ -134,10 +108,6 @@ class InSameThread:
         except Exception as error:
             raise Closed from error
         return [] if isinstance(event, Tick) else [event]
-
-    def call(self, function: Callable[[], None]) -> None:
-        """See `Carrier.call`."""
-        function()
 
     def nudge(self) -> None:
         """See `Carrier.nudge`."""

@@ -169,7 +169,7 @@ class Batch:
         return self._stops[0] if self._stops else None
 
     def pause(self, paused: bool) -> None:
-        """Hold or continue the jobs; call it between two events, in the thread that iterates them."""
+        """Hold or continue the jobs, and return when that is done. From any thread."""
         if self._engine:
             self._engine.pause(paused)
 

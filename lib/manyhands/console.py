@@ -127,13 +127,11 @@ class _Show:
 
     def _pause(self) -> None:
         """Stop as a shell's job control wants it (SIGTSTP), and go on when it says so."""
-        if self._carrier is None:
-            return
-        self._carrier.call(lambda: self._batch.pause(True))
+        self._batch.pause(True)
         self._renderer.pause(True)
         os.kill(os.getpid(), signal.SIGSTOP)
         self._renderer.pause(False)
-        self._carrier.call(lambda: self._batch.pause(False))
+        self._batch.pause(False)
 
 
 def _finish(batch: Batch | Line, store: Store | None, show: _Show, program: str) -> int:

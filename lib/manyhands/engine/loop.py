@@ -21,6 +21,7 @@ from manyhands.engine.climbing import Climber
 from manyhands.engine.deadlines import Deadlines
 from manyhands.engine.flights import Flight, Retries
 from manyhands.engine.judging import COUNTED, LEFT, Halting, judge, may_retry
+from manyhands.engine.pauses import Pauses
 from manyhands.engine.recording import Record, Recorder
 from manyhands.errors import JournalError
 from manyhands.events import Began, Counted, Event, Finished, Summary, Tick, Warned
@@ -35,8 +36,8 @@ Pull = Iterator[tuple[Job, int] | None]
 
 
 class Engine:
-    """One execution of a run. `run` is the loop; `stop` and `wake` may be called from signal handlers and other threads,
-    all else only from the thread that iterates `run`."""
+    """One execution of a run. `run` is the loop; `stop` and `wake` may be called from signal handlers and other threads, `pause`
+    from other threads, all else only from the thread that iterates `run`."""
 
     def __init__(
         self,
@@ -79,8 +80,7 @@ class Engine:
         self._stop_signal: int | None = None
         self._stops_asked = self._stops_obeyed = 0
         self._running = 0
-        self._paused_at: float | None = None
-        self._paused_for = 0.0
+        self._pauses = Pauses(backend.pause, backend.wake, clock)
         self.broken: Exception | None = None
         """What ended the run early: the journal cannot be written, or the inputs raised this."""
 
@@ -105,19 +105,15 @@ class Engine:
             self._news.append(Counted(total))
 
     def pause(self, paused: bool) -> None:
-        """Hold or continue all attempts; the time they are held does not count against their limits."""
-        self._backend.pause(paused)
-        if paused:
-            self._paused_at = self._clock()
-        elif self._paused_at is not None:
-            self._paused_for += self._clock() - self._paused_at
-            self._paused_at = None
+        """Hold or continue all attempts, and return when that is done; the time they are held does not count against their limits."""
+        self._pauses.ask(paused)
 
     # -- the loop --------------------------------------------------------------------------------------------------------
 
     def run(self) -> Generator[Event, None, None]:
         """Yield what happens, a Summary last. Raises JournalError, or what the inputs raised, after what ran has ended."""
         began, self._owner = self._clock(), os.getpid()
+        self._pauses.begin()
         try:
             while True:
                 self._obey()
@@ -130,6 +126,7 @@ class Engine:
             yield from self._close(began)
         finally:
             self._abandon()
+            self._pauses.end()
 
     def _wait(self) -> Iterator[Event]:
         """Wait for the backend once, take in all that it reports, and only then tell of it: who listens may leave here."""
@@ -161,7 +158,7 @@ class Engine:
         if (commit := self._recorder.due) is not None and not isinstance(self.broken, JournalError):
             due.append(commit - now)
         if (deadline := self._deadlines.next()) is not None:
-            due.append(deadline + self._paused_for - now)
+            due.append(deadline + self._pauses.total - now)
         if not self._ending() and self._room() > 0 and self._gate():
             if (retry := self._retries.next) is not None:
                 due.append(max(retry, self._next_start) - now)
@@ -244,7 +241,7 @@ class Engine:
         self._news.append(Began(report.attempt, report.at, report.slot, report.pid))
 
     def _begin(self, flight: Flight, at: float) -> None:
-        flight.started, flight.began = True, at - self._paused_for
+        flight.started, flight.began = True, at - self._pauses.total
         self._running += 1
         self._deadlines.begin(flight.attempt.job.number, flight.began)
 
@@ -290,18 +287,19 @@ class Engine:
     def _expire(self) -> None:
         """End what is out of time; where that cannot be done, say that it is still running."""
         now = self._clock()
-        for number, deadline in self._deadlines.expired(now - self._paused_for):
+        for number, deadline in self._deadlines.expired(now - self._pauses.total):
             flight = self._flights[number]
             if flight.asked is not None:
                 continue
-            flight.asked, flight.why = deadline + self._paused_for, Status.TIMEOUT
+            flight.asked, flight.why = deadline + self._pauses.total, Status.TIMEOUT
             if self._backend.can_stop:
                 self._backend.stop([flight.attempt])
             else:
                 self._leave_running(flight, Status.TIMEOUT, now)
 
     def _obey(self) -> None:
-        """Carry out a stop that was asked for, or a halt rule that has come true."""
+        """Carry out what was asked for, and a halt rule that has come true."""
+        self._pauses.obey()
         if self._stops_obeyed < self._stops_asked:
             self._stops_obeyed = self._stops_asked
             self._end_all(kill=self._stops_asked > 1)
@@ -334,7 +332,7 @@ class Engine:
     def _leave_running(self, flight: Flight, status: Status, now: float) -> None:
         """Record what cannot be stopped as over, and say that it still runs; it keeps its slot until it comes back."""
         flight.told = True
-        wall = now - self._paused_for - flight.began
+        wall = now - self._pauses.total - flight.began
         self._record(Finished(Outcome(flight.attempt, status, wall=wall, started=time.time() - wall, still_running=True)))
 
     # -- recording and telling -------------------------------------------------------------------------------------------
@@ -374,7 +372,7 @@ class Engine:
             raise self.broken
         recorder, left = self._recorder, self._recorder.left + len(self._retries)
         yield Summary(
-            self._run, dict(recorder.counts), left, not self._exhausted, self._clock() - began - self._paused_for,
+            self._run, dict(recorder.counts), left, not self._exhausted, self._clock() - began - self._pauses.total,
             recorder.work, self._stop_signal, str(self._limits.halt) if self._halted else None, self._total,
         )  # fmt: skip
         if self.broken:
