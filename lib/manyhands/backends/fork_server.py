@@ -98,6 +98,9 @@ def _forget() -> None:
             with suppress(OSError):  # else the server would outlive the parent, as long as we live
                 os.close(_server._forkserver_alive_fd)
         setattr(_server, name, None)
+    getattr(process.current_process(), "_config", {}).pop(
+        "tempdir", None
+    )  # the folder of its socket goes when the parent ends
     _server._lock = threading.Lock()
 
 
