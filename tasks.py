@@ -16,7 +16,7 @@ from invoke import Collection, Context
 if (Path(__file__).parent / "lib" / "manyhands").is_dir():  # a checkout, perhaps one that is not installed
     sys.path.insert(0, str(Path(__file__).parent / "lib"))
 
-from manyhands.cli import rest, task
+from manyhands.cli import task
 from manyhands.cli.scenes import scene_tasks
 from manyhands.runner import Utf8Local
 
@@ -71,6 +71,7 @@ CARRYING_OUT = {
 
 
 @task(
+    remainder=True,
     name="run",
     default=True,
     short={"jobs": "j", "keep_order": "k", "null": "0"},
@@ -85,7 +86,7 @@ CARRYING_OUT = {
     },
 )  # fmt: skip
 def batch(
-    ctx: Context, template: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
+    _ctx: Context, template: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
     csv: str | None = None, delimiter: str | None = None, jsonl: str | None = None, colsep: str | None = None,
     each: list[str] = [],  # noqa: B006
     jobs: str = "100%", timeout: str | None = None, grace: str = "5", retries: int = 0, delay: str = "0",
@@ -96,16 +97,18 @@ def batch(
     allow_daemons: bool = False, nice: int = 0,
     backend: str = "commands", run_id: str | None = None, retry_failed: bool = False, quiet: bool = False,
     json: bool = False, state_dir: str | None = None,
+    rest: list[str] | None = None,
 ) -> int:  # fmt: skip
     """Run one command over many inputs, which come after --, from options, or from standard input."""
-    options = {name: value for name, value in locals().items() if name != "ctx"}
+    options = {name: value for name, value in locals().items() if name != "_ctx"}
     from manyhands.doors import asked
     from manyhands.doors import batch as door
 
-    return door.new(asked.AskedCommand(**options, rest=rest()), PROGRAM)
+    return door.new(asked.AskedCommand(**options), PROGRAM)
 
 
 @task(
+    remainder=True,
     name="call",
     short={"jobs": "j", "keep_order": "k", "null": "0"},
     help={
@@ -125,7 +128,7 @@ def batch(
     },
 )  # fmt: skip
 def call_function(
-    ctx: Context, function: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
+    _ctx: Context, function: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
     csv: str | None = None, delimiter: str | None = None, jsonl: str | None = None, colsep: str | None = None,
     each: list[str] = [],  # noqa: B006
     type: Literal["str", "int", "float", "json", "path", "bytes"] = "str",
@@ -137,16 +140,18 @@ def call_function(
     initargs: str | None = None, max_jobs_per_worker: int | None = None,
     start_method: Literal["forkserver", "spawn"] = "forkserver", no_journal: bool = False, run_id: str | None = None,
     retry_failed: bool = False, quiet: bool = False, json: bool = False, state_dir: str | None = None,
+    rest: list[str] | None = None,
 ) -> int:  # fmt: skip
     """Call one Python function for many inputs, in processes, threads or an event loop; print what it returns as JSON."""
-    options = {name: value for name, value in locals().items() if name != "ctx"}
+    options = {name: value for name, value in locals().items() if name != "_ctx"}
     from manyhands.doors import asked
     from manyhands.doors import batch as door
 
-    return door.new(asked.AskedCall(**options, rest=rest()), PROGRAM)
+    return door.new(asked.AskedCall(**options), PROGRAM)
 
 
 @task(
+    remainder=True,
     name="compare",
     short={"null": "0"},
     help={
@@ -163,23 +168,24 @@ def call_function(
     },
 )  # fmt: skip
 def compare_backends(
-    ctx: Context, work: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
+    _ctx: Context, work: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
     csv: str | None = None, delimiter: str | None = None, jsonl: str | None = None, colsep: str | None = None,
     each: list[str] = [],  # noqa: B006
     type: Literal["str", "int", "float", "json", "path", "bytes"] = "str", shell: bool = False, sample: int = 40,
     timeout: str | None = None, workdir: str | None = None, env: list[str] = [], plot: str | None = None,  # noqa: B006
     json: bool = False,
+    rest: list[str] | None = None,
 ) -> int:  # fmt: skip
     """Run a sample on each backend, at several widths, and say which to choose."""
-    options = {name: value for name, value in locals().items() if name not in ("ctx", "work", "sample", "plot", "json")}
+    options = {name: value for name, value in locals().items() if name not in ("_ctx", "work", "sample", "plot", "json")}
     from manyhands.doors import compare as door
 
-    return door.compare_backends(work, options | {"rest": rest()}, sample=sample, plot_to=plot, json=json)
+    return door.compare_backends(work, options, sample=sample, plot_to=plot, json=json)
 
 
 @task(lacking=["run"], short={"jobs": "j"}, help=AGAIN)
 def resume(
-    ctx: Context, run: str | None = None, jobs: str | None = None, quiet: bool = False, json: bool = False,  # noqa: ARG001
+    _ctx: Context, run: str | None = None, jobs: str | None = None, quiet: bool = False, json: bool = False,
     state_dir: str | None = None,
 ) -> int:  # fmt: skip
     """Do what is left of a run that was killed, stopped or halted."""
@@ -190,7 +196,7 @@ def resume(
 
 @task(lacking=["run"], short={"jobs": "j"}, help=AGAIN)
 def retry(
-    ctx: Context, run: str | None = None, jobs: str | None = None, quiet: bool = False, json: bool = False,  # noqa: ARG001
+    _ctx: Context, run: str | None = None, jobs: str | None = None, quiet: bool = False, json: bool = False,
     state_dir: str | None = None,
 ) -> int:  # fmt: skip
     """Do again what failed in a run."""
@@ -200,7 +206,7 @@ def retry(
 
 
 @task(name="list", help={**STATE, **JSON})
-def list_(ctx: Context, json: bool = False, state_dir: str | None = None) -> None:  # noqa: ARG001
+def list_(_ctx: Context, json: bool = False, state_dir: str | None = None) -> None:
     """List the runs, newest first: id, when, what, ok, failed, left, how long."""
     from manyhands.doors import batch as door
 
@@ -218,7 +224,7 @@ def list_(ctx: Context, json: bool = False, state_dir: str | None = None) -> Non
     },
 )  # fmt: skip
 def show(
-    ctx: Context, run: str | None = None, job: int | None = None, failed: bool = False, output: bool = False,  # noqa: ARG001
+    _ctx: Context, run: str | None = None, job: int | None = None, failed: bool = False, output: bool = False,
     json: bool = False, state_dir: str | None = None,
 ) -> None:  # fmt: skip
     """Show a run and its jobs."""
@@ -236,7 +242,7 @@ def show(
     },
 )  # fmt: skip
 def export(
-    ctx: Context, run: str | None = None, format: Literal["jsonl", "csv", "joblog"] = "jsonl",  # noqa: ARG001
+    _ctx: Context, run: str | None = None, format: Literal["jsonl", "csv", "joblog"] = "jsonl",
     state_dir: str | None = None,
 ) -> None:  # fmt: skip
     """Write a run's jobs to standard output, for other programs."""
@@ -250,7 +256,7 @@ def export(
     help={"run": "the run: its id or the beginning of it", "older_than": "every run older than this (30d, 12h)", **STATE},
 )
 def remove(
-    ctx: Context, run: str | None = None, older_than: str | None = None, state_dir: str | None = None  # noqa: ARG001
+    _ctx: Context, run: str | None = None, older_than: str | None = None, state_dir: str | None = None
 ) -> None:  # fmt: skip
     """Delete a run and its output, or all old ones."""
     from manyhands.doors import batch as door
@@ -270,7 +276,7 @@ SHELL = {"shell": "the text is a line for $SHELL (or bash)"}
 
 
 @task(help={"line": "a line for $SHELL (or bash)", **LIMITS, **JSON})
-def output(ctx: Context, line: str, timeout: str | None = None, grace: str = "5", json: bool = False) -> int:  # noqa: ARG001
+def output(_ctx: Context, line: str, timeout: str | None = None, grace: str = "5", json: bool = False) -> int:
     """Print what a shell line prints, stdout and stderr together; exit with its status."""
     from manyhands.doors import cmd
 
@@ -278,40 +284,43 @@ def output(ctx: Context, line: str, timeout: str | None = None, grace: str = "5"
 
 
 @task(help={"line": "a line for $SHELL (or bash)", **LIMITS, **JSON})
-def status(ctx: Context, line: str, timeout: str | None = None, grace: str = "5", json: bool = False) -> int:  # noqa: ARG001
+def status(_ctx: Context, line: str, timeout: str | None = None, grace: str = "5", json: bool = False) -> int:
     """Print the exit status of a shell line, then what it printed; exit with 0."""
     from manyhands.doors import cmd
 
     return cmd.show_status(line, timeout=timeout, grace=grace, json=json)
 
 
-@task(name="check", lacking=["command"], help={**COMMAND, **LIMITS, **JSON})
+@task(remainder=True, name="check", lacking=["command"], help={**COMMAND, **LIMITS, **JSON})
 def check_output(
-    ctx: Context, command: str | None = None, timeout: str | None = None, grace: str = "5", json: bool = False,  # noqa: ARG001
+    _ctx: Context, command: str | None = None, timeout: str | None = None, grace: str = "5", json: bool = False,
+    rest: list[str] | None = None,
 ) -> int:  # fmt: skip
     """Print the stdout of a command, byte for byte, without a shell; fail as it fails."""
     from manyhands.doors import cmd
 
-    return cmd.check(command, rest(), timeout=timeout, grace=grace, json=json)
+    return cmd.check(command, rest, timeout=timeout, grace=grace, json=json)
 
 
 @task(
+    remainder=True,
     lacking=["command"],
     help={**COMMAND, **SHELL, "silent": "what it prints goes nowhere", **LIMITS,
           "json": "say how it ended as a JSON line on stdout; what it prints goes to stderr"},
 )  # fmt: skip
 def call(
-    ctx: Context, command: str | None = None, shell: bool = False, silent: bool = False, timeout: str | None = None,  # noqa: ARG001
+    _ctx: Context, command: str | None = None, shell: bool = False, silent: bool = False, timeout: str | None = None,
     grace: str = "5", json: bool = False,
+    rest: list[str] | None = None,
 ) -> int:  # fmt: skip
     """Let a command have the terminal, and exit with its status."""
     from manyhands.doors import cmd
 
-    return cmd.call(command, rest(), shell=shell, silent=silent, timeout=timeout, grace=grace, json=json)
+    return cmd.call(command, rest, shell=shell, silent=silent, timeout=timeout, grace=grace, json=json)
 
 
 @task(help={"line": "a line for /bin/sh", **LIMITS, "json": "say how it ended as a JSON line, after what it prints"})
-def system(ctx: Context, line: str, timeout: str | None = None, grace: str = "5", json: bool = False) -> int:  # noqa: ARG001
+def system(_ctx: Context, line: str, timeout: str | None = None, grace: str = "5", json: bool = False) -> int:
     """Run a shell line by os.system, and exit with its status, decoded."""
     from manyhands.doors import cmd
 
@@ -329,7 +338,7 @@ def system(ctx: Context, line: str, timeout: str | None = None, grace: str = "5"
     },
 )  # fmt: skip
 def pipe(
-    ctx: Context, line: str, tee: list[str] = [], stdin: str | None = None, shell: bool = False, verbose: bool = False,  # noqa: ARG001, B006
+    _ctx: Context, line: str, tee: list[str] = [], stdin: str | None = None, shell: bool = False, verbose: bool = False,  # noqa: B006
     timeout: str | None = None, grace: str = "5", json: bool = False,
 ) -> int:  # fmt: skip
     """Run 'ls -l | wc' as a chain of processes without a shell; fail when any stage fails."""
@@ -339,20 +348,23 @@ def pipe(
 
 
 @task(
+    remainder=True,
     lacking=["command"],
     help={**COMMAND, "text": "the input", "file": "the file that is the input (-: our standard input)", **LIMITS, **JSON},
 )
 def feed(
-    ctx: Context, command: str | None = None, text: str | None = None, file: str | None = None, timeout: str | None = None,  # noqa: ARG001
+    _ctx: Context, command: str | None = None, text: str | None = None, file: str | None = None, timeout: str | None = None,
     grace: str = "5", json: bool = False,
+    rest: list[str] | None = None,
 ) -> int:  # fmt: skip
     """Give a command its input, and print what it makes of it."""
     from manyhands.doors import cmd
 
-    return cmd.feed(command, rest(), text=text, file=file, timeout=timeout, grace=grace, json=json)
+    return cmd.feed(command, rest, text=text, file=file, timeout=timeout, grace=grace, json=json)
 
 
 @task(
+    remainder=True,
     lacking=["command"],
     help={
         **COMMAND,
@@ -363,13 +375,14 @@ def feed(
     },
 )  # fmt: skip
 def answer(
-    ctx: Context, command: str | None = None, expect: list[str] = [], reply: list[str] = [], pty: bool = False,  # noqa: ARG001, B006
+    _ctx: Context, command: str | None = None, expect: list[str] = [], reply: list[str] = [], pty: bool = False,  # noqa: B006
     timeout: str = "60", grace: str = "5", json: bool = False,
+    rest: list[str] | None = None,
 ) -> int:  # fmt: skip
     """Answer the prompts of a program."""
     from manyhands.doors import cmd
 
-    return cmd.converse(command, rest(), expect=expect, reply=reply, pty=pty, timeout=timeout, grace=grace, json=json)
+    return cmd.converse(command, rest, expect=expect, reply=reply, pty=pty, timeout=timeout, grace=grace, json=json)
 
 
 @task(
@@ -385,7 +398,7 @@ def answer(
     },
 )  # fmt: skip
 def watch(
-    ctx: Context, line: str, every: str = "2", until_change: bool = False, until_success: bool = False,  # noqa: ARG001
+    _ctx: Context, line: str, every: str = "2", until_change: bool = False, until_success: bool = False,
     until: str | None = None, times: int | None = None, shell: bool = False, timeout: str | None = None, grace: str = "5",
     json: bool = False,
 ) -> int:  # fmt: skip
@@ -408,7 +421,7 @@ def watch(
     },
 )  # fmt: skip
 def retry_command(
-    ctx: Context, line: str, times: int = 5, backoff: str = "1", shell: bool = False, timeout: str | None = None,  # noqa: ARG001
+    _ctx: Context, line: str, times: int = 5, backoff: str = "1", shell: bool = False, timeout: str | None = None,
     grace: str = "5", json: bool = False,
 ) -> int:  # fmt: skip
     """Run a command until it succeeds; exit with the status of the last try."""
@@ -418,7 +431,7 @@ def retry_command(
 
 
 @task(help={"line": "a line for $SHELL (or bash)", "rounds": "run it so many times by each (default: 5)", **JSON})
-def compare(ctx: Context, line: str, rounds: int = 5, json: bool = False) -> int:  # noqa: ARG001
+def compare(_ctx: Context, line: str, rounds: int = 5, json: bool = False) -> int:
     """Run a shell line by subprocess, sh, invoke, click, doit and others: same result? how long?"""
     from manyhands.doors import again
 
@@ -442,7 +455,7 @@ CHOICE = {
     help={**CHOICE, "sort": "by pid (default), cpu, memory, age", "top": "only the first so many", **JSON},
 )  # fmt: skip
 def list_processes(
-    ctx: Context, name: list[str] = [], user: list[str] = [], port: list[str] = [], cmdline: list[str] = [],  # noqa: ARG001, B006
+    _ctx: Context, name: list[str] = [], user: list[str] = [], port: list[str] = [], cmdline: list[str] = [],  # noqa: B006
     older_than: str | None = None, sort: Literal["pid", "cpu", "memory", "age"] = "pid", top: int | None = None,
     json: bool = False,
 ) -> int:  # fmt: skip
@@ -454,7 +467,7 @@ def list_processes(
 
 
 @task(lacking=["pid"], help={"pid": "the process at the root (default: all there are)", **JSON})
-def tree(ctx: Context, pid: str | None = None, json: bool = False) -> int:  # noqa: ARG001
+def tree(_ctx: Context, pid: str | None = None, json: bool = False) -> int:
     """Show processes below their parents, with their pids."""
     from manyhands.doors import proc
 
@@ -465,7 +478,7 @@ def tree(ctx: Context, pid: str | None = None, json: bool = False) -> int:  # no
     name="show",
     help={"pid": "the process", "environment": "with its environment, in which secrets are masked", **JSON},
 )
-def show_process(ctx: Context, pid: str, environment: bool = False, json: bool = False) -> int:  # noqa: ARG001
+def show_process(_ctx: Context, pid: str, environment: bool = False, json: bool = False) -> int:
     """Show all about a process: family, CPU, memory, files, sockets, limits."""
     from manyhands.doors import proc
 
@@ -480,7 +493,7 @@ def show_process(ctx: Context, pid: str, environment: bool = False, json: bool =
     },
 )  # fmt: skip
 def top(
-    ctx: Context, every: str = "2", sort: Literal["cpu", "memory", "age", "pid"] = "cpu", top: int = 20,  # noqa: ARG001
+    _ctx: Context, every: str = "2", sort: Literal["cpu", "memory", "age", "pid"] = "cpu", top: int = 20,
     times: int | None = None, json: bool = False,
 ) -> int:  # fmt: skip
     """Show, again and again, which processes use most."""
@@ -502,7 +515,7 @@ def top(
     },
 )  # fmt: skip
 def stop(
-    ctx: Context, pids: list[str] = [], name: list[str] = [], user: list[str] = [], port: list[str] = [],  # noqa: ARG001, B006
+    _ctx: Context, pids: list[str] = [], name: list[str] = [], user: list[str] = [], port: list[str] = [],  # noqa: B006
     cmdline: list[str] = [], older_than: str | None = None, signal: str = "TERM", grace: str = "5", tree: bool = True,  # noqa: B006
     dry_run: bool = False, yes: bool = False, json: bool = False,
 ) -> int:  # fmt: skip
@@ -514,7 +527,7 @@ def stop(
 
 
 @task(name="port", help={"number": "the port", **JSON})
-def who_listens(ctx: Context, number: str, json: bool = False) -> int:  # noqa: ARG001
+def who_listens(_ctx: Context, number: str, json: bool = False) -> int:
     """Show who listens on a port."""
     from manyhands.doors import proc
 
@@ -536,7 +549,7 @@ def who_listens(ctx: Context, number: str, json: bool = False) -> int:  # noqa: 
     },
 )  # fmt: skip
 def wait(
-    ctx: Context, pids: list[str] = [], port: str | None = None, host: str = "localhost", file: str | None = None,  # noqa: ARG001, B006
+    _ctx: Context, pids: list[str] = [], port: str | None = None, host: str = "localhost", file: str | None = None,  # noqa: B006
     log: str | None = None, new: bool = False, gone: bool = False, timeout: str | None = None, json: bool = False,
 ) -> int:  # fmt: skip
     """Wait until processes end, a port answers, a file is there, or a line is logged."""
@@ -546,7 +559,7 @@ def wait(
 
 
 @task(help=JSON)
-def limits(ctx: Context, json: bool = False) -> int:  # noqa: ARG001
+def limits(_ctx: Context, json: bool = False) -> int:
     """Show what a program started here may use: cores, memory, files, processes."""
     from manyhands.doors import proc
 
@@ -554,7 +567,7 @@ def limits(ctx: Context, json: bool = False) -> int:  # noqa: ARG001
 
 
 @task(help=JSON)
-def orphans(ctx: Context, json: bool = False) -> int:  # noqa: ARG001
+def orphans(_ctx: Context, json: bool = False) -> int:
     """Show processes that were adopted because their parent has ended; leaders of sessions (services) do not count."""
     from manyhands.doors import proc
 
@@ -562,7 +575,7 @@ def orphans(ctx: Context, json: bool = False) -> int:  # noqa: ARG001
 
 
 @task(help=JSON)
-def zombies(ctx: Context, json: bool = False) -> int:  # noqa: ARG001
+def zombies(_ctx: Context, json: bool = False) -> int:
     """Show processes that have ended and were not collected by their parent, and what to do."""
     from manyhands.doors import proc
 
@@ -580,7 +593,7 @@ WATCH = {
 
 
 @task(help=WATCH)
-def info(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+def info(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show what this machine is, has, and lets us use."""
     from manyhands.doors import host
 
@@ -588,7 +601,7 @@ def info(ctx: Context, watch: bool = False, every: str = "2", json: bool = False
 
 
 @task(help={**WATCH, "every": "watch them for so many seconds (default: 1)", "per_core": "each core, too"})
-def cpu(ctx: Context, per_core: bool = False, watch: bool = False, every: str = "1", json: bool = False) -> None:  # noqa: ARG001
+def cpu(_ctx: Context, per_core: bool = False, watch: bool = False, every: str = "1", json: bool = False) -> None:
     """Show how busy the CPUs are, and with what."""
     from manyhands.doors import host
 
@@ -596,7 +609,7 @@ def cpu(ctx: Context, per_core: bool = False, watch: bool = False, every: str = 
 
 
 @task(help=WATCH)
-def memory(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+def memory(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show what of memory and swap is used, as free does."""
     from manyhands.doors import host
 
@@ -604,7 +617,7 @@ def memory(ctx: Context, watch: bool = False, every: str = "2", json: bool = Fal
 
 
 @task(help=WATCH)
-def disks(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+def disks(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show what of the file systems is used, as df does."""
     from manyhands.doors import host
 
@@ -612,7 +625,7 @@ def disks(ctx: Context, watch: bool = False, every: str = "2", json: bool = Fals
 
 
 @task(help=WATCH)
-def network(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+def network(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show the network interfaces: addresses, traffic, errors."""
     from manyhands.doors import host
 
@@ -620,7 +633,7 @@ def network(ctx: Context, watch: bool = False, every: str = "2", json: bool = Fa
 
 
 @task(help=WATCH)
-def sensors(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+def sensors(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show temperatures, fans and battery."""
     from manyhands.doors import host
 
@@ -628,7 +641,7 @@ def sensors(ctx: Context, watch: bool = False, every: str = "2", json: bool = Fa
 
 
 @task(help=WATCH)
-def pressure(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+def pressure(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show how long programs had to wait for CPU, memory and disks (Linux PSI)."""
     from manyhands.doors import host
 
@@ -636,7 +649,7 @@ def pressure(ctx: Context, watch: bool = False, every: str = "2", json: bool = F
 
 
 @task(help=WATCH)
-def time(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+def time(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show the local time, UTC, and how long the machine is up."""
     from manyhands.doors import host
 
@@ -644,7 +657,7 @@ def time(ctx: Context, watch: bool = False, every: str = "2", json: bool = False
 
 
 @task(help=WATCH)
-def identity(ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:  # noqa: ARG001
+def identity(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show who this process is: pid, folder, user, groups, umask."""
     from manyhands.doors import host
 
@@ -665,7 +678,7 @@ def identity(ctx: Context, watch: bool = False, every: str = "2", json: bool = F
     },
 )  # fmt: skip
 def check_host(
-    ctx: Context, load: str | None = None, memory: str | None = None, swap: str | None = None, disk: list[str] = [],  # noqa: ARG001, B006
+    _ctx: Context, load: str | None = None, memory: str | None = None, swap: str | None = None, disk: list[str] = [],  # noqa: B006
     inodes: list[str] = [], processes: str | None = None, zombies: str | None = None, json: bool = False,  # noqa: B006
 ) -> int:  # fmt: skip
     """Check the machine for a monitor: exit with 0 if all is well, 1 warning, 2 critical, 3 unknown, as Nagios plugins do."""
@@ -679,7 +692,7 @@ def check_host(
 
 
 @task(help=JSON)
-def doctor(ctx: Context, json: bool = False) -> int:  # noqa: ARG001
+def doctor(_ctx: Context, json: bool = False) -> int:
     """Try whether this machine can do what manyhands needs; what follows if not, and the way out."""
     from manyhands.doors import host
 
@@ -687,7 +700,7 @@ def doctor(ctx: Context, json: bool = False) -> int:  # noqa: ARG001
 
 
 @task(help={"children": "how many to fork (default: 1)", "exit_code": "what they end with (default: 0)", **JSON})
-def fork_demo(ctx: Context, children: int = 1, exit_code: int = 0, json: bool = False) -> int:  # noqa: ARG001
+def fork_demo(_ctx: Context, children: int = 1, exit_code: int = 0, json: bool = False) -> int:
     """Fork, and show what parent and child see of each other."""
     from manyhands.doors import host
 
@@ -707,7 +720,7 @@ TOPIC = {"topic": "processes, pools, talking, sharing, examples, threads, corout
     },
 )  # fmt: skip
 def all_scenes(
-    ctx: Context, topic: str | None = None, start_method: Literal["fork", "spawn", "forkserver"] = "fork", scale: float = 0.2,  # noqa: ARG001
+    _ctx: Context, topic: str | None = None, start_method: Literal["fork", "spawn", "forkserver"] = "fork", scale: float = 0.2,
     json: bool = False,
 ) -> int:  # fmt: skip
     """Play every scene, quickly, and print what was seen: a check of this machine."""
@@ -717,7 +730,7 @@ def all_scenes(
 
 
 @task(name="list", help={**TOPIC, **JSON})
-def list_scenes(ctx: Context, topic: str | None = None, json: bool = False) -> None:  # noqa: ARG001
+def list_scenes(_ctx: Context, topic: str | None = None, json: bool = False) -> None:
     """List the scenes by topic, with what they need."""
     from manyhands.tour import door
 
@@ -734,7 +747,7 @@ def list_scenes(ctx: Context, topic: str | None = None, json: bool = False) -> N
     },
 )  # fmt: skip
 def compare_ways(
-    ctx: Context, work: Literal["cpu", "io"] = "cpu", sample: int = 100, plot: str | None = None, json: bool = False  # noqa: ARG001
+    _ctx: Context, work: Literal["cpu", "io"] = "cpu", sample: int = 100, plot: str | None = None, json: bool = False
 ) -> int:  # fmt: skip
     """Do one piece of work in every way, side by side: times, memory, speed-up."""
     from manyhands.tour import door
