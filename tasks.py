@@ -801,7 +801,9 @@ tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
 dev = Collection("dev", check, soak, simulate)
 
-namespace = Collection(batches, commands, procs, hosts, tour, dev, fork_demo)
+namespace = Collection(batches, commands, procs, hosts, tour, fork_demo)
+if (Path(__file__).parent / "scripts").is_dir():  # the wheel has none
+    namespace.add_collection(dev)
 SECOND_NAMES = {
     "getoutput": output, "check-output": check_output, "pipe": pipe, "terminate": stop, "system-info": info,
 }  # fmt: skip

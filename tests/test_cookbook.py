@@ -57,8 +57,8 @@ def folder(tmp_path: Path) -> Path:
     (place / "picture.bin").write_bytes(bytes(range(256)) * 300)
     programs = tmp_path / "programs"
     programs.mkdir()
-    (programs / "invoke").write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke --search-root {HERE} "$@"\n')
-    (programs / "invoke").chmod(0o755)
+    (programs / "manyhands").write_text(f'#!/bin/sh\nexec {sys.executable} -m manyhands "$@"\n')
+    (programs / "manyhands").chmod(0o755)
     return place
 
 

@@ -69,14 +69,14 @@ def test_every_batch_of_the_readme_runs(tmp_path: Path, environment: dict[str, s
     for name, script in STUBS.items():
         (programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (programs / name).chmod(0o755)
-    (programs / "invoke").write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke --search-root {HERE} "$@"\n')
-    (programs / "invoke").chmod(0o755)
+    (programs / "manyhands").write_text(f'#!/bin/sh\nexec {sys.executable} -m manyhands "$@"\n')
+    (programs / "manyhands").chmod(0o755)
     path = f"{programs}:{environment['PATH']}"
     commands = [
         line
         for text in blocks(HERE / "README.md", "") + blocks(HERE / "docs" / "configuration.md", "")
         for line in text.splitlines()
-        if re.search(r"\binvoke batch '", line)
+        if re.search(r"\bmanyhands batch '", line)
     ]
     assert len(commands) >= 9
     for command in commands:
@@ -124,7 +124,7 @@ def test_options_and_tasks_that_are_named_exist() -> None:
             continue
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text):
             assert option in options, (page.name, option)
-        for task in re.findall(r"`?invoke ((?:batch|cmd|proc|host|tour|dev)\.[a-z]+(?:-[a-z]+)*)", text):
+        for task in re.findall(r"`?manyhands ((?:batch|cmd|proc|host|tour|dev)\.[a-z]+(?:-[a-z]+)*)", text):
             assert task in names, (page.name, task)
 
 
@@ -167,10 +167,12 @@ def test_every_call_of_the_readme_runs(tmp_path: Path, environment: dict[str, st
     (tmp_path / "numbers.txt").write_text("7\n8\n")
     (tmp_path / "urls.txt").write_text("a\nbb\n")
     (tmp_path / "b.jpg").touch()
-    (tmp_path / "invoke").write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke --search-root {HERE} "$@"\n')
-    (tmp_path / "invoke").chmod(0o755)
+    (tmp_path / "manyhands").write_text(f'#!/bin/sh\nexec {sys.executable} -m manyhands "$@"\n')
+    (tmp_path / "manyhands").chmod(0o755)
     text = (HERE / "README.md").read_text() + (HERE / "docs" / "backends.md").read_text()
-    commands = [line for line in text.splitlines() if line.startswith(("invoke batch.call", "invoke batch.compare"))]
+    commands = [
+        line for line in text.splitlines() if line.startswith(("manyhands batch.call", "manyhands batch.compare"))
+    ]
     assert len(commands) >= 6
     for command in commands:
         done = subprocess.run(
@@ -183,12 +185,12 @@ def test_every_call_of_the_readme_runs(tmp_path: Path, environment: dict[str, st
 def tour_commands() -> list[str]:
     """Every command on the pages of the tour, once; what stands after a # is for people."""
     lines = [line for page in TOUR for line in page.read_text().splitlines()]
-    begins = ("$ invoke tour.", "invoke tour.", "invoke batch.call manyhands.tour")
+    begins = ("$ manyhands tour.", "manyhands tour.", "manyhands batch.call manyhands.tour")
     found = [line.removeprefix("$ ").partition("#")[0].strip() for line in lines if line.startswith(begins)]
     return list(dict.fromkeys(found))
 
 
-SLOW = ["invoke tour.all", "invoke tour.primes", "invoke tour.compare"]
+SLOW = ["manyhands tour.all", "manyhands tour.primes", "manyhands tour.compare"]
 """What takes more than a few seconds."""
 
 
@@ -198,11 +200,11 @@ SLOW = ["invoke tour.all", "invoke tour.primes", "invoke tour.compare"]
 def test_every_command_of_the_tour_runs(command: str, environment: dict[str, str], tmp_path: Path) -> None:
     """As it is printed, but quicker, where it waits."""
     program, task, *options = shlex.split(command)
-    assert program == "invoke"
+    assert program == "manyhands"
     if task.startswith("tour.") and "--scale" not in options and task not in ("tour.list", "tour.compare"):
         options += ["--scale", "0.2"]
     done = subprocess.run(
-        [sys.executable, "-m", "invoke", "--search-root", str(HERE), task, *options], cwd=tmp_path, env=environment,
+        [sys.executable, "-m", "manyhands", task, *options], cwd=tmp_path, env=environment,
         capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -214,7 +216,7 @@ def test_every_scene_has_a_place_on_its_page() -> None:
     for scene in SCENES.values():
         text = (HERE / "docs" / "tour" / f"{scene.topic}.md").read_text()
         assert re.search(rf"^## .*`{scene.name}`$", text, re.MULTILINE), scene.name
-        assert f"$ invoke tour.{scene.name}" in text, scene.name
+        assert f"$ manyhands tour.{scene.name}" in text, scene.name
         assert f"(tour/{scene.topic}.md)" in index
 
 
@@ -222,7 +224,7 @@ def test_the_screens_of_the_tour_are_of_these_scenes() -> None:
     """Every screen has its command, its title, and a verdict, as scripts/screens has put them there."""
     for page in TOUR[2:]:
         for block in blocks(page, "console"):
-            for screen in block.split("$ invoke tour.")[1:]:
+            for screen in block.split("$ manyhands tour.")[1:]:
                 name = screen.split()[0]
                 assert f"{name}: {SCENES[name].title}" in screen, name
                 assert screen.strip().splitlines()[-1].startswith("seen: "), name

@@ -12,7 +12,19 @@ from manyhands.tour.contents import SCENES
 
 PACKAGE = Path(__file__).parents[1] / "lib" / "manyhands"
 FLOORS = [
-    {"errors", "jsonable", "job", "numbers", "backend", "events", "limits", "syntax", "commandline", "template"},
+    {
+        "extras",
+        "errors",
+        "jsonable",
+        "job",
+        "numbers",
+        "backend",
+        "events",
+        "limits",
+        "syntax",
+        "commandline",
+        "template",
+    },
     {
         "inputs",
         "readers",

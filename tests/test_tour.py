@@ -18,6 +18,7 @@ import pytest
 
 import test_tour_scenes
 from conftest import HERE, Cli, wait_for
+from manyhands.extras import install_line
 from manyhands.tour.contents import SCENES, TOPICS
 from manyhands.tour.narrating import bars, fitting, source_of, trace
 from manyhands.tour.seen import Event, NotSeen, Seen, Span, expect, most_at_once
@@ -239,7 +240,7 @@ def test_what_is_not_possible_is_skipped(cli: Cli) -> None:
 def test_a_package_that_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the extra to install."""
     monkeypatch.setattr("manyhands.tour.showing.find_spec", lambda _: None)
-    assert lacking(SCENES["knock"]) == "it needs twisted, which is not installed: pip install 'manyhands[tour]'"
+    assert lacking(SCENES["knock"]) == f"it needs twisted, which is not installed: {install_line('tour')}"
     monkeypatch.delattr(os, "fork")
     assert lacking(SCENES["process-fork"]) == "this system has no fork"
 
@@ -253,7 +254,7 @@ def test_a_way_whose_package_lacks_is_skipped(environment: dict[str, str], tmp_p
     assert done.returncode == 3, done.stdout
     assert (
         done.stdout.splitlines()[-1]
-        == "not possible here: it needs gevent, which is not installed: pip install 'manyhands[tour]'"
+        == f"not possible here: it needs gevent, which is not installed: {install_line('tour')}"
     )
 
 

@@ -16,6 +16,7 @@ from manyhands.backends.options import binding, refuse_ignored
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.call import Call
 from manyhands.errors import UsageError
+from manyhands.extras import install_line
 from manyhands.patched import threads_are_patched
 from manyhands.plan import Plan
 
@@ -125,7 +126,7 @@ def check_backend(name: str, *, functions: bool = False) -> None:
     ours, others = (FUNCTIONS, COMMANDS) if functions else (COMMANDS, FUNCTIONS)
     if name in ours:
         if name in _EXTRAS and find_spec(name) is None:
-            raise UsageError(f"--backend {name} needs {name}, which is not installed: pip install 'manyhands[{name}]'")
+            raise UsageError(f"--backend {name} needs {name}, which is not installed: {install_line(name)}")
         if name == "interpreters" and find_spec("concurrent.interpreters") is None:
             raise UsageError(f"--backend {name} needs Python 3.14 or later; this is {sys.version.split()[0]}")
         if functions and name in _NEED_THREADS and threads_are_patched():

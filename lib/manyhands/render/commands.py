@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from manyhands.comparing import Compared
+from manyhands.extras import install_line
 from manyhands.jsonable import argv_or_base64, iso, known_signal, text_or_base64
 from manyhands.pipeline import PipelineResult
 from manyhands.render.safe import harmless, one_line
@@ -103,7 +104,7 @@ def comparison_lines(found: Sequence[Compared], rounds: int) -> Iterator[str]:
     yield f"{'way':11} {'median':>10} {'ratio':>6}  result (medians of {rounds} rounds, in turns)"
     for one in found:
         if one.lacking:
-            yield f"{one.way:11} {'-':>10} {'-':>6}  not installed: pip install 'manyhands[{one.lacking}]'"
+            yield f"{one.way:11} {'-':>10} {'-':>6}  not installed"
         elif one.error or one.answer is None or one.seconds is None:
             yield f"{one.way:11} {'-':>10} {'-':>6}  {one_line(one.error or 'nothing', 50)}"
         else:
@@ -112,3 +113,5 @@ def comparison_lines(found: Sequence[Compared], rounds: int) -> Iterator[str]:
             ratio = one.seconds / first if first else 1.0
             verdict = what if one.same else f"{what}: not the same"
             yield f"{one.way:11} {one.seconds * 1000:7.1f} ms {ratio:6.2f}  {verdict}"
+    if lacking := next((one.lacking for one in found if one.lacking), None):
+        yield f"to compare those, too: {install_line(lacking)}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from manyhands.errors import UsageError
+from manyhands.extras import install_line
 from manyhands.measuring import Measured
 from manyhands.render.safe import one_line
 from manyhands.render.words import size
@@ -68,7 +69,7 @@ def check_plot(path: str) -> None:
         import altair  # noqa: F401
         import vl_convert  # noqa: F401
     except ImportError:
-        raise UsageError("--plot needs altair, which is not installed: pip install 'manyhands[report]'") from None
+        raise UsageError(f"--plot needs altair, which is not installed: {install_line('report')}") from None
 
 
 def plot(found: Sequence[Measured], path: str, title: str) -> None:

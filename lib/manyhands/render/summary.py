@@ -88,7 +88,7 @@ def _headline(summary: Summary) -> str:
 def summary_line(summary: Summary, *, program: str, again: str) -> str:
     """What a run came to, in one line, with what to type next; ``again`` is the short id of the run.
 
-    ``2,000 jobs: 1,997 ok, 3 failed in 12.1 s (41.2 s of work, 3.4x); again: invoke batch.retry 7f3a``
+    ``2,000 jobs: 1,997 ok, 3 failed in 12.1 s (41.2 s of work, 3.4x); again: manyhands batch.retry 7f3a``
     """
     line = _headline(summary)
     if summary.jobs > summary.done_before or summary.not_run != 0:

@@ -55,14 +55,14 @@ class Scene(NamedTuple):
 
 _ALL: Final = [
     # -- processes: a program in several copies --------------------------------------------------------------------------
-    Scene("process-fork", "processes", ("B1",), "os.fork is called once and returns twice", "invoke fork-demo", needs=("fork",)),
+    Scene("process-fork", "processes", ("B1",), "os.fork is called once and returns twice", "manyhands fork-demo", needs=("fork",)),
     Scene(
-        "process-names", "processes", ("B2",), "The main process and four others say who they are", "invoke proc.tree",
+        "process-names", "processes", ("B2",), "The main process and four others say who they are", "manyhands proc.tree",
         {"start_method": METHODS, "workers": 4},
     ),
     Scene(
         "process-terminate", "processes", ("B3",), "A process counts, until its parent loses patience and terminates it",
-        "invoke proc.stop", {"start_method": METHODS},
+        "manyhands proc.stop", {"start_method": METHODS},
     ),
     Scene(
         "process-join", "processes", ("B4",), "With join the parent waits for its children; without it reaches its end at once",
@@ -73,7 +73,7 @@ _ALL: Final = [
         "run_batch(..., initializer=...)", {"start_method": METHODS}, module="memory", verdict="processes",
     ),
     Scene(
-        "process-zombie", "processes", ("B6",), "A child that has ended stays a zombie until it is joined", "invoke proc.zombies",
+        "process-zombie", "processes", ("B6",), "A child that has ended stays a zombie until it is joined", "manyhands proc.zombies",
         {"start_method": METHODS}, broken=True,
     ),
     Scene(
@@ -81,12 +81,12 @@ _ALL: Final = [
         {"start_method": METHODS}, broken=True,
     ),
     Scene(
-        "process-random", "processes", ("B8",), "Three processes wait for a random time, and end in any order", "invoke batch --no-keep-order",
+        "process-random", "processes", ("B8",), "Three processes wait for a random time, and end in any order", "manyhands batch --no-keep-order",
         {"start_method": METHODS, "workers": 3},
     ),
-    Scene("process-identity", "processes", ("B9",), "A process knows its number, folder, user and group", "invoke host.identity"),
+    Scene("process-identity", "processes", ("B9",), "A process knows its number, folder, user and group", "manyhands host.identity"),
     Scene(
-        "process-shell", "processes", ("A4",), "A list of arguments is safe, whatever a file is called", "invoke batch 'ls -d {}'",
+        "process-shell", "processes", ("A4",), "A list of arguments is safe, whatever a file is called", "manyhands batch 'ls -d {}'",
         broken=True, folder=True,
     ),
     # -- pools: a few workers, many tasks --------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ _ALL: Final = [
         {"start_method": METHODS, "workers": 3, "tasks": 4}, {"tasks": "how many tasks of one second (default: 4)"},
     ),
     Scene(
-        "pool-state", "pools", ("C3",), "What a worker has in its memory stays from task to task", "invoke batch.call --initializer",
+        "pool-state", "pools", ("C3",), "What a worker has in its memory stays from task to task", "manyhands batch.call --initializer",
         {"start_method": METHODS, "workers": 3},
     ),
     Scene("pool-apply", "pools", ("C4",), "apply waits, apply_async does not", "run_batch(...)", {"start_method": METHODS}),
@@ -112,7 +112,7 @@ _ALL: Final = [
         {"via": ("thread", "process"), "start_method": METHODS, "workers": 3, "tasks": 5}, {"tasks": "how many tasks of one second (default: 5)"},
     ),
     Scene(
-        "futures-completed", "pools", ("E8",), "as_completed gives each result when it is there", "invoke batch.call --no-keep-order",
+        "futures-completed", "pools", ("E8",), "as_completed gives each result when it is there", "manyhands batch.call --no-keep-order",
         {"via": ("thread", "process"), "start_method": METHODS, "workers": 5},
     ),
     # -- talking: pipes and queues ---------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ _ALL: Final = [
         {"start_method": METHODS, "workers": 5},
     ),
     Scene(
-        "talk-buffer", "talking", ("D3",), "A pipe keeps what is sent, until it is full", "invoke pipe", {"start_method": METHODS}, broken=True,
+        "talk-buffer", "talking", ("D3",), "A pipe keeps what is sent, until it is full", "manyhands pipe", {"start_method": METHODS}, broken=True,
     ),
     Scene(
         "talk-queue", "talking", ("D4",), "A queue from a writer to a reader, which is terminated, or told that there is no more",
@@ -147,7 +147,7 @@ _ALL: Final = [
     ),
     # -- examples: the same work in several ways -------------------------------------------------------------------------
     Scene(
-        "dishes", "examples", ("E1",), "Washers and dryers at their own speed, with a rack between them", "invoke batch --then",
+        "dishes", "examples", ("E1",), "Washers and dryers at their own speed, with a rack between them", "manyhands batch --then",
         {
             "via": ("process", "thread", "asyncio", "gevent"), "start_method": METHODS, "washers": 1, "dryers": 3, "dishes": 12, "wash": 0.2, "dry": 0.5,
             "queue_size": 0, "drunk_dryer": False,
@@ -160,30 +160,30 @@ _ALL: Final = [
         }, module="dishes",
     ),
     Scene(
-        "spinner", "examples", ("E5",), "A spinner turns while a slow call keeps us waiting", "invoke batch, with its display",
+        "spinner", "examples", ("E5",), "A spinner turns while a slow call keeps us waiting", "manyhands batch, with its display",
         {"via": ("thread", "process", "asyncio"), "start_method": METHODS}, module="spinner", broken=True,
     ),
     Scene(
         "primes", "examples", ("E6", "D10"), "Twenty numbers are checked one after another, then by workers with two queues",
-        "invoke batch.call manyhands.tour.primes:is_prime --type int",
+        "manyhands batch.call manyhands.tour.primes:is_prime --type int",
         {"numbers": [], "workers": 2, "via": ("process", "thread"), "method": ("trial", "miller-rabin"), "start_method": METHODS},
         {"numbers": "numbers to be checked (default: twenty up to 9999999999999999)", "method": "trial division, or Miller-Rabin, which needs far fewer steps"},
         module="primes", given="numbers", quick={"numbers": ["2", "10000000019", "10000000033", "299593572317"]},
     ),
     # -- threads ---------------------------------------------------------------------------------------------------------
     Scene(
-        "thread-names", "threads", ("F1",), "The main thread and four others say who they are", "invoke proc.show", {"workers": 4},
+        "thread-names", "threads", ("F1",), "The main thread and four others say who they are", "manyhands proc.show", {"workers": 4},
     ),
     Scene("thread-bank", "threads", ("F2",), "Two threads change one balance, with a lock", "run_batch(...): jobs share nothing", broken=True),
     Scene("thread-sum", "threads", ("F3",), "Ten threads add their numbers under a lock", "sum(map_batch(...))"),
     Scene("thread-class", "threads", ("F4",), "A thread of a class of our own", "run_batch(..., backend='threads')"),
-    Scene("thread-local", "threads", ("F5",), "Every thread sees a student of its own", "invoke batch.call --initializer"),
+    Scene("thread-local", "threads", ("F5",), "Every thread sees a student of its own", "manyhands batch.call --initializer"),
     Scene(
         "thread-fork", "threads", (), "A process is made beside threads: by spawn it works, by fork it may hang", "run_batch(...), which never forks beside threads",
         needs=("fork",), broken=True,
     ),
     Scene(
-        "gil", "threads", ("F6",), "What the GIL means for work that computes, and for work that waits", "invoke batch.compare, and --backend auto",
+        "gil", "threads", ("F6",), "What the GIL means for work that computes, and for work that waits", "manyhands batch.compare, and --backend auto",
         {"workers": 2, "start_method": METHODS}, module="gil",
     ),
     # -- coroutines ------------------------------------------------------------------------------------------------------
@@ -193,9 +193,9 @@ _ALL: Final = [
         broken=True,
     ),
     Scene("asyncio-sleeps", "coroutines", ("G3",), "Two sleeps: one after another, as tasks, awaited bare", "run_batch(..., backend='asyncio')"),
-    Scene("asyncio-timeouts", "coroutines", ("G4",), "wait_for cuts what takes too long", "invoke batch --timeout"),
-    Scene("asyncio-queue", "coroutines", ("G5",), "A producer and a consumer with a queue between them", "invoke batch --then"),
-    Scene("asyncio-getter", "coroutines", ("G6",), "Who gets before anybody puts, waits", "invoke batch --from -"),
+    Scene("asyncio-timeouts", "coroutines", ("G4",), "wait_for cuts what takes too long", "manyhands batch --timeout"),
+    Scene("asyncio-queue", "coroutines", ("G5",), "A producer and a consumer with a queue between them", "manyhands batch --then"),
+    Scene("asyncio-getter", "coroutines", ("G6",), "Who gets before anybody puts, waits", "manyhands batch --from -"),
     # -- events ----------------------------------------------------------------------------------------------------------
     Scene(
         "resolve", "events", ("G7",), "gevent looks several names up at once; a dead one does no harm", "run_batch(..., backend='gevent')",

@@ -1,0 +1,22 @@
+"""The tasks file: what a wheel has of it, and what only a checkout."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from conftest import HERE
+from manyhands.__main__ import load_tasks
+
+
+def test_a_wheel_has_no_tasks_that_need_a_checkout(tmp_path: Path) -> None:
+    """Its tasks file stands alone, without scripts and tests, and offers all but dev."""
+    path = tmp_path / "_tasks.py"
+    path.write_bytes((HERE / "tasks.py").read_bytes())
+    spec = importlib.util.spec_from_file_location("shipped_tasks", path)
+    assert spec is not None
+    assert spec.loader is not None
+    shipped = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(shipped)
+    ours = set(load_tasks().namespace.task_names)
+    assert {name for name in ours if name.startswith("dev.")} == ours - set(shipped.namespace.task_names) != set()
