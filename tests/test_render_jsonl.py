@@ -61,7 +61,7 @@ def test_what_each_kind_says() -> None:
         for line in lines(RunStarted("r1", "cmd {}", 2, None), began(7, 5.0, tries=2), Warned("careful"), summary)
     )
     assert run == {"template": "cmd {}", "jobs": 2, "total": None, "done_before": 0}
-    assert began_ == {"job": 7, "attempt": 2, "slot": 1, "pid": 1007, "stage": 1}
+    assert began_ == {"job": 7, "attempt": 2, "slot": 7, "pid": 1007, "stage": 1}
     assert warned == {"text": "careful"}
     assert last == {
         "counts": {"ok": 3, "timeout": 1}, "left": 2, "unread": True, "wall": 1.5, "work": 2.5, "stopped_by": 15,

@@ -20,8 +20,8 @@ import pytest
 
 from conftest import wait_for
 from made_events import Clock, began, told
-from manyhands.events import Event, RunStarted, Summary, Tick, Warned
-from manyhands.job import Output, Status
+from manyhands.events import Began, Counted, Event, RunStarted, Summary, Tick, Warned
+from manyhands.job import Attempt, Job, Output, Status
 from manyhands.render.live import Live
 from manyhands.render.safe import cells
 
@@ -157,23 +157,68 @@ def test_a_bar_counts_and_what_is_running(shown: Shown) -> None:
     bar, counts, first, second = screen[-4:]
     assert re.fullmatch(r"[━╸╺]+ 20/2,010   0%", bar)
     assert len(bar) == 80
-    assert counts == "9 ok  1 failed  2 running  1,990 left  10.0/s  3 min 19 s to go"
-    assert first == "   3.5 s     11  cmd in11 (attempt 2)"
-    assert second == "   2.5 s  1,200  cmd in1200"
+    assert counts == "9 ok  1 failed  2 running  10.0/s  1.0 s elapsed  3 min 19 s to go"
+    assert first == "   3.5 s     11  in11 (attempt 2)  cmd in11"
+    assert second == "   2.5 s  1,200  in1200            cmd in1200"
 
 
-def test_without_a_total_the_bar_promises_nothing(shown: Shown) -> None:
-    """Inputs that still come: a bar that moves, no percentage, nothing to go."""
+def test_without_a_total_nothing_is_promised(shown: Shown) -> None:
+    """Inputs that still come: no bar, no percentage, nothing to go."""
     bar, counts = shown.show(RunStarted("r", "cmd", 4), told(1), after=2.0)[-2:]
-    assert set(bar) <= set("━╸╺ ")
-    assert counts == "1 ok  0 failed  0 running  0.5/s"
+    assert bar == "1 done; how many inputs there are is not known yet"
+    assert counts == "1 ok  0 failed  0 running  0.5/s  2.0 s elapsed"
+
+
+def test_a_total_that_is_counted_later_brings_the_bar(shown: Shown) -> None:
+    """A pipe that has ended; when there come more than were counted, as from a file that grows, there is none again."""
+    shown.show(RunStarted("r", "cmd", 4), told(1))
+    assert shown.show(Counted(2))[-2].endswith(" 1/2  50%")
+    assert "not known" in shown.show(told(2), told(3))[-2]
+
+
+def test_retries_that_wait_are_seen(shown: Shown) -> None:
+    """How many, when the next one comes, and that it is not over before."""
+    events = (
+        RunStarted("r", "cmd", 4, 4),
+        told(1, FAILED, retry_in=20.2),
+        told(2, FAILED, retry_in=30.0),
+        told(3),
+        told(4),
+    )
+    counts = shown.show(*events)[-1]
+    assert counts == "2 ok  0 failed  2 to retry, next in 20.0 s  0.2 s elapsed  20.0 s to go"
+    assert "2 to retry, next at once" in shown.show(after=20.0)[-1]
+
+
+def test_only_what_runs_is_listed(shown: Shown) -> None:
+    """The next attempt begins in a slot before the end of the last one there is in the journal, and told."""
+    screen = shown.show(RunStarted("r", "cmd", 1, 9), began(1, 99.0, slot=1), began(2, 99.5, slot=1))
+    assert (len(screen), screen[-1]) == (3, "   0.7 s  2  in2  cmd in2")
+    assert "1 running" in screen[1]
+
+
+def test_of_a_shell_line_the_input_and_the_line_are_shown(shown: Shown) -> None:
+    """Not the shell; the input first, so that it is there when the line is cut."""
+    argv = b"/bin/bash", b"-c", b"gzip -k file.log && echo " + b"x" * 80
+    line = shown.show(Began(Attempt(Job(7, b"", (b"file.log",)), 1, argv), 99.0, 1, 9))[-1]
+    assert line == "   1.2 s  7  file.log  gzip -k file.log && echo " + "x" * 31 + "…"
+
+
+def test_what_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate first, what is ok and failed never."""
+    monkeypatch.setenv("COLUMNS", "40")
+    one = Shown()
+    counts = one.show(RunStarted("r", "cmd", 4, 4000), told(1, FAILED, retry_in=20.0), told(2))[-1]
+    assert counts == "1 ok  0 failed"
+    assert one.show(told(1, tries=2))[-1] == "2 ok  0 failed  0.4 s elapsed"
+    one.release()
 
 
 def test_more_jobs_than_lines_are_counted(shown: Shown) -> None:
     """Half of the terminal is for what scrolls above."""
     screen = shown.show(RunStarted("r", "cmd", 50), *[began(n, 50.0 + n) for n in range(1, 41)])
     assert len(screen) == 2 + 12
-    assert screen[2].endswith("  1  cmd in1")
+    assert screen[2].endswith("  1  in1   cmd in1")
     assert screen[-1].strip() == "... and 29 more"
 
 
@@ -182,11 +227,11 @@ def test_more_jobs_than_lines_are_counted(shown: Shown) -> None:
     [
         (b"a/" * 40, "a/" * 33 + "…"),
         ("世界".encode() * 20, "世界" * 16 + "世…"),
-        (b"\x1b[2J\n[red]x", "cmd $'\\x1b[2J\\x0a[red]x'"),
+        (b"\x1b[2J\n[red]x", "^[[2J␤[red]x  cmd $'\\x1b[2J\\x0a[red]x'"),
     ],
 )
 def test_names_fit_and_are_harmless(shown: Shown, value: bytes, name: str) -> None:
-    """A command that is too long gives way to its input, which is cut; columns count, not characters."""
+    """A long input leaves no room for the command, and is cut; columns count, not characters."""
     line = shown.show(began(1, 99.0, value))[-1]
     assert line.endswith(f"  1  {name}")
     assert cells(line) <= 80

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -194,10 +195,24 @@ def test_a_heartbeat_every_ten_seconds() -> None:
     assert err.count("\n") == 1  # the failure
     screen.clock.time += 0.1
     _, err = screen.show(Tick(0.0, 1), Tick(0.1, 1))
-    assert err.splitlines()[1:] == ["10 done, 1 failed, 1 running, 1,000 left, 1.0/s, 16 min 40 s to go"]
+    assert err.splitlines()[1:] == [
+        "10 of 1,010 done (0%), 1 failed, 1 running, 10.0 s elapsed, 1.0/s, 16 min 40 s to go; longest: job 9, 10.0 s: in9"
+    ]
     screen.clock.time += HEARTBEAT
-    _, err = screen.show(began(20, 120.0))
-    assert err.splitlines()[2:] == ["10 done, 1 failed, 2 running, 1,000 left, 0.5/s, 33 min 20 s to go"]
+    _, err = screen.show(began(20, 110.0))
+    assert err.splitlines()[2:] == [
+        "10 of 1,010 done (0%), 1 failed, 2 running, 20.0 s elapsed, 0.5/s, 33 min 20 s to go; longest: job 9, 20.0 s: in9"
+    ]
+
+
+def test_a_heartbeat_tells_of_retries_that_wait() -> None:
+    """So that a log in which nothing happens says why."""
+    screen = Screen()
+    screen.show(RunStarted("r", "cmd", 4, 2), told(1), told(2, FAILED, retry_in=60.0))
+    screen.clock.time += HEARTBEAT
+    assert screen.show(Tick(0.0, 0))[1].splitlines()[1] == (
+        "1 of 2 done (50%), 0 failed, 0 running, 1 to retry, next in 50.0 s, 10.0 s elapsed, 0.1/s, 50.0 s to go"
+    )
 
 
 def test_a_heartbeat_without_a_total_promises_nothing() -> None:
@@ -205,7 +220,7 @@ def test_a_heartbeat_without_a_total_promises_nothing() -> None:
     screen = Screen()
     screen.show(RunStarted("r", "cmd", 4), told(1))
     screen.clock.time += HEARTBEAT
-    assert screen.show(Tick(0.0, 0))[1] == "1 done, 0 failed, 0 running, 0.1/s\n"
+    assert screen.show(Tick(0.0, 0))[1] == "1 done, 0 failed, 0 running, 10.0 s elapsed, 0.1/s\n"
 
 
 # -- when it is written --------------------------------------------------------------------------------------------------
@@ -298,12 +313,27 @@ def test_what_was_done_before_is_neither_left_nor_rate() -> None:
 
 
 def test_no_more_are_running_than_there_are_slots() -> None:
-    """The next attempt begins before the journal has the end of the last one in its slot."""
+    """The next attempt begins before the journal has the end of the last one in its slot; which one that was is known."""
     progress = Progress(Clock())
     progress.event(RunStarted("r", "cmd", 2))
-    for number in (1, 2, 3):
-        progress.event(began(number, 90.0 + number))
-    assert progress.running()[:2] == ["2 running", "  job 1 (pid 1001) for 9.0 s: in1"]
+    for number, slot in ((1, 1), (2, 2), (3, 1)):
+        progress.event(began(number, 90.0 + number, slot=slot))
+    assert [line.split()[1] for line in progress.running()] == ["running", "2", "3"]
+    progress.event(told(1, FAILED, retry_in=1.0))
+    progress.event(began(1, 99.0, tries=2, slot=2))
+    progress.event(told(2))
+    progress.event(began(4, 99.5, slot=1))
+    assert sorted(progress.active) == [1, 4]
+
+
+def test_a_job_that_has_gone_on_is_running_at_its_next_stage() -> None:
+    """Also when the next stage tells of its beginning before the earlier one tells of its end."""
+    progress = Progress(Clock())
+    progress.event(began(1, 90.0, slot=1))
+    progress.event(replace(began(1, 91.0, slot=1), stage=2))
+    progress.event(began(2, 91.0, slot=1))
+    progress.event(Finished(end(1, final=False)))
+    assert sorted(progress.active) == [1, 2]
 
 
 def test_nothing_ages_while_it_is_paused() -> None:

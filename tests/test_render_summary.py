@@ -27,7 +27,7 @@ OK, FAILED, TIMEOUT, LOST = Status.OK, Status.FAILED, Status.TIMEOUT, Status.LOS
         ),
         (Summary("r", {OK: 2000}, wall=12.1, work=41.2), "2,000 jobs: 2,000 ok in 12.1 s (41.2 s of work, 3.4x)"),
         (Summary("r", {OK: 1}, wall=0.3, work=0.3), "1 job: 1 ok in 0.3 s"),
-        (Summary("r", {OK: 3}, wall=0.02, work=0.01), "3 jobs: 3 ok in 0.0 s"),
+        (Summary("r", {OK: 3}, wall=0.02, work=0.01), "3 jobs: 3 ok in 20 ms"),
         (
             Summary("r", {OK: 1, TIMEOUT: 2}, wall=125.0),
             "3 jobs: 1 ok, 2 timed out in 2 min 05 s; again: invoke batch.retry 7f3a",
@@ -71,7 +71,7 @@ def test_one_line_says_what_a_run_came_to(summary: Summary, line: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (-0.001, "0.0 s"), (0, "0.0 s"), (0.3, "0.3 s"), (12.06, "12.1 s"), (99.94, "99.9 s"), (99.95, "1 min 40 s"),
+        (-0.001, "0.0 s"), (0, "0.0 s"), (0.00004, "0.0 s"), (0.0004, "0.4 ms"), (0.0123, "12 ms"), (0.0499, "50 ms"), (0.05, "0.1 s"), (0.3, "0.3 s"), (12.06, "12.1 s"), (99.94, "99.9 s"), (99.95, "1 min 40 s"),
         (125, "2 min 05 s"), (3599.4, "59 min 59 s"), (3599.5, "1 h 00 min"), (3725, "1 h 02 min"), (86399.9, "1 d 00 h"),
         (273_600, "3 d 04 h"), (86400 * 1234, "1,234 d 00 h"),
     ],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import BinaryIO, Final, TextIO
 
@@ -25,19 +25,21 @@ from rich.text import Text
 from manyhands import output
 from manyhands.errors import ManyhandsError
 from manyhands.events import Event, Finished, Summary, Warned
-from manyhands.job import Job, Outcome, Output, Status
+from manyhands.job import Attempt, Job, Outcome, Output, Status
 from manyhands.render.plain import remarks
-from manyhands.render.progress import Progress
+from manyhands.render.progress import Progress, Running
 from manyhands.render.returned import Raised, returned
-from manyhands.render.safe import harmless, one_line
+from manyhands.render.safe import cells, harmless, one_line
 from manyhands.render.stream import Stream, dressed
-from manyhands.render.summary import name_of
+from manyhands.render.summary import command_of, input_of
 from manyhands.render.words import duration
 
 _PAUSE: Final = 0.125
 """Seconds between two drawings."""
 _TAIL: Final = 5
 _ENOUGH: Final = 1 << 16
+_WORTH: Final = 12
+"""Columns; less of a command tells nothing."""
 _PLAIN: Final = Style.null()
 _QUIET: Final = Style(dim=True)
 _CAREFUL: Final = Style(color="yellow")
@@ -134,52 +136,62 @@ class Live:
 
     def screen(self) -> RenderableType:
         """The live part: a bar, counts, and what is running, as far as half of the terminal holds it."""
-        size, now = self._console.size, self._clock()
+        size = self._console.size
         rows = max(1, min(size.height - 4, max(6, size.height // 2)))
         active = self.progress.oldest()
         shown = active if len(active) <= rows else active[: rows - 1]
-        lines = [self._bar(), self._counts()]
-        ages = [duration(now - at) for _, at, _ in shown]
-        wide = max([8, *map(len, ages)])
-        numbers = max([len(f"{attempt.job.number:,}") for attempt, _, _ in shown], default=0)
-        for age, (attempt, _, _) in zip(ages, shown, strict=True):
-            again = f" (attempt {attempt.number})" if attempt.number > 1 else ""
-            name = name_of(attempt, size.width - wide - numbers - 4 - len(again)) + again
-            number = f"{attempt.job.number:>{numbers},}"
-            lines.append(Text.assemble((f"{age:>{wide}}", "cyan"), "  ", (number, "dim"), "  ", name, no_wrap=True))
-        if (more := self.progress.running_now - len(shown)) > 0:
-            lines.append(Text(f"{'':{wide}}  ... and {more:,} more", "dim"))
+        lines = [self._bar(), self._counts(size.width), *self._jobs(shown, size.width)]
+        if (more := len(active) - len(shown)) > 0:
+            lines.append(Text(f"{'':8}  ... and {more:,} more", "dim"))
         return Group(*lines)
 
+    def _jobs(self, shown: list[Running], width: int) -> Iterator[Text]:
+        """A line for each: its age, its number, its input, and as much of its command as there is room for."""
+        now = self._clock()
+        ages = [duration(now - one.at) for one in shown]
+        numbers = [f"{one.attempt.job.number:,}" for one in shown]
+        wide, long = max([8, *map(len, ages)]), max([0, *map(len, numbers)])
+        room = max(10, width - wide - long - 4)
+        named = [_named(one.attempt, room) for one in shown]
+        column = min(room // 3, max([0, *map(cells, named)]))
+        for one, age, number, name in zip(shown, ages, numbers, named, strict=True):
+            padded = name + " " * (column - cells(name))
+            rest = room - cells(padded) - 2
+            command = command_of(one.filled, rest) if rest >= _WORTH else ""
+            what = f"{padded}  " if command else name
+            yield Text.assemble(
+                (age.rjust(wide), "cyan"), "  ", (number.rjust(long), "dim"), "  ", what, (command, "dim"), no_wrap=True
+            )
+
     def _bar(self) -> RenderableType:
-        progress, row = self.progress, Table.grid(expand=True, padding=(0, 1))
-        row.add_column(ratio=1)
-        if progress.total is None:
-            row.add_row(ProgressBar(total=None, pulse=True, pulse_style="cyan"))
-            return row
-        row.add_column(no_wrap=True)
+        progress = self.progress
         done = progress.before + progress.done
-        text = Text(f"{done:,}/{progress.total:,} {100 * done // max(progress.total, 1):>3}%")
+        if progress.total is None:
+            return Text(f"{done:,} done; how many inputs there are is not known yet", no_wrap=True)
+        row = Table.grid(expand=True, padding=(0, 1))
+        row.add_column(ratio=1)
+        row.add_column(no_wrap=True)
         style = "yellow" if progress.failed else "green"
         bar = ProgressBar(total=max(progress.total, 1), completed=done, complete_style=style, finished_style=style)
-        row.add_row(bar, text)
+        row.add_row(bar, Text(f"{done:,}/{progress.total:,} {progress.percent:>3}%"))
         return row
 
-    def _counts(self) -> Text:
+    def _counts(self, width: int) -> Text:
+        """How the jobs are doing; what does not fit into ``width`` is left out, the least important first."""
         progress = self.progress
         parts = [
-            (f"{progress.done - progress.failed:,} ok", "green"),
-            (f"{progress.failed:,} failed", "bold red" if progress.failed else "dim"),
-            (f"{progress.running_now:,} running", "cyan"),
+            (f"{progress.done - progress.failed:,} ok", "green", 9),
+            (f"{progress.failed:,} failed", "bold red" if progress.failed else "dim", 8),
+            (f"{progress.running_now:,} running", "cyan", 4),
+            (progress.retries(), "yellow", 7),
+            (f"{progress.rate:,.1f}/s", "dim", 1),
+            (f"{duration(progress.elapsed)} elapsed", "", 6),
+            ("" if progress.eta is None else f"{duration(progress.eta)} to go", "", 5),
         ]
-        if progress.waiting:
-            parts.append((f"{progress.waiting:,} to retry", "yellow"))
-        if progress.left is not None:
-            parts.append((f"{progress.left:,} left", ""))
-        parts.append((f"{progress.rate:,.1f}/s", "dim"))
-        if progress.eta is not None:
-            parts.append((f"{duration(progress.eta)} to go", ""))
-        return Text("  ", no_wrap=True, overflow="ellipsis").join(Text(*part) for part in parts)
+        parts = [part for part in parts if part[0]]
+        while len(parts) > 1 and sum(len(text) + 2 for text, _, _ in parts) - 2 > width:
+            parts.remove(min(parts, key=lambda part: part[2]))
+        return Text("  ", no_wrap=True, overflow="ellipsis").join(Text(text, style) for text, style, _ in parts)
 
     # -- what stands above the display -----------------------------------------------------------------------------------
 
@@ -240,6 +252,12 @@ class Live:
     def _gather(self, text: str, style: Style) -> None:
         self._above.append(Segment(text, style))
         self._size += len(text)
+
+
+def _named(attempt: Attempt, width: int) -> str:
+    """The input, and which attempt it is if it is not the first."""
+    again = f" (attempt {attempt.number})" if attempt.number > 1 else ""
+    return input_of(attempt, width - len(again)) + again
 
 
 class _Raw:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Final
 
 from manyhands.events import Summary
-from manyhands.job import Attempt, Outcome, Status
+from manyhands.job import Arg, Attempt, Outcome, Status
 from manyhands.render.safe import cells, one_line
 from manyhands.render.words import duration, signal_name
 from manyhands.template import display
@@ -13,6 +15,7 @@ from manyhands.template import display
 _WORDS: Final = {
     Status.OK: "ok", Status.FAILED: "failed", Status.TIMEOUT: "timed out", Status.LOST: "lost", Status.SKIPPED: "skipped",
 }  # fmt: skip
+_SHELLS: Final = frozenset({b"sh", b"bash", b"dash", b"ksh", b"zsh", b"fish"})
 _AGAIN: Final = (Status.FAILED, Status.TIMEOUT)
 """What ``batch.retry`` does again."""
 
@@ -56,8 +59,25 @@ def left_behind(outcome: Outcome) -> str | None:
 
 def name_of(attempt: Attempt, width: int) -> str:
     """An attempt in at most ``width`` columns, harmless: its command if that fits, else its input, which tells it from others."""
-    command = one_line(display(attempt.argv), width + 1) if attempt.argv else ""
-    return command if command and cells(command) <= width else one_line(b" ".join(attempt.job.values), width)
+    command = command_of(attempt, width + 1)
+    return command if command and cells(command) <= width else input_of(attempt, width)
+
+
+def input_of(attempt: Attempt, width: int) -> str:
+    """The input of an attempt in at most ``width`` columns, harmless."""
+    return one_line(b" ".join(attempt.job.values), width)
+
+
+def command_of(attempt: Attempt, width: int) -> str:
+    """What an attempt runs, in at most ``width`` columns, harmless: of a shell the line that it is given; nothing for a function."""
+    return one_line(_command(attempt.argv), width) if attempt.argv else ""
+
+
+def _command(argv: Sequence[Arg]) -> str:
+    if len(argv) == 3 and argv[1] == b"-c" and isinstance(argv[0], bytes) and argv[0].rpartition(b"/")[2] in _SHELLS:
+        script = argv[2]
+        return os.fsdecode(b"{%}".join(script) if isinstance(script, tuple) else script)
+    return display(argv)
 
 
 def counts(summary: Summary) -> str:
@@ -94,7 +114,7 @@ def summary_line(summary: Summary, *, program: str, again: str) -> str:
     if summary.jobs > summary.done_before or summary.not_run != 0:
         line += f" in {duration(summary.wall)}"
     jobs = summary.jobs - summary.done_before
-    if jobs > 1 and summary.work >= 0.05 and summary.wall >= 0.05:  # less is shown as 0.0 s, and says nothing
+    if jobs > 1 and summary.work >= 0.05 and summary.wall >= 0.05:  # less says nothing
         line += f" ({duration(summary.work)} of work, {summary.work / summary.wall:,.1f}x)"
     if summary.stopped_by is not None:
         line += f"; stopped by {signal_name(summary.stopped_by)}"

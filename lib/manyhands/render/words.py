@@ -6,7 +6,9 @@ import signal
 
 
 def duration(seconds: float) -> str:
-    """``0.3 s``, ``12.1 s``, ``2 min 05 s``, ``1 h 02 min``, ``3 d 04 h``."""
+    """``0.4 ms``, ``12 ms``, ``0.3 s``, ``12.1 s``, ``2 min 05 s``, ``1 h 02 min``, ``3 d 04 h``."""
+    if 0.00005 <= seconds < 0.05:
+        return f"{1000 * seconds:.{int(seconds < 0.00995)}f} ms"
     if seconds < 99.95:
         return f"{max(seconds, 0.0):.1f} s"
     whole = round(seconds)
