@@ -20,8 +20,6 @@ from manyhands.cli import task
 from manyhands.cli.scenes import scene_tasks
 from manyhands.runner import Utf8Local
 
-PROGRAM = "invoke" if __name__ == "tasks" else "manyhands"
-
 # -- batch ---------------------------------------------------------------------------------------------------------------
 
 STATE = {"state_dir": "where runs are kept (default: $XDG_STATE_HOME/manyhands, ~/.local/state/manyhands)"}
@@ -104,7 +102,7 @@ def batch(
     from manyhands.doors import asked
     from manyhands.doors import batch as door
 
-    return door.new(asked.AskedCommand(**options), PROGRAM)
+    return door.new(asked.AskedCommand(**options))
 
 
 @task(
@@ -147,7 +145,7 @@ def call_function(
     from manyhands.doors import asked
     from manyhands.doors import batch as door
 
-    return door.new(asked.AskedCall(**options), PROGRAM)
+    return door.new(asked.AskedCall(**options))
 
 
 @task(
@@ -191,7 +189,7 @@ def resume(
     """Do what is left of a run that was killed, stopped or halted."""
     from manyhands.doors import batch as door
 
-    return door.again("rest", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir, program=PROGRAM)
+    return door.again("rest", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir)
 
 
 @task(lacking=["run"], short={"jobs": "j"}, help=AGAIN)
@@ -202,7 +200,7 @@ def retry(
     """Do again what failed in a run."""
     from manyhands.doors import batch as door
 
-    return door.again("failed", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir, program=PROGRAM)
+    return door.again("failed", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir)
 
 
 @task(name="list", help={**STATE, **JSON})
@@ -271,7 +269,9 @@ LIMITS = {
     "grace": "seconds between TERM and KILL when it is stopped (default: 5)",
 }
 COMMAND = {"command": "the program and its arguments in one text, split at blanks outside quotes; or as words after --"}
-LINE = {"line": "programs and their arguments, with | |& < > >> 2> 2>&1, quotes and wildcards, run without a shell"}
+LINE = {
+    "line": "programs and their arguments, with | |& < > >> 2> 2>&1, quotes and wildcards, run without a shell",
+}
 SHELL = {"shell": "the text is a line for $SHELL (or bash)"}
 
 
@@ -386,6 +386,8 @@ def answer(
 
 
 @task(
+    remainder=True,
+    lacking=["line"],
     short={"every": "n"},
     help={
         **LINE, **SHELL,
@@ -398,21 +400,24 @@ def answer(
     },
 )  # fmt: skip
 def watch(
-    _ctx: Context, line: str, every: str = "2", until_change: bool = False, until_success: bool = False,
+    _ctx: Context, line: str | None = None, every: str = "2", until_change: bool = False, until_success: bool = False,
     until: str | None = None, times: int | None = None, shell: bool = False, timeout: str | None = None, grace: str = "5",
     json: bool = False,
+    rest: list[str] | None = None,
 ) -> int:  # fmt: skip
     """Run a command again and again, and show what changes, until it is as wanted."""
     from manyhands.doors import again
 
     return again.watch_line(
-        line, every=every, until_change=until_change, until_success=until_success, until=until, times=times, shell=shell,
+        line, rest, every=every, until_change=until_change, until_success=until_success, until=until, times=times, shell=shell,
         timeout=timeout, grace=grace, json=json,
     )  # fmt: skip
 
 
 @task(
     name="retry",
+    remainder=True,
+    lacking=["line"],
     help={
         **LINE, **SHELL,
         "times": "try so many times at most (default: 5)",
@@ -421,13 +426,16 @@ def watch(
     },
 )  # fmt: skip
 def retry_command(
-    _ctx: Context, line: str, times: int = 5, backoff: str = "1", shell: bool = False, timeout: str | None = None,
+    _ctx: Context, line: str | None = None, times: int = 5, backoff: str = "1", shell: bool = False, timeout: str | None = None,
     grace: str = "5", json: bool = False,
+    rest: list[str] | None = None,
 ) -> int:  # fmt: skip
     """Run a command until it succeeds; exit with the status of the last try."""
     from manyhands.doors import again
 
-    return again.retry_line(line, times=times, backoff=backoff, timeout=timeout, shell=shell, grace=grace, json=json)
+    return again.retry_line(
+        line, rest, times=times, backoff=backoff, timeout=timeout, shell=shell, grace=grace, json=json
+    )
 
 
 @task(help={"line": "a line for $SHELL (or bash)", "rounds": "run it so many times by each (default: 5)", **JSON})

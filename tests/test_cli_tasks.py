@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -150,19 +151,20 @@ def test_values_are_given_in_every_usual_form(run: Run, args: list[str], jobs: s
         (["batch", "x", "--jbos=1"], "batch.go has no option --jbos; did you mean --jobs?"),
         (["batch", "--jbos=1"], "batch.go has no option --jbos; did you mean --jobs?"),
         (["batch", "x", "--no-jobs"], "batch.go has no option --no-jobs; did you mean --jobs?"),
-        (["batch", "x", "--zzz"], "batch.go has no option --zzz; see --help batch.go"),
-        (["batch"], "batch.go lacks its template; see --help batch.go"),
+        (["batch", "x", "--zzz"], "batch.go has no option --zzz; see PROGRAM --help batch.go"),
+        (["batch"], "batch.go lacks its template; see PROGRAM --help batch.go"),
         (["bach.go"], "there is no task bach.go; did you mean batch.go?"),
-        (["zzz"], "there is no task zzz; see --list"),
-        (["--zzz"], "there is no option --zzz; see --list"),
+        (["zzz"], "there is no task zzz; see PROGRAM --list"),
+        (["--zzz"], "there is no option --zzz; see PROGRAM --help"),
         (["--help", "zzz"], "unknown: zzz"),
         (["--list", "zzz"], "Sub-collection 'zzz' not found!"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_2(run: Run, args: list[str], said: str) -> None:
+def test_a_mistake_is_one_line_and_exit_2(run: Run, words: list[str], args: list[str], said: str) -> None:
     """It says what and where, and the way out."""
     result = run(*args)
-    assert (result.stderr, result.returncode, result.stdout) == (f"manyhands: {said}\n", 2, "")
+    text = said.replace("PROGRAM", shlex.join(words))
+    assert (result.stderr, result.returncode, result.stdout) == (f"manyhands: {text}\n", 2, "")
 
 
 def test_what_follows_two_dashes_has_exact_borders(run: Run) -> None:

@@ -15,6 +15,7 @@ FLOORS = [
     {
         "extras",
         "errors",
+        "hints",
         "jsonable",
         "job",
         "numbers",

@@ -23,30 +23,30 @@ OK, FAILED, TIMEOUT, LOST = Status.OK, Status.FAILED, Status.TIMEOUT, Status.LOS
     [
         (
             Summary("r", {OK: 1997, FAILED: 3}, wall=12.1, work=41.2),
-            "2,000 jobs: 1,997 ok, 3 failed in 12.1 s (41.2 s of work, 3.4x); again: invoke batch.retry 7f3a",
+            "2,000 jobs: 1,997 ok, 3 failed in 12.1 s (41.2 s of work, 3.4x); again: manyhands batch.retry 7f3a",
         ),
         (Summary("r", {OK: 2000}, wall=12.1, work=41.2), "2,000 jobs: 2,000 ok in 12.1 s (41.2 s of work, 3.4x)"),
         (Summary("r", {OK: 1}, wall=0.3, work=0.3), "1 job: 1 ok in 0.3 s"),
         (Summary("r", {OK: 3}, wall=0.02, work=0.01), "3 jobs: 3 ok in 20 ms"),
         (
             Summary("r", {OK: 1, TIMEOUT: 2}, wall=125.0),
-            "3 jobs: 1 ok, 2 timed out in 2 min 05 s; again: invoke batch.retry 7f3a",
+            "3 jobs: 1 ok, 2 timed out in 2 min 05 s; again: manyhands batch.retry 7f3a",
         ),
         (
             Summary("r", {OK: 1, FAILED: 1}, left=3, unread=True, wall=1.0, stopped_by=signal.SIGINT),
-            "2 jobs: 1 ok, 1 failed, 3 or more not run in 1.0 s; stopped by SIGINT; the rest: invoke batch.resume 7f3a",
+            "2 jobs: 1 ok, 1 failed, 3 or more not run in 1.0 s; stopped by SIGINT; the rest: manyhands batch.resume 7f3a",
         ),
         (
             Summary("r", {FAILED: 1}, unread=True, wall=1.0, halted="now,fail=1"),
-            "1 job: 0 ok, 1 failed, further inputs not read in 1.0 s; halted by now,fail=1; the rest: invoke batch.resume 7f3a",
+            "1 job: 0 ok, 1 failed, further inputs not read in 1.0 s; halted by now,fail=1; the rest: manyhands batch.resume 7f3a",
         ),
         (
             Summary("r", {OK: 254}, left=1, unread=True, wall=1.0, stopped_by=signal.SIGINT, total=3000),
-            "254 of 3,000 jobs done: 254 ok, 2,746 not run in 1.0 s; stopped by SIGINT; the rest: invoke batch.resume 7f3a",
+            "254 of 3,000 jobs done: 254 ok, 2,746 not run in 1.0 s; stopped by SIGINT; the rest: manyhands batch.resume 7f3a",
         ),
         (
             Summary("r", {OK: 1, FAILED: 1}, total=2, done_before=2),
-            "nothing new to run: 2 were done before (1 ok, 1 failed); again: invoke batch.retry 7f3a",
+            "nothing new to run: 2 were done before (1 ok, 1 failed); again: manyhands batch.retry 7f3a",
         ),
         (
             Summary("r", {OK: 3}, total=3, done_before=2, wall=1.0),
@@ -54,18 +54,18 @@ OK, FAILED, TIMEOUT, LOST = Status.OK, Status.FAILED, Status.TIMEOUT, Status.LOS
         ),
         (
             Summary("r", {OK: 9}, left=1, wall=1.0),
-            "9 of 10 jobs done: 9 ok, 1 not run in 1.0 s; the rest: invoke batch.resume 7f3a",
+            "9 of 10 jobs done: 9 ok, 1 not run in 1.0 s; the rest: manyhands batch.resume 7f3a",
         ),
         (Summary("r", {OK: 1}, wall=1.0, stopped_by=signal.SIGTERM), "1 job: 1 ok in 1.0 s; stopped by SIGTERM"),
         (
             Summary("r", {}, unread=True, wall=0.1, stopped_by=signal.SIGHUP),
-            "0 jobs: 0 ok, further inputs not read in 0.1 s; stopped by SIGHUP; the rest: invoke batch.resume 7f3a",
+            "0 jobs: 0 ok, further inputs not read in 0.1 s; stopped by SIGHUP; the rest: manyhands batch.resume 7f3a",
         ),
     ],
 )
 def test_one_line_says_what_a_run_came_to(summary: Summary, line: str) -> None:
     """How many of what, how long it took, why it ended early, and what to type next."""
-    assert summary_line(summary, program="invoke", again="7f3a") == line
+    assert summary_line(summary, run="7f3a") == line
 
 
 @pytest.mark.parametrize(

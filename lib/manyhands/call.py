@@ -293,7 +293,7 @@ def load(text: str, folder: str) -> Function:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            near = difflib.get_close_matches(part, [one for one in dir(found) if not one.startswith("_")], 1)
+            near = difflib.get_close_matches(part, [one for one in dir(found) if not one.startswith("_")], 1, 0.75)
             raise UsageError(f"{origin} has no {name}" + (f"; did you mean {near[0]}?" if near else ""))
         found = getattr(found, part)
     if not callable(found):

@@ -35,9 +35,7 @@ TICK: Final = 0.25
 """Seconds between two looks at the clock while nothing happens: for the display and the heartbeat."""
 
 
-def carry_out(
-    batch: Batch | Line, store: Store, *, json: bool = False, quiet: bool = False, program: str = "invoke"
-) -> int:
+def carry_out(batch: Batch | Line, store: Store, *, json: bool = False, quiet: bool = False) -> int:
     """Run ``batch`` before the user's eyes and return the exit status; dies by the signal that ended it.
 
     0: all is done and well; 1: something failed or is left to do; 2: a function returned what cannot be kept as asked;
@@ -51,7 +49,7 @@ def carry_out(
         error = show.all(watched)
     if error is not None and batch.summary is None:
         raise error
-    status = _finish(batch, None if json or quiet else store, show, program)
+    status = _finish(batch, None if json or quiet else store, show)
     if error is not None:  # inputs that could not be read to their end: what came before them has been done
         if not isinstance(error, ManyhandsError):
             raise error
@@ -134,7 +132,7 @@ class _Show:
         self._batch.pause(False)
 
 
-def _finish(batch: Batch | Line, store: Store | None, show: _Show, program: str) -> int:
+def _finish(batch: Batch | Line, store: Store | None, show: _Show) -> int:
     """Say what it came to (not without ``store``), and leave as the run ended."""
     summary = batch.summary
     if show.closed:
@@ -142,7 +140,7 @@ def _finish(batch: Batch | Line, store: Store | None, show: _Show, program: str)
     if summary is None:
         return 1
     if store and not show.given_up:
-        _say(summary_line(summary, program=program, again=store.short(batch.run)))
+        _say(summary_line(summary, run=store.short(batch.run), state_dir=store.given))
     if show.closed:
         return 141
     stopped_by = summary.stopped_by or batch.stopped_by

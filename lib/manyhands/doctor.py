@@ -24,6 +24,7 @@ from typing import Final
 from manyhands import kernel
 from manyhands.allowance import allowance, own_limits
 from manyhands.cgroup import ROOT, cores_quota, memory_limit, own_groups
+from manyhands.hints import typed
 from manyhands.runs import default_state_dir
 
 _FORK: Final = """
@@ -96,7 +97,7 @@ def fork() -> Finding:
     began = time.monotonic()
     if why := _in_a_fresh_python(_FORK):
         return Finding("fork", Health.BROKEN, why, "jobs cannot be run, or their statuses cannot be trusted",
-                       "look at the limit of processes (proc.limits), and whether somebody ignores SIGCHLD")  # fmt: skip
+                       f"look at the limit of processes ({typed('proc.limits')}), and whether somebody ignores SIGCHLD")  # fmt: skip
     return Finding("fork", Health.OK, f"a child was started and collected in {time.monotonic() - began:.2f} s")
 
 

@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from manyhands.disk import Disk
 from manyhands.errors import BusyError, CannotCreateError, JournalError, ManyhandsError, UsageError
+from manyhands.hints import typed
 from manyhands.journal import Journal
 from manyhands.locks import RunLock as RunLock
 from manyhands.locks import is_busy as is_busy
@@ -90,10 +91,10 @@ class Run:
 
 
 class Store:
-    """All runs below one state folder."""
+    """All runs below one state folder; ``given``: that folder as the user has given it, for commands in messages."""
 
-    def __init__(self, state: Path) -> None:
-        self.state = state
+    def __init__(self, state: Path, *, given: str | None = None) -> None:
+        self.state, self.given = state, given
         self.root = state / "runs"
 
     def create(self, asked: Mapping[str, Any], run_id: str | None = None) -> tuple[Run, RunLock]:
@@ -128,7 +129,7 @@ class Store:
             return exact
         found = [name for name in self._names() if name.startswith(prefix)] if prefix else []
         if not found:
-            raise UsageError(f"no run {prefix!r} in {self.root}; batch.list shows those that exist")
+            raise UsageError(f"no run {prefix!r} in {self.root}; {self.typed('batch.list')} shows those that exist")
         if len(found) > 1:
             raise UsageError(f"{prefix!r} is the beginning of {len(found)} runs: {', '.join(sorted(found)[:5])}")
         return self._load(found[0])
@@ -160,6 +161,10 @@ class Store:
         except OSError as error:
             raise JournalError(f"cannot write {run.path / 'run.json'}: {error.strerror or error}") from error
         return replace(run, asked=record)
+
+    def typed(self, *words: str) -> str:
+        """A command about these runs, as the user can type it."""
+        return typed(*words, state_dir=self.given)
 
     def short(self, run: Run) -> str:
         """The shortest beginning of the run's id, of 4 characters at least, that no other run has."""

@@ -15,6 +15,7 @@ import sys
 
 from manyhands.beginning import begin, open_standard_descriptors
 from manyhands.cli.exits import explained
+from manyhands.cli.naming import learn_name
 from manyhands.cli.options import converter
 from manyhands.cli.parsing import patch_invoke
 from manyhands.cli.program import Program
@@ -24,6 +25,7 @@ __all__ = ["Program", "Task", "converter", "explained", "rest", "task", "undocum
 
 if "invoke.main" in sys.modules:  # plain `invoke`, which nobody else imports; our own program has begun already
     begin()
+    learn_name()
 open_standard_descriptors()  # before anything else is opened
 patch_invoke()
 # invoke forbids Python to keep compiled modules, and so would compile all of ours anew at every start of a checkout

@@ -34,6 +34,10 @@ _TYPES: Final[dict[str, Callable[[str], Any]]] = {
 _WORDS: Final = {"int": "a whole number", "float": "a number", "bool": "yes or no"}
 
 
+COMMANDS: Final = ("line", "command")
+"""How positional arguments are called that are a command: options after it, even invoke's, may have been meant as its own."""
+
+
 def kind_of(annotation: object, default: object) -> str:
     """``annotation`` in one spelling: a key of the types, ``Literal[...]`` or ``list[str]``; raises TypeError for others.
 

@@ -18,12 +18,17 @@ from invoke.parser.parser import ParseMachine
 from invoke.vendor.yaml import YAMLError
 
 from manyhands.beginning import raise_interrupts
+from manyhands.cli.core_options import refuse_ignored
 from manyhands.cli.exits import Misuse, end_by_closed_pipe, end_by_full_output, flush_output
-from manyhands.cli.options import Option, flag_name
+from manyhands.cli.loaded import Loaded
+from manyhands.cli.naming import learn_name
+from manyhands.cli.options import COMMANDS, Option
+from manyhands.cli.task import given_argv
 
 _invoke_handle = ParseMachine.handle
 _invoke_complete_context = ParseMachine.complete_context
 _invoke_load_file = config.Config._load_file
+_invoke_parse_tasks = program.Program.parse_tasks
 _invoke_parse_cleanup = program.Program.parse_cleanup
 
 
@@ -34,6 +39,7 @@ def patch_invoke() -> None:
     ParseMachine.handle = _handle  # type: ignore[method-assign, assignment]
     ParseMachine.error = _error  # type: ignore[method-assign, assignment]
     ParseMachine.complete_context = _complete_context  # type: ignore[method-assign, assignment]
+    program.Program.parse_tasks = _parse_tasks  # type: ignore[method-assign]
     program.Program.parse_cleanup = _parse_cleanup  # type: ignore[method-assign]
     program.complete = _complete
     config.Config._load_file = _load_file  # type: ignore[method-assign]
@@ -42,6 +48,7 @@ def patch_invoke() -> None:
 def _handle(machine: ParseMachine, token: str) -> None:
     """Take one word. invoke would take an option for a missing positional argument (``batch --help``), and the value of a
     repeated option for a task (``-j2 -j4``: here the last wins, as everywhere in Unix)."""
+    machine.__dict__.setdefault("seen", []).append(token)
     context = machine.context
     if not context or not context.name or machine.current_state == "unknown":
         return _invoke_handle(machine, token)
@@ -78,7 +85,12 @@ def _opposite(context: ParserContext, token: str) -> Argument | None:
 
 def _option_of_nobody(machine: ParseMachine, context: ParserContext, token: str) -> None:
     """An option that the task does not have: one of the program's, or a mistake; in no case a positional argument."""
-    if not machine.initial or token not in machine.initial.flags:
+    first = context.positional_args[0].name if context.positional_args else ""
+    if (
+        not machine.initial
+        or token not in machine.initial.flags
+        or (first in COMMANDS and machine.initial.flags[token].name not in ("help", "dry"))
+    ):
         machine.error(f"No idea what '{token}' is!")
     elif machine.initial.flags[token].name == "help":
         machine.initial.flags[token].value = context.name
@@ -102,32 +114,17 @@ def _complete_context(machine: ParseMachine) -> None:
 
 def _error(machine: ParseMachine, message: str) -> NoReturn:
     """Say what is wrong in the user's words, and what may have been meant."""
-    context = machine.context
-    task = (context.name or "") if context else ""
-    if match := re.fullmatch(r"No idea what ['\"](.+)['\"] is!", message):
-        message = _unknown(machine, match[1], task)
-    elif message.startswith("Flag ") and machine.flag:
-        message = f"{flag_name(machine.flag.names[0])}: the needed value was not given"
-    elif context and context.missing_positional_args:
-        lacking = ", ".join((one.name or "").strip("_") for one in context.missing_positional_args)
-        message = f"{task} lacks its {lacking}; see --help {task}"
-    raise Misuse(message, context)
+    from manyhands.cli.mistakes import wrong  # only when there is one
+
+    raise wrong(machine, message)
 
 
-def _unknown(machine: ParseMachine, word: str, task: str) -> str:
-    import difflib
-
-    context = machine.context
-    if word.startswith("-"):
-        text = f"{task} has no option {word}" if task else f"there is no option {word}"
-        known = [one for one in (*context.flags, *context.inverse_flags) if one.startswith("--")] if context else []
-    else:
-        text, known = f"there is no task {word}", list(machine.contexts)
-    near = difflib.get_close_matches(word, known, n=1)
-    way_out = (
-        f"did you mean {near[0]}?" if near else f"see --help {task}" if word.startswith("-") and task else "see --list"
-    )
-    return f"{text}; {way_out}"
+def _parse_tasks(self: program.Program) -> None:
+    """Read the tasks and their options, then refuse what would be accepted and ignored."""
+    learn_name(given_argv(), self.args)
+    Loaded.program = self
+    _invoke_parse_tasks(self)
+    refuse_ignored(self)
 
 
 def _parse_cleanup(self: program.Program) -> None:

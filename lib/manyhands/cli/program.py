@@ -10,7 +10,9 @@ import sys
 import invoke
 from invoke.exceptions import Exit
 
+from manyhands.cli.core_options import listed
 from manyhands.cli.exits import discard_output, end_by_interrupt, explained, flush_output
+from manyhands.cli.naming import learn_name
 from manyhands.cli.task import remember
 
 
@@ -20,6 +22,7 @@ class Program(invoke.Program):
     def run(self, argv: list[str] | None = None, exit: bool = True) -> None:
         """Do what ``argv`` says (program's name first; None: the process's own) and leave with a status, unless not ``exit``."""
         remember(argv)
+        learn_name(argv)
         try:
             super().run(argv, exit)
         except SystemExit as end:
@@ -39,6 +42,13 @@ class Program(invoke.Program):
         """Its name and version; invoke would leave it to the end of the process to find out that nobody can read it."""
         super().print_version()
         flush_output()
+
+    def print_help(self) -> None:
+        """Its options, as far as its tasks do not refuse them, and its tasks."""
+        print(f"Usage: {self.binary} [--core-opts] <subcommand> [--subcommand-opts] ...\n\nCore options:\n")  # noqa: T201
+        tasks = [self.collection[name] for name in self.collection.task_names]
+        self.print_columns(listed(self.initial_context, tasks).help_tuples())
+        self.list_tasks()
 
     def parse_core_args(self) -> None:
         """The program's own options; asks for a completion script are answered here, before invoke would."""

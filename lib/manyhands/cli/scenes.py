@@ -19,13 +19,13 @@ def scene_tasks() -> list[Task]:
 
 
 def _task(scene: Scene) -> Task:
-    def body(ctx: Context, **given: Any) -> int:  # noqa: ARG001
+    def body(_ctx: Context, **given: Any) -> int:
         from manyhands.tour import door
 
         return door.show(scene.name, {one.name: one.default for one in parameters} | given)
 
     parameters = [_parameter(*one) for one in options_of(scene).items()]
-    first = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Context)
+    first = inspect.Parameter("_ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Context)
     body.__signature__ = inspect.Signature([first, *parameters])  # type: ignore[attr-defined]
     body.__doc__ = f"{scene.title}."
     body.__name__ = scene.name.replace("-", "_")

@@ -33,8 +33,15 @@ class Task(invoke.Task[Any]):
             for name, one in self.argspec(body).parameters.items()
         }
         lists = [name for name, kind in self.kinds.items() if kind == "list[str]"]
+        self.uses_context = not next(iter(inspect.signature(body).parameters), "_").startswith("_")
+        """Whether it looks at what invoke hands it: how to run commands, and settings."""
         super().__init__(body, iterable=lists, auto_shortflags=False, **kwargs)
         self.positional = [*self.positional, *lacking]
+
+    @property
+    def has_dry_run(self) -> bool:
+        """Whether it can say what it would do, and do nothing."""
+        return "dry_run" in self.kinds
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Task:
         """invoke copies every task of a collection, and nobody changes one: with a hundred tasks that is half of ``invoke -l``."""
@@ -83,6 +90,10 @@ class Task(invoke.Task[Any]):
         """The arguments for the function: what was given, else what a default is configured for, as typed values."""
         defaults: Defaults | None = None
         complete: dict[str, Any] = {"rest": rest()} if self.remainder and "rest" not in given else {}
+        if ctx.config.run.dry and not self.uses_context:  # by --dry, INVOKE_RUN_DRY, or a file
+            if not self.has_dry_run:
+                raise UsageError(f"{self.name} has no dry run: nothing was done (run.dry is set in invoke's settings)")
+            given = {**given, "dry_run": True}
         for name, value in given.items():
             where = name if name in self.positional else flag_name(name)
             if isinstance(value, Absent):
@@ -145,6 +156,11 @@ class _CommandLine:
 def remember(argv: list[str] | None) -> None:
     """Let `rest` read ``argv`` (with the program's name first); None: that of the process."""
     _CommandLine.given = argv
+
+
+def given_argv() -> list[str] | None:
+    """What was remembered."""
+    return _CommandLine.given
 
 
 def rest() -> list[str] | None:

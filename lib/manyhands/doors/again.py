@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
@@ -22,11 +23,12 @@ from manyhands.repeating import Look, Until, retry, watch
 
 
 def watch_line(
-    line: str, *, every: str, until_change: bool, until_success: bool, until: str | None, times: int | None, shell: bool,
+    line: str | None, rest: Sequence[str] | None, *, every: str, until_change: bool, until_success: bool, until: str | None, times: int | None, shell: bool,
     timeout: str | None, grace: str, json: bool,
 ) -> int:  # fmt: skip
     """Look at a command again and again; 0 when what was waited for has come, 124 when time is up before, 1 otherwise."""
-    pipeline, limit = chain_of(line, shell=shell), limit_of(timeout)
+    pipeline, limit = chain_of(line, rest, shell=shell), limit_of(timeout)
+    line = line if line is not None else shlex.join(rest or [])
     interval, goal = parse_duration(every, "--every"), _goal(until_change, until_success, until)
     if times is not None and times < 1:
         raise UsageError(f"--times {times}: at least one look is needed")
@@ -74,10 +76,10 @@ def _shown(line: str, every: float, *, json: bool) -> Iterator[Callable[[Look], 
 
 
 def retry_line(
-    line: str, *, times: int, backoff: str, timeout: str | None, shell: bool, grace: str, json: bool
+    line: str | None, rest: Sequence[str] | None, *, times: int, backoff: str, timeout: str | None, shell: bool, grace: str, json: bool
 ) -> int:  # fmt: skip
     """Try a command until it succeeds; end with the status of the last try."""
-    pipeline, limit, wait = chain_of(line, shell=shell), limit_of(timeout), parse_duration(backoff, "--backoff")
+    pipeline, limit, wait = chain_of(line, rest, shell=shell), limit_of(timeout), parse_duration(backoff, "--backoff")
     with own_tree(grace) as tree:
 
         def once() -> PipelineResult:

@@ -32,19 +32,19 @@ from manyhands.template import Template, display, fill_slot
 # -- a new run -----------------------------------------------------------------------------------------------------------
 
 
-def new(asked: AskedCommand | AskedCall, program: str) -> int:
+def new(asked: AskedCommand | AskedCall) -> int:
     """Carry out what was asked; returns the exit status. Raises UsageError before anything is run."""
     forget_main()
     if isinstance(asked, AskedCall) and asked.no_journal:
         from manyhands.doors.unjournaled import call_unjournaled
 
-        return call_unjournaled(asked, program)
+        return call_unjournaled(asked)
     plan, stream = plan_of(asked)
     if asked.dry_run:
         return _dry_run(plan, stream)
     kept = store(asked.state_dir)
     batch = begin(plan, kept, run_id=asked.run_id, stream=stream, retry_failed=asked.retry_failed)
-    return carry_out(batch, kept, json=asked.json, quiet=asked.quiet, program=program)
+    return carry_out(batch, kept, json=asked.json, quiet=asked.quiet)
 
 
 def forget_main() -> None:
@@ -78,18 +78,16 @@ def _dry_run(plan: Plan, stream: int | None) -> int:
 
 def store(state_dir: str | None) -> runs.Store:
     """The runs below ``state_dir``, or below the user's own."""
-    return runs.Store(Path(state_dir).absolute() if state_dir else runs.default_state_dir(os.environ))
+    return runs.Store(Path(state_dir).absolute() if state_dir else runs.default_state_dir(os.environ), given=state_dir)
 
 
-def again(
-    work: Work, run: str | None, *, jobs: str | None, quiet: bool, json: bool, state_dir: str | None, program: str
-) -> int:
+def again(work: Work, run: str | None, *, jobs: str | None, quiet: bool, json: bool, state_dir: str | None) -> int:
     """Resume or retry a run; returns the exit status."""
     forget_main()
     number = parse_jobs(jobs, usable_cores()) if jobs else None
     kept = store(state_dir)
     batch = go_on(kept.find(run), os.environ, work, number)
-    return carry_out(batch, kept, json=json, quiet=quiet, program=program)
+    return carry_out(batch, kept, json=json, quiet=quiet)
 
 
 def remove(run: str | None, *, older_than: str | None, state_dir: str | None) -> None:
@@ -124,7 +122,9 @@ def list_runs(*, json: bool, state_dir: str | None) -> None:
 
 def show(run: str | None, *, job: int | None, failed: bool, output: bool, json: bool, state_dir: str | None) -> None:
     """Print a run and its jobs, or one job in full."""
-    found = store(state_dir).find(run)
+    kept = store(state_dir)
+    found = kept.find(run)
+    everything = kept.typed("batch.export", kept.short(found))
     with closing(Journals.open(found)) as journal:
         argv = _argv(found)
         if job is not None:
@@ -147,12 +147,15 @@ def show(run: str | None, *, job: int | None, failed: bool, output: bool, json: 
                 )
                 sys.stdout.write(dumps(line) + "\n")
             return
-        for text in _shown(found, journal, records, argv, single=job is not None, output=output, limited=not failed):
+        for text in _shown(
+            found, everything, journal, records, argv, single=job is not None, output=output, limited=not failed
+        ):
             sys.stdout.write(text + "\n")
 
 
 def _shown(
     found: runs.Run,
+    everything: str,
     journal: Journals,
     records: Iterator[JobRecord],
     argv: Argv,
@@ -182,7 +185,7 @@ def _shown(
     yield from job_lines(first_chosen(journal, MOST) if limited else records, _width(), stages=len(found.stages) > 1)
     more = line.ok + line.failed + line.left - MOST
     if limited and more > 0:
-        yield f"... and {more:,} more: --failed, --json, or batch.export {found.id} show them all"
+        yield f"... and {more:,} more: --failed, --json, or {everything} shows them all"
 
 
 def export_run(run: str | None, format: Format, *, state_dir: str | None) -> None:

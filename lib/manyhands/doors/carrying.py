@@ -76,8 +76,10 @@ def line_of(text: str) -> str:
     return text
 
 
-def chain_of(line: str, *, shell: bool) -> Pipeline:
-    """The commands of a line, or the shell that is given it."""
+def chain_of(line: str | None, rest: Sequence[str] | None, *, shell: bool) -> Pipeline:
+    """The commands of a line, or the shell that is given it; or the one command whose words stand after ``--``."""
+    if line is None or rest is not None:
+        return Pipeline.of(words_of(line, rest, shell=shell))
     return Pipeline.of(shell_argv(line_of(line))) if shell else Pipeline.parse(line)
 
 

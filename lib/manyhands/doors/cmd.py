@@ -106,7 +106,7 @@ def run_pipe(
     json: bool,
 ) -> int:  # fmt: skip
     """Run a chain of commands; say how every stage ended when one has failed."""
-    pipeline, limit = chain_of(line, shell=shell), limit_of(timeout)
+    pipeline, limit = chain_of(line, None, shell=shell), limit_of(timeout)
     tees = sorted((_tee(text, shell=shell) for text in tee), reverse=True)  # the last first: earlier numbers stay right
     for stage, path in tees:
         pipeline = pipeline.with_tee(stage, path)

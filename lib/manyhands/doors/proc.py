@@ -14,6 +14,7 @@ from json import dumps
 from typing import Any, Final
 
 from manyhands.errors import UsageError
+from manyhands.hints import typed
 from manyhands.limits import parse_duration
 from manyhands.process import (
     Listener,
@@ -220,7 +221,7 @@ def show_orphans(*, json: bool) -> int:
     for one in found:
         _write([
             f"{one.pid} {one_line(one.command, 60)} ({one.user}): adopted by {one.ppid} "
-            f"({one_line(_name(everyone, one.ppid), 40)}); if nobody needs it: proc.stop {one.pid}"
+            f"({one_line(_name(everyone, one.ppid), 40)}); if nobody needs it: {typed('proc.stop', str(one.pid))}"
         ])  # fmt: skip
     return 0
 
@@ -335,7 +336,7 @@ def _why_hidden(one: Listener) -> str:
     """Why what listens there cannot be stopped, and how to find it."""
     where = f"{one.protocol} {one.address} port {one.port}"
     owner = f"it belongs to {one.user}" if one.user else "it belongs to another user, or another container"
-    return f"{where}: the process that listens cannot be seen, and was not stopped: {owner}; root sees it: proc.port {one.port}"
+    return f"{where}: the process that listens cannot be seen, and was not stopped: {owner}; root sees it: {typed('proc.port', str(one.port))}"
 
 
 def _without_us(chosen: Sequence[ProcessInfo]) -> list[ProcessInfo]:

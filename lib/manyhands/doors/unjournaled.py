@@ -34,7 +34,7 @@ _SAYS_NOTHING: Final = (None, b"null")
 _NOBODY: Final = Job(0, b"", ())
 
 
-def call_unjournaled(asked: AskedCall, program: str) -> int:
+def call_unjournaled(asked: AskedCall) -> int:
     """Print what the function returns, a line of JSON for each input; returns the exit status. Raises UsageError first."""
     for name, usual in _USUAL.items():
         if getattr(asked, name) != usual:
@@ -67,7 +67,7 @@ def call_unjournaled(asked: AskedCall, program: str) -> int:
         summary = Summary(
             "", {k: v for k, v in counts.items() if v or k is Status.OK}, 0, False, time.monotonic() - began, 0.0
         )
-        sys.stderr.write(summary_line(summary, program=program, again="").partition("; again")[0] + "\n")
+        sys.stderr.write(summary_line(summary) + "\n")
     return 1 if teller.failed else 0
 
 

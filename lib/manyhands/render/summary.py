@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from manyhands.events import Summary
+from manyhands.hints import typed
 from manyhands.job import Arg, Attempt, Outcome, Status
 from manyhands.render.safe import cells, one_line
 from manyhands.render.words import duration, signal_name
@@ -105,8 +106,8 @@ def _headline(summary: Summary) -> str:
     return text + (f" ({before:,} of them before)" if before else "")
 
 
-def summary_line(summary: Summary, *, program: str, again: str) -> str:
-    """What a run came to, in one line, with what to type next; ``again`` is the short id of the run.
+def summary_line(summary: Summary, *, run: str = "", state_dir: str | None = None) -> str:
+    """What a run came to, in one line, with what to type next; ``run`` is its short id, nothing if it left no record.
 
     ``2,000 jobs: 1,997 ok, 3 failed in 12.1 s (41.2 s of work, 3.4x); again: manyhands batch.retry 7f3a``
     """
@@ -120,8 +121,10 @@ def summary_line(summary: Summary, *, program: str, again: str) -> str:
         line += f"; stopped by {signal_name(summary.stopped_by)}"
     elif summary.halted:
         line += f"; halted by {summary.halted}"
+    if not run:
+        return line
     if summary.not_run or summary.unread:
-        line += f"; the rest: {program} batch.resume {again}"
+        line += f"; the rest: {typed('batch.resume', run, state_dir=state_dir)}"
     elif any(summary.counts.get(status) for status in _AGAIN):
-        line += f"; again: {program} batch.retry {again}"
+        line += f"; again: {typed('batch.retry', run, state_dir=state_dir)}"
     return line

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
 
+from manyhands.hints import typed_as_here
 from manyhands.render.safe import cells, one_line
 from manyhands.tour.contents import Scene
 from manyhands.tour.seen import Event, Seen, Span
@@ -208,4 +209,4 @@ def show_source(scene: Scene, to: Console, *, broken: bool) -> None:
         to.print(Syntax(code, "python", background_color="default", word_wrap=False))
     else:
         to.file.write(code + "\n")
-    to.print(Text(f"# in production: {scene.instead}", style="dim"))
+    to.print(Text(f"# in production: {typed_as_here(scene.instead)}", style="dim"))
