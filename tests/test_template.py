@@ -66,6 +66,7 @@ def test_a_shell_gets_the_exact_bytes_back(values: list[bytes]) -> None:
         ("a {}{.}", (b"a", b"d/b.tar.gzd/b.tar")),
         (r"a\ b\{ {}", (b"a b{", b"d/b.tar.gz")),
         ('"a b" {}', (b"a b", b"d/b.tar.gz")),
+        ("[ '*' \\? a~ '~' ]", (b"[", b"*", b"?", b"a~", b"~", b"]", b"d/b.tar.gz")),
     ],
 )
 def test_placeholders(text: str, expected: tuple[object, ...]) -> None:
@@ -112,6 +113,11 @@ def test_columns_by_name_and_position() -> None:
         ("a > b", 2, "--shell"),
         ("echo $HOME", 5, "--shell"),
         ("a;b", 1, "--shell"),
+        ("mkdir ~/{}", 6, "'~' needs a shell: add --shell, or quote it"),
+        ("a X=~/{}", 4, "--shell"),
+        ("ls *.c", 3, "--shell"),
+        ("ls a?", 4, "--shell"),
+        ("ls [ab]{}", 3, "--shell"),
         ("a \\", 2, "backslash"),
         ("a\0b", 1, "NUL"),
     ],
@@ -125,7 +131,7 @@ def test_a_bad_template_is_pointed_at(text: str, column: int, reason: str) -> No
 
 @pytest.mark.parametrize(
     ("text", "column"),
-    [("echo '{}'", 6), ('echo "a {}"', 8), ("echo `x {}`", 8), ("cat <<E\n{}\nE", 8), ('echo "$(x {})"', 10)],
+    [("echo '{}'", 6), ('echo "a {}"', 8), ("echo `x {}`", 8), ("cat <<E\n{}\nE", 8), ("echo $((x {}))", 10)],
 )
 def test_a_placeholder_that_quotes_cannot_protect_is_refused(text: str, column: int) -> None:
     """Inside quotes, backquotes and here-documents of a shell template an input could become more than one word."""

@@ -1,6 +1,7 @@
 """How the text of a template is read: words and quotes of POSIX shells, placeholders, doubled braces.
 
-Separate from what a template does with it (`manyhands.template`). Errors point at the column.
+Separate from what a template does with it (`manyhands.template`), and from scripts for a shell (`manyhands.script`). Errors
+point at the column.
 """
 
 from __future__ import annotations
@@ -11,19 +12,28 @@ from typing import Final, NamedTuple
 
 from manyhands.errors import TemplateError
 
-_PLACEHOLDER = re.compile(
+PLACEHOLDER: Final = re.compile(
     r"\{(?:(?P<special>[#%])|(?P<field>-?[1-9][0-9]*|[A-Za-z_][\w -]*?)?(?P<operation>//|/\.|/|\.)?)\}"
 )
 _OPERATORS: Final = "|&;<>()$`"
+_ASSIGNED: Final = re.compile(r"[A-Za-z_]\w*=(?:.*:)?")
+_BRACKET: Final = re.compile(r"\[\S+\]")
 
 
 class Part(NamedTuple):
-    """A piece of an argument: literal ``text``, or a placeholder (``field``: a name, a position from 1, or None for all)."""
+    """A piece of an argument: literal ``text``, or a placeholder (``field``: a name, a position from 1, or None for all).
+    ``reader``: the program that reads it again, as a part of code (`manyhands.rereading`)."""
 
     text: bytes | None = None
     field: str | int | None = None
     operation: str = ""
     column: int = 0
+    reader: str | None = None
+
+    @property
+    def is_input(self) -> bool:
+        """Whether an input comes here, not only a number of ours."""
+        return self.text is None and self.field not in ("#", "%")
 
 
 Word = tuple[Part, ...]
@@ -34,7 +44,7 @@ def placeholder(text: str, at: int, whole: str, offset: int = 0) -> tuple[Part, 
     pair = text[at : at + 2]
     if pair in ("{{", "}}"):
         return Part(os.fsencode(pair[0])), at + 2
-    match = _PLACEHOLDER.match(text, at)
+    match = PLACEHOLDER.match(text, at)
     if match is None:
         found = text[at : text.find("}", at) + 1] if text[at] == "{" else ""
         reason = f"unknown placeholder {found}" if found else f"a lone {text[at]!r}"
@@ -77,7 +87,7 @@ class Words:
 
     def word(self) -> list[Part]:
         """The parts of one word."""
-        text, parts = self.text, []
+        text, parts, begins = self.text, [], self.at
         while self.at < len(text) and not text[self.at].isspace():
             character = text[self.at]
             if character in "'\"":
@@ -87,7 +97,7 @@ class Words:
                     raise TemplateError("a backslash at the end", text, self.at)
                 parts.append(Part(os.fsencode(text[self.at + 1])))
                 self.at += 2
-            elif character in _OPERATORS:
+            elif character in _OPERATORS or self.is_expanded(begins):
                 raise TemplateError(f"{character!r} needs a shell: add --shell, or quote it", text, self.at)
             elif character in "{}":
                 part, self.at = placeholder(text, self.at, text)
@@ -96,6 +106,13 @@ class Words:
                 parts.append(Part(os.fsencode(character)))
                 self.at += 1
         return parts
+
+    def is_expanded(self, begins: int) -> bool:
+        """Whether a shell puts names of files or a home folder for the character here, in a word that began at ``begins``."""
+        character, before = self.text[self.at], self.text[begins : self.at]
+        if character == "~":
+            return not before or _ASSIGNED.fullmatch(before) is not None
+        return character in "*?" or (character == "[" and _BRACKET.match(self.text, self.at) is not None)
 
     def quoted(self, mark: str) -> list[Part]:
         """The parts between two quotes; placeholders hold there, too: quotes only keep a word together."""
@@ -118,62 +135,14 @@ class Words:
         raise TemplateError("this quote is not closed", text, opened)
 
 
-class Script:
-    """Walks over a shell template; knows whether it is inside quotes, a comment, or behind a here-document's mark."""
-
-    def __init__(self, text: str) -> None:
-        self.text, self.at = text, 0
-        self.mark, self.opened = "", 0
-        self.comment = self.here = False
-
-    def parts(self) -> Word:
-        """The script as one word; refuses placeholders where a quoted input would not be one word of the shell."""
-        text, parts = self.text, []
-        while self.at < len(text):
-            if not self.comment and self.is_ours():
-                part, end = placeholder(text, self.at, text)
-                if part.text is None and part.field not in ("#", "%"):
-                    self.refuse_unprotected()
-            else:
-                end = self.at + self.step()
-                part = Part(os.fsencode(text[self.at : end]))
-            parts.append(part)
-            self.at = end
-        if self.mark:
-            raise TemplateError("this quote is not closed", text, self.opened)
-        return tuple(parts)
-
-    def is_ours(self) -> bool:
-        """Whether a placeholder or doubled brace begins here: the shell's own ``${x}``, ``{ list; }``, ``a{b,c}`` do not."""
-        text, at = self.text, self.at
-        if text[at] not in "{}" or text[at - 1 : at] == "$":
-            return False
-        return text[at : at + 2] in ("{{", "}}") or (text[at] == "{" and _PLACEHOLDER.match(text, at) is not None)
-
-    def step(self) -> int:
-        """Take the character here into account; returns how many characters belong together."""
-        text, at = self.text, self.at
-        character = text[at]
-        if self.comment:
-            self.comment = character != "\n"
-        elif character == "\\" and self.mark != "'":
-            return 2
-        elif self.mark:
-            self.mark = "" if character == self.mark else self.mark
-        elif character in "'\"`":
-            self.mark, self.opened = character, at
-        elif character == "#" and (at == 0 or text[at - 1] in " \t\n;&|("):
-            self.comment = True
-        elif text.startswith("<<", at):
-            self.here = not text.startswith("<<<", at)
-            return 3 - self.here
-        return 1
-
-    def refuse_unprotected(self) -> None:
-        """Raise TemplateError if an input here could not be kept one word by quoting it."""
-        if self.mark == "`":
-            raise TemplateError("an input inside backquotes cannot be quoted safely: use $(...)", self.text, self.at)
-        if self.mark:
-            raise TemplateError("the input is quoted for you: take the quotes away", self.text, self.at)
-        if self.here:
-            raise TemplateError("an input in a here-document cannot be quoted", self.text, self.at)
+def end_of_document(text: str, at: int, delimiter: str, *, tabs: bool, continued: bool) -> int:
+    """Where a here-document of a shell that begins at ``at`` ends: behind the line that is its delimiter. ``tabs``: without its
+    leading TABs; ``continued``: a backslash at the end of a line joins the next."""
+    joined = False
+    while at < len(text):
+        line, newline, _ = text[at:].partition("\n")
+        at += len(line) + len(newline)
+        if not joined and (line.lstrip("\t") if tabs else line) == delimiter:
+            return at
+        joined = continued and (len(line) - len(line.rstrip("\\"))) % 2 == 1
+    return at

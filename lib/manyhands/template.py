@@ -3,8 +3,8 @@
     'convert {} out/{/.}.jpg'  --parse-->  [[whole], [b"out/", stem, b".jpg"]]  --bind, argv-->  (b"convert", b"a b.png", ...)
 
 Whatever bytes an input holds, it is part of exactly one argument. With ``shell=True`` the template is text for a shell, and
-every input is quoted for it; a placeholder where quoting could not protect it (inside quotes, comments, here-documents) is
-refused. The placeholders and what they mean are GNU parallel's (parallel(1), "replacement strings"), and names.
+every input is quoted for it; a placeholder where quoting could not protect it (`manyhands.script`) is refused. Where a program
+reads an argument again as code (`manyhands.rereading`), only inputs that mean themselves to every shell are accepted. The placeholders and what they mean are GNU parallel's (parallel(1), "replacement strings"), and names.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from manyhands.errors import TemplateError
+from manyhands.errors import InputError, TemplateError
 from manyhands.job import Arg, Values
-from manyhands.syntax import Part, Script, Word, Words, parts_of
+from manyhands.rereading import HOLE, read_again
+from manyhands.script import Script
+from manyhands.syntax import Part, Word, Words, parts_of
 
 _SAFE = re.compile(rb"[A-Za-z0-9@%+=:,./_-]+")  # what shlex.quote leaves as it is
 
@@ -74,6 +76,8 @@ class Template:
     words: tuple[Word, ...]
     shell: str | None = None
     args: tuple[str, ...] | None = None
+    reader: str | None = None
+    """The program that reads inputs again, as code, which are put at the end because no placeholder says where."""
 
     @classmethod
     def parse(cls, text: str, *, shell: str | None = None) -> Template:
@@ -86,18 +90,21 @@ class Template:
         if "\0" in text:
             raise TemplateError("the template holds a NUL byte", text, text.index("\0"))
         if shell is not None:
-            return cls(text, (Script(text).parts(),), shell)
-        words = tuple(Words(text).words())
+            script = Script(text, shell)
+            return cls(text, (script.parts(),), shell, None, script.reader)
+        words = Words(text).words()
         if all(part.text == b"" for part in words[0]):
             raise TemplateError("the command is empty", text, 0)
-        return cls(text, words)
+        marked, reader = _marked(words)
+        return cls(text, marked, reader=reader)
 
     @classmethod
     def from_args(cls, args: Sequence[str]) -> Template:
         """A template whose arguments are given one by one; nothing is split, quotes mean nothing."""
         if not args or not args[0]:
             raise TemplateError("the command is empty", " ".join(args), 0)
-        return cls(" ".join(args), tuple(tuple(parts_of(arg)) for arg in args), None, tuple(args))
+        words, reader = _marked([tuple(parts_of(arg)) for arg in args])
+        return cls(" ".join(args), words, None, tuple(args), reader)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -123,6 +130,18 @@ class Template:
     def bind(self, columns: Sequence[str] = (), *, width: int | None = None) -> Renderer:
         """Fit it to inputs with these column names, or this number of columns. Raises TemplateError for what does not fit."""
         return Renderer(self, columns, width)
+
+
+def _marked(words: Sequence[Word]) -> tuple[tuple[Word, ...], str | None]:
+    """The words with the placeholders marked that a program reads again, and what reads inputs at the end again."""
+    texts = ["".join(HOLE if part.is_input else os.fsdecode(part.text or b"0") for part in word) for word in words]
+    adds = not any(part.text is None for word in words for part in word)
+    readers = read_again([*texts, HOLE] if adds else texts)
+    marked = tuple(
+        tuple(part._replace(reader=readers.get(n)) if part.is_input else part for part in word)
+        for n, word in enumerate(words)
+    )
+    return marked, readers.get(len(words))
 
 
 class Renderer:
@@ -156,14 +175,32 @@ class Renderer:
         if shell is not None:
             script = self._render(self._words[0], values, number, quote)
             if isinstance(script, bytes) and self._append:
-                script = b" ".join([script, *map(quote, values)])
+                script = b" ".join([script, *map(quote, self._appended(values))])
             return os.fsencode(shell), b"-c", script
         argv: list[Arg] = [
             word if isinstance(word, bytes) else self._render(word, values, number, bytes) for word in self._words
         ]
         if self._append:
-            argv += values
+            argv += self._appended(values)
         return tuple(argv)
+
+    def _appended(self, values: Values) -> Values:
+        if reader := self._template.reader:
+            return tuple(self._checked(value, reader) for value in values)
+        return values
+
+    def _checked(self, value: bytes, reader: str) -> bytes:
+        """An input that ``reader`` will read as a part of code. Raises InputError unless it means only itself there."""
+        if _SAFE.fullmatch(value):
+            return value
+        why = (
+            f"the input {_shown(value)[:80]} would become a part of the code that {reader} reads, and could run anything"
+        )
+        if self._template.shell or reader in ("ssh", "rsh"):
+            way = f'with --shell, "$(printf %q {{}})" quotes it for {reader}'
+        else:
+            way = f"use --shell and write the code without {reader} -c, or hand it over: {reader} -c 'echo \"$1\"' {reader} {{}}"
+        raise InputError(f"{why}: {way}")
 
     def _render(self, word: bytes | list[_Piece], values: Values, number: int, guard: Callable[[bytes], bytes]) -> Arg:
         if isinstance(word, bytes):
@@ -196,9 +233,17 @@ class Renderer:
             return _SLOT
         operation = _OPERATIONS[part.operation]
         if part.field is None:
-            return lambda values: operation(values[0] if len(values) == 1 else b" ".join(values))
-        index = self._index(part)
-        return lambda values: operation(values[index] if -len(values) <= index < len(values) else b"")
+
+            def get(values: Values) -> bytes:
+                return operation(values[0] if len(values) == 1 else b" ".join(values))
+        else:
+            index = self._index(part)
+
+            def get(values: Values) -> bytes:
+                return operation(values[index] if -len(values) <= index < len(values) else b"")
+
+        reader = part.reader
+        return get if reader is None else lambda values: self._checked(get(values), reader)
 
     def _index(self, part: Part) -> int:
         if isinstance(part.field, str):
