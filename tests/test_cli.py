@@ -111,7 +111,7 @@ def test_both_programs_do_the_same(program: list[str], environment: dict[str, st
     """Exact argument boundaries after --, short and long forms of options."""
     for jobs in (["-j4"], ["-j", "4"], ["--jobs=4"], ["--jobs", "+2"]):
         result = subprocess.run(
-            [*program, "batch", "printf [%s]", *jobs, "--quiet", "--", "a b", "", "--x", "*"], cwd=tmp_path, env=environment,
+            [*program, "batch", "printf '[%s]'", *jobs, "--quiet", "--", "a b", "", "--x", "*"], cwd=tmp_path, env=environment,
             capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert result.stdout == "[a b][][--x][*]"

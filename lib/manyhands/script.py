@@ -254,6 +254,7 @@ class Script:
             return self.dollar(frame)
         frame.word += character
         if character == "[" and frame.assigns and re.fullmatch(r"[A-Za-z_]\w*\[", frame.word):
+            self.needs_more_than_posix("arrays")
             return self.open("a[", 1, 1)
         return 1
 
