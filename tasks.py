@@ -1,7 +1,13 @@
-"""Every task of manyhands: thin, typed, and named in the table at the bottom.
+"""Run one command, or call one Python function, over many inputs, with as many hands as the machine has; never lose track of one.
 
-``invoke -l`` lists them, ``invoke --help TASK`` explains one. What they do is in ``lib/manyhands``; what is imported inside a
-task is what would slow down ``invoke -l``.
+    manyhands batch 'gzip -9 -kf {}' --glob '*.log'
+    find . -name '*.png' -print0 | manyhands batch 'optipng {}' --null --timeout 60
+    manyhands batch.call images:thumbnail --glob '*.png' -j 4
+    manyhands batch.resume
+    manyhands proc.stop --port 8080
+
+That is what ``invoke -l`` and ``manyhands`` begin with. Every task is here: thin, typed, and named in the table at the bottom. What
+they do is in ``lib/manyhands``; what is imported inside a task is what would slow down ``invoke -l``.
 """
 
 from __future__ import annotations
@@ -97,7 +103,12 @@ def batch(
     json: bool = False, state_dir: str | None = None,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
-    """Run one command over many inputs, which come after --, from options, or from standard input."""
+    """Run one command over many inputs, which come after --, from options, or from standard input.
+
+    manyhands batch 'gzip -9 -kf {}' --glob 'logs/**/*.log' -j 4
+    manyhands batch 'ping -c1 {host}' --csv hosts.csv --timeout 10 --retries 2
+    manyhands batch 'sort {} | uniq -c > {.}.counts' --shell -- *.txt
+    """
     options = {name: value for name, value in locals().items() if name != "_ctx"}
     from manyhands.doors import asked
     from manyhands.doors import batch as door
@@ -140,7 +151,11 @@ def call_function(
     retry_failed: bool = False, quiet: bool = False, json: bool = False, state_dir: str | None = None,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
-    """Call one Python function for many inputs, in processes, threads or an event loop; print what it returns as JSON."""
+    """Call one Python function for many inputs, in processes, threads or an event loop; print what it returns as JSON.
+
+    manyhands batch.call images:thumbnail --glob 'photos/*.png' -j 4 --timeout 30
+    manyhands batch.call primes.py:is_prime --from numbers.txt --type int
+    """
     options = {name: value for name, value in locals().items() if name != "_ctx"}
     from manyhands.doors import asked
     from manyhands.doors import batch as door
@@ -174,7 +189,10 @@ def compare_backends(
     json: bool = False,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
-    """Run a sample on each backend, at several widths, and say which to choose."""
+    """Run a sample on each backend, at several widths, and say which to choose.
+
+    manyhands batch.compare images:thumbnail --glob 'photos/*.png' --sample 40
+    """
     options = {name: value for name, value in locals().items() if name not in ("_ctx", "work", "sample", "plot", "json")}
     from manyhands.doors import compare as door
 
@@ -186,7 +204,10 @@ def resume(
     _ctx: Context, run: str | None = None, jobs: str | None = None, quiet: bool = False, json: bool = False,
     state_dir: str | None = None,
 ) -> int:  # fmt: skip
-    """Do what is left of a run that was killed, stopped or halted."""
+    """Do what is left of a run that was killed, stopped or halted.
+
+    manyhands batch.resume nightly --jobs 2
+    """
     from manyhands.doors import batch as door
 
     return door.again("rest", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir)
@@ -197,7 +218,10 @@ def retry(
     _ctx: Context, run: str | None = None, jobs: str | None = None, quiet: bool = False, json: bool = False,
     state_dir: str | None = None,
 ) -> int:  # fmt: skip
-    """Do again what failed in a run."""
+    """Do again what failed in a run.
+
+    manyhands batch.retry nightly
+    """
     from manyhands.doors import batch as door
 
     return door.again("failed", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir)
@@ -225,7 +249,11 @@ def show(
     _ctx: Context, run: str | None = None, job: int | None = None, failed: bool = False, output: bool = False,
     json: bool = False, state_dir: str | None = None,
 ) -> None:  # fmt: skip
-    """Show a run and its jobs."""
+    """Show a run and its jobs.
+
+    manyhands batch.show nightly --failed --output
+    manyhands batch.show nightly --job 13
+    """
     from manyhands.doors import batch as door
 
     door.show(run, job=job, failed=failed, output=output, json=json, state_dir=state_dir)
@@ -243,7 +271,10 @@ def export(
     _ctx: Context, run: str | None = None, format: Literal["jsonl", "csv", "joblog"] = "jsonl",
     state_dir: str | None = None,
 ) -> None:  # fmt: skip
-    """Write a run's jobs to standard output, for other programs."""
+    """Write a run's jobs to standard output, for other programs.
+
+    manyhands batch.export nightly --format csv > nightly.csv
+    """
     from manyhands.doors import batch as door
 
     door.export_run(run, format, state_dir=state_dir)
@@ -277,7 +308,10 @@ SHELL = {"shell": "the text is a line for $SHELL (or bash)"}
 
 @task(help={"line": "a line for $SHELL (or bash)", **LIMITS, **JSON})
 def output(_ctx: Context, line: str, timeout: str | None = None, grace: str = "5", json: bool = False) -> int:
-    """Print what a shell line prints, stdout and stderr together; exit with its status."""
+    """Print what a shell line prints, stdout and stderr together; exit with its status.
+
+    manyhands cmd.output 'ls /tmp | wc -l'
+    """
     from manyhands.doors import cmd
 
     return cmd.show_output(line, timeout=timeout, grace=grace, json=json)
@@ -285,7 +319,10 @@ def output(_ctx: Context, line: str, timeout: str | None = None, grace: str = "5
 
 @task(help={"line": "a line for $SHELL (or bash)", **LIMITS, **JSON})
 def status(_ctx: Context, line: str, timeout: str | None = None, grace: str = "5", json: bool = False) -> int:
-    """Print the exit status of a shell line, then what it printed; exit with 0."""
+    """Print the exit status of a shell line, then what it printed; exit with 0.
+
+    manyhands cmd.status 'grep root /etc/passwd'
+    """
     from manyhands.doors import cmd
 
     return cmd.show_status(line, timeout=timeout, grace=grace, json=json)
@@ -296,7 +333,11 @@ def check_output(
     _ctx: Context, command: str | None = None, timeout: str | None = None, grace: str = "5", json: bool = False,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
-    """Print the stdout of a command, byte for byte, without a shell; fail as it fails."""
+    """Print the stdout of a command, byte for byte, without a shell; fail as it fails.
+
+    manyhands cmd.check 'date -u'
+    manyhands cmd.check --timeout 10m -- rsync -a src/ backup/
+    """
     from manyhands.doors import cmd
 
     return cmd.check(command, rest, timeout=timeout, grace=grace, json=json)
@@ -313,7 +354,10 @@ def call(
     grace: str = "5", json: bool = False,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
-    """Let a command have the terminal, and exit with its status."""
+    """Let a command have the terminal, and exit with its status.
+
+    manyhands cmd.call 'vi notes.txt'
+    """
     from manyhands.doors import cmd
 
     return cmd.call(command, rest, shell=shell, silent=silent, timeout=timeout, grace=grace, json=json)
@@ -321,7 +365,10 @@ def call(
 
 @task(help={"line": "a line for /bin/sh", **LIMITS, "json": "say how it ended as a JSON line, after what it prints"})
 def system(_ctx: Context, line: str, timeout: str | None = None, grace: str = "5", json: bool = False) -> int:
-    """Run a shell line by os.system, and exit with its status, decoded."""
+    """Run a shell line by os.system, and exit with its status, decoded.
+
+    manyhands cmd.system 'echo $HOME'
+    """
     from manyhands.doors import cmd
 
     return cmd.call_system(line, timeout=timeout, grace=grace, json=json)
@@ -341,7 +388,11 @@ def pipe(
     _ctx: Context, line: str, tee: list[str] = [], stdin: str | None = None, shell: bool = False, verbose: bool = False,  # noqa: B006
     timeout: str | None = None, grace: str = "5", json: bool = False,
 ) -> int:  # fmt: skip
-    """Run 'ls -l | wc' as a chain of processes without a shell; fail when any stage fails."""
+    """Run 'ls -l | wc' as a chain of processes without a shell; fail when any stage fails.
+
+    manyhands pipe 'cut -d" " -f1 access.log | sort | uniq -c'
+    manyhands pipe 'ls -l | wc' --tee 1=listing.txt --verbose
+    """
     from manyhands.doors import cmd
 
     return cmd.run_pipe(line, tee=tee, stdin=stdin, shell=shell, verbose=verbose, timeout=timeout, grace=grace, json=json)
@@ -357,7 +408,10 @@ def feed(
     grace: str = "5", json: bool = False,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
-    """Give a command its input, and print what it makes of it."""
+    """Give a command its input, and print what it makes of it.
+
+    manyhands cmd.feed 'tr a-z A-Z' --text hello
+    """
     from manyhands.doors import cmd
 
     return cmd.feed(command, rest, text=text, file=file, timeout=timeout, grace=grace, json=json)
@@ -379,7 +433,10 @@ def answer(
     timeout: str = "60", grace: str = "5", json: bool = False,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
-    """Answer the prompts of a program."""
+    """Answer the prompts of a program.
+
+    manyhands cmd.answer ./install.sh --expect 'Continue[?]' --reply y --pty
+    """
     from manyhands.doors import cmd
 
     return cmd.converse(command, rest, expect=expect, reply=reply, pty=pty, timeout=timeout, grace=grace, json=json)
@@ -405,7 +462,10 @@ def watch(
     json: bool = False,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
-    """Run a command again and again, and show what changes, until it is as wanted."""
+    """Run a command again and again, and show what changes, until it is as wanted.
+
+    manyhands cmd.watch 'df -h /' --every 10 --until-change
+    """
     from manyhands.doors import again
 
     return again.watch_line(
@@ -430,7 +490,10 @@ def retry_command(
     grace: str = "5", json: bool = False,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
-    """Run a command until it succeeds; exit with the status of the last try."""
+    """Run a command until it succeeds; exit with the status of the last try.
+
+    manyhands cmd.retry 'curl -fsS localhost:8080' --times 5 --backoff 2 --timeout 30
+    """
     from manyhands.doors import again
 
     return again.retry_line(
@@ -440,7 +503,10 @@ def retry_command(
 
 @task(help={"line": "a line for $SHELL (or bash)", "rounds": "run it so many times by each (default: 5)", **JSON})
 def compare(_ctx: Context, line: str, rounds: int = 5, json: bool = False) -> int:
-    """Run a shell line by subprocess, sh, invoke, click, doit and others: same result? how long?"""
+    """Run a shell line by subprocess, sh, invoke, click, doit and others: same result? how long?
+
+    manyhands cmd.compare 'seq 1000 | wc -l'
+    """
     from manyhands.doors import again
 
     return again.compare_line(line, rounds=rounds, json=json)
@@ -467,7 +533,10 @@ def list_processes(
     older_than: str | None = None, sort: Literal["pid", "cpu", "memory", "age"] = "pid", top: int | None = None,
     json: bool = False,
 ) -> int:  # fmt: skip
-    """List processes: those of a name, user, port, command line, age; all that is given must hold."""
+    """List processes: those of a name, user, port, command line, age; all that is given must hold.
+
+    manyhands proc.list --user www-data --sort memory --top 5
+    """
     from manyhands.doors import proc
 
     chosen = proc.selector_of(name=name, user=user, port=port, cmdline=cmdline, older_than=older_than)
@@ -476,7 +545,10 @@ def list_processes(
 
 @task(lacking=["pid"], help={"pid": "the process at the root (default: all there are)", **JSON})
 def tree(_ctx: Context, pid: str | None = None, json: bool = False) -> int:
-    """Show processes below their parents, with their pids."""
+    """Show processes below their parents, with their pids.
+
+    manyhands proc.tree 1
+    """
     from manyhands.doors import proc
 
     return proc.show_tree(pid, json=json)
@@ -527,7 +599,11 @@ def stop(
     cmdline: list[str] = [], older_than: str | None = None, signal: str = "TERM", grace: str = "5", tree: bool = True,  # noqa: B006
     dry_run: bool = False, yes: bool = False, json: bool = False,
 ) -> int:  # fmt: skip
-    """Stop processes and all below them: TERM, then KILL; exit with 0 if all are gone, 1 if not or not to be seen, 3 if none."""
+    """Stop processes and all below them: TERM, then KILL; exit with 0 if all are gone, 1 if not or not to be seen, 3 if none.
+
+    manyhands proc.stop --port 8080
+    manyhands proc.stop --name 'work*' --older-than 2h --dry-run
+    """
     from manyhands.doors import proc
 
     chosen = proc.selector_of(pids=pids, name=name, user=user, port=port, cmdline=cmdline, older_than=older_than)
@@ -536,7 +612,10 @@ def stop(
 
 @task(name="port", help={"number": "the port", **JSON})
 def who_listens(_ctx: Context, number: str, json: bool = False) -> int:
-    """Show who listens on a port."""
+    """Show who listens on a port.
+
+    manyhands proc.port 8080
+    """
     from manyhands.doors import proc
 
     return proc.show_port(number, json=json)
@@ -560,7 +639,11 @@ def wait(
     _ctx: Context, pids: list[str] = [], port: str | None = None, host: str = "localhost", file: str | None = None,  # noqa: B006
     log: str | None = None, new: bool = False, gone: bool = False, timeout: str | None = None, json: bool = False,
 ) -> int:  # fmt: skip
-    """Wait until processes end, a port answers, a file is there, or a line is logged."""
+    """Wait until processes end, a port answers, a file is there, or a line is logged.
+
+    manyhands proc.wait --port 8080 --timeout 30
+    manyhands proc.wait --file app.log --log 'ready to serve' --new
+    """
     from manyhands.doors import proc
 
     return proc.wait(pids, port=port, host=host, file=file, log=log, new=new, gone=gone, timeout=timeout, json=json)
@@ -689,7 +772,10 @@ def check_host(
     _ctx: Context, load: str | None = None, memory: str | None = None, swap: str | None = None, disk: list[str] = [],  # noqa: B006
     inodes: list[str] = [], processes: str | None = None, zombies: str | None = None, json: bool = False,  # noqa: B006
 ) -> int:  # fmt: skip
-    """Check the machine for a monitor: exit with 0 if all is well, 1 warning, 2 critical, 3 unknown, as Nagios plugins do."""
+    """Check the machine for a monitor: exit with 0 if all is well, 1 warning, 2 critical, 3 unknown, as Nagios plugins do.
+
+    manyhands host.check --load 4 --memory 80%,90% --disk /=95%
+    """
     from manyhands.checking import Wanted
     from manyhands.doors import host
 
@@ -731,7 +817,10 @@ def all_scenes(
     _ctx: Context, topic: str | None = None, start_method: Literal["fork", "spawn", "forkserver"] = "fork", scale: float = 0.2,
     json: bool = False,
 ) -> int:  # fmt: skip
-    """Play every scene, quickly, and print what was seen: a check of this machine."""
+    """Play every scene, quickly, and print what was seen: a check of this machine.
+
+    manyhands tour.all --topic threads
+    """
     from manyhands.tour import door
 
     return door.show_all(topic=topic, start_method=start_method, scale=scale, json=json)
@@ -757,7 +846,10 @@ def list_scenes(_ctx: Context, topic: str | None = None, json: bool = False) -> 
 def compare_ways(
     _ctx: Context, work: Literal["cpu", "io"] = "cpu", sample: int = 100, plot: str | None = None, json: bool = False
 ) -> int:  # fmt: skip
-    """Do one piece of work in every way, side by side: times, memory, speed-up."""
+    """Do one piece of work in every way, side by side: times, memory, speed-up.
+
+    manyhands tour.compare --work io
+    """
     from manyhands.tour import door
 
     return door.compare_ways(work, sample=sample, plot_to=plot, json=json)
@@ -788,6 +880,18 @@ def soak(ctx: Context, log: str = "soak.log", rounds: int = 3, kills: int = 200)
         ctx.run(f"scripts/soak {quote(str(path))} {rounds} {kills}")
 
 
+@task
+def manual(_ctx: Context) -> None:
+    """Print the manual page, which the wheel ships.
+
+    manyhands dev.manual | man -l -
+    """
+    from manyhands import __version__
+    from manyhands.cli.manual import manual as page
+
+    print(page(namespace, "manyhands", __version__), end="")  # noqa: T201 - that is what it is for
+
+
 @task(help={"seeds": "how many (default: 1000)", "first": "the first of them (default: 0); one that fails is told"})
 def simulate(ctx: Context, seeds: int = 1000, first: int = 0) -> None:
     """Simulate whole runs, their crashes and their disks; a seed that breaks a promise is told, and repeats it."""
@@ -807,11 +911,17 @@ procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, 
 hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
-dev = Collection("dev", check, soak, simulate)
+dev = Collection("dev", check, soak, manual, simulate)
 
 namespace = Collection(batches, commands, procs, hosts, tour, fork_demo)
 if (Path(__file__).parent / "scripts").is_dir():  # the wheel has none
     namespace.add_collection(dev)
+for collection, purpose in [
+    (batches, "many jobs from one command or function, and the runs that were made"), (commands, "one command"),
+    (procs, "processes"), (hosts, "this machine"), (dev, "work on manyhands itself"), (namespace, __doc__),
+    (tour, "small programs that show ways of doing things at once, and check themselves"),
+]:  # fmt: skip
+    collection.__doc__ = purpose
 SECOND_NAMES = {
     "getoutput": output, "check-output": check_output, "pipe": pipe, "terminate": stop, "system-info": info,
 }  # fmt: skip

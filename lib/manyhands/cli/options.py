@@ -100,7 +100,7 @@ class Option(Argument):
             names=[like.names[0], *([short] if short else [])], kind=parsed_as, default=like.default,
             help=like.help, positional=like.positional, attr_name=like.attr_name,
         )  # fmt: skip
-        self.choices, self.may_lack, self.task = choices(kind), may_lack, ""
+        self.choices, self.may_lack, self.task, self.value_kind = choices(kind), may_lack, "", kind
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Option:
         """invoke copies every option for each parse; only what was given changes (a list is replaced, not appended to)."""

@@ -24,12 +24,15 @@ from manyhands.cli.loaded import Loaded
 from manyhands.cli.naming import learn_name
 from manyhands.cli.options import COMMANDS, Option
 from manyhands.cli.task import given_argv
+from manyhands.hints import typed
 
 _invoke_handle = ParseMachine.handle
 _invoke_complete_context = ParseMachine.complete_context
 _invoke_load_file = config.Config._load_file
 _invoke_parse_tasks = program.Program.parse_tasks
 _invoke_parse_cleanup = program.Program.parse_cleanup
+_invoke_print_task_help = program.Program.print_task_help
+_invoke_list_flat = program.Program.list_flat
 
 
 def patch_invoke() -> None:
@@ -41,6 +44,8 @@ def patch_invoke() -> None:
     ParseMachine.complete_context = _complete_context  # type: ignore[method-assign, assignment]
     program.Program.parse_tasks = _parse_tasks  # type: ignore[method-assign]
     program.Program.parse_cleanup = _parse_cleanup  # type: ignore[method-assign]
+    program.Program.print_task_help = _print_task_help  # type: ignore[method-assign]
+    program.Program.list_flat = _list_flat  # type: ignore[method-assign]
     program.complete = _complete
     config.Config._load_file = _load_file  # type: ignore[method-assign]
 
@@ -141,6 +146,28 @@ def _parse_cleanup(self: program.Program) -> None:
         flush_output()
         raise
     raise_interrupts()
+
+
+def _print_task_help(self: program.Program, name: str) -> None:
+    """Help for a task of ours, with its purpose first; invoke names no arguments and shows no examples."""
+    from manyhands.cli.helping import page_of, text
+    from manyhands.cli.task import Task
+
+    task, context = self.collection[name], self.parser.contexts[name]
+    if not isinstance(task, Task):
+        return _invoke_print_task_help(self, name)
+    print(text(page_of(task, name, [context.name or name, *context.aliases]), typed()))  # noqa: T201 - it was asked for
+    return None
+
+
+def _list_flat(self: program.Program) -> None:
+    """The list of all tasks, by collections; of one, or so deep only, as invoke lists it."""
+    from manyhands.cli.helping import listing
+
+    if self.list_root or self.list_depth:
+        return _invoke_list_flat(self)
+    print(listing(self.scoped_collection, typed()))  # noqa: T201 - it was asked for
+    return None
 
 
 def _load_file(self: config.Config, prefix: str, absolute: bool = False, merge: bool = True) -> None:

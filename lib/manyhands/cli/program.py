@@ -14,6 +14,7 @@ from manyhands.cli.core_options import listed
 from manyhands.cli.exits import discard_output, end_by_interrupt, explained, flush_output
 from manyhands.cli.naming import learn_name
 from manyhands.cli.task import remember
+from manyhands.hints import typed
 
 
 class Program(invoke.Program):
@@ -44,11 +45,12 @@ class Program(invoke.Program):
         flush_output()
 
     def print_help(self) -> None:
-        """Its options, as far as its tasks do not refuse them, and its tasks."""
-        print(f"Usage: {self.binary} [--core-opts] <subcommand> [--subcommand-opts] ...\n\nCore options:\n")  # noqa: T201
+        """What it is for, what there is to begin with, and its options, as far as its tasks do not refuse them."""
+        from manyhands.cli.helping import overview, own_options
+
         tasks = [self.collection[name] for name in self.collection.task_names]
-        self.print_columns(listed(self.initial_context, tasks).help_tuples())
-        self.list_tasks()
+        options = own_options(listed(self.initial_context, tasks).args.values())
+        print(overview(self.collection, typed(), options))  # noqa: T201 - it was asked for
 
     def parse_core_args(self) -> None:
         """The program's own options; asks for a completion script are answered here, before invoke would."""

@@ -30,7 +30,7 @@ def _task(scene: Scene) -> Task:
     body.__doc__ = f"{scene.title}."
     body.__name__ = scene.name.replace("-", "_")
     help_ = {name: _explained({**OPTIONS, **scene.help}[name], default) for name, default in options_of(scene).items()}
-    return Task(body, name=scene.name, help=help_, lacking=[scene.given] if scene.given else [])
+    return Task(body, name=scene.name, help=help_, lacking=[scene.given] if scene.given else [], listed=False)
 
 
 def options_of(scene: Scene) -> dict[str, Any]:

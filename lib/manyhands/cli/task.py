@@ -25,8 +25,10 @@ class Task(invoke.Task[Any]):
 
     def __init__(
         self, body: Callable[..., Any], *, short: Mapping[str, str] | None = None, lacking: Iterable[str] = (),
-        remainder: bool = False, **kwargs: Any,
+        remainder: bool = False, listed: bool = True, **kwargs: Any,
     ) -> None:  # fmt: skip
+        self.listed = listed
+        """Whether a list of everything shows it, or counts it only."""
         self.short, self.may_lack, self.remainder = dict(short or {}), frozenset(lacking), remainder
         self.kinds = {
             name: kind_of(None if one.annotation is one.empty else one.annotation, one.default)
