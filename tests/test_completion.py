@@ -12,8 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+from invoke import Program
+from invoke.parser import Parser, ParserContext
 
 from conftest import HERE, LIB
+from manyhands.__main__ import load_tasks
+from manyhands.cli.completing import candidates
 
 
 @pytest.fixture
@@ -24,6 +28,15 @@ def path(tmp_path: Path, environment: dict[str, str]) -> dict[str, str]:
     program.write_text(f'#!/bin/sh\nPYTHONPATH={LIB} exec {sys.executable} -m manyhands "$@"\n')
     program.chmod(0o755)
     return {**environment, "PATH": f"{program.parent}:{environment['PATH']}"}
+
+
+@pytest.fixture
+def runs(own_state: Path) -> list[str]:
+    """Two runs, the newer first."""
+    for age, name in enumerate(("nightly", "c0ffee12")):
+        (own_state / "runs" / name).mkdir(parents=True)
+        os.utime(own_state / "runs" / name, (1000 + age, 1000 + age))
+    return ["c0ffee12", "nightly"]
 
 
 def run(shell: str, script: str, environment: dict[str, str]) -> list[str]:
@@ -52,6 +65,32 @@ def test_bash_completes_tasks_and_options(path: dict[str, str]) -> None:
     assert "--keep-order" in run("bash", BASH.format(line="manyhands batch --"), path)
 
 
+@pytest.mark.parametrize("task", ["resume", "show", "retry", "export", "remove"])
+def test_every_task_about_a_run_completes_runs(task: str, runs: list[str]) -> None:
+    """Their names as they were given, the newest first, and no names of tasks."""
+    assert asked(f"batch.{task}", "") == runs
+
+
+def test_bash_completes_runs_and_files(path: dict[str, str], runs: list[str], tmp_path: Path) -> None:
+    """A run by its beginning; where a file is wanted, the shell is left to find it; elsewhere it offers none."""
+    (tmp_path / "inputs.txt").touch()
+    typed = "complete_line '{line}'"
+    script = BASH.replace(typed, "compopt() {{ echo no-files; }}; " + typed)
+    assert run("bash", BASH.format(line="manyhands batch.resume "), path) == runs
+    assert run("bash", BASH.format(line="manyhands batch.show nig"), path) == ["nightly"]
+    assert run("bash", script.format(line="manyhands batch x --from "), path) == []
+    assert run("bash", script.format(line="manyhands batch x --jobs "), path)[:1] == ["no-files"]
+
+
+def test_fish_completes_runs_and_files(path: dict[str, str], runs: list[str], tmp_path: Path) -> None:
+    """The same in fish."""
+    (tmp_path / "inputs.txt").touch()
+    load = f"cd {tmp_path}; manyhands --print-completion-script fish | source; "
+    assert run("fish", load + "complete -C 'manyhands batch.resume '", path) == sorted(runs)
+    assert run("fish", load + "complete -C 'manyhands batch x --from inp'", path) == ["inputs.txt"]
+    assert run("fish", load + "complete -C 'manyhands batch x --jobs '", path) == []
+
+
 def test_fish_completes_tasks_and_options(path: dict[str, str]) -> None:
     """The same in fish."""
     load = "manyhands --print-completion-script fish | source; "
@@ -65,6 +104,15 @@ def test_zsh_completes_tasks_and_options(path: dict[str, str]) -> None:
         pytest.skip("zsh is not installed")
     assert "batch.resume" in typed_into_zsh("manyhands batch.res\t", "batch.resume", path)
     assert "--keep-order" in typed_into_zsh("manyhands batch --keep-o\t", "--keep-order", path)
+
+
+def test_zsh_completes_runs_and_files(path: dict[str, str], runs: list[str], tmp_path: Path) -> None:
+    """The same in zsh."""
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    (tmp_path / "inputs.txt").touch()
+    assert "nightly" in typed_into_zsh("manyhands batch.resume ni\t", "nightly", path)
+    assert "inputs.txt" in typed_into_zsh(f"cd {tmp_path}\nmanyhands batch x --from inp\t", "inputs.txt", path)
 
 
 def typed_into_zsh(keys: str, wanted: str, environment: dict[str, str]) -> str:
@@ -93,6 +141,67 @@ def read_until(terminal: int, wanted: str) -> str:
     while wanted not in seen and select.select([terminal], [], [], max(0, deadline - time.monotonic()))[0]:
         seen += os.read(terminal, 4096).decode()
     return seen
+
+
+def asked(*words: str) -> list[str] | None:
+    """The candidates in this process."""
+    parser = Parser(contexts=load_tasks().namespace.to_contexts())
+    return candidates(["manyhands", *words], parser, ParserContext(args=Program().core_args()))
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["batch", "x", "--backend", ""], ["commands", "command-threads"]),
+        (["batch.call", "m:f", "--backend", ""], ["processes", "threads", "asyncio", "gevent", "interpreters", "serial"]),
+        (["batch.call", "m:f", "--type", ""], ["str", "int", "float", "json", "path", "bytes"]),
+        (["batch.export", "--format=c"], ["--format=jsonl", "--format=csv", "--format=joblog"]),
+        (["proc.stop", "--signal", ""], ["TERM", "KILL", "HUP"]),
+        (["--list", ""], ["batch", "cmd", "proc", "host", "tour"]),
+        (["--help", ""], ["batch", "batch.resume"]),
+        (["batch.resume", "nightly", ""], ["--jobs", "--quiet"]),
+    ],
+    ids=lambda value: " ".join(value),
+)  # fmt: skip
+def test_what_can_be_chosen_is_offered(words: list[str], wanted: list[str]) -> None:
+    """Backends by what the task does, choices, signals, collections; when all arguments are there, the options."""
+    found = asked(*words) or []
+    assert set(wanted) <= set(found)
+    assert "batch.retry" not in found or words[0] == "--help"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["batch", ""],
+        ["batch", "x", "--csv", ""],
+        ["batch", "x", "--workdir", ""],
+        ["batch", "x", "--", ""],
+        ["cmd.check", ""],
+    ],
+)
+def test_where_a_file_is_wanted_the_shell_completes_it(words: list[str]) -> None:
+    """Files, folders, commands and what stands after ``--``."""
+    assert asked(*words) is None
+
+
+@pytest.mark.parametrize("words", [["batch", "x", "--jobs", ""], ["batch", "x", "--timeout", ""], ["proc.port", ""]])
+def test_where_nothing_fits_nothing_is_offered(words: list[str]) -> None:
+    """Not the names of files either."""
+    assert asked(*words) == []
+
+
+def test_runs_are_looked_for_where_the_line_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: list[str]
+) -> None:
+    """By ``--state-dir``, or by what is configured; a folder that is not there has none."""
+    (tmp_path / "mine" / "runs" / "own").mkdir(parents=True)
+    assert asked("batch.show", "--state-dir", str(tmp_path / "mine"), "") == ["own"]
+    assert asked("batch", "x", "--run-id", "") == runs
+    monkeypatch.setenv("MANYHANDS_STATE_DIR", str(tmp_path / "mine"))
+    assert asked("batch.show", "") == ["own"]
+    monkeypatch.setenv("MANYHANDS_STATE_DIR", str(tmp_path / "nowhere"))
+    assert asked("batch.show", "") == []
 
 
 def ask(*words: str, environment: dict[str, str]) -> list[str]:

@@ -185,9 +185,10 @@ def _load_file(self: config.Config, prefix: str, absolute: bool = False, merge: 
 
 def _complete(names: list[str], core: Any, initial_context: ParserContext, collection: Any, parser: Any) -> NoReturn:  # noqa: ARG001
     """Completion from exact words; invoke joins them by blanks and fails at a quote that is not closed yet."""
-    from manyhands.cli.completing import candidates
+    from manyhands.cli.completing import NOTHING, candidates
     from manyhands.cli.task import rest
 
-    for one in candidates(rest() or [], parser, initial_context):
+    found = candidates(rest() or [], parser, initial_context)
+    for one in found or []:
         print(one)  # noqa: T201 - this is for the shell
-    raise Exit
+    raise Exit(code=NOTHING if found == [] else 0)
