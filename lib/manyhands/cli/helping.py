@@ -243,6 +243,23 @@ def _names(section: Section) -> list[Entry]:
     return [Entry(section.name, ", ".join([*own, *([f"and {section.folded} more"] if section.folded else [])]))]
 
 
+_OWN: Final = {
+    "config": "read this file of invoke's settings, too",
+    "debug": "say what invoke itself does",
+    "help": "show this, or all about a task",
+    "list": "list all tasks, or those of a collection",
+    "list-depth": "with --list: so many levels only",
+    "list-format": "with --list: flat (default), nested, or JSON",
+    "print-completion-script": "print what this shell has to source",
+    "version": "show the version",
+}
+"""invoke's own words are of ``run()``, namespaces and kwargs."""
+
+
 def own_options(options: Iterable[Argument]) -> list[Entry]:
-    """The program's own options, as invoke describes them."""
-    return [Entry(_flags(one), (one.help or "").rstrip(".")) for one in options]
+    """The program's own options, without the one that is for scripts."""
+    return [
+        Entry(_flags(one), _OWN.get(one.name or "", (one.help or "").rstrip(".")))
+        for one in options
+        if one.name != "complete"
+    ]

@@ -156,7 +156,8 @@ def _print_task_help(self: program.Program, name: str) -> None:
     task, context = self.collection[name], self.parser.contexts[name]
     if not isinstance(task, Task):
         return _invoke_print_task_help(self, name)
-    print(text(page_of(task, name, [context.name or name, *context.aliases]), typed()))  # noqa: T201 - it was asked for
+    names = [context.name or name, *context.aliases]
+    print(text(page_of(task, min(names, key=len), names), typed()))  # noqa: T201 - it was asked for
     return None
 
 
