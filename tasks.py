@@ -39,15 +39,20 @@ AGAIN = {
 
 
 INPUTS = {
-    "from": "read inputs from this file, one a line (-: standard input, also the default when it is no terminal); if the first "
+    "from": "read inputs from this file, one a line; repeated: every combination, or --zip (-: standard input, also the default when it is no terminal); if the first "
     "line ends with CR LF, the CRs are left out",
     "null": "inputs end with NUL instead of newline, as find -print0 writes them",
-    "glob": "inputs are the paths that match, ** for any depth, but not through links to folders; repeatable",
+    "glob": "inputs are the paths that match, ** for any depth, but not through links to folders; a file of just this name if none "
+    "matches; repeatable",
     "csv": "inputs are the rows of this file, whose first line names the columns",
-    "delimiter": "what divides the columns of --csv: one character, or tab (default: ,)",
+    "delimiter": "what divides the columns of --csv: one character, or tab (default: tab for a name.tsv, else ,)",
     "jsonl": "inputs are the values in this file, one a line",
     "colsep": "split each line into columns {1} {2} ... where this regular expression matches",
     "each": "NAME=A,B,C or A,B,C: these values; repeated: every combination",
+    "zip": "link several sources (--each or --from more than once, or different ones): the first input of each together, then the "
+    "second of each; they must be equally long",
+    "max_args": "give so many inputs to one job: {} as an argument of its own stands for all of them, {1} for the first; a function is "
+    "given a list",
 }
 CARRYING_OUT = {
     "jobs": "how many at once: N, 0 (up to 1024), 50%, +2, -1 of the cores (default: 100%), or auto; with --then A,B,...",
@@ -55,7 +60,10 @@ CARRYING_OUT = {
     "grace": "seconds between TERM and KILL when a job is stopped (default: 5)",
     "retries": "try a failed job so many times more (default: 0)",
     "delay": "seconds between two starts at least",
-    "backoff": "seconds before the first retry, doubled for each further one (default: 1)",
+    "retry_on": "try again only after these, with commas: exit statuses (75, 1-9), timeout, lost, signal, SIGSEGV, and exceptions of "
+    "functions (ConnectionError); default: after every failure",
+    "backoff": "seconds before the first retry, doubled for each further one; also TIME,growth=N,max=TIME,jitter=N% (default: 1, "
+    "which is 1,growth=2,max=300,jitter=0%)",
     "halt": "never, or soon or now, then ,fail= ,success= or ,done= and N or N% (default: never)",
     "order": "begin jobs in the order of the inputs, or at random, or those first that took longest in an earlier run of the same",
     "keep_order": "give results in the order of the inputs (default), or as they come",
@@ -68,6 +76,7 @@ CARRYING_OUT = {
     "nice": "lower the jobs' priority by so much (nice(1))",
     "spool_limit": "keep so many bytes of piped inputs, then let the pipe wait for its jobs (default: 1G; 0: no limit)",
     "run_id": "name the run; if it exists, it is continued: only inputs that it has not done are run",
+    "fail_if_empty": "exit with status 2 when there are no inputs (default: 0, and a line that says so)",
     "retry_failed": "when the run exists, try again what failed in it, too",
     "quiet": "nothing on standard error but what the jobs print there",
     **STATE, **JSON,
@@ -78,10 +87,13 @@ CARRYING_OUT = {
     remainder=True,
     name="run",
     default=True,
+    lacking=["template"],
     short={"jobs": "j", "keep_order": "k", "null": "0"},
     help={
         "template": "the command; {} is the input, {.} {/} {//} {/.} parts of its path, {#} the job's number, {%} the slot's, "
         "{name} or {1} a column; no placeholder: the input is appended; {{ and }} are braces",
+        "commands": "each line of this file is a whole command (-: standard input), split as a shell would, or with --shell run by "
+        "it; empty lines and those that begin with # are left out",
         "shell": "the template is a line for $SHELL (or bash); every input is quoted for it",
         "stdin": "a file that every command reads as its standard input (-: ours); default: nothing",
         "allow_daemons": "let live what a command leaves behind in the background",
@@ -90,16 +102,16 @@ CARRYING_OUT = {
     },
 )  # fmt: skip
 def batch(
-    _ctx: Context, template: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
+    _ctx: Context, template: str | None = None, commands: str | None = None, from_: list[str] = [], null: bool = False, glob: list[str] = [],  # noqa: B006
     csv: str | None = None, delimiter: str | None = None, jsonl: str | None = None, colsep: str | None = None,
-    each: list[str] = [],  # noqa: B006
-    jobs: str = "100%", timeout: str | None = None, grace: str = "5", retries: int = 0, delay: str = "0",
-    backoff: str = "1", halt: str = "never", order: Literal["input", "random", "longest"] = "input",
+    each: list[str] = [], zip: bool = False, max_args: int | None = None,  # noqa: B006
+    jobs: str = "100%", timeout: str | None = None, grace: str = "5", retries: int = 0, retry_on: str | None = None,
+    delay: str = "0", backoff: str = "1", halt: str = "never", order: Literal["input", "random", "longest"] = "input",
     keep_order: bool = True, then: list[str] = [], tag: bool = False, dry_run: bool = False, workdir: str | None = None,  # noqa: B006
     env: list[str] = [],  # noqa: B006
     shell: bool = False, stdin: str | None = None, output_cap: str | None = None, spool_limit: str = "1G",
     allow_daemons: bool = False, nice: int = 0,
-    backend: str = "commands", run_id: str | None = None, retry_failed: bool = False, quiet: bool = False,
+    backend: str = "commands", run_id: str | None = None, retry_failed: bool = False, fail_if_empty: bool = False, quiet: bool = False,
     json: bool = False, state_dir: str | None = None,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
@@ -137,18 +149,18 @@ def batch(
     },
 )  # fmt: skip
 def call_function(
-    _ctx: Context, function: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
+    _ctx: Context, function: str, from_: list[str] = [], null: bool = False, glob: list[str] = [],  # noqa: B006
     csv: str | None = None, delimiter: str | None = None, jsonl: str | None = None, colsep: str | None = None,
-    each: list[str] = [],  # noqa: B006
+    each: list[str] = [], zip: bool = False, max_args: int | None = None,  # noqa: B006
     type: Literal["str", "int", "float", "json", "path", "bytes"] = "str",
     result: Literal["json", "repr", "none", "pickle-file"] = "json", jobs: str = "100%", timeout: str | None = None,
-    grace: str = "5", retries: int = 0, delay: str = "0", backoff: str = "1", halt: str = "never",
+    grace: str = "5", retries: int = 0, retry_on: str | None = None, delay: str = "0", backoff: str = "1", halt: str = "never",
     order: Literal["input", "random", "longest"] = "input", keep_order: bool = True, then: list[str] = [], tag: bool = False,  # noqa: B006
     dry_run: bool = False, workdir: str | None = None, env: list[str] = [], output_cap: str | None = None, spool_limit: str = "1G",  # noqa: B006
     nice: int = 0, backend: str = "processes", chunk: str = "auto", initializer: str | None = None,
     initargs: str | None = None, max_jobs_per_worker: int | None = None,
     start_method: Literal["forkserver", "spawn"] = "forkserver", no_journal: bool = False, run_id: str | None = None,
-    retry_failed: bool = False, quiet: bool = False, json: bool = False, state_dir: str | None = None,
+    retry_failed: bool = False, fail_if_empty: bool = False, quiet: bool = False, json: bool = False, state_dir: str | None = None,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
     """Call one Python function for many inputs, in processes, threads or an event loop; print what it returns as JSON.
@@ -181,9 +193,9 @@ def call_function(
     },
 )  # fmt: skip
 def compare_backends(
-    _ctx: Context, work: str, from_: str | None = None, null: bool = False, glob: list[str] = [],  # noqa: B006
+    _ctx: Context, work: str, from_: list[str] = [], null: bool = False, glob: list[str] = [],  # noqa: B006
     csv: str | None = None, delimiter: str | None = None, jsonl: str | None = None, colsep: str | None = None,
-    each: list[str] = [],  # noqa: B006
+    each: list[str] = [], zip: bool = False, max_args: int | None = None,  # noqa: B006
     type: Literal["str", "int", "float", "json", "path", "bytes"] = "str", shell: bool = False, sample: int = 40,
     timeout: str | None = None, workdir: str | None = None, env: list[str] = [], plot: str | None = None,  # noqa: B006
     json: bool = False,
@@ -481,12 +493,14 @@ def watch(
     help={
         **LINE, **SHELL,
         "times": "try so many times at most (default: 5)",
-        "backoff": "seconds before the second try, doubled for each further one (default: 1)",
+        "backoff": "seconds before the second try, doubled for each further one; also TIME,growth=N,max=TIME,jitter=N% (default: 1)",
+        "retry_on": "try again only after these, with commas: exit statuses (75, 1-9), timeout, signal, SIGSEGV (default: any failure)",
         **LIMITS, "timeout": "stop a try after this time (30, 2m)", "json": "one JSON line for each try",
     },
 )  # fmt: skip
 def retry_command(
-    _ctx: Context, line: str | None = None, times: int = 5, backoff: str = "1", shell: bool = False, timeout: str | None = None,
+    _ctx: Context, line: str | None = None, times: int = 5, backoff: str = "1", retry_on: str | None = None, shell: bool = False,
+    timeout: str | None = None,
     grace: str = "5", json: bool = False,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
@@ -497,7 +511,7 @@ def retry_command(
     from manyhands.doors import again
 
     return again.retry_line(
-        line, rest, times=times, backoff=backoff, timeout=timeout, shell=shell, grace=grace, json=json
+        line, rest, times=times, backoff=backoff, retry_on=retry_on, timeout=timeout, shell=shell, grace=grace, json=json
     )
 
 

@@ -7,18 +7,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import LIB, wait_for, with_tag
 from manyhands import Glob, Outcome, Status, Template, UsageError, kernel, run_batch
 from manyhands.batch import Batch
-from manyhands.events import Counted, RunStarted, Summary
+from manyhands.events import Counted, Finished, RunStarted, Summary
 from manyhands.inputs import Spec
-from manyhands.limits import Limits
+from manyhands.job import Attempt, Job
+from manyhands.limits import Backoff, Limits
 from manyhands.plan import Plan
 from manyhands.runs import Store
 
@@ -80,11 +82,50 @@ def test_arguments_that_cannot_be_meant(arguments: dict[str, object], reason: st
     assert not own_state.exists()
 
 
-def test_no_inputs_leave_no_run(own_state: Path) -> None:
-    """Nothing to run is a mistake, and leaves nothing behind."""
+@pytest.mark.parametrize("then", [[], ["true"]])
+def test_no_inputs_are_an_empty_result(then: list[str], own_state: Path) -> None:
+    """Of a list, of an iterator, of functions too; they leave nothing behind, and are a mistake only if that is asked for."""
+    nothing: tuple[Iterable[str], ...] = ([], iter(()))
+    for inputs in nothing:
+        results = run_batch("true", inputs, then=then)
+        assert list(results) == []
+        assert results.summary is not None
+        assert (results.summary.jobs, results.summary.not_run) == (0, 0)
+    assert list(run_batch(len, [], backend="threads")) == []
     with pytest.raises(UsageError, match="no inputs"):
-        list(run_batch("true", []))
+        list(run_batch("true", [], then=then, fail_if_empty=True))
     assert list((own_state / "runs").iterdir()) == []
+
+
+def test_several_inputs_in_one_job_of_a_program(own_state: Path) -> None:
+    """Of commands and of functions, which are given a list of what was given; a run keeps its groups."""
+    commands = run_batch(["echo", "{}", "{#}"], ["a", "b c", "d"], max_args=2, ordered=True, run_id="r")
+    assert [one.stdout.data for one in commands] == [b"a b c 1\n", b"d 2\n"]
+    again = run_batch(["echo", "{}", "{#}"], iter(["d", "e", "b c", "a", "f", "g"]), max_args=2, ordered=True, run_id="r")
+    assert [one.stdout.data for one in again] == [b"e f 3\n", b"g 4\n"]
+    assert (again.summary and again.summary.total) == 4
+    given: list[Any] = [1, "x", (2, 3), {"k": [4]}, b"5", None, [6]]
+    sent = [one.value for one in run_batch(repr, given, max_args=4, ordered=True, backend="threads")]
+    assert sent == [repr(given[:4]), repr(given[4:])]
+    with pytest.raises(UsageError, match="max_args=0"):
+        run_batch("true", ["a"], max_args=0)
+    assert Plan.from_json(Store(own_state).find("r").asked, {}).max_args == 2
+
+
+def test_inputs_that_are_commands() -> None:
+    """Each is one, and is refused before anything runs if it is none."""
+    ends = run_batch(Template.each_line(), ["echo {} a", "sh -c 'exit 4'"], ordered=True)
+    assert [(one.exit, one.stdout.data) for one in ends] == [(0, b"{} a\n"), (4, b"")]
+    with pytest.raises(UsageError, match="needs a shell"):
+        run_batch(Template.each_line(), ["echo a", "ls | wc"])
+
+
+def test_no_new_inputs_of_a_run_that_exists() -> None:
+    """Inputs that are all known are not none."""
+    list(run_batch("true", ["a"], run_id="r"))
+    assert list(run_batch("true", ["a"], run_id="r", fail_if_empty=True)) == []
+    with pytest.raises(UsageError, match="no inputs"):
+        list(run_batch("true", [], run_id="r", fail_if_empty=True))
 
 
 def test_leaving_the_loop_stops_what_runs() -> None:
@@ -123,6 +164,22 @@ def test_a_run_is_gone_on_with_by_its_id(tmp_path: Path) -> None:
     assert again.summary.jobs == 3
     with pytest.raises(UsageError, match="another command"):
         run_batch("echo {}", ["a"], run_id="mine")
+
+
+def test_a_resumed_run_keeps_its_rule_for_retries(own_state: Path) -> None:
+    """What is tried again, and after which waits, is part of the run."""
+    work = "sh -c 'exit {}'"
+    list(run_batch(work, ["0"], run_id="r", retries=2, retry_on=[75, "timeout"], backoff="0,max=1,jitter=10%"))
+    run = Store(own_state).find("r")
+    kept = Plan.from_json(run.asked, {}).limits
+    assert (str(kept.retry_on), kept.backoff) == ("75,timeout", Backoff(0.0, cap=1.0, jitter=0.1))
+    with closing(run.journal()) as journal:
+        journal.began(Attempt(Job(2, b"k", (b"75",)), 1, ()))
+        journal.began(Attempt(Job(3, b"l", (b"3",)), 1, ()))
+        journal.commit()
+    batch = Batch.resume(run, os.environ)
+    ends = [e.outcome for e in batch.events() if isinstance(e, Finished) and e.outcome.final]
+    assert sorted((o.exit, o.attempt.number) for o in ends) == [(3, 2), (75, 4)]
 
 
 def test_what_never_began_is_missing_after_a_retry(own_state: Path) -> None:

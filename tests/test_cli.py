@@ -23,6 +23,7 @@ from conftest import HERE, Cli, wait_for, with_tag
 from manyhands import cli as command_line
 from manyhands.__main__ import load_tasks
 from manyhands.errors import BusyError, UsageError
+from manyhands.runs import Store
 
 MISTAKES = [
     (["batch"], "template"),
@@ -37,8 +38,27 @@ MISTAKES = [
     (["batch", "echo", "--csv", "."], "is a folder"),
     (["batch", "echo", "--jsonl", "bad.csv"], "not JSON"),
     (["batch", "echo", "--glob", "nothing*"], "no file matches"),
-    (["batch", "echo"], "no inputs"),
-    (["batch", "echo", "--"], "no inputs"),
+    (["batch", "echo", "--fail-if-empty"], "no inputs"),
+    (["batch", "echo", "--fail-if-empty", "--"], "no inputs"),
+    (["batch"], "--commands FILE"),
+    (["batch", "echo", "--commands", "good.csv"], "leave one of the two out"),
+    (["batch", "--commands", "good.csv", "--max-args", "2"], "--max-args"),
+    (["batch", "--commands", "good.csv", "--", "a"], "choose one"),
+    (["batch", "--commands", "missing"], "no such file: missing"),
+    (["batch", "echo", "--max-args", "0", "--", "a"], "--max-args 0"),
+    (["batch", "echo", "--max-args", "2", "--csv", "good.csv"], "inputs of one column"),
+    (["batch", "echo x{}", "--max-args", "2", "--", "a"], "an argument of its own"),
+    (["batch", "echo", "--zip", "--", "a"], "there is only one"),
+    (["batch", "echo", "--zip", "--each", "a,b", "--", "a"], "not equally long"),
+    (["batch", "echo", "--from", "good.csv", "--from", "-"], "read again"),
+    (["batch", "echo", "--zip", "--from", "-", "--csv", "-"], "only one of several"),
+    (["batch", "echo", "--retry-on", "75", "--", "a"], "add --retries"),
+    (["batch", "echo", "--retries", "1", "--retry-on", "ValueError", "--", "a"], "raises no exceptions"),
+    (["batch", "echo", "--backoff", "1,2", "--", "a"], "--backoff"),
+    (["cmd.retry", "true", "--retry-on", "x"], "--retry-on"),
+    (["batch.call", "len", "--no-journal", "--fail-if-empty", "--"], "names no function"),
+    (["batch.call", "math:sqrt", "--no-journal", "--fail-if-empty", "--"], "no inputs"),
+    (["batch", "echo", "--dry-run", "--fail-if-empty"], "no inputs"),
     (["batch", "echo", "--glob", "*.csv", "--each", "a,b"], "choose one"),
     (["batch", "echo", "--null", "--", "a"], "--null"),
     (["batch", "echo", "--delimiter", ";", "--", "a"], "--delimiter is for --csv"),
@@ -632,3 +652,108 @@ def test_a_bad_row_in_the_middle_comes_after_what_was_done(cli: Cli, tmp_path: P
 def test_a_rule_that_is_content_is_met_whatever_failed_before(rule: str, cli: Cli) -> None:
     """Halted on success or on enough done jobs is what was wanted: exit 0."""
     assert cli("batch", "sh -c 'exit {}'", "-j", "1", "--halt", rule, "--", "1", "0", "1").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["batch", "echo"], ["batch", "echo", "--"], ["batch", "echo", "--then", "echo"], ["batch", "echo", "--dry-run"],
+        ["batch.call", "math:sqrt", "--backend", "threads"], ["batch.call", "math:sqrt", "--no-journal", "-j", "1"],
+    ],
+)  # fmt: skip
+def test_no_inputs_are_no_failure(cli: Cli, own_state: Path, args: list[str]) -> None:
+    """A list may be empty tonight: one line, status 0, no run."""
+    done = cli(*args)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "manyhands: no inputs: nothing to run\n")
+    assert Store(own_state).all() == []
+
+
+def test_paths_in_the_home_folder(cli: Cli, tmp_path: Path, environment: dict[str, str]) -> None:
+    """``~`` is ours to fill in where no shell does: after ``=``, in quotes, in a configuration file."""
+    environment["HOME"] = str(tmp_path / "home")
+    folder = tmp_path / "home" / "in"
+    folder.mkdir(parents=True)
+    (folder / "list").write_text("a\n")
+    (folder / "t.csv").write_text("x\nb\n")
+    assert cli("batch", "echo {}", "--from=~/in/list", "--quiet").stdout == "a\n"
+    assert cli("batch", "echo {x}", "--csv=~/in/t.csv", "--quiet").stdout == "b\n"
+    assert cli("batch", "echo {/}", "--glob=~/in/*", "--quiet").stdout == "list\nt.csv\n"
+    assert (
+        cli("batch", "cat", "--workdir=~/in", "--stdin=~/in/list", "--state-dir=~/s", "--quiet", "--", "list").stdout
+        == "a\n"
+    )
+    assert (tmp_path / "home" / "s").is_dir()
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_bad_row_in_the_middle(cli: Cli, tmp_path: Path, piped: bool) -> None:
+    """What stands before it has been done, which is said, as is how to go on; that then does the rest."""
+    bad, good = "a,b\n1,2\nbad\n3,4\n", "a,b\n1,2\n0,0\n3,4\n"
+    path = tmp_path / "x.csv"
+
+    def give(text: str, *args: str) -> subprocess.CompletedProcess[str]:
+        path.write_text(text)
+        return cli(*args, "--csv", "-" if piped else str(path), input=text if piped else "")
+
+    first = give(bad, "batch", "echo {a}", "--run-id", "r")
+    assert (first.returncode, first.stdout) == (1, "1\n")
+    assert "1 job: 1 ok" in first.stderr
+    resumed = cli("batch.resume", "r")
+    assert resumed.returncode == 1
+    hint = (
+        "mend it, and give all inputs again with --run-id r"
+        if piped
+        else "mend it there, then do the rest: manyhands batch.resume r"
+    )
+    for done in (first, resumed):
+        assert "row 3: 1 column where the first line names 2; " in done.stderr
+        assert hint in done.stderr
+        assert ("batch.resume" in done.stderr) is not piped
+    path.write_text(good)
+    last = give(good, "batch", "echo {a}", "--run-id", "r") if piped else cli("batch.resume", "r")
+    assert (last.returncode, last.stdout) == (0, "0\n3\n")
+
+
+def test_lines_as_commands(cli: Cli, tmp_path: Path) -> None:
+    """Each line of a file or a pipe is a command, with a shell or without; a resume does what is left of them."""
+    (tmp_path / "jobs").write_text("# first\necho a 'b  c'\n\nsh -c 'exit 3'\n")
+    done = cli("batch", "--commands", "jobs", "--run-id", "r", "-j", "1")
+    assert (done.returncode, done.stdout) == (1, "a b  c\n")
+    assert "2 jobs: 1 ok, 1 failed" in done.stderr
+    assert "1 failed" in cli("batch.retry", "r").stderr
+    assert cli("batch", "--commands", "-", "--shell", "--quiet", input="echo x | tr x y\n").stdout == "y\n"
+    assert cli("batch", "--commands", "jobs", "--dry-run").stdout == "echo a 'b  c'\nsh -c 'exit 3'\n"
+    (tmp_path / "jobs").write_text("echo a\nls | wc\n")
+    done = cli("batch", "--commands", "jobs")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "needs a shell" in done.stderr
+
+
+def test_several_inputs_in_one_job(cli: Cli) -> None:
+    """At a resume recorded groups stay as they were, and only new inputs form new ones; seen by show, export and a dry run."""
+    first = cli("batch", "echo {} end", "--max-args", "3", "--run-id", "r", input="a\nb c\nd\ne\n")
+    assert (first.returncode, first.stdout) == (0, "a b c d end\ne end\n")
+    second = cli("batch", "echo {} end", "--max-args", "2", "--run-id", "r", "--", "x", "e", "y", "d", "b c", "a", "z")
+    assert second.stdout == "x y end\nz end\n"
+    assert "4 jobs: 4 ok (2 of them before)" in second.stderr
+    assert [json.loads(line)["argv"] for line in cli("batch.export", "r").stdout.splitlines()] == [
+        ["echo", "a", "b c", "d", "end"], ["echo", "e", "end"], ["echo", "x", "y", "end"], ["echo", "z", "end"],
+    ]  # fmt: skip
+    assert cli("batch", "echo", "--max-args", "2", "--dry-run", "--", "a", "b c", "d").stdout == "echo a 'b c'\necho d\n"
+
+
+@pytest.mark.parametrize("how", [["--backend", "threads"], ["--no-journal"]])
+def test_several_inputs_of_a_function(cli: Cli, how: list[str]) -> None:
+    """It is given a list of them."""
+    done = cli("batch.call", "statistics:mean", "--type", "float", "--max-args", "2", *how, "--", "1", "3", "8")
+    assert (done.returncode, done.stdout) == (0, "2.0\n8.0\n")
+
+
+def test_linked_sources(cli: Cli, tmp_path: Path) -> None:
+    """The first of each together, then the second; a pipe may be one of them, and is kept for a resume."""
+    (tmp_path / "names").write_text("a\nb\n")
+    done = cli("batch", "echo {2}{1}", "--zip", "--from", "names", "--from", "-", "--run-id", "r", input="1\n2\n")
+    assert (done.returncode, done.stdout) == (0, "1a\n2b\n")
+    assert "nothing new to run" in cli("batch.resume", "r").stderr
+    assert cli("batch", "echo {x}{y}", "--zip", "--each", "x=1,2", "--each", "y=3,4", "--quiet").stdout == "13\n24\n"
+    assert cli("batch", "echo {1}{2}", "--from", "names", "--from", "names", "--quiet").stdout == "aa\nab\nba\nbb\n"

@@ -23,7 +23,7 @@ from manyhands.engine.pauses import Pauses
 from manyhands.errors import InputError, JournalError
 from manyhands.events import Began, Event, Finished, Held, Summary, Warned
 from manyhands.job import Attempt, Job, Outcome, Status
-from manyhands.limits import Halt, Limits, Timeout
+from manyhands.limits import Backoff, Halt, Limits, RetryOn, Timeout
 
 
 class Memory:
@@ -54,7 +54,7 @@ class Run:
     def __init__(self, count: int, play: Callable[[Attempt], Play] | None = None, *, fake: Fake | None = None,
                  journal: Memory | None = None, total: int | None = -1, gate: Callable[[], bool] = lambda: True,
                  **limits: object) -> None:  # fmt: skip
-        self.limits = Limits(**{"jobs": 2, "backoff": 0.0, **limits})  # type: ignore[arg-type]
+        self.limits = Limits(**{"jobs": 2, "backoff": Backoff(0.0), **limits})  # type: ignore[arg-type]
         self.fake = fake or Fake(self.limits.jobs, play or (lambda _: Play(wall=1.0)))
         self.journal = journal or Memory()
         self.pulled = 0
@@ -130,7 +130,11 @@ def test_nothing_begins_before_its_intent_is_committed_and_nothing_is_told_befor
 def test_a_failed_job_is_tried_again_after_a_wait_that_holds_no_slot() -> None:
     """Job 1 fails twice; while it waits, its slot does other work; the waits double."""
     run = Run(
-        3, lambda a: Play(wall=1.0, exit=1 if a.job.number == 1 and a.number < 3 else 0), jobs=1, retries=2, backoff=4.0
+        3,
+        lambda a: Play(wall=1.0, exit=1 if a.job.number == 1 and a.number < 3 else 0),
+        jobs=1,
+        retries=2,
+        backoff=Backoff(4.0),
     ).go()
     assert run.statuses() == {1: Status.OK, 2: Status.OK, 3: Status.OK}
     assert [(when, job) for when, job, _ in run.fake.began] == [(0.0, 1), (1.0, 2), (2.0, 3), (5.0, 1), (14.0, 1)]
@@ -373,7 +377,7 @@ def test_not_one_job_begins_after_the_end_that_meets_a_halt_rule(
 def test_a_retry_that_is_due_while_all_slots_are_busy_costs_nothing() -> None:
     """The loop waits for the backend and does not go round and round."""
     fake = Fake(1, lambda a: Play(wall=1.0 if a.job.number == 1 else 50.0, exit=int(a.job.number == 1)), ahead=8)
-    run = Run(9, fake=fake, jobs=1, retries=1, backoff=1.0)
+    run = Run(9, fake=fake, jobs=1, retries=1, backoff=Backoff(1.0))
     waits = 0
     reports = fake.reports
 
@@ -394,6 +398,15 @@ def test_what_cannot_be_started_and_what_still_runs_is_not_tried_again() -> None
     assert [o.status for o in Run(1, fake=fake, jobs=1, retries=3).go().outcomes] == [Status.FAILED]
     report = Ended(Attempt(Job(1, b"", ()), 1, ()), 9.0, error="it would not be cancelled", still_running=True)
     assert not may_retry(report, judge(report, 5.0, Status.TIMEOUT))
+
+
+def test_only_what_the_rule_names_is_tried_again() -> None:
+    """Any other failure is the job's end at once."""
+    rule = RetryOn.parse("75,timeout")
+    exits = {1: 75, 2: 1, 3: 75}
+    run = Run(3, lambda a: Play(exit=0 if a.number == 3 else exits[a.job.number]), retries=4, retry_on=rule).go()
+    ends = {o.attempt.job.number: (o.status, o.attempt.number) for o in run.outcomes if o.final}
+    assert ends == {1: (Status.OK, 3), 2: (Status.FAILED, 1), 3: (Status.OK, 3)}
 
 
 def test_reports_that_come_twice_or_too_late_change_nothing() -> None:
@@ -486,7 +499,7 @@ def test_an_error_of_the_inputs_comes_after_all_that_was_done() -> None:
 def test_jobs_that_wait_for_a_retry_are_bounded() -> None:
     """No new job begins while too many wait, and one line says so."""
     fake = Fake(2, lambda a: Play(exit=int(a.number == 1)), ahead=4)
-    run = Run(200, fake=fake, retries=1, backoff=100.0)
+    run = Run(200, fake=fake, retries=1, backoff=Backoff(100.0))
     run.engine._retries = Retries(most=10)
     run.go()
     assert run.summary.counts == {Status.OK: 200}

@@ -74,6 +74,7 @@ FLOORS = [
         "contention",
         "following",
         "globbing",
+        "grouping",
         "opening",
         "programs",
         "tree",

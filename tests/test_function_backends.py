@@ -238,6 +238,17 @@ def test_a_failed_job_is_tried_again(backend: str, tmp_path: Path) -> None:
     assert (outcome.status, outcome.error, outcome.attempt.number) == (Status.FAILED, "ValueError: not yet: 2", 2)
 
 
+def test_only_named_exceptions_are_tried_again(backend: str, tmp_path: Path) -> None:
+    """By their own name, or that of a class that they belong to; all others are the end."""
+    inputs = [(str(tmp_path / "a"), 2)]
+    (outcome,) = run("fails_first", inputs, backend, retries=3, retry_on=(ConnectionError, 75))
+    assert (outcome.status, outcome.attempt.number) == (Status.FAILED, 1)
+    (outcome,) = run("fails_first", [(str(tmp_path / "b"), 2)], backend, retries=3, retry_on="ValueError")
+    assert (outcome.status, outcome.value) == (Status.OK, 3)
+    (outcome,) = run("fails_first", [(str(tmp_path / "c"), 9)], backend, retries=1, retry_on="ArithmeticError,Exception")
+    assert (outcome.error, outcome.attempt.number) == ("ValueError (Exception): not yet: 2", 2)
+
+
 def test_a_halt_rule_ends_the_batch(backend: str) -> None:
     """What has not begun is left, and counted so."""
     options = fitting(backend, jobs=2, chunk=4)

@@ -24,7 +24,9 @@ from manyhands.inputs import (
     Product,
     Rows,
     Source,
+    Zip,
     open_source,
+    streamed_part,
 )
 
 values = st.binary(max_size=12)
@@ -132,7 +134,7 @@ def test_a_csv_row_of_another_length_names_its_row(tmp_path: Path) -> None:
     """What is wrong further down is said where it is."""
     path = tmp_path / "x.csv"
     path.write_bytes(b"a,b\n1,2\n1\n")
-    with pytest.raises(InputError, match="row 3: 1 columns where the first line names 2"):
+    with pytest.raises(InputError, match="row 3: 1 column where the first line names 2"):
         list(Csv(str(path)))
 
 
@@ -262,6 +264,62 @@ def test_csv_with_another_delimiter(text: str, delimiter: str, tmp_path: Path) -
     source = Csv(str(path), delimiter=text)
     assert source.columns == ("a", "b")
     assert read(source) == read(open_source(source.spec())) == [(b"1", f"2{delimiter}3".encode())]
+
+
+@given(st.lists(st.tuples(values.filter(is_line), values.filter(is_line))))
+def test_linked_sources_come_back_exactly(rows: list[tuple[bytes, bytes]]) -> None:
+    """The n-th of each together, from lists and from a stream."""
+    left, right = ([row[place] for row in rows] for place in (0, 1))
+    linked = Zip([Args(left, name="x"), Args(right, name="y")])
+    assert list(linked) == list(again(linked)) == rows
+    assert (linked.columns, linked.width, linked.total) == (("x", "y"), 2, len(rows))
+    spec = {"kind": "zip", "sources": [Args(left).spec(), Lines("-", stream=io.BytesIO()).spec() | {"streamed": True}]}
+    assert list(open_source(spec, stream=io.BytesIO(b"\n".join(right)))) == rows
+    assert streamed_part(spec)["kind"] == "lines"
+
+
+def test_linked_sources_are_equally_long(tmp_path: Path) -> None:
+    """Nobody can guess what belongs to the rest: said at once where they can be counted, else where one ends."""
+    (tmp_path / "list").write_text("a\nb\n")
+    with pytest.raises(InputError, match="not equally long: they have 2, 3 inputs"):
+        Zip([Lines(str(tmp_path / "list")), Args(["1", "2", "3"])])
+    unequal = iter(Zip([Lines("-", stream=io.BytesIO(b"a\n")), Args(["1", "2"])], streamed=True))
+    assert next(unequal) == (b"a", b"1")
+    with pytest.raises(InputError, match="source 1 has ended after 1 inputs"):
+        next(unequal)
+
+
+def test_comments_in_a_list_of_commands() -> None:
+    """They are left out where that is asked for, as are lines of blanks; a line is an input otherwise."""
+    text = b"# x\na\n  \n  # y\nb # c\n"
+    assert list(Lines("-", comments=False, stream=io.BytesIO(text))) == [(b"a",), (b"b # c",)]
+    assert len(list(Lines("-", stream=io.BytesIO(text)))) == 5
+
+
+def test_a_table_with_tabs_is_known_by_its_name(tmp_path: Path) -> None:
+    """Also by a run that is taken up again; another delimiter can still be given."""
+    path = tmp_path / "x.TSV"
+    path.write_text("a\tb\n1,2\t3\n")
+    assert list(Csv(str(path))) == list(again(Csv(str(path)))) == [(b"1,2", b"3")]
+    with pytest.warns(InputWarning, match="--delimiter tab"):
+        assert Csv(str(path), delimiter=",").columns == ("a\tb",)
+
+
+def test_a_field_may_be_large(tmp_path: Path) -> None:
+    """Larger than the csv module would have it by itself."""
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n" + "x" * 300_000 + ",1\n")
+    assert [len(row[0]) for row in Csv(str(path))] == [300_000]
+
+
+def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
+    """It is found by its name where that matches nothing else, as in a shell; else there is a word about it."""
+    (tmp_path / "a[1].txt").touch()
+    assert list(Glob(["a[1].txt"], folder=str(tmp_path))) == [(b"a[1].txt",)]
+    (tmp_path / "a1.txt").touch()
+    with pytest.warns(InputWarning, match=r"'a\[\[\]1\].txt'"):
+        assert list(Glob(["a[1].txt"], folder=str(tmp_path))) == [(b"a1.txt",)]
+    assert list(Glob(["a[[]1].txt"], folder=str(tmp_path))) == [(b"a[1].txt",)]
 
 
 def test_a_delimiter_that_was_forgotten_or_cannot_be_one(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,9 +11,11 @@ from hypothesis import strategies as st
 from manyhands.errors import UsageError
 from manyhands.limits import (
     MAX_JOBS,
+    Backoff,
     Halt,
     HaltWhen,
     Limits,
+    RetryOn,
     Timeout,
     parse_duration,
     parse_jobs,
@@ -130,15 +134,91 @@ def test_the_old_numbers_of_gnu_parallel() -> None:
 
 
 def test_retries_wait_longer_each_time_up_to_a_bound() -> None:
-    """The wait doubles, and stays below five minutes however often it fails."""
-    limits = Limits(jobs=1, backoff=2.0)
-    assert [limits.retry_wait(n) for n in (1, 2, 3)] == [2, 4, 8]
-    assert limits.retry_wait(10_000) == 300
-    assert Limits(jobs=1, backoff=0).retry_wait(5) == 0
+    """The wait doubles, and stays below five minutes however often it fails; a longer first wait is taken as it is."""
+    assert [Backoff(2.0).wait(n) for n in (1, 2, 3)] == [2, 4, 8]
+    assert Backoff(2.0).wait(10_000) == 300
+    assert Backoff(0).wait(5) == 0
+    assert [Backoff.parse("10m").wait(n) for n in (1, 2)] == [600, 600]
 
 
-@pytest.mark.parametrize("wrong", [{"jobs": 0}, {"jobs": 1, "retries": -1}])
-def test_limits_that_cannot_be_meant(wrong: dict[str, int]) -> None:
+def test_the_growth_of_the_wait_can_be_chosen() -> None:
+    """So can its longest, and how much of it is left to chance: never more than without it."""
+    assert [Backoff.parse("500ms,growth=3,max=2s").wait(n) for n in (1, 2, 3)] == [0.5, 1.5, 2.0]
+    assert [Backoff.parse("5,growth=1").wait(n) for n in (1, 2, 900)] == [5, 5, 5]
+    assert [Backoff.parse("8,jitter=25%").wait(1, iter([share]).__next__) for share in (0.0, 0.5, 1.0)] == [8, 7, 6]
+
+
+@given(
+    st.builds(
+        Backoff,
+        st.floats(0, 300),
+        st.floats(1, 1e3),
+        st.floats(300, 1e6),
+        st.integers(0, 100).map(lambda share: share / 100),
+    ),
+    st.integers(1, 10_000),
+    st.floats(0, 1),
+)
+def test_a_back_off_can_be_written_down(backoff: Backoff, failures: int, share: float) -> None:
+    """A resumed run waits as the first execution did, and within the bounds that were given."""
+    again = Backoff.parse(str(backoff))
+    assert (again.first, again.growth, again.cap) == (backoff.first, backoff.growth, backoff.cap)
+    assert again.jitter == pytest.approx(backoff.jitter)
+    assert 0 <= again.wait(failures, lambda: share) <= backoff.cap
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "-1", "1,growth", "1,growth=0.5", "1,growth=x", "1,max=0.5", "1,jitter=101%", "1,jitter=3", "1,jitter=1%,jitter=1%", "1,cap=3"],
+)  # fmt: skip
+def test_a_back_off_that_cannot_be_meant(text: str) -> None:
+    """It is refused with the name of the option."""
+    with pytest.raises(UsageError, match="--backoff"):
+        Backoff.parse(text)
+
+
+def test_what_is_tried_again_can_be_named() -> None:
+    """Exit statuses, signals, time-outs, lost jobs and exceptions, each for itself."""
+    rule = RetryOn.parse("75,100-110,timeout,SIGSEGV,ConnectionError")
+    covered = [
+        rule.covers("failed", 75, None, None), rule.covers("failed", 105, None, None), rule.covers("timeout", None, 15, None),
+        rule.covers("failed", None, 11, None), rule.covers("failed", 1, None, "ConnectionError: reset"),
+        rule.covers("failed", 1, None, "ConnectionResetError (ConnectionError): reset by peer"), rule.covers("failed", 1, None, "ConnectionError"),
+    ]  # fmt: skip
+    others = [
+        rule.covers("failed", 1, None, None), rule.covers("failed", 111, None, None), rule.covers("lost", None, None, None),
+        rule.covers("failed", None, 9, None), rule.covers("failed", 1, None, "ValueError: ConnectionError"),
+        rule.covers("timeout", 75, None, None) and not rule.words,
+    ]  # fmt: skip
+    assert all(covered)
+    assert not any(others)
+    assert RetryOn.parse("signal").covers("failed", None, 9, None)
+    assert RetryOn.parse("lost").covers("lost", None, None, "why")
+
+
+class Trouble(Exception):
+    """One that a program has made."""
+
+
+def test_what_is_tried_again_can_be_given_by_a_program() -> None:
+    """As numbers and classes; it is kept as text, and read back from that."""
+    rule = RetryOn.parse([75, "timeout", ConnectionError, Trouble])
+    assert RetryOn.parse(str(rule)) == rule
+    assert rule.exceptions == ("ConnectionError", f"{__name__}.Trouble")
+    assert RetryOn.parse(75) == RetryOn.parse("75")
+    with pytest.raises(UsageError, match=r"retry_on: 1\.5"):
+        RetryOn.parse([1.5], "retry_on")
+
+
+@pytest.mark.parametrize("text", ["", " , ", "0", "256", "9-1", "timeuot", "SIGNONE,3 4", "-3", "[x]"])
+def test_a_rule_for_retries_that_cannot_be_meant(text: str) -> None:
+    """A word that would never match is a mistake, not a rule."""
+    with pytest.raises(UsageError, match="--retry-on"):
+        RetryOn.parse(text)
+
+
+@pytest.mark.parametrize("wrong", [{"jobs": 0}, {"jobs": 1, "retries": -1}, {"jobs": 1, "retry_on": RetryOn.parse("75")}])
+def test_limits_that_cannot_be_meant(wrong: dict[str, Any]) -> None:
     """A record of limits is right or is not made."""
     with pytest.raises(UsageError):
-        Limits(**wrong)  # type: ignore[arg-type]
+        Limits(**wrong)

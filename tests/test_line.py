@@ -18,7 +18,7 @@ import functions
 from conftest import Cli, wait_for, with_tag
 from manyhands import Status, UsageError, run_batch
 from manyhands.events import Began, Finished, Summary
-from manyhands.limits import Halt, Limits
+from manyhands.limits import Backoff, Halt, Limits
 from manyhands.line import begin
 from manyhands.plan import Plan, Stage
 from manyhands.runs import Store
@@ -37,7 +37,7 @@ def plan_of(*lines: str, jobs: tuple[int, ...] = (), inputs: list[str], **limits
     then = tuple(Stage(work, number, "commands") for work, number in zip(works[1:], jobs[1:], strict=True))
     return Plan(
         template=works[0], then=then, source={"kind": "args", "values": inputs}, workdir=os.getcwd(),
-        limits=Limits(jobs=jobs[0], backoff=0, **limits),
+        limits=Limits(jobs=jobs[0], backoff=Backoff(0), **limits),
     )  # fmt: skip
 
 
@@ -239,7 +239,7 @@ def test_another_line_is_refused(cli: Cli) -> None:
         (["batch", "true {}", "--then", "true {}", "--backend", "commands,threads", "--", "a"], "it does not run commands"),
         (["batch.call", "math:sqrt", "--then", "math:nosuch", "--", "1"], "math has no nosuch"),
         (["batch.call", "math:sqrt", "--then", "math:sqrt", "--result", "repr", "--", "1"], "--result repr"),
-        (["batch", "true {}", "--then", "true {}"], "no inputs"),
+        (["batch", "true {}", "--then", "true {}", "--fail-if-empty"], "no inputs"),
     ],
 )  # fmt: skip
 def test_mistakes_in_a_line(cli: Cli, own_state: Path, args: list[str], said: str) -> None:

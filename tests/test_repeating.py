@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from manyhands.errors import UsageError
+from manyhands.limits import Backoff, RetryOn
 from manyhands.pipeline import PipelineResult
 from manyhands.repeating import Look, retry, watch
 from manyhands.tree import Completed, Tree
@@ -38,6 +39,14 @@ def test_it_is_tried_so_often_at_most(tree: Tree) -> None:
     assert [(one.number, one.wait) for one in tries] == [(1, 0.0), (2, 0.0), (3, None)]
     with pytest.raises(UsageError, match="--times 0"):
         next(retry(lambda: ended(0), tree, times=0))
+
+
+def test_only_what_is_named_is_tried_again(tree: Tree) -> None:
+    """Another failure is the last word."""
+    results = iter([ended(75), ended(0, number=11), ended(1), ended(0)])
+    rule = RetryOn.parse("75,SIGSEGV")
+    tries = list(retry(lambda: next(results), tree, times=5, backoff=Backoff(0), retry_on=rule))
+    assert [one.result.status for one in tries] == [75, 139, 1]
 
 
 def test_ctrl_c_is_not_tried_again(tree: Tree) -> None:

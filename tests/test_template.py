@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from manyhands.errors import TemplateError
+from manyhands.errors import InputError, TemplateError, UsageError
 from manyhands.template import Template, basename, dirname, display, fill_slot, quote, user_shell, without_extension
 
 BASH = shutil.which("bash") or "/bin/sh"
@@ -193,3 +195,76 @@ def test_the_shell_is_one_that_quotes_as_posix_says() -> None:
     """$SHELL when it is bash, zsh or ksh; never dash or fish."""
     assert os.path.basename(user_shell({"SHELL": "/usr/bin/fish", "PATH": os.environ["PATH"]})) in ("bash", "sh")
     assert user_shell({"SHELL": BASH, "PATH": ""}) == BASH
+
+
+@pytest.mark.parametrize(
+    ("text", "argv"),
+    [
+        ("cat {} end", (b"cat", b"a.x", b"d/b c", b"end")),
+        ("cat", (b"cat", b"a.x", b"d/b c")),
+        ("cat '{/}' {.} {#}", (b"cat", b"a.x", b"b c", b"a", b"d/b c", b"1")),
+        ("cat {name}", (b"cat", b"a.x", b"d/b c")),
+        ("cat {2}-{1}{3}", (b"cat", b"d/b c-a.x")),
+    ],
+)
+def test_several_inputs_in_one_command(text: str, argv: tuple[bytes, ...]) -> None:
+    """A placeholder that is an argument stands for all of them, a number for one of them, which the last group may lack."""
+    template = replace(Template.parse(text), group=3)
+    assert template.bind(("name",)).argv((b"a.x", b"d/b c"), 1) == argv
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("cat {} | wc", b"cat a 'b c' | wc"), ("(cat {};true)", b"(cat a 'b c';true)"), ("x={1}; cat {.}", b"x=a; cat a 'b c'"),
+        ("wc", b"wc a 'b c'"),
+    ],
+)  # fmt: skip
+def test_several_inputs_in_one_script(text: str, script: bytes) -> None:
+    """Each of them is a word of the shell."""
+    template = replace(Template.parse(text, shell="/bin/sh"), group=2)
+    assert template.bind().argv((b"a", b"b c"), 1)[2] == script
+
+
+@pytest.mark.parametrize(
+    ("text", "shell", "reason"),
+    [
+        ("cat x{}", None, "an argument of its own"), ("cat {}{}", None, "an argument of its own"), ("cat {.}.y", None, "an argument of its own"),
+        ("cat x{}", "/bin/sh", "an argument of its own"), ("cat x\\ {}", "/bin/sh", "an argument of its own"), ("cat {4}", None, "3 inputs at most"),
+    ],
+)  # fmt: skip
+def test_several_inputs_where_one_is_meant(text: str, shell: str | None, reason: str) -> None:
+    """They would not be what was meant: refused, with the place."""
+    with pytest.raises(TemplateError, match=reason):
+        replace(Template.parse(text, shell=shell), group=3).bind()
+
+
+def test_several_inputs_have_one_column() -> None:
+    """Which of the columns an argument is nobody can say."""
+    with pytest.raises(UsageError, match="and these have 2"):
+        replace(Template.parse("cat"), group=2).bind(("a", "b"))
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1).filter(
+        lambda words: words[0]
+    )
+)
+def test_a_line_is_a_command(words: list[str]) -> None:
+    """What `shlex.join` makes of arguments is these arguments, whatever they hold; braces mean nothing."""
+    assume("\n" not in "".join(words) and "\r" not in "".join(words))
+    line = os.fsencode(shlex.join(words))
+    assert Template.each_line().bind().argv((line,), 1) == tuple(map(os.fsencode, words))
+    assert Template.each_line(shell="/bin/sh").bind().argv((line,), 1) == (b"/bin/sh", b"-c", line)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [("a | b", "a pipe or a redirection"), ("a > b", "a pipe or a redirection"), ("ls *", "wildcard"), ("a $HOME", "needs a shell"),
+     ("a 'b", "not closed"), ("a; b", "needs a shell"), ("~/x", "needs a shell")],
+)  # fmt: skip
+def test_a_line_that_only_a_shell_can_run(line: str, reason: str) -> None:
+    """It is refused before it becomes a job, not run as something else."""
+    with pytest.raises(InputError, match=reason):
+        Template.each_line().bind().key((line.encode(),))
+    Template.each_line(shell="/bin/sh").bind().key((line.encode(),))

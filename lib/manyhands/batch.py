@@ -30,6 +30,7 @@ from manyhands.engine.channel import Channel
 from manyhands.engine.climbing import Climber
 from manyhands.errors import UsageError
 from manyhands.events import Event, Finished, RunStarted, Summary, Warned
+from manyhands.grouping import groups_of, new_groups
 from manyhands.inputs import Rows, Source, open_source
 from manyhands.job import Job, Values
 from manyhands.journal import Journal
@@ -37,7 +38,7 @@ from manyhands.ordering import arrange, walls_of
 from manyhands.place import Place
 from manyhands.plan import Plan
 from manyhands.program_inputs import Iterating
-from manyhands.run_inputs import RunInputs, Work
+from manyhands.run_inputs import RunInputs, Work, check_commands
 from manyhands.runs import Run, RunLock, Store, discard, lock
 from manyhands.takeover import take_over
 from manyhands.template import Renderer
@@ -63,6 +64,8 @@ class Batch:
         self.note: str | None = None
         """What is to be said before anything begins."""
         self._issued_any = self._taken = self._total_told = False
+        self.no_inputs = False  # known at the end; a new run then leaves nothing behind
+        self._met_any = False
         self.place: Place | None = None
         """Set before `events` if this is a stage of a line."""
 
@@ -88,7 +91,8 @@ class Batch:
                 plan.template.bind(source.columns, width=source.width)
         if isinstance(plan.template, Call):
             plan.template.check()
-        total = source.total if source else None
+        check_commands(plan, source)
+        total = groups_of(source.total, plan.max_args) if source else None
         run, held = store.create(plan.to_json() | ({} if total is None else {"total": total}), run_id)
         if plan.stdin == "-":
             keep_stdin(run.path)
@@ -179,7 +183,7 @@ class Batch:
         """Carry it out. ``tick``: seconds after which a Tick comes even if nothing happens. ``before_waiting`` is called when all
         that has happened has been yielded. One thread iterates it to its end, and closes it.
 
-        Raises UsageError when the inputs do not fit the template or there are none (a new run then leaves nothing behind),
+        Raises UsageError when the inputs do not fit the template (a new run then leaves nothing behind),
         InputError when one cannot be read, and whatever a program's iterator raises (what began is finished first, and the
         Summary yielded), JournalError.
         """
@@ -190,6 +194,8 @@ class Batch:
                 stack.callback(journal.close)
                 yield from self.take_over(journal)
                 yield from self._execute(journal, stack, tick, before_waiting)
+            if self.no_inputs and self.work == "new" and self.place is None:
+                discard(self.run)
         except UsageError:
             if self.work == "new" and self.untouched and self.place is None:
                 discard(self.run)
@@ -223,7 +229,9 @@ class Batch:
             self.run = Store.update(self.run, {"columns": source.columns})
         earlier = Earlier(self.work, journal.tally() if self.work != "new" else None)
         lacking = self.inputs.lacking is not None
-        total = None if lacking else earlier.total(source.total, self.run.asked.get("total"))
+        total = (
+            None if lacking else earlier.total(groups_of(source.total, self.plan.max_args), self.run.asked.get("total"))
+        )
         halting = self.place.halting if self.place else earlier.halting(self.plan.limits.halt, total)
         climber, jobs = self._climber(), self._jobs(journal, values, renderer)
         stack.callback(jobs.close)
@@ -277,10 +285,10 @@ class Batch:
         return in_order(told, self.issued, recall)
 
     def _summarise(self, summary: Summary, journal: Journal, done: int) -> Summary:
-        """The whole run's state, if this was not its only execution. Raises UsageError for a run without inputs."""
+        """The whole run's state, if this was not its only execution."""
+        inner = self.place is not None and self.place.number > 1
+        self.no_inputs = not (self._met_any or inner or self.work == "failed" or summary.unread or self.inputs.lacking)
         if self.work == "new":
-            if not self._issued_any and summary.stopped_by is None and not (self.place and self.place.number > 1):
-                raise UsageError("no inputs: nothing to run")
             return summary
         tally = journal.tally()
         unread = self.inputs.lacking is not None or (summary.unread and self.work != "failed")
@@ -327,21 +335,29 @@ class Batch:
     ) -> Iterator[Job | None]:
         """What this run has not met before among the inputs; None while none has come."""
         number = journal.last_number()
-        known = journal.known() if self.work in ("rest", "both") else None
+        again, most = self.work in ("rest", "both"), self.plan.max_args
+        known = journal.known() if again and most is None else None
+        inputs: Iterator[Values | None] = map(self._noticed, values)
+        if most is not None:
+            inputs = new_groups(inputs, most, (one.job.values for one in journal.records()) if again else ())
         try:
-            for value in values:
+            for value in inputs:
                 if value is None:
                     yield None
                     continue
                 key = renderer.key(value)
                 if known is None or not known.met(key):
                     number += 1
-                    if known is None and (rest := self.inputs.rest) is not None:
+                    if not again and (rest := groups_of(self.inputs.rest, most)) is not None:
                         self._all_read(number + rest)
                     yield Job(number, key, value)
         finally:
             if known:
                 known.close()
+
+    def _noticed(self, values: Values | None) -> Values | None:
+        self._met_any = self._met_any or values is not None
+        return values
 
     def _all_read(self, total: int) -> None:
         """Everything has come, although not everything has begun."""
@@ -365,7 +381,7 @@ class Batch:
         }  # fmt: skip
         if isinstance(plan.template, Call):
             return open_backend(plan.backend, FunctionSettings(
-                **shared, call=plan.template, columns=source.columns, workers=plan.workers, timed=plan.limits.timeout is not None,
+                **shared, call=replace(plan.template, named=plan.limits.retry_on.exceptions if plan.limits.retry_on else ()), columns=source.columns, workers=plan.workers, timed=plan.limits.timeout is not None,
             ))  # fmt: skip
         return open_backend(plan.backend, CommandSettings(
             **shared, stdin=self._stdin(), allow_daemons=plan.allow_daemons, launchers=min(plan.limits.jobs, usable_cores()),

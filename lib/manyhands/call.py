@@ -21,7 +21,7 @@ import threading
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
@@ -79,6 +79,10 @@ class Call:
     initargs: tuple[Any, ...] = ()
     chunked: bool = False
     """What it is called for comes and goes as `manyhands.chunks`; of type ``object``, results are kept as they are."""
+    group: int | None = None
+    """How many inputs a job may have: the function is then given a list of them."""
+    named: tuple[str, ...] = field(default=(), compare=False)
+    """Exceptions that an error is to name if it is one of them, whatever it is called itself (see `manyhands.limits.RetryOn`)."""
     live: Function | None = field(default=None, compare=False)
     live_initializer: Function | None = field(default=None, compare=False)
 
@@ -135,7 +139,7 @@ class Call:
         """For run.json; the function itself stays out."""
         return {
             "text": self.text, "folder": self.folder, "type": self.type, "result": self.result,
-            "initializer": self.initializer, "initargs": list(self.initargs),
+            "initializer": self.initializer, "initargs": list(self.initargs), "group": self.group,
         }  # fmt: skip
 
     @classmethod
@@ -183,6 +187,9 @@ class Call:
 
     def arguments(self, values: Values, columns: Sequence[str] = ()) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """(arguments, keyword arguments) for one input. Raises BadInput for values that are not of the type."""
+        if self.group is not None:
+            one = replace(self, group=None, type="json" if self.type == "line" else self.type)
+            return ([one.arguments((value,))[0][0] for value in values],), {}
         if self.type in ("line", "object"):
             if self.type == "object" and values[0].startswith(_PICKLED):
                 args, kwargs = pickle.loads(values[0])  # noqa: S301 - `encode` made it, and the run's folder is ours alone

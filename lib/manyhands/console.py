@@ -20,7 +20,7 @@ from manyhands.background import Carrier, carry
 from manyhands.batch import Batch
 from manyhands.call import UNFIT, unfit
 from manyhands.engine.channel import Closed
-from manyhands.errors import ManyhandsError, UsageError
+from manyhands.errors import InputError, ManyhandsError, UsageError
 from manyhands.events import Event, Finished, Summary, Tick
 from manyhands.job import Status
 from manyhands.line import Line
@@ -30,12 +30,15 @@ from manyhands.render.safe import harmless
 from manyhands.render.summary import summary_line
 from manyhands.runs import Store
 from manyhands.signals import GivenUp, Watched, die_by
+from manyhands.spool import NotKeptError
 
 TICK: Final = 0.25
 """Seconds between two looks at the clock while nothing happens: for the display and the heartbeat."""
 
 
-def carry_out(batch: Batch | Line, store: Store, *, json: bool = False, quiet: bool = False) -> int:
+def carry_out(
+    batch: Batch | Line, store: Store, *, json: bool = False, quiet: bool = False, fail_if_empty: bool = False
+) -> int:
     """Run ``batch`` before the user's eyes and return the exit status; dies by the signal that ended it.
 
     0: all is done and well; 1: something failed or is left to do; 2: a function returned what cannot be kept as asked;
@@ -48,14 +51,35 @@ def carry_out(batch: Batch | Line, store: Store, *, json: bool = False, quiet: b
     with Watched(batch.stop, show.wake) as watched:
         error = show.all(watched)
     if error is not None and batch.summary is None:
-        raise error
-    status = _finish(batch, None if json or quiet else store, show)
+        raise _on_a_resume(error, batch, store)
+    if batch.no_inputs and batch.stopped_by is None and (batch.work == "new" or fail_if_empty):
+        if not json and (fail_if_empty or not quiet):
+            _say("manyhands: no inputs: nothing to run")
+        return UsageError.exit_code if fail_if_empty else 0
+    advice = _how_to_go_on(error, batch, store)
+    status = _finish(batch, None if json or quiet else store, show, last_word=not advice)
     if error is not None:  # inputs that could not be read to their end: what came before them has been done
         if not isinstance(error, ManyhandsError):
             raise error
-        _say(f"manyhands: {harmless(str(error))}")
+        _say(f"manyhands: {harmless(str(error))}{advice}")
         return 1
     return UsageError.exit_code if show.misused and status == 1 else status
+
+
+def _how_to_go_on(error: BaseException | None, batch: Batch | Line, store: Store) -> str:
+    """What is to be done about inputs that cannot be read further, as the end of a line."""
+    if not isinstance(error, InputError) or isinstance(error, NotKeptError):
+        return ""
+    if batch.plan.streamed:  # what was kept of them would stop a resume at the same place
+        return f"; mend it, and give all inputs again with --run-id {batch.run.id}: what has been done is passed over"
+    return f"; mend it there, then do the rest: {store.typed('batch.resume', batch.run.id)}"
+
+
+def _on_a_resume(error: BaseException, batch: Batch | Line, store: Store) -> BaseException:
+    """``error``, with how to go on, if it ended an execution that is not the first: then the run is there, and unfinished."""
+    if batch.work == "new" or type(error) is not InputError:
+        return error
+    return ManyhandsError(f"{error}{_how_to_go_on(error, batch, store)}")
 
 
 class _Show:
@@ -132,15 +156,15 @@ class _Show:
         self._batch.pause(False)
 
 
-def _finish(batch: Batch | Line, store: Store | None, show: _Show) -> int:
-    """Say what it came to (not without ``store``), and leave as the run ended."""
+def _finish(batch: Batch | Line, store: Store | None, show: _Show, *, last_word: bool = True) -> int:
+    """Say what it came to (not without ``store``), with what to type next if that is the ``last_word``; leave as the run ended."""
     summary = batch.summary
     if show.closed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if summary is None:
         return 1
     if store and not show.given_up:
-        _say(summary_line(summary, run=store.short(batch.run), state_dir=store.given))
+        _say(summary_line(summary, run=store.short(batch.run) if last_word else "", state_dir=store.given))
     if show.closed:
         return 141
     stopped_by = summary.stopped_by or batch.stopped_by

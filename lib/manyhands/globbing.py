@@ -17,8 +17,12 @@ _ANY_DEPTH: Final = b"**"
 
 def matching(pattern: bytes, folder: bytes) -> list[bytes]:
     """The paths below ``folder`` that match, sorted, each once. Hidden names are matched only by a pattern with a dot; a link
-    to a folder is found, and entered where the pattern names it or ``*`` stands for it, but not by ``**``."""
-    return sorted(path for path in set(_found(pattern, folder, to_enter=False)) if path)
+    to a folder is found, and entered where the pattern names it or ``*`` stands for it, but not by ``**``.
+
+    A pattern that matches nothing, but is the very name of a file, stands for that file, as in a shell.
+    """
+    found = sorted(path for path in set(_found(pattern, folder, to_enter=False)) if path)
+    return found or list(_present([pattern], folder))
 
 
 def _found(pattern: bytes, folder: bytes, *, to_enter: bool) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ is said when it is made (InputError), as far as that can be known before reading
 
 from __future__ import annotations
 
+import glob
 import itertools
 import os
 import re
@@ -17,10 +18,11 @@ from manyhands.errors import InputError
 from manyhands.globbing import matching
 from manyhands.job import Values
 from manyhands.jsonable import keep_bytes, kept_bytes
-from manyhands.readers import Csv, JsonLines, Lines, Spec, delimiter_of
+from manyhands.readers import Csv, JsonLines, Lines, Spec, delimiter_of, usual_delimiter, warn
 
 __all__ = [
-    "Args", "Csv", "Glob", "JsonLines", "Lines", "Product", "Rows", "Source", "Spec", "delimiter_of", "open_source",
+    "Args", "Csv", "Glob", "JsonLines", "Lines", "Product", "Rows", "Source", "Spec", "Zip", "delimiter_of", "open_source",
+    "streamed_part", "usual_delimiter",
 ]  # fmt: skip
 
 
@@ -107,8 +109,17 @@ class Glob:
             matches = matching(os.fsencode(pattern), os.fsencode(self.folder))
             if not matches and not may_miss:
                 raise InputError(f"--glob {pattern!r}: no file matches")
+            if not may_miss and self._means_another(pattern, matches):
+                warn(
+                    f"--glob {pattern!r} matches other files than the one of just this name; that is {glob.escape(pattern)!r}"
+                )
             self.found += matches
         self.total: int | None = len(self.found)
+
+    def _means_another(self, pattern: str, matches: list[bytes]) -> bool:
+        """Whether there is a file whose name is the pattern itself, which it does not match."""
+        there = glob.has_magic(pattern) and os.path.lexists(os.path.join(self.folder, pattern))
+        return there and os.fsencode(pattern) not in matches
 
     def __iter__(self) -> Iterator[Values]:
         return ((path,) for path in self.found)
@@ -123,13 +134,7 @@ class Product:
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = list(sources)
-        named = [source.columns for source in self.sources]
-        names = list(itertools.chain.from_iterable(named))
-        if len(set(names)) < len(names):
-            raise InputError(f"two sources name the same column: {', '.join(names)}")
-        self.columns = tuple(names) if all(named) else ()
-        widths = [source.width for source in self.sources]
-        self.width = sum(width or 0 for width in widths) if all(widths) else None
+        self.columns, self.width = _side_by_side(self.sources)
         totals = [source.total for source in self.sources]
         self.total: int | None = None
         if None not in totals:
@@ -153,15 +158,70 @@ class Product:
         return {"kind": "product", "sources": [source.spec() for source in self.sources]}
 
 
+class Zip:
+    """The n-th input of each of several sources together, columns side by side, as with ``:::+``. The sources are equally long:
+    that is found before anything else where they can be read twice, else at the end of the shortest (InputError)."""
+
+    def __init__(self, sources: Sequence[Source], *, streamed: bool = False) -> None:
+        self.sources = list(sources)
+        self.columns, self.width = _side_by_side(self.sources)
+        self.total: int | None = None
+        if not streamed:
+            totals = [sum(1 for _ in source) if source.total is None else source.total for source in self.sources]
+            if len(set(totals)) > 1:
+                raise InputError(
+                    f"--zip: the sources are not equally long: they have {', '.join(map(str, totals))} inputs"
+                )
+            self.total = totals[0]
+
+    def __iter__(self) -> Iterator[Values]:
+        for number, rows in enumerate(itertools.zip_longest(*self.sources)):
+            if None in rows:
+                lacking = ", ".join(str(place) for place, row in enumerate(rows, 1) if row is None)
+                raise InputError(f"--zip: source {lacking} has ended after {number} inputs, and others have more")
+            yield tuple(itertools.chain.from_iterable(rows))
+
+    def spec(self) -> Spec:
+        """See `Source.spec`."""
+        return {"kind": "zip", "sources": [source.spec() for source in self.sources]}
+
+
+def _side_by_side(sources: Sequence[Source]) -> tuple[tuple[str, ...], int | None]:
+    """(the names of the columns, if all have names, and how many there are, if that is known)."""
+    names = list(itertools.chain.from_iterable(source.columns for source in sources))
+    if len(set(names)) < len(names):
+        raise InputError(f"two sources name the same column: {', '.join(names)}")
+    widths = [source.width for source in sources]
+    columns = tuple(names) if all(source.columns for source in sources) else ()
+    return columns, sum(width or 0 for width in widths) if all(widths) else None
+
+
+def streamed_part(spec: Spec) -> Spec:
+    """What is read from a stream, if the inputs are: a part of a `Zip`, or all of them."""
+    return next((part for part in spec.get("sources", ()) if part.get("streamed")), spec)
+
+
+def _zip(spec: Spec, stream: BinaryIO | None) -> Zip:
+    parts = [open_source(part, stream=stream if part.get("streamed") else None) for part in spec["sources"]]
+    return Zip(parts, streamed=any(part.get("streamed") for part in spec["sources"]))
+
+
 def open_source(spec: Spec, *, stream: BinaryIO | None = None) -> Source:
     """The source that ``spec`` describes; ``stream`` is read instead of its path. Raises InputError."""
     kinds: dict[str, Callable[[], Source]] = {
         "args": lambda: Args(spec["values"], name=spec.get("name")),
         "rows": lambda: Rows.of(spec),
         "glob": lambda: Glob(spec["patterns"], folder=spec["folder"], may_miss=True),
-        "lines": lambda: Lines(spec["path"], null=spec["null"], separator=spec["separator"], stream=stream),
+        "lines": lambda: Lines(
+            spec["path"],
+            null=spec["null"],
+            separator=spec["separator"],
+            comments=spec.get("comments", True),
+            stream=stream,
+        ),
         "csv": lambda: Csv(spec["path"], delimiter=spec.get("delimiter", ","), stream=stream),
         "jsonl": lambda: JsonLines(spec["path"], spec["names"], whole=spec.get("whole", False), stream=stream),
+        "zip": lambda: _zip(spec, stream),
         "product": lambda: Product([open_source(part) for part in spec["sources"]]),
     }
     return kinds[spec["kind"]]()

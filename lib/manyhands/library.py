@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from manyhands.call import Call, ResultKind, encode
 from manyhands.cores import usable_cores
 from manyhands.errors import UsageError
 from manyhands.inputs import Rows, Source
-from manyhands.limits import Halt, Limits, parse_duration, parse_jobs, parse_size, parse_timeout
+from manyhands.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.line import begin
 from manyhands.plan import Order, Plan, Stage, Workers, for_stages
 from manyhands.program_inputs import Iterating, source_of
@@ -34,7 +35,8 @@ def run_batch(
     initializer: Callable[..., Any] | str | None = None, initargs: Sequence[Any] = (), chunk: int | None = None,
     max_jobs_per_worker: int | None = None, start_method: str = "forkserver", run_id: str | None = None,
     state_dir: str | os.PathLike[str] | None = None, pull: Pulling = "thread", handle_signals: bool = True,
-    retry_failed: bool = False,
+    retry_failed: bool = False, retry_on: str | int | type[BaseException] | Sequence[str | int | type[BaseException]] | None = None,
+    fail_if_empty: bool = False, max_args: int | None = None,
 ) -> Results:  # fmt: skip
     """Run one command, or call one function, over many inputs; iterate the result for the final `Outcome` of each job.
 
@@ -44,7 +46,9 @@ def run_batch(
     iterator is pulled lazily. ``ordered``: outcomes in the order of the inputs, else as they end. ``backend``: by default
     ``commands``, and ``processes`` for functions. ``then``: what is done with each input next, if that went well: further
     commands, or functions, which get what the one before returned; ``jobs`` and ``backend`` may then be ``"4,2"``. What a function
-    returned is `Outcome.value`. All other arguments mean what the options of ``batch`` and ``batch.call`` mean. Nothing begins before the first outcome is asked for, or the ``with`` block
+    returned is `Outcome.value`. ``max_args``: so many inputs
+    (of one column) for each job, a command's ``{}`` stands for all of them, a function is given a list. `Template.each_line` makes each
+    input a command. All other arguments mean what the options of ``batch`` and ``batch.call`` mean. Nothing begins before the first outcome is asked for, or the ``with`` block
     is entered; leaving early stops what runs (see `Results`).
 
     Time-outs, retries and the journal depend on nobody's loop: the batch is carried out in a thread of its own, and while
@@ -62,11 +66,14 @@ def run_batch(
     widths, cores = for_stages("jobs", str(jobs), 1 + len(then)), usable_cores()
     limits = Limits(
         jobs=parse_jobs(widths[0], cores), climb=widths[0].strip() == "auto", timeout=parse_timeout(timeout), grace=parse_duration(grace, "grace"),
-        retries=retries, delay=parse_duration(delay, "delay"), backoff=parse_duration(backoff, "backoff"),
+        retries=retries, delay=parse_duration(delay, "delay"), backoff=Backoff.parse(backoff, "backoff"),
         halt=Halt.parse(halt), keep_order=ordered,
         output_cap=None if output_cap is None else parse_size(output_cap, "output_cap"),
+        retry_on=None if retry_on is None else RetryOn.parse(retry_on, "retry_on"),
     )  # fmt: skip
-    work, further, source = _works(template, then, inputs, shell, result, initializer, tuple(initargs))
+    if max_args is not None and max_args < 1:
+        raise UsageError(f"max_args={max_args}: a job has one input at least")
+    work, further, source = _works(template, then, inputs, shell, result, initializer, tuple(initargs), max_args)
     usual = "processes" if isinstance(work, Call) else "commands"
     backends = for_stages("backend", backend or usual, 1 + len(then))
     plan = Plan(
@@ -78,39 +85,39 @@ def run_batch(
     )  # fmt: skip
     store = Store(Path(state_dir).absolute() if state_dir else default_state_dir(os.environ))
     batch = begin(plan, store, run_id=run_id, source=source, retry_failed=retry_failed)
-    return Results(batch, pull=pull, handle_signals=handle_signals)
+    return Results(batch, pull=pull, handle_signals=handle_signals, fail_if_empty=fail_if_empty)
 
 
 def _works(
     template: Any, then: Sequence[Any], inputs: Any, shell: bool, result: ResultKind,
-    initializer: Callable[..., Any] | str | None, initargs: tuple[Any, ...],
+    initializer: Callable[..., Any] | str | None, initargs: tuple[Any, ...], max_args: int | None,
 ) -> tuple[Template | Call, Sequence[Template | Call], Source]:  # fmt: skip
     """(what is done with each input, what is done with it next, the inputs)."""
     if isinstance(template, Call) or (callable(template) and not isinstance(template, Template)):
-        work, source = _call(template, inputs, result, initializer, initargs)
+        work, source = _call(template, inputs, result, initializer, initargs, max_args)
         return work, [Call.of(one, type="json", result=result) for one in then], source
     _refuse_for_commands(result=result != "json", initializer=initializer, initargs=initargs)
-    return _template(template, shell), [_template(one, shell) for one in then], source_of(inputs)
+    return _template(template, shell, max_args), [_template(one, shell, max_args) for one in then], source_of(inputs)
 
 
 def _call(
     given: Callable[..., Any] | Call, inputs: Any, result: ResultKind, initializer: Callable[..., Any] | str | None,
-    initargs: tuple[Any, ...],
+    initargs: tuple[Any, ...], group: int | None,
 ) -> tuple[Call, Source]:  # fmt: skip
     """A function and its inputs, encoded. Raises UsageError in a worker process that only imports the script."""
     if getattr(current_process(), "_inheriting", False):
         raise UsageError('run_batch is called while a worker imports the script: put it under if __name__ == "__main__":')
     if isinstance(given, Call):
-        return given, source_of(inputs)
+        return replace(given, group=group), source_of(inputs)
     own = hasattr(inputs, "spec")
     live = None if isinstance(initializer, str) else initializer
     call = Call.of(
         given, type="str" if own else "object", result=result, initializer=initializer if live is None else None,
-        initargs=initargs, live_initializer=live,
+        initargs=initargs, live_initializer=live, group=group,
     )  # fmt: skip
     if own:
         return call, inputs
-    encoded = ((encode(one),) for one in inputs)
+    encoded = ((encode(one if group is None else (one,)),) for one in inputs)
     return call, Rows(encoded) if isinstance(inputs, list | tuple | range) else Iterating(encoded, width=1)
 
 
@@ -120,9 +127,11 @@ def _refuse_for_commands(**given: object) -> None:
         raise UsageError(f"{', '.join(names)}: only for functions, and this is a command")
 
 
-def _template(given: str | Sequence[str] | Template, shell: bool) -> Template:
+def _template(given: str | Sequence[str] | Template, shell: bool, group: int | None) -> Template:
     if isinstance(given, Template):
-        return given
+        if given.lines and group is not None:
+            raise UsageError(f"max_args={group}: each input is a whole command")
+        return replace(given, group=group)
     if isinstance(given, str):
-        return Template.parse(given, shell=user_shell(os.environ) if shell else None)
-    return Template.from_args(given)
+        return replace(Template.parse(given, shell=user_shell(os.environ) if shell else None), group=group)
+    return replace(Template.from_args(given), group=group)

@@ -6,7 +6,10 @@ Every parser raises UsageError with one line that names the option.
 from __future__ import annotations
 
 import math
+import random
 import re
+import signal
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
@@ -20,7 +23,7 @@ MOST_BY_ITSELF: Final = 64
 """The most that ``--jobs auto`` climbs to."""
 
 MAX_BACKOFF: Final = 300.0
-"""Seconds; the wait before a retry grows no further."""
+"""Seconds; the wait before a retry grows no further, unless another limit is given."""
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h|d|w)")
@@ -70,9 +73,153 @@ def parse_size(text: str | int, option: str) -> int:
     return int(float(match[1]) * (1000 if match[3] == "B" else 1024) ** power)
 
 
-def retry_wait(backoff: float, failures: int) -> float:
-    """Seconds to wait after so many failed tries: ``backoff``, doubled for each further one, up to `MAX_BACKOFF`."""
-    return min(backoff * 2.0 ** min(failures - 1, 60), MAX_BACKOFF) if backoff else 0.0
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long a failed job waits before it is tried again: ``first`` seconds, each further time ``growth`` times as long as the
+    time before, never more than ``cap``. A random share of it, up to ``jitter`` (0 to 1), is left out, so that jobs that failed
+    together are not tried again together."""
+
+    first: float = 1.0
+    growth: float = 2.0
+    cap: float = MAX_BACKOFF
+    jitter: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str | float, option: str = "--backoff") -> Backoff:
+        """From seconds or a duration, then ``,growth=N``, ``,max=DURATION``, ``,jitter=N%``: ``2``, ``500ms,max=1m,jitter=50%``."""
+        first, *further = str(text).split(",")
+        given: dict[str, str] = {}
+        for part in further:
+            name, equals, value = part.strip().partition("=")
+            if not equals or name not in ("growth", "max", "jitter") or name in given:
+                raise UsageError(
+                    f"{option} {text!r}: expected a duration, then ,growth=N ,max=DURATION or ,jitter=N%, each once at most"
+                )
+            given[name] = value
+        growth = _number(given.get("growth", "2"), f"{option} {text!r}: growth")
+        jitter = _number(given.get("jitter", "0").removesuffix("%"), f"{option} {text!r}: jitter")
+        if growth < 1:
+            raise UsageError(f"{option} {text!r}: growth=1 waits equally long each time; less than that cannot be")
+        if jitter > 100 or ("jitter" in given and not given["jitter"].endswith("%")):
+            raise UsageError(f"{option} {text!r}: jitter is a share of the wait, from 0% to 100%")
+        seconds = parse_duration(first, option)
+        cap = parse_duration(given["max"], f"{option} max") if "max" in given else max(MAX_BACKOFF, seconds)
+        if cap < seconds:
+            raise UsageError(f"{option} {text!r}: the longest wait, {cap:g} s, is shorter than the first, {seconds:g} s")
+        return cls(seconds, growth, cap, jitter / 100)
+
+    def wait(self, failures: int, draw: Callable[[], float] = random.random) -> float:
+        """Seconds to wait after so many failed tries; ``draw`` gives a number from 0 to 1."""
+        if not self.first:
+            return 0.0
+        try:
+            full = min(self.first * self.growth ** (failures - 1), self.cap)
+        except OverflowError:
+            full = self.cap
+        return full * (1 - self.jitter * draw()) if self.jitter else full
+
+    def __str__(self) -> str:
+        parts = [f"{self.first!r}"]
+        parts += [f"growth={self.growth!r}"] if self.growth != 2 else []
+        parts += [f"max={self.cap!r}"] if self.cap != max(MAX_BACKOFF, self.first) else []
+        parts += [f"jitter={self.jitter * 100!r}%"] if self.jitter else []
+        return ",".join(parts)
+
+
+def _number(text: str, where: str) -> float:
+    if not re.fullmatch(r"\d+(?:\.\d+)?(?:e-?\d+)?", text):
+        raise UsageError(f"{where}={text}: expected a number")
+    return float(text)
+
+
+_EXITS: Final = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?")
+_EXCEPTION: Final = re.compile(r"(?:[^\W\d]\w*\.)*[^\W\d]\w*")
+_RAISED: Final = re.compile(r"([\w.]+)(?: \(([\w., ]+)\))?(?=:|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryOn:
+    """Which failures are tried again: exit statuses, ends by a signal, time-outs, lost jobs, exceptions by name."""
+
+    text: str
+    exits: frozenset[int] = frozenset()
+    signals: frozenset[int] = frozenset()
+    words: frozenset[str] = frozenset()
+    """Of ``timeout``, ``lost``."""
+    exceptions: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, given: str | int | type[BaseException] | Collection[object], option: str = "--retry-on") -> RetryOn:
+        """From ``75,100-110,timeout,lost,signal,SIGSEGV,ConnectionError``, or from a list of such, of numbers and of exceptions."""
+        entries = given if isinstance(given, Collection) and not isinstance(given, str) else [given]
+        words = [word for entry in entries for word in _words_of(entry, option)]
+        if not words:
+            raise UsageError(f"{option}: names nothing, so that nothing would be tried again")
+        exits: set[int] = set()
+        signals: set[int] = set()
+        for word in words:
+            exits |= _exits(word, option)
+            signals |= _signals(word)
+        named = [word for word in words if not _EXITS.fullmatch(word) and not _signals(word) and word not in _ENDINGS]
+        for word in named:
+            last = word.rpartition(".")[2]
+            if not _EXCEPTION.fullmatch(word) or ("." not in word and last[:1] == last[:1].lower()):
+                raise UsageError(
+                    f"{option} {word!r}: expected an exit status, a range such as 1-9, timeout, lost, signal, a signal such as "
+                    "SIGSEGV, or the name of an exception such as ConnectionError"
+                )
+        return cls(
+            ",".join(words),
+            frozenset(exits),
+            frozenset(signals),
+            frozenset(words) & _ENDINGS,
+            tuple(dict.fromkeys(named)),
+        )
+
+    def covers(self, status: str, exit: int | None, signal: int | None, error: str | None) -> bool:
+        """Whether such an end is one of them. ``status``: as `manyhands.job.Status`; ``error`` begins with the exception's name,
+        and in parentheses those of ``exceptions`` that it is one of, if they are called otherwise."""
+        if status in _ENDINGS:
+            return status in self.words
+        if signal is not None:
+            return signal in self.signals
+        if self.exceptions and (raised := _RAISED.match(error or "")):
+            names = {raised[1], *(raised[2] or "").split(", ")}
+            if not names.isdisjoint(self.exceptions):
+                return True
+        return exit in self.exits
+
+    def __str__(self) -> str:
+        return self.text
+
+
+_ENDINGS: Final = frozenset({"timeout", "lost"})
+
+
+def _words_of(entry: object, option: str) -> list[str]:
+    if isinstance(entry, type) and issubclass(entry, BaseException):
+        found = f"{entry.__module__}.{entry.__qualname__}"  # a worker imports the main script under another name
+        return [entry.__name__ if entry.__module__ in ("builtins", "__main__") or "<" in found else found]
+    if isinstance(entry, str | int) and not isinstance(entry, bool):
+        return [word for part in str(entry).split(",") if (word := part.strip())]
+    raise UsageError(f"{option}: {entry!r:.80} is neither a text, nor a number, nor a class of exceptions")
+
+
+def _exits(word: str, option: str) -> set[int]:
+    """The exit statuses of ``75`` or ``100-110``, none for other words."""
+    if not (match := _EXITS.fullmatch(word)):
+        return set()
+    first, last = int(match[1]), int(match[2] or match[1])
+    if not 1 <= first <= last <= 255:
+        raise UsageError(f"{option} {word}: exit statuses of failures are 1 to 255, the smaller one of a range first")
+    return set(range(first, last + 1))
+
+
+def _signals(word: str) -> set[int]:
+    """The numbers of ``signal`` (all) or ``SIGTERM``, none for other words."""
+    if word == "signal":
+        return set(range(1, signal.NSIG))
+    return {int(signal.Signals[word])} if word in signal.Signals.__members__ else set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +315,9 @@ class Limits:
     retries: int = 0
     delay: float = 0.0
     """At least so long between two starts."""
-    backoff: float = 1.0
-    """Before the first retry; doubled for each further one, up to `MAX_BACKOFF`."""
+    backoff: Backoff = Backoff()
+    retry_on: RetryOn | None = None
+    """What is tried again; None: whatever can be."""
     halt: Halt = Halt()
     keep_order: bool = True
     output_cap: int | None = None
@@ -180,7 +328,5 @@ class Limits:
             raise UsageError(f"--jobs {self.jobs}: at least one is needed")
         if self.retries < 0:
             raise UsageError(f"--retries {self.retries}: cannot be negative")
-
-    def retry_wait(self, failures: int) -> float:
-        """Seconds to wait after so many failed tries."""
-        return retry_wait(self.backoff, failures)
+        if self.retry_on and not self.retries:
+            raise UsageError(f"--retry-on {self.retry_on}: how often? add --retries N")

@@ -224,6 +224,11 @@ class Line:
         """See `Batch.stopped_by`."""
         return self._stops[0] if self._stops else None
 
+    @property
+    def no_inputs(self) -> bool:
+        """See `Batch.no_inputs`."""
+        return self.stages[0].batch.no_inputs
+
     def pause(self, paused: bool) -> None:
         """See `Batch.pause`."""
         for stage in self.stages:
@@ -244,6 +249,8 @@ class Line:
                 told = self._told(tick, before_waiting)
                 ordered = self.plan.limits.keep_order and self.work == "new"
                 yield from in_order(told, self.stages[0].batch.issued, self._recall) if ordered else told
+            if self.no_inputs and self.work == "new":
+                discard(self.run)
         except UsageError:
             if self.work == "new" and self.stages[0].batch.untouched:
                 discard(self.run)

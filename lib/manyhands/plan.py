@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from manyhands.call import Call
 from manyhands.errors import JournalError, UsageError
-from manyhands.limits import Halt, Limits, parse_timeout
+from manyhands.limits import Backoff, Halt, Limits, RetryOn, parse_timeout
 from manyhands.template import Template
 
 SECRET: Final = re.compile(r"(?i)pass(word|wd)?|secret|token|credential|api_?key|private_?key|auth")
@@ -94,7 +94,8 @@ class Plan:
             "tag": self.tag, "order": self.order, "streamed": self.streamed, "spool_limit": self.spool_limit,
             "limits": {
                 "jobs": limits.jobs, "climb": limits.climb, "timeout": str(limits.timeout) if limits.timeout else None, "grace": limits.grace,
-                "retries": limits.retries, "delay": limits.delay, "backoff": limits.backoff, "halt": str(limits.halt),
+                "retries": limits.retries, "delay": limits.delay, "backoff": str(limits.backoff), "halt": str(limits.halt),
+                "retry_on": str(limits.retry_on) if limits.retry_on else None,
                 "keep_order": limits.keep_order, "output_cap": limits.output_cap,
             },
         }  # fmt: skip
@@ -113,7 +114,11 @@ class Plan:
     @classmethod
     def _from_json(cls, record: Mapping[str, Any], environ: Mapping[str, str]) -> Plan:
         given = dict(record["limits"])
-        limits = Limits(**given | {"timeout": parse_timeout(given["timeout"]), "halt": Halt.parse(given["halt"])})
+        parsed = {
+            "timeout": parse_timeout(given["timeout"]), "halt": Halt.parse(given["halt"]), "backoff": Backoff.parse(given["backoff"]),
+            "retry_on": RetryOn.parse(given["retry_on"]) if given.get("retry_on") else None,
+        }  # fmt: skip
+        limits = Limits(**given | parsed)
         then = tuple(
             Stage(_work_from_json(one), one["jobs"], one["backend"], one.get("climb", False))
             for one in record.get("then", ())
@@ -129,6 +134,11 @@ class Plan:
             template=_work_from_json(record), then=then, limits=limits, environment=environment, workers=workers,
             order=record.get("order", "input"), spool_limit=record.get("spool_limit", 1 << 30), **{name: record[name] for name in names},
         )  # fmt: skip
+
+    @property
+    def max_args(self) -> int | None:
+        """How many inputs a job has; None: one, with its columns."""
+        return self.template.group
 
     def same_work(self, other: Plan) -> bool:
         """Whether a run of this plan may go on as a run of the other: the commands must be the same."""
@@ -172,11 +182,15 @@ def _work_to_json(work: Template | Call) -> dict[str, Any]:
     return {
         "template": work.text if work.args is None else list(work.args), "shell": work.shell,
         "call": work.to_json() if isinstance(work, Call) else None,
+        **({"group": work.group, "lines": work.lines} if isinstance(work, Template) else {}),
     }  # fmt: skip
 
 
 def _work_from_json(record: Mapping[str, Any]) -> Template | Call:
     if record.get("call"):
         return Call.from_json(record["call"])
-    asked = record["template"]
-    return Template.from_args(asked) if isinstance(asked, list) else Template.parse(asked, shell=record["shell"])
+    asked, shell = record["template"], record["shell"]
+    if record.get("lines"):
+        return Template.each_line(shell=shell)
+    work = Template.from_args(asked) if isinstance(asked, list) else Template.parse(asked, shell=shell)
+    return replace(work, group=record.get("group"))

@@ -69,16 +69,17 @@ class _File:
 
 class Lines(_File):
     """One input a line, without its newline; empty lines are left out, as by xargs(1). ``null``: ended by NUL instead, and
-    nothing is left out. ``separator``: a regular expression that splits each into columns, as ``parallel --colsep``.
+    nothing is left out. Without ``comments``, lines of blanks and those that begin with ``#`` are left out. ``separator``: a regular expression that splits each into columns, as ``parallel --colsep``.
 
     A byte order mark at the beginning is left out. A list whose first line ends with CR LF was made on another system, and
     every CR before a newline is left out (InputWarning says so); in any other list a CR stays.
     """
 
     def __init__(
-        self, path: str, *, null: bool = False, separator: str | None = None, stream: BinaryIO | None = None
-    ) -> None:
-        self.null, self.separator = null, separator
+        self, path: str, *, null: bool = False, separator: str | None = None, comments: bool = True,
+        stream: BinaryIO | None = None,
+    ) -> None:  # fmt: skip
+        self.null, self.separator, self.comments = null, separator, comments
         try:
             self._split = re.compile(os.fsencode(separator)).split if separator else None
         except re.error as error:
@@ -102,12 +103,13 @@ class Lines(_File):
                 line = self._unmarked(line)
                 if line.endswith(b"\r\n"):
                     end = b"\r\n"
-                    _warn(f"{self.called}: its lines end with CR LF; the CR is not taken as part of the inputs")
+                    warn(f"{self.called}: its lines end with CR LF; the CR is not taken as part of the inputs")
             if b"\0" in line:
                 raise InputError(
                     f"{self.called}, line {number}: holds a NUL byte; a list whose inputs end with NUL needs --null"
                 )
-            if piece := line.removesuffix(end) if line.endswith(end) else line.removesuffix(b"\n"):
+            piece = line.removesuffix(end) if line.endswith(end) else line.removesuffix(b"\n")
+            if piece and (self.comments or (piece.strip() and not piece.lstrip().startswith(b"#"))):
                 yield piece
 
     def _until_nul(self, file: BinaryIO) -> Iterator[bytes]:
@@ -125,14 +127,17 @@ class Lines(_File):
 
     def spec(self) -> Spec:
         """See `Source.spec`."""
-        return {"kind": "lines", "path": self.path, "null": self.null, "separator": self.separator}
+        spec = {"kind": "lines", "path": self.path, "null": self.null, "separator": self.separator}
+        return spec if self.comments else spec | {"comments": False}
 
 
 class Csv(_File):
-    """Comma separated values (RFC 4180), or such with another ``delimiter``, whose first line names the columns."""
+    """Comma separated values (RFC 4180), or such with another ``delimiter``, whose first line names the columns.
 
-    def __init__(self, path: str, *, delimiter: str = ",", stream: BinaryIO | None = None) -> None:
-        self.delimiter = delimiter_of(delimiter)
+    The delimiter is a TAB by default where the file's name ends with ``.tsv`` or ``.tab``."""
+
+    def __init__(self, path: str, *, delimiter: str | None = None, stream: BinaryIO | None = None) -> None:
+        self.delimiter = usual_delimiter(path) if delimiter is None else delimiter_of(delimiter)
         super().__init__(path, stream)
         self._rows: Iterator[list[str]] | None = None
         if stream is not None:
@@ -150,9 +155,9 @@ class Csv(_File):
         self.columns, self.width = tuple(header), len(header)
         other = next((one for one in ";\t|" if one in header[0]), None)
         if self.width == 1 and other:
-            named = "tab" if other == "\t" else other
-            _warn(
-                f"{self.called}, line 1: one column, named {header[0]!r}; if {named!r} divides columns: --delimiter {named!r}"
+            named = "tab" if other == "\t" else repr(other)
+            warn(
+                f"{self.called}, line 1: one column, named {header[0]!r}; if {named} divides columns: --delimiter {named}"
             )
 
     def __iter__(self) -> Iterator[Values]:
@@ -170,7 +175,7 @@ class Csv(_File):
                 continue
             if len(row) != self.width:
                 raise InputError(
-                    f"{self.called}, row {number}: {len(row)} columns where the first line names {self.width}"
+                    f"{self.called}, row {number}: {len(row)} column{'s' * (len(row) != 1)} where the first line names {self.width}"
                 )
             yield tuple(field.encode("utf-8", "surrogateescape") for field in row)
 
@@ -188,7 +193,7 @@ class Csv(_File):
 
     def spec(self) -> Spec:
         """See `Source.spec`."""
-        return {"kind": "csv", "path": self.path} | ({} if self.delimiter == "," else {"delimiter": self.delimiter})
+        return {"kind": "csv", "path": self.path, "delimiter": self.delimiter}
 
 
 class JsonLines(_File):
@@ -244,7 +249,13 @@ def delimiter_of(text: str) -> str:
     return found
 
 
-def _warn(text: str) -> None:
+def usual_delimiter(path: str) -> str:
+    """What divides the columns of a file if nobody has said it."""
+    return "\t" if path.lower().endswith((".tsv", ".tab")) else ","
+
+
+def warn(text: str) -> None:
+    """Say that inputs are read otherwise than byte for byte, or probably not as they were meant."""
     warnings.warn(text, InputWarning, stacklevel=3)
 
 

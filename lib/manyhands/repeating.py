@@ -15,7 +15,7 @@ from signal import SIGINT
 from typing import Literal
 
 from manyhands.errors import UsageError
-from manyhands.limits import retry_wait
+from manyhands.limits import Backoff, RetryOn
 from manyhands.pipeline import PipelineResult
 from manyhands.tree import Tree
 
@@ -45,18 +45,29 @@ class Look:
     met: bool
 
 
-def retry(once: Callable[[], PipelineResult], tree: Tree, *, times: int = 5, backoff: float = 1.0) -> Iterator[Try]:
-    """Try ``times`` times at most, until it succeeds; between two tries wait ``backoff`` seconds, doubled for each further one.
+def retry(
+    once: Callable[[], PipelineResult],
+    tree: Tree,
+    *,
+    times: int = 5,
+    backoff: Backoff | float = 1.0,
+    retry_on: RetryOn | None = None,
+) -> Iterator[Try]:
+    """Try ``times`` times at most, until it succeeds; between two tries wait as ``backoff`` says (seconds: the
+    first wait, doubled for each further one).
 
+    Only after ends that ``retry_on`` names, if it is given.
     A command that a signal from the terminal has ended (Ctrl-C) is not tried again, nor after a call of ``tree.stop``.
     Raises UsageError for fewer than one try.
     """
     if times < 1:
         raise UsageError(f"--times {times}: at least one try is needed")
+    waits = backoff if isinstance(backoff, Backoff) else Backoff(backoff)
     for number in range(1, times + 1):
         result = once()
         over = result.ok or number == times or tree.stopped_by is not None or was_interrupted(result)
-        wait = None if over else retry_wait(backoff, number)
+        over = over or not (retry_on is None or _covered(result, retry_on))
+        wait = None if over else waits.wait(number)
         yield Try(number, result, wait)
         if wait is None or not tree.pause(wait):
             return
@@ -89,6 +100,16 @@ def watch(
         due = max(due + every, time.monotonic())
         if met or number == times or not tree.pause(min(due, deadline) - time.monotonic()):
             return
+
+
+def _covered(result: PipelineResult, rule: RetryOn) -> bool:
+    """Whether one of the commands that failed ended as ``rule`` says."""
+    failed = [stage for place, stage in enumerate(result.stages) if not result.is_fine(place)]
+    return any(
+        rule.covers("timeout" if one.timed_out else "failed", one.exit, one.signal, None)
+        for one in failed
+        if one.timed_out or one.error is None
+    )
 
 
 def was_interrupted(result: PipelineResult) -> bool:

@@ -33,8 +33,10 @@ class Results:
     is over.
     """
 
-    def __init__(self, batch: Batch | Line, *, pull: Pulling = "thread", handle_signals: bool = True) -> None:
-        self._batch = batch
+    def __init__(
+        self, batch: Batch | Line, *, pull: Pulling = "thread", handle_signals: bool = True, fail_if_empty: bool = False
+    ) -> None:
+        self._batch, self._fail_if_empty = batch, fail_if_empty
         batch.inputs.pull = pull
         self._watched = Watched(batch.stop, batch.wake, talkative=False) if handle_signals else None
         self._stopped = self._inside = False
@@ -126,6 +128,8 @@ class Results:
         self.close()
         if error is not None:
             raise error
+        if self._batch.no_inputs and self._fail_if_empty:
+            raise UsageError("no inputs: nothing to run")
         stopped_by = self._batch.stopped_by
         if stopped_by is not None and not self._stopped:
             os.kill(os.getpid(), stopped_by)

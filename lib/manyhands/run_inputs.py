@@ -14,13 +14,14 @@ from typing import Final, Literal, get_args
 
 from manyhands.errors import InputError, UsageError
 from manyhands.feed import CallerFeed, Feed
-from manyhands.inputs import Rows, Source, open_source
+from manyhands.inputs import Rows, Source, open_source, streamed_part
 from manyhands.job import Values
 from manyhands.journal import Journal
 from manyhands.plan import Plan
 from manyhands.program_inputs import Iterating
 from manyhands.runs import Run
 from manyhands.spool import Spool, spooled
+from manyhands.template import Template
 
 Pulling = Literal["thread", "caller"]
 """Which thread pulls the inputs of a program: one of its own, or the one that iterates the results."""
@@ -35,6 +36,14 @@ def check_pulling(pull: str) -> None:
     """Raise UsageError unless it is one of `Pulling`."""
     if pull not in get_args(Pulling):
         raise UsageError(f"pull={pull!r}: choose one of {', '.join(get_args(Pulling))}")
+
+
+def check_commands(plan: Plan, source: Source | None) -> None:
+    """Raise InputError if the inputs are commands, and one that is at hand is none: before anything runs."""
+    if isinstance(plan.template, Template) and plan.template.lines and not isinstance(source, Iterating | None):
+        renderer = plan.template.bind(source.columns, width=source.width)
+        for values in source:
+            renderer.key(values)
 
 
 class RunInputs:
@@ -68,7 +77,7 @@ class RunInputs:
 
     def _kept(self, run: Run, plan: Plan, journal: Journal, stack: ExitStack) -> Source:
         """What came through a pipe, as far as it was kept."""
-        there = spooled(run.path, plan.source, journal.kept_inputs())
+        there = spooled(run.path, streamed_part(plan.source), journal.kept_inputs())
         if there.complete:
             return open_source(plan.source, stream=stack.enter_context(there.open()))
         self.lacking = (
@@ -77,7 +86,7 @@ class RunInputs:
         )
         if there.size:
             return open_source(plan.source, stream=stack.enter_context(there.open()))
-        if plan.source["kind"] == "csv" and "columns" not in run.asked:
+        if streamed_part(plan.source)["kind"] == "csv" and "columns" not in run.asked:
             raise InputError(self.lacking)  # not even the names of the columns have come
         return Rows([], run.asked.get("columns", ()))
 

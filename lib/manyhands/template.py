@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from manyhands.errors import InputError, TemplateError
+from manyhands.commandline import parse_line
+from manyhands.errors import InputError, TemplateError, UsageError
 from manyhands.job import Arg, Values
 from manyhands.rereading import HOLE, read_again
 from manyhands.script import Script
@@ -78,6 +79,15 @@ class Template:
     args: tuple[str, ...] | None = None
     reader: str | None = None
     """The program that reads inputs again, as code, which are put at the end because no placeholder says where."""
+    group: int | None = None
+    """How many inputs a job may have: ``{}`` as an argument of its own stands for all of them, ``{1}`` for the first."""
+    lines: bool = False
+    """Each input is a whole command."""
+
+    @classmethod
+    def each_line(cls, *, shell: str | None = None) -> Template:
+        """Each input is a command: split into arguments as a shell would, or, with ``shell`` (its path), a script for it."""
+        return cls("(each input is a command)", (), shell, lines=True)
 
     @classmethod
     def parse(cls, text: str, *, shell: str | None = None) -> Template:
@@ -151,16 +161,23 @@ class Renderer:
         self._template = template
         self._columns = {name: index for index, name in enumerate(columns)}
         self._width = width or (len(columns) or None)
+        if template.group is not None and (self._width or 1) > 1:
+            raise UsageError(f"--max-args is for inputs of one column, and these have {self._width}")
         self._words = [self._compile(word) for word in template.words]
-        self._append = not any(part.text is None for word in template.words for part in word)
+        self._append = not template.lines and not any(part.text is None for word in template.words for part in word)
         self.uses_slot = any(part.field == "%" for word in template.words for part in word)
         # One byte tells the kinds of template apart, so that a list never has the identity of a text.
         kind = b"s" if template.shell else b"t" if template.args is None else b"l"
+        kind = kind.upper() if template.lines else kind
         identity = "\0".join(template.args) if template.args is not None else template.text
         self._hasher = blake2b(kind + os.fsencode(identity) + b"\0", digest_size=16)
 
     def key(self, values: Values) -> bytes:
-        """16 bytes that identify (template, input); each value goes in with its length, so that borders count."""
+        """16 bytes that identify (template, input); each value goes in with its length, so that borders count.
+
+        Raises InputError for an input that is to be a command, and is none."""
+        if self._template.lines:
+            self._command(values)
         hasher = self._hasher.copy()
         for value in values:
             hasher.update(b"%d:" % len(value) + value)
@@ -172,14 +189,19 @@ class Renderer:
         A NUL byte in a value is passed on: execve(2) cannot take it, and the backend reports that job as failed.
         """
         shell = self._template.shell
+        if self._template.lines:
+            return self._command(values)
         if shell is not None:
             script = self._render(self._words[0], values, number, quote)
             if isinstance(script, bytes) and self._append:
                 script = b" ".join([script, *map(quote, self._appended(values))])
             return os.fsencode(shell), b"-c", script
-        argv: list[Arg] = [
-            word if isinstance(word, bytes) else self._render(word, values, number, bytes) for word in self._words
-        ]
+        argv: list[Arg] = []
+        for word in self._words:
+            if isinstance(word, list) and isinstance(word[0], _Each):
+                argv += map(word[0].operation, values)
+            else:
+                argv.append(word if isinstance(word, bytes) else self._render(word, values, number, bytes))
         if self._append:
             argv += self._appended(values)
         return tuple(argv)
@@ -202,6 +224,13 @@ class Renderer:
             way = f"use --shell and write the code without {reader} -c, or hand it over: {reader} -c 'echo \"$1\"' {reader} {{}}"
         raise InputError(f"{why}: {way}")
 
+    def _command(self, values: Values) -> tuple[Arg, ...]:
+        """An input that is itself a command."""
+        line = b" ".join(values)
+        if self._template.shell is not None:
+            return os.fsencode(self._template.shell), b"-c", line
+        return tuple(map(os.fsencode, command_words(os.fsdecode(line))))
+
     def _render(self, word: bytes | list[_Piece], values: Values, number: int, guard: Callable[[bytes], bytes]) -> Arg:
         if isinstance(word, bytes):
             return word
@@ -214,15 +243,31 @@ class Renderer:
                     rendered[-1] += b"%d" % number
                 else:
                     rendered.append(b"")
+            elif isinstance(piece, _Each):
+                rendered[-1] += b" ".join([guard(piece.operation(value)) for value in values])
             else:
                 rendered[-1] += guard(piece(values))
         return rendered[0] if len(rendered) == 1 else tuple(rendered)
 
     def _compile(self, word: Word) -> bytes | list[_Piece]:
         """A word as literal bytes, or as a list of bytes and of functions of the values."""
+        if self._template.group is not None:
+            word = tuple(part for part in word if part.text != b"") or word
         if all(part.text is not None for part in word):
             return b"".join(part.text or b"" for part in word)
+        if self._template.group is not None:
+            self._check_alone(word)
         return [self._piece(part) for part in word]
+
+    def _check_alone(self, word: Word) -> None:
+        """Raise TemplateError for a placeholder that stands for several arguments, and is only a part of one."""
+        blank = b" \t\n;&|()" if self._template.shell else b""
+        for place, part in enumerate(word):
+            around = [part.text for part in (*word[max(0, place - 1) : place], *word[place + 1 : place + 2])]
+            alone = all(text is not None and len(text) == 1 and text in blank for text in around)
+            if part.text is None and (part.field is None or part.field in self._columns) and not alone:
+                reason = "with --max-args this stands for several arguments: let it be an argument of its own"
+                raise TemplateError(reason, self._template.text, part.column)
 
     def _piece(self, part: Part) -> _Piece:
         if part.text is not None:
@@ -232,6 +277,12 @@ class Renderer:
         if part.field == "%":
             return _SLOT
         operation = _OPERATIONS[part.operation]
+        if self._template.group is not None and not isinstance(part.field, int):
+            if part.field is not None:
+                self._index(part)
+            if (program := part.reader) is None:
+                return _Each(operation)
+            return _Each(lambda value: self._checked(operation(value), program))
         if part.field is None:
 
             def get(values: Values) -> bytes:
@@ -252,10 +303,32 @@ class Renderer:
                 reason = f"there is no column {part.field!r} (columns: {known}; literal braces are {{{{ and }}}})"
                 raise TemplateError(reason, self._template.text, part.column)
             return self._columns[part.field]
-        position = part.field or 1
-        if self._width is not None and abs(position) > self._width:
+        position, most = part.field or 1, self._template.group
+        if most is not None and abs(position) > most:
+            raise TemplateError(f"a job has {most} inputs at most", self._template.text, part.column)
+        if most is None and self._width is not None and abs(position) > self._width:
             raise TemplateError(f"the inputs have {self._width} columns", self._template.text, part.column)
         return position - 1 if position > 0 else position
+
+
+def command_words(line: str) -> tuple[str, ...]:
+    """A line that is one command, as its arguments. Raises InputError for what only a shell can do."""
+    try:
+        first, *more = parse_line(line)
+    except TemplateError as error:
+        raise InputError(f"the command {line!r:.200}: {error.reason}, at column {error.column + 1}") from None
+    wild = next((word.text for word in first.words if word.pattern), None)
+    if more or first.redirects or wild:
+        what = f"the wildcard in {wild}" if wild else "a pipe or a redirection"
+        raise InputError(f"the command {line!r:.200}: {what} needs a shell: quote it, or use --shell")
+    return tuple(word.text for word in first.words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Each:
+    """A placeholder that stands for all inputs of a job, one after another."""
+
+    operation: Callable[[bytes], bytes]
 
 
 class _Hole:
@@ -264,7 +337,7 @@ class _Hole:
 
 _NUMBER: Final = _Hole()
 _SLOT: Final = _Hole()
-_Piece = bytes | _Hole | Callable[[Values], bytes]
+_Piece = bytes | _Hole | _Each | Callable[[Values], bytes]
 
 
 def fill_slot(argv: Sequence[Arg], slot: int) -> tuple[bytes, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from manyhands.inputs import Spec
-from manyhands.limits import Halt, Limits, Timeout
+from manyhands.limits import Backoff, Halt, Limits, Timeout
 from manyhands.plan import Plan, Stage
 from manyhands.template import Template
 
@@ -65,7 +65,7 @@ class Scenario:
         return Plan(
             template=Template.parse("job {}"), source=source, workdir="/", streamed=self.piped,
             limits=Limits(
-                jobs=self.jobs, retries=self.retries, backoff=self.backoff, timeout=timeout, halt=Halt.parse(self.halt),
+                jobs=self.jobs, retries=self.retries, backoff=Backoff(self.backoff), timeout=timeout, halt=Halt.parse(self.halt),
                 grace=2.0, keep_order=self.ordered,
             ),
             then=tuple(Stage(Template.parse(f"stage{n} {{}}"), self.jobs, "commands") for n in range(2, self.stages + 1)),

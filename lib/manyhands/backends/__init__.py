@@ -144,6 +144,10 @@ def check_plan(plan: Plan) -> None:
     """Raise UsageError unless every stage of the plan has a backend that exists, and that honours what was given."""
     for template, name in ((plan.template, plan.backend), *((one.template, one.backend) for one in plan.then)):
         check_backend(name, functions=isinstance(template, Call))
+    if (rule := plan.limits.retry_on) and rule.exceptions and not isinstance(plan.template, Call):
+        raise UsageError(
+            f"--retry-on {rule.exceptions[0]}: a command raises no exceptions; give exit statuses or signals"
+        )
     refuse_ignored(plan)
 
 

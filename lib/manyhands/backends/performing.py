@@ -14,7 +14,7 @@ import os
 import pickle
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -119,7 +119,10 @@ class Performer:
         if isinstance(error, BadInput):
             return Performed(1, _text(error))
         status = exit_status(error)
-        return self.encode(name, None) if status == 0 else failed(error, 1 if status is None else status)
+        if status == 0:
+            return self.encode(name, None)
+        told = failed(error, 1 if status is None else status)
+        return told._replace(error=with_kinds(told.error or "", error, self._call.named)) if self._call.named else told
 
     def encode(self, name: bytes, found: object) -> Performed:
         """What was returned, in the form that was asked for. Raises what is ours."""
@@ -188,6 +191,19 @@ def failed(error: BaseException, status: int = 1) -> Performed:
     except BaseException:  # a __str__ that raises
         told = "".join(traceback.format_tb(place)) + _line(error) + "\n"
     return Performed(status, _line(error), _plain(told[-LONGEST:]))
+
+
+def with_kinds(told: str, error: BaseException, wanted: Collection[str]) -> str:
+    """``told``, which begins with the exception's own name, with those of ``wanted`` after it that the exception is, too."""
+    own = type(error).__qualname__
+    if own in wanted:
+        return told
+    kinds: dict[str, None] = {}
+    for kind in type(error).__mro__:
+        for name in (kind.__name__, kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}"):
+            if name in wanted:
+                kinds[name] = None
+    return f"{own} ({', '.join(kinds)}){told.removeprefix(own)}" if kinds else told
 
 
 def broken(attempt: Attempt, at: float, error: BaseException) -> Ended:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from manyhands.comparing import compare
 from manyhands.doors.carrying import chain_of, leave, limit_of, line_of, own_tree, print_json
 from manyhands.errors import UsageError
-from manyhands.limits import parse_duration
+from manyhands.limits import Backoff, RetryOn, parse_duration
 from manyhands.pipeline import PipelineResult
 from manyhands.render.commands import comparison_lines, look_record, pipeline_record, printed_record, try_line
 from manyhands.render.safe import one_line
@@ -76,16 +76,22 @@ def _shown(line: str, every: float, *, json: bool) -> Iterator[Callable[[Look], 
 
 
 def retry_line(
-    line: str | None, rest: Sequence[str] | None, *, times: int, backoff: str, timeout: str | None, shell: bool, grace: str, json: bool
+    line: str | None, rest: Sequence[str] | None, *, times: int, backoff: str, retry_on: str | None, timeout: str | None, shell: bool,
+    grace: str, json: bool,
 ) -> int:  # fmt: skip
     """Try a command until it succeeds; end with the status of the last try."""
-    pipeline, limit, wait = chain_of(line, rest, shell=shell), limit_of(timeout), parse_duration(backoff, "--backoff")
+    pipeline, limit, wait = chain_of(line, rest, shell=shell), limit_of(timeout), Backoff.parse(backoff)
+    rule = RetryOn.parse(retry_on) if retry_on is not None else None
+    if rule and rule.exceptions:
+        raise UsageError(
+            f"--retry-on {rule.exceptions[0]}: a command raises no exceptions; give exit statuses or signals"
+        )
     with own_tree(grace) as tree:
 
         def once() -> PipelineResult:
             return pipeline.run(stdout="capture" if json else "inherit", timeout=limit, tree=tree)
 
-        for one in retry(once, tree, times=times, backoff=wait):
+        for one in retry(once, tree, times=times, backoff=wait, retry_on=rule):
             result = one.result
             if json:
                 print_json(pipeline_record(result) | {"schema": "manyhands.try/1", "try": one.number, "wait": one.wait})

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from manyhands.call import Call, Kind, ResultKind
 from manyhands.cores import usable_cores
 from manyhands.errors import InputError, UsageError
-from manyhands.inputs import Args, Glob, Product, Source, Spec, delimiter_of
-from manyhands.limits import Halt, Limits, parse_duration, parse_jobs, parse_size, parse_timeout
+from manyhands.inputs import Args, Glob, Spec, delimiter_of, usual_delimiter
+from manyhands.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.plan import Order, Plan, Stage, Workers, for_stages
 from manyhands.template import Template, user_shell
 
@@ -25,7 +25,7 @@ from manyhands.template import Template, user_shell
 class Asked:
     """What commands and functions have in common; ``rest`` is what stood after ``--`` (None: there was no ``--``)."""
 
-    from_: str | None
+    from_: Sequence[str]
     null: bool
     glob: Sequence[str]
     csv: str | None
@@ -57,16 +57,21 @@ class Asked:
     state_dir: str | None
     rest: Sequence[str] | None
     spool_limit: str = "1G"
+    retry_on: str | None = None
+    fail_if_empty: bool = False
+    zip: bool = False
+    max_args: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedCommand(Asked):
     """What only commands have."""
 
-    template: str
+    template: str | None
     shell: bool
     stdin: str | None
     allow_daemons: bool
+    commands: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +108,8 @@ def plan_of(asked: AskedCommand | AskedCall) -> tuple[Plan, int | None]:
     """(the plan, the descriptor that the inputs come from if they are streamed)."""
     if asked.retry_failed and not asked.run_id:
         raise UsageError("--retry-failed is for a run that exists: name it with --run-id")
+    if asked.max_args is not None and asked.max_args < 1:
+        raise UsageError(f"--max-args {asked.max_args}: a job has one input at least")
     folder = _folder(asked.workdir)
     work, *further = _works(asked)
     jobs, backends = (
@@ -118,8 +125,9 @@ def plan_of(asked: AskedCommand | AskedCall) -> tuple[Plan, int | None]:
     limits = Limits(
         jobs=parse_jobs(jobs[0], cores), climb=jobs[0].strip() == "auto", timeout=parse_timeout(asked.timeout),
         grace=parse_duration(asked.grace, "--grace"), retries=asked.retries, delay=parse_duration(asked.delay, "--delay"),
-        backoff=parse_duration(asked.backoff, "--backoff"), halt=Halt.parse(asked.halt), keep_order=asked.keep_order,
+        backoff=Backoff.parse(asked.backoff), halt=Halt.parse(asked.halt), keep_order=asked.keep_order,
         output_cap=parse_size(asked.output_cap, "--output-cap") if asked.output_cap else None,
+        retry_on=RetryOn.parse(asked.retry_on) if asked.retry_on is not None else None,
     )  # fmt: skip
     if not 0 <= asked.nice <= 19:
         raise UsageError(f"--nice {asked.nice}: expected 0 to 19")
@@ -139,10 +147,29 @@ def _works(asked: AskedCommand | AskedCall) -> list[Template | Call]:
     if isinstance(asked, AskedCall):
         if asked.then and asked.result != "json":
             raise UsageError(f"--result {asked.result}: the next stage is given what JSON can hold")
-        first = asked.call()
-        return [first, *(replace(first, text=text, type="json") for text in asked.then)]
+        first = replace(asked.call(), group=asked.max_args)
+        return [first, *(replace(first, text=text, type="json", group=None) for text in asked.then)]
     shell = user_shell(os.environ) if asked.shell else None
-    return [Template.parse(text, shell=shell) for text in (asked.template, *asked.then)]
+    further = [replace(Template.parse(text, shell=shell), group=asked.max_args) for text in asked.then]
+    if asked.commands is not None:
+        _check_commands(asked)
+        return [Template.each_line(shell=shell), *further]
+    if asked.template is None:
+        raise UsageError(
+            "what is to be run? Give a command, such as 'gzip {}', or --commands FILE, each line of which is one"
+        )
+    return [replace(Template.parse(asked.template, shell=shell), group=asked.max_args), *further]
+
+
+def _check_commands(asked: AskedCommand) -> None:
+    """Raise UsageError for what does not go with --commands."""
+    others = {
+        "a command": asked.template is not None,
+        "--max-args": asked.max_args is not None,
+        "--colsep": bool(asked.colsep),
+    }
+    if other := next((name for name, given in others.items() if given), None):
+        raise UsageError(f"--commands and {other}: each line is a whole command; leave one of the two out")
 
 
 def _workers(asked: AskedCall) -> Workers:
@@ -155,43 +182,69 @@ def _workers(asked: AskedCall) -> Workers:
 def _source(asked: Asked, work: Template | Call) -> tuple[Spec, int | None]:
     """What describes the inputs, and where they come from if they can be read only once."""
     given = {
-        "--": asked.rest, "--from": asked.from_, "--glob": asked.glob, "--csv": asked.csv, "--jsonl": asked.jsonl,
-        "--each": asked.each,
+        "--": asked.rest, "--commands": asked.commands if isinstance(asked, AskedCommand) else None, "--from": asked.from_,
+        "--glob": asked.glob, "--csv": asked.csv, "--jsonl": asked.jsonl, "--each": asked.each,
     }  # fmt: skip
     chosen = [name for name, value in given.items() if value or (name == "--" and value is not None)]
-    if len(chosen) > 1:
-        raise UsageError(f"{' and '.join(chosen)} both give inputs: choose one")
-    kind = chosen[0] if chosen else "--from"
-    if asked.null and kind != "--from":
-        raise UsageError(f"--null is for inputs from a file or standard input, not for {kind}")
-    if asked.colsep and kind != "--from":
-        raise UsageError(f"--colsep is for inputs from a file or standard input, not for {kind}")
-    if asked.delimiter and kind != "--csv":
-        raise UsageError(f"--delimiter is for --csv, not for {kind}")
-    if kind in ("--from", "--csv", "--jsonl"):
-        return _file(kind, asked.csv or asked.jsonl or asked.from_, asked, work)
-    source: Source
+    if len(chosen) > 1 and (not asked.zip or "--commands" in chosen):
+        way = "" if "--commands" in chosen else ", or link them with --zip"
+        raise UsageError(f"{' and '.join(chosen)} both give inputs: choose one{way}")
+    kinds = chosen or ["--from"]
+    for option, value, where in (
+        ("--null", asked.null, ("--from", "--commands")), ("--colsep", asked.colsep, ("--from",)), ("--delimiter", asked.delimiter, ("--csv",)),
+    ):  # fmt: skip
+        if value not in (None, False) and not set(where) & set(kinds):
+            meant = "inputs from a file or standard input" if where[0] == "--from" else where[0]
+            raise UsageError(f"{option} is for {meant}, not for {kinds[0]}")
+    parts = [part for kind in kinds for part in _parts(kind, asked, work)]
+    return _together(parts, zipped=asked.zip)
+
+
+def _parts(kind: str, asked: Asked, work: Template | Call) -> list[tuple[Spec, int | None]]:
+    """The sources of one kind, as `_source` has them."""
     if kind == "--":
-        source = Args(asked.rest or ())
-    elif kind == "--glob":
-        source = Glob(asked.glob)
-    else:
-        lists = [Args.each(text) for text in asked.each]
-        source = Product(lists) if len(lists) > 1 else lists[0]
-    if not source.total:
-        raise UsageError("no inputs: nothing to run")
-    return source.spec(), None
+        return [(Args(asked.rest or ()).spec(), None)]
+    if kind == "--glob":
+        return [(Glob([os.path.expanduser(pattern) for pattern in asked.glob]).spec(), None)]
+    if kind == "--each":
+        return [(Args.each(text).spec(), None) for text in asked.each]
+    commands = asked.commands if isinstance(asked, AskedCommand) else None
+    paths: dict[str, Sequence[str | None]] = {
+        "--commands": [commands],
+        "--csv": [asked.csv],
+        "--jsonl": [asked.jsonl],
+        "--from": asked.from_ or [None],
+    }
+    return [_file(kind, path, asked, work) for path in paths[kind]]
+
+
+def _together(parts: list[tuple[Spec, int | None]], *, zipped: bool) -> tuple[Spec, int | None]:
+    """Several sources as one: every combination, or, ``zipped``, the n-th of each."""
+    if zipped and len(parts) < 2:
+        raise UsageError(
+            "--zip links several sources, and there is only one: repeat --each or --from, or give two kinds of inputs"
+        )
+    if len(parts) == 1:
+        return parts[0]
+    streams = [stream for _, stream in parts if stream is not None]
+    if len(streams) > 1:
+        raise UsageError("only one of several sources can be standard input or a pipe: put the others in files")
+    if streams and not zipped:
+        raise UsageError("every combination needs sources that can be read again: put what comes from a pipe in a file")
+    specs: list[Spec] = [spec if stream is None else spec | {"streamed": True} for spec, stream in parts]
+    return {"kind": "zip" if zipped else "product", "sources": specs}, next(iter(streams), None)
 
 
 def _file(kind: str, path: str | None, asked: Asked, work: Template | Call) -> tuple[Spec, int | None]:
     if path is None and sys.stdin is not None and sys.stdin.isatty():
         raise UsageError("no inputs: give them after --, with --glob, --from, --csv, --jsonl or --each, or pipe them in")
-    path = path or "-"
+    path = os.path.expanduser(path or "-")
     absolute = path if path == "-" else os.path.abspath(path)
     specs: dict[str, Spec] = {
+        "--commands": {"kind": "lines", "path": absolute, "null": asked.null, "separator": None, "comments": False},
         "--from": {"kind": "lines", "path": absolute, "null": asked.null, "separator": asked.colsep},
         "--csv": {"kind": "csv", "path": absolute}
-        | ({"delimiter": delimiter_of(asked.delimiter)} if asked.delimiter else {}),
+        | {"delimiter": usual_delimiter(path) if asked.delimiter is None else delimiter_of(asked.delimiter)},
         "--jsonl": {"kind": "jsonl", "path": absolute, "names": list(work.fields), "whole": isinstance(work, Call)},
     }
     spec = specs[kind]
@@ -208,7 +261,7 @@ def _file(kind: str, path: str | None, asked: Asked, work: Template | Call) -> t
 
 
 def _folder(workdir: str | None) -> str:
-    path = os.path.abspath(workdir or ".")
+    path = os.path.abspath(os.path.expanduser(workdir or "."))
     if not os.path.isdir(path):
         raise UsageError(f"--workdir {workdir}: no such folder")
     return path
@@ -231,6 +284,7 @@ def _stdin(path: str | None, stream: int | None) -> str | None:
         if stream == 0:
             raise UsageError("--stdin -: standard input already gives the inputs")
         return "-"
+    path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise UsageError(f"--stdin {path}: no such file")
     return os.path.abspath(path)

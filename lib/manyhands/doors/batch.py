@@ -17,6 +17,7 @@ from manyhands.console import carry_out
 from manyhands.cores import usable_cores
 from manyhands.doors.asked import AskedCall, AskedCommand, plan_of
 from manyhands.errors import UsageError
+from manyhands.grouping import in_groups
 from manyhands.inputs import open_source
 from manyhands.joblog import Argv, Format, export, job_record
 from manyhands.jsonable import iso
@@ -41,10 +42,10 @@ def new(asked: AskedCommand | AskedCall) -> int:
         return call_unjournaled(asked)
     plan, stream = plan_of(asked)
     if asked.dry_run:
-        return _dry_run(plan, stream)
+        return _dry_run(plan, stream, fail_if_empty=asked.fail_if_empty)
     kept = store(asked.state_dir)
     batch = begin(plan, kept, run_id=asked.run_id, stream=stream, retry_failed=asked.retry_failed)
-    return carry_out(batch, kept, json=asked.json, quiet=asked.quiet)
+    return carry_out(batch, kept, json=asked.json, quiet=asked.quiet, fail_if_empty=asked.fail_if_empty)
 
 
 def forget_main() -> None:
@@ -55,7 +56,7 @@ def forget_main() -> None:
     vars(sys.modules["__main__"]).pop("__file__", None)
 
 
-def _dry_run(plan: Plan, stream: int | None) -> int:
+def _dry_run(plan: Plan, stream: int | None, *, fail_if_empty: bool) -> int:
     """Print the command lines as they would be run, quoted for a shell."""
     opened = None if stream is None else os.fdopen(os.dup(stream), "rb")
     source = open_source(plan.source, stream=opened)
@@ -64,12 +65,20 @@ def _dry_run(plan: Plan, stream: int | None) -> int:
         one.template.bind(source.columns, width=source.width) for one in plan.then if isinstance(one.template, Template)
     ]
     number = 0
-    for number, values in enumerate(source, 1):
+    values_of = source if plan.max_args is None else in_groups(source, plan.max_args)
+    for number, values in enumerate(filter(None, values_of), 1):
+        renderer.key(values)
         slot = (number - 1) % plan.limits.jobs + 1
         for one in (renderer, *further):
             sys.stdout.write(display(fill_slot(one.argv(values, number), slot)) + "\n")
-    if not number:
+    return 0 if number else nothing_to_run(fail_if_empty=fail_if_empty)
+
+
+def nothing_to_run(*, fail_if_empty: bool) -> int:
+    """Say that there were no inputs; returns the exit status. Raises UsageError if that is to count as a failure."""
+    if fail_if_empty:
         raise UsageError("no inputs: nothing to run")
+    sys.stderr.write("manyhands: no inputs: nothing to run\n")
     return 0
 
 
@@ -78,7 +87,8 @@ def _dry_run(plan: Plan, stream: int | None) -> int:
 
 def store(state_dir: str | None) -> runs.Store:
     """The runs below ``state_dir``, or below the user's own."""
-    return runs.Store(Path(state_dir).absolute() if state_dir else runs.default_state_dir(os.environ), given=state_dir)
+    root = Path(os.path.expanduser(state_dir)).absolute() if state_dir else runs.default_state_dir(os.environ)
+    return runs.Store(root, given=state_dir)
 
 
 def again(work: Work, run: str | None, *, jobs: str | None, quiet: bool, json: bool, state_dir: str | None) -> int:

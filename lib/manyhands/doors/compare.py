@@ -23,7 +23,7 @@ _FUNCTION: Final = re.compile(r"[\w./-]+:[A-Za-z_][\w.]*")
 _USUAL: Final[dict[str, Any]] = {
     "jobs": "1", "grace": "5", "retries": 0, "delay": "0", "backoff": "1", "halt": "never", "order": "input", "keep_order": True,
     "then": (), "tag": False, "dry_run": False, "output_cap": None, "nice": 0, "run_id": None, "retry_failed": False, "quiet": True, "json": False,
-    "state_dir": None,
+    "state_dir": None, "retry_on": None, "fail_if_empty": False, "max_args": None,
 }  # fmt: skip
 _OF_CALLS: Final[dict[str, Any]] = {
     "result": "none", "initializer": None, "initargs": None, "chunk": "auto", "max_jobs_per_worker": None,

@@ -17,6 +17,7 @@ from manyhands.chunks import Done
 from manyhands.doors.asked import AskedCall, plan_of
 from manyhands.errors import UsageError
 from manyhands.events import Summary
+from manyhands.grouping import in_groups
 from manyhands.inputs import open_source
 from manyhands.job import Attempt, Job, Outcome, Output, Status, Values
 from manyhands.mapping import done_of
@@ -26,7 +27,7 @@ from manyhands.render.summary import describe, name_of, summary_line
 from manyhands.template import Renderer
 
 _USUAL: Final[dict[str, Any]] = {
-    "then": [], "retries": 0, "timeout": None, "delay": "0", "halt": "never", "order": "input", "backend": "processes", "run_id": None, "retry_failed": False,
+    "then": [], "retries": 0, "retry_on": None, "timeout": None, "delay": "0", "halt": "never", "order": "input", "backend": "processes", "run_id": None, "retry_failed": False,
     "tag": False, "output_cap": None, "dry_run": False, "max_jobs_per_worker": None,
 }  # fmt: skip
 """What only a run with a journal has, and what it is when nobody has asked for it."""
@@ -46,12 +47,12 @@ def call_unjournaled(asked: AskedCall) -> int:
         raise UsageError("--no-journal: --jobs auto needs the journal's measurements; give a number")
     source = open_source(plan.source, stream=None if stream is None else os.fdopen(os.dup(stream), "rb"))
     renderer = plan.template.bind(source.columns, width=source.width)
-    call = replace(asked.call(), chunked=True)
+    call = replace(asked.call(), chunked=True, group=plan.max_args)
     call.check()
     teller = _Teller(renderer, json=asked.json)
     environment = dict(os.environb) | {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()}
     found = done_of(
-        call, _checked(source, renderer.key), plan.limits.jobs, plan.workers, ordered=asked.keep_order, columns=source.columns,
+        call, _checked(in_groups(source, plan.max_args) if plan.max_args else source, renderer.key), plan.limits.jobs, plan.workers, ordered=asked.keep_order, columns=source.columns,
         printed=teller.printed, environment=environment, workdir=Path(plan.workdir), nice=plan.nice, grace=plan.limits.grace,
     )  # fmt: skip
     began = time.monotonic()
@@ -59,9 +60,11 @@ def call_unjournaled(asked: AskedCall) -> int:
         for first, inputs, done in found:
             teller.tell(first, inputs, done)
             teller.flush()  # a chunk is some 20 ms of work, or what a slow producer gave: nobody should wait for more
-    if not teller.jobs:
-        raise UsageError("no inputs: nothing to run")
     teller.close()
+    if not teller.jobs:
+        from manyhands.doors.batch import nothing_to_run
+
+        return nothing_to_run(fail_if_empty=asked.fail_if_empty)
     counts = {Status.OK: teller.jobs - teller.failed, Status.FAILED: teller.failed}
     if not asked.quiet and not asked.json:
         summary = Summary(

@@ -9,7 +9,7 @@ from typing import Final
 
 from manyhands.backend import Ended
 from manyhands.job import Outcome, Status
-from manyhands.limits import Halt
+from manyhands.limits import Halt, RetryOn
 
 RETRIED: Final = frozenset({Status.FAILED, Status.TIMEOUT, Status.LOST})
 """What is tried again while tries are left."""
@@ -45,9 +45,12 @@ def judge(report: Ended, asked: float | None, why: Status) -> Outcome:
     )  # fmt: skip
 
 
-def may_retry(report: Ended, outcome: Outcome) -> bool:
-    """Whether another attempt could help: not of what cannot be started, nor beside one that still runs."""
-    return outcome.status in RETRIED and report.began and not outcome.still_running
+def may_retry(report: Ended, outcome: Outcome, rule: RetryOn | None = None) -> bool:
+    """Whether another attempt could help: not of what cannot be started, nor beside one that still runs, nor where ``rule`` says
+    that it would not."""
+    if outcome.status not in RETRIED or not report.began or outcome.still_running:
+        return False
+    return rule is None or rule.covers(outcome.status, outcome.exit, outcome.signal, outcome.error)
 
 
 class Halting:

@@ -271,10 +271,12 @@ class Engine:
         flight.deaths = deaths = flight.deaths + report.died
         if deaths >= POISON and flight.tries <= self._limits.retries:
             outcome = outcome._replace(error=f"{outcome.error}; given up: it has killed {deaths} workers")
-        if self._ending() or deaths >= POISON or flight.tries > self._limits.retries or not may_retry(report, outcome):
+        limits = self._limits
+        may = flight.tries <= limits.retries and deaths < POISON and may_retry(report, outcome, limits.retry_on)
+        if self._ending() or not may:
             self._record(Finished(outcome))
             return
-        wait = self._limits.retry_wait(flight.tries)
+        wait = limits.backoff.wait(flight.tries)
         self._retries.add(self._clock() + wait, flight)
         self._record(Finished(outcome._replace(final=False), wait))
 
