@@ -700,11 +700,7 @@ def test_a_bad_row_in_the_middle(cli: Cli, tmp_path: Path, piped: bool) -> None:
     assert "1 job: 1 ok" in first.stderr
     resumed = cli("batch.resume", "r")
     assert resumed.returncode == 1
-    hint = (
-        "mend it, and give all inputs again with --run-id r"
-        if piped
-        else "mend it there, then do the rest: manyhands batch.resume r"
-    )
+    hint = "mend it, and give all inputs again with --run-id r" if piped else "mend it there, then do the rest: "
     for done in (first, resumed):
         assert "row 3: 1 column where the first line names 2; " in done.stderr
         assert hint in done.stderr

@@ -227,11 +227,9 @@ class Batch:
             yield Warned(self.inputs.lacking)
         if source.columns and self.work != "failed" and (self.place is None or self.place.number == 1):
             self.run = Store.update(self.run, {"columns": source.columns})
-        earlier = Earlier(self.work, journal.tally() if self.work != "new" else None)
+        earlier = Earlier(self.work, journal.tally() if self.work != "new" else None, self.plan.max_args)
         lacking = self.inputs.lacking is not None
-        total = (
-            None if lacking else earlier.total(groups_of(source.total, self.plan.max_args), self.run.asked.get("total"))
-        )
+        total = None if lacking else earlier.total(source.total, self.run.asked.get("total"))
         halting = self.place.halting if self.place else earlier.halting(self.plan.limits.halt, total)
         climber, jobs = self._climber(), self._jobs(journal, values, renderer)
         stack.callback(jobs.close)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from manyhands.engine.judging import Halting
+from manyhands.grouping import groups_of
 from manyhands.job import Status
 from manyhands.journal import Tally
 from manyhands.limits import Halt
@@ -18,10 +19,10 @@ AGAIN: Final = (Status.FAILED, Status.TIMEOUT)
 
 
 class Earlier:
-    """The counts of a run before an execution that does ``work``."""
+    """The counts of a run before an execution that does ``work``; ``group``: inputs of one job, if that is more than one."""
 
-    def __init__(self, work: Work, tally: Tally | None = None) -> None:
-        self._work, self._tally = work, tally or Tally({}, 0)
+    def __init__(self, work: Work, tally: Tally | None = None, group: int | None = None) -> None:
+        self._work, self._tally, self._group = work, tally or Tally({}, 0), group
         again = AGAIN if work in ("failed", "both") else ()
         self._ok = self._tally.counts.get(Status.OK, 0)
         self.done: int = sum(number for status, number in self._tally.counts.items() if status not in again)
@@ -29,6 +30,7 @@ class Earlier:
 
     def total(self, given: int | None, kept: int | None) -> int | None:
         """Jobs of the run as far as that is known: ``given`` are the inputs, ``kept`` is what was found out earlier."""
+        given = groups_of(given, self._group)
         if self._work == "failed":
             return kept
         if given is None or self._work == "new":

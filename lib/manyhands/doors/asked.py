@@ -156,7 +156,7 @@ def _works(asked: AskedCommand | AskedCall) -> list[Template | Call]:
         return [Template.each_line(shell=shell), *further]
     if asked.template is None:
         raise UsageError(
-            "what is to be run? Give a command, such as 'gzip {}', or --commands FILE, each line of which is one"
+            "batch lacks its template: give a command, such as 'gzip {}', or --commands FILE, each line of which is one"
         )
     return [replace(Template.parse(asked.template, shell=shell), group=asked.max_args), *further]
 
