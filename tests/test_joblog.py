@@ -175,13 +175,32 @@ def test_a_reason_with_stray_bytes_can_be_written(
 
 
 def test_csv_has_a_header_without_jobs(journal: Journal) -> None:
-    """An empty run is a table without rows, with the keys of jsonl as its columns."""
+    """An empty run is a table without rows, with the keys of jsonl as its columns, the most looked at first."""
     [header] = exported(journal, "csv").decode().splitlines()
-    columns = header.split(",")
-    assert [name for name in columns if not name.endswith(("_base64", "_path"))] == KEYS[1:]
+    columns = [name if name != "seconds" else "wall" for name in header.split(",")]
+    assert columns[:4] == ["input", "status", "wall", "exit"]
+    assert sorted(name for name in columns if not name.endswith(("_base64", "_path"))) == sorted(KEYS[1:])
     assert set(columns) - set(KEYS) == {
         "input_base64", "argv_base64", "stdout_base64", "stdout_path", "stderr_base64", "stderr_path",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("columns", "titles"),
+    [((), ["input", "input_2", "input_3"]), (("host", "exit", "x y"), ["host", "exit", "x y"])],
+)
+def test_csv_has_a_column_for_each_of_an_input(journal: Journal, columns: tuple[str, ...], titles: list[str]) -> None:
+    """Under its own name, if that is none of ours; what a shorter input lacks is empty."""
+    for number, values in ((1, (b"a", b"1", b"x\xff")), (2, (b"b",))):
+        journal.began(Attempt(Job(number, b"k%d" % number, values), 1, ()))
+    journal.commit()
+    first, second = rows_of(exported(journal, "csv", columns=columns))
+    assert list(first)[:4] == [*titles, "status"]
+    assert [name for name in first if name.startswith("job.")] == [
+        f"job.{one}" for one in ("exit", "host") if one in columns
+    ]
+    assert [first[title] for title in titles] == ["a", "1", "x\\xff"]
+    assert [second[title] for title in titles] == ["b", "", ""]
 
 
 def test_csv_shows_stray_bytes_as_escapes(journal: Journal) -> None:

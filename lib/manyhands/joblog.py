@@ -82,26 +82,41 @@ def export(
     write: Callable[[bytes], object],
     *,
     shell: bool = False,
+    columns: Sequence[str] = (),
 ) -> None:
     """Write all jobs of a run, streamed: jsonl and csv by job number, those that have not ended included; joblog as they ended.
 
-    Output whose file was removed is named by that file. csv (RFC 4180) has the keys of jsonl but the schema as columns, with
-    ``argv`` as a JSON list. ``shell``: the last argument is a script, which the joblog shows as it is, as GNU parallel does.
+    Output whose file was removed is named by that file. csv (RFC 4180) begins with the columns of the inputs, called as
+    ``columns`` says, else ``input``, ``input_2`` (one of ours with such a name is then ``job.NAME``); then come the keys of jsonl, the most looked at first, ``wall`` as ``seconds``, ``argv`` as a
+    JSON list. ``shell``: the last argument is a script, which the joblog shows as it is, as GNU parallel does.
     """
     if format == "joblog":
         _export_joblog(journal, argv, write, shell=shell)
         return
     if format == "csv":
-        write(_csv_line(_CSV))
+        _export_csv(journal, run, argv, write, columns)
+        return
     for found in journal.records():
         record = job_record(
             found.job, found.outcome, run=run, argv=argv(found), attempts=found.attempt, gone_ok=True, stage=found.stage
         )
-        if format == "csv":
-            write(_csv_line([_cell(record, name) for name in _CSV]))
-        else:
-            # A lone surrogate in a path or a reason (a byte that is not UTF-8) comes out as JSON's own escape of it.
-            write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+        # A lone surrogate in a path or a reason (a byte that is not UTF-8) comes out as JSON's own escape of it.
+        write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _export_csv(
+    journal: Journal | Journals, run: str, argv: Argv, write: Callable[[bytes], object], columns: Sequence[str]
+) -> None:
+    width = len(columns) or max((len(found.job.values) for found in journal.records()), default=1)
+    names = columns or ["input", *(f"input_{number}" for number in range(2, width + 1))]
+    titles = [_TITLES.get(name, name) for name in _CSV]
+    write(_csv_line([*names, *(f"job.{title}" if title in names else title for title in titles)]))
+    for found in journal.records():
+        record = job_record(
+            found.job, found.outcome, run=run, argv=argv(found), attempts=found.attempt, gone_ok=True, stage=found.stage
+        )
+        inputs = [_visible(value) for value in found.job.values]
+        write(_csv_line([*inputs, *[None] * (width - len(inputs)), *(_cell(record, name) for name in _CSV)]))
 
 
 def _export_joblog(journal: Journal | Journals, argv: Argv, write: Callable[[bytes], object], *, shell: bool) -> None:
@@ -160,9 +175,10 @@ def _csv_line(fields: Sequence[object]) -> bytes:
 
 
 _CSV: Final = (
-    "run", "job", "input", "input_base64", "argv", "argv_base64", "status", "exit", "signal", "signal_name", "error", "attempts",
-    "started", "wall", "user", "system", "max_rss_bytes", "stdout", "stdout_base64", "stdout_path", "stderr", "stderr_base64",
-    "stderr_path", "stdout_size", "stdout_dropped", "stderr_size", "stderr_dropped", "slot", "host", "leftovers", "result",
-    "traceback", "stage",
+    "status", "wall", "exit", "signal_name", "error", "attempts", "started", "stdout", "stderr", "result", "job", "argv",
+    "user", "system", "max_rss_bytes", "slot", "host", "run", "stage", "signal", "leftovers", "traceback",
+    "stdout_size", "stdout_dropped", "stdout_path", "stderr_size", "stderr_dropped", "stderr_path",
+    "input_base64", "argv_base64", "stdout_base64", "stderr_base64",
 )  # fmt: skip
+_TITLES: Final = {"wall": "seconds"}
 _NOT_ENDED: Final = Outcome(Attempt(Job(0, b"", ()), 0, ()), Status.LOST)

@@ -203,7 +203,8 @@ def export_run(run: str | None, format: Format, *, state_dir: str | None) -> Non
     found = store(state_dir).find(run)
     with closing(Journals.open(found)) as journal:
         shell = found.asked["shell"] is not None
-        export(journal, found.id, format, _argv(found), sys.stdout.buffer.write, shell=shell)
+        columns = () if found.asked.get("group") else found.asked.get("columns", ())
+        export(journal, found.id, format, _argv(found), sys.stdout.buffer.write, shell=shell, columns=columns)
         begun = sum(journal.tally().counts.values()) + journal.tally().left
     sys.stdout.buffer.flush()
     if (missing := (found.asked.get("total") or 0) - begun) > 0:
