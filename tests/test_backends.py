@@ -19,8 +19,8 @@ import pytest
 
 from conftest import wait_for, with_tag
 from manyhands.backend import Backend, Ended, Noted, Report, Started
-from manyhands.backends import open_backend
 from manyhands.backends.settings import CommandSettings
+from manyhands.backends.table import open_backend
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt, Job
 from manyhands.output import read

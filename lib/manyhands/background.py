@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Container
 from contextlib import closing
 from typing import Final, Protocol
 
 from manyhands.batch import Batch
 from manyhands.engine.channel import Channel, Closed
-from manyhands.events import Event, Tick
+from manyhands.events import HAPPENINGS, Event
 from manyhands.leaving import close_at_exit
 from manyhands.line import Line
 
@@ -36,17 +37,19 @@ class Carrier(Protocol):
         """End what runs, record it, and wait for that. Nothing if all is over, or in a forked child."""
 
 
-def carry(batch: Batch | Line) -> Carrier:
-    """Begin to carry it out, in a thread unless the calls have to be made in this one."""
-    return InSameThread(batch) if isinstance(batch, Batch) and batch.plan.backend == "serial" else InThread(batch)
+def carry(batch: Batch | Line, wanted: Container[type[Event]] = HAPPENINGS) -> Carrier:
+    """Begin to carry it out, in a thread unless the calls have to be made in this one. Only events of the kinds ``wanted`` come."""
+    if isinstance(batch, Batch) and batch.plan.backend == "serial":
+        return InSameThread(batch, wanted)
+    return InThread(batch, wanted)
 
 
 class InThread:
     """See the module's first lines."""
 
-    def __init__(self, batch: Batch | Line) -> None:
+    def __init__(self, batch: Batch | Line, wanted: Container[type[Event]] = HAPPENINGS) -> None:
         self.channel = batch.channel = Channel(batch.wake)
-        self._batch, self._pid = batch, os.getpid()
+        self._batch, self._wanted, self._pid = batch, wanted, os.getpid()
         self._leaving = False
         self._thread = threading.Thread(target=self._run, name="manyhands-engine", daemon=True)
         close_at_exit(self)
@@ -71,6 +74,7 @@ class InThread:
 
     def _run(self) -> None:
         gathered: list[Event] = []
+        wanted = self._wanted
         error: BaseException | None = None
 
         def send() -> None:
@@ -81,7 +85,7 @@ class InThread:
         try:
             with closing(self._batch.events(before_waiting=send)) as events:
                 for event in events:
-                    if not isinstance(event, Tick):  # it only gives us this moment
+                    if type(event) in wanted:
                         gathered.append(event)
                     if self._leaving:
                         break
@@ -95,8 +99,8 @@ class InThread:
 class InSameThread:
     """Carries out a batch in the thread that takes its events; see the module's first lines."""
 
-    def __init__(self, batch: Batch) -> None:
-        self._batch, self._pid = batch, os.getpid()
+    def __init__(self, batch: Batch, wanted: Container[type[Event]] = HAPPENINGS) -> None:
+        self._batch, self._wanted, self._pid = batch, wanted, os.getpid()
         self._events = batch.events()
 
     def take(self, timeout: float | None = None) -> list[Event]:  # noqa: ARG002 - it takes as long as the call takes
@@ -107,7 +111,7 @@ class InSameThread:
             raise Closed from None
         except Exception as error:
             raise Closed from error
-        return [] if isinstance(event, Tick) else [event]
+        return [event] if type(event) in self._wanted else []
 
     def nudge(self) -> None:
         """See `Carrier.nudge`."""

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from manyhands.backend import Backend
-from manyhands.backends import check_plan, open_backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
+from manyhands.backends.table import check_plan, open_backend
 from manyhands.call import Call, CallRenderer
 from manyhands.continuing import check_stdin, difference, in_columns, keep_stdin
 from manyhands.cores import usable_cores

@@ -1,11 +1,13 @@
 """What the engine tells whoever watches a run: a stream of small frozen records.
 
-Renderers, the JSON writer and library users see only these; a `Finished` is yielded after its row is in the journal.
+Renderers, the JSON writer and library users see only these; a `Finished` is yielded after its row is in the journal. What comes
+with every job is a NamedTuple, which is made in a third of a frozen dataclass's time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from manyhands.job import Attempt, Outcome, Status
 
@@ -29,8 +31,7 @@ class Counted:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Began:
+class Began(NamedTuple):
     """An attempt has begun on ``slot``; ``at`` is in seconds of the engine's monotonic clock."""
 
     attempt: Attempt
@@ -40,8 +41,7 @@ class Began:
     stage: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """A job (``outcome.final``) or one attempt of it (a retry follows after ``retry_in`` seconds) is over and recorded."""
 
     outcome: Outcome
@@ -50,8 +50,7 @@ class Finished:
     """Of a line of several stages; what went well at any but the last is not final."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A job is over and recorded, but told (`Finished`) only after those before it."""
 
     outcome: Outcome
@@ -106,3 +105,6 @@ class Summary:
 
 
 Event = RunStarted | Counted | Began | Held | Finished | Tick | Warned | Summary
+
+HAPPENINGS: Final = frozenset({RunStarted, Counted, Began, Held, Finished, Warned, Summary})
+"""All kinds of events but Tick, which tells nothing: it only gives whoever drives the engine a moment."""

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from manyhands.job import Values
 
-_MOST: Final = 96  # inputs that may have come before the engine takes them
+_MOST: Final = 96  # inputs that may have come before the engine takes them; doubled whenever that keeps it waiting, up to
+_MOST_QUICK: Final = 3072
 _MOST_BYTES: Final = 1 << 24
 _LOOK: Final = 0.02
 _END: Final = object()
@@ -35,6 +36,7 @@ class _Arrivals:
         # Each counter is written by one thread only, so none needs a lock.
         self._bytes_put = self._bytes_taken = 0
         self._hungry = self._ended = self._closed = False
+        self._most, self._was_full = _MOST, False
         self._error: Exception | None = None
         self._first = threading.Event()
 
@@ -73,6 +75,8 @@ class _Arrivals:
                 if items or self._ended:
                     continue
                 self._ask()
+                if self._was_full:
+                    self._most, self._was_full = min(2 * self._most, _MOST_QUICK), False
                 yield None
 
     def _taken(self) -> None:
@@ -80,7 +84,7 @@ class _Arrivals:
 
     @property
     def _full(self) -> bool:
-        return len(self._items) >= _MOST or self._bytes_put - self._bytes_taken >= _MOST_BYTES
+        return len(self._items) >= self._most or self._bytes_put - self._bytes_taken >= _MOST_BYTES
 
     def _put(self, values: Values) -> bool:
         """Hand one over; returns whether the engine was waiting for it."""
@@ -121,7 +125,7 @@ class Feed(_Arrivals):
             self._thread.join(patience)
 
     def _taken(self) -> None:
-        if not self._room.is_set() and len(self._items) <= _MOST // 2:
+        if not self._room.is_set() and len(self._items) <= self._most // 2:
             self._room.set()
 
     def _read(self) -> None:
@@ -131,6 +135,7 @@ class Feed(_Arrivals):
                 if self._put(values):
                     self._wake()
                 while self._full and not self._closed:
+                    self._was_full = True
                     self._room.clear()
                     if self._full:  # else there was room before it was cleared
                         self._room.wait(_PATIENCE)

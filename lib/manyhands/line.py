@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
-from manyhands.backends import check_plan
+from manyhands.backends.table import check_plan
 from manyhands.batch import Batch
 from manyhands.belt import Belt
 from manyhands.call import Call
@@ -361,7 +361,7 @@ class Line:
             outcome = event.outcome._replace(final=False) if going else event.outcome
             yield Finished(outcome, event.retry_in, number)
         elif isinstance(event, Began):
-            yield replace(event, stage=number)
+            yield event._replace(stage=number)
         elif isinstance(event, RunStarted) and number == 1:
             jobs = sum(one.batch.plan.limits.jobs for one in self.stages)
             yield replace(event, template=self.plan.text, jobs=jobs, done_before=self._done_before)

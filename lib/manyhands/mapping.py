@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from manyhands.backends import check_backend, open_backend
 from manyhands.backends.settings import FunctionSettings
+from manyhands.backends.table import check_backend, open_backend
 from manyhands.call import Call
 from manyhands.chunks import Done
 from manyhands.cores import usable_cores

@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Generator
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from manyhands.background import Carrier, carry
 from manyhands.batch import Batch
@@ -20,6 +20,8 @@ from manyhands.job import Outcome
 from manyhands.line import Line
 from manyhands.run_inputs import Pulling
 from manyhands.signals import Watched
+
+_WANTED: Final = frozenset({Finished})
 
 
 class Results:
@@ -66,13 +68,14 @@ class Results:
         self.close()
 
     def __iter__(self) -> Generator[Outcome, None, None]:
+        outcomes = self._outcomes
         try:
             while True:
-                try:
-                    outcome = next(self)
-                except StopIteration:
+                while outcomes:
+                    yield outcomes.popleft()
+                if self._over:
                     return
-                yield outcome
+                self._take()
         finally:
             if not self._inside:  # else the `with` block ends it
                 self.close()
@@ -105,7 +108,7 @@ class Results:
             self._forgotten.detach()
             if self._watched:
                 self._watched.__enter__()
-            self._carrier = carrier = carry(self._batch)
+            self._carrier = carrier = carry(self._batch, _WANTED)
             self._forgotten = weakref.finalize(self, _forget, carrier, self._watched)
             self._forgotten.atexit = (
                 False  # `manyhands.background` ends it before multiprocessing waits for its processes
@@ -122,7 +125,7 @@ class Results:
         except Closed as end:
             self._end(end.__cause__)
             return
-        self._outcomes.extend(e.outcome for e in events if isinstance(e, Finished) and e.outcome.final)
+        self._outcomes.extend([e.outcome for e in events if isinstance(e, Finished) and e.outcome.final])
 
     def _end(self, error: BaseException | None) -> None:
         self.close()

@@ -70,7 +70,7 @@ def checksum(row: Sequence[Any]) -> int:
     and every Python reads and writes it alike; later versions depend on how often an object is referred to.
     """
     try:
-        return crc32(dumps(tuple(row), 2))
+        return crc32(dumps(row if type(row) is tuple else tuple(row), 2))
     except ValueError:  # an IntEnum, a float of numpy: SQLite takes them for what they are derived from
         return crc32(dumps(tuple(map(_plain, row)), 2))
 
@@ -81,28 +81,29 @@ def _plain(value: Any) -> Any:
 
 def began_row(attempt: Attempt) -> tuple[object, ...]:
     """A row of `began`."""
-    job = attempt.job
-    row = (job.number, attempt.number, job.key, encode_values(job.values))
+    number, key, values = attempt.job
+    row = (number, attempt.number, key, encode_values(values))
     return *row, checksum(row)
 
 
 def ended_row(outcome: Outcome) -> tuple[object, ...]:
     """A row of `ended`; every value has the type that SQLite gives it back with."""
-    out, err, started = outcome.stdout, outcome.stderr, outcome.started
+    (
+        attempt, status, exit_, signal, error, started, wall, user, system, max_rss, out, err, slot, leftovers, still, final,
+        result, traceback,
+    ) = outcome  # fmt: skip
     row = (
-        outcome.attempt.job.number, outcome.attempt.number, outcome.status._value_, int(outcome.final),
-        outcome.exit, outcome.signal, _sayable(outcome.error), None if started is None else float(started),
-        float(outcome.wall), float(outcome.user), float(outcome.system),
-        outcome.max_rss, outcome.slot, outcome.leftovers, int(outcome.still_running),
-        *(_NO_OUTPUT if out is NOTHING else _columns(out)),
-        *(_NO_OUTPUT if err is NOTHING else _columns(err)), outcome.result, _sayable(outcome.traceback),
+        attempt.job.number, attempt.number, status._value_, int(final), exit_, signal, error and _sayable(error),
+        None if started is None else float(started), float(wall), float(user), float(system),
+        max_rss, slot, leftovers, int(still), *(_NO_OUTPUT if out is NOTHING else _columns(out)),
+        *(_NO_OUTPUT if err is NOTHING else _columns(err)), result, traceback and _sayable(traceback),
     )  # fmt: skip
     return *row, checksum(row)
 
 
-def _sayable(text: str | None) -> str | None:
+def _sayable(text: str) -> str:
     """Text as SQLite takes it: a lone surrogate, which stands for a byte that is no UTF-8, becomes ``\\udcNN``."""
-    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _columns(printed: Output) -> tuple[bytes | None, bytes | None, int, int]:

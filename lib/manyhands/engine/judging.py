@@ -41,7 +41,7 @@ def judge(report: Ended, asked: float | None, why: Status) -> Outcome:
     return Outcome(
         report.attempt, status, report.exit, report.signal, report.error, report.started, report.wall, report.user,
         report.system, report.max_rss, report.stdout, report.stderr, report.slot, report.leftovers, report.still_running,
-        result=report.result, traceback=report.traceback,
+        True, report.result, report.traceback,
     )  # fmt: skip
 
 

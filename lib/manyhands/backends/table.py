@@ -1,0 +1,168 @@
+"""The backends by name, what each needs, and how it is opened."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import select
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, Final
+
+from manyhands.backend import Backend
+from manyhands.backends.options import binding, refuse_ignored
+from manyhands.backends.settings import CommandSettings, FunctionSettings
+from manyhands.call import Call
+from manyhands.errors import UsageError
+from manyhands.extras import install_line
+from manyhands.patched import threads_are_patched
+from manyhands.plan import Plan
+
+
+def _commands(settings: CommandSettings) -> Backend:
+    """Launchers where the kernel has what they need, else one thread a slot."""
+    if not (hasattr(os, "pidfd_open") and hasattr(select, "epoll") and _pidfd_works()):
+        return _command_threads(settings)
+    from manyhands.backends.commands import Commands
+
+    return Commands(settings)
+
+
+def _command_threads(settings: CommandSettings) -> Backend:
+    from manyhands.backends.command_threads import CommandThreads
+
+    return CommandThreads(settings)
+
+
+def _fake(settings: CommandSettings | FunctionSettings) -> Backend:
+    from manyhands.backends.fake import Fake
+
+    return Fake(settings.slots, patient=True)
+
+
+def _serial(settings: FunctionSettings) -> Backend:
+    from manyhands.backends.serial import Serial
+
+    return Serial(settings)
+
+
+def _threads(settings: FunctionSettings) -> Backend:
+    from manyhands.backends.inside import Inside
+    from manyhands.backends.threads import Threads
+
+    return Threads(settings, partial(Inside, settings))
+
+
+def _interpreters(settings: FunctionSettings) -> Backend:
+    from manyhands.backends.interpreters import Interpreter
+    from manyhands.backends.threads import Threads
+
+    return Threads(settings, lambda _, suspension, number: Interpreter(settings, suspension, number), "interpreters")
+
+
+def _processes(settings: FunctionSettings) -> Backend:
+    from manyhands.backends.processes import Processes
+
+    return Processes(settings)
+
+
+def _asyncio(settings: FunctionSettings) -> Backend:
+    from manyhands.backends.aio import Aio
+
+    return Aio(settings)
+
+
+def _gevent(settings: FunctionSettings) -> Backend:
+    from manyhands.backends.greenlets import Greenlets
+
+    return Greenlets(settings)
+
+
+def _auto(settings: FunctionSettings) -> Backend:
+    bound = binding(
+        workdir=os.fsdecode(settings.workdir), environment=dict(settings.environment), nice=settings.nice, workers=settings.workers
+    )  # fmt: skip
+    if inspect.iscoroutinefunction(settings.call.function()) and bound is None:
+        return _asyncio(settings)
+    from manyhands.backends.auto import Auto
+
+    why = "keep a time-out" if settings.timed else f"honour {bound}" if bound else None
+    return Auto(_processes(settings), partial(_threads, settings), cannot=why)
+
+
+COMMANDS: Final[dict[str, Callable[[CommandSettings], Backend]]] = {
+    "commands": _commands,
+    "command-threads": _command_threads,
+    "auto": _commands,
+    "fake": _fake,
+}
+"""What runs commands."""
+
+FUNCTIONS: Final[dict[str, Callable[[FunctionSettings], Backend]]] = {
+    "processes": _processes,
+    "threads": _threads,
+    "asyncio": _asyncio,
+    "gevent": _gevent,
+    "interpreters": _interpreters,
+    "serial": _serial,
+    "auto": _auto,
+    "fake": _fake,
+}
+"""What calls functions."""
+
+
+_EXTRAS: Final = frozenset({"gevent"})
+"""Backends whose package is an extra of the same name."""
+
+
+_NEED_THREADS: Final = frozenset({"processes", "auto", "gevent", "interpreters"})
+"""Backends that would wait for ever where threads are greenlets."""
+
+
+def check_backend(name: str, *, functions: bool = False) -> None:
+    """Raise UsageError, naming those that exist, unless ``name`` is a backend for commands, or for ``functions``."""
+    ours, others = (FUNCTIONS, COMMANDS) if functions else (COMMANDS, FUNCTIONS)
+    if name in ours:
+        if name in _EXTRAS and find_spec(name) is None:
+            raise UsageError(f"--backend {name} needs {name}, which is not installed: {install_line(name)}")
+        if name == "interpreters" and find_spec("concurrent.interpreters") is None:
+            raise UsageError(f"--backend {name} needs Python 3.14 or later; this is {sys.version.split()[0]}")
+        if functions and name in _NEED_THREADS and threads_are_patched():
+            raise UsageError(
+                f"--backend {name} needs real threads, and gevent has patched those of this process: choose threads or asyncio, "
+                "or call it from a process that is not patched"
+            )
+        return
+    what = "functions" if functions else "commands"
+    why = f"it does not run {what}" if name in others else "there is no such backend"
+    raise UsageError(f"--backend {name!r}: {why}; choose one of {', '.join(ours)}")
+
+
+def check_plan(plan: Plan) -> None:
+    """Raise UsageError unless every stage of the plan has a backend that exists, and that honours what was given."""
+    for template, name in ((plan.template, plan.backend), *((one.template, one.backend) for one in plan.then)):
+        check_backend(name, functions=isinstance(template, Call))
+    if (rule := plan.limits.retry_on) and rule.exceptions and not isinstance(plan.template, Call):
+        raise UsageError(
+            f"--retry-on {rule.exceptions[0]}: a command raises no exceptions; give exit statuses or signals"
+        )
+    refuse_ignored(plan)
+
+
+def open_backend(name: str, settings: CommandSettings | FunctionSettings) -> Backend:
+    """The backend called ``name``, ready for attempts. Raises UsageError, and whatever keeps it from being ready."""
+    functions = isinstance(settings, FunctionSettings)
+    check_backend(name, functions=functions)
+    table: dict[str, Callable[[Any], Backend]] = {**(FUNCTIONS if functions else COMMANDS)}
+    return table[name](settings)
+
+
+def _pidfd_works() -> bool:
+    """Old kernels (before 5.3) and some sandboxes refuse pidfd_open(2) although Python has it."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
