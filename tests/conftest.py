@@ -22,6 +22,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for _number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
     signal.signal(_number, signal.SIG_DFL)
 
+# Else each of some thousand starts of the program would compile all of its modules.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "compiled")
+
 pytest_plugins = ["allowed_skips"]
 
 HERE = Path(__file__).parents[1]

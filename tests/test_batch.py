@@ -16,6 +16,9 @@ import pytest
 
 from conftest import LIB, wait_for, with_tag
 from manyhands import Glob, Outcome, Status, Template, UsageError, kernel, run_batch
+from manyhands.backend import Backend
+from manyhands.backends.settings import CommandSettings
+from manyhands.backends.table import open_backend
 from manyhands.batch import Batch
 from manyhands.events import Counted, Finished, RunStarted, Summary
 from manyhands.inputs import Spec
@@ -299,3 +302,21 @@ def test_secrets_are_not_written_down(own_state: Path, monkeypatch: pytest.Monke
     monkeypatch.delenv("API_TOKEN", raising=False)
     with pytest.raises(UsageError, match="API_TOKEN"):
         Batch.retry(run, os.environ)
+
+
+@pytest.mark.parametrize(("inputs", "width"), [(["a"], 1), (["a", "b", "c"], 3), (list("abcdefgh"), 4), (iter("a"), 4)])
+def test_nothing_is_started_for_jobs_that_do_not_exist(
+    monkeypatch: pytest.MonkeyPatch, inputs: list[str], width: int
+) -> None:
+    """There are no more slots, and so no more launchers, than inputs; where those are not counted, as many as were wanted."""
+    from manyhands import batch
+
+    opened: list[int] = []
+
+    def note(name: str, settings: CommandSettings) -> Backend:
+        opened.append(settings.slots)
+        return open_backend(name, settings)
+
+    monkeypatch.setattr(batch, "open_backend", note)
+    assert all(outcome.status is Status.OK for outcome in run_batch("true {}", inputs, jobs=4))
+    assert opened == [width]

@@ -78,3 +78,22 @@ def test_no_more_is_read_than_is_wanted() -> None:
     threading.Event().wait(0.1)
     assert count == 96
     feed.close()
+
+
+def test_more_is_read_for_who_takes_much_at_once() -> None:
+    """What keeps a quick engine waiting grows, within a bound; a slow source makes nothing grow."""
+    given, woken = iter(range(100_000)), threading.Event()
+    feed = Feed(((b"%d" % number,) for number in given), woken.set)
+    feed.start()
+    inputs, taken, longest, at_once = iter(feed), 0, 0, 0
+    while taken < 40_000:
+        woken.clear()
+        value = next(inputs)
+        taken, at_once = (taken, 0) if value is None else (taken + 1, at_once + 1)
+        longest = max(longest, at_once)
+        if value is None:
+            assert woken.wait(20)
+            wait_for(lambda: feed._full)  # the worst case: all that may be read has been read
+    feed.close()
+    assert 96 < longest < 10_000
+    assert next(given) - taken < 10_000

@@ -9,6 +9,7 @@ from types import ModuleType
 
 from manyhands import __version__
 from manyhands.beginning import begin
+from manyhands.lean_invoke import import_invoke
 
 NAME = "manyhands._tasks"
 
@@ -30,6 +31,7 @@ def load_tasks() -> ModuleType:
 def main() -> None:
     """Run the program and leave with its status."""
     begin()
+    import_invoke()
     from manyhands.cli import Program  # takes most of the time of a start
 
     namespace = load_tasks().namespace

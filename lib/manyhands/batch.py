@@ -370,10 +370,12 @@ class Batch:
 
     def _open_backend(self, source: Source) -> Backend:
         plan = self.plan
+        # Nothing is started for jobs that do not exist; of a later stage, nobody knows how many there will be.
+        slots = min(plan.limits.jobs, source.total) if source.total and self.work == "new" else plan.limits.jobs
         environment = dict(os.environb) | {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()}
         environment[b"MH_RUN"] = self.run.id.encode()
         shared: dict[str, Any] = {
-            "slots": plan.limits.jobs, "outputs": self.run.outputs.absolute(), "token": self.run.token,
+            "slots": slots, "outputs": self.run.outputs.absolute(), "token": self.run.token,
             "environment": environment, "workdir": Path(plan.workdir), "grace": plan.limits.grace,
             "output_cap": plan.limits.output_cap, "nice": plan.nice, "keep_open": (self.held.descriptor,),
         }  # fmt: skip
@@ -382,7 +384,7 @@ class Batch:
                 **shared, call=replace(plan.template, named=plan.limits.retry_on.exceptions if plan.limits.retry_on else ()), columns=source.columns, workers=plan.workers, timed=plan.limits.timeout is not None,
             ))  # fmt: skip
         return open_backend(plan.backend, CommandSettings(
-            **shared, stdin=self._stdin(), allow_daemons=plan.allow_daemons, launchers=min(plan.limits.jobs, usable_cores()),
+            **shared, stdin=self._stdin(), allow_daemons=plan.allow_daemons, launchers=min(slots, usable_cores()),
         ))  # fmt: skip
 
     def _climber(self) -> Climber | None:

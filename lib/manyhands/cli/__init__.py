@@ -10,7 +10,6 @@ so this package, before it parses their arguments. Every start of the program co
 
 from __future__ import annotations
 
-import os
 import sys
 
 from manyhands.beginning import begin, open_standard_descriptors
@@ -18,7 +17,7 @@ from manyhands.cli.exits import explained
 from manyhands.cli.naming import learn_name
 from manyhands.cli.options import converter
 from manyhands.cli.parsing import patch_invoke
-from manyhands.cli.program import Program
+from manyhands.cli.program import Program, keep_compiled_modules
 from manyhands.cli.task import Task, rest, task, undocumented
 
 __all__ = ["Program", "Task", "converter", "explained", "rest", "task", "undocumented"]
@@ -28,5 +27,4 @@ if "invoke.main" in sys.modules:  # plain `invoke`, which nobody else imports; o
     learn_name()
 open_standard_descriptors()  # before anything else is opened
 patch_invoke()
-# invoke forbids Python to keep compiled modules, and so would compile all of ours anew at every start of a checkout
-sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+keep_compiled_modules()

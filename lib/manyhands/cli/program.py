@@ -5,6 +5,7 @@ What plain `invoke` can be made to do as well is not here but in `manyhands.cli.
 
 from __future__ import annotations
 
+import os
 import sys
 
 import invoke
@@ -15,6 +16,11 @@ from manyhands.cli.exits import discard_output, end_by_interrupt, explained, flu
 from manyhands.cli.naming import learn_name
 from manyhands.cli.task import remember
 from manyhands.hints import typed
+
+
+def keep_compiled_modules() -> None:
+    """Undo what invoke does while it reads its own options: all of ours would be compiled anew at every start of a checkout."""
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
 
 
 class Program(invoke.Program):
@@ -38,6 +44,11 @@ class Program(invoke.Program):
             sys.exit(found.code)
         finally:
             remember(None)
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        """See the function that is called after it."""
+        super().parse_core(argv)
+        keep_compiled_modules()
 
     def print_version(self) -> None:
         """Its name and version; invoke would leave it to the end of the process to find out that nobody can read it."""

@@ -1,0 +1,53 @@
+"""Imports invoke without two modules that it uses hardly ever: a third of the time of a start went into them.
+
+``unittest.mock`` (for `invoke.MockContext`) brings unittest and asyncio along, ``importlib.metadata`` (for the number of invoke's
+version) the email package. Stand-ins take their places while invoke is imported, and import the real ones when they are used. Where
+invoke has been imported before us, as by plain `invoke`, there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+
+def import_invoke() -> None:
+    """Import it, if nobody has; whoever imports one of the two modules afterwards gets the real one."""
+    if "invoke" in sys.modules:
+        return
+    stand_ins: dict[str, dict[str, Any]] = {
+        "unittest.mock": {"Mock": _mock},
+        "importlib.metadata": {"version": lambda _: ""},
+    }
+    placed = [name for name in stand_ins if name not in sys.modules]
+    for name in placed:
+        sys.modules[name] = module = ModuleType(name)
+        vars(module).update(stand_ins[name])
+    had = vars(importlib).get("metadata")
+    try:
+        invoke = importlib.import_module("invoke")
+    finally:
+        for name in placed:
+            del sys.modules[name]
+        if had is None:
+            vars(importlib).pop("metadata", None)
+    if "importlib.metadata" in placed:
+        del invoke.__version__
+        vars(invoke)["__getattr__"] = _version
+
+
+def _mock(*args: Any, **more: Any) -> Any:
+    from unittest.mock import Mock
+
+    return Mock(*args, **more)
+
+
+def _version(name: str) -> str:
+    """See PEP 562."""
+    if name != "__version__":
+        raise AttributeError(f"module 'invoke' has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("invoke")
