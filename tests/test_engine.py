@@ -585,3 +585,19 @@ def test_deadlines_forget_what_has_ended() -> None:
     assert list(deadlines.expired(5.9)) == []
     assert list(deadlines.expired(6.0)) == [(2, 6.0)]
     assert deadlines.next() is None
+
+
+def test_time_in_which_the_process_was_stopped_counts_once() -> None:
+    """A stop while all was held, as by Ctrl-Z, is part of the hold; any other adds to it."""
+    moments = iter([10.0, 20.0, 40.0])
+    pauses = Pauses(lambda _: None, lambda: None, lambda: next(moments))
+    pauses.ask(True)
+    pauses.suspended(15.0, 4.0)
+    pauses.ask(False)
+    pauses.suspended(19.0, 8.0)
+    assert pauses.total == 10.0
+    pauses.suspended(30.0, 5.0)
+    assert pauses.total == 15.0
+    pauses.ask(True)
+    pauses.suspended(45.0, 2.0)
+    assert pauses.total == 15.0

@@ -14,7 +14,7 @@ from manyhands.errors import JournalError
 from manyhands.job import Attempt, Job, Outcome, Output, Status
 from manyhands.journal import Journal
 
-FLIPS = 150
+FLIPS = 60
 
 
 def outcome(number: int, tries: int = 1) -> Outcome:

@@ -24,14 +24,14 @@ def test_a_busy_process_is_not_suspended() -> None:
     began = time.monotonic()
     sum(n * n for n in range(3_000_000))
     assert one.since(began) == 0.0
-    assert not one.just_over()
+    assert not one.news()
     one.close()
 
 
 def test_without_time_outs_nobody_looks_on() -> None:
     """No thread is made."""
     one = Suspension(timed=False)
-    assert (one.since(0.0), one.just_over()) == (0.0, False)
+    assert (one.since(0.0), one.news()) == (0.0, ())
     one.close()
 
 
@@ -60,3 +60,33 @@ def test_a_job_that_ended_within_its_own_time(backend: str, environment: dict[st
         status, wall = json.loads(process.communicate(timeout=60)[0])
     assert status == "ok"
     assert wall < 4
+
+
+@pytest.mark.parametrize(
+    ("backend", "work"),
+    [
+        ("threads", "def work(path):\n    Path(path).touch()\n    for _ in range(20):\n        time.sleep(0.1)"),
+        (
+            "asyncio",
+            "async def work(path):\n    Path(path).touch()\n    for _ in range(20):\n        await asyncio.sleep(0.1)",
+        ),
+    ],
+)
+def test_a_job_that_goes_on_has_the_rest_of_its_time(
+    backend: str, work: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """What the time-out measures is the time that the job could run; whatever had no time left is ended all the same."""
+    main = tmp_path / "script.py"
+    main.write_text(
+        f"import asyncio, time\nfrom pathlib import Path\nfrom manyhands import run_batch\n{work}\n    return 1\n"
+        f"for one in run_batch(work, ['begun'], backend='{backend}', timeout=4):\n    print(one.status, one.wall < 5)\n"
+        f"print(next(iter(run_batch(work, ['x'], backend='{backend}', timeout=0.5))).status)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, main], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        wait_for((tmp_path / "begun").exists, 30)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(6)
+        process.send_signal(signal.SIGCONT)
+        assert process.communicate(timeout=60)[0].split() == ["ok", "True", "timeout"]

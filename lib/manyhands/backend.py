@@ -59,7 +59,14 @@ class Noted(NamedTuple):
     text: str
 
 
-Report = Started | Ended | Noted
+class Suspended(NamedTuple):
+    """This process was stopped for so many ``seconds`` until the monotonic moment ``at``, and its jobs with it."""
+
+    at: float
+    seconds: float
+
+
+Report = Started | Ended | Noted | Suspended
 
 
 class Backend(Protocol):

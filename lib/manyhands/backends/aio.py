@@ -82,8 +82,8 @@ class Aio:
             first = max(0.0, min(self._give_up.values()) - time.monotonic())
             timeout = first if timeout is None else min(timeout, first)
         found = list(self._mailbox.take(timeout))
-        if not found and self._suspension.just_over():
-            found = list(self._mailbox.take(GONE_ON))
+        if spells := self._suspension.news():
+            found = [*spells, *(found or self._mailbox.take(GONE_ON))]
         if self._broken:
             raise self._broken
         now = time.monotonic()

@@ -9,7 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
+
+from manyhands.backend import Suspended
 
 GONE_ON: Final = 0.2
 """Seconds that jobs have after a stop to say that they have ended, before a time-out is looked at."""
@@ -27,10 +30,8 @@ class Suspension:
     def __init__(self, *, timed: bool) -> None:
         self._mutex = threading.Lock()
         self._awake, self._cpu = time.monotonic(), time.process_time()
-        self._spells: deque[tuple[float, float]] = deque(maxlen=_KEPT)
-        """(when it went on, seconds)."""
-        self._told = 0
-        self._count = 0
+        self._spells: deque[Suspended] = deque(maxlen=_KEPT)
+        self._untold: list[Suspended] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._tick, name="manyhands-suspension", daemon=True) if timed else None
         if self._thread:
@@ -44,13 +45,14 @@ class Suspension:
         with self._mutex:
             return sum(seconds for at, seconds in self._spells if at > moment)
 
-    def just_over(self) -> bool:
-        """Whether it has gone on after a stop since this was asked last: what has ended meanwhile needs a moment to say so."""
+    def news(self) -> Sequence[Suspended]:
+        """The stops that are over, each once. What has ended meanwhile may need a moment (`GONE_ON`) to say so."""
         if self._thread is None:
-            return False
+            return ()
         self._look()
-        told, self._told = self._told, self._count
-        return told != self._count
+        with self._mutex:
+            untold, self._untold = self._untold, []
+        return untold
 
     def close(self) -> None:
         """Look on no more. May be called twice."""
@@ -68,5 +70,6 @@ class Suspension:
             gap, used = now - self._awake - _TICK, cpu - self._cpu
             self._awake, self._cpu = now, cpu
             if gap > _LEAST and used < _IDLE * gap:
-                self._spells.append((now, gap))
-                self._count += 1
+                spell = Suspended(now, gap)
+                self._spells.append(spell)
+                self._untold.append(spell)

@@ -42,8 +42,8 @@ class Threads:
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Everything that has happened; waits for the first. Raises ManyhandsError when an initializer failed."""
         found = self._mailbox.take(timeout)
-        if not found and self._suspension.just_over():
-            found = self._mailbox.take(GONE_ON)
+        if spells := self._suspension.news():
+            found = [*spells, *(found or self._mailbox.take(GONE_ON))]
         if self._broken:
             raise self._broken
         return found

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final
 
-from manyhands.backend import Backend, Ended, Report, Started
+from manyhands.backend import Backend, Ended, Report, Started, Suspended
 from manyhands.engine.climbing import Climber
 from manyhands.engine.deadlines import Deadlines
 from manyhands.engine.flights import Flight, Retries
@@ -148,6 +148,8 @@ class Engine:
                 self._started(report)
             elif isinstance(report, Ended):
                 self._ended(report)
+            elif isinstance(report, Suspended):
+                self._pauses.suspended(report.at, report.seconds)
             else:
                 self._news.append(Warned(report.text))
 

@@ -15,8 +15,9 @@ class Pauses:
         self._asked: deque[tuple[bool, threading.Event]] = deque()
         self._thread: int | None = None
         self._since: float | None = None
+        self._until = 0.0
         self.total = 0.0
-        """Seconds for which everything was held."""
+        """Seconds for which nothing could run: everything was held, or stopped with us."""
 
     def begin(self) -> None:
         """This thread is the engine's."""
@@ -44,10 +45,16 @@ class Pauses:
             self._do(paused)
             done.set()
 
+    def suspended(self, at: float, seconds: float) -> None:
+        """The process, and what runs in it, stood still until ``at``: the same, unless all was held then anyway."""
+        if self._since is None and at - seconds >= self._until:
+            self.total += seconds
+
     def _do(self, paused: bool) -> None:
         self._pause(paused)
         if paused:
             self._since = self._clock()
         elif self._since is not None:
-            self.total += self._clock() - self._since
+            self._until = self._clock()
+            self.total += self._until - self._since
             self._since = None
