@@ -55,7 +55,14 @@ def test_the_python_example_runs(
     assert stopped.startswith(f"{child.pid} ended 15")
 
 
-STUBS = {"lame": 'cp "$2" "$3"', "optipng": 'test -e "$1"', "convert": 'cp "$1" "$2"', "ping": "true", "make": "true"}
+STUBS = {
+    "lame": 'cp "$2" "$3"',
+    "optipng": 'test -e "$1"',
+    "convert": 'cp "$1" "$2"',
+    "ping": "true",
+    "curl": "true",
+    "make": "true",
+}
 
 
 def test_every_batch_of_the_readme_runs(tmp_path: Path, environment: dict[str, str]) -> None:
@@ -66,6 +73,15 @@ def test_every_batch_of_the_readme_runs(tmp_path: Path, environment: dict[str, s
     for name in ("logs/a.log", "logs/deep/b.log", "x.wav", "y z.wav", "p.png", "q r.png", "t.txt"):
         (folder / name).write_text(name)
     (folder / "hosts.csv").write_text("host,wait\nlocalhost,1\n")
+    lists = {
+        "inputs.txt": "p.png\nt.txt\n",
+        "photos.txt": "p.png\n",
+        "names.txt": "new.png\n",
+        "urls.txt": "http://x/\n",
+        "jobs.txt": "true\n",
+    }
+    for name, text in lists.items():
+        (folder / name).write_text(text)
     for name, script in STUBS.items():
         (programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (programs / name).chmod(0o755)
@@ -76,7 +92,7 @@ def test_every_batch_of_the_readme_runs(tmp_path: Path, environment: dict[str, s
         line
         for text in blocks(HERE / "README.md", "") + blocks(HERE / "docs" / "configuration.md", "")
         for line in text.splitlines()
-        if re.search(r"\bmanyhands batch '", line)
+        if re.search(r"\bmanyhands batch ('|--commands)", line)
     ]
     assert len(commands) >= 9
     for command in commands:

@@ -387,7 +387,7 @@ def test_what_came_through_a_pipe_is_there_after_a_kill(
     reading, writing = os.pipe()
     process = start(environment, tmp_path, "batch", "sh -c 'sleep 0.2; echo {}'", "--run-id", "p", "-j2", stdin=reading)
     os.close(reading)
-    os.write(writing, b"".join(b"n%d\n" % number for number in range(20)) + b"half a li")
+    os.write(writing, b"".join(b"n%d\n" % number for number in range(20)) + b"half-a-li")
     wait_for(
         lambda: (own_state / "runs/p/inputs.part").exists() and len((own_state / "runs/p/inputs.part").read_bytes()) > 60
     )
@@ -404,10 +404,10 @@ def test_what_came_through_a_pipe_is_there_after_a_kill(
         "sh -c 'sleep 0.2; echo {}'",
         "--run-id",
         "p",
-        input="".join(f"n{n}\n" for n in range(20)) + "half a line\n",
+        input="".join(f"n{n}\n" for n in range(20)) + "half-a-line\n",
     )
     assert whole.returncode == 0, whole.stderr
-    assert whole.stdout == "half a line\n"
+    assert whole.stdout == "half-a-line\n"
 
 
 @pytest.mark.slow
