@@ -183,6 +183,13 @@ def test_a_command_is_compared(cli: Cli) -> None:
     assert {line.split()[0] for line in done.stdout.splitlines()[2:-1]} == {"commands", "command-threads"}
 
 
+def test_groups_are_compared(cli: Cli) -> None:
+    """Jobs of several inputs are measured as such."""
+    command = ["batch.compare", "sh -c 'test $# = 2' x {}", "--max-args", "2", "--sample", "2"]
+    done = cli(*command, input="1\n2\n3\n4\n5\n", timeout=120)
+    assert (done.returncode, "failed" in done.stdout, done.stdout.splitlines()[0]) == (0, False, "2 jobs on each")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "begins"), [("p.png", b"\x89PNG"), ("p.svg", b"<svg"), ("p.html", b"<!DOCTYPE html>")])
 def test_the_curve_is_drawn(cli: Cli, tmp_path: Path, name: str, begins: bytes) -> None:

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     )
     from manyhands.forks import fork_demo
     from manyhands.host import HostInfo, Identity, host_info, identity
-    from manyhands.inputs import Args, Csv, Glob, JsonLines, Lines, Product, Rows
+    from manyhands.inputs import Args, Csv, Glob, JsonLines, Lines, Product, Rows, Zip
     from manyhands.job import Attempt, Job, Outcome, Output, Status
     from manyhands.library import run_batch
-    from manyhands.limits import Halt, Limits, Timeout
+    from manyhands.limits import Backoff, Halt, Limits, RetryOn, Timeout
     from manyhands.mapping import map_batch
     from manyhands.output import chunks, read
     from manyhands.pipeline import CommandError, Pipeline, PipelineResult, pipe
@@ -50,10 +50,10 @@ _HOME = {
     ],
     "forks": ["fork_demo"],
     "host": ["HostInfo", "Identity", "host_info", "identity"],
-    "inputs": ["Args", "Csv", "Glob", "JsonLines", "Lines", "Product", "Rows"],
+    "inputs": ["Args", "Csv", "Glob", "JsonLines", "Lines", "Product", "Rows", "Zip"],
     "job": ["Attempt", "Job", "Outcome", "Output", "Status"],
     "library": ["run_batch"],
-    "limits": ["Halt", "Limits", "Timeout"],
+    "limits": ["Backoff", "Halt", "Limits", "RetryOn", "Timeout"],
     "mapping": ["map_batch"],
     "output": ["chunks", "read"],
     "pipeline": ["CommandError", "Pipeline", "PipelineResult", "pipe"],
@@ -66,10 +66,10 @@ _HOME = {
 _MODULES = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Args", "Attempt", "Batch", "BusyError", "CannotCreateError", "CommandError", "Completed", "Csv", "Fate", "Glob",
+    "Args", "Attempt", "Backoff", "Batch", "BusyError", "CannotCreateError", "CommandError", "Completed", "Csv", "Fate", "Glob",
     "Halt", "HostInfo", "Identity", "InputError", "Job", "JobFailedError", "JournalError", "JsonLines", "Limits", "Lines",
-    "ManyhandsError", "Outcome", "Output", "Pipeline", "PipelineResult", "ProcessInfo", "Product", "Results", "Rows",
-    "Selector", "Status", "Stopped", "Template", "TemplateError", "Timeout", "Tree", "UsageError", "chunks",
+    "ManyhandsError", "Outcome", "Output", "Pipeline", "PipelineResult", "ProcessInfo", "Product", "Results", "RetryOn", "Rows",
+    "Selector", "Status", "Stopped", "Template", "TemplateError", "Timeout", "Tree", "UsageError", "Zip", "chunks",
     "fork_demo", "host_info", "identity", "list_processes", "map_batch", "pipe", "process_tree", "read", "run_batch", "stop_tree",
 ]  # fmt: skip
 

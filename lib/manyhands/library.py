@@ -46,7 +46,9 @@ def run_batch(
     iterator is pulled lazily. ``ordered``: outcomes in the order of the inputs, else as they end. ``backend``: by default
     ``commands``, and ``processes`` for functions. ``then``: what is done with each input next, if that went well: further
     commands, or functions, which get what the one before returned; ``jobs`` and ``backend`` may then be ``"4,2"``. What a function
-    returned is `Outcome.value`. ``max_args``: so many inputs
+    returned is `Outcome.value`. ``retry_on``: the failures that are tried again, as exit
+    statuses, classes of exceptions, and words such as ``"timeout"`` (see `RetryOn`). No inputs give an empty result, unless ``fail_if_empty``.
+    ``max_args``: so many inputs
     (of one column) for each job, a command's ``{}`` stands for all of them, a function is given a list. `Template.each_line` makes each
     input a command. All other arguments mean what the options of ``batch`` and ``batch.call`` mean. Nothing begins before the first outcome is asked for, or the ``with`` block
     is entered; leaving early stops what runs (see `Results`).

@@ -15,6 +15,7 @@ from manyhands.cores import usable_cores
 from manyhands.doors.asked import Asked, AskedCall, AskedCommand, plan_of
 from manyhands.doors.batch import forget_main
 from manyhands.errors import UsageError
+from manyhands.grouping import groups_of
 from manyhands.inputs import open_source
 from manyhands.measuring import Measured, advise, compare, sample_of
 from manyhands.render.measured import HEADER, check_plot, plot, record, row
@@ -40,12 +41,12 @@ def compare_backends(work: str, options: dict[str, Any], *, sample: int, plot_to
     plan, stream = plan_of(_asked(work, options))
     with nullcontext() if stream is None else open(stream, "rb", closefd=False) as file:
         source = open_source(plan.source, stream=file)
-        values = sample_of(source, sample)
+        values = sample_of(source, sample * (plan.max_args or 1))
     if not values:
         raise UsageError("no inputs: nothing to run")
     plan.template.bind(source.columns, width=source.width).key(values[0])
     measured = compare(replace(plan, streamed=False), values, source.columns, usable_cores())
-    return report(measured, len(values), work, plot_to=plot_to, json=json)
+    return report(measured, groups_of(len(values), plan.max_args) or 0, work, plot_to=plot_to, json=json)
 
 
 def report(measured: Iterable[Measured], count: int, title: str, *, plot_to: str | None, json: bool) -> int:
