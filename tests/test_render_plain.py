@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import pty
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -330,7 +329,7 @@ def test_a_job_that_has_gone_on_is_running_at_its_next_stage() -> None:
     """Also when the next stage tells of its beginning before the earlier one tells of its end."""
     progress = Progress(Clock())
     progress.event(began(1, 90.0, slot=1))
-    progress.event(replace(began(1, 91.0, slot=1), stage=2))
+    progress.event(began(1, 91.0, slot=1)._replace(stage=2))
     progress.event(began(2, 91.0, slot=1))
     progress.event(Finished(end(1, final=False)))
     assert sorted(progress.active) == [1, 2]
