@@ -16,7 +16,7 @@ _BY_NAME: Final = {
         "stdin joblog commands", "FOLDER": "state-dir workdir", "JSON": "initargs", "MODULE:FUNCTION": "function initializer",
         "NAME": "name run-id", "NAME=A,B,C": "each", "NAME=VALUE": "env", "PATTERN": "glob", "PID": "pid pids", "PORT": "port number",
         "REGEX": "cmdline colsep expect log until", "RUN": "run runs", "SIGNAL": "signal", "SIZE": "output-cap spool-limit",
-        "STAGE=FILE": "tee", "TIME": "backoff delay every grace timeout", "CHAR": "delimiter", "WHEN": "halt",
+        "STAGE=FILE": "tee", "TIME": "backoff delay every grace timeout", "CHAR": "delimiter", "WHEN": "halt", "WHAT": "retry-on",
         "N": "jobs", "TASK": "help", "COLLECTION": "list", "flat|nested|json": "list-format", "bash|zsh|fish": "print-completion-script",
         "PATH=PERCENT": "disk inodes", "LIMIT": "load memory swap processes zombies", "USER": "user",
     }.items()
