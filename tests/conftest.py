@@ -75,6 +75,30 @@ def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
     return run
 
 
+Said = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Said]:
+    """(the exit status, what was said on stderr) of a command line, in this process; nothing may be said on stdout."""
+    from manyhands import hints
+    from manyhands.__main__ import load_tasks
+    from manyhands.cli import Program
+
+    words = hints._Called.words
+
+    def run(*args: str) -> tuple[int, str]:
+        program = Program(namespace=load_tasks().namespace, binary="manyhands")
+        with pytest.raises(SystemExit) as caught:
+            program.run(["manyhands", *args])
+        found = capsys.readouterr()
+        assert found.out == ""
+        return int(caught.value.code or 0), found.err.strip()
+
+    yield run
+    hints.call_it(words)
+
+
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
     """Fails a test that leaves a child, a thread or a descriptor behind; multiprocessing keeps servers of its own on purpose."""

@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
 
 import pytest
 
-from manyhands import hints
+from conftest import Said
 from manyhands.__main__ import load_tasks
 from manyhands.cli import Program
 from manyhands.cli.mistakes import meant_task
-
-Said = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Said]:
-    """(the exit status, what was said on stderr) of a command line, in this process; nothing may be said on stdout."""
-    words = hints._Called.words
-
-    def run(*args: str) -> tuple[int, str]:
-        program = Program(namespace=load_tasks().namespace, binary="manyhands")
-        with pytest.raises(SystemExit) as caught:
-            program.run(["manyhands", *args])
-        found = capsys.readouterr()
-        assert found.out == ""
-        return int(caught.value.code or 0), found.err.strip()
-
-    yield run
-    hints.call_it(words)
-
 
 INSTEAD = [
     ("batch 'echo {}' a b", "what is 'a'?", "manyhands batch 'echo {}' -- a b"),

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 from invoke import config, program
 from invoke.completion import complete as completion
-from invoke.exceptions import Exit, UnknownFileType
+from invoke.config import AmbiguousMergeError
+from invoke.exceptions import AmbiguousEnvVar, Exit, UncastableEnvVar, UnknownFileType
 from invoke.parser import Argument, ParserContext, parser
 from invoke.parser.parser import ParseMachine
 from invoke.vendor.yaml import YAMLError
@@ -28,6 +29,8 @@ from manyhands.hints import typed
 
 _invoke_handle = ParseMachine.handle
 _invoke_complete_context = ParseMachine.complete_context
+_invoke_merge = config.Config.merge
+_invoke_load_shell_env = config.Config.load_shell_env
 _invoke_load_file = config.Config._load_file
 _invoke_parse_tasks = program.Program.parse_tasks
 _invoke_parse_cleanup = program.Program.parse_cleanup
@@ -48,6 +51,8 @@ def patch_invoke() -> None:
     program.Program.list_flat = _list_flat  # type: ignore[method-assign]
     program.complete = _complete
     config.Config._load_file = _load_file  # type: ignore[method-assign]
+    config.Config.merge = _merge  # type: ignore[method-assign]
+    config.Config.load_shell_env = _load_shell_env  # type: ignore[method-assign]
 
 
 def _handle(machine: ParseMachine, token: str) -> None:
@@ -182,6 +187,22 @@ def _load_file(self: config.Config, prefix: str, absolute: bool = False, merge: 
         self._set(f"_{prefix}_found", False)
     except (YAMLError, UnknownFileType, ValueError) as error:
         raise Misuse(f"invoke's settings: {' '.join(str(error).split())}") from None
+
+
+def _merge(self: config.Config) -> None:
+    """Join all settings; two files that contradict each other in kind are a usage error."""
+    try:
+        _invoke_merge(self)
+    except AmbiguousMergeError as error:
+        raise Misuse(f"invoke's settings: {' '.join(str(error).split())}") from None
+
+
+def _load_shell_env(self: config.Config) -> None:
+    """Read the variables INVOKE_...; one that cannot be is a usage error."""
+    try:
+        _invoke_load_shell_env(self)
+    except (AmbiguousEnvVar, UncastableEnvVar, ValueError) as error:
+        raise Misuse(f"a variable INVOKE_...: {' '.join(str(error).split())}") from None
 
 
 def _complete(names: list[str], core: Any, initial_context: ParserContext, collection: Any, parser: Any) -> NoReturn:  # noqa: ARG001

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
@@ -69,8 +70,9 @@ class Task(invoke.Task[Any]):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task; whatever it raises becomes one line and an exit status, except for bugs."""
+        sources: dict[str, str] = {}
         try:
-            result = super().__call__(*args, **self._complete(args[0], kwargs))
+            result = super().__call__(*args, **self._complete(args[0], kwargs, sources))
             if inspect.iscoroutine(result):
                 import asyncio
 
@@ -81,15 +83,16 @@ class Task(invoke.Task[Any]):
                 end_by_interrupt()
             if is_closed_pipe(error):
                 end_by_closed_pipe()
-            if isinstance(error, Exception) and (end := explained(error)):
+            if isinstance(error, Exception) and (end := explained(_blamed(error, sources))):
                 raise end from error
             raise
         if isinstance(result, int) and not isinstance(result, bool) and result:
             raise Exit(code=int(result))
         return result
 
-    def _complete(self, ctx: invoke.Context, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments for the function: what was given, else what a default is configured for, as typed values."""
+    def _complete(self, ctx: invoke.Context, given: Mapping[str, Any], sources: dict[str, str]) -> dict[str, Any]:
+        """The arguments for the function: what was given, else what a default is configured for, as typed values. ``sources``
+        gets those options that nobody has typed, and where their values are from."""
         defaults: Defaults | None = None
         complete: dict[str, Any] = {"rest": rest()} if self.remainder and "rest" not in given else {}
         if ctx.config.run.dry and not self.uses_context:  # by --dry, INVOKE_RUN_DRY, or a file
@@ -107,6 +110,7 @@ class Task(invoke.Task[Any]):
                 if found is None:
                     continue
                 value, where = found
+                sources[flag_name(name)] = where
             elif value is None and name in self.may_lack:
                 continue
             complete[name] = self._typed(name, value, where)
@@ -119,6 +123,15 @@ class Task(invoke.Task[Any]):
         if isinstance(value, list):
             raise UsageError(f"{where}: expected one value, got {len(value)}")
         return converter(where, kind)(value) if isinstance(value, str) else value
+
+
+def _blamed(error: Exception, sources: Mapping[str, str]) -> Exception:
+    """``error``, with the place of the value that it complains of if that was not typed."""
+    if isinstance(error, UsageError):
+        for flag, where in sources.items():
+            if re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", str(error)):
+                return UsageError(f"{where}: {error}")
+    return error
 
 
 @overload
