@@ -31,7 +31,7 @@ from manyhands.runner import Utf8Local
 STATE = {"state_dir": "where runs are kept (default: $XDG_STATE_HOME/manyhands, ~/.local/state/manyhands)"}
 JSON = {"json": "JSON lines instead of text"}
 AGAIN = {
-    "run": "the run: its id or the beginning of it (default: the newest)",
+    "run": "the run: its id or the beginning of it (default: the newest that a command has made, not a program by the library)",
     "jobs": "how many at once, if not as before",
     "quiet": "nothing on standard error but what the jobs print there",
     **STATE, **JSON,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import random
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -226,6 +228,7 @@ def test_hashes_of_real_files(cli: Cli, mine: Path, backend: str) -> None:
 
 THUMBNAIL = """
 import os
+import random
 from PIL import Image
 
 def thumbnail(path, folder):
@@ -273,3 +276,13 @@ def test_leaving_with_the_status_of_a_mistake_is_a_failure(cli: Cli, tmp_path: P
     assert cli("batch.call", "leaves:go", "--backend", "serial", "--", "a").returncode == 1
     assert cli("batch.call", "leaves:bad", "--backend", "serial", "--result", "repr", "--", "a").returncode == 1
     assert cli("batch.call", "leaves:bad", "--backend", "serial", "--", "a").returncode == 2
+
+
+@pytest.mark.parametrize("start_method", ["forkserver", "spawn"])
+def test_files_named_as_modules_of_python_disturb_nothing(start_method: str, cli: Cli, tmp_path: Path) -> None:
+    """A random.py beside the function takes no module's place, neither in the function nor in what starts the workers."""
+    for name in ("random", "tempfile", "socket"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')\n")
+    (tmp_path / "mine.py").write_text("import random\ndef inside(x): return random.__file__\n")
+    done = cli("batch.call", "mine:inside", "--start-method", start_method, "--", "x")
+    assert (done.returncode, json.loads(done.stdout)) == (0, random.__file__), done.stderr

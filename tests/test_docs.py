@@ -13,6 +13,7 @@ import pytest
 
 from conftest import HERE, Cli
 from manyhands.__main__ import load_tasks
+from manyhands.cli import Program
 from manyhands.tour.contents import SCENES
 
 PAGES = [HERE / "README.md", *sorted((HERE / "docs").rglob("*.md"))]
@@ -127,13 +128,8 @@ def test_options_and_tasks_that_are_named_exist() -> None:
     options = {
         f"--{name}" for task in namespace.task_names for one in namespace[task].get_arguments() for name in one.names
     }
-    options |= {f"--no-{name[2:]}" for name in options} | {
-        "--help",
-        "--list",
-        "--print-completion-script",
-        "--version",
-        "--fast",
-    }
+    options |= {f"--no-{name[2:]}" for name in options} | {"--fast"}
+    options |= {f"--{name}" for one in Program(namespace=namespace).core_args() for name in one.names}
     for page in PAGES:
         text = page.read_text()
         if page.name.startswith("bench"):

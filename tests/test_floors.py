@@ -16,6 +16,7 @@ FLOORS = [
         "extras",
         "errors",
         "hints",
+        "search_path",
         "jsonable",
         "job",
         "numbers",

@@ -354,3 +354,21 @@ def test_a_run_that_cannot_be_written_is_read(store: Store) -> None:
     for name in ("closed", "killed"):
         assert f"{name} {{<Status.OK: 'ok'>: 1}}" in out
     assert out.count("74 cannot lock the run") == 2
+
+
+def test_what_a_program_has_made_is_not_resumed_without_its_name(tmp_path: Path) -> None:
+    """The newest that a command has made is taken; where there is none, the program is named."""
+    ours, theirs = Store(tmp_path), Store(tmp_path, program="report.py")
+    run, held = theirs.create({"template": "x"}, "theirs")
+    held.close()
+    with pytest.raises(
+        UsageError, match=r"made by programs, the newest, thei(rs)?, by report\.py: name the one.*batch\.list"
+    ):
+        ours.find(by_program=False)
+    assert ours.find().id == run.id == ours.find("theirs", by_program=False).id
+    _, held = ours.create({"template": "x"}, "mine")
+    held.close()
+    _, held = theirs.create({"template": "x"}, "theirs-again")
+    held.close()
+    assert ours.find(by_program=False).id == "mine"
+    assert ours.find().id == "theirs-again"

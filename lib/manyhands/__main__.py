@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from manyhands.search_path import move_first_back
+
+if __name__ == "__main__":
+    move_first_back()  # before anything is imported that could be taken from there
+
 import importlib.util
 import sys
 from pathlib import Path

@@ -29,6 +29,7 @@ from typing import Any, Final, Literal, get_args
 
 from manyhands.errors import InputError, ManyhandsError, UsageError
 from manyhands.job import Arg, Values
+from manyhands.search_path import search
 
 Function = Callable[..., Any]
 Kind = Literal["str", "int", "float", "json", "path", "bytes", "line", "object"]
@@ -313,8 +314,7 @@ def _module(origin: str, folder: str) -> ModuleType:
     is_file = origin.endswith(".py") or os.sep in origin
     path = os.path.join(folder, origin)
     home = os.path.dirname(path) if is_file else folder
-    if home not in sys.path:
-        sys.path.insert(0, home)
+    search(home)
     try:
         return _from_file(path) if is_file else _by_name(origin)
     except FileNotFoundError as error:

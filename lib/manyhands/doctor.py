@@ -116,7 +116,7 @@ def _in_a_fresh_python(script: str, *args: str) -> str | None:
     """Why it failed; None if it did not."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", script, *args], capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, "-P", "-c", script, *args], capture_output=True, text=True, check=False, timeout=60
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)

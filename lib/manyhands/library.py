@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing import current_process
@@ -85,7 +86,8 @@ def run_batch(
         then=tuple(Stage(one, parse_jobs(j, cores), b, j.strip() == "auto") for one, j, b in zip(further, widths[1:], backends[1:], strict=True)),
         order=order, workers=Workers(start_method=start_method, chunk=chunk, max_jobs=max_jobs_per_worker),
     )  # fmt: skip
-    store = Store(Path(state_dir).absolute() if state_dir else default_state_dir(os.environ))
+    program = os.path.basename(sys.argv[0] if sys.argv else "") or "a program"
+    store = Store(Path(state_dir).absolute() if state_dir else default_state_dir(os.environ), program=program)
     batch = begin(plan, store, run_id=run_id, source=source, retry_failed=retry_failed)
     return Results(batch, pull=pull, handle_signals=handle_signals, fail_if_empty=fail_if_empty)
 

@@ -91,10 +91,11 @@ class Run:
 
 
 class Store:
-    """All runs below one state folder; ``given``: that folder as the user has given it, for commands in messages."""
+    """All runs below one state folder; ``given``: that folder as the user has given it, for commands in messages;
+    ``program``: the name of the program that makes runs here by the library."""
 
-    def __init__(self, state: Path, *, given: str | None = None) -> None:
-        self.state, self.given = state, given
+    def __init__(self, state: Path, *, given: str | None = None, program: str | None = None) -> None:
+        self.state, self.given, self.program = state, given, program
         self.root = state / "runs"
 
     def create(self, asked: Mapping[str, Any], run_id: str | None = None) -> tuple[Run, RunLock]:
@@ -106,6 +107,8 @@ class Store:
         self._sweep()
         run_id = run_id or self._fresh_id()
         record = {"schema": RUN_SCHEMA, "id": run_id, "created": time.time(), "token": secrets.token_hex(8), **asked}
+        if self.program:
+            record["program"] = self.program
         run = Run(run_id, self.root / run_id, record)
         half = self.root / f".new-{secrets.token_hex(8)}"
         try:
@@ -117,13 +120,11 @@ class Store:
             why = (error.strerror or error) if isinstance(error, OSError) else error
             raise CannotCreateError(f"cannot create the run {run.path}: {why}") from error
 
-    def find(self, prefix: str | None = None) -> Run:
-        """The run whose id is ``prefix`` or begins so; None: the newest. Raises UsageError when there is no single one."""
+    def find(self, prefix: str | None = None, *, by_program: bool = True) -> Run:
+        """The run whose id is ``prefix`` or begins so; None: the newest, not ``by_program`` the newest that was made by a command.
+        Raises UsageError when there is no single one."""
         if prefix is None:
-            newest = self.all()[:1]
-            if not newest:
-                raise UsageError(f"there are no runs in {self.root}")
-            return newest[0]
+            return self._newest(by_program=by_program)
         exact = self.get(prefix)
         if exact:
             return exact
@@ -133,6 +134,18 @@ class Store:
         if len(found) > 1:
             raise UsageError(f"{prefix!r} is the beginning of {len(found)} runs: {', '.join(sorted(found)[:5])}")
         return self._load(found[0])
+
+    def _newest(self, *, by_program: bool) -> Run:
+        every = self.all()
+        found = every if by_program else [run for run in every if not run.asked.get("program")]
+        if found:
+            return found[0]
+        if not every:
+            raise UsageError(f"there are no runs in {self.root}")
+        raise UsageError(
+            f"all runs in {self.root} were made by programs, the newest, {self.short(every[0])}, by "
+            f"{every[0].asked['program']}: name the one that you mean; {self.typed('batch.list')} shows them"
+        )
 
     def get(self, run_id: str) -> Run | None:
         """The run with exactly this id, if there is one."""

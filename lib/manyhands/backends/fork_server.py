@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver, process
+from multiprocessing import forkserver, process, util
 from typing import Any, Final
 
 from manyhands import kernel
@@ -39,7 +39,7 @@ def start(worker: Any) -> None:
     watch = threading.Thread(target=_watch, args=(over,), name="manyhands-start", daemon=True)
     watch.start()
     try:
-        with _sigchld_unblocked(), _main_of_standard_input_hidden():
+        with _sigchld_unblocked(), _main_of_standard_input_hidden(), _this_folder_unsearched():
             worker.start()
     finally:
         over.set()
@@ -89,6 +89,21 @@ def _main_of_standard_input_hidden() -> Iterator[None]:
         yield
     finally:
         main.__file__ = "<stdin>"
+
+
+@contextmanager
+def _this_folder_unsearched() -> Iterator[None]:
+    """Servers are started by ``python -c``, which looks for modules in this folder first: a random.py of the user's would end them.
+    Workers get our own `sys.path` afterwards."""
+    usual = getattr(util, "_args_from_interpreter_flags", None)
+    if usual is None or sys.flags.safe_path:
+        yield
+        return
+    util._args_from_interpreter_flags = lambda: [*usual(), "-P"]  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        util._args_from_interpreter_flags = usual  # type: ignore[attr-defined]
 
 
 def _forget() -> None:

@@ -169,7 +169,7 @@ class Greenlets:
         environment = dict(settings.environment) | {b"MH_WORKER": settings.token.encode() + b".host"}
         try:
             self._host = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, library, str(theirs.fileno())], stdin=subprocess.DEVNULL, env=environment,
+                [sys.executable, "-P", "-c", _BOOT, library, str(theirs.fileno())], stdin=subprocess.DEVNULL, env=environment,
                 pass_fds=(theirs.fileno(), *settings.keep_open), start_new_session=True,
             )  # fmt: skip
         except OSError as error:

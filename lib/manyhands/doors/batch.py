@@ -96,7 +96,7 @@ def again(work: Work, run: str | None, *, jobs: str | None, quiet: bool, json: b
     forget_main()
     number = parse_jobs(jobs, usable_cores()) if jobs else None
     kept = store(state_dir)
-    batch = go_on(kept.find(run), os.environ, work, number)
+    batch = go_on(kept.find(run, by_program=False), os.environ, work, number)
     return carry_out(batch, kept, json=json, quiet=quiet)
 
 

@@ -135,7 +135,7 @@ class _Audience:
         return Performance(SEEN, verdict, seen)
 
     def _start(self, complaints: int) -> None:
-        argv = [sys.executable, "-m", "manyhands.tour", self._scene.name, json.dumps(self._options)]
+        argv = [sys.executable, "-P", "-m", "manyhands.tour", self._scene.name, json.dumps(self._options)]
         path = os.pathsep.join(filter(None, [_LIBRARY, os.environ.get("PYTHONPATH")]))
         environment = self._tree.environment() | {
             "PYTHONPATH": path, "TMPDIR": str(self._folder / "tmp"), "MH_TOUR_SOCKET": str(self._folder / "stage"),
