@@ -68,10 +68,16 @@ main()
 """
 
 
-def test_ctrl_c_while_the_program_is_loaded(environment: dict[str, str]) -> None:
+EARLIER = EARLY.replace("manyhands.cli.parsing", "importlib.util").replace(
+    "from manyhands", "sys.argv[0] = '/bin/manyhands'\nbuiltins.__import__ = interrupted\nfrom manyhands"
+)
+
+
+@pytest.mark.parametrize("program", [EARLY, EARLIER], ids=["early", "earlier"])
+def test_ctrl_c_while_the_program_is_loaded(program: str, environment: dict[str, str]) -> None:
     """It dies by the signal, as a shell loop around it wants, and shows no traceback of an import."""
     done = subprocess.run(
-        [sys.executable, "-c", EARLY, "--version"], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, "--version"], env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 

@@ -134,6 +134,18 @@ def test_journals_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert os.listdir(tmp_path) == []
 
 
+def test_runs_that_have_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No home folder is a finding, as is one that may not be looked into; the other probes are shown all the same."""
+    monkeypatch.setattr(doctor, "fork", lambda: Finding("fork", Health.OK, ""))
+    monkeypatch.setattr(doctor, "spawn", lambda: Finding("spawn", Health.OK, ""))
+    monkeypatch.setattr(os.path, "expanduser", lambda _: "~")
+    (found,) = (one for one in doctor.examine({}) if one.name == "journal")
+    assert (found.health, found.seen) == (Health.BROKEN, "there is no home folder to keep runs in")
+    assert found.fix == "set HOME or XDG_STATE_HOME, or give --state-dir"
+    monkeypatch.setattr(os.path, "isdir", lambda path: str(path) == str(tmp_path))  # as where stat(2) is not permitted
+    assert doctor.journal(tmp_path / "locked" / "inside").seen.startswith(f"{tmp_path}: ")
+
+
 def test_little_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     """hidepid, not mounted, another system."""
     read = kernel.read_stat

@@ -17,6 +17,7 @@ FLOORS = [
         "errors",
         "hints",
         "search_path",
+        "interrupts",
         "jsonable",
         "job",
         "numbers",

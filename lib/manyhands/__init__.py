@@ -11,7 +11,8 @@ Names are loaded when they are used, so that importing the package costs nothing
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+TYPE_CHECKING = False  # for type checkers, as `typing` has it, whose import would be most of a start
 
 __version__ = "0.1.0"
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
+from manyhands.interrupts import die_of_interrupts
+
+if __name__ == "__main__" or sys.argv[0].endswith("/manyhands"):  # else somebody imports it
+    die_of_interrupts()
+
 from manyhands.search_path import move_first_back
 
 if __name__ == "__main__":
-    move_first_back()  # before anything is imported that could be taken from there
+    move_first_back()
 
 import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 

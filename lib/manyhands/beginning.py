@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Callable
 from typing import Final
 
+from manyhands.interrupts import die_of_interrupts
+
 _HANDLER: Final = "manyhands"
 _PLAIN: Final = {
     **dict.fromkeys("█▉▊▋▌▍▎▏■●", "#"), **dict.fromkeys("─━", "-"), **dict.fromkeys("│┃├┌┐┘┤┬┴┼", "|"), "└": "`", "▶": ">", "…": "~",
@@ -85,21 +87,3 @@ def unblock_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-
-def die_of_interrupts() -> None:
-    """Ctrl-C while the program is loaded ends it by the signal, without the traceback of an import."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if it was ignored, nohup(1)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        _Begun.silent = True
-
-
-def raise_interrupts() -> None:
-    """From now on Ctrl-C is a KeyboardInterrupt again, which tasks expect."""
-    if _Begun.silent:
-        _Begun.silent = False
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class _Begun:
-    silent = False

@@ -24,6 +24,7 @@ from typing import Final
 from manyhands import kernel
 from manyhands.allowance import allowance, own_limits
 from manyhands.cgroup import ROOT, cores_quota, memory_limit, own_groups
+from manyhands.errors import CannotCreateError
 from manyhands.hints import typed
 from manyhands.runs import default_state_dir
 
@@ -87,7 +88,7 @@ def examine(env: Mapping[str, str] | None = None) -> list[Finding]:
     env = os.environ if env is None else env
     probes: list[Callable[[], Finding]] = [
         fork, spawn, semaphores, shared_memory, pidfd, memfd, subreaper, cgroups, open_files, processes, proc,
-        lambda: journal(default_state_dir(env)), clock, lambda: terminal(env), text,
+        lambda: _journal_of(env), clock, lambda: terminal(env), text,
     ]  # fmt: skip
     return [probe() for probe in probes]
 
@@ -272,10 +273,19 @@ def proc() -> Finding:
     return Finding("/proc", Health.OK, f"{len(kernel.processes())} processes can be seen")
 
 
+def _journal_of(env: Mapping[str, str]) -> Finding:
+    try:
+        state = default_state_dir(env)
+    except CannotCreateError as error:
+        seen, _, fix = str(error).partition(": ")
+        return Finding("journal", Health.BROKEN, seen, "no batch can be run", fix)
+    return journal(state)
+
+
 def journal(state: Path) -> Finding:
     """A database as runs have it, where runs are kept: written, synchronised, read."""
-    place = next(folder for folder in (state, *state.parents) if folder.is_dir())
     fix = "choose a folder on a local disk with --state-dir, or XDG_STATE_HOME"
+    place = next(folder for folder in (state, *state.parents) if os.path.isdir(folder))  # False where we may not look
     try:
         folder = tempfile.mkdtemp(prefix=".manyhands-", dir=place)
     except OSError as error:

@@ -311,7 +311,8 @@ def _own_folder(path: Path) -> None:
         if not os.access(path, os.W_OK | os.X_OK):
             raise CannotCreateError(f"the state folder {path} is read-only; choose another with --state-dir")
     except OSError as error:
-        raise CannotCreateError(f"cannot make the state folder {path}: {error.strerror}") from error
+        why = f"cannot make the state folder {path}: {error.strerror}"
+        raise CannotCreateError(f"{why}; choose another with --state-dir or XDG_STATE_HOME") from error
 
 
 def _read_private(path: Path) -> bytes:

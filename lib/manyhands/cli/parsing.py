@@ -18,7 +18,6 @@ from invoke.parser import Argument, ParserContext, parser
 from invoke.parser.parser import ParseMachine
 from invoke.vendor.yaml import YAMLError
 
-from manyhands.beginning import raise_interrupts
 from manyhands.cli.core_options import refuse_ignored
 from manyhands.cli.exits import Misuse, end_by_closed_pipe, end_by_full_output, flush_output
 from manyhands.cli.loaded import Loaded
@@ -26,6 +25,7 @@ from manyhands.cli.naming import learn_name
 from manyhands.cli.options import COMMANDS, Option
 from manyhands.cli.task import given_argv
 from manyhands.hints import typed
+from manyhands.interrupts import raise_interrupts
 
 _invoke_handle = ParseMachine.handle
 _invoke_complete_context = ParseMachine.complete_context
