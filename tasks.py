@@ -340,19 +340,19 @@ def status(_ctx: Context, line: str, timeout: str | None = None, grace: str = "5
     return cmd.show_status(line, timeout=timeout, grace=grace, json=json)
 
 
-@task(remainder=True, name="check", lacking=["command"], help={**COMMAND, **LIMITS, **JSON})
+@task(remainder=True, name="check", lacking=["command"], help={**COMMAND, **SHELL, **LIMITS, **JSON})
 def check_output(
-    _ctx: Context, command: str | None = None, timeout: str | None = None, grace: str = "5", json: bool = False,
+    _ctx: Context, command: str | None = None, shell: bool = False, timeout: str | None = None, grace: str = "5", json: bool = False,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
-    """Print the stdout of a command, byte for byte, without a shell; fail as it fails.
+    """Print the stdout of a command, byte for byte, without a shell unless --shell; fail as it fails.
 
     manyhands cmd.check 'date -u'
     manyhands cmd.check --timeout 10m -- rsync -a src/ backup/
     """
     from manyhands.doors import cmd
 
-    return cmd.check(command, rest, timeout=timeout, grace=grace, json=json)
+    return cmd.check(command, rest, shell=shell, timeout=timeout, grace=grace, json=json)
 
 
 @task(
@@ -413,10 +413,17 @@ def pipe(
 @task(
     remainder=True,
     lacking=["command"],
-    help={**COMMAND, "text": "the input", "file": "the file that is the input (-: our standard input)", **LIMITS, **JSON},
+    help={
+        **COMMAND,
+        **SHELL,
+        "text": "the input",
+        "file": "the file that is the input (-: our standard input)",
+        **LIMITS,
+        **JSON,
+    },
 )
 def feed(
-    _ctx: Context, command: str | None = None, text: str | None = None, file: str | None = None, timeout: str | None = None,
+    _ctx: Context, command: str | None = None, shell: bool = False, text: str | None = None, file: str | None = None, timeout: str | None = None,
     grace: str = "5", json: bool = False,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
@@ -426,14 +433,14 @@ def feed(
     """
     from manyhands.doors import cmd
 
-    return cmd.feed(command, rest, text=text, file=file, timeout=timeout, grace=grace, json=json)
+    return cmd.feed(command, rest, shell=shell, text=text, file=file, timeout=timeout, grace=grace, json=json)
 
 
 @task(
     remainder=True,
     lacking=["command"],
     help={
-        **COMMAND,
+        **COMMAND, **SHELL,
         "expect": "a regular expression for a prompt; repeatable",
         "reply": "what to type there, before Enter; one for each --expect",
         "pty": "on a terminal of its own, for programs that ask only there",
@@ -441,7 +448,7 @@ def feed(
     },
 )  # fmt: skip
 def answer(
-    _ctx: Context, command: str | None = None, expect: list[str] = [], reply: list[str] = [], pty: bool = False,  # noqa: B006
+    _ctx: Context, command: str | None = None, shell: bool = False, expect: list[str] = [], reply: list[str] = [], pty: bool = False,  # noqa: B006
     timeout: str = "60", grace: str = "5", json: bool = False,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
@@ -451,7 +458,9 @@ def answer(
     """
     from manyhands.doors import cmd
 
-    return cmd.converse(command, rest, expect=expect, reply=reply, pty=pty, timeout=timeout, grace=grace, json=json)
+    return cmd.converse(
+        command, rest, shell=shell, expect=expect, reply=reply, pty=pty, timeout=timeout, grace=grace, json=json
+    )
 
 
 @task(

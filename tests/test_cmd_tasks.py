@@ -30,7 +30,9 @@ MISTAKES = [
     (["cmd.check", "ls", "--", "ls"], "either as one text, or as words after --"),
     (["cmd.check", "--"], "no command after --"),
     (["cmd.check", "ls | wc"], "--shell"),
-    (["cmd.check", "echo $HOME"], "column 6"),
+    (["cmd.check", "echo $HOME"], "$HOME needs a shell: quote it, or use --shell, at column 6"),
+    (["cmd.feed", "--text", "x", "cat > y"], "--shell"),
+    (["cmd.answer", "a | b", "--expect", "a", "--reply", "b"], "--shell"),
     (["cmd.call", "--shell", "--", "ls"], "--shell"),
     (["cmd.pipe", "ls; wc"], "column 3"),
     (["cmd.pipe", "ls |"], "after the last pipe"),
@@ -377,3 +379,36 @@ def test_escapes_are_harmless_on_a_terminal(environment: dict[str, str], tmp_pat
     os.close(ours)
     assert b"a^[[2Jb" in shown
     assert b"\x1b[2J" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        (["cmd.check", "echo a | tr a b"], "b\n"),
+        (["cmd.check", "echo $WORD"], "one word\n"),
+        (["cmd.call", "echo a | tr a b"], "b\n"),
+        (["cmd.feed", "cat | tr a b", "--text", "a"], "b"),
+        (["cmd.answer", "printf 'q? '; read x; echo $x | tr a b", "--expect", "q", "--reply", "a"], "q? b\n"),
+        (["cmd.pipe", "echo $WORD | tr w W"], "one Word\n"),
+        (["cmd.retry", "echo a; echo b"], "a\nb\n"),
+        (["cmd.watch", "echo a; echo b", "--times", "1"], "a\nb\n"),
+    ],
+)
+def test_what_a_refusal_advises_works(
+    words: list[str], printed: str, cli: Cli, environment: dict[str, str]
+) -> None:  # fmt: skip
+    """With the --shell that it names, for every task."""
+    environment["WORD"] = "one word"
+    refused = cli(*words, env=environment)
+    if refused.returncode == 2:
+        assert "--shell" in refused.stderr
+    done = cli(*words, "--shell", env=environment)
+    assert (done.returncode, done.stdout) == (0, printed), done.stderr
+
+
+def test_a_command_may_stand_after_two_dashes(cli: Cli) -> None:
+    """For the tasks that run one again and again, too, its words as they are."""
+    done = cli("cmd.retry", "--times", "2", "--backoff", "0", "--", "sh", "-c", "echo $0; exit 3", "a b")
+    assert (done.returncode, done.stdout) == (3, "a b\na b\n")
+    assert cli("cmd.watch", "--times", "1", "--", "echo", "a  b").stdout == "a  b\n"
+    assert cli("cmd.retry").returncode == 2

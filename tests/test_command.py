@@ -40,7 +40,7 @@ def test_check_gives_bytes_or_an_error_that_holds_them() -> None:
     octal = "".join(f"\\{number:03o}" for number in range(256))
     assert command.check(["printf", octal]) == bytes(range(256))
     assert command.check(["date", "-u"]).endswith(b"\n")
-    with pytest.raises(CommandError, match="failed with exit status 3") as caught:
+    with pytest.raises(CommandError, match=r"^sh -c 'echo half; exit 3' failed with exit status 3$") as caught:
         command.check(["sh", "-c", "echo half; exit 3"])
     assert (caught.value.result.stdout, caught.value.exit_code) == (b"half\n", 3)
     with pytest.raises(CommandError, match="No such file") as missing:

@@ -75,7 +75,7 @@ def test_a_number_is_a_descriptor_only_right_before_the_operator() -> None:
 @pytest.mark.parametrize(
     ("text", "column", "what"),
     [
-        ("echo $HOME", 6, "$H"), ("echo ${x}", 6, "${"), ("echo $(ls)", 6, "$("), ('echo "$x"', 7, "$x"), ("echo `ls`", 6, "`"),
+        ("echo $HOME", 6, "$HOME needs"), ("echo ${x}y", 6, "${x} needs"), ("echo $(ls) $1", 6, "$(ls) needs"), ("a $1", 3, "$1 needs"), ('echo "$x"', 7, "$x"), ("echo `ls`", 6, "`"),
         ('echo "`ls`"', 7, "`"), ("a; b", 2, ";"), ("a && b", 3, "&&"), ("a || b", 3, "||"), ("a &", 3, "&"), ("(a)", 1, "("),
         ("a {b,c}", 3, "{b,c}"), ("a {1..3}", 3, "{1..3}"), ("a ~/x", 3, "~"), ("a # b", 3, "comment"), ("! a", 1, "!"),
         ("if a", 1, "if"), ("X=1 a", 1, "X=1"), ("a[1]=2 b", 1, "a[1]=2"), ("a <<x", 3, "<<"), ("a <(b)", 3, "<("), ("a >| b", 3, ">|"),

@@ -17,6 +17,7 @@ FLOORS = [
         "errors",
         "hints",
         "search_path",
+        "main_guard",
         "interrupts",
         "jsonable",
         "job",

@@ -174,11 +174,20 @@ def test_a_tee_keeps_what_passes_a_stage(tmp_path: Path) -> None:
 
 def test_with_check_a_failure_is_an_exception_that_holds_everything() -> None:
     """The result, and the exit status for the command line."""
-    with pytest.raises(CommandError) as caught:
+    with pytest.raises(
+        CommandError, match=r"^sh -c 'echo half; exit 9' failed with exit status 9 \(stage 1 of 2\)$"
+    ) as caught:
         pipe(["sh", "-c", "echo half; exit 9"], ["cat"], check=True)
     assert caught.value.exit_code == 9
     assert caught.value.result.stdout == b"half\n"
     assert pipe(["true"], check=True).ok
+
+
+def test_a_text_is_no_list_of_arguments() -> None:
+    """Its letters would be taken for them."""
+    for one in ("ls -l", b"ls"):
+        with pytest.raises(UsageError, match=r"is text, not a list of arguments: give a list, or use Pipeline\.parse"):
+            pipe(one, ["wc"])  # type: ignore[arg-type]
 
 
 def test_where_output_may_go(tmp_path: Path) -> None:

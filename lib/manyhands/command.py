@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from manyhands.pipeline import CommandError, Pipeline, Sink, Source
+from manyhands.pipeline import CommandError, Pipeline, Sink, Source, shown, told
 from manyhands.template import user_shell
 from manyhands.tree import Completed, Tree
 
@@ -65,7 +65,7 @@ def check(argv: Argv, *, stdin: Source = b"", timeout: float | None = None) -> b
     """
     end = run(argv, stdin=stdin, stderr="inherit", timeout=timeout)
     if not end.ok:
-        raise CommandError(f"{argv[0]} {told(end, timeout)}", end)
+        raise CommandError(f"{shown(argv)} {told(end, timeout)}", end)
     return end.stdout or b""
 
 
@@ -115,14 +115,3 @@ def limited(tree: Tree, timeout: float | None) -> Iterator[threading.Event]:
     finally:
         over.set()
         thread.join()
-
-
-def told(end: Completed, timeout: float | None = None) -> str:
-    """How a command ended, as the end of the sentence "grep ..."."""
-    if end.timed_out:
-        return f"was stopped after {timeout:g} s" if timeout else "was stopped: its time was up"
-    if end.error:
-        return f"failed: {end.error}"
-    if end.signal is not None:
-        return f"was ended by signal {end.signal}"
-    return f"failed with exit status {end.exit}"

@@ -17,7 +17,7 @@ from typing import Final, Literal, NoReturn
 from manyhands.errors import TemplateError
 
 _OPERATOR: Final = re.compile(r"([0-9]*)(<<<|<<-|<<|<>|<&|<\(|<|>>|>&|>\||>\(|>)")
-_EXPANDED: Final = re.compile(r"\$[A-Za-z0-9_{(\[*@#?$!-]")  # what `$` begins, unquoted or in double quotes
+_EXPANDED: Final = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}?|\([^)]*\)?|[0-9\[*@#?$!-])")  # unquoted or in double quotes
 _QUOTABLE: Final = r"(?:[^\s'\"\\]|\\.|'[^']*'|\"(?:\\.|[^\"])*\")*?"
 _BRACES: Final = re.compile(rf"\{{{_QUOTABLE}(?:,|\.\.){_QUOTABLE}\}}", re.DOTALL)
 _BRACKET: Final = re.compile(r"\[[!^]?+\]?+(?:\[(?![:.=])|[^\s|&;<>()/'\"\\\[\]${`])*\]")
@@ -201,7 +201,9 @@ class _Line:
     def _refuse_expansion(self) -> None:
         """Fail if something begins here that a shell would put something else for."""
         text, at = self.text, self.at
-        if _EXPANDED.match(text, at) or text[at : at + 2] in ("$'", '$"'):
+        if expanded := _EXPANDED.match(text, at):
+            self._refuse(expanded[0])
+        if text[at : at + 2] in ("$'", '$"'):
             self._refuse(text[at : at + 2])
         if text[at] == "`" or (text[at] == "~" and text[at - 1] in "=:"):
             self._refuse(text[at])
@@ -231,8 +233,9 @@ class _Line:
                 continue
             if text.startswith("\\\n", self.at):
                 self._refuse("a line that goes on within a word")
-            if character == "`" or _EXPANDED.match(text, self.at):
-                self._refuse(text[self.at : self.at + 2] if character == "$" else "`")
+            expanded = _EXPANDED.match(text, self.at)
+            if character == "`" or expanded:
+                self._refuse(expanded[0] if expanded else "`")
             found.append(character)
             self.at += 1
         if self.at == len(text):

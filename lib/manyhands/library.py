@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from manyhands.errors import UsageError
 from manyhands.inputs import Rows, Source
 from manyhands.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.line import begin
+from manyhands.main_guard import refuse_in_worker
 from manyhands.plan import Order, Plan, Stage, Workers, for_stages
 from manyhands.program_inputs import Iterating, source_of
 from manyhands.results import Results
@@ -109,8 +109,7 @@ def _call(
     initargs: tuple[Any, ...], group: int | None,
 ) -> tuple[Call, Source]:  # fmt: skip
     """A function and its inputs, encoded. Raises UsageError in a worker process that only imports the script."""
-    if getattr(current_process(), "_inheriting", False):
-        raise UsageError('run_batch is called while a worker imports the script: put it under if __name__ == "__main__":')
+    refuse_in_worker()
     if isinstance(given, Call):
         return replace(given, group=group), source_of(inputs)
     own = hasattr(inputs, "spec")

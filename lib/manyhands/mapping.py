@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
-from multiprocessing import current_process
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,6 +29,7 @@ from manyhands.feed import Ahead
 from manyhands.job import Output
 from manyhands.leaving import close_at_exit
 from manyhands.limits import parse_jobs
+from manyhands.main_guard import refuse_in_worker
 from manyhands.output import chunks as pieces
 from manyhands.plan import Workers
 from manyhands.run_inputs import Pulling, check_pulling
@@ -61,8 +61,7 @@ def map_batch(
     Raises UsageError for arguments that cannot be meant, InputError for an input that cannot be pickled. A script calls it under
     ``if __name__ == "__main__":``.
     """
-    if getattr(current_process(), "_inheriting", False):
-        raise UsageError('map_batch is called while a worker imports the script: put it under if __name__ == "__main__":')
+    refuse_in_worker()
     check_backend("processes", functions=True)
     check_pulling(pull)
     call = Call.of(function, type="object", chunked=True, initargs=tuple(initargs), live_initializer=initializer)

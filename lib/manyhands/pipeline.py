@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import glob
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,6 +100,9 @@ class Pipeline:
     @classmethod
     def of(cls, *argvs: Sequence[str]) -> Pipeline:
         """From argument lists, taken as they are. Raises UsageError for an empty one."""
+        for one in argvs:
+            if isinstance(one, str | bytes):
+                raise UsageError(f"{one!r:.80} is text, not a list of arguments: give a list, or use Pipeline.parse")
         if not argvs or not all(argvs):
             raise UsageError("a pipeline needs commands, and each at least the name of a program")
         return cls(tuple(Command(tuple(Word(os.fspath(word)) for word in argv)) for argv in argvs))
@@ -161,8 +165,34 @@ def pipe(
         stdin=stdin, stdout=stdout, stderr=stderr, timeout=timeout, grace=grace, cwd=cwd, env=env
     )
     if check and not result.ok:
-        raise CommandError(f"the pipeline ended with status {result.status}", result)
+        raise CommandError(_what_failed(result), result)
     return result
+
+
+def _what_failed(result: PipelineResult) -> str:
+    """Which stages of a chain failed, and how."""
+    many = len(result.stages)
+    bad = [(place, end) for place, end in enumerate(result.stages) if not result.is_fine(place)]
+    return "; ".join(
+        f"{shown(end.argv)} {told(end)}" + (f" (stage {place + 1} of {many})" if many > 1 else "") for place, end in bad
+    )
+
+
+def shown(argv: Sequence[str]) -> str:
+    """A command as it could be typed, of 200 characters at most."""
+    text = shlex.join(map(os.fspath, argv))
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def told(end: Completed, timeout: float | None = None) -> str:
+    """How a command ended, as the end of the sentence "grep ..."."""
+    if end.timed_out:
+        return f"was stopped after {timeout:g} s" if timeout else "was stopped: its time was up"
+    if end.error:
+        return f"failed: {end.error}"
+    if end.signal is not None:
+        return f"was ended by signal {end.signal}"
+    return f"failed with exit status {end.exit}"
 
 
 def expand(words: Sequence[Word], cwd: str | os.PathLike[str] | None = None) -> list[str]:

@@ -130,7 +130,7 @@ class Results:
     def _end(self, error: BaseException | None) -> None:
         self.close()
         if error is not None:
-            raise error
+            raise error from error.__cause__  # not from the end of the channel that brought it
         if self._batch.no_inputs and self._fail_if_empty:
             raise UsageError("no inputs: nothing to run")
         stopped_by = self._batch.stopped_by

@@ -28,6 +28,7 @@ from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.slot import Slot
 from manyhands.call import Call
 from manyhands.errors import ManyhandsError, UsageError
+from manyhands.main_guard import WORKER
 from manyhands.warden import end_trees
 
 _BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.warden import main; main(sys.argv[2])"
@@ -90,7 +91,7 @@ class Hands:
     def _start(self, arguments: tuple[Any, ...], number: int) -> Any:
         """A process; tried twice, because the fork server may have died in between."""
         for _ in range(2):
-            process = self._context.Process(target=worker.main, args=arguments, name=f"manyhands-{number}")
+            process = self._context.Process(target=worker.main, args=arguments, name=f"{WORKER}{number}")
             try:
                 fork_server.start(process)
                 return process

@@ -33,6 +33,7 @@ from manyhands.backends.width import Width
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt
 from manyhands.leaving import close_at_exit
+from manyhands.main_guard import refuse_unguarded
 
 CHUNK_SECONDS: Final = 0.020
 """About so much work is handed to a worker at once, if jobs are that small."""
@@ -374,6 +375,7 @@ class Processes:
         self._take_back(one)
         one.forget()
         if not one.ready:
+            refuse_unguarded(code)
             self._ready += self._width.died(in_words(code), self._there())
 
     def _died(self, one: Hand, code: int | None, left: int) -> None:

@@ -62,9 +62,11 @@ def show_status(line: str, *, timeout: str | None, grace: str, json: bool) -> in
     return 124 if result.timed_out else 0
 
 
-def check(command: str | None, rest: Sequence[str] | None, *, timeout: str | None, grace: str, json: bool) -> int:
+def check(
+    command: str | None, rest: Sequence[str] | None, *, shell: bool, timeout: str | None, grace: str, json: bool
+) -> int:
     """Print a command's stdout, byte for byte; end with its status, and say so unless that is 0."""
-    pipeline = Pipeline.of(words_of(command, rest))
+    pipeline = Pipeline.of(words_of(command, rest, shell=shell))
     result = _captured(pipeline, timeout=timeout, grace=grace, json=json, schema="manyhands.output/1")
     return leave(result)
 
@@ -135,13 +137,13 @@ def _tee(text: str, *, shell: bool) -> tuple[int, str]:
 
 
 def feed(
-    command: str | None, rest: Sequence[str] | None, *, text: str | None, file: str | None, timeout: str | None, grace: str,
+    command: str | None, rest: Sequence[str] | None, *, shell: bool, text: str | None, file: str | None, timeout: str | None, grace: str,
     json: bool,
 ) -> int:  # fmt: skip
     """Give a command its input; its output goes where ours goes, as it comes."""
     if (text is None) == (file is None):
         raise UsageError("give the input with --text or with --file, one of them")
-    pipeline, limit = Pipeline.of(words_of(command, rest)), limit_of(timeout)
+    pipeline, limit = Pipeline.of(words_of(command, rest, shell=shell)), limit_of(timeout)
     source: Source = os.fsencode(text) if text is not None else None if file == "-" else file
     if json:
         return leave(_captured(
@@ -153,11 +155,11 @@ def feed(
 
 
 def converse(
-    command: str | None, rest: Sequence[str] | None, *, expect: Sequence[str], reply: Sequence[str], pty: bool,
+    command: str | None, rest: Sequence[str] | None, *, shell: bool, expect: Sequence[str], reply: Sequence[str], pty: bool,
     timeout: str, grace: str, json: bool,
 ) -> int:  # fmt: skip
     """Answer a program's prompts; at the time-out say what was not answered."""
-    argv, limit = words_of(command, rest), limit_of(timeout)
+    argv, limit = words_of(command, rest, shell=shell), limit_of(timeout)
     if not expect or len(expect) != len(reply):
         raise UsageError(f"--expect was given {len(expect)} times, --reply {len(reply)} times: they belong in pairs")
     safe = Harmless()
