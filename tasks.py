@@ -88,6 +88,7 @@ CARRYING_OUT = {
     name="run",
     default=True,
     lacking=["template"],
+    without={"json": "dry_run"},
     short={"jobs": "j", "keep_order": "k", "null": "0"},
     help={
         "template": "the command; {} is the input, {.} {/} {//} {/.} parts of its path, {#} the job's number, {%} the slot's, "
@@ -131,6 +132,7 @@ def batch(
 @task(
     remainder=True,
     name="call",
+    without={"json": "dry_run", "state_dir": "no_journal", "spool_limit": "no_journal"},
     short={"jobs": "j", "keep_order": "k", "null": "0"},
     help={
         "function": "module:function or file.py:function, looked for in this folder, too",
@@ -248,6 +250,7 @@ def list_(_ctx: Context, json: bool = False, state_dir: str | None = None) -> No
 
 
 @task(
+    without={"failed": "job"},
     lacking=["run"],
     help={
         "run": "the run: its id or the beginning of it (default: the newest)",
@@ -387,6 +390,7 @@ def system(_ctx: Context, line: str, timeout: str | None = None, grace: str = "5
 
 
 @task(
+    without={"verbose": "json"},
     short={"verbose": "v"},
     help={
         **LINE, **SHELL,
@@ -646,6 +650,7 @@ def who_listens(_ctx: Context, number: str, json: bool = False) -> int:
 
 @task(
     lacking=["pids"],
+    needs={"host": "port", "new": "log"},
     help={
         "pids": "until all these processes have ended",
         "port": "until this port takes a connection",
@@ -706,7 +711,7 @@ WATCH = {
 }
 
 
-@task(help=WATCH)
+@task(needs={"every": "watch"}, help=WATCH)
 def info(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show what this machine is, has, and lets us use."""
     from manyhands.doors import host
@@ -722,7 +727,7 @@ def cpu(_ctx: Context, per_core: bool = False, watch: bool = False, every: str =
     host.show_cpu(per_core=per_core, json=json, watch=watch, every=every)
 
 
-@task(help=WATCH)
+@task(needs={"every": "watch"}, help=WATCH)
 def memory(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show what of memory and swap is used, as free does."""
     from manyhands.doors import host
@@ -730,7 +735,7 @@ def memory(_ctx: Context, watch: bool = False, every: str = "2", json: bool = Fa
     host.show_memory(json=json, watch=watch, every=every)
 
 
-@task(help=WATCH)
+@task(needs={"every": "watch"}, help=WATCH)
 def disks(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show what of the file systems is used, as df does."""
     from manyhands.doors import host
@@ -738,7 +743,7 @@ def disks(_ctx: Context, watch: bool = False, every: str = "2", json: bool = Fal
     host.show_disks(json=json, watch=watch, every=every)
 
 
-@task(help=WATCH)
+@task(needs={"every": "watch"}, help=WATCH)
 def network(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show the network interfaces: addresses, traffic, errors."""
     from manyhands.doors import host
@@ -746,7 +751,7 @@ def network(_ctx: Context, watch: bool = False, every: str = "2", json: bool = F
     host.show_network(json=json, watch=watch, every=every)
 
 
-@task(help=WATCH)
+@task(needs={"every": "watch"}, help=WATCH)
 def sensors(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show temperatures, fans and battery."""
     from manyhands.doors import host
@@ -754,7 +759,7 @@ def sensors(_ctx: Context, watch: bool = False, every: str = "2", json: bool = F
     host.show_sensors(json=json, watch=watch, every=every)
 
 
-@task(help=WATCH)
+@task(needs={"every": "watch"}, help=WATCH)
 def pressure(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show how long programs had to wait for CPU, memory and disks (Linux PSI)."""
     from manyhands.doors import host
@@ -762,7 +767,7 @@ def pressure(_ctx: Context, watch: bool = False, every: str = "2", json: bool = 
     host.show_pressure(json=json, watch=watch, every=every)
 
 
-@task(help=WATCH)
+@task(needs={"every": "watch"}, help=WATCH)
 def time(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show the local time, UTC, and how long the machine is up."""
     from manyhands.doors import host
@@ -770,7 +775,7 @@ def time(_ctx: Context, watch: bool = False, every: str = "2", json: bool = Fals
     host.show_time(json=json, watch=watch, every=every)
 
 
-@task(help=WATCH)
+@task(needs={"every": "watch"}, help=WATCH)
 def identity(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show who this process is: pid, folder, user, groups, umask."""
     from manyhands.doors import host

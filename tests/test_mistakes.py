@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from conftest import Said
+from conftest import Cli, Said
 from manyhands.__main__ import load_tasks
 from manyhands.cli import Program
 from manyhands.cli.mistakes import meant_task
@@ -134,3 +134,31 @@ def test_help_lists_no_option_that_the_tasks_refuse(capsys: pytest.CaptureFixtur
     for name in ("--echo", "--hide", "--pty", "--warn-only", "--command-timeout", "--write-pyc", "--dry "):
         assert name not in text
     assert "--list-depth" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("host.memory --every 5", "--every has no effect without --watch"),
+        ("proc.wait 999999 --new", "--new has no effect without --log"),
+        ("proc.wait 999999 --host x", "--host has no effect without --port"),
+        ("batch.show --job 1 --failed", "--failed has no effect with --job"),
+        ("batch true --dry-run --json -- a", "--json has no effect with --dry-run"),
+        ("batch.call os:getcwd --no-journal --state-dir x -- a", "--state-dir has no effect with --no-journal"),
+        ("pipe true --verbose --json", "--verbose has no effect with --json"),
+        ("batch.compare os.path:basename --shell -- a", "--shell is for commands, and os.path:basename is a function"),
+        ("batch.compare true --type int -- a", "--type is for functions (module:function), and true is a command"),
+    ],
+)
+def test_options_that_have_no_effect_together_are_refused(line: str, why: str, said: Said) -> None:
+    """Each by its name."""
+    assert said(*shlex.split(line)) == (2, f"manyhands: {why}")
+
+
+def test_an_option_from_settings_may_be_of_no_use_now(
+    cli: Cli, environment: dict[str, str]
+) -> None:  # fmt: skip
+    """It is meant for the calls in which it has an effect."""
+    environment["MANYHANDS_EVERY"] = "5"
+    assert cli("host.time", env=environment).returncode == 0
+    assert cli("host.time", "--every", "5", env=environment).returncode == 2

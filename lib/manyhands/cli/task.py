@@ -26,8 +26,10 @@ class Task(invoke.Task[Any]):
 
     def __init__(
         self, body: Callable[..., Any], *, short: Mapping[str, str] | None = None, lacking: Iterable[str] = (),
-        remainder: bool = False, listed: bool = True, **kwargs: Any,
+        remainder: bool = False, listed: bool = True, needs: Mapping[str, str] | None = None,
+        without: Mapping[str, str] | None = None, **kwargs: Any,
     ) -> None:  # fmt: skip
+        self.needs, self.without = dict(needs or {}), dict(without or {})
         self.listed = listed
         """Whether a list of everything shows it, or counts it only."""
         self.short, self.may_lack, self.remainder = dict(short or {}), frozenset(lacking), remainder
@@ -114,7 +116,18 @@ class Task(invoke.Task[Any]):
             elif value is None and name in self.may_lack:
                 continue
             complete[name] = self._typed(name, value, where)
+        self._refuse_ignored([name for name, value in given.items() if not isinstance(value, Absent)], complete)
         return complete
+
+    def _refuse_ignored(self, typed: Iterable[str], complete: Mapping[str, Any]) -> None:
+        """Raise UsageError for an option that has no effect beside the others. One from a file or a variable is meant for those
+        calls in which it has one."""
+        for name in typed:
+            needed, other = self.needs.get(name, ""), self.without.get(name, "")
+            if needed and not complete.get(needed):
+                raise UsageError(f"{flag_name(name)} has no effect without {flag_name(needed)}")
+            if other and complete.get(other):
+                raise UsageError(f"{flag_name(name)} has no effect with {flag_name(other)}")
 
     def _typed(self, name: str, value: Any, where: str) -> Any:
         kind = self.kinds.get(name, "str")
@@ -154,7 +167,8 @@ def task(
 
     ``short``: one-letter names of options, such as ``{"jobs": "j"}``; there are no others. ``lacking``: positional arguments
     that may be left out; one that is a ``list[str]`` takes all that follow. ``remainder``: the function gets `rest` as
-    ``rest``. Whatever may be left out, or is an option, has a default in the signature.
+    ``rest``. ``needs`` and ``without``: options that have an effect only together with another one, or only without it, such as
+    ``{"every": "watch"}``; typed in vain they are refused. Whatever may be left out, or is an option, has a default in the signature.
 
     A function that returns an int ends the program with that status if it is not 0; a coroutine function is run to its end.
     """

@@ -72,7 +72,11 @@ def _asked(work: str, options: dict[str, Any]) -> AskedCommand | AskedCall:
     """The options as those of ``batch.call``, if the work looks like a function, else of ``batch``."""
     given = _USUAL | {name: value for name, value in options.items() if name in {one.name for one in fields(Asked)}}
     if _FUNCTION.fullmatch(work):
+        if options["shell"]:
+            raise UsageError(f"--shell is for commands, and {work} is a function")
         return AskedCall(**given | _OF_CALLS, function=work, type=options["type"])
+    if options["type"] != "str":
+        raise UsageError(f"--type is for functions (module:function), and {work} is a command")
     return AskedCommand(
         **given, backend="commands", template=work, shell=options["shell"], stdin=None, allow_daemons=False
     )
