@@ -156,8 +156,8 @@ def test_values_are_given_in_every_usual_form(run: Run, args: list[str], jobs: s
         (["bach.go"], "there is no task bach.go; did you mean batch.go?"),
         (["zzz"], "there is no task zzz; see PROGRAM --list"),
         (["--zzz"], "there is no option --zzz; see PROGRAM --help"),
-        (["--help", "zzz"], "unknown: zzz"),
-        (["--list", "zzz"], "Sub-collection 'zzz' not found!"),
+        (["--help", "zzz"], "there is no task zzz; see PROGRAM --list"),
+        (["--list", "zzz"], "there is no collection zzz: choose one of batch"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_2(run: Run, words: list[str], args: list[str], said: str) -> None:
@@ -234,9 +234,9 @@ def test_files_give_defaults_in_their_order(run: Run, words: list[str], tmp_path
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("jobs: often", "jobs in {path}: expected a whole number, got 'often'"),
-        ("batch: {go: {jobs: yes}}", "batch.go.jobs in {path}: expected a whole number, got 'true'"),
-        ("jobs: [1, 2]", "jobs in {path}: expected one value, got 2"),
+        ("jobs: often", "jobs in {path}, line 1: expected a whole number, got 'often'"),
+        ("batch: {go: {jobs: yes}}", "batch.go.jobs in {path}, line 1: expected a whole number, got 'true'"),
+        ("jobs: [1, 2]", "jobs in {path}, line 1: expected one value, got 2"),
         ("[1]", "{path}: expected options and their values"),
         ("a: [", "{path} is not YAML: "),
     ],

@@ -139,6 +139,22 @@ def test_help_lists_no_option_that_the_tasks_refuse(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("line", "why"),
     [
+        ("--help batch.rm", "there is no task batch.rm; did you mean batch.remove?"),
+        ("--help zzz", "there is no task zzz; see manyhands --list"),
+        ("--list bach", "there is no collection bach; did you mean batch?"),
+        ("--list zzz", "there is no collection zzz: choose one of batch, cmd, dev, host, proc, tour"),
+        ("--jobs 3 batch true", "--jobs is an option of tasks, and stands after the task; see manyhands --help"),
+        ("--jbos 3 batch true", "there is no option --jbos; see manyhands --help"),
+    ],
+)
+def test_a_wrong_name_beside_the_tasks_is_explained(line: str, why: str, said: Said) -> None:
+    """Of whom help is wanted, what is to be listed, an option before its task."""
+    assert said(*shlex.split(line)) == (2, f"manyhands: {why}")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
         ("host.memory --every 5", "--every has no effect without --watch"),
         ("proc.wait 999999 --new", "--new has no effect without --log"),
         ("proc.wait 999999 --host x", "--host has no effect without --port"),

@@ -48,15 +48,29 @@ def _unknown(machine: ParseMachine, word: str, called: str) -> str:
     if called and (advice := _belongs_elsewhere(called, word, vars(machine).get("seen", []).count(word))):
         return advice
     if not word.startswith("-"):
-        names = [name for one in machine.contexts.values() for name in (one.name, *one.aliases)]
-        no_more = f", and {called} takes no more arguments" if called else ""
-        collection = [one for one in (word.rpartition(".")[0],) if any(name.startswith(f"{one}.") for name in names)]
-        return f"there is no task {word}{no_more}{_instead(meant_task(word, names), typed('--list', *collection))}"
+        return no_task(word, machine.contexts.values(), f", and {called} takes no more arguments" if called else "")
     if not called:
+        if any(word.partition("=")[0] in one.flags for one in machine.contexts.values()):
+            return f"{word} is an option of tasks, and stands after the task; see {typed('--help')}"
         return f"there is no option {word}; see {typed('--help')}"
     known = [one for one in (*context.flags, *context.inverse_flags) if one.startswith("--")] if context else []
     near = difflib.get_close_matches(word, known, n=1, cutoff=_LIKENESS) if word.startswith("--") else []
     return f"{called} has no option {word}{_instead(near, typed('--help', called))}"
+
+
+def no_task(word: str, contexts: Iterable[ParserContext], also: str = "") -> str:
+    """That no task is called ``word``, and which one may have been meant."""
+    names = [str(name) for one in contexts for name in (one.name, *one.aliases)]
+    collection = [one for one in (word.rpartition(".")[0],) if any(name.startswith(f"{one}.") for name in names)]
+    return f"there is no task {word}{also}{_instead(meant_task(word, names), typed('--list', *collection))}"
+
+
+def no_collection(word: str, names: Iterable[str]) -> str:
+    """That no collection is called ``word``."""
+    known = sorted(names)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    way_out = f"; did you mean {near[0]}?" if near else f": choose one of {', '.join(known)}"
+    return f"there is no collection {word}{way_out}"
 
 
 def _instead(meant: Sequence[str], otherwise: str) -> str:

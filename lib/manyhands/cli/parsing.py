@@ -137,8 +137,22 @@ def _parse_tasks(self: program.Program) -> None:
     refuse_ignored(self)
 
 
+def _refuse_wrong_names(self: program.Program) -> None:
+    """``--help`` of no task, ``--list`` of no collection."""
+    task, root = self.args["help"].value, self.args["list"].value
+    if isinstance(task, str) and task not in self.parser.contexts:
+        from manyhands.cli.mistakes import no_task
+
+        raise Misuse(no_task(task, self.parser.contexts.values()))
+    if isinstance(root, str) and root not in self.collection.collections and "." not in root:
+        from manyhands.cli.mistakes import no_collection
+
+        raise Misuse(no_collection(root, self.collection.collections))
+
+
 def _parse_cleanup(self: program.Program) -> None:
     """Help and lists: into a closed pipe without a traceback, and a wrong name in them is a usage error."""
+    _refuse_wrong_names(self)
     try:
         _invoke_parse_cleanup(self)
     except BrokenPipeError:
