@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import math
 import os
 import resource
 import signal
@@ -12,7 +13,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from enum import IntEnum
 from pathlib import Path
+from types import SimpleNamespace as namespace
 from typing import Any
 
 STATE: dict[str, Any] = {}
@@ -144,11 +151,29 @@ def make(x: int) -> str:
     return "z" * x
 
 
+@dataclass(frozen=True)
+class Point:
+    x: int
+    y: float
+
+
+class Colour(IntEnum):
+    RED = 1
+
+
+TRAVELS: dict[str, Any] = {
+    "json": {"x": [1, None, 2.5, True]}, "umlaut": "gr\u00fcn", "none": None, "tuple": (1, 2), "nested": (1, [2, (3,)]), "keys": {2: 3, None: 4},
+    "set": {1}, "bytes": b"x\0", "path": Path("a"), "point": Point(1, 2.5), "enum": Colour.RED, "surrogate": "\udc80",
+    "surrogates": "\ud83d\ude00", "zero": -0.0, "infinite": math.inf, "list of tuples": [(1, 2)],
+    "moment": datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=1))), "decimal": Decimal("1.10"),
+    "counter": Counter("aab"), "error": ValueError("returned"), "names": namespace(a=1),
+}  # fmt: skip
+
+
 def returns(name: str) -> Any:
     """Things that JSON cannot hold, and things that it can."""
     return {
-        "set": {1}, "nan": float("nan"), "object": object(), "bytes": b"x", "lambda": lambda: 1, "tuple": (1, 2),
-        "surrogate": "\udc80", "umlaut": "gr\u00fcn", "none": None, "path": Path("a"),
+        **TRAVELS, "nan": float("nan"), "object": object(), "lambda": lambda: 1, "lock": threading.Lock(), "unpacked": Unpacked(),
     }[name]  # fmt: skip
 
 
@@ -306,6 +331,18 @@ class Unpacked:
         return explode, ()
 
 
+class Unmade(Exception):
+    """Can be pickled, but not be made again."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} {two}")
+
+
+def _noted(error: Exception) -> Exception:
+    error.add_note("a note of it")
+    return error
+
+
 def explode() -> None:
     raise Mine("cannot be built")
 
@@ -345,7 +382,7 @@ async def leaves() -> None:
 RAISED: dict[str, BaseException] = {
     "base": Mine("x"), "cancelled": asyncio.CancelledError(), "generator": GeneratorExit(), "interrupt": KeyboardInterrupt(),
     "mute": Mute(), "exit 0": SystemExit(0), "exit None": SystemExit(None), "exit 7": SystemExit(7), "exit text": SystemExit("why"),
-    "surrogate": ValueError("\udc80"),
+    "surrogate": ValueError("\udc80"), "noted": _noted(ValueError("why")), "unmade": Unmade("of", "two"),
 }  # fmt: skip
 RETURNED: dict[str, Any] = {"repr": Unshowable(), "items": Unlistable(a=1), "unpacked": Unpacked()}
 

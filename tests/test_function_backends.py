@@ -6,6 +6,7 @@ To add a backend: one line in `BACKENDS`. docs/backends.md tabulates the differe
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import signal
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import types
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -25,11 +27,12 @@ import pytest
 
 import functions
 from conftest import wait_for, with_tag
-from manyhands import InputError, ManyhandsError, Outcome, Status, UsageError, run_batch
+from manyhands import InputError, JobFailedError, ManyhandsError, Outcome, Status, UsageError, run_batch
 from manyhands.job import Attempt, Job
 from manyhands.journal import Tally
 from manyhands.output import read
 from manyhands.runs import Store
+from manyhands.values import is_pickle
 
 BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent"]
 if sys.version_info >= (3, 14):
@@ -99,7 +102,7 @@ def test_ten_thousand_jobs(backend: str) -> None:
 def test_arguments_arrive_as_they_were(backend: str) -> None:
     """A tuple is the arguments, a dict the keyword arguments, anything else the one argument, exactly."""
     given = [(1, "b"), {"x": 1, "y": [2]}, [1, 2], (), ({"x": 1},), ((1, 2), [3])]
-    expected = [[[1, "b"], {}], [[], {"x": 1, "y": [2]}], [[[1, 2]], {}], [[], {}], [[{"x": 1}], {}], [[[1, 2], [3]], {}]]
+    expected = [[[1, "b"], {}], [[], {"x": 1, "y": [2]}], [[[1, 2]], {}], [[], {}], [[{"x": 1}], {}], [[(1, 2), [3]], {}]]
     assert values(run("describe", given, backend, ordered=True)) == expected
     things = [
         1,
@@ -151,7 +154,7 @@ def test_an_exception_is_kept_whole(backend: str) -> None:
     outcomes = run("odd_fails", range(6), backend, ordered=True)
     assert told(outcomes) == ["ok", "failed"] * 3
     failed = outcomes[3]
-    assert (failed.exit, failed.signal, failed.error, failed.value) == (1, None, "KeyError: 'no 3'", None)
+    assert (failed.exit, failed.signal, failed.error) == (1, None, "KeyError: 'no 3'")
     assert failed.traceback is not None
     assert "functions.py" in failed.traceback
     assert "in odd_fails" in failed.traceback
@@ -188,7 +191,7 @@ def test_a_result_that_raises_when_it_is_kept(backend: str, how: str, result: st
     """The job fails, with the traceback of what is wrong with its result."""
     outcomes = run("ends", ["fine", how, "fine"], backend, ordered=True, result=result)
     assert told(outcomes) == ["ok", "failed", "ok"]
-    assert f"which cannot be kept: Mine: {said}" in str(outcomes[1].error)
+    assert f"which cannot be {'kept' if result == 'repr' else 'pickled'}: Mine: {said}" in str(outcomes[1].error)
     assert "functions.py" in str(outcomes[1].traceback)
 
 
@@ -314,25 +317,68 @@ def test_serial_tells_and_records_an_end_before_the_next_begins(
 # -- what cannot travel --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("tuple", [1, 2]), ("surrogate", "\udc80"), ("umlaut", "gr\u00fcn"), ("none", None)]
-)
-def test_results_that_json_holds(backend: str, name: str, value: object) -> None:
-    """They come back as JSON gives them back."""
-    (outcome,) = run("returns", [name], backend)
-    assert (outcome.status, outcome.value) == (Status.OK, value)
+def test_results_come_back_as_they_were(backend: str) -> None:
+    """Equal, and of the same type; what people can read as JSON is kept so."""
+    names = [*functions.TRAVELS, "nan"]
+    outcomes = run("returns", names, backend, ordered=True)
+    assert told(outcomes) == ["ok"] * len(names)
+    for name, outcome in zip(names[:-1], outcomes[:-1], strict=True):
+        expected = functions.TRAVELS[name]
+        assert type(outcome.value) is type(expected)
+        assert repr(outcome.value) == repr(expected)
+        assert outcome.value is outcome.value
+        assert outcome.input is name
+    assert math.isnan(outcomes[-1].value)
+    assert [one.result for one in outcomes if one.result and not is_pickle(one.result)] == [
+        b'{"x":[1,null,2.5,true]}', b'"gr\xc3\xbcn"', b"null", b"-0.0",
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["set", "nan", "object", "bytes", "lambda", "path"])
-def test_results_that_json_cannot_hold(backend: str, name: str) -> None:
-    """That job fails and says what to do; ``repr`` and ``none`` keep something, or nothing."""
-    (outcome,) = run("returns", [name], backend)
-    assert (outcome.status, outcome.exit) == (Status.FAILED, 2)
-    assert "--result repr" in str(outcome.error)
-    (outcome,) = run("returns", [name], backend, result="none")
-    assert (outcome.status, outcome.result) == (Status.OK, None)
-    (outcome,) = run("returns", [name], backend, result="repr")
-    assert outcome.value.startswith(repr(functions.returns(name)).split(" at ")[0])
+def test_a_result_that_cannot_travel(backend: str) -> None:
+    """Only that job fails, with the reason: whether it cannot be pickled, or not be made again."""
+    outcomes = run("returns", ["lock", "unpacked", "none"], backend, ordered=True)
+    assert told(outcomes) == ["failed", "failed", "ok"]
+    assert "which cannot be pickled" in str(outcomes[0].error)
+    assert "it returned an Unpacked, which cannot be pickled: Mine: cannot be built" in str(outcomes[1].error)
+
+
+def test_results_as_json(backend: str) -> None:
+    """What JSON cannot hold fails with what to do, keys that are no text too; ``repr`` and ``none`` keep something, or nothing."""
+    names = ["tuple", "surrogate", "umlaut", "none"]
+    assert values(run("returns", names, backend, result="json", ordered=True)) == [[1, 2], "\udc80", "gr\u00fcn", None]
+    bad = ["set", "nan", "object", "bytes", "lambda", "path", "keys"]
+    for outcome in run("returns", bad, backend, result="json"):
+        assert (outcome.status, outcome.exit) == (Status.FAILED, 1)
+        assert "--result repr" in str(outcome.error)
+    assert [one.result for one in run("returns", bad, backend, result="none")] == [None] * 7
+    for outcome in run("returns", bad, backend, result="repr"):
+        assert outcome.value.startswith(repr(functions.returns(outcome.input)).split(" at ")[0])
+
+
+def test_a_failure_is_loud(backend: str) -> None:
+    """To ask for the value raises, from the very exception if it can be made again; ``check`` raises in the loop, and stops."""
+    outcomes = run("ends", ["fine", "noted", "unmade", "exit 7"], backend, ordered=True)
+    assert [one.ok for one in outcomes] == [True, False, False, False]
+    with pytest.raises(JobFailedError, match="job 2, of 'noted': ValueError: why; a note of it") as caught:
+        _ = outcomes[1].value
+    assert repr(caught.value.__cause__) == "ValueError('why')"
+    assert (caught.value.__cause__, outcomes[0].exception) == (outcomes[1].exception, None)
+    assert "in ends" in "".join(traceback.format_exception(caught.value))
+    assert type(outcomes[2].exception) is JobFailedError
+    assert "Unmade: of two" in str(outcomes[2].exception)
+    assert repr(outcomes[3].exception) == "SystemExit(7)"
+    seen = []
+    with pytest.raises(JobFailedError, match="of 'noted'"):
+        for one in run_batch(
+            function("ends", backend),
+            ["fine", "noted", *["fine"] * 5000],
+            backend=backend,
+            check=True,
+            ordered=True,
+            **fitting(backend, jobs=2),
+        ):
+            seen.append(one.input)  # noqa: PERF401 - what came before the error is wanted
+    assert seen == ["fine"]
 
 
 def test_results_in_pickle_files(backend: str) -> None:
@@ -341,7 +387,7 @@ def test_results_in_pickle_files(backend: str) -> None:
     path = Path(good.value["pickle_file"])
     assert pickle.loads(path.read_bytes()) == {1}
     assert path.stat().st_mode & 0o777 == 0o600
-    assert (bad.status, bad.exit) == (Status.FAILED, 2)
+    assert (bad.status, bad.exit) == (Status.FAILED, 1)
     assert "cannot be pickled" in str(bad.error)
 
 
@@ -366,7 +412,7 @@ def test_huge_arguments_and_results(backend: str) -> None:
 
 
 def test_what_jobs_print_is_kept_apart(backend: str) -> None:
-    """stdout and stderr, job by job, also while several print at once; nothing gets to our own."""
+    """stdout and stderr, job by job, also while several print at once; our own streams stay as they are."""
     before = sys.stdout, sys.stderr
     outcomes = run("say", range(20), backend, ordered=True, jobs=4)
     assert [one.stdout.data for one in outcomes] == [b"out %d\n" % n for n in range(20)]
@@ -376,11 +422,14 @@ def test_what_jobs_print_is_kept_apart(backend: str) -> None:
     assert (sys.stdout, sys.stderr) == before
 
 
-def test_our_own_printing_goes_on(backend: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """Whoever iterates prints as before."""
-    for outcome in run_batch(function("say", backend), range(3), backend=backend, jobs=1, ordered=True):
-        print("ours", outcome.value)
-    assert capfd.readouterr().out == "ours 0\nours 1\nours 2\n"
+def test_what_jobs_print_is_passed_on(backend: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """When the outcome is taken, unless that is not wanted; whoever iterates prints as before."""
+    for output in ("pass", "keep"):
+        for outcome in run_batch(
+            function("say", backend), range(2), backend=backend, jobs=1, ordered=True, output=output
+        ):
+            print("ours", outcome.value)
+    assert capfd.readouterr().out == "out 0\nours 0\nout 1\nours 1\nours 0\nours 1\n"
 
 
 def test_much_is_in_a_file(backend: str) -> None:

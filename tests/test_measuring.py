@@ -44,7 +44,7 @@ def test_a_sample_is_from_all_over() -> None:
     """If it is known how many there are; else it is the beginning."""
     assert sample_of(Args([str(n) for n in range(10)]), 4) == [(b"0",), (b"2",), (b"5",), (b"7",)]
     assert sample_of(Args(["a", "b"]), 40) == [(b"a",), (b"b",)]
-    assert sample_of(Iterating(((str(n),) for n in range(10**9)), width=1), 2) == [(b"0",), (b"1",)]
+    assert sample_of(Iterating(str(n) for n in range(10**9)), 2) == [(b"0",), (b"1",)]
 
 
 def test_widths_are_powers_of_two() -> None:

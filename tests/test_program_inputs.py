@@ -38,7 +38,7 @@ def test_an_iterator_is_not_touched_before_it_is_iterated() -> None:
             pulled.append(row)
             yield row
 
-    source = source_of(rows())  # type: ignore[arg-type]
+    source = source_of(rows())
     assert isinstance(source, Iterating)
     assert (pulled, source.shaped, source.columns) == ([], False, ())
     found = iter(source)

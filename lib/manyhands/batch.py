@@ -348,7 +348,7 @@ class Batch:
                     number += 1
                     if not again and (rest := groups_of(self.inputs.rest, most)) is not None:
                         self._all_read(number + rest)
-                    yield Job(number, key, value)
+                    yield Job(number, key, self.inputs.remember(number, value))
         finally:
             if known:
                 known.close()

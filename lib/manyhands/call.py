@@ -13,14 +13,13 @@ import importlib
 import importlib.util
 import inspect
 import json
-import math
 import os
 import pickle
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -30,20 +29,18 @@ from typing import Any, Final, Literal, get_args
 from manyhands.errors import InputError, ManyhandsError, UsageError
 from manyhands.job import Arg, Values
 from manyhands.search_path import search
+from manyhands.values import description, fits_json, from_bytes, is_pickle
 
 Function = Callable[..., Any]
-Kind = Literal["str", "int", "float", "json", "path", "bytes", "line", "object"]
+Kind = Literal["str", "int", "float", "json", "path", "bytes", "line", "object", "value"]
 ResultKind = Literal["json", "repr", "none", "pickle-file"]
+"""What ``--result`` can ask for."""
+AnyResult = Literal["value"] | ResultKind
+"""For programs, also what it is (`manyhands.values`)."""
 
 TYPES: Final = ("str", "int", "float", "json", "path", "bytes")
 """What ``--type`` can ask for; each column of an input becomes one argument of that type."""
 RESULTS: Final = get_args(ResultKind)
-
-UNFIT: Final = 2
-"""The exit status of a call whose result cannot be kept as asked: a mistake in what was asked, not in the work."""
-
-_RETURNED: Final = "it returned "
-"""How the error of such a call begins: a function may also leave with that status by itself."""
 
 _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "str": os.fsdecode, "int": int, "float": float, "json": json.loads, "bytes": bytes,
@@ -52,11 +49,6 @@ _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
 _importing = threading.RLock()
 _NOWHERE: Final = "?:"  # begins the name of a function that cannot be imported
 _PICKLED: Final = b"\x80"  # the first byte of every pickle since protocol 2; no JSON text begins with it
-
-
-def unfit(error: str | None) -> bool:
-    """Whether an error says that a result could not be kept as asked."""
-    return error is not None and error.startswith(_RETURNED)
 
 
 class BadInput(ValueError):
@@ -69,13 +61,14 @@ class Call:
 
     ``text`` is ``module:function`` or ``file.py:function``, found from ``folder``. ``type`` says what an input is: one of
     `TYPES`; ``line``: a JSON value, of which a list gives the arguments and an object the keyword arguments; ``object``: the
-    same, or a pickle, as `encode` makes it for programs. ``live`` is the function itself if a program gave it.
+    same, or a pickle, as `encode` makes it for programs; ``value``: what the stage before returned (`manyhands.values`). ``live``
+    is the function itself if a program gave it.
     """
 
     text: str
     folder: str
     type: Kind = "str"
-    result: ResultKind = "json"
+    result: AnyResult = "json"
     initializer: str | None = None
     initargs: tuple[Any, ...] = ()
     chunked: bool = False
@@ -90,7 +83,7 @@ class Call:
     def __post_init__(self) -> None:
         if self.type not in get_args(Kind):
             raise UsageError(f"--type {self.type!r}: choose one of {', '.join(TYPES)}")
-        if self.result not in RESULTS:
+        if self.result not in ("value", *RESULTS):
             raise UsageError(f"--result {self.result!r}: choose one of {', '.join(RESULTS)}")
 
     @classmethod
@@ -130,7 +123,7 @@ class Call:
     @property
     def identity(self) -> tuple[object, ...]:
         """What must be the same for two runs to do the same work."""
-        return (self.kind, self.text, self.folder, self.type)
+        return (self.kind, self.text, self.folder, "json" if self.type == "value" else self.type)
 
     def bind(self, columns: Sequence[str] = (), *, width: int | None = None) -> CallRenderer:  # noqa: ARG002
         """Fit it to inputs with these column names, which become keyword arguments."""
@@ -191,6 +184,8 @@ class Call:
         if self.group is not None:
             one = replace(self, group=None, type="json" if self.type == "line" else self.type)
             return ([one.arguments((value,))[0][0] for value in values],), {}
+        if self.type == "value":
+            return (from_bytes(values[0]),), {}
         if self.type in ("line", "object"):
             if self.type == "object" and values[0].startswith(_PICKLED):
                 args, kwargs = pickle.loads(values[0])  # noqa: S301 - `encode` made it, and the run's folder is ours alone
@@ -233,7 +228,9 @@ class CallRenderer:
         return hasher.digest()
 
     def argv(self, values: Values, number: int) -> tuple[Arg, ...]:  # noqa: ARG002
-        """How the job is shown: the function, then the columns of its input."""
+        """How the job is shown: the function, then the columns of its input; a pickle only by what is known of it."""
+        if self._call.type in ("object", "value"):
+            values = tuple(map(_displayed, values))
         return (self._name, *values)
 
     def _check(self, values: Values) -> None:
@@ -255,15 +252,25 @@ class CallRenderer:
             ) from None
 
 
+def _displayed(value: bytes) -> bytes:
+    if is_pickle(value):
+        return os.fsencode(description(value))
+    return b"<a pickle of %d bytes>" % len(value) if value.startswith(_PICKLED) else value
+
+
 def encode(item: object) -> bytes:
     """An input of a program as bytes: a tuple gives the arguments, a dict the keyword arguments, anything else is the one.
 
     JSON if that gives back exactly the same, so that people can read it, else a pickle. Raises InputError if neither can.
     """
-    if _is_json(item):
-        return json.dumps([item] if type(item) is list else item).encode()
-    if type(item) is tuple and all(map(_is_json, item)):
-        return json.dumps(item).encode()
+    with suppress(ValueError, RecursionError):  # a number of 5,000 digits, a list that holds itself
+        if fits_json(item) or (type(item) is tuple and all(map(fits_json, item))):
+            whole = [item] if type(item) is list else item
+            text = json.dumps(whole)
+            if "\\ud" not in text or json.dumps(json.loads(text), ensure_ascii=False) == json.dumps(
+                whole, ensure_ascii=False
+            ):
+                return text.encode()
     args, kwargs = ((), item) if type(item) is dict else (item if type(item) is tuple else (item,), {})
     try:
         if not all(type(name) is str for name in kwargs):
@@ -273,18 +280,12 @@ def encode(item: object) -> bytes:
         raise InputError(f"the input {item!r:.80} cannot be pickled: {type(error).__name__}: {error}") from None
 
 
-def _is_json(item: object) -> bool:
-    """Whether JSON gives back exactly ``item``."""
-    kind = type(item)
-    if kind is str or kind is int or kind is bool or item is None:
-        return True
-    if kind is float:
-        return math.isfinite(item)  # type: ignore[arg-type]
-    if kind is list:
-        return all(map(_is_json, item))  # type: ignore[call-overload]
-    if kind is dict:
-        return all(type(name) is str and _is_json(one) for name, one in item.items())  # type: ignore[attr-defined]
-    return False
+def decode(call: Call, values: Values) -> Any:
+    """An input that equals the one that `encode` was given; the arguments tell nothing of a list and a tuple that holds it."""
+    args, kwargs = call.arguments(values)
+    if kwargs:
+        return kwargs
+    return args[0] if len(args) == 1 and not (isinstance(args[0], tuple | dict)) else args
 
 
 def load(text: str, folder: str) -> Function:

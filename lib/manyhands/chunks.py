@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from manyhands.job import Values
+from manyhands.values import pickled
 
 LARGE: Final = 1 << 18
 """Bytes of a chunk above which it is not copied through a socket."""
@@ -39,6 +40,8 @@ class Failed(NamedTuple):
     place: int
     error: str
     traceback: str | None
+    exception: bytes | None = None
+    """What it raised, as `manyhands.values` has it, if that can travel."""
 
 
 class Done(NamedTuple):
@@ -114,7 +117,7 @@ def seal(done: Done) -> bytes:
     failures = list(done.failures)
     for place, result in enumerate(done.results):
         try:
-            parts.append(pickle.dumps(result, 5))
+            parts.append(pickled(result))
         except BaseException as error:  # whatever a __reduce__ may raise
             parts.append(pickle.dumps(None))
             why = f"it returned a {type(result).__name__}, which cannot be pickled: {_said(error)}"

@@ -18,10 +18,9 @@ from typing import Final
 
 from manyhands.background import Carrier, carry
 from manyhands.batch import Batch
-from manyhands.call import UNFIT, unfit
 from manyhands.engine.channel import Closed
 from manyhands.errors import InputError, ManyhandsError, UsageError
-from manyhands.events import Event, Finished, Summary, Tick
+from manyhands.events import Event, Summary, Tick
 from manyhands.job import Status
 from manyhands.line import Line
 from manyhands.render import choose
@@ -41,8 +40,7 @@ def carry_out(
 ) -> int:
     """Run ``batch`` before the user's eyes and return the exit status; dies by the signal that ended it.
 
-    0: all is done and well; 1: something failed or is left to do; 2: a function returned what cannot be kept as asked;
-    141: nobody reads our output any more.
+    0: all is done and well; 1: something failed or is left to do; 141: nobody reads our output any more.
     """
     renderer = choose(
         json=json, quiet=quiet, tag=batch.plan.tag, stdout=sys.stdout.buffer, stderr=sys.stderr, environ=os.environ
@@ -63,7 +61,7 @@ def carry_out(
             raise error
         _say(f"manyhands: {harmless(str(error))}{advice}")
         return 1
-    return UsageError.exit_code if show.misused and status == 1 else status
+    return status
 
 
 def _how_to_go_on(error: BaseException | None, batch: Batch | Line, store: Store) -> str:
@@ -92,8 +90,6 @@ class _Show:
         """Nobody reads our output any more."""
         self.given_up = False
         """A second signal came while nobody took our output."""
-        self.misused = False
-        """A function returned what cannot be kept as asked."""
 
     def wake(self) -> None:
         """Look at the flags of `Watched` soon; called by its handlers."""
@@ -133,8 +129,6 @@ class _Show:
 
     def _events(self, events: Iterable[Event]) -> None:
         for event in events:
-            if isinstance(event, Finished) and event.outcome.exit == UNFIT and unfit(event.outcome.error):
-                self.misused = True
             if not self.closed and not self.given_up:
                 self._renderer.event(event)
 

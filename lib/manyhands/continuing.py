@@ -17,7 +17,7 @@ from manyhands.errors import JournalError
 from manyhands.inputs import Source, Spec
 from manyhands.job import Values
 from manyhands.plan import Plan
-from manyhands.program_inputs import Iterating
+from manyhands.program_inputs import Given, Iterating
 from manyhands.template import Template
 
 
@@ -66,7 +66,9 @@ class InColumns:
         self.width, self.total = source.width, source.total
 
     def __iter__(self) -> Iterator[Values]:
-        return (self._pick(values) for values in self._source)
+        for values in self._source:
+            picked = self._pick(values)
+            yield Given.of(picked, values.item) if isinstance(values, Given) else picked
 
     def spec(self) -> Spec:
         """See `Source.spec`."""

@@ -19,6 +19,10 @@ class UsageError(ManyhandsError):
     exit_code = 2
 
 
+class WrongTypeError(UsageError, TypeError):
+    """An argument of another type than it must have."""
+
+
 class TemplateError(UsageError):
     """A command template that cannot be parsed; the message shows the template with a caret under ``column`` (from 0)."""
 
@@ -30,6 +34,9 @@ class TemplateError(UsageError):
         first = max(0, column - 40)
         shown = "".join(one if one.isprintable() else " " for one in text[first : column + 30])
         super().__init__(f"{reason}, at column {column + 1}:\n  {shown}\n  {' ' * (column - first)}^")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.reason, self.text, self.column)
 
 
 class InputError(UsageError):
@@ -49,11 +56,31 @@ class JournalError(ManyhandsError):
 
 
 class JobFailedError(ManyhandsError):
-    """A job of `manyhands.map_batch` did not return. ``number`` counts the inputs from 1; ``traceback`` is the job's, if it raised."""
+    """A job did not end well; its cause is what the function raised, if that could travel.
 
-    def __init__(self, number: int, given: object, error: str, traceback: str | None) -> None:
+    ``number`` counts the inputs from 1, ``given`` is the input, ``error`` says why in one line; ``traceback`` is the job's, if it
+    raised, or the end of what a command printed to stderr. Python shows it below the message.
+    """
+
+    def __init__(self, number: int, given: object, error: str, traceback: str | None = None) -> None:
         self.number, self.given, self.error, self.traceback = number, given, error, traceback
-        super().__init__(f"job {number}, of {given!r:.80}: {error}")
+        super().__init__(f"job {number}, of {_shown(given)}: {error}")
+        if traceback:
+            self.add_note("In the job:\n" + traceback.rstrip("\n"))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.number, self.given, self.error, self.traceback)
+
+
+class JobTimeoutError(JobFailedError, TimeoutError):
+    """A job was stopped because its time was up."""
+
+
+def _shown(given: object) -> str:
+    try:
+        return f"{given!r:.80}"
+    except Exception:  # a __repr__ may raise anything
+        return f"a {type(given).__name__}"
 
 
 class BusyError(ManyhandsError):

@@ -16,6 +16,7 @@ from itertools import chain
 
 from manyhands.errors import InputError
 from manyhands.job import Values
+from manyhands.program_inputs import Given
 
 
 def groups_of(inputs: int | None, most: int | None) -> int | None:
@@ -33,7 +34,7 @@ def in_groups(
 ) -> Iterator[Values | None]:
     """Groups of ``most`` inputs of one column, the last may be smaller, but for those that were ``met``; None where ``inputs``
     gives it. Raises InputError for an input of several columns."""
-    group: list[bytes] = []
+    group: list[Values] = []
     for values in inputs:
         if values is None:
             yield None
@@ -44,12 +45,20 @@ def in_groups(
             )
         if met(values[0]):
             continue
-        group.append(values[0])
+        group.append(values)
         if len(group) == most:
-            yield tuple(group)
+            yield _joined(group)
             group.clear()
     if group:
-        yield tuple(group)
+        yield _joined(group)
+
+
+def _joined(group: list[Values]) -> Values:
+    """One input of many; what a program has given comes with it as a list."""
+    columns = tuple(values[0] for values in group)
+    if not isinstance(group[0], Given):
+        return columns
+    return Given.of(columns, [values.item for values in group if isinstance(values, Given)])
 
 
 def new_groups(inputs: Iterable[Values | None], most: int, recorded: Iterable[Values]) -> Iterator[Values | None]:

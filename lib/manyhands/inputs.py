@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, Protocol
 
+from manyhands.arguments import argument_of, check_several
 from manyhands.errors import InputError
 from manyhands.globbing import matching
 from manyhands.job import Values
@@ -47,7 +48,8 @@ class Args:
     width: int | None = 1
 
     def __init__(self, values: Iterable[str | bytes], *, name: str | None = None) -> None:
-        self.values = [os.fsencode(value) for value in values]
+        check_several("Args", values)
+        self.values = [argument_of(value) for value in values]
         self.columns = (name,) if name else ()
         self.total: int | None = len(self.values)
 
@@ -73,7 +75,8 @@ class Rows:
     total: int | None
 
     def __init__(self, rows: Iterable[Sequence[str | bytes]], columns: Sequence[str] = ()) -> None:
-        self.rows = [tuple(os.fsencode(value) for value in row) for row in rows]
+        check_several("Rows", rows, "rows")
+        self.rows = [tuple(map(argument_of, row)) for row in rows]
         self.columns = tuple(columns)
         self.total = len(self.rows)
         widths = {len(row) for row in self.rows}
@@ -103,6 +106,7 @@ class Glob:
     width: int | None = 1
 
     def __init__(self, patterns: Sequence[str], *, folder: str = ".", may_miss: bool = False) -> None:
+        check_several("Glob", patterns, "patterns")
         self.patterns, self.folder = list(patterns), os.path.abspath(folder)
         self.found: list[bytes] = []
         for pattern in self.patterns:
@@ -133,6 +137,7 @@ class Product:
     """Every combination of several sources, columns side by side; the first varies slowest, as with several ``:::``."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
+        check_several("Product", sources, "sources")
         self.sources = list(sources)
         self.columns, self.width = _side_by_side(self.sources)
         totals = [source.total for source in self.sources]

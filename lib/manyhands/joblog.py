@@ -24,6 +24,7 @@ from manyhands.jsonable import argv_or_base64, iso, known_signal, text_or_base64
 from manyhands.rows import JobRecord
 from manyhands.stages import Journals
 from manyhands.template import quote
+from manyhands.values import shown
 
 SCHEMA: Final = "manyhands.job/1"
 FORMATS: Final = ("jsonl", "csv", "joblog")
@@ -57,9 +58,15 @@ def job_record(
         **_printed("stdout", end.stdout, inline, gone_ok), **_printed("stderr", end.stderr, inline, gone_ok),
         "stdout_size": end.stdout.size, "stdout_dropped": end.stdout.dropped,
         "stderr_size": end.stderr.size, "stderr_dropped": end.stderr.dropped,
-        "slot": end.slot, "host": socket.gethostname(), "leftovers": end.leftovers, "result": end.value,
+        "slot": end.slot, "host": socket.gethostname(), "leftovers": end.leftovers, **_result(end),
         "traceback": end.traceback, "stage": stage,
     }  # fmt: skip
+
+
+def _result(end: Outcome) -> dict[str, Any]:
+    """What a function returned; of a pickle, which is not read, only its description."""
+    value, text = shown(end.result) if end.ok else (None, None)
+    return {"result": value} if text is None else {"result": None, "result_repr": text}
 
 
 def _printed(name: str, printed: Output, inline: int | None, gone_ok: bool) -> dict[str, Any]:
@@ -155,6 +162,7 @@ def _cell(record: dict[str, Any], name: str) -> object:
     """A value for CSV: bytes that are not UTF-8 as ``\\xNN``, a list as JSON."""
     value, exact = record.get(name), record.get(f"{name}_base64")
     if name == "result":
+        value = record.get("result_repr", value)
         return None if value is None else json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
         shown = [_visible(base64.b64decode(one)) for one in exact] if exact else value

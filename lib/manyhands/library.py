@@ -9,15 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from manyhands.call import Call, ResultKind, encode
+from manyhands.arguments import argument_of, check_several
+from manyhands.call import AnyResult, Call, encode
 from manyhands.cores import usable_cores
 from manyhands.errors import UsageError
-from manyhands.inputs import Rows, Source
+from manyhands.inputs import Source
 from manyhands.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.line import begin
 from manyhands.main_guard import refuse_in_worker
+from manyhands.output import Printed, check_printed
 from manyhands.plan import Order, Plan, Stage, Workers, for_stages
-from manyhands.program_inputs import Iterating, source_of
+from manyhands.program_inputs import source_of
 from manyhands.results import Results
 from manyhands.run_inputs import Pulling, check_pulling
 from manyhands.runs import Store, default_state_dir
@@ -32,27 +34,31 @@ def run_batch(
     delay: float | str = 0.0, backoff: float | str = 1.0, halt: str = "never", ordered: bool = False, then: Sequence[Any] = (), order: Order = "input",
     workdir: str | os.PathLike[str] = ".", env: Mapping[str, str] | None = None, shell: bool = False,
     stdin: str | os.PathLike[str] | None = None, output_cap: int | str | None = None, nice: int = 0,
-    allow_daemons: bool = False, backend: str | None = None, result: ResultKind = "json",
+    allow_daemons: bool = False, backend: str | None = None, result: AnyResult = "value",
     initializer: Callable[..., Any] | str | None = None, initargs: Sequence[Any] = (), chunk: int | None = None,
     max_jobs_per_worker: int | None = None, start_method: str = "forkserver", run_id: str | None = None,
     state_dir: str | os.PathLike[str] | None = None, pull: Pulling = "thread", handle_signals: bool = True,
     retry_failed: bool = False, retry_on: str | int | type[BaseException] | Sequence[str | int | type[BaseException]] | None = None,
     fail_if_empty: bool = False, max_args: int | None = None,
+    check: bool = False, output: Printed | None = None,
 ) -> Results:  # fmt: skip
     """Run one command, or call one function, over many inputs; iterate the result for the final `Outcome` of each job.
 
     ``template``: of a command, a string is split into arguments as a shell would, a list is taken as it is; or a function.
-    ``inputs`` of a command: strings, bytes, sequences (columns by position), mappings (columns by name); of a function: a
-    tuple gives its arguments, a dict its keyword arguments, anything else is the one argument. A `Source` for either; an
-    iterator is pulled lazily. ``ordered``: outcomes in the order of the inputs, else as they end. ``backend``: by default
-    ``commands``, and ``processes`` for functions. ``then``: what is done with each input next, if that went well: further
-    commands, or functions, which get what the one before returned; ``jobs`` and ``backend`` may then be ``"4,2"``. What a function
-    returned is `Outcome.value`. ``retry_on``: the failures that are tried again, as exit
-    statuses, classes of exceptions, and words such as ``"timeout"`` (see `RetryOn`). No inputs give an empty result, unless ``fail_if_empty``.
-    ``max_args``: so many inputs
-    (of one column) for each job, a command's ``{}`` stands for all of them, a function is given a list. `Template.each_line` makes each
-    input a command. All other arguments mean what the options of ``batch`` and ``batch.call`` mean. Nothing begins before the first outcome is asked for, or the ``with`` block
-    is entered; leaving early stops what runs (see `Results`).
+    ``inputs`` of a command: text, bytes, paths, numbers; sequences of these (columns by position), mappings and dataclasses (columns
+    by name); of a function: a tuple gives its arguments, a dict its keyword arguments, anything else is the one argument. A `Source`
+    for either; an iterator is pulled lazily; none at all: no outcomes. ``ordered``: outcomes in the order of the inputs, else as they
+    end. ``backend``: by default ``commands``, and ``processes`` for functions. ``then``: what is done with each input next, if that
+    went well: further commands, or functions, which get what the one before returned; ``jobs`` and ``backend`` may then be ``"4,2"``.
+
+    What a function returned is `Outcome.value`: the same value, of the same type, or with ``result`` "json" as JSON gives it back.
+    `Outcome.value` of a job that did not end well raises `JobFailedError`, from what the function raised; with ``check`` the loop
+    raises that at the first such job, and what runs is stopped. `Outcome.input` is the object that was given. What jobs print is in
+    `Outcome.stdout` and `Outcome.stderr`; with ``output`` "pass", the default for functions, it is also printed here, "keep": not.
+    ``retry_on``: the failures that are tried again, as exit statuses, classes of exceptions, and words such as ``"timeout"`` (see
+    `RetryOn`). ``fail_if_empty``: no inputs are an error. ``max_args``: so many inputs (of one column) for each job, a command's ``{}`` stands for all of them, a function is given a list.
+    `Template.each_line` makes each input a command. All other arguments mean what the options of ``batch`` and ``batch.call`` mean.
+    Nothing begins before the first outcome is asked for, or the ``with`` block is entered; leaving early stops what runs (see `Results`).
 
     Time-outs, retries and the journal depend on nobody's loop: the batch is carried out in a thread of its own, and while
     outcomes are not taken, only nothing more begins. An iterator of inputs is pulled in a thread, too; ``pull="caller"`` pulls it
@@ -61,11 +67,12 @@ def run_batch(
 
     A script that calls functions in processes does so under ``if __name__ == "__main__":``, because every worker imports it.
 
-    Raises UsageError for arguments that cannot be meant, CannotCreateError, JournalError. In the main thread, SIGINT, SIGTERM and
+    Raises UsageError for arguments that are invalid, CannotCreateError, JournalError. In the main thread, SIGINT, SIGTERM and
     SIGHUP end the batch in good order, and then do what they would have done, unless ``handle_signals`` is False or another
     program part (asyncio) has the wake-up descriptor.
     """
     check_pulling(pull)
+    check_several("then", then, "commands or functions")
     widths, cores = for_stages("jobs", str(jobs), 1 + len(then)), usable_cores()
     limits = Limits(
         jobs=parse_jobs(widths[0], cores), climb=widths[0].strip() == "auto", timeout=parse_timeout(timeout), grace=parse_duration(grace, "grace"),
@@ -74,11 +81,9 @@ def run_batch(
         output_cap=None if output_cap is None else parse_size(output_cap, "output_cap"),
         retry_on=None if retry_on is None else RetryOn.parse(retry_on, "retry_on"),
     )  # fmt: skip
-    if max_args is not None and max_args < 1:
-        raise UsageError(f"max_args={max_args}: a job has one input at least")
-    work, further, source = _works(template, then, inputs, shell, result, initializer, tuple(initargs), max_args)
-    usual = "processes" if isinstance(work, Call) else "commands"
-    backends = for_stages("backend", backend or usual, 1 + len(then))
+    work, further, source = _works(template, then, inputs, shell, result, initializer, initargs, max_args)
+    of_calls = isinstance(work, Call)
+    backends = for_stages("backend", backend or ("processes" if of_calls else "commands"), 1 + len(then))
     plan = Plan(
         template=work, source=source.spec(), limits=limits, workdir=os.path.abspath(workdir),
         environment=dict(env or {}), stdin=None if stdin is None else os.path.abspath(stdin), nice=nice,
@@ -89,39 +94,42 @@ def run_batch(
     program = os.path.basename(sys.argv[0] if sys.argv else "") or "a program"
     store = Store(Path(state_dir).absolute() if state_dir else default_state_dir(os.environ), program=program)
     batch = begin(plan, store, run_id=run_id, source=source, retry_failed=retry_failed)
-    return Results(batch, pull=pull, handle_signals=handle_signals, fail_if_empty=fail_if_empty)
+    passing = output == "pass" if check_printed(output) else of_calls
+    return Results(
+        batch, pull=pull, handle_signals=handle_signals, check=check, passing=passing, fail_if_empty=fail_if_empty
+    )
 
 
 def _works(
-    template: Any, then: Sequence[Any], inputs: Any, shell: bool, result: ResultKind,
-    initializer: Callable[..., Any] | str | None, initargs: tuple[Any, ...], max_args: int | None,
+    template: Any, then: Sequence[Any], inputs: Any, shell: bool, result: AnyResult,
+    initializer: Callable[..., Any] | str | None, initargs: Sequence[Any], max_args: int | None,
 ) -> tuple[Template | Call, Sequence[Template | Call], Source]:  # fmt: skip
     """(what is done with each input, what is done with it next, the inputs)."""
+    check_several("initargs", initargs, "arguments")
+    if max_args is not None and max_args < 1:
+        raise UsageError(f"max_args={max_args}: a job has one input at least")
     if isinstance(template, Call) or (callable(template) and not isinstance(template, Template)):
-        work, source = _call(template, inputs, result, initializer, initargs, max_args)
-        return work, [Call.of(one, type="json", result=result) for one in then], source
-    _refuse_for_commands(result=result != "json", initializer=initializer, initargs=initargs)
+        work, source = _call(template, inputs, result, initializer, tuple(initargs), max_args)
+        kind = "value" if result == "value" else "json"
+        return work, [Call.of(one, type=kind, result=result) for one in then], source
+    _refuse_for_commands(result=result != "value", initializer=initializer, initargs=tuple(initargs))
     return _template(template, shell, max_args), [_template(one, shell, max_args) for one in then], source_of(inputs)
 
 
 def _call(
-    given: Callable[..., Any] | Call, inputs: Any, result: ResultKind, initializer: Callable[..., Any] | str | None,
+    given: Callable[..., Any] | Call, inputs: Any, result: AnyResult, initializer: Callable[..., Any] | str | None,
     initargs: tuple[Any, ...], group: int | None,
 ) -> tuple[Call, Source]:  # fmt: skip
     """A function and its inputs, encoded. Raises UsageError in a worker process that only imports the script."""
     refuse_in_worker()
     if isinstance(given, Call):
         return replace(given, group=group), source_of(inputs)
-    own = hasattr(inputs, "spec")
     live = None if isinstance(initializer, str) else initializer
     call = Call.of(
-        given, type="str" if own else "object", result=result, initializer=initializer if live is None else None,
+        given, type="str" if hasattr(inputs, "spec") else "object", result=result, initializer=initializer if live is None else None,
         initargs=initargs, live_initializer=live, group=group,
     )  # fmt: skip
-    if own:
-        return call, inputs
-    encoded = ((encode(one if group is None else (one,)),) for one in inputs)
-    return call, Rows(encoded) if isinstance(inputs, list | tuple | range) else Iterating(encoded, width=1)
+    return call, source_of(inputs, lambda item: (encode(item if group is None else (item,)),))
 
 
 def _refuse_for_commands(**given: object) -> None:
@@ -137,4 +145,5 @@ def _template(given: str | Sequence[str] | Template, shell: bool, group: int | N
         return replace(given, group=group)
     if isinstance(given, str):
         return replace(Template.parse(given, shell=user_shell(os.environ) if shell else None), group=group)
-    return replace(Template.from_args(given), group=group)
+    check_several("template", given, "arguments")
+    return replace(Template.from_args([os.fsdecode(argument_of(word)) for word in given]), group=group)

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from manyhands.arguments import check_several
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.table import check_backend, open_backend
 from manyhands.call import Call
-from manyhands.chunks import Done
+from manyhands.chunks import Done, Failed
 from manyhands.cores import usable_cores
 from manyhands.engine.mapping import AtHand, Items, Mapper
 from manyhands.errors import JobFailedError, UsageError
@@ -30,9 +30,10 @@ from manyhands.job import Output
 from manyhands.leaving import close_at_exit
 from manyhands.limits import parse_jobs
 from manyhands.main_guard import refuse_in_worker
-from manyhands.output import chunks as pieces
+from manyhands.output import Printed, check_printed, pass_on
 from manyhands.plan import Workers
 from manyhands.run_inputs import Pulling, check_pulling
+from manyhands.values import from_bytes
 
 Found = Generator[tuple[int, list[Any], Done], None, None]
 """(number of the first input, inputs, what came of them) of each chunk."""
@@ -44,34 +45,38 @@ def map_batch(
     *,
     jobs: int | str = "100%", chunk: int | None = None, ordered: bool = True, return_exceptions: bool = False,
     initializer: Callable[..., Any] | None = None, initargs: Sequence[Any] = (), start_method: str = "forkserver",
-    pull: Pulling = "thread",
+    pull: Pulling = "thread", output: Printed = "pass",
 ) -> Mapped:  # fmt: skip
     """Yield what ``function`` returns for each input, in worker processes: `multiprocessing.Pool.imap` with lazy inputs.
 
     A tuple gives the arguments, a dict the keyword arguments, anything else is the one argument. Inputs are pulled as they are
     needed, so memory does not grow with their number, and travel in chunks of ``chunk`` (by default as many as make about
     20 ms of work). An iterator is pulled in a thread of its own, or, with ``pull="caller"``, by the one that takes the results.
-    ``ordered``: in the order of the inputs, else as they end. What jobs print is passed on. Leaving early, `Mapped.close` and
-    the end of the program end the workers.
+    ``ordered``: in the order of the inputs, else as they end. What jobs print is passed on, or with ``output`` "keep" dropped.
+    Leaving early, `Mapped.close` and the end of the program end the workers.
 
-    A job that raises, or that has killed two workers, raises `JobFailedError` when its turn comes, and everything is stopped;
-    with ``return_exceptions`` that error is yielded in its place. A job may be done twice if its chunk's worker dies. There
+    A job that raises, or that has killed two workers, raises `JobFailedError` when its turn comes, whose cause is what the function
+    raised, if that could travel, and everything is stopped; with ``return_exceptions`` that error is yielded in its place. A job may be done twice if its chunk's worker dies. There
     are no time-outs, retries, or records: those are `run_batch`'s.
 
-    Raises UsageError for arguments that cannot be meant, InputError for an input that cannot be pickled. A script calls it under
+    Raises UsageError for arguments that are invalid, InputError for an input that cannot be pickled. A script calls it under
     ``if __name__ == "__main__":``.
     """
     refuse_in_worker()
     check_backend("processes", functions=True)
     check_pulling(pull)
+    check_printed(output)
+    check_several("inputs", inputs)
+    check_several("initargs", initargs, "arguments")
     call = Call.of(function, type="object", chunked=True, initargs=tuple(initargs), live_initializer=initializer)
     if str(jobs).strip() == "auto":
         raise UsageError(
             "jobs='auto' is for run_batch, which measures every job; give a number, or a percentage of the cores"
         )
     width = parse_jobs(jobs, usable_cores())
+    printed = _pass_on if output == "pass" else _let_go
     found = done_of(
-        call, inputs, width, Workers(start_method=start_method, chunk=chunk), ordered=ordered, printed=_pass_on, pull=pull
+        call, inputs, width, Workers(start_method=start_method, chunk=chunk), ordered=ordered, printed=printed, pull=pull
     )
     return Mapped(found, return_exceptions=return_exceptions)
 
@@ -135,12 +140,18 @@ def _results(found: Found, first: int, items: list[Any], done: Done, *, return_e
     """What is yielded for a chunk."""
     if not done.failures:
         return done.results
-    errors = {
-        one.place: JobFailedError(first + one.place, items[one.place], one.error, one.traceback) for one in done.failures
-    }
+    errors = {one.place: _error(first + one.place, items[one.place], one) for one in done.failures}
     if return_exceptions:
         return [errors.get(index, result) for index, result in enumerate(done.results)]
     return _until(found, done.results, errors)
+
+
+def _error(number: int, given: Any, failed: Failed) -> JobFailedError:
+    error = JobFailedError(number, given, failed.error, failed.traceback)
+    if failed.exception:
+        with suppress(Exception):  # whatever its class raises here: the text has to do
+            error.__cause__ = from_bytes(failed.exception)
+    return error
 
 
 def _until(found: Found, results: list[Any], errors: dict[int, JobFailedError]) -> Iterator[Any]:
@@ -153,10 +164,12 @@ def _until(found: Found, results: list[Any], errors: dict[int, JobFailedError]) 
 
 def _pass_on(out: Output, err: Output) -> None:
     """What a chunk of jobs has printed, to where this program prints."""
-    for stream, printed in ((sys.stdout, out), (sys.stderr, err)):
-        if printed.size and stream is not None:
-            for block in pieces(printed):
-                stream.write(block.decode("utf-8", "replace"))
-            stream.flush()
-            if printed.path:
-                os.unlink(printed.path)
+    pass_on(out, err)
+    _let_go(out, err)
+
+
+def _let_go(out: Output, err: Output) -> None:
+    """Nobody will ask for it."""
+    for printed in (out, err):
+        if printed.path:
+            os.unlink(printed.path)

@@ -8,17 +8,38 @@ from __future__ import annotations
 import errno
 import os
 import select
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal, get_args
 
-from manyhands.errors import ManyhandsError
+from manyhands.errors import ManyhandsError, UsageError
 from manyhands.job import Output
 
 _BLOCK: Final = 1 << 20
 
 # sendfile(2) needs a kernel that has it, for this pair of files: not O_APPEND on Linux, only sockets on macOS.
 _CANNOT_SEND: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.ENOTSUP})
+
+
+Printed = Literal["pass", "keep"]
+"""What becomes of what jobs print, besides being kept: it is passed on to where the program prints, or not."""
+
+
+def check_printed(output: str | None) -> bool:
+    """Whether it was said at all. Raise UsageError unless it is one of `Printed`."""
+    if output is not None and output not in get_args(Printed):
+        raise UsageError(f"output={output!r}: choose one of {', '.join(get_args(Printed))}")
+    return output is not None
+
+
+def pass_on(out: Output, err: Output) -> None:
+    """What jobs have printed, to where this program prints. Raises ManyhandsError if a file of it is gone."""
+    for stream, printed in ((sys.stdout, out), (sys.stderr, err)):
+        if printed.size and stream is not None:
+            for block in chunks(printed):
+                stream.write(block.decode("utf-8", "replace"))
+            stream.flush()
 
 
 def chunks(output: Output) -> Iterator[bytes]:

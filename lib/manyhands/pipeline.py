@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from signal import SIGPIPE
 from typing import IO, Final, Literal
 
+from manyhands.arguments import argument_of, check_several
 from manyhands.commandline import Command, Redirect, Word, parse_line
 from manyhands.errors import ManyhandsError, UsageError
 from manyhands.opening import Opener
@@ -103,9 +104,10 @@ class Pipeline:
         for one in argvs:
             if isinstance(one, str | bytes):
                 raise UsageError(f"{one!r:.80} is text, not a list of arguments: give a list, or use Pipeline.parse")
+            check_several("pipe", one, "arguments")
         if not argvs or not all(argvs):
             raise UsageError("a pipeline needs commands, and each at least the name of a program")
-        return cls(tuple(Command(tuple(Word(os.fspath(word)) for word in argv)) for argv in argvs))
+        return cls(tuple(Command(tuple(Word(os.fsdecode(argument_of(word))) for word in argv)) for argv in argvs))
 
     def with_tee(self, stage: int, path: str) -> Pipeline:
         """A copy of what ``stage`` (from 1) writes to its stdout also goes to a file: tee(1) is put behind it."""

@@ -7,17 +7,21 @@ import signal
 import weakref
 from collections import deque
 from collections.abc import Generator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
 
 from manyhands.background import Carrier, carry
 from manyhands.batch import Batch
+from manyhands.call import Call, decode
 from manyhands.engine.channel import Closed
-from manyhands.errors import UsageError
+from manyhands.errors import ManyhandsError, UsageError
 from manyhands.events import Finished, Summary
 from manyhands.feed import CallerFeed
-from manyhands.job import Outcome
+from manyhands.job import Outcome, Status
 from manyhands.line import Line
+from manyhands.live_outcome import LiveOutcome
+from manyhands.output import pass_on
 from manyhands.run_inputs import Pulling
 from manyhands.signals import Watched
 
@@ -36,9 +40,12 @@ class Results:
     """
 
     def __init__(
-        self, batch: Batch | Line, *, pull: Pulling = "thread", handle_signals: bool = True, fail_if_empty: bool = False
-    ) -> None:
-        self._batch, self._fail_if_empty = batch, fail_if_empty
+        self, batch: Batch | Line, *, pull: Pulling = "thread", handle_signals: bool = True, fail_if_empty: bool = False,
+        check: bool = False, passing: bool = False,
+    ) -> None:  # fmt: skip
+        self._batch, self._fail_if_empty, self._check, self._passing = batch, fail_if_empty, check, passing
+        self._given: dict[int, Any] = {}
+        batch.inputs.given = self._given
         batch.inputs.pull = pull
         self._watched = Watched(batch.stop, batch.wake, talkative=False) if handle_signals else None
         self._stopped = self._inside = False
@@ -81,12 +88,20 @@ class Results:
                 self.close()
 
     def __next__(self) -> Outcome:
-        """The next final outcome. Raises what ended the batch, when all outcomes before that have been given."""
+        """The next final outcome. Raises what ended the batch, when all outcomes before that have been given, and, if they are to be
+        checked, the error of the first that is not ok, when what runs has been stopped."""
         while not self._outcomes:
             if self._over:
                 raise StopIteration
             self._take()
-        return self._outcomes.popleft()
+        outcome = self._outcomes.popleft()
+        live = LiveOutcome.of(outcome, self._input_of(outcome))
+        if self._passing:
+            _pass_on(live)
+        if self._check and live.status is not Status.OK and not (self._stopped and live.status is Status.CANCELLED):
+            self.close()
+            live.check()
+        return live
 
     def stop(self) -> None:
         """Begin nothing more and end what runs, with the grace; the second call kills. The outcomes can still be iterated."""
@@ -125,7 +140,22 @@ class Results:
         except Closed as end:
             self._end(end.__cause__)
             return
-        self._outcomes.extend([e.outcome for e in events if isinstance(e, Finished) and e.outcome.final])
+        for event in events:
+            if isinstance(event, Finished):
+                if event.outcome.final:
+                    self._outcomes.append(event.outcome)
+                elif self._passing:
+                    _pass_on(event.outcome)
+
+    def _input_of(self, outcome: Outcome) -> Any:
+        """What the job was given; made again if an earlier execution has read it."""
+        number, plan = outcome.attempt.job.number, self._batch.plan
+        if number in self._given:
+            return self._given.pop(number)
+        values, columns = outcome.attempt.job.values, self._batch.run.asked.get("columns", ())
+        if isinstance(plan.template, Call) and plan.template.type == "object":
+            return decode(plan.template, values)
+        return dict(zip(columns, map(os.fsdecode, values), strict=False)) if columns else outcome.input
 
     def _end(self, error: BaseException | None) -> None:
         self.close()
@@ -136,6 +166,12 @@ class Results:
         stopped_by = self._batch.stopped_by
         if stopped_by is not None and not self._stopped:
             os.kill(os.getpid(), stopped_by)
+
+
+def _pass_on(outcome: Outcome) -> None:
+    if outcome.stdout.size or outcome.stderr.size:
+        with suppress(ManyhandsError):  # somebody has removed the file: the outcome says where it was
+            pass_on(outcome.stdout, outcome.stderr)
 
 
 def _never_begun(batch: Batch | Line, pid: int) -> None:

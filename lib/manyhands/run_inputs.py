@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import chain, islice
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from manyhands.errors import InputError, UsageError
 from manyhands.feed import CallerFeed, Feed
@@ -18,7 +18,7 @@ from manyhands.inputs import Rows, Source, open_source, streamed_part
 from manyhands.job import Values
 from manyhands.journal import Journal
 from manyhands.plan import Plan
-from manyhands.program_inputs import Iterating
+from manyhands.program_inputs import Given, Iterating
 from manyhands.runs import Run
 from manyhands.spool import Spool, spooled
 from manyhands.template import Template
@@ -56,6 +56,8 @@ class RunInputs:
         self.pull: Pulling = "thread"
         self.lacking: str | None = None
         """What is missing of them, and why."""
+        self.given: dict[int, Any] | None = None
+        """What a program has given, by the number of the job, as long as it wants to have it back."""
 
     def open(self, run: Run, plan: Plan, work: Work, journal: Journal, stack: ExitStack) -> Source:
         """The inputs; ``stack`` closes what was opened."""
@@ -115,6 +117,14 @@ class RunInputs:
         if isinstance(source, Iterating) and not source.shaped:
             self.feed.wait_first()
         return iter(self.feed)
+
+    def remember(self, number: int, values: Values) -> Values:
+        """The columns of the input of job ``number``, without what they were made of, which is kept for `given`."""
+        if not isinstance(values, Given):
+            return values
+        if self.given is not None:
+            self.given[number] = values.item
+        return tuple(values)
 
     def _durable(self) -> tuple[int, int]:
         """See `Journal.follow`."""

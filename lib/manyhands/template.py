@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
+from manyhands.arguments import check_several
 from manyhands.commandline import parse_line
 from manyhands.errors import InputError, TemplateError, UsageError
 from manyhands.job import Arg, Values
@@ -111,6 +112,7 @@ class Template:
     @classmethod
     def from_args(cls, args: Sequence[str]) -> Template:
         """A template whose arguments are given one by one; nothing is split, quotes mean nothing."""
+        check_several("template", args, "arguments")
         if not args or not args[0]:
             raise TemplateError("the command is empty", " ".join(args), 0)
         words, reader = _marked([tuple(parts_of(arg)) for arg in args])

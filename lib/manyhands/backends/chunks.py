@@ -10,10 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from manyhands.backends.performing import Ours, Performed, Performer, failed, generation, leave_if_forked, never
+from manyhands.backends.performing import Performed, Performer, failed, generation, leave_if_forked, never
 from manyhands.call import Call, run_coroutine
 from manyhands.chunks import Done, Failed, count, seal, unpack
 from manyhands.job import Values
+from manyhands.values import Ours
 
 
 class _NotKept(Exception):
@@ -90,4 +91,4 @@ def _awaited(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _failure(index: int, done: Performed) -> Failed:
-    return Failed(index, done.error or "", done.traceback)
+    return Failed(index, done.error or "", done.traceback, done.result)

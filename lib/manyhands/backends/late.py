@@ -46,13 +46,15 @@ def write(folder: bytes, index: int, ends: list[Late]) -> None:
     """Keep ``ends`` for whoever resumes the run; durable when it returns. A full disk only means that they run again."""
     import json
 
+    from manyhands.jsonable import keep_bytes
+
     path = b"%s/.late-%d" % (folder, index)
     with (
         suppress(OSError),
         open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "w") as file,
     ):
         for end in ends:
-            result: Any = None if end.result is None else end.result.decode()
+            result: Any = None if end.result is None else keep_bytes(end.result)
             plain = end._replace(stdout=_plain(end.stdout), stderr=_plain(end.stderr), result=result)
             file.write(json.dumps(plain) + "\n")
         file.flush()
@@ -72,13 +74,15 @@ def read(folder: Path) -> Iterator[Late]:
 def _parsed(line: bytes) -> Late | None:
     import json
 
+    from manyhands.jsonable import kept_bytes
+
     try:
         end = Late(*json.loads(line))
         result: Any = end.result
         end = end._replace(
-            stdout=_captured(end.stdout), stderr=_captured(end.stderr), result=None if result is None else result.encode()
+            stdout=_captured(end.stdout), stderr=_captured(end.stderr), result=None if result is None else kept_bytes(result)
         )  # fmt: skip
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     right = all(type(value) in _TYPES.get(name, (type(value),)) for name, value in end._asdict().items())
     small = all(abs(value) < 1 << 63 for value in end if isinstance(value, int | float))

@@ -14,33 +14,31 @@ import os
 import pickle
 import time
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from manyhands import call as calls
 from manyhands.backend import Ended
-from manyhands.call import UNFIT, BadInput, Call, Function, run_coroutine
+from manyhands.call import BadInput, Call, Function, run_coroutine
 from manyhands.job import Attempt, Values
+from manyhands.values import Ours, exception_to_bytes, to_bytes, to_json
 
 LONGEST: Final = 1 << 16
 """Characters of a traceback that are kept, from its end."""
 
+_LINE: Final = 1000
 _OURS: Final = (os.path.dirname(__file__), calls.__file__, os.path.join(os.path.dirname(os.__file__), "asyncio"))
 
 
 class Performed(NamedTuple):
-    """What came of one call; fields as in `manyhands.backend.Ended`. ``exit``: 0 returned, 1 raised, `UNFIT`, or as the job left."""
+    """What came of one call; fields as in `manyhands.backend.Ended`. ``exit``: 0 returned, 1 raised, or as the job left."""
 
     exit: int
     error: str | None = None
     traceback: str | None = None
     result: bytes | None = None
-
-
-Ours = Callable[[BaseException], bool]
-"""Whether an exception is one that the backend has thrown into the job itself, in order to stop it."""
 
 
 def never(_: BaseException) -> bool:
@@ -88,6 +86,8 @@ class Performer:
         self._call, self._columns, self._outputs, self._ours = call, columns, outputs, ours
         self.function: Function = call.function()
         self.is_async = inspect.iscoroutinefunction(self.function)
+        self._live = call.live is not None
+        """A program waits for it, to which exceptions can be given."""
 
     def perform(self, name: bytes, values: Values) -> Performed:
         """Call it for one input; ``name`` is JOB.ATTEMPT. Raises what is ours."""
@@ -122,7 +122,9 @@ class Performer:
         if status == 0:
             return self.encode(name, None)
         told = failed(error, 1 if status is None else status)
-        return told._replace(error=with_kinds(told.error or "", error, self._call.named)) if self._call.named else told
+        if self._call.named:
+            told = told._replace(error=with_kinds(told.error or "", error, self._call.named))
+        return told._replace(result=exception_to_bytes(error, self._ours)) if self._live else told
 
     def encode(self, name: bytes, found: object) -> Performed:
         """What was returned, in the form that was asked for. Raises what is ours."""
@@ -131,12 +133,14 @@ class Performer:
         except BaseException as error:  # a __repr__, an items() or a __reduce__ of the result may raise anything
             if self._ours(error):
                 raise
-            told = failed(error, UNFIT if isinstance(error, pickle.PicklingError | TypeError | AttributeError) else 1)
-            how = "pickled" if self._call.result == "pickle-file" else "kept"
-            return told._replace(error=f"it returned a {type(found).__name__}, which cannot be {how}: {told.error}")
+            told = failed(error)
+            how = "kept" if self._call.result == "repr" else "pickled"
+            return told._replace(error=f"it returned {_article(found)}, which cannot be {how}: {told.error}")
 
     def _encode(self, name: bytes, found: object) -> Performed:
         kind = self._call.result
+        if kind == "value":
+            return Performed(0, result=to_bytes(found, self._ours))
         if kind == "none":
             return Performed(0)
         if kind == "repr":
@@ -144,16 +148,12 @@ class Performer:
         if kind == "pickle-file":
             return self._pickle(name, found)
         try:
-            text = json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            return Performed(0, result=to_json(found))
         except (TypeError, ValueError, RecursionError) as error:
-            what = f"{type(found).__name__}, which JSON cannot hold ({_text(error)})"
-            return failed(error, UNFIT)._replace(
-                error=f"it returned a {what}: ask for --result repr, none or pickle-file, or return something else"
+            what = f"{_article(found)}, which JSON cannot hold ({_text(error)})"
+            return failed(error)._replace(
+                error=f"it returned {what}: ask for --result repr, none or pickle-file, or return something else"
             )
-        try:
-            return Performed(0, result=text.encode())
-        except UnicodeEncodeError:  # a lone surrogate: JSON has an escape for it
-            return Performed(0, result=json.dumps(found).encode())
 
     def _pickle(self, name: bytes, found: object) -> Performed:
         path = self._outputs / f"{name.decode()}.pickle"
@@ -166,6 +166,11 @@ class Performer:
         except OSError as error:
             return Performed(1, f"cannot keep its result in {path}: {error.strerror}")
         return Performed(0, result=json.dumps({"pickle_file": str(path)}).encode())
+
+
+def _article(found: object) -> str:
+    name = type(found).__name__
+    return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
 
 
 def exit_status(error: BaseException) -> int | None:
@@ -219,9 +224,18 @@ def lost_output(error: OSError | ValueError) -> Performed:
 
 
 def _line(error: BaseException) -> str:
-    """``ValueError: what it says``, in one line."""
-    name, said = type(error).__qualname__, " ".join(_text(error).split())[:1000]
-    return _plain(f"{name}: {said}" if said else name)
+    """``ValueError: what it says``, in one line, with the notes that were added to it (PEP 678)."""
+    said = " ".join(_text(error).split())[:_LINE]
+    line = f"{type(error).__qualname__}: {said}" if said else type(error).__qualname__
+    return _plain("; ".join((line, *_notes(error))))
+
+
+def _notes(error: BaseException) -> list[str]:
+    """A note may be anything, and so may be what holds them."""
+    try:
+        return [" ".join(str(note).split())[:_LINE] for note in getattr(error, "__notes__", ())]
+    except BaseException:
+        return []
 
 
 def _text(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -10,6 +11,7 @@ from manyhands import output
 from manyhands.errors import ManyhandsError
 from manyhands.job import Outcome, Output
 from manyhands.render.safe import harmless, one_line
+from manyhands.values import description, is_pickle
 
 _FRAME: Final = re.compile(r'^  File "(.*)", line (\d+)', re.MULTILINE)
 _KINDS: Final = 20
@@ -17,10 +19,13 @@ _KINDS: Final = 20
 
 
 def returned(outcome: Outcome) -> Output | None:
-    """What a function returned as a line of output; None for commands, and for None, which says nothing."""
-    if outcome.result is None or outcome.result == b"null":
+    """What a function returned as a line of output; None for commands, and for None, which says nothing.
+
+    What a program has kept as a pickle is told by its description, as a JSON string.
+    """
+    if outcome.result is None or outcome.result == b"null" or not outcome.ok:
         return None
-    line = outcome.result + b"\n"
+    line = (json.dumps(description(outcome.result)).encode() if is_pickle(outcome.result) else outcome.result) + b"\n"
     if outcome.stdout.size:
         try:
             last = b"".join(output.tail(outcome.stdout, 1, 1)[-1:])
@@ -43,7 +48,9 @@ class Raised:
         kind = _kind(outcome)
         self._seen[kind] = self._seen.get(kind, 0) + 1
         if self._seen[kind] == 1 and len(self._seen) <= _KINDS:
-            for line in outcome.traceback.splitlines()[:-1]:
+            lines = outcome.traceback.splitlines()
+            # The last line is the error, which is told already; it is not the last one if notes or more lines follow.
+            for line in lines[:-1] if outcome.error and lines[-1].endswith(outcome.error[-40:]) else lines:
                 yield "  " + harmless(line)
 
     def told(self) -> Iterator[str]:

@@ -22,6 +22,7 @@ from manyhands.render.summary import describe, left_behind
 from manyhands.render.words import duration, memory, signal_name
 from manyhands.rows import JobRecord
 from manyhands.stages import Journals
+from manyhands.values import description, is_pickle
 
 MOST: Final = 50
 """Jobs that ``batch.show`` lists when it is not asked for certain ones."""
@@ -145,8 +146,9 @@ def one_job(record: JobRecord, attempts: Sequence[Outcome], command: str, *, who
     if record.outcome is None:
         yield f"attempt  {record.attempt} has not ended"
     else:
-        if record.outcome.result is not None:
-            text = record.outcome.result.decode()
+        if record.outcome.result is not None and record.outcome.ok:
+            result = record.outcome.result
+            text = description(result) if is_pickle(result) else result.decode()
             yield f"result   {harmless(text) if whole else one_line(text, 1000)}"
         yield from printed("stdout", record.outcome.stdout, whole=whole)
         yield from printed("stderr", record.outcome.stderr, whole=whole)

@@ -1,0 +1,57 @@
+"""The outcome of a job as the program gets it whose run it is: with the very input, the very result, the exception itself.
+
+Separate from `manyhands.job`, whose records may come from a folder that somebody else has made: a pickle in one is never read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manyhands.errors import JobFailedError
+from manyhands.job import Outcome, Status
+from manyhands.values import from_bytes, is_pickle
+
+
+class LiveOutcome(Outcome):
+    """See `manyhands.job.Outcome`, of which it has the fields."""
+
+    _given: Any
+    _found: Any
+
+    @classmethod
+    def of(cls, outcome: Outcome, given: Any) -> LiveOutcome:
+        """``outcome``, which was a job's of this very program, with what that was given."""
+        made = tuple.__new__(cls, outcome)
+        made._given = given
+        return made
+
+    @property
+    def input(self) -> Any:
+        """The object that was given; of a job that an earlier execution has read, an equal one."""
+        return self._given
+
+    def _returned(self) -> Any:
+        """Made once, so that it is the same each time."""
+        try:
+            return self._found
+        except AttributeError:
+            pass
+        try:
+            self._found = None if self.result is None else from_bytes(self.result)
+        except Exception as error:  # whatever a class of the result raises when it is made here
+            why = f"what it returned cannot be read here: {type(error).__name__}: {error}"
+            raise JobFailedError(self.number, self.input, why) from error
+        return self._found
+
+    def _raised(self) -> BaseException | None:
+        if self.status is not Status.FAILED or self.result is None or not is_pickle(self.result):
+            return None
+        try:
+            return self._found  # type: ignore[no-any-return]
+        except AttributeError:
+            pass
+        try:
+            self._found = from_bytes(self.result)
+        except Exception:  # then its text has to do
+            self._found = None
+        return self._found  # type: ignore[no-any-return]

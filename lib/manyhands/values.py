@@ -1,0 +1,193 @@
+"""What functions return and raise, as bytes and back: JSON where that gives back exactly the same, else a pickle.
+
+    3, "x", [1, None] --> JSON text          (1, 2), {3}, Point(1, 2), nan --> NUL, length, description, pickle
+
+A pickle can run any code when it is read. So `from_bytes` is only for the program whose own run made the bytes, and for a run
+that is resumed, which runs code of the run's folder anyway. Whatever lists, shows or exports reads `shown`: JSON, or the
+description, which was made where the value was.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import reprlib
+from collections.abc import Callable, Iterable
+from math import isfinite
+from typing import Any, Final, cast
+
+Ours = Callable[[BaseException], bool]
+"""Whether an exception was thrown into the job from outside, in order to stop it."""
+
+_SEALED: Final = b"\0"  # no JSON text begins with it
+_HEAD: Final = 5
+_SCALARS: Final = frozenset({str, int, bool, type(None)})
+_DESCRIBED: Final = 1 << 16
+"""Bytes of a pickle up to which it is described by its repr, which might take long for a large one."""
+_LONGEST: Final = 400
+"""Characters of a description."""
+_TRIED: Final = 1 << 20
+"""Bytes of a pickle up to which it is tried, where it is made, whether it can be read."""
+_TRAVELS: Final = 1 << 16
+"""Bytes of an exception: a larger one is told in words only."""
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def fits_json(found: object) -> bool:
+    """Whether JSON gives back exactly ``found``: the same types, not only equal values. Raises RecursionError for what is very deep."""
+    kind = type(found)
+    if kind in _SCALARS:
+        return True
+    if kind is float:
+        return isfinite(cast("float", found))
+    if kind is list:
+        return _all_fit(cast("list[object]", found))
+    return kind is dict and set(map(type, cast("dict[object, object]", found))) <= {str} and _all_fit(
+        cast("dict[object, object]", found).values()
+    )  # fmt: skip
+
+
+def _all_fit(items: Iterable[object]) -> bool:
+    """The same of each; in C for lists of texts and numbers."""
+    kinds = set(map(type, items))
+    if kinds <= _SCALARS:
+        return True
+    return all(map(isfinite, cast("Iterable[float]", items))) if kinds == {float} else all(map(fits_json, items))
+
+
+def to_json(found: object) -> bytes:
+    """As JSON, with tuples as lists and subclasses as what they are derived from. Raises ValueError or TypeError for what it
+    cannot hold: also for keys that are not text, which would come back as text."""
+    _refuse_keys(found)
+    text = _encode(found)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a lone surrogate: JSON has an escape for it
+        return json.dumps(found).encode()
+
+
+def _refuse_keys(found: object) -> None:
+    if isinstance(found, dict):
+        for key, value in found.items():
+            if not isinstance(key, str):
+                raise TypeError(f"the key {key!r:.80} is no text")
+            _refuse_keys(value)
+    elif isinstance(found, list | tuple) and not set(map(type, found)) <= _SCALARS:
+        for value in found:
+            _refuse_keys(value)
+
+
+def to_bytes(found: object, ours: Ours = lambda _: False) -> bytes:
+    """Raises whatever the pickling of ``found`` raises, and its reading, if that fails, and what is ``ours``."""
+    try:
+        if fits_json(found):
+            return _encode(found).encode()
+    except (
+        UnicodeEncodeError,
+        ValueError,
+        RecursionError,
+    ):  # two surrogates would come back as one; a number of 5,000 digits
+        pass
+    data = pickled(found)
+    if len(data) <= _TRIED and not _is_plain(found):
+        pickle.loads(data)  # noqa: S301 - made in the line above
+    return _sealed(_described(found, len(data), ours), data)
+
+
+def exception_to_bytes(error: BaseException, ours: Ours = lambda _: False) -> bytes | None:
+    """An exception that can be had again elsewhere; None for one that cannot travel. Raises what is ``ours``."""
+    try:
+        data = pickled(error)
+        if len(data) > _TRAVELS or type(pickle.loads(data)) is not type(error):  # noqa: S301 - made in the line above
+            return None
+        return _sealed(type(error).__qualname__, data)
+    except BaseException as raised:  # a class that cannot be made again may raise anything; its text is kept anyway
+        if ours(raised):
+            raise
+        return None
+
+
+def from_bytes(data: bytes) -> Any:
+    """What `to_bytes` or `exception_to_bytes` was given. Only for bytes of one's own run; raises whatever the unpickling raises."""
+    return pickle.loads(_parts(data)[1]) if is_pickle(data) else json.loads(data)  # noqa: S301 - see the module's first lines
+
+
+def is_pickle(data: bytes) -> bool:
+    """Whether only `from_bytes` can read it."""
+    return data.startswith(_SEALED)
+
+
+def description(data: bytes) -> str:
+    """What a pickle holds, in words, from where it was made; nothing is unpickled."""
+    return _parts(data)[0].decode("utf-8", "replace")
+
+
+def shown(data: bytes | None) -> tuple[Any, str | None]:
+    """(the value, None) of JSON, (None, a description) of a pickle: for whoever did not make it. Nothing is unpickled."""
+    if data is None:
+        return None, None
+    return (None, description(data)) if is_pickle(data) else (json.loads(data), None)
+
+
+def _parts(data: bytes) -> tuple[bytes, bytes]:
+    end = _HEAD + int.from_bytes(data[1:_HEAD], "little")
+    return data[_HEAD:end], data[end:]
+
+
+def _sealed(text: str, data: bytes) -> bytes:
+    said = text.encode("utf-8", "backslashreplace")
+    return b"".join((_SEALED, len(said).to_bytes(_HEAD - 1, "little"), said, data))
+
+
+def pickled(found: object) -> bytes:
+    """By name where that is possible, else by value, as functions of a session or a notebook travel."""
+    try:
+        return pickle.dumps(found, protocol=5)
+    except Exception as error:  # whatever a __reduce__ may raise
+        by_value = _cloudpickle()
+        if by_value is None or isinstance(error, RecursionError):
+            raise
+        try:
+            return by_value(found)
+        except Exception:  # the first reason is the better one
+            raise error from None
+
+
+def _cloudpickle() -> Callable[[object], bytes] | None:
+    try:
+        import cloudpickle
+    except ImportError:
+        return None
+    return cast("Callable[[object], bytes]", cloudpickle.dumps)
+
+
+def _is_plain(found: object) -> bool:
+    """Whether it is of Python's own types and flat, so that it can be read for certain."""
+    kind = type(found)
+    if kind in (tuple, list, set, frozenset):
+        return set(map(type, cast("Iterable[object]", found))) <= _SCALARS | {float, bytes}
+    return kind in (float, bytes, int, str, complex, bytearray)
+
+
+class _Repr(reprlib.Repr):
+    """Shows the beginning of what is large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdeque = self.maxarray = 20
+        self.maxstring = self.maxother = self.maxlong = _LONGEST
+
+
+def _described(found: object, size: int, ours: Ours) -> str:
+    """Its repr, as far as that can be had. Raises what is ``ours``."""
+    kind = type(found)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    if size > _DESCRIBED:
+        return f"<{name}, a pickle of {size:,} bytes>"
+    try:
+        return _Repr().repr(found)[:_LONGEST]
+    except BaseException as error:  # a __repr__ may raise anything
+        if ours(error):
+            raise
+        return f"<{name}>"
