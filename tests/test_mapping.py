@@ -166,7 +166,7 @@ def test_a_result_that_cannot_travel_fails_alone(nothing_left: None) -> None:
     """And says which type it was."""
     found = list(map_batch(functions.unpicklable, range(6), jobs=1, chunk=6, return_exceptions=True))
     assert [*found[:3], *found[4:]] == [0, 1, 2, 4, 5]
-    assert "it returned a function, which cannot be pickled" in str(found[3])
+    assert "it returned a lock, which cannot be pickled" in str(found[3])
 
 
 def test_an_input_that_cannot_travel_is_refused(nothing_left: None) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from conftest import LIB, Cli
-from manyhands import kernel
+from manyhands import kernel, run_batch
 from manyhands.batch import Batch
 from manyhands.errors import BusyError, CannotCreateError, JournalError, ManyhandsError, UsageError
 from manyhands.job import Attempt, Job, Outcome, Status
@@ -372,3 +372,12 @@ def test_what_a_program_has_made_is_not_resumed_without_its_name(tmp_path: Path)
     held.close()
     assert ours.find(by_program=False).id == "mine"
     assert ours.find().id == "theirs-again"
+
+
+def test_a_run_of_somebody_else_is_not_gone_on_with(own_state: Path) -> None:
+    """A resume runs what the folder says: another owner, or one who can write there, could say anything."""
+    list(run_batch(["true"], ["a"], run_id="mine"))
+    run = Store(own_state).find("mine")
+    os.chmod(run.path / "journal.db", 0o660)
+    with pytest.raises(CannotCreateError, match=r"journal\.db can be written to by others"):
+        Batch.resume(run, os.environ)

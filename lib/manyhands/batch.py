@@ -39,7 +39,7 @@ from manyhands.place import Place
 from manyhands.plan import Plan
 from manyhands.program_inputs import Iterating
 from manyhands.run_inputs import RunInputs, Work, check_commands
-from manyhands.runs import Run, RunLock, Store, discard, lock
+from manyhands.runs import Run, RunLock, Store, check_own, discard, lock
 from manyhands.takeover import take_over
 from manyhands.template import Renderer
 
@@ -101,6 +101,7 @@ class Batch:
     @classmethod
     def _continue(cls, run: Run, plan: Plan, stream: int | None, source: Source | None, work: Work) -> Batch:
         """Continue a run over inputs given anew: those it has done are passed over, by content."""
+        check_own(run)
         before = Plan.from_json(run.asked, os.environ | dict(plan.environment))
         if why := difference(plan, before):
             raise UsageError(f"run {run.id} exists and {why}; or choose another --run-id for this one")
@@ -126,6 +127,7 @@ class Batch:
 
     @classmethod
     def _again(cls, run: Run, environ: Mapping[str, str], work: Work, jobs: int | None) -> Batch:
+        check_own(run)
         plan = Plan.from_json(run.asked, environ)
         check_plan(plan)
         for work_ in (plan.template, *(stage.template for stage in plan.then)):

@@ -74,12 +74,9 @@ def run_batch(
     check_pulling(pull)
     check_several("then", then, "commands or functions")
     widths, cores = for_stages("jobs", str(jobs), 1 + len(then)), usable_cores()
-    limits = Limits(
-        jobs=parse_jobs(widths[0], cores), climb=widths[0].strip() == "auto", timeout=parse_timeout(timeout), grace=parse_duration(grace, "grace"),
-        retries=retries, delay=parse_duration(delay, "delay"), backoff=Backoff.parse(backoff, "backoff"),
-        halt=Halt.parse(halt), keep_order=ordered,
-        output_cap=None if output_cap is None else parse_size(output_cap, "output_cap"),
-        retry_on=None if retry_on is None else RetryOn.parse(retry_on, "retry_on"),
+    limits = _limits(
+        widths[0], cores, timeout=timeout, grace=grace, retries=retries, delay=delay, backoff=backoff, halt=halt, ordered=ordered,
+        output_cap=output_cap, retry_on=retry_on,
     )  # fmt: skip
     work, further, source = _works(template, then, inputs, shell, result, initializer, initargs, max_args)
     of_calls = isinstance(work, Call)
@@ -98,6 +95,20 @@ def run_batch(
     return Results(
         batch, pull=pull, handle_signals=handle_signals, check=check, passing=passing, fail_if_empty=fail_if_empty
     )
+
+
+def _limits(
+    jobs: str, cores: int, *, timeout: float | str | None, grace: float | str, retries: int, delay: float | str, backoff: float | str,
+    halt: str, ordered: bool, output_cap: int | str | None, retry_on: Any,
+) -> Limits:  # fmt: skip
+    """The limits of a run as a program says them."""
+    return Limits(
+        jobs=parse_jobs(jobs, cores), climb=jobs.strip() == "auto", timeout=parse_timeout(timeout), grace=parse_duration(grace, "grace"),
+        retries=retries, delay=parse_duration(delay, "delay"), backoff=Backoff.parse(backoff, "backoff"),
+        halt=Halt.parse(halt), keep_order=ordered,
+        output_cap=None if output_cap is None else parse_size(output_cap, "output_cap"),
+        retry_on=None if retry_on is None else RetryOn.parse(retry_on, "retry_on"),
+    )  # fmt: skip
 
 
 def _works(

@@ -268,6 +268,16 @@ def check_run_id(run_id: str) -> None:
         )
 
 
+def check_own(run: Run) -> None:
+    """Raise CannotCreateError for a run of somebody else: to go on with it runs what its folder says, and reads its pickles."""
+    for path in (run.path, run.path / "journal.db"):
+        with suppress(FileNotFoundError):
+            found = path.lstat()
+            if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                who = "can be written to by others" if found.st_uid == os.geteuid() else "belongs to another user"
+                raise CannotCreateError(f"{path} {who}: a resume runs what it says, so only its owner may go on with it")
+
+
 def short_ids(ids: Sequence[str], least: int = 4) -> dict[str, str]:
     """For each id its shortest beginning, of at least ``least`` characters, that no other id has."""
     ordered = sorted(ids)
