@@ -39,7 +39,7 @@ from manyhands.place import Place
 from manyhands.plan import Plan
 from manyhands.program_inputs import Iterating
 from manyhands.run_inputs import RunInputs, Work, check_commands
-from manyhands.runs import Run, RunLock, Store, check_own, discard, lock
+from manyhands.runs import Run, RunLock, Store, discard, lock_own
 from manyhands.takeover import take_over
 from manyhands.template import Renderer
 
@@ -101,11 +101,10 @@ class Batch:
     @classmethod
     def _continue(cls, run: Run, plan: Plan, stream: int | None, source: Source | None, work: Work) -> Batch:
         """Continue a run over inputs given anew: those it has done are passed over, by content."""
-        check_own(run)
         before = Plan.from_json(run.asked, os.environ | dict(plan.environment))
         if why := difference(plan, before):
             raise UsageError(f"run {run.id} exists and {why}; or choose another --run-id for this one")
-        held = lock(run)
+        held = lock_own(run)
         try:
             note = keep_stdin(run.path) if plan.stdin == "-" else None
             batch = cls(Store.update(run, plan.to_json()), held, plan, work=work, stream=stream, source=source)
@@ -127,14 +126,13 @@ class Batch:
 
     @classmethod
     def _again(cls, run: Run, environ: Mapping[str, str], work: Work, jobs: int | None) -> Batch:
-        check_own(run)
         plan = Plan.from_json(run.asked, environ)
         check_plan(plan)
         for work_ in (plan.template, *(stage.template for stage in plan.then)):
             if isinstance(work_, Call):
                 work_.check()
         check_stdin(plan, run.path)
-        return cls(run, lock(run), plan.with_jobs(jobs) if jobs else plan, work=work)
+        return cls(run, lock_own(run), plan.with_jobs(jobs) if jobs else plan, work=work)
 
     @property
     def untouched(self) -> bool:

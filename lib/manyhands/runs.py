@@ -268,14 +268,18 @@ def check_run_id(run_id: str) -> None:
         )
 
 
-def check_own(run: Run) -> None:
-    """Raise CannotCreateError for a run of somebody else: to go on with it runs what its folder says, and reads its pickles."""
+def lock_own(run: Run) -> RunLock:
+    """Take the lock of a run, in order to go on with it: that runs what its folder says, and reads its pickles.
+
+    Raises CannotCreateError for a run of somebody else, BusyError while somebody is working on it.
+    """
     for path in (run.path, run.path / "journal.db"):
         with suppress(FileNotFoundError):
             found = path.lstat()
             if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 who = "can be written to by others" if found.st_uid == os.geteuid() else "belongs to another user"
                 raise CannotCreateError(f"{path} {who}: a resume runs what it says, so only its owner may go on with it")
+    return lock(run)
 
 
 def short_ids(ids: Sequence[str], least: int = 4) -> dict[str, str]:
