@@ -296,16 +296,23 @@ def export(
 
 
 @task(
-    lacking=["run"],
-    help={"run": "the run: its id or the beginning of it", "older_than": "every run older than this (30d, 12h)", **STATE},
-)
+    lacking=["runs"], short={"yes": "y", "dry_run": "n"},
+    help={
+        "runs": "the runs: their ids or the beginnings of them",
+        "older_than": "every run older than this: 90s, 12h, 30d (1m is a minute)",
+        "dry_run": "show what would be removed and how much it holds, and remove nothing",
+        "yes": "do not ask (without a terminal it is needed)",
+        **STATE,
+    },
+)  # fmt: skip
 def remove(
-    _ctx: Context, run: str | None = None, older_than: str | None = None, state_dir: str | None = None
-) -> None:  # fmt: skip
-    """Delete a run and its output, or all old ones."""
+    _ctx: Context, runs: list[str] = [], older_than: str | None = None, dry_run: bool = False, yes: bool = False,  # noqa: B006
+    state_dir: str | None = None,
+) -> int:  # fmt: skip
+    """Delete runs and their output, or all old ones, after showing them and asking."""
     from manyhands.doors import batch as door
 
-    door.remove(run, older_than=older_than, state_dir=state_dir)
+    return door.remove(runs, older_than=older_than, dry_run=dry_run, yes=yes, state_dir=state_dir)
 
 
 # -- commands ------------------------------------------------------------------------------------------------------------
@@ -617,7 +624,7 @@ def top(
         "grace": "seconds until what is left is killed (default: 5)",
         "tree": "also all that descends from them (default)",
         "dry_run": "say what would be stopped, and stop nothing",
-        "yes": "do not ask before more than one is stopped",
+        "yes": "do not ask before more than one is stopped (without a terminal it is needed for that)",
         **JSON,
     },
 )  # fmt: skip

@@ -86,7 +86,7 @@ MISTAKES = [
     (["batch.resume", "zzz"], "no run 'zzz'"),
     (["batch.retry", "zzz"], "no run 'zzz'"),
     (["batch.export", "--format", "xml"], "one of jsonl, csv, joblog"),
-    (["batch.remove"], "name a run"),
+    (["batch.remove"], "name runs"),
     (["batch.remove", "--older-than", "x"], "--older-than"),
     (["fork-demo", "--children", "0"], "--children"),
     (["fork-demo", "--exit-code", "256"], "--exit-code"),
@@ -465,10 +465,10 @@ def test_runs_are_listed_shown_exported_and_removed(cli: Cli) -> None:
     assert [(row["job"], row["exit"], row["stdout"]) for row in rows] == [("1", "0", "out 0\n"), ("2", "3", "out 3\n")]
     assert cli("batch.export", "--format", "joblog").stdout.splitlines()[0].startswith("Seq\tHost")
     assert cli("batch.remove", "--older-than", "1d").stdout == ""
-    assert cli("batch.remove", "mine").stdout == "removed mine\n"
+    assert cli("batch.remove", "mine", "--yes").stdout == "removed mine\n"
     assert "no runs" in cli("batch.list").stderr
     cli("batch", "true", "--", "a")
-    assert cli("batch.remove", "--older-than", "0").stdout.startswith("removed ")
+    assert cli("batch.remove", "--older-than", "0", "-y").stdout.startswith("removed ")
 
 
 def test_every_option_has_help_and_every_task_a_line() -> None:

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import LIB
-from manyhands.details import details, masked
+from manyhands.details import details
 from manyhands.errors import UsageError
+from manyhands.masking import masked
 from manyhands.render.processes import details_lines, details_record
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="compares with Linux's own files and programs")

@@ -118,7 +118,7 @@ def test_the_commands_about_runs_run(cli: Cli) -> None:
         ["export", "r", "--format", "csv"],
     ):
         assert cli(f"batch.{args[0]}", *args[1:]).returncode == 0, args
-    assert cli("batch.remove", "r").returncode == 0
+    assert cli("batch.remove", "r", "--yes").returncode == 0
 
 
 def test_options_and_tasks_that_are_named_exist() -> None:

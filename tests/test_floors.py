@@ -30,6 +30,7 @@ FLOORS = [
         "limits",
         "syntax",
         "rereading",
+        "masking",
         "frames",
         "script",
         "commandline",

@@ -334,6 +334,12 @@ def test_stop_asks_before_more_than_one(environment: dict[str, str]) -> None:
     try:
         wait_for(lambda: all((info := process_info(one.pid)) and info.name == "sleep" for one in two))
         chosen = ["proc.stop", "--cmdline", rf"^sleep 65\.{os.getpid()}$"]
+        command = [sys.executable, "-m", "manyhands", *chosen]
+        unasked = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        assert unasked.returncode == 2
+        assert "Stop these 2 processes? Nobody can be asked here: --yes does it" in unasked.stderr
         status, seen = on_a_terminal(chosen, environment, b"\n")
         assert status == 1
         assert b"stop these 2 processes? [y/N]" in seen

@@ -336,7 +336,7 @@ def test_two_coordinators_on_one_run(environment: dict[str, str], tmp_path: Path
     for command in (
         ["batch.resume", "mine"],
         ["batch", template, "--run-id", "mine", "--", "1"],
-        ["batch.remove", "mine"],
+        ["batch.remove", "mine", "--yes"],
     ):
         second = cli(*command)
         assert second.returncode == 75, second

@@ -5,19 +5,16 @@ Separate from `manyhands.process`, which looks at many and therefore at little o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from manyhands.allowance import RLIMITS, Limit
 from manyhands.errors import UsageError
+from manyhands.masking import masked
 from manyhands.process import ProcessInfo, process_info
 
 T = TypeVar("T")
-
-_SECRET: Final = re.compile(r"TOKEN|SECRET|PASS|(?<!^)PWD|KEY|CREDENTIAL|AUTH|COOKIE|PRIVATE", re.IGNORECASE)
-_IN_URL: Final = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +110,3 @@ def _unless_endless(limit: int) -> int | None:
     import psutil
 
     return None if limit == psutil.RLIM_INFINITY else limit
-
-
-def masked(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without its secrets: values of names that speak of one, and passwords in URLs, become ``***``."""
-    return {
-        name: "***" if value and _SECRET.search(name) else _IN_URL.sub(r"\1:***@", value)
-        for name, value in sorted(environment.items())
-    }

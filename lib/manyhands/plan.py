@@ -6,7 +6,6 @@ like secrets are not kept; whoever resumes the run must have them in the environ
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
@@ -14,10 +13,8 @@ from typing import Any, Final, Literal
 from manyhands.call import Call
 from manyhands.errors import JournalError, UsageError
 from manyhands.limits import Backoff, Halt, Limits, RetryOn, parse_timeout
+from manyhands.masking import is_secret
 from manyhands.template import Template
-
-SECRET: Final = re.compile(r"(?i)pass(word|wd)?|secret|token|credential|api_?key|private_?key|auth")
-"""What the name of a variable looks like whose value must not be written down."""
 
 START_METHODS: Final = ("forkserver", "spawn")
 """Of multiprocessing; never fork, because programs have threads
@@ -89,7 +86,7 @@ class Plan:
             **_work_to_json(self.template),
             "then": [{**_work_to_json(one.template), "jobs": one.jobs, "backend": one.backend, "climb": one.climb} for one in self.then],
             "workers": asdict(self.workers), "source": self.source, "workdir": self.workdir,
-            "environment": {name: None if SECRET.search(name) else value for name, value in self.environment.items()},
+            "environment": {name: None if is_secret(name, value) else value for name, value in self.environment.items()},
             "stdin": self.stdin, "nice": self.nice, "allow_daemons": self.allow_daemons, "backend": self.backend,
             "tag": self.tag, "order": self.order, "streamed": self.streamed, "spool_limit": self.spool_limit,
             "limits": {

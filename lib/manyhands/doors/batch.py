@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -15,13 +14,14 @@ from pathlib import Path
 from manyhands import runs
 from manyhands.console import carry_out
 from manyhands.cores import usable_cores
+from manyhands.doors import removing
 from manyhands.doors.asked import AskedCall, AskedCommand, plan_of
 from manyhands.errors import UsageError
 from manyhands.grouping import in_groups
 from manyhands.inputs import open_source
 from manyhands.joblog import Argv, Format, export, job_record
 from manyhands.jsonable import iso
-from manyhands.limits import parse_duration, parse_jobs
+from manyhands.limits import parse_jobs
 from manyhands.line import begin, go_on
 from manyhands.plan import Plan
 from manyhands.render.runs import MOST, chosen, first_chosen, header, job_lines, list_lines, one_job, summarise
@@ -100,19 +100,9 @@ def again(work: Work, run: str | None, *, jobs: str | None, quiet: bool, json: b
     return carry_out(batch, kept, json=json, quiet=quiet)
 
 
-def remove(run: str | None, *, older_than: str | None, state_dir: str | None) -> None:
-    """Delete one run, or all older than a duration, and say which."""
-    found = store(state_dir)
-    if (run is None) == (older_than is None):
-        raise UsageError("batch.remove: name a run, or give --older-than, but not both")
-    if run is not None:
-        doomed = [found.find(run)]
-    else:
-        limit = time.time() - parse_duration(older_than or "", "--older-than")
-        doomed = [one for one in found.all() if one.created < limit and not runs.is_busy(one)]
-    for one in doomed:
-        found.remove(one)
-        sys.stdout.write(f"removed {one.id}\n")
+def remove(names: Sequence[str], *, older_than: str | None, dry_run: bool, yes: bool, state_dir: str | None) -> int:
+    """Delete runs, or all older than a duration; returns the exit status."""
+    return removing.remove(store(state_dir), names, older_than=older_than, dry_run=dry_run, yes=yes)
 
 
 def list_runs(*, json: bool, state_dir: str | None) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from json import dumps
 from typing import Any, Final
 
+from manyhands.doors.agreeing import agreed
 from manyhands.errors import UsageError
 from manyhands.hints import typed
 from manyhands.limits import parse_duration
@@ -317,7 +318,7 @@ def stop(
     if dry_run:
         _write(_would_line(one, why) for one, why in with_reasons(chosen))
         return 0
-    if not yes and not _agreed(chosen):
+    if not _agreed(chosen, yes=yes):
         sys.stderr.write("nothing was stopped\n")
         return 1
     told = stop_processes(chosen, grace=seconds, number=signal_number, tree=tree)
@@ -361,12 +362,7 @@ def signal_of(text: str) -> int:
         raise UsageError(f"--signal {text}: there is no such signal; expected one such as TERM, HUP or 15") from None
 
 
-def _agreed(chosen: Sequence[ProcessInfo]) -> bool:
-    """Ask before more than one is stopped, if there is somebody to ask."""
-    if len(chosen) < 2 or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return True
-    for one in chosen:
-        sys.stderr.write(f"  {one.pid} {one.user} {one_line(one.command, 60)}\n")
-    sys.stderr.write(f"stop these {len(chosen)} processes? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+def _agreed(chosen: Sequence[ProcessInfo], *, yes: bool) -> bool:
+    """Ask before more than one is stopped."""
+    lines = (f"{one.pid} {one.user} {one_line(one.command, 60)}" for one in chosen)
+    return len(chosen) < 2 or agreed(f"stop these {len(chosen)} processes", lines, yes=yes)

@@ -19,6 +19,14 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400:,} d {whole % 86400 // 3600:02d} h"
 
 
+def span(seconds: float) -> str:
+    """A duration as one would say it: ``1 minute``, ``30 days``, ``90 seconds``."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:,.0f} {unit}{'' if seconds == length else 's'}"
+    return f"{seconds:g} second{'' if seconds == 1 else 's'}"
+
+
 def signal_name(number: int) -> str:
     """``SIGKILL`` for 9."""
     try:

@@ -1,0 +1,63 @@
+"""What ``batch.remove`` does: show which runs would go and how much they hold, ask, delete them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from manyhands.doors.agreeing import agreed
+from manyhands.errors import UsageError
+from manyhands.limits import parse_duration
+from manyhands.render.safe import one_line
+from manyhands.render.words import size, span
+from manyhands.runs import Run, Store, is_busy, lock
+
+
+def remove(found: Store, names: Sequence[str], *, older_than: str | None, dry_run: bool, yes: bool) -> int:
+    """Delete runs, and say which. 0: all of them are gone, or there were none; 1: nobody agreed."""
+    if bool(names) == (older_than is not None):
+        raise UsageError("batch.remove: name runs, or give --older-than, but not both")
+    if older_than is None:
+        doomed, text = list({run.id: run for run in map(found.find, names)}.values()), ""
+        for one in doomed:
+            lock(one).close()  # before anybody is asked: one that is at work is not removed
+    else:
+        seconds = parse_duration(older_than, "--older-than")
+        limit, text = time.time() - seconds, f" older than {span(seconds)}"
+        doomed = [one for one in found.all() if one.created < limit and not is_busy(one)]
+    if not doomed:
+        sys.stderr.write(f"there are no runs{text}\n")
+        return 0
+    whole = f"{len(doomed)} run{'' if len(doomed) == 1 else 's'}{text} ({size(sum(map(_size, doomed)))})"
+    if dry_run:
+        sys.stdout.writelines(f"would remove {line}\n" for line in _lines(doomed))
+        sys.stderr.write(f"this would be {whole}; nothing was removed\n")
+        return 0
+    if not agreed(f"remove {whole}", _lines(doomed), yes=yes):
+        sys.stderr.write("nothing was removed\n")
+        return 1
+    for one in doomed:
+        found.remove(one)
+        sys.stdout.write(f"removed {one.id}\n")
+    return 0
+
+
+def _lines(doomed: Sequence[Run]) -> Iterator[str]:
+    for one in doomed:
+        when = datetime.fromtimestamp(one.created).strftime("%Y-%m-%d %H:%M")
+        yield f"{one.id}  {when}  {size(_size(one))}  {one_line(str(one.asked.get('template')), 60)}"
+
+
+def _size(run: Run) -> int:
+    """Bytes on the disk; what is gone meanwhile counts nothing."""
+    total = 0
+    for folder, _, names in os.walk(run.path):
+        for name in names:
+            with suppress(OSError):
+                total += 512 * Path(folder, name).lstat().st_blocks  # stat(2)
+    return total
