@@ -278,7 +278,7 @@ def show(
     lacking=["run"],
     help={
         "run": "the run: its id or the beginning of it (default: the newest)",
-        "format": "jsonl: all that is known; csv: the same as a table; joblog: as GNU parallel writes it",
+        "format": "jsonl: all that is known; csv: the same as a table, texts like =1+1 with an apostrophe before them; joblog: as GNU parallel writes it",
         **STATE,
     },
 )  # fmt: skip
@@ -611,9 +611,9 @@ def top(
     times: int | None = None, json: bool = False,
 ) -> int:  # fmt: skip
     """Show, again and again, which processes use most."""
-    from manyhands.doors import proc
+    from manyhands.doors.top import show_top
 
-    return proc.show_top(every=every, sort=sort, top=top, times=times, json=json)
+    return show_top(every=every, sort=sort, top=top, times=times, json=json)
 
 
 @task(

@@ -70,6 +70,13 @@ def test_a_prompt_after_much_output_is_found() -> None:
     assert "\ufffd" not in done.screen
 
 
+def test_a_coloured_prompt_is_searched_as_it_is_seen() -> None:
+    """Also when a control sequence comes in two pieces."""
+    script = "import sys, time; w = lambda t: (sys.stdout.write(t), sys.stdout.flush()); w('\\x1b[1'); time.sleep(0.2); w('mName:\\x1b[0m ');"
+    done = answer([sys.executable, "-c", script + "print(input())"], [("^Name: $", "bob")], timeout=60)
+    assert (done.replies, done.screen) == ((1,), "Name: bob")
+
+
 def test_a_program_that_leaves_is_not_waited_for() -> None:
     """Nor is its background child, which holds the pipe."""
     done = answer(["sh", "-c", "echo hi; sleep 1 & exit 3"], [("x", "y")], timeout=60)

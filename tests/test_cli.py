@@ -560,7 +560,7 @@ def test_only_light_modules_are_loaded_for_a_list(environment: dict[str, str]) -
     assert not loaded & {"rich", "psutil", "sqlite3", "manyhands.batch", "manyhands.engine", "csv", "difflib"}
 
 
-FULL = "manyhands: cannot write to standard output, or to a file in the temporary folder: No space left on device"
+FULL = "manyhands: standard output: No space left on device"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

@@ -103,7 +103,7 @@ def test_without_psi_the_load_counts(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_jobs_auto_finds_its_width(cli: Cli) -> None:
     """For jobs that wait, more than there are cores; it says so, and the run remembers."""
     done = cli(
-        "batch", "sleep 0.1 #{}", "--shell", "-j", "auto", "--run-id", "w", "--", *map(str, range(150)), timeout=120
+        "batch", "sleep 0.1; : {}", "--shell", "-j", "auto", "--run-id", "w", "--", *map(str, range(150)), timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert "jobs at once, not " in done.stderr
@@ -159,6 +159,18 @@ def test_the_first_jobs_decide(monkeypatch: pytest.MonkeyPatch, wall: float, cpu
     assert sum(hasattr(one, "wall") for one in reports) == 20
     assert processes.closed
     assert bool(threads.began) == ("in threads" in said)
+
+
+def test_waiting_for_a_cpu_is_not_waiting() -> None:
+    """Jobs that only stood in the queue for one stay in processes."""
+    delay = iter(range(1000))
+    backend = Fake(2, lambda _: Play(wall=1.0))
+    auto = Auto(backend, lambda: Fake(2, lambda _: Play()), cannot=None, queued=lambda _: float(next(delay)))
+    auto._workers[4711] = -1000.0  # it has waited for longer than all jobs took
+    texts = [one.text for one in drive(auto, 20) if hasattr(one, "text")]
+    auto.close()
+    assert [text.partition(" of the time")[0] for text in texts] == ["0%"]
+    assert texts[0].endswith("going on in processes")
 
 
 @pytest.mark.usefixtures("nothing_left")

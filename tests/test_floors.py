@@ -31,6 +31,7 @@ FLOORS = [
         "syntax",
         "rereading",
         "masking",
+        "escapes",
         "frames",
         "script",
         "commandline",

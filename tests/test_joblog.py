@@ -228,7 +228,21 @@ def test_csv_can_be_read_back(tmp_path_factory: pytest.TempPathFactory, jobs: li
         for name, data in (("input", value), ("stdout", printed)):
             stray = row[f"{name}_base64"]
             assert (base64.b64decode(stray) if stray else row[name].encode()) == data
-            assert row[name] == data.decode("utf-8", "backslashreplace")
+            shown = data.decode("utf-8", "backslashreplace")
+            assert row[name] in (shown, f"'{shown}")
+
+
+@pytest.mark.parametrize(
+    "text", ['=HYPERLINK("http://x")', "+A1", "-A1", "@SUM(1)", "\t=1", "\r=1", "-", "ok", "-2", "+1.5e3", "'=1"]
+)
+def test_no_cell_of_csv_is_a_formula(journal: Journal, text: str) -> None:
+    """An apostrophe stands before what a spreadsheet would compute, with the exact bytes beside it; numbers stay."""
+    fill(journal, end(1, Status.OK, exit=0, out=kept(text.encode())))
+    [row] = rows_of(exported(journal, "csv"))
+    plain = text in ("ok", "-2", "+1.5e3", "'=1")
+    assert row["stdout"] == (text if plain else f"'{text}")
+    assert (row["stdout_base64"] == "") == plain
+    assert plain or base64.b64decode(row["stdout_base64"]).decode() == text
 
 
 def columns_of(outcome: Outcome, command: bytes = b"x") -> list[bytes]:

@@ -305,8 +305,10 @@ def test_a_port_on_which_nobody_listens_is_nothing(cli: Cli) -> None:
     assert (done.returncode, done.stderr) == (3, "no process matches\n")
 
 
-def on_a_terminal(args: list[str], environment: dict[str, str], answer: bytes | None = None) -> tuple[int, bytes]:
-    """Status and screen; a question that ends in ``[y/N]`` gets the answer."""
+def on_a_terminal(
+    args: list[str], environment: dict[str, str], answer: bytes | None = None, question: bytes = b"[y/N]"
+) -> tuple[int, bytes]:
+    """Status and screen; the question gets the answer."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "manyhands", *args], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
@@ -320,7 +322,7 @@ def on_a_terminal(args: list[str], environment: dict[str, str], answer: bytes | 
                 seen += os.read(ours, 65536)
             except OSError:
                 break
-            if answer and b"[y/N]" in seen:
+            if answer and question in seen:
                 os.write(ours, answer)
                 answer = None
     status = process.wait(timeout=30)
@@ -420,3 +422,10 @@ def test_wait_until_it_comes(environment: dict[str, str], sleeper: subprocess.Po
         time.sleep(0.3)
         waiting.send_signal(signal.SIGINT)
         assert waiting.wait(timeout=30) in (130, -signal.SIGINT)
+
+
+def test_a_key_ends_top(environment: dict[str, str]) -> None:
+    """On a terminal, at once, however long the next look is away."""
+    status, seen = on_a_terminal(["proc.top", "--every", "1000"], environment, b"q", b"q quit")
+    assert status == 0
+    assert b"proc.top, by cpu" in seen

@@ -109,3 +109,34 @@ def test_one_line_cuts_with_an_ellipsis() -> None:
 def test_columns_are_those_of_the_display(text: str) -> None:
     """rich, which draws the display, counts the same."""
     assert cells(text) == cell_len(unicodedata.normalize("NFC", text))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"\x1b[31m",
+                b"\x1b[0m",
+                b"\x1b",
+                b"[",
+                b"3",
+                b"1m",
+                b"\x1b[2J",
+                b"\x1b]0;t\x07",
+                b"\r",
+                b"\n",
+                b"a",
+                b"\xff",
+            ]
+        )
+    )
+)
+def test_only_colours_may_pass(pieces: list[bytes]) -> None:
+    """However the stream is cut; nothing else does, and the terminal is left without colours."""
+    safe = Harmless(colours=True)
+    shown = "".join([*(safe.feed(piece) for piece in pieces), safe.feed(b"", final=True)])
+    whole = Harmless(colours=True).feed(b"".join(pieces), final=True)
+    assert shown == whole
+    colours = re.findall("\x1b\\[[0-9;]*m", shown)
+    assert not HARMFUL.search(re.sub("\x1b\\[[0-9;]*m", "", shown))
+    assert not colours or colours[-1] == "\x1b[0m"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from manyhands import kernel
+from manyhands import kernel, waiting
 from manyhands.following import Log
 from manyhands.waiting import wait_for_file, wait_for_line, wait_for_port, wait_for_processes
 
@@ -63,7 +63,7 @@ def test_without_a_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("nothing_left")
 def test_a_port_answers_and_is_gone() -> None:
-    """TCP on this machine; a host without an address is an error, not an endless wait."""
+    """TCP on this machine; a host without an address may get one."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]
@@ -74,8 +74,33 @@ def test_a_port_answers_and_is_gone() -> None:
         assert not wait_for_port(port, gone=True, timeout=NEVER)
         with soon(server.close):
             assert wait_for_port(port, "localhost", gone=True, timeout=LONG)
-    with pytest.raises(OSError, match=r"[Nn]ame|[Aa]ddress|nodename"):
-        wait_for_port(port, "no-such-host.invalid", timeout=NEVER)
+
+
+def test_a_host_that_is_not_known_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for again until it has an address; never is a time-out, and gone is what it is without one."""
+    asked: list[str] = []
+
+    def unknown(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        if len(asked) < 3:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, None, None, None, ("127.0.0.1", port))]
+
+    monkeypatch.setattr(waiting, "_RESOLVE", 0.01)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert wait_for_port(port, "late.example", timeout=LONG)
+    assert asked == ["late.example"] * 3
+    asked.clear()
+    assert wait_for_port(port, "late.example", gone=True, timeout=LONG)
+    assert not wait_for_port(port, "late.example", timeout=NEVER)
+
+
+def test_a_coloured_line_is_searched_as_it_is_seen(tmp_path: Path) -> None:
+    """And returned without its control sequences."""
+    (tmp_path / "log").write_text("\x1b[1;32mReady\x1b[0m now\n")
+    assert wait_for_line(tmp_path / "log", re.compile("^Ready now$"), timeout=LONG) == "Ready now"
 
 
 def test_a_server_that_has_only_ipv6_is_found() -> None:

@@ -25,6 +25,7 @@ from typing import Final
 from invoke.watchers import Responder
 
 from manyhands.errors import UsageError
+from manyhands.escapes import plain, torn
 from manyhands.outbox import FULL, Outbox
 from manyhands.programs import find_program
 from manyhands.tree import Completed, Tree, not_started
@@ -112,7 +113,7 @@ class _Dialogue:
         self._reading, self._writing, self._responders = reading, writing, responders
         self._typed, self._shown, self._encode = Outbox(writing), show, encode
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._text = ""
+        self._text = self._torn = ""
         self.open = True
 
     @property
@@ -170,8 +171,12 @@ class _Dialogue:
         return True
 
     def _search(self, new: str) -> None:
-        """Let the responders look; they remember how far they have looked, also when the window moves on."""
-        self._text += new
+        """Let the responders look, at the text as a terminal shows it; they remember how far they have looked, also when the
+        window moves on."""
+        whole = self._torn + new
+        end = torn(whole) if new else len(whole)
+        self._torn = whole[end:]
+        self._text += plain(whole[:end])
         for one in self._responders:
             for reply in one.submit(self._text):
                 one.count += 1

@@ -74,8 +74,10 @@ def _as_line(
     usual: Callable[..., str] = warnings.formatwarning,
 ) -> str:  # fmt: skip
     """A warning that is meant for the user as the program talks; others as ever."""
+    from manyhands.render.safe import harmless  # seldom needed
+
     return (
-        f"manyhands: {message}\n"
+        harmless(f"manyhands: {message}\n")
         if category.__name__ == "InputWarning"
         else usual(message, category, filename, lineno, line)
     )

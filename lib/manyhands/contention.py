@@ -21,6 +21,11 @@ def queued_seconds(thread: int | None = None) -> float:
     return sum(_delay(one) for one in ([thread] if thread is not None else _threads()))
 
 
+def queued_seconds_of(process: int) -> float:
+    """Seconds that the first thread of another process has waited for a CPU; 0.0 where the kernel does not tell."""
+    return _delay_in(f"/proc/{process}/schedstat")
+
+
 def waiting_share(wall: float, cpu: float, queued: float) -> float:
     """The share of ``wall`` in which nothing was computed and no CPU was waited for, from 0.0 to 1.0; all in seconds."""
     return min(1.0, max(0.0, 1 - (cpu + queued) / max(wall, 1e-9)))
@@ -48,6 +53,10 @@ def _threads() -> Iterable[int]:
 
 
 def _delay(thread: int) -> float:
-    with suppress(OSError, ValueError, IndexError), open(f"/proc/self/task/{thread}/schedstat", encoding="ascii") as file:
+    return _delay_in(f"/proc/self/task/{thread}/schedstat")
+
+
+def _delay_in(path: str) -> float:
+    with suppress(OSError, ValueError, IndexError), open(path, encoding="ascii") as file:
         return int(file.read().split()[1]) / _NANO
     return 0.0

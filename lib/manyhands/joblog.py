@@ -12,6 +12,7 @@ import base64
 import csv
 import io
 import json
+import re
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
@@ -95,7 +96,8 @@ def export(
 
     Output whose file was removed is named by that file. csv (RFC 4180) begins with the columns of the inputs, called as
     ``columns`` says, else ``input``, ``input_2`` (one of ours with such a name is then ``job.NAME``); then come the keys of jsonl, the most looked at first, ``wall`` as ``seconds``, ``argv`` as a
-    JSON list. ``shell``: the last argument is a script, which the joblog shows as it is, as GNU parallel does.
+    JSON list. A text that a spreadsheet would take for a formula has an apostrophe before it; texts with a ``..._base64`` are
+    exact there. ``shell``: the last argument is a script, which the joblog shows as it is, as GNU parallel does.
     """
     if format == "joblog":
         _export_joblog(journal, argv, write, shell=shell)
@@ -169,7 +171,15 @@ def _cell(record: dict[str, Any], name: str) -> object:
         return json.dumps(shown, ensure_ascii=False)
     if exact is not None:
         return _visible(base64.b64decode(exact))
+    if value is None and name.endswith("_base64"):
+        return _exact(record.get(name.removesuffix("_base64")))
     return _visible(value.encode("utf-8", "surrogateescape")) if isinstance(value, str) else value
+
+
+def _exact(text: object) -> str | None:
+    """In base64, if the text itself is changed."""
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else b""
+    return base64.b64encode(data).decode() if isinstance(text, str) and _no_formula(text) != text else None
 
 
 def _visible(data: bytes) -> str:
@@ -178,10 +188,17 @@ def _visible(data: bytes) -> str:
 
 def _csv_line(fields: Sequence[object]) -> bytes:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(fields)
+    csv.writer(line, lineterminator="\r\n").writerow(map(_no_formula, fields))
     return line.getvalue().encode()
 
 
+def _no_formula(field: object) -> object:
+    """A cell that no spreadsheet computes (OWASP, CSV Injection); numbers stay as they are."""
+    return f"'{field}" if isinstance(field, str) and _FORMULA.match(field) and not _NUMBER.fullmatch(field) else field
+
+
+_FORMULA: Final = re.compile(r"[=+@\t\r-]")
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _CSV: Final = (
     "status", "wall", "exit", "signal_name", "error", "attempts", "started", "stdout", "stderr", "result", "job", "argv",
     "user", "system", "max_rss_bytes", "slot", "host", "run", "stage", "signal", "leftovers", "traceback",

@@ -12,6 +12,8 @@ import stat
 from contextlib import suppress
 from typing import Final
 
+from manyhands.output import named
+
 FULL: Final = 1 << 20
 """Bytes; whoever puts something in should first let an outbox with as much drain."""
 _BLOCK: Final = 1 << 16
@@ -71,6 +73,8 @@ class Outbox:
             return os.write(self.descriptor, memoryview(self._kept)[: _BLOCK if self._at_once else _SURE].tobytes())
         except BlockingIOError:
             return 0
+        except OSError as error:
+            raise named(error, self._given) from None
 
     def close(self) -> None:
         """Let go of the descriptor of its own; what was not taken is lost."""

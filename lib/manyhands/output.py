@@ -92,13 +92,24 @@ def copy(output: Output, to: int) -> None:
 
 
 def write(to: int, data: bytes) -> None:
-    """Write all of ``data`` to descriptor ``to``; one that was made non-blocking by somebody else is waited for."""
+    """Write all of ``data`` to descriptor ``to``; one that was made non-blocking by somebody else is waited for. An OSError says
+    which of our streams it is about."""
     rest = memoryview(data)
     while rest:
         try:
             rest = rest[os.write(to, rest) :]
         except BlockingIOError:
             _wait(to)
+        except OSError as error:
+            raise named(error, to) from None
+
+
+def named(error: OSError, descriptor: int) -> OSError:
+    """The same, with the name of the stream if it is one of our own."""
+    names = {1: "standard output", 2: "standard error"}
+    if error.filename is None and descriptor in names:
+        error.filename = names[descriptor]
+    return error
 
 
 def _send(to: int, file: int) -> int:

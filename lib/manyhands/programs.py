@@ -82,13 +82,17 @@ def why_not_started(error: OSError | ValueError, name: bytes, path: bytes | None
     if not isinstance(error, OSError):  # an argument with a NUL byte: execve(2) cannot pass it on
         return 126, f"cannot start {shown}: {error}", True
     code = error.errno or 0
-    why = _reason(code, name, path) or os.strerror(code)
+    why = reason(code, name, path)
     status = 127 if code == errno.ENOENT else 126
     return status, f"cannot start {shown}: {why} ({errno.errorcode.get(code, 'error')})", code in _LASTING
 
 
+def reason(code: int, name: bytes, path: bytes | None) -> str:
+    """Why a command could not be started that failed with ``code``: more than the kernel says, where the file itself tells it."""
+    return _reason(code, name, path) or os.strerror(code)
+
+
 def _reason(code: int, name: bytes, path: bytes | None) -> str | None:
-    """More than the kernel says, where the file itself tells it."""
     if code == errno.ENOENT and (path is None or not os.path.lexists(path)):
         return "it is a command of the shell, not a program: use --shell" if name in _OF_THE_SHELL else None
     if path is None or code not in (errno.ENOENT, errno.ENOEXEC, errno.EACCES):

@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Final
 
 from manyhands import kernel
+from manyhands.programs import find_program, reason
 
 _MARK: Final = "MH_TREE"
 _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
@@ -356,8 +357,13 @@ def not_started(argv: Sequence[str], error: OSError | ValueError) -> Completed:
     program = argv[0] if argv else "''"
     if isinstance(error, OSError) and error.errno and error.filename is not None and error.filename != program:
         return Completed(tuple(argv), error=f"cannot start {program}: {error.filename}: {os.strerror(error.errno)}")
-    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-    return Completed(tuple(argv), error=f"cannot start {program}: {reason}", missing=isinstance(error, FileNotFoundError))
+    try:
+        found: bytes | None = os.fsencode(find_program(program, os.pathsep.join(os.get_exec_path())))
+    except OSError:
+        found = os.fsencode(program) if "/" in program else None
+    code = isinstance(error, OSError) and error.errno
+    why = reason(code, os.fsencode(program), found) if code else str(error)
+    return Completed(tuple(argv), error=f"cannot start {program}: {why}", missing=isinstance(error, FileNotFoundError))
 
 
 def _send(pid: int, start: int, number: int) -> None:

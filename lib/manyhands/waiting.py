@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from manyhands import kernel
+from manyhands.escapes import plain
 from manyhands.following import Log
 
 _LOOK_AGAIN: Final = 0.05
 """Seconds between two looks at what cannot be waited for."""
+_RESOLVE: Final = 0.5
+"""Seconds between two questions for the address of a host."""
 _CONNECT: Final = 2.0
 """Seconds after which a connection is tried anew."""
 
@@ -65,11 +68,16 @@ def _has_ended(pid: int, start: int, pidfd: int | None) -> bool:
 
 
 def wait_for_port(port: int, host: str = "localhost", *, gone: bool = False, timeout: float | None = None) -> bool:
-    """Wait until a TCP port takes a connection at one of the host's addresses; ``gone``: until it takes none at any. Raises
-    OSError for a host without an address."""
-    addresses, deadline = _addresses(host, port), _deadline(timeout)
+    """Wait until a TCP port takes a connection at one of the host's addresses; ``gone``: until it takes none at any. A host
+    that has no address yet is looked up again. Raises OSError for what cannot be the name of a host."""
+    deadline = _deadline(timeout)
+    addresses: list[Address] = []
 
     def came() -> bool:
+        nonlocal addresses
+        addresses = addresses or _addresses(host, port)
+        if not addresses:
+            time.sleep(max(0.0, min(_RESOLVE, deadline - time.monotonic())))
         return _takes_connections(addresses, max(0.001, min(_CONNECT, deadline - time.monotonic()))) != gone
 
     return _look_until(came, deadline)
@@ -84,6 +92,8 @@ def _addresses(host: str, port: int) -> list[Address]:
         return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror:  # not known, or nobody to ask: both may change
+        return []
     except UnicodeError:  # a label that is empty or too long for a name
         raise OSError(errno.EINVAL, "cannot be the name of a host") from None
     return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]  # (host, port, ...)
@@ -128,8 +138,8 @@ def wait_for_line(
         def came() -> bool:
             nonlocal found
             for line in log.new_lines():
-                if pattern.search(line):
-                    found = line
+                if pattern.search(shown := plain(line)):
+                    found = shown
                     return True
             return False
 

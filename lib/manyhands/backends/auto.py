@@ -2,7 +2,8 @@
 
 Those that wait go to threads, which cost less; those that compute stay; an async function goes to the event loop at once. Where a
 time-out has to be kept, or a folder, an environment or a priority was asked for, processes stay, because threads have none of their
-own. What was chosen is told (`Noted`).
+own. What was chosen is told (`Noted`). Time in which a job waits for a CPU, because there are more jobs or other programs than
+CPUs, is no waiting.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from manyhands.backend import Backend, Ended, Noted, Report
+from manyhands.backend import Backend, Ended, Noted, Report, Started
+from manyhands.contention import queued_seconds_of, waiting_share
 from manyhands.job import Attempt
 
 _ENOUGH_JOBS: Final = 8
@@ -25,13 +27,19 @@ class Auto:
     name = "auto"
     reports_start = True
 
-    def __init__(self, processes: Backend, threads: Callable[[], Backend], *, cannot: str | None) -> None:
+    def __init__(
+        self, processes: Backend, threads: Callable[[], Backend], *, cannot: str | None,
+        queued: Callable[[int], float] = queued_seconds_of,
+    ) -> None:  # fmt: skip
         self._old: Backend | None = None
         self._now = processes
         self._threads, self._cannot = threads, cannot
         self._chosen = False
         self._in_old = 0
         self._count, self._wall, self._cpu = 0, 0.0, 0.0
+        self._queued = queued
+        self._workers: dict[int, float] = {}
+        """For each process what it had waited for a CPU when its first job began."""
 
     @property
     def can_stop(self) -> bool:
@@ -61,6 +69,10 @@ class Auto:
             wait = 0.0 if found else _DRAINING if timeout is None else min(timeout, _DRAINING)
             found += self._now.reports(wait if self._old else timeout if not found else 0)
         if not self._chosen:
+            self._workers.update({
+                one.pid: self._queued(one.pid)
+                for one in found if isinstance(one, Started) and one.pid and one.pid not in self._workers
+            })  # fmt: skip
             found += self._look([one for one in found if isinstance(one, Ended)])
         return found
 
@@ -102,7 +114,8 @@ class Auto:
         if (self._count < _ENOUGH_JOBS and self._wall < _ENOUGH_TIME) or not self._count:
             return []
         self._chosen = True
-        waiting = min(1.0, max(0.0, 1 - self._cpu / max(self._wall, 1e-9)))
+        queued = sum(max(0.0, self._queued(pid) - before) for pid, before in self._workers.items())
+        waiting = waiting_share(self._wall, self._cpu, queued)
         share = f"{waiting:.0%} of the time of the first {self._count} jobs was waiting"
         if waiting <= 0.5 or self._wall / self._count < _WORTH:
             return [Noted(f"{share}: going on in processes")]

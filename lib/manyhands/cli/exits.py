@@ -20,6 +20,7 @@ from invoke.exceptions import CommandTimedOut, Exit, ParseError, ThreadException
 from invoke.parser import ParserContext
 
 from manyhands.errors import ManyhandsError
+from manyhands.render.safe import harmless
 
 _OF_THE_USER: Final = frozenset(
     {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG,
@@ -41,13 +42,13 @@ class Misuse(ParseError, Exit):
         self.message, self._code = None, 2  # Program.run prints a ParseError by itself, and an Exit if it has a message
 
     def __str__(self) -> str:
-        return f"manyhands: {self.text}"
+        return harmless(f"manyhands: {self.text}")
 
 
 def explained(error: Exception) -> Exit | None:
     """The line and the status for what a user can cause; None for a bug."""
     if isinstance(error, ManyhandsError):
-        return Exit(f"manyhands: {error}", code=error.exit_code)
+        return Exit(harmless(f"manyhands: {error}"), code=error.exit_code)
     if isinstance(error, UnexpectedExit):
         code = error.result.exited
         return Exit(str(error) if error.result.hide else None, code=code if code >= 0 else 128 - code)
@@ -55,17 +56,28 @@ def explained(error: Exception) -> Exit | None:
         return Exit(f"manyhands: {str(error).splitlines()[0]}", code=124)
     if isinstance(error, OSError) and error.errno in _OF_THE_USER:
         names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-        return Exit(f"manyhands: {': '.join([*(names or _places(error)), error.strerror or str(error)])}", code=1)
+        where = ": ".join([*(names or _places(error)), error.strerror or str(error)])
+        return Exit(harmless(f"manyhands: {where}"), code=1)
     return None
 
 
 def _places(error: OSError) -> list[str]:
     """Where it may have been, if the error does not say."""
     if error.errno in _NO_ROOM:
-        return ["cannot write to standard output, or to a file in the temporary folder"]
+        return ["cannot write to a file in the temporary folder" if _stdout_takes_more() else "standard output"]
     if error.errno == errno.ENOENT and not _has_folder():
         return ["the folder that this was started in has been removed"]
     return []
+
+
+def _stdout_takes_more() -> bool:
+    """Whether what is buffered can be written; what could not be written before is still there."""
+    try:
+        sys.stdout.write("")
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _has_folder() -> bool:
@@ -78,8 +90,9 @@ def _has_folder() -> bool:
 
 def end_by_full_output(error: OSError) -> NoReturn:
     """End with one line because standard output takes nothing; what is still buffered goes nowhere."""
+    end = explained(error) or error
     discard_output()
-    raise explained(error) or error
+    raise end
 
 
 def flush_output() -> None:

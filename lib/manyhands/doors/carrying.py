@@ -105,7 +105,7 @@ def print_json(record: Mapping[str, Any]) -> None:
 def pass_on(file: int, *, newline: bool = False) -> None:
     """Write a captured output to stdout: exactly to files and pipes, harmless to a terminal; ``newline``: end its last line."""
     to, terminal = sys.stdout.fileno(), sys.stdout.isatty()
-    safe, last = Harmless(), b""
+    safe, last = Harmless(colours=True), b""
     os.lseek(file, 0, os.SEEK_SET)
     while block := os.read(file, 1 << 20):
         last = block

@@ -162,7 +162,7 @@ def converse(
     argv, limit = words_of(command, rest, shell=shell), limit_of(timeout)
     if not expect or len(expect) != len(reply):
         raise UsageError(f"--expect was given {len(expect)} times, --reply {len(reply)} times: they belong in pairs")
-    safe = Harmless()
+    safe = Harmless(colours=True)
 
     def seen(data: bytes) -> bytes:
         return safe.feed(data, final=not data).encode() if sys.stdout.isatty() else data

@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from json import dumps
 from typing import Any, Final
 
@@ -41,17 +40,17 @@ from manyhands.render.processes import (
     listener_record,
     tree_lines,
 )  # fmt: skip
-from manyhands.render.repeat import repeat
 from manyhands.render.safe import one_line
 from manyhands.render.stopped import stopped_line, stopped_record
 from manyhands.render.words import duration
 from manyhands.stopping import stop_processes, with_reasons
 from manyhands.waiting import wait_for_file, wait_for_line, wait_for_port, wait_for_processes
 
-_ORDERS: Final[Mapping[str, Callable[[ProcessInfo], float]]] = {
+ORDERS: Final[Mapping[str, Callable[[ProcessInfo], float]]] = {
     "pid": lambda one: one.pid, "cpu": lambda one: -one.percent, "memory": lambda one: -one.memory,
     "age": lambda one: one.started,
 }  # fmt: skip
+"""How processes can be sorted."""
 
 
 def selector_of(
@@ -107,7 +106,7 @@ def _width() -> int | None:
 
 def show_list(selector: Selector, *, sort: str, top: int | None, json: bool) -> int:
     """Print the processes that are chosen; 1 if there is none."""
-    found = sorted(_without_askers(selector), key=_ORDERS[sort])[: _count(top)]
+    found = sorted(_without_askers(selector), key=ORDERS[sort])[: count_of(top)]
     if json:
         _print_json(map(info_record, found))
     elif found:
@@ -127,7 +126,8 @@ def _without_askers(selector: Selector) -> list[ProcessInfo]:
     return [one for one in found if one.pid != ourselves and not (one.pid in above and "--cmdline" in one.command)]
 
 
-def _count(top: int | None) -> int | None:
+def count_of(top: int | None) -> int | None:
+    """How many to show; None: all. Raises UsageError."""
     if top is not None and top < 1:
         raise UsageError(f"--top {top}: expected at least 1")
     return top
@@ -152,33 +152,6 @@ def show_process(pid: str, *, environment: bool, json: bool) -> int:
         _print_json([details_record(found)])
     else:
         _write(details_lines(found))
-    return 0
-
-
-def show_top(*, every: str, sort: str, top: int | None, times: int | None, json: bool) -> int:
-    """Show, again and again, what used most since the last look."""
-    seconds, most = parse_duration(every, "--every"), _count(top)
-    if not seconds:
-        raise UsageError("--every 0: between two looks some time must go by")
-    if times is not None and times < 1:
-        raise UsageError(f"--times {times}: at least one look is needed")
-    before: dict[tuple[int, float], tuple[float, float]] = {}
-
-    def look() -> list[ProcessInfo]:
-        found = []
-        for one in list_processes():
-            now = one.started + one.age
-            cpu, at = before.get((one.pid, one.started), (one.cpu, one.started if not before else now))
-            share = 100 * (one.cpu - cpu) / (now - at) if now > at else 0.0
-            found.append(replace(one, percent=one.percent if not before else max(0.0, share)))
-        before.clear()
-        before.update({(one.pid, one.started): (one.cpu, one.started + one.age) for one in found})
-        return sorted(found, key=_ORDERS[sort])[:most]
-
-    def lines() -> Iterable[str]:
-        return (dumps(info_record(one)) for one in look()) if json else list_lines(look(), _width())
-
-    repeat(lines, every=seconds, times=times, in_place=not json)
     return 0
 
 

@@ -28,7 +28,14 @@ def list_lines(infos: Iterable[ProcessInfo], width: int | None) -> Iterator[str]
             f"{one.pid:>7} {one.ppid:>7} {one_line(one.user, 10):10} {one.state} {one.percent:5.1f} {size(one.memory):>9} "
             f"{duration(one.age):>11}  "
         )
-        yield head + one_line(one.command, _LONG if width is None else max(10, width - len(head)))
+        room = _LONG if width is None else max(10, width - len(head))
+        yield head + one_line(one.command if len(one.command) <= room else without_folder(one), room)
+
+
+def without_folder(one: ProcessInfo) -> str:
+    """The command of a process without the folder of its program, which says least."""
+    folder, slash, _ = (one.argv[0] if one.argv else "").rpartition("/")
+    return one.command.replace(folder + slash, "", 1) if slash and one.command.startswith(folder) else one.command
 
 
 def info_record(one: ProcessInfo, schema: str = "manyhands.process/1") -> dict[str, Any]:

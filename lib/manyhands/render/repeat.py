@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
+import termios
 import time
+import tty
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count
 
 from manyhands.render.words import duration
 
@@ -12,11 +18,16 @@ Look = Callable[[], Iterable[str]]
 """What gives the lines of one look, harmless already."""
 
 
-def repeat(look: Look, *, every: float, times: int | None = None, in_place: bool = True) -> None:
+Key = Callable[[str], bool]
+"""Takes a key that was pressed; False ends it."""
+
+
+def repeat(look: Look, *, every: float, times: int | None = None, in_place: bool = True, key: Key | None = None) -> None:
     """Show what ``look`` gives, every ``every`` seconds from start to start, ``times`` times, or until an exception such as
-    KeyboardInterrupt, which passes through. ``in_place`` False: one after another also on a terminal."""
+    KeyboardInterrupt, which passes through. ``in_place`` False: one after another also on a terminal. On a terminal ``key`` is
+    given each key, and the next look comes at once; without it, q ends it."""
     if in_place and sys.stdout.isatty():
-        _in_place(look, every, times)
+        _in_place(look, every, times, key or (lambda pressed: pressed not in ("q", "Q")))
         return
     for number in _paced(every, times):
         if number > 1 and in_place:
@@ -37,7 +48,7 @@ def _paced(every: float, times: int | None) -> Iterator[int]:
         number += 1
 
 
-def _in_place(look: Look, every: float, times: int | None) -> None:
+def _in_place(look: Look, every: float, times: int | None, key: Key) -> None:
     """On the terminal's second page; when it is over the first comes back, with the last look."""
     from rich.console import Console
     from rich.live import Live
@@ -46,12 +57,40 @@ def _in_place(look: Look, every: float, times: int | None) -> None:
     console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
     lines: list[str] = []
     try:
-        with Live(console=console, screen=True, auto_refresh=False) as live:
-            for _ in _paced(every, times):
-                lines = list(look())
+        with _keys() as keyboard, Live(console=console, screen=True, auto_refresh=False) as live:
+            for number in count(1):
+                due, lines = time.monotonic() + every, list(look())[: console.height - 1]
                 clock = f"{time.strftime('%H:%M:%S')}  every {duration(every)}"
-                shown = [clock.rjust(console.width), *lines[: console.height - 1]]
+                shown = [clock.rjust(console.width), *lines]
                 live.update(Text("\n".join(shown), no_wrap=True, overflow="crop"), refresh=True)
+                if number == times or not all(map(key, _pressed(keyboard, due))):
+                    return
     finally:
         sys.stdout.writelines(line + "\n" for line in lines)
         sys.stdout.flush()
+
+
+@contextmanager
+def _keys() -> Iterator[int | None]:
+    """Standard input so that each key comes at once and is not shown; None if it is no terminal, or not ours to change."""
+    terminal = sys.stdin.fileno() if sys.stdin and sys.stdin.isatty() else None
+    if terminal is None or os.tcgetpgrp(terminal) != os.getpgrp():
+        yield None
+        return
+    before = termios.tcgetattr(terminal)
+    try:
+        tty.setcbreak(terminal)
+        yield terminal
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _pressed(keyboard: int | None, due: float) -> str:
+    """What is typed until ``due``; empty when the time has come first."""
+    rest = max(0.0, due - time.monotonic())
+    if keyboard is None:
+        time.sleep(rest)
+        return ""
+    if not select.select([keyboard], [], [], rest)[0]:
+        return ""
+    return os.read(keyboard, 64).decode("utf-8", "replace") or "q"  # nothing: the terminal is gone

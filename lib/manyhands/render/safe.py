@@ -1,7 +1,7 @@
 """Making other programs' bytes harmless for a terminal: what could move the cursor, change colours or hide text is shown.
 
 Everything that is shown to people and comes from a job, a name or a file goes through here; what goes to files and pipes
-does not.
+does not. The colours of jobs may pass on a terminal.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import codecs
 import re
 import unicodedata
 from typing import Final
+
+from manyhands.escapes import COLOUR, RESET, torn
 
 # C0 without newline and TAB, DEL, C1 (ECMA-48); controls that reorder or hide text (UTS 39, and "Trojan Source",
 # CVE-2021-42574), but not the joiners U+200C and U+200D, which Persian, Indic scripts and emoji are spelt with; tag
@@ -41,17 +43,31 @@ def harmless(text: str | bytes) -> str:
 
 
 class Harmless:
-    """`harmless` for a stream that comes in pieces: what is torn where two of them meet is put together first."""
+    """`harmless` for a stream that comes in pieces: what is torn where two of them meet is put together first. ``colours``: those
+    may pass, and are reset at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, colours: bool = False) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._colours, self._coloured = colours, False
         self._held = ""
 
     def feed(self, data: bytes, *, final: bool = False) -> str:
         """The next piece; ``final`` gives out what was held back because more could have followed."""
         text = self._held + self._decoder.decode(data, final)
-        self._held = "\r" if text.endswith("\r") and not final else ""  # a newline may follow
-        return harmless(text[:-1] if self._held else text)
+        end = len(text)
+        if not final:
+            end = torn(text) if self._colours else end
+            end -= text.endswith("\r", 0, end)  # a newline may follow
+        text, self._held = text[:end], text[end:]
+        return self._with_colours(text, final) if self._colours else harmless(text)
+
+    def _with_colours(self, text: str, final: bool) -> str:
+        found, at = [], 0
+        for colour in COLOUR.finditer(text):
+            found += [harmless(text[at : colour.start()]), colour[0]]
+            self._coloured, at = colour[0] not in (RESET, "\x1b[m"), colour.end()
+        found += [harmless(text[at:]), RESET if final and self._coloured else ""]
+        return "".join(found)
 
 
 def cells(text: str) -> int:

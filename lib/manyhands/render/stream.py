@@ -90,7 +90,7 @@ def dressed(printed: Output, job: Job, *, tag: bool, terminal: bool) -> Iterator
 
 
 def _harmless(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    safe = Harmless()
+    safe = Harmless(colours=True)
     for chunk in chunks:
         yield safe.feed(chunk).encode()
     yield safe.feed(b"", final=True).encode()
