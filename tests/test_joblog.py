@@ -212,7 +212,7 @@ def test_csv_shows_stray_bytes_as_escapes(journal: Journal) -> None:
     assert [base64.b64decode(one) for one in json.loads(row["argv_base64"])] == [b"cmd", b"\xe9", "ü".encode()]
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.binary(), st.binary(min_size=1)), min_size=1, max_size=4))
 def test_csv_can_be_read_back(tmp_path_factory: pytest.TempPathFactory, jobs: list[tuple[bytes, bytes]]) -> None:
     """By any reader of RFC 4180, whatever bytes the jobs print or are given: no row breaks, no byte is lost."""
