@@ -276,3 +276,13 @@ def test_files_named_as_modules_of_python_disturb_nothing(start_method: str, cli
     (tmp_path / "mine.py").write_text("import random\ndef inside(x): return random.__file__\n")
     done = cli("batch.call", "mine:inside", "--start-method", start_method, "--", "x")
     assert (done.returncode, json.loads(done.stdout)) == (0, random.__file__), done.stderr
+
+
+def test_inputs_that_end_early_without_a_journal(cli: Cli, tmp_path: Path) -> None:
+    """What stands before the bad line is told and summed up; that is no mistake in what was typed."""
+    (tmp_path / "x.jsonl").write_text("1\n4\nbad\n9\n")
+    done = cli("batch.call", "math:sqrt", "--jsonl", "x.jsonl", "--no-journal", "-j", "1")
+    assert (done.returncode, done.stdout) == (1, "1.0\n2.0\n")
+    assert "2 jobs: 2 ok, further inputs not read" in done.stderr
+    assert "line 3: not JSON" in done.stderr
+    assert "run all again: nothing has been recorded" in done.stderr

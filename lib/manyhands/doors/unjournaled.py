@@ -15,13 +15,14 @@ from typing import Any, Final
 from manyhands.call import CallRenderer
 from manyhands.chunks import Done
 from manyhands.doors.asked import AskedCall, plan_of
-from manyhands.errors import UsageError
+from manyhands.errors import InputError, UsageError
 from manyhands.events import Summary
 from manyhands.grouping import in_groups
 from manyhands.inputs import open_source
 from manyhands.job import Attempt, Job, Outcome, Output, Status, Values
-from manyhands.mapping import done_of
+from manyhands.mapping import Found, done_of
 from manyhands.render.returned import Raised
+from manyhands.render.safe import harmless
 from manyhands.render.stream import Stream
 from manyhands.render.summary import describe, name_of, summary_line
 from manyhands.template import Renderer
@@ -56,22 +57,35 @@ def call_unjournaled(asked: AskedCall) -> int:
         printed=teller.printed, environment=environment, workdir=Path(plan.workdir), nice=plan.nice, grace=plan.limits.grace,
     )  # fmt: skip
     began = time.monotonic()
-    with closing(found):
-        for first, inputs, done in found:
-            teller.tell(first, inputs, done)
-            teller.flush()  # a chunk is some 20 ms of work, or what a slow producer gave: nobody should wait for more
-    teller.close()
+    error = _tell_all(found, teller)
     if not teller.jobs:
         from manyhands.doors.batch import nothing_to_run
 
         return nothing_to_run(fail_if_empty=asked.fail_if_empty)
     counts = {Status.OK: teller.jobs - teller.failed, Status.FAILED: teller.failed}
     if not asked.quiet and not asked.json:
-        summary = Summary(
-            "", {k: v for k, v in counts.items() if v or k is Status.OK}, 0, False, time.monotonic() - began, 0.0
-        )
+        told = {k: v for k, v in counts.items() if v or k is Status.OK}
+        summary = Summary("", told, 0, error is not None, time.monotonic() - began, 0.0)
         sys.stderr.write(summary_line(summary) + "\n")
-    return 1 if teller.failed else 0
+    if error is not None:
+        sys.stderr.write(f"manyhands: {harmless(str(error))}; mend it, and run all again: nothing has been recorded\n")
+    return 1 if teller.failed or error else 0
+
+
+def _tell_all(found: Found, teller: _Teller) -> InputError | None:
+    """Tell what comes of the jobs; returns what ended the inputs early. Raises it if it is their beginning."""
+    try:
+        with closing(found):
+            for first, inputs, done in found:
+                teller.tell(first, inputs, done)
+                teller.flush()  # a chunk is some 20 ms of work, or what a slow producer gave: nobody should wait for more
+    except InputError as error:
+        if not teller.jobs:
+            raise
+        return error
+    finally:
+        teller.close()
+    return None
 
 
 def _checked(source: Any, check: Any) -> Iterator[Values]:
