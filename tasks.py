@@ -78,6 +78,7 @@ CARRYING_OUT = {
     "run_id": "name the run; if it exists, it is continued: only inputs that it has not done are run",
     "fail_if_empty": "exit with status 2 when there are no inputs (default: 0, and a line that says so)",
     "retry_failed": "when the run exists, try again what failed in it, too",
+    "keep": "remove runs without a name that ended well so long ago, such as 30d, or forever (default: 90d)",
     "quiet": "nothing on standard error but what the jobs print there",
     **STATE, **JSON,
 }  # fmt: skip
@@ -112,7 +113,7 @@ def batch(
     env: list[str] = [],  # noqa: B006
     shell: bool = False, stdin: str | None = None, output_cap: str | None = None, spool_limit: str = "1G",
     allow_daemons: bool = False, nice: int = 0,
-    backend: str = "commands", run_id: str | None = None, retry_failed: bool = False, fail_if_empty: bool = False, quiet: bool = False,
+    backend: str = "commands", run_id: str | None = None, retry_failed: bool = False, fail_if_empty: bool = False, keep: str = "90d", quiet: bool = False,
     json: bool = False, state_dir: str | None = None,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
@@ -162,7 +163,7 @@ def call_function(
     nice: int = 0, backend: str = "processes", chunk: str = "auto", initializer: str | None = None,
     initargs: str | None = None, max_jobs_per_worker: int | None = None,
     start_method: Literal["forkserver", "spawn"] = "forkserver", no_journal: bool = False, run_id: str | None = None,
-    retry_failed: bool = False, fail_if_empty: bool = False, quiet: bool = False, json: bool = False, state_dir: str | None = None,
+    retry_failed: bool = False, fail_if_empty: bool = False, keep: str = "90d", quiet: bool = False, json: bool = False, state_dir: str | None = None,
     rest: list[str] | None = None,
 ) -> int:  # fmt: skip
     """Call one Python function for many inputs, in processes, threads or an event loop; print what it returns as JSON.

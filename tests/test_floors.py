@@ -53,6 +53,7 @@ FLOORS = [
         "journal",
         "joblog",
         "runs",
+        "expiry",
         "database",
         "disk",
         "locks",

@@ -78,6 +78,13 @@ def connect(path: Path, new: bool = False) -> Sqlite:
     return db
 
 
+def connect_unkept(path: Path, new: bool = False) -> Sqlite:
+    """The same for what nobody will read after this program: nothing waits for the disk."""
+    db = connect(path, new)
+    db.execute("PRAGMA synchronous = OFF")
+    return db
+
+
 def _check(path: Path) -> None:
     """SQLite would take an empty file, or none, for a new database."""
     if not path.is_file():

@@ -46,3 +46,13 @@ class Disk:
             self.sync(file)
         finally:
             os.close(file)
+
+
+class Unsynchronised(Disk):
+    """For what need not survive a loss of power."""
+
+    def sync(self, file: int) -> None:
+        """Nothing."""
+
+    def sync_folder(self, path: Path) -> None:
+        """Nothing."""

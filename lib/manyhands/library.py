@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from manyhands.arguments import argument_of, check_several
 from manyhands.call import AnyResult, Call, encode
 from manyhands.cores import usable_cores
 from manyhands.errors import UsageError
+from manyhands.expiry import KEEP, expire, parse_keep
 from manyhands.inputs import Source
 from manyhands.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.line import begin
@@ -20,9 +23,10 @@ from manyhands.main_guard import refuse_in_worker
 from manyhands.output import Printed, check_printed
 from manyhands.plan import Order, Plan, Stage, Workers, for_stages
 from manyhands.program_inputs import source_of
+from manyhands.render.shown import Shown
 from manyhands.results import Results
 from manyhands.run_inputs import Pulling, check_pulling
-from manyhands.runs import Store, default_state_dir
+from manyhands.runs import Store, TemporaryStore, default_state_dir
 from manyhands.template import Template, user_shell
 
 
@@ -39,8 +43,8 @@ def run_batch(
     max_jobs_per_worker: int | None = None, start_method: str = "forkserver", run_id: str | None = None,
     state_dir: str | os.PathLike[str] | None = None, pull: Pulling = "thread", handle_signals: bool = True,
     retry_failed: bool = False, retry_on: str | int | type[BaseException] | Sequence[str | int | type[BaseException]] | None = None,
-    fail_if_empty: bool = False, max_args: int | None = None,
-    check: bool = False, output: Printed | None = None,
+    fail_if_empty: bool = False, max_args: int | None = None, check: bool = False, output: Printed | None = None, journal: bool = True,
+    keep: float | str = KEEP, progress: bool = False,
 ) -> Results:  # fmt: skip
     """Run one command, or call one function, over many inputs; iterate the result for the final `Outcome` of each job.
 
@@ -55,6 +59,8 @@ def run_batch(
     `Outcome.value` of a job that did not end well raises `JobFailedError`, from what the function raised; with ``check`` the loop
     raises that at the first such job, and what runs is stopped. `Outcome.input` is the object that was given. What jobs print is in
     `Outcome.stdout` and `Outcome.stderr`; with ``output`` "pass", the default for functions, it is also printed here, "keep": not.
+    ``progress``: how far it is, on stderr, while an outcome is waited for. Without ``journal`` nothing is kept of the run: it cannot be
+    listed or resumed, nothing waits for the disk, and large output is in files without a name, as long as the outcome is there.
     ``retry_on``: the failures that are tried again, as exit statuses, classes of exceptions, and words such as ``"timeout"`` (see
     `RetryOn`). ``fail_if_empty``: no inputs are an error. ``max_args``: so many inputs (of one column) for each job, a command's ``{}`` stands for all of them, a function is given a list.
     `Template.each_line` makes each input a command. All other arguments mean what the options of ``batch`` and ``batch.call`` mean.
@@ -72,29 +78,29 @@ def run_batch(
     program part (asyncio) has the wake-up descriptor.
     """
     check_pulling(pull)
-    check_several("then", then, "commands or functions")
     widths, cores = for_stages("jobs", str(jobs), 1 + len(then)), usable_cores()
     limits = _limits(
         widths[0], cores, timeout=timeout, grace=grace, retries=retries, delay=delay, backoff=backoff, halt=halt, ordered=ordered,
         output_cap=output_cap, retry_on=retry_on,
     )  # fmt: skip
     work, further, source = _works(template, then, inputs, shell, result, initializer, initargs, max_args)
-    of_calls = isinstance(work, Call)
-    backends = for_stages("backend", backend or ("processes" if of_calls else "commands"), 1 + len(then))
+    usual = "processes" if isinstance(work, Call) else "commands"
+    backends = for_stages("backend", backend or usual, 1 + len(then))
+    rest = zip(further, widths[1:], backends[1:], strict=True)
     plan = Plan(
         template=work, source=source.spec(), limits=limits, workdir=os.path.abspath(workdir),
         environment=dict(env or {}), stdin=None if stdin is None else os.path.abspath(stdin), nice=nice,
         allow_daemons=allow_daemons, backend=backends[0],
-        then=tuple(Stage(one, parse_jobs(j, cores), b, j.strip() == "auto") for one, j, b in zip(further, widths[1:], backends[1:], strict=True)),
-        order=order, workers=Workers(start_method=start_method, chunk=chunk, max_jobs=max_jobs_per_worker),
+        then=tuple(Stage(one, parse_jobs(j, cores), b, j.strip() == "auto") for one, j, b in rest), order=order,
+        workers=Workers(start_method=start_method, chunk=chunk, max_jobs=max_jobs_per_worker),
     )  # fmt: skip
-    program = os.path.basename(sys.argv[0] if sys.argv else "") or "a program"
-    store = Store(Path(state_dir).absolute() if state_dir else default_state_dir(os.environ), program=program)
+    passing = output == "pass" if check_printed(output) else isinstance(work, Call)
+    store = _store(keep, state_dir, journal=journal, named=run_id is not None or retry_failed)
     batch = begin(plan, store, run_id=run_id, source=source, retry_failed=retry_failed)
-    passing = output == "pass" if check_printed(output) else of_calls
     return Results(
-        batch, pull=pull, handle_signals=handle_signals, check=check, passing=passing, fail_if_empty=fail_if_empty
-    )
+        batch, store, pull=pull, handle_signals=handle_signals, check=check, passing=passing, shown=Shown() if progress else None,
+        fail_if_empty=fail_if_empty,
+    )  # fmt: skip
 
 
 def _limits(
@@ -111,12 +117,29 @@ def _limits(
     )  # fmt: skip
 
 
+def _store(keep: float | str, state_dir: str | os.PathLike[str] | None, *, journal: bool, named: bool) -> Store:
+    """Where the runs are; those that have expired are removed, which is logged. Without a ``journal`` nothing is kept.
+
+    Raises UsageError for what only a run that is kept can have.
+    """
+    if not journal:
+        if named or state_dir is not None:
+            raise UsageError("journal=False: nothing is kept of the run, so it has no run_id, state_dir or retry_failed")
+        return TemporaryStore()
+    program = os.path.basename(sys.argv[0] if sys.argv else "") or "a program"
+    store = Store(Path(state_dir).absolute() if state_dir else default_state_dir(os.environ), program=program)
+    if said := expire(store, parse_keep(keep), time.time()):
+        logging.getLogger("manyhands").info(said)
+    return store
+
+
 def _works(
     template: Any, then: Sequence[Any], inputs: Any, shell: bool, result: AnyResult,
     initializer: Callable[..., Any] | str | None, initargs: Sequence[Any], max_args: int | None,
 ) -> tuple[Template | Call, Sequence[Template | Call], Source]:  # fmt: skip
     """(what is done with each input, what is done with it next, the inputs)."""
     check_several("initargs", initargs, "arguments")
+    check_several("then", then, "commands or functions")
     if max_args is not None and max_args < 1:
         raise UsageError(f"max_args={max_args}: a job has one input at least")
     if isinstance(template, Call) or (callable(template) and not isinstance(template, Template)):

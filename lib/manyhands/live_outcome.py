@@ -5,11 +5,35 @@ Separate from `manyhands.job`, whose records may come from a folder that somebod
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
-from manyhands.errors import JobFailedError
-from manyhands.job import Outcome, Status
+from manyhands.errors import JobFailedError, ManyhandsError
+from manyhands.job import Outcome, Output, Status
 from manyhands.values import from_bytes, is_pickle
+
+
+@dataclass(frozen=True, slots=True)
+class Unlinked(Output):
+    """Output in a file that has no name any more: it is there as long as this is."""
+
+    file: BinaryIO | None = None
+
+
+def unlinked(printed: Output) -> Output:
+    """``printed``, with its file, if it has one, opened and removed. Raises ManyhandsError if too many are open."""
+    if printed.path is None:
+        return printed
+    try:
+        file = open(printed.path, "rb")  # noqa: SIM115 - it is open as long as the output is there
+    except FileNotFoundError:  # somebody has removed it: whoever reads it is told
+        return printed
+    except OSError as error:
+        why = f"an output cannot be kept open: {error.strerror}"
+        raise ManyhandsError(f"{why}; let go of earlier outcomes, or keep a journal") from error
+    os.unlink(printed.path)
+    return Unlinked(b"", f"/dev/fd/{file.fileno()}", printed.size, printed.dropped, file)
 
 
 class LiveOutcome(Outcome):

@@ -20,9 +20,11 @@ from manyhands.events import Finished, Summary
 from manyhands.feed import CallerFeed
 from manyhands.job import Outcome, Status
 from manyhands.line import Line
-from manyhands.live_outcome import LiveOutcome
+from manyhands.live_outcome import LiveOutcome, unlinked
 from manyhands.output import pass_on
+from manyhands.render.shown import TICK, Shown
 from manyhands.run_inputs import Pulling
+from manyhands.runs import Store, TemporaryStore
 from manyhands.signals import Watched
 
 _WANTED: Final = frozenset({Finished})
@@ -40,10 +42,12 @@ class Results:
     """
 
     def __init__(
-        self, batch: Batch | Line, *, pull: Pulling = "thread", handle_signals: bool = True, fail_if_empty: bool = False,
-        check: bool = False, passing: bool = False,
+        self, batch: Batch | Line, store: Store | None = None, *, pull: Pulling = "thread", handle_signals: bool = True, check: bool = False,
+        passing: bool = False, shown: Shown | None = None, fail_if_empty: bool = False,
     ) -> None:  # fmt: skip
         self._batch, self._fail_if_empty, self._check, self._passing = batch, fail_if_empty, check, passing
+        self._shown = shown
+        self._temporary = store if isinstance(store, TemporaryStore) else None
         self._given: dict[int, Any] = {}
         batch.inputs.given = self._given
         batch.inputs.pull = pull
@@ -79,7 +83,7 @@ class Results:
         try:
             while True:
                 while outcomes:
-                    yield outcomes.popleft()
+                    yield self._handed_over(outcomes.popleft())
                 if self._over:
                     return
                 self._take()
@@ -94,7 +98,14 @@ class Results:
             if self._over:
                 raise StopIteration
             self._take()
-        outcome = self._outcomes.popleft()
+        return self._handed_over(self._outcomes.popleft())
+
+    def _handed_over(self, outcome: Outcome) -> LiveOutcome:
+        """An outcome as the program gets it. Raises what `__next__` says."""
+        if self._shown:
+            self._shown.step_aside()
+        if self._temporary:
+            outcome = outcome._replace(stdout=unlinked(outcome.stdout), stderr=unlinked(outcome.stderr))
         live = LiveOutcome.of(outcome, self._input_of(outcome))
         if self._passing:
             _pass_on(live)
@@ -113,6 +124,10 @@ class Results:
         self._over = True
         self._outcomes.clear()
         self._forgotten()
+        if self._shown:
+            self._shown.close()
+        if self._temporary:
+            self._temporary.close()
         if self._watched:
             self._watched.__exit__(None, None, None)
 
@@ -136,10 +151,12 @@ class Results:
         if isinstance(feed, CallerFeed) and feed.wanted:
             feed.pull()
         try:
-            events = carrier.take()
+            events = carrier.take(TICK if self._shown else None)
         except Closed as end:
             self._end(end.__cause__)
             return
+        if self._shown:
+            self._shown.events(events)
         for event in events:
             if isinstance(event, Finished):
                 if event.outcome.final:

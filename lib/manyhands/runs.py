@@ -19,14 +19,18 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
-from manyhands.disk import Disk
+from manyhands.database import connect, connect_unkept
+from manyhands.disk import Disk, Unsynchronised
 from manyhands.errors import BusyError, CannotCreateError, JournalError, ManyhandsError, UsageError
 from manyhands.hints import typed
 from manyhands.journal import Journal
@@ -87,12 +91,25 @@ class Run:
 
     def journal(self, *, check: bool = False) -> Journal:
         """Open the journal; raises JournalError."""
-        return Journal.open(self.path / "journal.db", check=check)
+        return Journal.open(self.path / "journal.db", check=check, connect=connect if self.kept else connect_unkept)
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is to survive anything; else nothing waits for the disk."""
+        return bool(self.asked.get("kept", True))
+
+    @property
+    def disk(self) -> Disk:
+        """What its files are written with."""
+        return Disk() if self.kept else Unsynchronised()
 
 
 class Store:
     """All runs below one state folder; ``given``: that folder as the user has given it, for commands in messages;
     ``program``: the name of the program that makes runs here by the library."""
+
+    _more: Mapping[str, Any] = MappingProxyType({})
+    """What is written to run.json besides what was asked."""
 
     def __init__(self, state: Path, *, given: str | None = None, program: str | None = None) -> None:
         self.state, self.given, self.program = state, given, program
@@ -100,13 +117,22 @@ class Store:
 
     def create(self, asked: Mapping[str, Any], run_id: str | None = None) -> tuple[Run, RunLock]:
         """Make the folder of a new run and take its lock. Raises CannotCreateError (73) before anything is run."""
+        named = run_id is not None
         if run_id is not None:
             check_run_id(run_id)
         for folder in (self.state, self.root):
             _own_folder(folder)
         self._sweep()
         run_id = run_id or self._fresh_id()
-        record = {"schema": RUN_SCHEMA, "id": run_id, "created": time.time(), "token": secrets.token_hex(8), **asked}
+        record = {
+            "schema": RUN_SCHEMA,
+            "id": run_id,
+            "created": time.time(),
+            "token": secrets.token_hex(8),
+            "named": named,
+            **self._more,
+            **asked,
+        }
         if self.program:
             record["program"] = self.program
         run = Run(run_id, self.root / run_id, record)
@@ -175,7 +201,7 @@ class Store:
     def update(run: Run, asked: Mapping[str, Any]) -> Run:
         """Write down what is asked of a run now; its lock must be held."""
         record = run.asked | dict(asked)
-        fresh, disk = run.path / "run.json.new", Disk()
+        fresh, disk = run.path / "run.json.new", run.disk
         try:
             fresh.unlink(missing_ok=True)
             disk.write_new(fresh, to_bytes(record))
@@ -228,16 +254,36 @@ class Store:
         return Run(name, path, parse(data, name) | {"id": name})
 
 
+class TemporaryStore(Store):
+    """Runs of which nothing is kept: below a folder of our own, which `close` removes with all that is in it."""
+
+    _more = MappingProxyType({"kept": False})
+
+    def __init__(self) -> None:
+        try:
+            super().__init__(Path(tempfile.mkdtemp(prefix="manyhands-")))
+            self.root.mkdir(mode=0o700)
+        except OSError as error:
+            raise CannotCreateError(f"cannot make a temporary folder: {error.strerror}: {error.filename}") from error
+        self.close = weakref.finalize(self, _remove, self.state, os.getpid())
+
+
+def _remove(folder: Path, owner: int) -> None:
+    """Not in a process that was forked: it is another one's."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _make(half: Run, path: Path) -> RunLock:
     """Make the folder of a run under a name that nobody looks at, lock it, and give it its name when all of it is durable.
 
     So it is there whole, or not at all, and nobody can take the lock before its maker.
     """
-    disk = Disk()
+    disk = half.disk
     for stage in half.stages:
         stage.path.mkdir(mode=0o700)
         stage.outputs.mkdir(mode=0o700)
-        Journal.create(stage.path / "journal.db").close()
+        Journal.create(stage.path / "journal.db", connect if half.kept else connect_unkept).close()
     disk.write_new(half.path / "run.json", to_bytes(half.asked))
     held = lock(half)
     try:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from manyhands.call import Call, Kind, ResultKind
 from manyhands.cores import usable_cores
 from manyhands.errors import InputError, UsageError
+from manyhands.expiry import KEEP
 from manyhands.inputs import Args, Glob, Spec, delimiter_of, usual_delimiter
 from manyhands.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.plan import Order, Plan, Stage, Workers, for_stages
@@ -61,6 +62,7 @@ class Asked:
     fail_if_empty: bool = False
     zip: bool = False
     max_args: int | None = None
+    keep: str = KEEP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

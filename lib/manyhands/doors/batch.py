@@ -17,6 +17,7 @@ from manyhands.cores import usable_cores
 from manyhands.doors import removing
 from manyhands.doors.asked import AskedCall, AskedCommand, plan_of
 from manyhands.errors import UsageError
+from manyhands.expiry import expire, parse_keep
 from manyhands.grouping import in_groups
 from manyhands.inputs import open_source
 from manyhands.joblog import Argv, Format, export, job_record
@@ -43,7 +44,9 @@ def new(asked: AskedCommand | AskedCall) -> int:
     plan, stream = plan_of(asked)
     if asked.dry_run:
         return _dry_run(plan, stream, fail_if_empty=asked.fail_if_empty)
-    kept = store(asked.state_dir)
+    kept, keep = store(asked.state_dir), parse_keep(asked.keep)
+    if (said := expire(kept, keep, time.time())) and not asked.quiet:
+        sys.stderr.write(f"manyhands: {said}\n")
     batch = begin(plan, kept, run_id=asked.run_id, stream=stream, retry_failed=asked.retry_failed)
     return carry_out(batch, kept, json=asked.json, quiet=asked.quiet, fail_if_empty=asked.fail_if_empty)
 

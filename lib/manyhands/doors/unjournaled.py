@@ -17,6 +17,7 @@ from manyhands.chunks import Done
 from manyhands.doors.asked import AskedCall, plan_of
 from manyhands.errors import InputError, UsageError
 from manyhands.events import Summary
+from manyhands.expiry import KEEP
 from manyhands.grouping import in_groups
 from manyhands.inputs import open_source
 from manyhands.job import Attempt, Job, Outcome, Output, Status, Values
@@ -28,7 +29,7 @@ from manyhands.render.summary import describe, name_of, summary_line
 from manyhands.template import Renderer
 
 _USUAL: Final[dict[str, Any]] = {
-    "then": [], "retries": 0, "retry_on": None, "timeout": None, "delay": "0", "halt": "never", "order": "input", "backend": "processes", "run_id": None, "retry_failed": False,
+    "then": [], "retries": 0, "retry_on": None, "timeout": None, "delay": "0", "halt": "never", "order": "input", "backend": "processes", "run_id": None, "retry_failed": False, "keep": KEEP,
     "tag": False, "output_cap": None, "dry_run": False, "max_jobs_per_worker": None,
 }  # fmt: skip
 """What only a run with a journal has, and what it is when nobody has asked for it."""
