@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from conftest import Cli
@@ -24,7 +24,8 @@ from manyhands.errors import ManyhandsError
 from manyhands.job import NOTHING, Attempt, Job, Outcome, Output, Status
 from manyhands.joblog import Argv, Format, export, job_record, joblog_line
 from manyhands.journal import Journal
-from manyhands.jsonable import iso
+from manyhands.jsonable import iso, json_line
+from manyhands.render.safe import harmless
 from manyhands.rows import JobRecord
 
 KEYS = [
@@ -379,3 +380,13 @@ def test_gnu_parallel_runs_our_commands_again(journal: Journal, tmp_path: Path, 
     (tmp_path / "log").write_bytes(log)
     assert os.fsencode(parallel("--retry-failed", "--joblog", "log")) == b"".join(b"<%s>" % value for value in values)
     assert not (tmp_path / "hurt").exists()
+
+
+@given(st.text())
+@example("\x7f\x9b\u202e\u2066\udcff\U000e0041")
+def test_a_line_of_json_is_harmless_and_exact(text: str) -> None:
+    """What could move a cursor or hide text is escaped as JSON does it; scripts stay readable."""
+    line = json_line({"text": text})
+    assert json.loads(line) == json.loads(json.dumps({"text": text}))
+    assert harmless(line) == line.decode()
+    assert json_line("grün 漢") == '"grün 漢"\n'.encode()

@@ -1,4 +1,5 @@
-"""Control sequences of terminals in text (ECMA-48, 8.3; xterm's OSC): which set colours, and text without any.
+"""Control characters and sequences of terminals in text (ECMA-48, 8.3; xterm's OSC): which are harmful, which set colours, and
+text without any.
 
 Separate from what is shown (`manyhands.render.safe`), because a prompt or a line is searched as people see it, too.
 """
@@ -8,6 +9,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
+# C0 without newline and TAB, DEL, C1 (ECMA-48); controls that reorder or hide text (UTS 39, and "Trojan Source",
+# CVE-2021-42574), but not the joiners U+200C and U+200D, which Persian, Indic scripts and emoji are spelt with; tag
+# characters; surrogates, which stand for bytes that are not UTF-8.
+HARMFUL: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
 COLOUR: Final = re.compile(r"\x1b\[[0-9;:]*m")
 """SGR: colours, bold and the like, the only sequences that move nothing and hide nothing for good."""
 RESET: Final = "\x1b[0m"

@@ -21,7 +21,7 @@ from manyhands import output
 from manyhands.errors import ManyhandsError
 from manyhands.job import Attempt, Job, Outcome, Output, Status
 from manyhands.journal import Journal
-from manyhands.jsonable import argv_or_base64, iso, known_signal, text_or_base64
+from manyhands.jsonable import argv_or_base64, iso, json_line, known_signal, text_or_base64
 from manyhands.rows import JobRecord
 from manyhands.stages import Journals
 from manyhands.template import quote
@@ -109,8 +109,7 @@ def export(
         record = job_record(
             found.job, found.outcome, run=run, argv=argv(found), attempts=found.attempt, gone_ok=True, stage=found.stage
         )
-        # A lone surrogate in a path or a reason (a byte that is not UTF-8) comes out as JSON's own escape of it.
-        write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+        write(json_line(record))
 
 
 def _export_csv(

@@ -6,11 +6,21 @@ Bytes that are not UTF-8 are never lost: a second key, ``..._base64``, then hold
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+
+from manyhands.escapes import HARMFUL
+
+
+def json_line(record: object) -> bytes:
+    """A record as one line of JSON in UTF-8. Characters that could move a cursor or hide text, and surrogates, which stand for
+    bytes that are not UTF-8, are written as JSON's own escapes of them."""
+    text = json.dumps(record, ensure_ascii=False)
+    return HARMFUL.sub(lambda found: json.dumps(found[0])[1:-1], text).replace("\x7f", "\\u007f").encode() + b"\n"
 
 
 def text_or_base64(name: str, data: bytes) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from manyhands.limits import parse_jobs
 from manyhands.line import begin, go_on
 from manyhands.plan import Plan
 from manyhands.render.runs import MOST, chosen, first_chosen, header, job_lines, list_lines, one_job, summarise
+from manyhands.render.safe import harmless
 from manyhands.rows import JobRecord
 from manyhands.run_inputs import Work
 from manyhands.stages import Journals
@@ -198,11 +199,16 @@ def export_run(run: str | None, format: Format, *, state_dir: str | None) -> Non
     with closing(Journals.open(found)) as journal:
         shell = found.asked["shell"] is not None
         columns = () if found.asked.get("group") else found.asked.get("columns", ())
-        export(journal, found.id, format, _argv(found), sys.stdout.buffer.write, shell=shell, columns=columns)
+        export(journal, found.id, format, _argv(found), _write_out, shell=shell, columns=columns)
         begun = sum(journal.tally().counts.values()) + journal.tally().left
     sys.stdout.buffer.flush()
     if (missing := (found.asked.get("total") or 0) - begun) > 0:
         sys.stderr.write(f"manyhands: {missing:,} more job{'' if missing == 1 else 's'} of this run have not begun\n")
+
+
+def _write_out(data: bytes) -> None:
+    """To stdout: exactly to files and pipes, harmless to a terminal."""
+    sys.stdout.buffer.write(harmless(data).encode() if sys.stdout.isatty() else data)
 
 
 def _argv(run: runs.Run) -> Argv:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from manyhands.errors import ManyhandsError
 from manyhands.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
 from manyhands.job import NOTHING, Outcome
 from manyhands.joblog import job_record
-from manyhands.jsonable import iso, text_or_base64
+from manyhands.jsonable import iso, json_line, text_or_base64
 from manyhands.render.progress import Progress
 from manyhands.render.stream import Stream
 from manyhands.template import fill_slot
@@ -72,8 +71,7 @@ class JsonLines:
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         record = {"schema": SCHEMA, "event": name, "at": iso(self._now()), "run": self._run, **content}
-        # A lone surrogate in a text (a byte of a file name that is not UTF-8) comes out as JSON's own escape of it.
-        self._out.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+        self._out.write(json_line(record))
 
     def _finished(self, event: Finished) -> Mapping[str, Any]:
         try:

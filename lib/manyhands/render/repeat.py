@@ -74,7 +74,7 @@ def _in_place(look: Look, every: float, times: int | None, key: Key) -> None:
 def _keys() -> Iterator[int | None]:
     """Standard input so that each key comes at once and is not shown; None if it is no terminal, or not ours to change."""
     terminal = sys.stdin.fileno() if sys.stdin and sys.stdin.isatty() else None
-    if terminal is None or os.tcgetpgrp(terminal) != os.getpgrp():
+    if terminal is None or not _is_ours(terminal):
         yield None
         return
     before = termios.tcgetattr(terminal)
@@ -83,6 +83,14 @@ def _keys() -> Iterator[int | None]:
         yield terminal
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _is_ours(terminal: int) -> bool:
+    """Whether we are in the foreground; from the background, changing it would stop us (tcsetattr(3), SIGTTOU)."""
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:  # not our controlling terminal: nobody else is in its foreground
+        return True
 
 
 def _pressed(keyboard: int | None, due: float) -> str:

@@ -11,15 +11,8 @@ import re
 import unicodedata
 from typing import Final
 
-from manyhands.escapes import COLOUR, RESET, torn
+from manyhands.escapes import COLOUR, HARMFUL, RESET, torn
 
-# C0 without newline and TAB, DEL, C1 (ECMA-48); controls that reorder or hide text (UTS 39, and "Trojan Source",
-# CVE-2021-42574), but not the joiners U+200C and U+200D, which Persian, Indic scripts and emoji are spelt with; tag
-# characters; surrogates, which stand for bytes that are not UTF-8.
-_HARMFUL: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
 _NO_WIDTH: Final = frozenset({"Mn", "Me", "Cf"})
 
 
@@ -39,7 +32,7 @@ def harmless(text: str | bytes) -> str:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
-    return _HARMFUL.sub(_shown, text.replace("\r\n", "\n"))
+    return HARMFUL.sub(_shown, text.replace("\r\n", "\n"))
 
 
 class Harmless:
