@@ -8,6 +8,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -21,6 +22,7 @@ from conftest import LIB, open_descriptors, wait_for, with_tag
 from manyhands import Outcome, Status, UsageError, run_batch
 from manyhands.engine import channel
 from manyhands.journal import Tally
+from manyhands.output import read
 from manyhands.runs import Store
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -356,3 +358,33 @@ def test_a_forked_child_harms_nothing_and_holds_nothing() -> None:
     os.waitpid(child, 0)
     for descriptor in (*go, *done):
         os.close(descriptor)
+
+
+# -- nothing kept, and what is shown -------------------------------------------------------------------------------------
+
+
+def test_without_a_journal_nothing_is_kept(own_state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No run, no folder; large output is there as long as the outcome is; what only a kept run can have is refused."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    outcomes = list(run_batch("head -c 300000 /dev/zero; true {}", [1, 2], shell=True, journal=False))
+    assert [one.input for one in outcomes] in ([1, 2], [2, 1])
+    assert [len(read(one.stdout)) for one in outcomes] == [300_000] * 2
+    assert not list(tmp_path.glob("manyhands-*"))
+    run_batch("true {}", [1], journal=False).close()
+    assert not list(tmp_path.glob("manyhands-*"))
+    assert not own_state.exists()
+    refused: list[dict[str, Any]] = [{"run_id": "a"}, {"state_dir": tmp_path}, {"retry_failed": True}]
+    for options in refused:
+        with pytest.raises(UsageError, match="journal=False: nothing is kept of the run"):
+            run_batch("true {}", [1], journal=False, **options)
+
+
+def test_the_progress_is_shown_on_stderr(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an outcome is waited for; what jobs print stays away from it, and failures have their line."""
+    monkeypatch.setattr("manyhands.render.plain.HEARTBEAT", 0.0)
+    for one in run_batch("echo {}; exit {}", [0, 3], shell=True, jobs=1, ordered=True, progress=True):
+        print("ours", one.input)
+    out, err = capfd.readouterr()
+    assert out == "ours 0\nours 3\n"
+    assert "job 2 failed with exit status 3" in err
+    assert "2" in err

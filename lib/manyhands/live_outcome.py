@@ -7,18 +7,29 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from manyhands.errors import JobFailedError, ManyhandsError
 from manyhands.job import Outcome, Output, Status
 from manyhands.values import from_bytes, is_pickle
 
 
+class _Open:
+    """A descriptor that is closed when nobody refers to it any more."""
+
+    def __init__(self, path: str) -> None:
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
 @dataclass(frozen=True, slots=True)
 class Unlinked(Output):
     """Output in a file that has no name any more: it is there as long as this is."""
 
-    file: BinaryIO | None = None
+    file: _Open | None = None
 
 
 def unlinked(printed: Output) -> Output:
@@ -26,14 +37,14 @@ def unlinked(printed: Output) -> Output:
     if printed.path is None:
         return printed
     try:
-        file = open(printed.path, "rb")  # noqa: SIM115 - it is open as long as the output is there
+        file = _Open(printed.path)
     except FileNotFoundError:  # somebody has removed it: whoever reads it is told
         return printed
     except OSError as error:
         why = f"an output cannot be kept open: {error.strerror}"
         raise ManyhandsError(f"{why}; let go of earlier outcomes, or keep a journal") from error
     os.unlink(printed.path)
-    return Unlinked(b"", f"/dev/fd/{file.fileno()}", printed.size, printed.dropped, file)
+    return Unlinked(b"", f"/dev/fd/{file.number}", printed.size, printed.dropped, file)
 
 
 class LiveOutcome(Outcome):
