@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -67,6 +69,27 @@ def test_an_outcome_comes_back_as_it_was(journal: Journal) -> None:
     assert found.outcome is not None
     assert found.outcome.stdout is NOTHING
     assert journal.record(99) is None
+
+
+maybe = st.none() | st.text("abc", min_size=1)
+outputs = st.just(NOTHING) | st.builds(
+    lambda data, path, more: Output(data, path, len(data) + more, more), st.binary(max_size=3), maybe, st.integers(0, 2)
+)
+ends = st.builds(
+    Outcome, st.just(attempt(1)), st.sampled_from(Status), st.none() | st.integers(0, 9), st.none() | st.integers(1, 9), maybe,
+    st.none() | st.just(5.5), st.just(1.5), st.just(0.5), st.just(0.25), st.integers(0, 9), outputs, outputs, st.integers(0, 3),
+    st.integers(0, 1), st.booleans(), st.booleans(), st.none() | st.binary(max_size=3), maybe,
+)  # fmt: skip
+
+
+@given(st.lists(ends, max_size=8))
+def test_any_ends_come_back_in_their_order(given: list[Outcome]) -> None:
+    """Whatever columns a row needs, and whatever rows stand beside it in a commit."""
+    wanted = [end._replace(attempt=attempt(number)) for number, end in enumerate(given, 1)]
+    with TemporaryDirectory() as folder, closing(Journal.create(Path(folder) / "journal.db")) as journal:
+        write(journal, *wanted)
+        found = [record.outcome for record in journal.finished()]
+        assert found == [end._replace(attempt=end.attempt._replace(argv=())) for end in wanted]
 
 
 def test_names_that_are_no_text_do_not_break_the_journal(journal: Journal) -> None:

@@ -34,12 +34,12 @@ from manyhands.rows import (
     checksum,
     decode_values,
     ended_row,
+    inserts,
     record_of,
 )
 from manyhands.schema import SCHEMA_VERSION, damaged, make, migrate, version_of
 
 _BEGAN = f"INSERT INTO began VALUES ({', '.join('?' * (len(BEGAN) + 1))})"  # noqa: S608 - constants only
-_ENDED = f"INSERT INTO ended VALUES ({', '.join('?' * (len(ENDED) + 1))})"  # noqa: S608 - constants only
 _SEAL = "UPDATE seal SET began = began + ?, ended = ended + ?"
 _KEPT = "UPDATE seal SET inputs_size = ?, inputs_sum = ?"
 _OPEN = "NOT EXISTS (SELECT 1 FROM ended e WHERE e.job = b.job AND e.attempt = b.attempt)"
@@ -137,7 +137,8 @@ class Journal:
         sealed = self._kept() if self._kept else self._sealed
         with self._transaction() as db:
             db.executemany(_BEGAN, self._began)
-            db.executemany(_ENDED, self._ended)
+            for sql, rows in inserts(self._ended):
+                db.executemany(sql, rows)
             db.execute(_SEAL, (len(self._began), len(self._ended)))
             if sealed != self._sealed:
                 db.execute(_KEPT, sealed)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from marshal import dumps
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -99,6 +101,54 @@ def ended_row(outcome: Outcome) -> tuple[object, ...]:
         *(_NO_OUTPUT if err is NOTHING else _columns(err)), result, traceback and _sayable(traceback),
     )  # fmt: skip
     return *row, checksum(row)
+
+
+Row = tuple[object, ...]
+_RARE: Final = (
+    "signal", "error", "leftovers", "still_running", "stdout_path", "stderr", "stderr_path", "stderr_size", "stderr_dropped", "traceback",
+)  # fmt: skip
+_PRINTED: Final = ("stdout", "stdout_size", "stdout_dropped")
+_SIGNAL, _ERROR, _LEFTOVERS, _STILL, _PATH, _SIZE, _ERROR_SIZE, _TRACEBACK = map(
+    ENDED.index,
+    ("signal", "error", "leftovers", "still_running", "stdout_path", "stdout_size", "stderr_size", "traceback"),
+)
+
+
+class _Insert(NamedTuple):
+    """A statement, and how its values are taken from a row of `ended`."""
+
+    sql: str
+    values: Callable[[Row], Row]
+
+    @classmethod
+    def without(cls, *left_out: str) -> _Insert:
+        """Of rows in which these columns have nothing to tell."""
+        names = [name for name in (*ENDED, "sum") if name not in left_out]
+        zeros = [name for name in left_out if name in ("leftovers", "still_running")]
+        values = ["?"] * len(names) + ["0"] * len(zeros)
+        sql = f"INSERT INTO ended ({', '.join(names + zeros)}) VALUES ({', '.join(values)})"  # noqa: S608 - constants only
+        return cls(sql, itemgetter(*((*ENDED, "sum").index(name) for name in names)))
+
+
+_WHOLE, _QUIET, _TALKED = _Insert.without(), _Insert.without(*_RARE, *_PRINTED), _Insert.without(*_RARE)
+
+
+def inserts(rows: Iterable[Row]) -> Iterator[tuple[str, Iterator[Row]]]:
+    """Statements for rows of `ended`, with the values of each, in the order of the rows.
+
+    SQLite takes 0.3 us to bind a column, null or not: most rows need half of them (all 26: 16 us a row; 13: 8).
+    """
+    for insert, some in groupby(rows, _insert_of):
+        yield insert.sql, map(insert.values, some)
+
+
+def _insert_of(row: Row) -> _Insert:
+    if (
+        row[_SIGNAL] is row[_ERROR] is row[_ERROR_SIZE] is row[_TRACEBACK] is row[_PATH] is None
+        and row[_LEFTOVERS] == row[_STILL] == 0
+    ):
+        return _QUIET if row[_SIZE] is None else _TALKED
+    return _WHOLE
 
 
 def _sayable(text: str) -> str:
