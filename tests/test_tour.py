@@ -20,7 +20,8 @@ import test_tour_scenes
 from conftest import HERE, Cli, wait_for
 from manyhands.extras import install_line
 from manyhands.tour.contents import SCENES, TOPICS
-from manyhands.tour.narrating import bars, fitting, source_of, trace
+from manyhands.tour.narrating import bars, fitting, trace
+from manyhands.tour.pasting import program_of
 from manyhands.tour.seen import Event, NotSeen, Seen, Span, expect, most_at_once
 from manyhands.tour.showing import lacking
 from manyhands.tour.stage import doing, tell
@@ -63,7 +64,7 @@ def test_a_verdict_is_not_given_for_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", SCENES)
 def test_a_scene_is_short(name: str) -> None:
     """What a learner reads is at most 30 lines a function, and begins with what it shows."""
-    source = source_of(SCENES[name], broken=False)
+    source = program_of(SCENES[name], broken=False)
     functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert all((one.end_lineno or 0) - one.lineno < 30 for one in functions)
     assert "_seen" not in source

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
 import math
 import sys
-import textwrap
 from itertools import cycle
 from typing import Any, Final
 
@@ -18,6 +15,7 @@ from rich.text import Text
 from manyhands.hints import typed_as_here
 from manyhands.render.safe import cells, one_line
 from manyhands.tour.contents import Scene
+from manyhands.tour.pasting import program_of
 from manyhands.tour.seen import Event, Seen, Span
 from manyhands.tour.showing import NOT_POSSIBLE, SEEN, Performance
 
@@ -179,32 +177,9 @@ def trace(seen: Seen) -> dict[str, Any]:
     return {"traceEvents": found, "displayTimeUnit": "ms"}
 
 
-def source_of(scene: Scene, *, broken: bool) -> str:
-    """The scene's own code: the function, and those of its module that it uses, in the order of the file."""
-    function = scene.function(broken=broken)
-    module = inspect.getmodule(function)
-    found: dict[str, Any] = {}
-
-    def gather(one: Any) -> None:
-        if one.__name__ in found:
-            return
-        found[one.__name__] = one
-        names = {
-            node.id for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(one)))) if isinstance(node, ast.Name)
-        }
-        for name in names:
-            other = getattr(module, name, None)
-            if (inspect.isfunction(other) or inspect.isclass(other)) and other.__module__ == function.__module__:
-                gather(other)
-
-    gather(function)
-    parts = sorted(found.values(), key=lambda one: inspect.getsourcelines(one)[1])
-    return "\n\n".join(inspect.getsource(one).rstrip() + "\n" for one in parts)
-
-
 def show_source(scene: Scene, to: Console, *, broken: bool) -> None:
     """The code in colours, and what does the same in production."""
-    code = source_of(scene, broken=broken)
+    code = program_of(scene, broken=broken)
     if to.is_terminal and not to.no_color:
         to.print(Syntax(code, "python", background_color="default", word_wrap=False))
     else:
