@@ -138,7 +138,8 @@ def batch(
     help={
         "function": "module:function or file.py:function, looked for in this folder, too",
         **INPUTS, **CARRYING_OUT,
-        "jsonl": "inputs are the JSON values in this file, one a line: a list gives the arguments, an object the keyword arguments",
+        "jsonl": "inputs are the JSON values in this file, one a line: an object gives the keyword arguments, anything else, a "
+        "list, too, is the one argument",
         "colsep": "split each line into several arguments where this regular expression matches",
         "type": "what each column of an input is given to the function as (default: str)",
         "result": "keep what it returns as JSON (default), as its repr, not at all, or in a pickle file of the run",

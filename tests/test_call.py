@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -118,9 +119,25 @@ def test_columns_are_of_the_type_asked_for(kind: Any, values: Values, expected: 
         (b'{"x": 1}', ((), {"x": 1})), (b"null", ((None,), {})), (b"[]", ((), {})),
     ],
 )  # fmt: skip
-def test_a_line_of_json_is_the_arguments(line: bytes, expected: object) -> None:
+def test_a_line_of_older_runs_is_the_arguments(line: bytes, expected: object) -> None:
     """A list gives them, an object the keyword arguments, anything else is the one."""
     assert Call(text="functions:describe", folder="", type="line").arguments((line,)) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (b"5", ((5,), {})),
+        (b"[1, 2]", (([1, 2],), {})),
+        (b"[]", (([],), {})),
+        (b'{"x": 1}', ((), {"x": 1})),
+        (b"null", ((None,), {})),
+    ],
+)
+def test_a_row_means_the_same_as_in_a_program(row: bytes, expected: object) -> None:
+    """An object gives the keyword arguments; anything else, a list, too, is the one argument, as `encode` and back has it."""
+    assert Call(text="functions:describe", folder="", type="row").arguments((row,)) == expected
+    assert Call(text="functions:describe", folder="", type="object").arguments((encode(json.loads(row)),)) == expected
 
 
 def test_a_pickle_is_only_read_from_a_program() -> None:

@@ -96,15 +96,15 @@ def test_a_run_of_calls_is_shown_and_exported(cli: Cli, mine: Path) -> None:
 
 def test_inputs_become_arguments(cli: Cli, mine: Path) -> None:
     """Columns by position and by name, and whole JSON values."""
-    lines = '["a"]\n["a", "b"]\n{"size": 1, "name": "n"}\n"s"\n'
+    lines = '["a"]\n{"name": "a", "size": "b"}\n{"size": 1, "name": "n"}\n"s"\n'
     done = cli("batch.call", "mine:pair", "--jsonl", "/dev/stdin", "--quiet", input=lines)
-    assert done.stdout.splitlines() == ['"a is big"', '"a is b"', '"n is 1"', '"s is big"']
+    assert done.stdout.splitlines() == ["\"['a'] is big\"", '"a is b"', '"n is 1"', '"s is big"']
     assert cli("batch.call", "mine:pair", "--colsep", ",", "--quiet", input="a,b\n").stdout == '"a is b"\n'
     done = cli("batch.call", "mine:pair", "--each", "name=x,y", "--each", "size=1,2", "--quiet")
     assert done.stdout.splitlines() == ['"x is 1"', '"x is 2"', '"y is 1"', '"y is 2"']
     assert cli("batch.call", "mine:double", "--dry-run", "--", "a b").stdout == "mine:double 'a b'\n"
     mean = cli(
-        "batch.call", "statistics:mean", "--jsonl", "/dev/stdin", "--backend", "threads", "--quiet", input="[[1, 2]]\n"
+        "batch.call", "statistics:mean", "--jsonl", "/dev/stdin", "--backend", "threads", "--quiet", input="[1, 2]\n"
     )
     assert mean.stdout == "1.5\n"
 
@@ -257,7 +257,7 @@ def test_thumbnails_of_real_images(cli: Cli, tmp_path: Path) -> None:
     pictures = real_pictures()
     (tmp_path / "images.py").write_text(THUMBNAIL)
     (tmp_path / "small").mkdir()
-    rows = "".join(json.dumps([str(path), "small"]) + "\n" for path in pictures)
+    rows = "".join(json.dumps({"path": str(path), "folder": "small"}) + "\n" for path in pictures)
     done = cli(
         "batch.call", "images:thumbnail", "--jsonl", "-", "-j", "2", "--timeout", "30", "--quiet", input=rows, timeout=120
     )

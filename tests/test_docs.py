@@ -175,7 +175,7 @@ def test_every_call_of_the_readme_runs(tmp_path: Path, environment: dict[str, st
     (tmp_path / "images.py").write_text("def thumbnail(path): return path\nasync def upload(path): return path\n")
     (tmp_path / "primes.py").write_text("def is_prime(n): return all(n % k for k in range(2, n))\n")
     (tmp_path / "fetch.py").write_text("async def page(url): return len(url)\n")
-    (tmp_path / "rows.jsonl").write_text("[[1, 2]]\n")
+    (tmp_path / "rows.jsonl").write_text("[1, 2]\n")
     (tmp_path / "numbers.txt").write_text("7\n8\n")
     (tmp_path / "urls.txt").write_text("a\nbb\n")
     (tmp_path / "b.jpg").touch()

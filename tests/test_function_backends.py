@@ -540,7 +540,7 @@ def write_inputs(folder: Path, count: int, pause: float | None = None) -> Path:
     ledger = folder / "ledger"
     with open(folder / "inputs.jsonl", "w") as file:
         for number in range(count):
-            given = [number, str(ledger)] + ([pause] if pause is not None else [])
+            given = {"x": number, "ledger": str(ledger)} | ({"pause": pause} if pause is not None else {})
             file.write(json.dumps(given) + "\n")
     return ledger
 

@@ -2,7 +2,7 @@
 
     from manyhands import run_batch
 
-    for outcome in run_batch("gzip -9 -k {}", paths, jobs=4, timeout=60, retries=2):
+    for outcome in run_batch("gzip -9 -kf {}", paths, jobs=4, timeout=60, retries=2):
         print(outcome.attempt.job.values, outcome.status, outcome.exit)
 
 Names are loaded when they are used, so that importing the package costs nothing.

@@ -32,7 +32,7 @@ from manyhands.search_path import search
 from manyhands.values import description, fits_json, from_bytes, is_pickle
 
 Function = Callable[..., Any]
-Kind = Literal["str", "int", "float", "json", "path", "bytes", "line", "object", "value"]
+Kind = Literal["str", "int", "float", "json", "path", "bytes", "row", "line", "object", "value"]
 ResultKind = Literal["json", "repr", "none", "pickle-file"]
 """What ``--result`` can ask for."""
 AnyResult = Literal["value"] | ResultKind
@@ -60,9 +60,10 @@ class Call:
     """A function to be called for each input.
 
     ``text`` is ``module:function`` or ``file.py:function``, found from ``folder``. ``type`` says what an input is: one of
-    `TYPES`; ``line``: a JSON value, of which a list gives the arguments and an object the keyword arguments; ``object``: the
-    same, or a pickle, as `encode` makes it for programs; ``value``: what the stage before returned (`manyhands.values`). ``live``
-    is the function itself if a program gave it.
+    `TYPES`; ``row``: a JSON value, of which an object gives the keyword arguments and anything else is the one argument; ``line``:
+    a JSON value, of which a list gives the arguments, as older versions read --jsonl; ``object``: the same, or a pickle, as `encode`
+    makes it for programs; ``value``: what the stage before returned (`manyhands.values`). ``live`` is the function itself if a
+    program gave it.
     """
 
     text: str
@@ -182,10 +183,13 @@ class Call:
     def arguments(self, values: Values, columns: Sequence[str] = ()) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """(arguments, keyword arguments) for one input. Raises BadInput for values that are not of the type."""
         if self.group is not None:
-            one = replace(self, group=None, type="json" if self.type == "line" else self.type)
+            one = replace(self, group=None, type="json" if self.type in ("row", "line") else self.type)
             return ([one.arguments((value,))[0][0] for value in values],), {}
         if self.type == "value":
             return (from_bytes(values[0]),), {}
+        if self.type == "row":
+            found = json.loads(values[0])
+            return ((), found) if isinstance(found, dict) else ((found,), {})
         if self.type in ("line", "object"):
             if self.type == "object" and values[0].startswith(_PICKLED):
                 args, kwargs = pickle.loads(values[0])  # noqa: S301 - `encode` made it, and the run's folder is ours alone

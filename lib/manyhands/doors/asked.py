@@ -101,7 +101,7 @@ class AskedCall(Asked):
         if not isinstance(initargs, list):
             raise UsageError(f"--initargs {self.initargs}: expected a JSON list, such as '[1, \"two\"]'")
         return Call(
-            text=self.function, folder=os.getcwd(), type="line" if self.jsonl else self.type, result=self.result,
+            text=self.function, folder=os.getcwd(), type="row" if self.jsonl else self.type, result=self.result,
             initializer=self.initializer, initargs=tuple(initargs),
         )  # fmt: skip
 
