@@ -26,7 +26,7 @@ for _number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "compiled")
 
-pytest_plugins = ["allowed_skips"]
+pytest_plugins = ["allowed_skips", "lacking_programs"]
 
 HERE = Path(__file__).parents[1]
 LIB = HERE / "lib"

@@ -292,7 +292,7 @@ IN_A_CONTAINER = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
 
 
 @pytest.mark.skipif(
-    not shutil.which("unshare") or subprocess.run([*IN_A_CONTAINER, "true"], capture_output=True, check=False).returncode != 0,
+    not (shutil.which("unshare") and shutil.which("ps")) or subprocess.run([*IN_A_CONTAINER, "true"], capture_output=True, check=False).returncode != 0,
     reason="may not make a namespace of processes",
 )  # fmt: skip
 def test_as_pid_1_of_a_container(environment: dict[str, str], tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_daemons_may_be_allowed(tmp_path: Path) -> None:
     os.kill(alive[0].pid, signal.SIGKILL)
 
 
-def test_a_killed_launcher_costs_only_what_it_was_running(bench: Bench) -> None:
+def test_a_killed_launcher_costs_only_what_it_was_running(bench: Bench, tmp_path: Path) -> None:
     """Its job is dead and reported as lost, what lay ready is done by the others, and another takes its place."""
     slow = bench.sh("trap '' TERM; sleep 60 & sleep 60")
     slot = bench.start_of(slow).slot
@@ -104,7 +104,8 @@ def test_a_killed_launcher_costs_only_what_it_was_running(bench: Bench) -> None:
     assert "launcher died" in (end.error or "")
     assert with_tag(tag("1.1")) == []
     assert all(bench.end_of(one).stdout.data == b"fine\n" for one in others)
-    both = [bench.sh("sleep 0.3") for _ in range(2)]
+    meet = "cd {}; touch {}; until [ -e {} ]; do sleep 0.05; done"  # two that can only end together
+    both = [bench.sh(meet.format(tmp_path, *names)) for names in (("a", "b"), ("b", "a"))]
     assert {bench.end_of(one).slot for one in both} == {1, 2}
 
 

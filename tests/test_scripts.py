@@ -23,6 +23,7 @@ case "$*" in
   *python%d*) echo python3.99-venv ;;
   *ensurepip*) test ! -e "$STUB/no-ensurepip" ;;
   '-m venv '*) mkdir -p .venv/bin && cp "$STUB/python3" .venv/bin/python && test ! -e "$STUB/venv-fails" && touch .venv/bin/pip ;;
+  '-m pytest'*) test ! -e "$STUB/tests-fail" ;;
   '-m pip install'*) test ! -e "$STUB/pip-fails" && printf '#!%s/.venv/bin/python\\n' "$PWD" >.venv/bin/invoke ;;
 esac
 """
@@ -134,3 +135,22 @@ def test_a_checkout_that_was_moved_gets_a_new_environment(tmp_path: Path, checko
     assert need(place=moved).returncode == 0
     assert "-m venv --clear .venv" in (stub / "calls").read_text()
     assert (moved / ".venv" / "bin" / "invoke").read_text() == f"#!{moved}/.venv/bin/python\n"
+
+
+def test_the_tests_say_how_long_they_take(checkout: Path, stub: Path) -> None:
+    """About, the first time; then what they took; nothing for a few of them. The status is that of pytest."""
+    shutil.copy(HERE / "scripts" / "test", checkout / "scripts")
+
+    def call(*args: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "STUB": str(stub), "PATH": f"{stub}:/usr/bin:/bin"}
+        return subprocess.run(["scripts/test", *args], cwd=checkout, env=env, capture_output=True, text=True, check=False)
+
+    assert "this takes about ten minutes on two cores" in call().stderr
+    assert call().stderr == "the last time this took 0 min\n"
+    assert "this takes about" in call("--fast").stderr
+    assert call("--fast").stderr == "the last time this took 0 min\n"
+    assert call("tests/test_x.py").stderr == ""
+    assert call("--fast", "-x").stderr == ""
+    assert "-m pytest -n auto -m not slow -x\n" in (stub / "calls").read_text()
+    (stub / "tests-fail").touch()
+    assert call().returncode == 1
