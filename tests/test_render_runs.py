@@ -392,3 +392,11 @@ def test_what_a_run_is(store: Store) -> None:
         "jobs     1,997 ok, 3 failed, 1 left",
     ]
     assert found[0].endswith("(complete)")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_colours_of_what_was_printed(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal they pass, and end with their line; everything else is shown."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
+    _, line = table.printed("stdout", Output(b"\x1b[31mred\x1b[2J\n", None, 12, 0), whole=True)
+    assert line == ("  \x1b[31mred^[[2J\x1b[0m" if terminal else "  ^[[31mred^[[2J")

@@ -6,6 +6,7 @@ Plain text of a given width, made line by line: nothing is held that grows with 
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from manyhands import output, runs
 from manyhands.errors import ManyhandsError
 from manyhands.job import Outcome, Output, Status
 from manyhands.journal import Journal
-from manyhands.render.safe import harmless, one_line
+from manyhands.render.safe import Harmless, harmless, one_line
 from manyhands.render.summary import describe, left_behind
 from manyhands.render.words import duration, memory, signal_name
 from manyhands.rows import JobRecord
@@ -155,7 +156,8 @@ def one_job(record: JobRecord, attempts: Sequence[Outcome], command: str, *, who
 
 
 def printed(name: str, stream: Output, *, whole: bool) -> Iterator[str]:
-    """What a job printed, harmless, a line at a time: all of it, or its last `TAIL` lines. Holds a line and a block."""
+    """What a job printed, harmless, a line at a time: all of it, or its last `TAIL` lines. Holds a line and a block. Its colours
+    pass to a terminal."""
     if not stream.size:
         return
     title = f"{name}   {stream.size:,} bytes"
@@ -170,7 +172,8 @@ def printed(name: str, stream: Output, *, whole: bool) -> Iterator[str]:
             lines, more = _end_of(stream)
             title += f", the last {len(lines)} lines" * more
         yield title
-        yield from ("  " + harmless(line) for line in lines)
+        colours = sys.stdout.isatty()
+        yield from ("  " + Harmless(colours=colours).feed(line, final=True) for line in lines)
     except ManyhandsError as error:
         yield f"{name}   {stream.size:,} bytes: {one_line(str(error), 1000)}"
 
