@@ -205,14 +205,15 @@ def test_every_kind_of_option_can_come_from_the_environment(run: Run) -> None:
         "FROM": "f",
         "FORM": "json",
         "LIMIT": "",
-        "TEMPLATE": "no",
-        "RUN": "no",
     }
     variables = {f"MANYHANDS_{name}": value for name, value in env.items()}
     assert shown(run("batch", "x", env=variables))[3:10] == ["True", "False", ".", "json", "['a b', 'c,d']", "f", "None"]
     assert shown(run("batch", "x", "--no-tag", "--keep-order", env=variables))[3:5] == ["False", "True"]
     assert run("batch", env=variables).returncode == 2
     assert run("batch.show", env=variables).stdout == "latest False\n"
+    for name in ("MANYHANDS_TEMPLATE", "MANYHANDS_RUN"):
+        refused = run("batch.show", env={name: "no"})
+        assert (refused.returncode, f"{name}: no task has such an option" in refused.stderr) == (2, True)
 
 
 def test_files_give_defaults_in_their_order(run: Run, words: list[str], tmp_path: Path) -> None:

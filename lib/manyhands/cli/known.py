@@ -78,7 +78,8 @@ def _mistakes(files: Iterable[Settings], names: Iterable[str], known: Known) -> 
 def _of_variable(name: str, variables: set[str]) -> str | None:
     """What is wrong with a variable of the environment; those of others with a similar name are their business."""
     if name.startswith(PREFIX):
-        return None if name in variables else f"{name}: no task has such an option{_near(name, variables)}"
+        near = _near(name.removeprefix(PREFIX), (one.removeprefix(PREFIX) for one in variables), PREFIX)
+        return None if name in variables else f"{name}: no task has such an option{near}"
     if name in _OURS_IN_JOBS or name.startswith(_OF_INVOKE):
         return None
     meant = PREFIX + name.partition("_")[2].removeprefix(PREFIX)
@@ -108,6 +109,6 @@ def _of_key(keys: tuple[str, ...], known: Known) -> str:
     return f"{lacks}{_near(name, known.get(scope, set()) | inside)}"
 
 
-def _near(name: str, names: Iterable[str]) -> str:
+def _near(name: str, names: Iterable[str], prefix: str = "") -> str:
     near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.75)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
