@@ -243,12 +243,26 @@ def retry(
     return door.again("failed", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir)
 
 
-@task(name="list", help={**STATE, **JSON})
-def list_(_ctx: Context, json: bool = False, state_dir: str | None = None) -> None:
-    """List the runs, newest first: id, when, what, ok, failed, left, how long."""
+@task(
+    name="list",
+    help={
+        "limit": "so many runs at most, the newest",
+        "status": "only runs that are in this state; failed: those in which a job has failed",
+        "since": "only runs made since then: how long ago (2d, 12h), or a date (2026-11-20)",
+        "name": "only runs whose name or id matches this pattern ('nightly*')",
+        **STATE, **JSON,
+    },
+)  # fmt: skip
+def list_(
+    _ctx: Context, limit: int | None = None,
+    status: Literal["running", "complete", "left", "failed", "damaged"] | None = None,
+    since: str | None = None, name: str | None = None, json: bool = False, state_dir: str | None = None,
+) -> None:  # fmt: skip
+    """List the runs, newest first: id or name, when, ok, failed, left, how long, size on disk, state, what."""
     from manyhands.doors import batch as door
+    from manyhands.doors.listing import Wanted
 
-    door.list_runs(json=json, state_dir=state_dir)
+    door.list_runs(Wanted(limit, status, since, name), json=json, state_dir=state_dir)
 
 
 @task(

@@ -320,3 +320,23 @@ def test_nothing_is_started_for_jobs_that_do_not_exist(
     monkeypatch.setattr(batch, "open_backend", note)
     assert all(outcome.status is Status.OK for outcome in run_batch("true {}", inputs, jobs=4))
     assert opened == [width]
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_long_list_is_counted_while_it_runs(own_state: Path, tmp_path: Path, piped: bool) -> None:
+    """Long before all of it is read: a file, and a pipe that has ended. Who stops the run learns how many were not run."""
+    (tmp_path / "list").write_bytes(b"30\n" * 5000)
+    path = "-" if piped else str(tmp_path / "list")
+    source: Spec = {"kind": "lines", "path": path, "null": False, "separator": None}
+    plan = Plan(
+        template=Template.parse("sleep {}"), source=source, workdir=os.getcwd(), streamed=piped, limits=Limits(jobs=1)
+    )
+    stream = os.open(tmp_path / "list", os.O_RDONLY)
+    batch = Batch.start(plan, Store(own_state), stream=stream if piped else None)
+    for event in batch.events():
+        if isinstance(event, Counted):
+            assert event.total == 5000
+            batch.stop(signal.SIGTERM)
+    os.close(stream)
+    assert batch.summary
+    assert (batch.summary.total, batch.summary.not_run) == (5000, 5000)

@@ -442,7 +442,7 @@ def test_runs_are_listed_shown_exported_and_removed(cli: Cli) -> None:
     """Everything that can be done with a run that exists."""
     cli("batch", "sh -c 'echo out {}; echo err >&2; exit {}'", "--run-id", "mine", "--", "0", "3")
     listed = cli("batch.list").stdout.splitlines()
-    assert listed[0].split() == ["ID", "WHEN", "OK", "FAILED", "LEFT", "TOOK", "STATE", "WHAT"]
+    assert listed[0].split() == ["ID", "WHEN", "OK", "FAILED", "LEFT", "TOOK", "SIZE", "STATE", "WHAT"]
     assert listed[1].split()[:1] + listed[1].split()[3:6] == ["mine", "1", "1", "0"]
     assert json.loads(cli("batch.list", "--json").stdout)["failed"] == 1
     shown = cli("batch.show", "mi").stdout

@@ -219,7 +219,7 @@ def test_more_jobs_than_lines_are_counted(shown: Shown) -> None:
     screen = shown.show(RunStarted("r", "cmd", 50), *[began(n, 50.0 + n) for n in range(1, 41)])
     assert len(screen) == 2 + 12
     assert screen[2].endswith("  1  in1   cmd in1")
-    assert screen[-1].strip() == "... and 29 more"
+    assert screen[-1].strip() == "... and 29 more that run"
 
 
 @pytest.mark.parametrize(

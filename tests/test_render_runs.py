@@ -22,7 +22,7 @@ from manyhands.journal import Journal
 from manyhands.render import runs as table
 from manyhands.render.safe import cells
 from manyhands.rows import JobRecord
-from manyhands.runs import Run, Store
+from manyhands.runs import Run, Store, short_ids
 
 ASKED = {"template": "gzip -9 {}", "shell": None, "workdir": "/data"}
 NOON = datetime(2026, 11, 20, 22, 31, 5).timestamp()
@@ -143,39 +143,54 @@ LISTED = [
         took=4000,
         state="left",
     ),
-    line("mine", template="漢字" * 50, ok=0, failed=0, took=0, state="damaged"),
+    line("mine", named=True, template="漢字" * 50, ok=0, failed=0, took=0, state="damaged"),
     line("c0ffee00", template="", state="running"),
 ]
+
+
+def listed(lines: list[table.RunLine], width: int, *, now: float = NOON) -> list[str]:
+    """The table of these runs; the n-th takes 10 MiB to the power of n - 1."""
+    sizes = [(10 << 20) ** n for n in range(len(lines))]
+    return list(table.list_lines(lines, width, short_ids([one.id for one in lines]), sizes, now))
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_list_fits(width: int) -> None:
     """No line is wider than the terminal, nothing moves its cursor, and what is cut says so."""
-    lines = list(table.list_lines(LISTED, width))
+    lines = listed(LISTED, width)
     assert len(lines) == 5
     assert all(cells(text) <= width and text.isprintable() for text in lines)
     assert max(map(cells, lines)) >= width - 1
     assert lines[1].endswith("…")
+    assert ("SIZE" in lines[0]) is (width == 120)
 
 
 def test_the_list_lines_up() -> None:
     """Numbers to the right, words to the left, as narrow as they can be; ids as short as they can be told apart."""
-    assert list(table.list_lines(LISTED[:1] + LISTED[2:], 90))[:2] == [
-        "ID    WHEN                 OK  FAILED  LEFT    TOOK  STATE     WHAT",
-        "7f3a  2026-11-20 22:31  1,997       3     0  12.1 s  complete  gzip -9 -k {} --some-long-…",
+    assert listed([LISTED[0], LISTED[2]], 90) == [
+        "ID    WHEN            OK  FAILED  LEFT    TOOK      SIZE  STATE     WHAT",
+        "7f3a  11-20 22:31  1,997       3     0  12.1 s       1 B  complete  gzip -9 -k {} --some-…",
+        "mine  11-20 22:31      0       0     0       -  10.0 MiB  damaged   漢字漢字漢字漢字漢字…",
     ]
-    rows = list(table.list_lines(LISTED, 120))
+    rows = listed(LISTED, 120)
     assert [row.split()[0] for row in rows[1:]] == ["7f3a", "7f3b", "mine", "c0ff"]
     assert {
         row.index(word) for row, word in zip(rows, ["STATE", "complete", "left", "damaged", "running"], strict=True)
     } == {rows[0].index("STATE")}
 
 
+def test_runs_of_another_year_say_so() -> None:
+    """The others tell the time of the day instead."""
+    assert listed(LISTED[:1], 120, now=NOON + 86400 * 99)[1].startswith("7f3a  2026-11-20  ")
+
+
 def test_an_id_is_never_cut() -> None:
-    """It has to be typed; the command keeps a few columns all the same."""
-    [_, row] = table.list_lines([line("nightly-2026-11-20-of-everything")], 80)
+    """A name has to be typed, however short; the command keeps a few columns all the same."""
+    [_, row] = listed([line("nightly-2026-11-20-of-everything", named=True)], 80)
     assert row.startswith("nightly-2026-11-20-of-everything  ")
     assert row.endswith("  gzip …")
+    assert listed([line("nightly", named=True), line("deadbeef", named=True)], 80)[1:][0].startswith("nightly  ")
+    assert listed([line("deadbeef", named=True), line("deadbee0")], 80)[1].startswith("deadbeef  ")
 
 
 # -- the table of jobs ---------------------------------------------------------------------------------------------------

@@ -79,6 +79,26 @@ def test_short_ids() -> None:
     }  # fmt: skip
 
 
+def test_names_are_shown_as_they_were_given(store: Store) -> None:
+    """However short, and however much they look like ours; those that we make up are cut."""
+    for name in ("nightly", "deadbeef", "x"):
+        run, held = store.create(ASKED, name)
+        held.close()
+        assert (store.short(run), store.find(name).named) == (name, True)
+    run, held = store.create(ASKED)
+    held.close()
+    assert (store.short(run), store.find(run.id).named) == (run.id[:4], False)
+
+
+def test_the_size_of_a_run_is_what_it_takes_on_the_disk(store: Store) -> None:
+    """With all that is in its folders."""
+    run, held = store.create(ASKED)
+    held.close()
+    before = run.size
+    (run.outputs / "1.out").write_bytes(os.urandom(1 << 20))
+    assert before + (1 << 20) <= run.size <= before + (1 << 20) + (64 << 10)
+
+
 def test_a_run_has_one_worker(store: Store) -> None:
     """The second who asks for the lock is told who has it (row 10)."""
     run, held = store.create(ASKED, "r")

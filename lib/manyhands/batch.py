@@ -15,11 +15,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from manyhands.backend import Backend
-from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.backends.table import check_plan, open_backend
 from manyhands.call import Call, CallRenderer
 from manyhands.continuing import check_stdin, difference, in_columns, keep_stdin
@@ -29,7 +27,7 @@ from manyhands.engine import Engine, in_order
 from manyhands.engine.channel import Channel
 from manyhands.engine.climbing import Climber
 from manyhands.errors import UsageError
-from manyhands.events import Event, Finished, RunStarted, Summary, Warned
+from manyhands.events import Event, RunStarted, Summary, Warned
 from manyhands.grouping import groups_of, new_groups
 from manyhands.inputs import Rows, Source, open_source
 from manyhands.job import Job, Values
@@ -38,8 +36,11 @@ from manyhands.ordering import arrange, walls_of
 from manyhands.place import Place
 from manyhands.plan import Plan
 from manyhands.program_inputs import Iterating
+from manyhands.recalling import recall_from
 from manyhands.run_inputs import RunInputs, Work, check_commands
+from manyhands.run_settings import settings_of
 from manyhands.runs import Run, RunLock, Store, discard, lock_own
+from manyhands.standing import EVERY, Keeper
 from manyhands.takeover import take_over
 from manyhands.template import Renderer
 
@@ -190,6 +191,8 @@ class Batch:
         try:
             with ExitStack() as stack:
                 stack.callback(self.held.close)
+                self._keeper = Keeper(self.run.path, self.clock)
+                stack.callback(self._keeper.close)
                 journal = self.run.journal(check=self.work != "new")
                 stack.callback(journal.close)
                 yield from self.take_over(journal)
@@ -235,16 +238,16 @@ class Batch:
         stack.callback(jobs.close)
         engine = Engine(
             jobs=jobs, argv=lambda job: renderer.argv(job.values, job.number), backend=backend, journal=journal,
-            limits=self.plan.limits, run=self.run.id, total=total, whole=not lacking and self.work != "failed", tick=tick,
-            halting=halting, climber=climber, gate=self._may_begin, before_waiting=before_waiting,
+            limits=self.plan.limits, run=self.run.id, total=total, whole=not lacking and self.work != "failed", tick=tick or EVERY,
+            halting=halting, climber=climber, gate=self._may_begin, before_waiting=lambda: self._wait(earlier, before_waiting),
             done_before=earlier.done, clock=self.clock,
         )  # fmt: skip
         self._use(engine)
         yield RunStarted(self.run.id, self.plan.template.text, self.plan.limits.jobs, total, earlier.done)
         started = time.time()
-        told = engine.run()
-        stack.callback(told.close)
-        for event in self._in_order(told, journal, renderer) if self.plan.limits.keep_order else told:
+        stack.callback((told := engine.run()).close)
+        recall = recall_from(journal, renderer)
+        for event in in_order(told, self.issued, recall) if self.plan.limits.keep_order else told:
             if isinstance(event, Summary):
                 if engine.broken and not self._issued_any:
                     continue  # nothing has been done: the error says it all
@@ -252,6 +255,14 @@ class Batch:
                 self._keep_facts(event, climber)
                 journal.executed(started, event.wall, complete=not event.left and not event.unread)
             yield event
+
+    def _wait(self, earlier: Earlier, before_waiting: Callable[[], None]) -> None:
+        """All that has happened has been yielded."""
+        if (counted := self.inputs.counted) is not None:
+            self._all_read((earlier.total(counted, self.run.asked.get("total")) or 0) - earlier.done)
+        if self._engine:
+            self._keeper.look(self._engine.standing)
+        before_waiting()
 
     def _use(self, engine: Engine) -> None:
         """From now on `stop` goes to the engine, and so does what has come before."""
@@ -271,16 +282,6 @@ class Batch:
             facts["total"] = summary.total
         if facts:
             self.run = Store.update(self.run, facts)
-
-    def _in_order(self, told: Iterator[Event], journal: Journal, renderer: Renderer | CallRenderer) -> Iterator[Event]:
-        def recall(number: int) -> Finished | None:
-            record = journal.record(number)
-            if record is None or record.outcome is None or not record.outcome.final:
-                return None
-            attempt = record.outcome.attempt._replace(argv=renderer.argv(record.job.values, number))
-            return Finished(record.outcome._replace(attempt=attempt))
-
-        return in_order(told, self.issued, recall)
 
     def _summarise(self, summary: Summary, journal: Journal, done: int) -> Summary:
         """The whole run's state, if this was not its only execution."""
@@ -372,20 +373,7 @@ class Batch:
         plan = self.plan
         # Nothing is started for jobs that do not exist; of a later stage, nobody knows how many there will be.
         slots = min(plan.limits.jobs, source.total) if source.total and self.work == "new" else plan.limits.jobs
-        environment = dict(os.environb) | {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()}
-        environment[b"MH_RUN"] = self.run.id.encode()
-        shared: dict[str, Any] = {
-            "slots": slots, "outputs": self.run.outputs.absolute(), "token": self.run.token,
-            "environment": environment, "workdir": Path(plan.workdir), "grace": plan.limits.grace,
-            "output_cap": plan.limits.output_cap, "nice": plan.nice, "keep_open": (self.held.descriptor,),
-        }  # fmt: skip
-        if isinstance(plan.template, Call):
-            return open_backend(plan.backend, FunctionSettings(
-                **shared, call=replace(plan.template, named=plan.limits.retry_on.exceptions if plan.limits.retry_on else ()), columns=source.columns, workers=plan.workers, timed=plan.limits.timeout is not None,
-            ))  # fmt: skip
-        return open_backend(plan.backend, CommandSettings(
-            **shared, stdin=self._stdin(), allow_daemons=plan.allow_daemons, launchers=min(slots, usable_cores()),
-        ))  # fmt: skip
+        return open_backend(plan.backend, settings_of(plan, self.run, self.held, slots, source.columns))
 
     def _climber(self) -> Climber | None:
         """What finds out how many jobs at once are worth it, if that is asked for."""
@@ -394,7 +382,3 @@ class Batch:
         from manyhands.meters import strain
 
         return Climber(usable_cores(), self.plan.limits.jobs, strain, time.monotonic)
-
-    def _stdin(self) -> Path | None:
-        asked = self.plan.stdin
-        return None if asked is None else (self.run.path / "stdin").absolute() if asked == "-" else Path(asked)

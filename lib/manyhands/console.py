@@ -9,6 +9,7 @@ screens, and from the tasks, which should hold no logic.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -24,6 +25,7 @@ from manyhands.events import Event, Summary, Tick
 from manyhands.job import Status
 from manyhands.line import Line
 from manyhands.render import choose
+from manyhands.render.failures import Failures
 from manyhands.render.protocol import Renderer
 from manyhands.render.safe import harmless
 from manyhands.render.summary import summary_line
@@ -86,6 +88,7 @@ class _Show:
     def __init__(self, batch: Batch | Line, renderer: Renderer) -> None:
         self._batch, self._renderer = batch, renderer
         self._carrier: Carrier | None = None
+        self.failures = Failures()
         self.closed = False
         """Nobody reads our output any more."""
         self.given_up = False
@@ -129,6 +132,7 @@ class _Show:
 
     def _events(self, events: Iterable[Event]) -> None:
         for event in events:
+            self.failures.event(event)
             if not self.closed and not self.given_up:
                 self._renderer.event(event)
 
@@ -158,7 +162,9 @@ def _finish(batch: Batch | Line, store: Store | None, show: _Show, *, last_word:
     if summary is None:
         return 1
     if store and not show.given_up:
-        _say(summary_line(summary, run=store.short(batch.run) if last_word else "", state_dir=store.given))
+        run, width = store.short(batch.run), shutil.get_terminal_size((200, 24)).columns
+        _say(*show.failures.told(summary, run, width, store.typed))
+        _say(summary_line(summary, run=run if last_word else "", state_dir=store.given))
     if show.closed:
         return 141
     stopped_by = summary.stopped_by or batch.stopped_by

@@ -6,7 +6,6 @@ Separate from the store, which removes only what it is told to.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import Final
@@ -21,7 +20,6 @@ KEEP: Final = "90d"
 """How long they are kept, unless it is said otherwise."""
 _FOREVER: Final = "forever"
 _DAY: Final = 86400.0
-_UNNAMED: Final = re.compile(r"[0-9a-f]{8}")  # as `Store` makes ids; older runs do not say whether they were named
 
 
 def parse_keep(text: str | float) -> float | None:
@@ -40,7 +38,7 @@ def expire(store: Store, keep: float | None, now: float) -> str | None:
     gone = 0
     for run in _old(store, now - keep):
         with suppress(ManyhandsError, OSError):
-            if _is_unnamed(run) and _went_well(run):
+            if not run.named and _went_well(run):
                 store.remove(run)
                 gone += 1
     if not gone:
@@ -75,10 +73,6 @@ def _old(store: Store, before: float) -> Iterator[Run]:
         with suppress(ManyhandsError, OSError):
             if (store.root / name / "journal.db").lstat().st_mtime < before and (run := store.get(name)):
                 yield run
-
-
-def _is_unnamed(run: Run) -> bool:
-    return not run.asked.get("named", not _UNNAMED.fullmatch(run.id))
 
 
 def _went_well(run: Run) -> bool:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from itertools import chain, islice
 from typing import Any, Final, Literal, get_args
 
+from manyhands.counting import Counter, Open
 from manyhands.errors import InputError, UsageError
 from manyhands.feed import CallerFeed, Feed
 from manyhands.inputs import Rows, Source, open_source, streamed_part
@@ -54,6 +55,8 @@ class RunInputs:
         self._spool: Spool | None = None
         self.feed: Feed | CallerFeed | None = None
         self.pull: Pulling = "thread"
+        self._counter: Counter | None = None
+        self._reopen: Open | None = None
         self.lacking: str | None = None
         """What is missing of them, and why."""
         self.given: dict[int, Any] | None = None
@@ -65,6 +68,7 @@ class RunInputs:
             journal.follow(self._durable)
             spool = self._spool = Spool(self._stream, run.path, limit=plan.spool_limit)
             stack.callback(spool.close)
+            self._reopen = spool.whole
             return open_source(plan.source, stream=spool.follow())
         if work == "failed":  # no new inputs; the columns are as they were
             return Rows([], run.asked.get("columns", ()))
@@ -81,6 +85,7 @@ class RunInputs:
         """What came through a pipe, as far as it was kept."""
         there = spooled(run.path, streamed_part(plan.source), journal.kept_inputs())
         if there.complete:
+            self._reopen = lambda _: there.open()
             return open_source(plan.source, stream=stack.enter_context(there.open()))
         self.lacking = (
             "the inputs were cut off when the run was killed; what had come is done now, "
@@ -97,8 +102,9 @@ class RunInputs:
     ) -> Iterator[Values | None]:
         """What ``source`` gives, None while nothing has come; its columns are known from here on.
 
-        ``wake`` is called when something has come, ``ask`` when the thread that iterates the results is to pull some.
+        ``wake`` is called when something has come or `counted` is known, ``ask`` when the thread that iterates the results is to pull some.
         """
+        self._count(source, stack, wake)
         live = isinstance(source, Iterating)
         if self._stream is None and not live:
             return iter(source)  # at hand
@@ -125,6 +131,17 @@ class RunInputs:
         if self.given is not None:
             self.given[number] = values.item
         return tuple(values)
+
+    def _count(self, source: Source, stack: ExitStack, wake: Callable[[], None]) -> None:
+        nudge = self._spool.nudge if self._spool else lambda: None
+        self._counter = Counter(source, wake, self._reopen, nudge)
+        stack.callback(self._counter.close)
+        self._counter.start()
+
+    @property
+    def counted(self) -> int | None:
+        """How many inputs there are in all, if they had to be counted and have been."""
+        return self._counter.number if self._counter else None
 
     def _durable(self) -> tuple[int, int]:
         """See `Journal.follow`."""

@@ -30,7 +30,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from manyhands.database import connect, connect_unkept
-from manyhands.disk import Disk, Unsynchronised
+from manyhands.disk import Disk, Unsynchronised, size_of
 from manyhands.errors import BusyError, CannotCreateError, JournalError, ManyhandsError, UsageError
 from manyhands.hints import typed
 from manyhands.journal import Journal
@@ -40,6 +40,7 @@ from manyhands.locks import lock as lock
 from manyhands.run_record import RUN_SCHEMA, parse, to_bytes
 
 _STALE: Final = 86400.0  # seconds: nobody needs so long to make a run
+_FRESH: Final = re.compile(r"[0-9a-f]{8}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -76,6 +77,16 @@ class Run:
     def created(self) -> float:
         """Seconds since the epoch."""
         return float(self.asked["created"])
+
+    @property
+    def named(self) -> bool:
+        """Whether the user has named it; runs of an earlier version do not say so."""
+        return bool(self.asked.get("named", not _FRESH.fullmatch(self.id)))
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes on the disk."""
+        return size_of(self.path)
 
     @property
     def stages(self) -> list[Run]:
@@ -216,8 +227,13 @@ class Store:
         return typed(*words, state_dir=self.given)
 
     def short(self, run: Run) -> str:
-        """The shortest beginning of the run's id, of 4 characters at least, that no other run has."""
-        return short_ids(self._names()).get(run.id, run.id)  # it may have been removed while it ran
+        """What to call a run: its name if it has one, else the shortest beginning of its id, of 4 characters at least, that no
+        other run has."""
+        return run.id if run.named else self.shorts().get(run.id, run.id)  # it may have been removed while it ran
+
+    def shorts(self) -> dict[str, str]:
+        """For each id its shortest beginning, of 4 characters at least, that no other run has."""
+        return short_ids(self._names())
 
     def remove(self, run: Run) -> None:
         """Delete a run that nobody is working on. Raises BusyError."""

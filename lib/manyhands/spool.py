@@ -103,6 +103,19 @@ class Spool:
         """A new reader from the beginning, which waits where the pipe has not come further yet."""
         return io.BufferedReader(_Follower(self), _BLOCK)
 
+    def whole(self, wanted: Callable[[], bool]) -> io.BufferedReader | None:
+        """Wait until the pipe has ended, as long as that is ``wanted``; then a reader from the beginning. Call `nudge` when
+        ``wanted`` has changed."""
+        with self._news:
+            while not self._ended and not self._closing and wanted():
+                self._news.wait()
+            return self.follow() if self.complete and wanted() else None
+
+    def nudge(self) -> None:
+        """Let whoever waits look again."""
+        with self._news:
+            self._news.notify_all()
+
     def read(self, offset: int, buffer: memoryview) -> int:
         """Fill ``buffer`` from ``offset``; waits until something is there; 0 at the end. Raises InputError."""
         with self._news:

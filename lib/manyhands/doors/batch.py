@@ -8,25 +8,26 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 
 from manyhands import runs
 from manyhands.console import carry_out
 from manyhands.cores import usable_cores
-from manyhands.doors import removing
+from manyhands.doors import listing, removing
 from manyhands.doors.asked import AskedCall, AskedCommand, plan_of
+from manyhands.doors.listing import Wanted
 from manyhands.errors import UsageError
 from manyhands.expiry import expire, parse_keep
 from manyhands.grouping import in_groups
 from manyhands.inputs import open_source
 from manyhands.joblog import Argv, Format, export, job_record
-from manyhands.jsonable import iso
 from manyhands.limits import parse_jobs
 from manyhands.line import begin, go_on
 from manyhands.plan import Plan
-from manyhands.render.runs import MOST, chosen, first_chosen, header, job_lines, list_lines, one_job, summarise
+from manyhands.render.overview import Overview
+from manyhands.render.running import Now
+from manyhands.render.runs import MOST, chosen, first_chosen, header, job_lines, one_job, summarise
 from manyhands.render.safe import harmless
 from manyhands.rows import JobRecord
 from manyhands.run_inputs import Work
@@ -110,19 +111,9 @@ def remove(names: Sequence[str], *, older_than: str | None, dry_run: bool, yes: 
     return removing.remove(store(state_dir), names, older_than=older_than, dry_run=dry_run, yes=yes)
 
 
-def list_runs(*, json: bool, state_dir: str | None) -> None:
-    """Print all runs, the newest first."""
-    lines = [summarise(run) for run in store(state_dir).all()]
-    if json:
-        for line in lines:
-            record = asdict(line) | {"schema": "manyhands.run/1", "created": iso(line.created)}
-            sys.stdout.write(dumps(record) + "\n")
-        return
-    if not lines:
-        sys.stderr.write("there are no runs yet\n")
-        return
-    for text in list_lines(lines, _width()):
-        sys.stdout.write(text + "\n")
+def list_runs(wanted: Wanted, *, json: bool, state_dir: str | None) -> None:
+    """Print the runs that are wanted, the newest first."""
+    listing.list_runs(store(state_dir), wanted, json=json, width=_width())
 
 
 def show(run: str | None, *, job: int | None, failed: bool, output: bool, json: bool, state_dir: str | None) -> None:
@@ -169,28 +160,42 @@ def _shown(
     output: bool,
     limited: bool,
 ) -> Iterator[str]:
+    now = Now(found, time.time()) if runs.is_busy(found) else None
+
     def full(one: JobRecord) -> Iterator[str]:
         several = len(found.stages) > 1
         for part, attempts in journal.parts(one.job.number):
             if several:
                 yield f"stage    {part.stage}"
-            yield from one_job(part, attempts, display(argv(part)), whole=output)
+            yield from one_job(part, attempts, display(argv(part)), whole=output, now=now)
 
     if single:
         yield from full(next(records))
         return
     line = summarise(found)
-    yield from header(found, line, str(found.asked["workdir"]))
+    yield from header(found, line, str(found.asked["workdir"]), now)
+    yield from _overview(journal)
     yield ""
     if output:
         for one in records:
             yield from full(one)
             yield ""
         return
-    yield from job_lines(first_chosen(journal, MOST) if limited else records, _width(), stages=len(found.stages) > 1)
+    if now and (going := list(now.lines(_width(), MOST))):
+        yield from going
+        yield ""
+    shown = first_chosen(journal, MOST) if limited else records
+    yield from job_lines(shown, _width(), stages=len(found.stages) > 1, running=now.numbers() if now else ())
     more = line.ok + line.failed + line.left - MOST
     if limited and more > 0:
         yield f"... and {more:,} more: --failed, --json, or {everything} shows them all"
+
+
+def _overview(journal: Journals) -> Iterator[str]:
+    overview = Overview()
+    for one in journal.records():
+        overview.add(one)
+    return overview.lines()
 
 
 def export_run(run: str | None, format: Format, *, state_dir: str | None) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 
 from manyhands.doors.agreeing import agreed
 from manyhands.errors import UsageError
@@ -33,7 +30,7 @@ def remove(found: Store, names: Sequence[str], *, older_than: str | None, dry_ru
     if not doomed:
         sys.stderr.write(f"there are no runs{text}\n")
         return 0
-    whole = f"{len(doomed)} run{'' if len(doomed) == 1 else 's'}{text} ({size(sum(map(_size, doomed)))})"
+    whole = f"{len(doomed)} run{'' if len(doomed) == 1 else 's'}{text} ({size(sum(run.size for run in doomed))})"
     if dry_run:
         sys.stdout.writelines(f"would remove {line}\n" for line in _lines(doomed))
         sys.stderr.write(f"this would be {whole}; nothing was removed\n")
@@ -50,14 +47,4 @@ def remove(found: Store, names: Sequence[str], *, older_than: str | None, dry_ru
 def _lines(doomed: Sequence[Run]) -> Iterator[str]:
     for one in doomed:
         when = datetime.fromtimestamp(one.created).strftime("%Y-%m-%d %H:%M")
-        yield f"{one.id}  {when}  {size(_size(one))}  {one_line(str(one.asked.get('template')), 60)}"
-
-
-def _size(run: Run) -> int:
-    """Bytes on the disk; what is gone meanwhile counts nothing."""
-    total = 0
-    for folder, _, names in os.walk(run.path):
-        for name in names:
-            with suppress(OSError):
-                total += 512 * Path(folder, name).lstat().st_blocks  # stat(2)
-    return total
+        yield f"{one.id}  {when}  {size(one.size)}  {one_line(str(one.asked.get('template')), 60)}"

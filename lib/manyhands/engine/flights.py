@@ -6,6 +6,8 @@ import heapq
 from itertools import count
 from typing import Final
 
+from manyhands.backend import Started
+from manyhands.events import Began
 from manyhands.job import Attempt, Status
 
 MOST_WAITING: Final = 20_000
@@ -15,17 +17,24 @@ MOST_WAITING: Final = 20_000
 class Flight:
     """An attempt in the hands of the backend. ``tries`` counts those of this execution, ``deaths`` the workers that died of it."""
 
-    __slots__ = ("asked", "attempt", "began", "deaths", "started", "told", "tries", "why")
+    __slots__ = ("asked", "attempt", "began", "deaths", "event", "started", "told", "tries", "why")
 
     def __init__(self, attempt: Attempt, tries: int = 1, deaths: int = 0) -> None:
         self.attempt, self.tries, self.deaths = attempt, tries, deaths
         self.began = 0.0
+        self.event: Began | None = None
+        """How its beginning was told."""
         self.started = False
         self.told = False
         """Its end was recorded although it could not be stopped."""
         self.asked: float | None = None
         """When it had to end, and ``why``: what it then counts as."""
         self.why = Status.CANCELLED
+
+    def begun(self, report: Started) -> Began:
+        """It has begun: what is to be told of that."""
+        self.event = Began(report.attempt, report.at, report.slot, report.pid)
+        return self.event
 
     def again(self) -> Flight:
         """The next attempt of the same job."""

@@ -68,8 +68,7 @@ class Engine:
         self._limits, self._run, self._tick, self._clock = limits, run, tick, clock
         self._flights: dict[int, Flight] = {}  # by job number: a job has one attempt at a time
         self._retries = Retries()
-        self._deadlines = Deadlines(limits.timeout)
-        self._halting = halting or Halting(limits.halt, total)
+        self._deadlines, self._halting = Deadlines(limits.timeout), halting or Halting(limits.halt, total)
         self._climber, self._gate, self._before_waiting = climber, gate, before_waiting
         self._total, self._whole, self._done_before = total, whole, done_before
         # With a halt rule nothing lies ready at the backend: what does would begin after the end that meets the rule.
@@ -78,8 +77,7 @@ class Engine:
         self._halted = self._crowded = self._exhausted = self._dry = False
         self._pulled, self._next_start, self._owner = 0, 0.0, os.getpid()
         self._stop_signal: int | None = None
-        self._stops_asked = self._stops_obeyed = 0
-        self._running = 0
+        self._running = self._stops_asked = self._stops_obeyed = 0
         self._pauses = Pauses(backend.pause, backend.wake, clock)
         self.broken: Exception | None = None
         """What ended the run early: the journal cannot be written, or the inputs raised this."""
@@ -107,6 +105,10 @@ class Engine:
     def pause(self, paused: bool) -> None:
         """Hold or continue all attempts, and return when that is done; the time they are held does not count against their limits."""
         self._pauses.ask(paused)
+
+    def standing(self) -> tuple[list[Began], Retries, int | None]:
+        """What runs, what waits for a retry, and how many jobs the run has, as far as that is known."""
+        return [one.event for one in self._flights.values() if one.event and not one.told], self._retries, self._total
 
     # -- the loop --------------------------------------------------------------------------------------------------------
 
@@ -240,7 +242,7 @@ class Engine:
         if flight is None or flight.started or flight.attempt.number != report.attempt.number:
             return  # said twice, or too late
         self._begin(flight, report.at)
-        self._news.append(Began(report.attempt, report.at, report.slot, report.pid))
+        self._news.append(flight.begun(report))
 
     def _begin(self, flight: Flight, at: float) -> None:
         flight.started, flight.began = True, at - self._pauses.total

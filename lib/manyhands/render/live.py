@@ -142,7 +142,7 @@ class Live:
         shown = active if len(active) <= rows else active[: rows - 1]
         lines = [self._bar(), self._counts(size.width), *self._jobs(shown, size.width)]
         if (more := len(active) - len(shown)) > 0:
-            lines.append(Text(f"{'':8}  ... and {more:,} more", "dim"))
+            lines.append(Text(f"{'':8}  ... and {more:,} more that run", "dim"))
         return Group(*lines)
 
     def _jobs(self, shown: list[Running], width: int) -> Iterator[Text]:

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 from typing import Final
 
-from manyhands import output, runs
+from manyhands import output, runs, standing
 from manyhands.errors import ManyhandsError
 from manyhands.job import Outcome, Output, Status
 from manyhands.journal import Journal
+from manyhands.render.running import Now
 from manyhands.render.safe import Harmless, harmless, one_line
 from manyhands.render.summary import describe, left_behind
 from manyhands.render.words import duration, memory, signal_name
+from manyhands.render.words import size as in_words
 from manyhands.rows import JobRecord
 from manyhands.stages import Journals
 from manyhands.values import description, is_pickle
@@ -47,6 +49,8 @@ class RunLine:
     state: str
     total: int | None = None
     """Jobs of the run; None while its inputs are not counted."""
+    named: bool = False
+    """Whether ``id`` is a name that the user has given it."""
 
 
 def summarise(run: runs.Run) -> RunLine:
@@ -57,35 +61,55 @@ def summarise(run: runs.Run) -> RunLine:
         with closing(Journals.open(run)) as journal:
             tally, executions = journal.tally(), journal.executions()
     except (ManyhandsError, OSError):
-        return RunLine(run.id, run.created, template, 0, 0, 0, 0.0, "damaged")
+        return RunLine(run.id, run.created, template, 0, 0, 0, 0.0, "damaged", named=run.named)
     ok = tally.counts.get(Status.OK, 0)
     failed = sum(tally.counts.values()) - ok
     total = run.asked.get("total")
+    if total is None and (stood := standing.read(run.path)):
+        total = stood.total
     left = tally.left if total is None else max(tally.left, total - ok - failed)
     whole = bool(executions) and executions[-1][2] and not left
     state = "running" if runs.is_busy(run) else "complete" if whole else "left"
     took = sum(wall for _, wall, _ in executions)
-    return RunLine(run.id, run.created, template, ok, failed, left, took, state, total)
+    return RunLine(run.id, run.created, template, ok, failed, left, took, state, total, run.named)
 
 
-def list_lines(lines: Sequence[RunLine], width: int) -> Iterator[str]:
-    """The table of runs, the header first; columns are as wide as they must be, and the command gets the rest."""
-    short = runs.short_ids([line.id for line in lines])
-    rows = [_LIST, *(_run_cells(line, short[line.id]) for line in lines)]
-    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    room = max(6, width - sum(wide) - 2 * len(wide))
-    for row, what in zip(rows, ["WHAT", *(line.template for line in lines)], strict=True):
-        cells = (f"{cell:{align}{size}}" for cell, align, size in zip(row, "<<>>>><", wide, strict=True))
-        yield "  ".join([*cells, one_line(what, room)])
+def list_lines(
+    lines: Sequence[RunLine], width: int, short: Mapping[str, str], sizes: Sequence[int], now: float
+) -> Iterator[str]:
+    """The table of runs, the header first; columns are as wide as they must be, and the command gets the rest.
+
+    ``short`` has the short ids of runs without a name, ``sizes`` their bytes on the disk."""
+    cells = [_run_cells(line, short.get(line.id, line.id), size, now) for line, size in zip(lines, sizes, strict=True)]
+    columns = [[name, *column] for name, column in zip(_LIST, zip(*cells, strict=True), strict=True)]
+    if width < _width(columns) + _WHAT:
+        del columns[_LIST.index("SIZE")]
+    wide = [max(map(len, column)) for column in columns]
+    room = max(6, width - _width(columns))
+    for row, what in zip(zip(*columns, strict=True), ["WHAT", *(line.template for line in lines)], strict=True):
+        padded = (f"{cell:{_ALIGN[columns[n][0]]}{wide[n]}}" for n, cell in enumerate(row))
+        yield "  ".join([*padded, one_line(what, room)])
 
 
-_LIST: Final = ("ID", "WHEN", "OK", "FAILED", "LEFT", "TOOK", "STATE")
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    """How many characters these columns take, with two blanks after each."""
+    return sum(max(map(len, column)) + 2 for column in columns)
 
 
-def _run_cells(line: RunLine, short: str) -> tuple[str, ...]:
-    when = datetime.fromtimestamp(line.created).strftime("%Y-%m-%d %H:%M")
+_ALIGN: Final = {
+    "ID": "<", "WHEN": "<", "OK": ">", "FAILED": ">", "LEFT": ">", "TOOK": ">", "SIZE": ">", "STATE": "<",
+}  # fmt: skip
+_LIST: Final = tuple(_ALIGN)
+_WHAT: Final = 10
+"""Characters that a command should get at least."""
+
+
+def _run_cells(line: RunLine, short: str, size: int, now: float) -> tuple[str, ...]:
+    made, this = datetime.fromtimestamp(line.created), datetime.fromtimestamp(now)
+    when = made.strftime("%m-%d %H:%M" if made.year == this.year else "%Y-%m-%d")
     took = duration(line.took) if line.took else "-"
-    return short, when, f"{line.ok:,}", f"{line.failed:,}", _left(line), took, line.state
+    name = line.id if line.named else short
+    return name, when, f"{line.ok:,}", f"{line.failed:,}", _left(line), took, in_words(size), line.state
 
 
 def _left(line: RunLine) -> str:
@@ -93,15 +117,18 @@ def _left(line: RunLine) -> str:
     return f"{line.left:,}" + "+" * (line.total is None and line.state in ("left", "running"))
 
 
-def job_lines(records: Iterator[JobRecord], width: int, *, stages: bool = False) -> Iterator[str]:
-    """A table of jobs, the header first; ``stages``: with the stage that each has got to."""
+def job_lines(
+    records: Iterator[JobRecord], width: int, *, stages: bool = False, running: Container[int] = ()
+) -> Iterator[str]:
+    """A table of jobs, the header first; ``stages``: with the stage that each has got to; ``running``: those that run now."""
     yield "STAGE  " * stages + _job_line("JOB", "STATUS", "EXIT", "TRIES", "WALL", "MEMORY", "INPUT")
     room = max(10, width - len(_job_line(*[""] * 7)) - 7 * stages)
     for record in records:
         end, name = record.outcome, one_line(b" ".join(record.job.values), room)
         stage = f"{record.stage:>5}  " if stages else ""
         if end is None:
-            yield stage + _job_line(record.job.number, "left", "", record.attempt, "", "", name)
+            state = "running" if record.job.number in running else "left"
+            yield stage + _job_line(record.job.number, state, "", record.attempt, "", "", name)
             continue
         yield stage + _job_line(
             record.job.number,
@@ -128,8 +155,10 @@ def _code(end: Outcome) -> str:
     return signal_name(end.signal).removeprefix("SIG") if end.signal else "" if end.exit is None else str(end.exit)
 
 
-def one_job(record: JobRecord, attempts: Sequence[Outcome], command: str, *, whole: bool) -> Iterator[str]:
-    """All about one job; ``whole``: with all of its output, else with the end of it."""
+def one_job(
+    record: JobRecord, attempts: Sequence[Outcome], command: str, *, whole: bool, now: Now | None = None
+) -> Iterator[str]:
+    """All about one job; ``whole``: with all of its output, else with the end of it; ``now``: as in `header`."""
     yield f"job      {record.job.number}"
     yield f"input    {one_line(b' '.join(record.job.values), 1000)}"
     yield f"command  {harmless(command)}"
@@ -145,7 +174,7 @@ def one_job(record: JobRecord, attempts: Sequence[Outcome], command: str, *, who
         for line in (end.traceback or "").splitlines():
             yield f"         {harmless(line)}"
     if record.outcome is None:
-        yield f"attempt  {record.attempt} has not ended"
+        yield from _unended(record, now, whole=whole)
     else:
         if record.outcome.result is not None and record.outcome.ok:
             result = record.outcome.result
@@ -153,6 +182,22 @@ def one_job(record: JobRecord, attempts: Sequence[Outcome], command: str, *, who
             yield f"result   {harmless(text) if whole else one_line(text, 1000)}"
         yield from printed("stdout", record.outcome.stdout, whole=whole)
         yield from printed("stderr", record.outcome.stderr, whole=whole)
+
+
+def _unended(record: JobRecord, now: Now | None, *, whole: bool) -> Iterator[str]:
+    """A job whose attempt has begun: what it has printed so far, if it runs."""
+    found = next(now.going(record.job.number), None) if now else None
+    if found is None:
+        yield f"attempt  {record.attempt} has not ended" if now is None else f"attempt  {record.attempt} is to run"
+        return
+    run, going = found
+    since = datetime.fromtimestamp(going.since).strftime("%Y-%m-%d %H:%M:%S")
+    yield f"attempt  {going.attempt} is running since {since}, slot {going.slot}" + (
+        f", pid {going.pid}" if going.pid else ""
+    )
+    out, err = going.printed(run.outputs)
+    yield from printed("stdout", out, whole=whole)
+    yield from printed("stderr", err, whole=whole)
 
 
 def printed(name: str, stream: Output, *, whole: bool) -> Iterator[str]:
@@ -196,14 +241,18 @@ def output_lines(stream: Output) -> Iterator[bytes]:
     yield from b"".join(held).splitlines()
 
 
-def header(run: runs.Run, line: RunLine, workdir: str) -> Iterator[str]:
-    """What a run is."""
+def header(run: runs.Run, line: RunLine, workdir: str, now: Now | None = None) -> Iterator[str]:
+    """What a run is; ``now``: how it stands, if somebody is working on it."""
     yield f"run      {run.id} ({line.state})"
     yield f"command  {one_line(line.template, 1000)}"
-    yield f"when     {datetime.fromtimestamp(line.created).strftime('%Y-%m-%d %H:%M:%S')}, took {duration(line.took)}"
+    took = f"took {duration(line.took)}"
+    if now and now.elapsed is not None:
+        took = f"running for {duration(now.elapsed)}" + (f", {duration(line.took)} before" if line.took else "")
+    yield f"when     {datetime.fromtimestamp(line.created).strftime('%Y-%m-%d %H:%M:%S')}, {took}"
     yield f"where    {one_line(workdir, 1000)}"
     every = "" if line.total is None else f" of {line.total:,}"
-    yield f"jobs     {line.ok:,} ok, {line.failed:,} failed, {_left(line)} left{every}"
+    running = now.counts() if now else ""
+    yield f"jobs     {line.ok:,} ok, {line.failed:,} failed{running}, {_left(line)} left{every}"
     if widths := run.asked.get("widths"):
         yield f"width    {', '.join(f'{width} from {duration(at)}' for at, width in widths)}"
     if run.asked.get("then"):

@@ -1,0 +1,138 @@
+"""How many inputs there are, found out beside the run that takes them, so that a long list has a total soon.
+
+    a regular file, or what came through a pipe, once it has ended --Counter (thread)--> number --wake--> engine's thread
+
+Separate from `feed`, which reads only some way ahead: here nothing is kept but a number. What cannot be read twice (a FIFO, a
+program's iterator) is not counted, and neither is what cannot be read to its end: the run finds that out by itself.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from manyhands.errors import ManyhandsError
+from manyhands.inputs import Csv, JsonLines, Lines, Product, Source, Spec
+
+_AT_ONCE: Final = 4096
+_BLOCK: Final = 1 << 18
+"""Rows and bytes between two looks whether somebody still wants to know."""
+
+Open = Callable[[Callable[[], bool]], BinaryIO | None]
+"""Waits until a stream has ended, as long as what it is given says that somebody wants to know, and opens what was kept of it."""
+
+
+class Counter:
+    """Counts ``source`` in a thread; ``opened`` gives what was kept of the stream that it reads, if it reads one.
+
+    ``wake`` is called, from the thread, when `number` is known; ``nudge``, when ``opened`` need not wait any more.
+    """
+
+    def __init__(
+        self, source: Source, wake: Callable[[], None], opened: Open | None = None, nudge: Callable[[], None] = lambda: None
+    ) -> None:  # fmt: skip
+        self._source, self._wake, self._opened, self._nudge = source, wake, opened, nudge
+        self.number: int | None = None
+        self._wanted = True
+        self._thread = threading.Thread(target=self._count, name="manyhands-count", daemon=True)
+
+    def start(self) -> None:
+        """Begin, if there is something that can be counted."""
+        if _countable(self._source, streamed=self._opened is not None):
+            self._thread.start()
+
+    def close(self) -> None:
+        """Nobody wants to know any more."""
+        self._wanted = False
+        self._nudge()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _count(self) -> None:
+        try:
+            stream = self._opened(lambda: self._wanted) if self._opened else None
+            if self._opened is None or stream is not None:
+                self.number = self._many(self._source, stream)
+        except (ManyhandsError, OSError, csv.Error):  # whoever takes these inputs meets it, too, and says so
+            return
+        if self.number is not None:
+            self._wake()
+
+    def _many(self, source: Source, stream: BinaryIO | None = None) -> int | None:
+        if source.total is not None:
+            return source.total
+        if isinstance(source, Product):
+            parts = [self._many(one) for one in source.sources]
+            return None if None in parts else math.prod(part or 0 for part in parts)
+        spec = source.spec()
+        with stream or Path(spec["path"]).open("rb") as file:
+            return self._sum(_pieces(file, spec))
+
+    def _sum(self, pieces: Iterator[int]) -> int | None:
+        number = 0
+        for found in pieces:
+            number += found
+            if not self._wanted:
+                return None
+        return number
+
+
+def _pieces(file: BinaryIO, spec: Spec) -> Iterator[int]:
+    """How many inputs the next piece of the file holds; the formats are those of `manyhands.readers`."""
+    if spec["kind"] == "csv":
+        return _rows(file, spec.get("delimiter") or ",")
+    if spec["kind"] == "jsonl":
+        return (sum(1 for line in lines if not line.isspace()) for lines in _lines(file))
+    return _nuls(file) if spec.get("null") else _filled_lines(file)
+
+
+def _rows(file: BinaryIO, delimiter: str) -> Iterator[int]:
+    text = (line.decode("utf-8-sig", "surrogateescape") for line in file)
+    rows = csv.reader(text, strict=True, delimiter=delimiter)
+    next(rows, None)  # the names of the columns
+    while found := list(islice(rows, _AT_ONCE)):
+        yield sum(1 for row in found if row)
+
+
+def _nuls(file: BinaryIO) -> Iterator[int]:
+    last = b"\0"
+    while block := file.read(_BLOCK):
+        last = block
+        yield block.count(b"\0")
+    yield int(not last.endswith(b"\0"))
+
+
+def _filled_lines(file: BinaryIO) -> Iterator[int]:
+    blank: set[bytes] = set()
+    for lines in _lines(file):
+        blank = blank or ({b"\n", b"\r\n"} if lines[0].endswith(b"\r\n") else {b"\n"})
+        yield sum(1 for line in lines if line not in blank)
+
+
+def _lines(file: BinaryIO) -> Iterator[list[bytes]]:
+    while lines := file.readlines(_BLOCK):
+        yield lines
+
+
+def _countable(source: Source, *, streamed: bool) -> bool:
+    """Whether it can be read a second time without taking anything from the run, and is not counted yet."""
+    if source.total is not None:
+        return False
+    if isinstance(source, Product):
+        return all(one.total is not None or _countable(one, streamed=streamed) for one in source.sources)
+    if type(source) not in (Lines, Csv, JsonLines):
+        return False
+    return streamed or _is_regular(source.path)  # type: ignore[attr-defined]
+
+
+def _is_regular(path: str) -> bool:
+    try:
+        return stat.S_ISREG(Path(path).stat().st_mode)
+    except OSError:
+        return False
