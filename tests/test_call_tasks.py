@@ -286,3 +286,13 @@ def test_inputs_that_end_early_without_a_journal(cli: Cli, tmp_path: Path) -> No
     assert "2 jobs: 2 ok, further inputs not read" in done.stderr
     assert "line 3: not JSON" in done.stderr
     assert "run all again: nothing has been recorded" in done.stderr
+
+
+def test_what_the_error_of_a_result_advises_can_be_done(cli: Cli, tmp_path: Path) -> None:
+    """In the same run, which keeps what is done."""
+    (tmp_path / "mine.py").write_text("def letters(x): return set(x)\n")
+    call = ["batch.call", "mine:letters", "--run-id", "r"]
+    refused = cli(*call, "--", "a")
+    assert (refused.returncode, "ask for --result repr" in refused.stderr) == (1, True)
+    done = cli(*call, "--retry-failed", "--result", "repr", "--", "a")
+    assert (done.returncode, json.loads(done.stdout)) == (0, "{'a'}"), done.stderr

@@ -152,7 +152,8 @@ class Performer:
         except (TypeError, ValueError, RecursionError) as error:
             what = f"{_article(found)}, which JSON cannot hold ({_text(error)})"
             return failed(error)._replace(
-                error=f"it returned {what}: ask for --result repr, none or pickle-file, or return something else"
+                error=f"it returned {what}: ask for --result repr, none or pickle-file (the same command, in this run with "
+                "--run-id RUN --retry-failed), or return something else"
             )
 
     def _pickle(self, name: bytes, found: object) -> Performed:
