@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from manyhands import call as calls
+from manyhands import values
 from manyhands.backend import Ended
 from manyhands.call import BadInput, Call, Function, run_coroutine
 from manyhands.job import Attempt, Values
@@ -29,7 +30,12 @@ LONGEST: Final = 1 << 16
 """Characters of a traceback that are kept, from its end."""
 
 _LINE: Final = 1000
-_OURS: Final = (os.path.dirname(__file__), calls.__file__, os.path.join(os.path.dirname(os.__file__), "asyncio"))
+_OURS: Final = (
+    os.path.dirname(__file__),
+    calls.__file__,
+    values.__file__,
+    os.path.join(os.path.dirname(os.__file__), "asyncio"),
+)
 
 
 class Performed(NamedTuple):
@@ -152,8 +158,9 @@ class Performer:
         except (TypeError, ValueError, RecursionError) as error:
             what = f"{_article(found)}, which JSON cannot hold ({_text(error)})"
             return failed(error)._replace(
+                traceback=None,
                 error=f"it returned {what}: ask for --result repr, none or pickle-file (the same command, in this run with "
-                "--run-id RUN --retry-failed), or return something else"
+                "--run-id RUN --retry-failed), or return something else",
             )
 
     def _pickle(self, name: bytes, found: object) -> Performed:
