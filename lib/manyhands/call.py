@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 from manyhands.errors import InputError, ManyhandsError, UsageError
 from manyhands.job import Arg, Values
@@ -46,6 +46,7 @@ _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "str": os.fsdecode, "int": int, "float": float, "json": json.loads, "bytes": bytes,
     "path": lambda value: Path(os.fsdecode(value)),
 }  # fmt: skip
+_LARGE: Final = 1 << 63
 _importing = threading.RLock()
 _NOWHERE: Final = "?:"  # begins the name of a function that cannot be imported
 _PICKLED: Final = b"\x80"  # the first byte of every pickle since protocol 2; no JSON text begins with it
@@ -267,6 +268,11 @@ def encode(item: object) -> bytes:
 
     JSON if that gives back exactly the same, so that people can read it, else a pickle. Raises InputError if neither can.
     """
+    kind = type(item)
+    if kind is int and -_LARGE < cast("int", item) < _LARGE:  # the short ways for what is most often given
+        return b"%d" % cast("int", item)
+    if kind is str and item.isascii():  # type: ignore[attr-defined]
+        return json.dumps(item).encode()
     with suppress(ValueError, RecursionError):  # a number of 5,000 digits, a list that holds itself
         if fits_json(item) or (type(item) is tuple and all(map(fits_json, item))):
             whole = [item] if type(item) is list else item

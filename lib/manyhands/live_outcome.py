@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from manyhands.errors import JobFailedError, ManyhandsError
 from manyhands.job import Outcome, Output, Status
 from manyhands.values import from_bytes, is_pickle
+
+_UNREAD: Final = object()
 
 
 class _Open:
@@ -51,7 +53,8 @@ class LiveOutcome(Outcome):
     """See `manyhands.job.Outcome`, of which it has the fields."""
 
     _given: Any
-    _found: Any
+    _found: Any = _UNREAD
+    """What was returned or raised, once it has been asked for: so it is the same each time."""
 
     @classmethod
     def of(cls, outcome: Outcome, given: Any) -> LiveOutcome:
@@ -66,11 +69,8 @@ class LiveOutcome(Outcome):
         return self._given
 
     def _returned(self) -> Any:
-        """Made once, so that it is the same each time."""
-        try:
+        if self._found is not _UNREAD:
             return self._found
-        except AttributeError:
-            pass
         try:
             self._found = None if self.result is None else from_bytes(self.result)
         except Exception as error:  # whatever a class of the result raises when it is made here
@@ -81,12 +81,9 @@ class LiveOutcome(Outcome):
     def _raised(self) -> BaseException | None:
         if self.status is not Status.FAILED or self.result is None or not is_pickle(self.result):
             return None
-        try:
-            return self._found  # type: ignore[no-any-return]
-        except AttributeError:
-            pass
-        try:
-            self._found = from_bytes(self.result)
-        except Exception:  # then its text has to do
-            self._found = None
+        if self._found is _UNREAD:
+            try:
+                self._found = from_bytes(self.result)
+            except Exception:  # then its text has to do
+                self._found = None
         return self._found  # type: ignore[no-any-return]

@@ -31,6 +31,7 @@ _TRIED: Final = 1 << 20
 _TRAVELS: Final = 1 << 16
 """Bytes of an exception: a larger one is told in words only."""
 
+_decode: Final = json.JSONDecoder().decode  # `json.loads` looks first which UTF it might be
 _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -110,7 +111,9 @@ def exception_to_bytes(error: BaseException, ours: Ours = lambda _: False) -> by
 
 def from_bytes(data: bytes) -> Any:
     """What `to_bytes` or `exception_to_bytes` was given. Only for bytes of one's own run; raises whatever the unpickling raises."""
-    return pickle.loads(_parts(data)[1]) if is_pickle(data) else json.loads(data)  # noqa: S301 - see the module's first lines
+    if data.startswith(_SEALED):
+        return pickle.loads(_parts(data)[1])  # noqa: S301 - see the module's first lines
+    return _decode(data.decode())
 
 
 def is_pickle(data: bytes) -> bool:
@@ -127,7 +130,7 @@ def shown(data: bytes | None) -> tuple[Any, str | None]:
     """(the value, None) of JSON, (None, a description) of a pickle: for whoever did not make it. Nothing is unpickled."""
     if data is None:
         return None, None
-    return (None, description(data)) if is_pickle(data) else (json.loads(data), None)
+    return (None, description(data)) if is_pickle(data) else (_decode(data.decode()), None)
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes]:
