@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 from conftest import LIB, Cli
 from manyhands import kernel, run_batch
 from manyhands.batch import Batch
+from manyhands.doors.batch import export_run, show
 from manyhands.errors import BusyError, CannotCreateError, JournalError, ManyhandsError, UsageError
 from manyhands.job import Attempt, Job, Outcome, Status
 from manyhands.limits import Limits
@@ -401,3 +402,25 @@ def test_a_run_of_somebody_else_is_not_gone_on_with(own_state: Path) -> None:
     os.chmod(run.path / "journal.db", 0o660)
     with pytest.raises(CannotCreateError, match=r"journal\.db can be written to by others"):
         Batch.resume(run, os.environ)
+
+
+@pytest.mark.parametrize(
+    ("template", "shell"), [("echo *", None), ("echo $(( {} ))", "/bin/bash"), ('sh -c "echo {}"', None)]
+)
+def test_a_run_whose_template_is_refused_today(
+    store: Store, capsys: pytest.CaptureFixture[str], template: str, shell: str | None
+) -> None:
+    """It can still be looked at and exported; only what would begin something is refused."""
+    plan = Plan(template=Template.parse("true"), source={}, limits=Limits(jobs=1), workdir="/")
+    run, held = store.create(plan.to_json() | {"template": template, "shell": shell}, "old")
+    job = Job(1, b"k", (b"a; b",))
+    with closing(run.journal()) as journal:
+        journal.began(Attempt(job, 1, ()))
+        journal.ended(Outcome(Attempt(job, 1, ()), Status.OK, 0))
+        journal.commit()
+    held.close()
+    show("old", job=None, failed=False, output=True, json=False, state_dir=str(store.state))
+    export_run("old", "jsonl", state_dir=str(store.state))
+    shown = capsys.readouterr().out
+    assert template in shown
+    assert json.loads(shown.splitlines()[-1])["argv"] == [template, "a; b"]

@@ -17,7 +17,7 @@ from manyhands.cores import usable_cores
 from manyhands.doors import listing, removing
 from manyhands.doors.asked import AskedCall, AskedCommand, plan_of
 from manyhands.doors.listing import Wanted
-from manyhands.errors import UsageError
+from manyhands.errors import InputError, TemplateError, UsageError
 from manyhands.expiry import expire, parse_keep
 from manyhands.grouping import in_groups
 from manyhands.inputs import open_source
@@ -217,14 +217,22 @@ def _write_out(data: bytes) -> None:
 
 
 def _argv(run: runs.Run) -> Argv:
-    """How a run's commands are made again, for showing them."""
+    """How a run's commands are made again, for showing them; what an earlier version has accepted and is refused today is shown
+    as it was written."""
     environ = dict.fromkeys(run.asked["environment"], "") | dict(os.environ)
-    plan = Plan.from_json(run.asked, environ)
+    try:
+        plan = Plan.from_json(run.asked, environ)
+    except TemplateError as error:
+        written = os.fsencode(error.text)
+        return lambda record: [written, *record.job.values]
     renderers = [plan.stage(n).template.bind(run.asked.get("columns", ())) for n in range(1, len(plan.then) + 2)]
 
     def argv(record: JobRecord) -> Sequence[bytes]:
         slot = record.outcome.slot if record.outcome else 0
-        return fill_slot(renderers[record.stage - 1].argv(record.job.values, record.job.number), slot)
+        try:
+            return fill_slot(renderers[record.stage - 1].argv(record.job.values, record.job.number), slot)
+        except InputError:
+            return [os.fsencode(plan.stage(record.stage).template.text), *record.job.values]
 
     return argv
 
