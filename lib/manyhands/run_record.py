@@ -21,7 +21,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "token": _TEXT, "created": (int, float), "template": (str, list), "shell": _MAYBE, "call": (dict, type(None)),
     "then": (list,), "workers": (dict,), "source": (dict,), "workdir": _TEXT, "environment": (dict,), "stdin": _MAYBE,
     "nice": (int,), "allow_daemons": (bool,), "backend": _TEXT, "tag": (bool,), "order": _TEXT, "streamed": (bool,),
-    "limits": (dict,), "columns": (list,), "widths": (list,),
+    "limits": (dict,), "columns": (list,), "widths": (list,), "group": (int, type(None)), "lines": (bool,), "named": (bool,),
 }  # fmt: skip
 
 
