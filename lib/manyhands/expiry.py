@@ -51,6 +51,8 @@ def _due(store: Store, now: float) -> bool:
     """Whether the last look was a day ago; if so, this is the look of today."""
     stamp = store.state / "expired"
     try:
+        if store.state.is_symlink():  # it is not trusted (`Store.create`): nothing is written there
+            return False
         if stamp.lstat().st_mtime > now - _DAY:
             return False
     except OSError:
