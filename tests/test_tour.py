@@ -20,6 +20,7 @@ import test_tour_scenes
 from conftest import HERE, Cli, wait_for
 from manyhands.extras import install_line
 from manyhands.tour.contents import SCENES, TOPICS
+from manyhands.tour.door import show_list
 from manyhands.tour.narrating import bars, fitting, trace
 from manyhands.tour.pasting import program_of
 from manyhands.tour.seen import Event, NotSeen, Seen, Span, expect, most_at_once
@@ -257,6 +258,18 @@ def test_a_way_whose_package_lacks_is_skipped(environment: dict[str, str], tmp_p
         done.stdout.splitlines()[-1]
         == f"not possible here: it needs gevent, which is not installed: {install_line('tour')}"
     )
+
+
+def test_the_list_says_once_how_to_install_what_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At its end; beside a scene, only what it needs."""
+    monkeypatch.setattr("manyhands.tour.showing.find_spec", lambda _: None)
+    show_list(topic="events", json=False)
+    out = capsys.readouterr().out
+    assert out.count(install_line("tour")) == 1
+    assert out.endswith(f"to play them all: {install_line('tour')}\n")
+    assert "— it needs twisted, which is not installed\n" in out
 
 
 def test_the_list_reads_as_a_table_of_contents(cli: Cli) -> None:

@@ -17,6 +17,7 @@ from manyhands.call import Call
 from manyhands.cores import usable_cores
 from manyhands.doors.compare import report
 from manyhands.errors import UsageError
+from manyhands.extras import install_line
 from manyhands.limits import Limits
 from manyhands.measuring import compare, measure, widths_for
 from manyhands.plan import Plan
@@ -122,10 +123,12 @@ def show_list(*, topic: str | None, json: bool) -> None:
             last = scene.topic
         needs = (
             f" (needs {', '.join(scene.needs)})" * bool(scene.needs)
-            + f" — {why}" * bool(why)
+            + f" — {(why or '').partition(':')[0]}" * bool(why)
             + " [--broken]" * scene.broken
         )
         to.print(Text(f"  {scene.name:<{longest}}  ", style="cyan") + Text(one_line(scene.title + needs, room)))
+    if not json and any("not installed" in (lacking(scene) or "") for scene in scenes):
+        to.print(Text(f"\nto play them all: {install_line('tour')}"), soft_wrap=True)
 
 
 def chosen(topic: str | None) -> list[Scene]:
