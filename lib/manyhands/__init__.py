@@ -23,10 +23,12 @@ if TYPE_CHECKING:
         CannotCreateError,
         InputError,
         JobFailedError,
+        JobTimeoutError,
         JournalError,
         ManyhandsError,
         TemplateError,
         UsageError,
+        WrongTypeError,
     )
     from manyhands.forks import fork_demo
     from manyhands.host import HostInfo, Identity, host_info, identity
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
 _HOME = {
     "batch": ["Batch"],
     "errors": [
-        "BusyError", "CannotCreateError", "InputError", "JobFailedError", "JournalError", "ManyhandsError", "TemplateError",
-        "UsageError",
+        "BusyError", "CannotCreateError", "InputError", "JobFailedError", "JobTimeoutError", "JournalError", "ManyhandsError", "TemplateError",
+        "UsageError", "WrongTypeError",
     ],
     "forks": ["fork_demo"],
     "host": ["HostInfo", "Identity", "host_info", "identity"],
@@ -68,9 +70,9 @@ _MODULES = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Args", "Attempt", "Backoff", "Batch", "BusyError", "CannotCreateError", "CommandError", "Completed", "Csv", "Fate", "Glob",
-    "Halt", "HostInfo", "Identity", "InputError", "Job", "JobFailedError", "JournalError", "JsonLines", "Limits", "Lines",
+    "Halt", "HostInfo", "Identity", "InputError", "Job", "JobFailedError", "JobTimeoutError", "JournalError", "JsonLines", "Limits", "Lines",
     "ManyhandsError", "Outcome", "Output", "Pipeline", "PipelineResult", "ProcessInfo", "Product", "Results", "RetryOn", "Rows",
-    "Selector", "Status", "Stopped", "Template", "TemplateError", "Timeout", "Tree", "UsageError", "Zip", "chunks",
+    "Selector", "Status", "Stopped", "Template", "TemplateError", "Timeout", "Tree", "UsageError", "WrongTypeError", "Zip", "chunks",
     "fork_demo", "host_info", "identity", "list_processes", "map_batch", "pipe", "process_tree", "read", "run_batch", "stop_tree",
 ]  # fmt: skip
 
