@@ -6,8 +6,10 @@ Separate from the store, which removes only what it is told to.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Final
 
 from manyhands.errors import ManyhandsError
@@ -50,6 +52,8 @@ def expire(store: Store, keep: float | None, now: float) -> str | None:
 def _due(store: Store, now: float) -> bool:
     """Whether the last look was a day ago; if so, this is the look of today."""
     stamp = store.state / "expired"
+    if not _is_ours(store.state):
+        return False
     try:
         if store.state.is_symlink():  # it is not trusted (`Store.create`): nothing is written there
             return False
@@ -63,6 +67,16 @@ def _due(store: Store, now: float) -> bool:
     except OSError:  # a state folder that cannot be written to, or is not there yet
         return False
     return True
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it is a folder, not a link to one, that only we can write to; `Store.create` says what is wrong with another."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    return ours and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _old(store: Store, before: float) -> Iterator[Run]:
