@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from manyhands import Status, run_batch
 from manyhands.backend import Ended
 from manyhands.backends.auto import Auto
 from manyhands.backends.fake import Fake, Play
+from manyhands.backends.slots import Slots
 from manyhands.engine.climbing import Climber
 from manyhands.job import Attempt, Job
 from manyhands.meters import strain
@@ -199,3 +201,21 @@ def test_waiting_jobs_go_to_threads(cli: Cli) -> None:
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 40
     assert "was waiting: going on in threads" in done.stderr
+
+
+def test_fewer_slots_are_used_than_there_are() -> None:
+    """What is held back comes into use again; what runs is held when it ends; what rests is not counted twice."""
+    names: list[Any] = ["a", "b", "c", "d"]
+    slots: Any = Slots(names)
+    busy = slots.free.pop()
+    slots.limit(1)
+    assert (slots.free, len(slots.held)) == ([], 3)
+    slots.put(busy)
+    assert slots.free == [busy]
+    slots.limit(0)
+    assert not slots.free
+    slots.limit(3)
+    assert len(slots.free) == 3
+    assert sorted(slots) == names
+    slots.limit(9)
+    assert sorted(slots.free) == names

@@ -25,6 +25,7 @@ from manyhands.backend import Ended, Noted
 from manyhands.backends import late, launcher_process, shortage
 from manyhands.backends.commands import Commands
 from manyhands.errors import ManyhandsError
+from manyhands.job import Attempt
 from test_backends import Bench
 from test_launcher import settings, tag
 
@@ -278,6 +279,29 @@ def test_closing_does_not_wait_for_a_stopped_launcher(bench_of_two: Bench) -> No
         os.kill(launcher.pid, signal.SIGSTOP)
     bench_of_two.backend.close()
     assert alive() == 0
+
+
+def most_at_once(bench: Bench, attempts: list[Attempt]) -> int:
+    """How many of them ran at the same moment."""
+    spans = [(bench.start_of(one).at, bench.end_of(one).at) for one in attempts]
+    return max(sum(begin <= moment < end for begin, end in spans) for moment, _ in spans)
+
+
+def test_launchers_keep_to_a_width(tmp_path: Path) -> None:
+    """However much lies ready, also when a launcher was replaced; and use all their slots again when they may."""
+    bench = Bench(Commands(settings(tmp_path, slots=8, launchers=2)))
+    assert isinstance(bench.backend, Commands)
+    bench.backend.limit(3)
+    assert most_at_once(bench, [bench.sh("sleep 0.05") for _ in range(30)]) == 3
+    for launcher in [*bench.backend._launchers.values()]:
+        os.kill(launcher.pid, signal.SIGKILL)
+    lost = bench.sh("sleep 0.05")
+    bench.end_of(lost)
+    assert most_at_once(bench, [bench.sh("sleep 0.05") for _ in range(30)]) == 3
+    bench.backend.limit(8)
+    bench.end_of(bench.sh("true"))
+    assert most_at_once(bench, [bench.sh("sleep 0.3") for _ in range(24)]) > 3
+    bench.backend.close()
 
 
 @pytest.fixture

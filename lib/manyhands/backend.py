@@ -9,7 +9,7 @@ A backend never decides: it does not retry, does not time, does not journal. It 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from manyhands.job import NOTHING, Attempt, Output
 
@@ -106,3 +106,11 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Leave nothing running and nothing open. May be called twice."""
+
+
+@runtime_checkable
+class Adjustable(Protocol):
+    """A backend of which fewer slots can be used than it has."""
+
+    def limit(self, width: int) -> None:
+        """Let ``width`` attempts at most run at once from now on; more that run already end by themselves."""

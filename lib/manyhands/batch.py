@@ -17,7 +17,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from manyhands.backend import Backend
+from manyhands.backend import Adjustable, Backend
 from manyhands.backends.table import check_plan, open_backend
 from manyhands.call import Call, CallRenderer
 from manyhands.continuing import check_stdin, difference, in_columns, keep_stdin
@@ -234,7 +234,7 @@ class Batch:
         lacking = self.inputs.lacking is not None
         total = None if lacking else earlier.total(source.total, self.run.asked.get("total"))
         halting = self.place.halting if self.place else earlier.halting(self.plan.limits.halt, total)
-        climber, jobs = self._climber(), self._jobs(journal, values, renderer)
+        climber, jobs = self._climber(backend), self._jobs(journal, values, renderer)
         stack.callback(jobs.close)
         engine = Engine(
             jobs=jobs, argv=lambda job: renderer.argv(job.values, job.number), backend=backend, journal=journal,
@@ -375,10 +375,13 @@ class Batch:
         slots = min(plan.limits.jobs, source.total) if source.total and self.work == "new" else plan.limits.jobs
         return open_backend(plan.backend, settings_of(plan, self.run, self.held, slots, source.columns))
 
-    def _climber(self) -> Climber | None:
+    def _climber(self, backend: Backend) -> Climber | None:
         """What finds out how many jobs at once are worth it, if that is asked for."""
         if not self.plan.limits.climb:
             return None
         from manyhands.meters import strain
 
-        return Climber(usable_cores(), self.plan.limits.jobs, strain, time.monotonic)
+        climber = Climber(usable_cores(), self.plan.limits.jobs, strain, time.monotonic)
+        if isinstance(backend, Adjustable):
+            climber.obeyed_by(backend.limit)
+        return climber

@@ -22,11 +22,10 @@ import weakref
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from manyhands import kernel
 from manyhands.backend import Ended, Noted, Report, Started
 from manyhands.backends import wire
 from manyhands.backends.alarm import Alarm
-from manyhands.backends.launcher_process import LauncherProcess, config_of, how_many, wait_for_all
+from manyhands.backends.launcher_process import LauncherProcess, config_of, end_strays, how_many, wait_for_all
 from manyhands.backends.outputs import output_of
 from manyhands.backends.ready_jobs import ReadyJobs
 from manyhands.backends.settings import CommandSettings
@@ -71,6 +70,7 @@ class Commands:
         self._shortage = Shortage(settings.slots)
         self._look_at = time.monotonic() + _LOOK
         self._paused = self._closed = False
+        self._width: int | None = None
         self._poll = select.poll()
         self._buffer = bytearray(wire.MESSAGE)
         self._view = memoryview(self._buffer)
@@ -85,7 +85,7 @@ class Commands:
         self._poll.register(self._alarm.descriptor, select.POLLIN)
         _open.add(self)
         slots = self.settings.slots
-        count = how_many(max(1, min(self.settings.launchers, slots)))
+        self._count = count = how_many(max(1, min(self.settings.launchers, slots)))
         self._vacant = {index: list(range(index + 1, slots + 1, count)) for index in range(count)}
         try:
             self._fill_vacancies()
@@ -156,6 +156,12 @@ class Commands:
         for launcher in () if self._closed else self._launchers.values():
             launcher.tell(wire.PAUSE if paused else wire.RESUME)
 
+    def limit(self, width: int) -> None:
+        """See `manyhands.backend.Adjustable`."""
+        self._width = width
+        for launcher in self._launchers.values():
+            launcher.share(width, self._count)
+
     def wake(self) -> None:
         """Make `reports` return."""
         self._alarm.ring()
@@ -220,9 +226,8 @@ class Commands:
     def _handle(self, file: int) -> None:
         if file == self._alarm.descriptor:
             self._alarm.hush()
-        for launcher in [*self._launchers.values()]:
-            if file == launcher.life:
-                self._bury(launcher)
+        for launcher in [one for one in self._launchers.values() if file == one.life]:
+            self._bury(launcher)
 
     def _look(self, now: float) -> None:
         """Once a second: see that every launcher works, and try again what could not be had."""
@@ -243,11 +248,10 @@ class Commands:
 
     def _fill_vacancies(self) -> None:
         """Start the launchers that are to be there. For want of something some may come later; raises ManyhandsError if none can."""
+        ends = self._jobs.theirs.fileno(), self._results_end.fileno()
         for index, slots in [*self._vacant.items()]:
             try:
-                launcher = LauncherProcess(
-                    index, slots, self.settings, (self._jobs.theirs.fileno(), self._results_end.fileno())
-                )
+                launcher = LauncherProcess(index, slots, self.settings, ends)
             except OSError as error:
                 self._ready += self._shortage.note(error.errno or 0)
                 if error.errno not in SHORTAGES or (self._shortage.lasting and not self._launchers):
@@ -257,6 +261,8 @@ class Commands:
             self._launchers[index] = launcher
             self._poll.register(launcher.life, select.POLLIN)
             launcher.send_config(config_of(self.settings, slots, self.ahead))
+            if self._width is not None:
+                launcher.share(self._width, self._count)
             if self._paused:
                 launcher.tell(wire.PAUSE)
 
@@ -299,16 +305,9 @@ class Commands:
 
     def _end_strays(self, ids: Collection[int]) -> bool:
         """Kill everything that carries the tag or lives in the session of the given attempts; whether something will not go."""
-        if not ids:
-            return False
         sessions = {self._began[id][1] for id in ids if id in self._began}
         names = ((self._flying[id].job.number, self._flying[id].number) for id in ids)
-        tags = {b"%s.%d.%d" % (self.settings.token.encode(), *name) for name in names}
-        try:
-            kernel.end_all(lambda one: one.session in sessions or kernel.tag_of(one.pid) in tags)
-        except TimeoutError:
-            return True
-        return False
+        return bool(ids) and end_strays(sessions, {b"%s.%d.%d" % (self.settings.token.encode(), *name) for name in names})
 
     # -- what is short ---------------------------------------------------------------------------------------------------
 

@@ -156,11 +156,9 @@ class Launcher:
         if want is not self.writing:
             self.writing = self._watch(self.outbox.sock, want, select.EPOLLOUT)
         patience, self.blind = self.patience(), False
-        now = 0.0
         for file, _ in self.poll.poll(patience):
             if (running := self.watched.get(file)) is not None:
-                now = now or time.monotonic()
-                self.ended(running, now)
+                self.ended(running, time.monotonic())
             elif file == self.control.fileno():
                 self.obey()
             elif file == self.life:
@@ -223,7 +221,7 @@ class Launcher:
         try:
             pid = self.spawner.spawn(name, number, arguments, slot)
         except (OSError, ValueError, MemoryError) as error:
-            self.slots.free.append(slot)
+            self.slots.put(slot)
             if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORTAGES):
                 self.give_back(id, errno.ENOMEM if isinstance(error, MemoryError) else error.errno or 0)
             else:
@@ -317,7 +315,7 @@ class Launcher:
         self.unwatch(running)
         if renew:
             running.slot.close()
-        self.slots.free.append(running.slot)
+        self.slots.put(running.slot)
 
     def output_error(self, running: Running) -> str | None:
         """Why its output is not whole, also for the user."""
@@ -367,6 +365,8 @@ class Launcher:
                 kernel.signal_group(running.pid, signal.SIGSTOP if self.paused else signal.SIGCONT)
         elif verb == wire.SYNC:
             self.records.extend((wire.SYNCED, number) for number in ids)
+        elif verb == wire.WIDTH:
+            self.slots.limit(ids[-1])
         elif verb == wire.QUIT:
             raise Quit
 
@@ -395,5 +395,5 @@ class Launcher:
                 self.report(running)
             ends = [late.Late(*map(int, name.split(b".")), *end[3:]) for name, end in self.latest]  # type: ignore[arg-type]
             late.write(self.folder, self.index, ends)
-        for slot in [*self.slots.free, *self.slots.resting, *(running.slot for running in self.running.values())]:
+        for slot in [*self.slots, *(running.slot for running in self.running.values())]:
             slot.close()

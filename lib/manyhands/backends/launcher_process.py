@@ -38,6 +38,15 @@ _LEAVING: Final = 10.0
 """Seconds that launchers have to end their jobs and leave."""
 
 
+def end_strays(sessions: Collection[int], tags: Collection[bytes]) -> bool:
+    """Kill everything that lives in one of the ``sessions`` or carries one of the ``tags``; whether something will not go."""
+    try:
+        kernel.end_all(lambda one: one.session in sessions or kernel.tag_of(one.pid) in tags)
+    except TimeoutError:
+        return True
+    return False
+
+
 def config_of(settings: CommandSettings, slots: list[int], ahead: int) -> wire.Config:
     """What a launcher is told at its start."""
     return {
@@ -107,6 +116,11 @@ class LauncherProcess:
             return
         except OSError:  # it is dead, which its pidfd says
             self._outbox.clear()
+
+    def share(self, width: int, count: int) -> None:
+        """Let it use its share of the ``width`` that it has together with the others, ``count`` launchers in all."""
+        share, more = divmod(width, count)
+        self.tell(wire.WIDTH, [share + (self.index < more)])
 
     @property
     def has_more_to_say(self) -> bool:

@@ -16,13 +16,15 @@ from typing import Any, Final
 MESSAGE: Final = 1 << 17
 """Bytes in the largest message; well below the default socket buffer (212,992), so that one always fits."""
 
-# Verbs of the control socket, with the ids of attempts; PAUSE, RESUME and QUIT with none, SYNC with the number of the question.
+# Verbs of the control socket, with the ids of attempts; PAUSE, RESUME and QUIT with none, SYNC with the number of the question,
+# WIDTH with how many slots are to be used.
 STOP: Final = 0
 KILL: Final = 1
 PAUSE: Final = 2
 RESUME: Final = 3
 SYNC: Final = 4
 QUIT: Final = 5
+WIDTH: Final = 6
 
 # Kinds of records in a result.
 STARTED: Final = 0

@@ -28,6 +28,17 @@ class Climber:
         self._began = self._since
         self.steps: list[tuple[float, int]] = [(0.0, self.width)]
         """(seconds since the beginning, jobs at once) of each change."""
+        self._obey: Callable[[int], None] | None = None
+
+    def obeyed_by(self, obey: Callable[[int], None]) -> None:
+        """Tell the backend each width, by ``obey``."""
+        self._obey = obey
+        obey(self.width)
+
+    @property
+    def obeyed(self) -> bool:
+        """Whether the backend itself keeps to the width, so that more may lie ready there."""
+        return self._obey is not None
 
     def ended(self) -> str | None:
         """A job has ended; returns what changes, in words, if something does."""
@@ -41,6 +52,8 @@ class Climber:
         if self.width == before:
             return None
         self.steps.append((round(now - self._began, 3), self.width))
+        if self._obey:
+            self._obey(self.width)
         return f"{self.width} jobs at once, not {before}: {why}"
 
     def _look(self, rate: float) -> str:

@@ -174,7 +174,8 @@ class Engine:
 
     def _ahead(self) -> int:
         """Attempts that may lie ready at the backend beyond those that can begin at once."""
-        return 0 if self._limits.delay or self._climber or self._careful else self._backend.ahead
+        exact = self._careful or self._limits.delay or (self._climber and not self._climber.obeyed)
+        return 0 if exact else self._backend.ahead
 
     def _room(self) -> int:
         """Attempts that the backend can be given now."""
@@ -344,8 +345,7 @@ class Engine:
     # -- recording and telling -------------------------------------------------------------------------------------------
 
     def _commit_when_due(self) -> None:
-        due = self._recorder.due
-        if due is not None and (not self._busy() or self._clock() >= due):
+        if (due := self._recorder.due) is not None and (not self._busy() or self._clock() >= due):
             self._commit()
 
     def _commit(self) -> bool:
