@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from manyhands.inputs import Rows
 from manyhands.program_inputs import Iterating, source_of
@@ -45,3 +46,16 @@ def test_an_iterator_is_not_touched_before_it_is_iterated() -> None:
     assert next(found) == (b"1", b"2")
     assert (len(pulled), source.shaped, source.columns, source.width) == (1, True, ("x", "y"), 2)
     assert list(found) == [(b"3", b"4")]
+
+
+class Host(NamedTuple):
+    name: str
+    port: int
+
+
+def test_named_tuples_have_columns() -> None:
+    """As the rows have that a data frame gives one after another."""
+    for given in ([Host("a", 1), Host("b", 2)], iter([Host("a", 1), Host("b", 2)])):
+        source = source_of(given)
+        assert list(source) == [(b"a", b"1"), (b"b", b"2")]
+        assert source.columns == ("name", "port")

@@ -49,7 +49,7 @@ def run_batch(
     """Run one command, or call one function, over many inputs; iterate the result for the final `Outcome` of each job.
 
     ``template``: of a command, a string is split into arguments as a shell would, a list is taken as it is; or a function.
-    ``inputs`` of a command: text, bytes, paths, numbers; sequences of these (columns by position), mappings and dataclasses (columns
+    ``inputs`` of a command: text, bytes, paths, numbers; sequences of these (columns by position), mappings, named tuples and dataclasses (columns
     by name); of a function: a tuple gives its arguments, a dict its keyword arguments, anything else is the one argument. A `Source`
     for either; an iterator is pulled lazily; none at all: no outcomes. ``ordered``: outcomes in the order of the inputs, else as they
     end. ``backend``: by default ``commands``, and ``processes`` for functions. ``then``: what is done with each input next, if that

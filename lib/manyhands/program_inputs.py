@@ -90,7 +90,7 @@ class Iterating:
 def source_of(inputs: Source | Iterable[Any], convert: Convert | None = None) -> Source:
     """A source of what a program has at hand; ``convert`` is for functions, to which an input is one column.
 
-    For commands: texts, bytes, paths and numbers, or rows of these: sequences, mappings by column name, dataclasses. What the first
+    For commands: texts, bytes, paths and numbers, or rows of these: sequences, mappings by column name, named tuples, dataclasses. What the first
     one is, all must be. A list or tuple is kept whole (it can be resumed), anything else is pulled lazily. Raises WrongTypeError.
     """
     if hasattr(inputs, "spec"):
@@ -112,6 +112,8 @@ def shape_of(first: Sequence[Any], preferred: Sequence[str] = ()) -> tuple[tuple
         names = tuple(map(str, item))
         names = tuple(preferred) if sorted(preferred) == sorted(names) else names
         return names, lambda row: _named(row, names)
+    if isinstance(item, tuple) and hasattr(item, "_fields"):  # a named tuple, as the rows of a data frame are
+        return tuple(item._fields), _row
     if is_dataclass(item):
         names = tuple(field.name for field in fields(item))
         return names, lambda row: tuple(argument_of(getattr(row, name)) for name in names)
