@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import threading
 from pathlib import Path
@@ -15,7 +16,7 @@ from manyhands.counting import Counter
 from manyhands.inputs import Args, Csv, JsonLines, Lines, Product, Source
 from manyhands.spool import Spool
 
-PIECES = st.lists(st.sampled_from([b"a", b"b c", b"\n", b"\r\n", b"\r", b" ", b"\0", b"1"])).map(b"".join)
+PIECES = st.lists(st.sampled_from([b"a", b"b c", b"\n", b"\r\n", b"\r", b" ", b"\0", b"1", b"#"])).map(b"".join)
 
 
 def counted(source: Source) -> int | None:
@@ -28,12 +29,15 @@ def counted(source: Source) -> int | None:
     return counter.number
 
 
-@given(PIECES, st.booleans())
-def test_lines_are_counted_as_they_are_read(tmp_path_factory: pytest.TempPathFactory, data: bytes, null: bool) -> None:
-    """Blank ones are left out, CR LF is one end, NUL ends what ends with NUL."""
+@given(PIECES, st.booleans(), st.booleans(), st.booleans())
+def test_lines_are_counted_as_they_are_read(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, marked: bool, null: bool, comments: bool
+) -> None:
+    """Blank ones are left out, comments among commands, CR LF is one end, NUL ends what ends with NUL."""
+    data = codecs.BOM_UTF8 * marked + data
     path = tmp_path_factory.mktemp("counting") / "list"
     path.write_bytes(data if null else data.replace(b"\0", b""))
-    source = Lines(str(path), null=null)
+    source = Lines(str(path), null=null, comments=comments)
     try:
         there = sum(1 for _ in source)
     except Exception:  # lines where NUL was promised: nobody runs that

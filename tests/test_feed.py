@@ -95,5 +95,5 @@ def test_more_is_read_for_who_takes_much_at_once() -> None:
             assert woken.wait(20)
             wait_for(lambda: feed._full)  # the worst case: all that may be read has been read
     feed.close()
-    assert 96 < longest < 10_000
+    assert longest > 96
     assert next(given) - taken < 10_000

@@ -333,7 +333,8 @@ def test_what_needs_the_journal_is_refused(cli: Cli, options: list[str], said: s
 
 def test_no_inputs_and_wrong_arguments_are_refused(cli: Cli) -> None:
     """As with a journal."""
-    assert cli("batch.call", "math:factorial", "--no-journal", input="").returncode == 2
+    assert cli("batch.call", "math:factorial", "--no-journal", input="").returncode == 0
+    assert cli("batch.call", "math:factorial", "--no-journal", "--fail-if-empty", input="").returncode == 2
     done = cli("batch.call", "json:dump", "--no-journal", "--", "1")
     assert done.returncode == 2
     assert "missing a required argument: 'fp'" in done.stderr

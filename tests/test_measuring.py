@@ -178,7 +178,7 @@ def test_a_function_is_compared(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_command_is_compared(cli: Cli) -> None:
     """On what runs commands."""
-    done = cli("batch.compare", "sleep 0.05 #{}", "--shell", "--sample", "4", input="1\n2\n3\n4\n5\n", timeout=120)
+    done = cli("batch.compare", "sleep 0.05; : {}", "--shell", "--sample", "4", input="1\n2\n3\n4\n5\n", timeout=120)
     assert done.returncode == 0, done.stderr
     assert {line.split()[0] for line in done.stdout.splitlines()[2:-1]} == {"commands", "command-threads"}
 

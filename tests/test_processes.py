@@ -294,7 +294,7 @@ def test_a_script_without_a_guard_is_told_so(environment: dict[str, str], tmp_pa
         [sys.executable, script], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
-    assert 'put it under if __name__ == "__main__":' in done.stderr
+    assert 'under if __name__ == "__main__":' in done.stderr
     assert done.stdout == ""
 
 

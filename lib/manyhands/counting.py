@@ -8,6 +8,7 @@ program's iterator) is not counted, and neither is what cannot be read to its en
 
 from __future__ import annotations
 
+import codecs
 import csv
 import math
 import stat
@@ -89,7 +90,9 @@ def _pieces(file: BinaryIO, spec: Spec) -> Iterator[int]:
         return _rows(file, spec.get("delimiter") or ",")
     if spec["kind"] == "jsonl":
         return (sum(1 for line in lines if not line.isspace()) for lines in _lines(file))
-    return _nuls(file) if spec.get("null") else _filled_lines(file)
+    if spec.get("null"):
+        return _nuls(file)
+    return _filled_lines(file) if spec.get("comments", True) else _commands(file)
 
 
 def _rows(file: BinaryIO, delimiter: str) -> Iterator[int]:
@@ -111,12 +114,19 @@ def _nuls(file: BinaryIO) -> Iterator[int]:
 def _filled_lines(file: BinaryIO) -> Iterator[int]:
     blank: set[bytes] = set()
     for lines in _lines(file):
-        blank = blank or ({b"\n", b"\r\n"} if lines[0].endswith(b"\r\n") else {b"\n"})
+        blank = blank or ({b"", b"\n", b"\r\n"} if lines[0].endswith(b"\r\n") else {b"", b"\n"})
         yield sum(1 for line in lines if line not in blank)
 
 
+def _commands(file: BinaryIO) -> Iterator[int]:
+    for lines in _lines(file):
+        yield sum(1 for line in lines if line.strip() and not line.lstrip().startswith(b"#"))
+
+
 def _lines(file: BinaryIO) -> Iterator[list[bytes]]:
+    mark = codecs.BOM_UTF8
     while lines := file.readlines(_BLOCK):
+        lines[0], mark = lines[0].removeprefix(mark), b""
         yield lines
 
 
