@@ -115,7 +115,7 @@ def test_peak_memory_is_the_commands_own_or_unknown(bench: Bench) -> None:
 
 @pytest.mark.parametrize("status", [0, 1, 2, 77, 126, 127, 128, 130, 254, 255])
 def test_exit_statuses_are_exact(bench: Bench, status: int) -> None:
-    """Every status a command can exit with arrives as it is (row 30)."""
+    """Every status a command can exit with arrives as it is."""
     end = bench.sh(f"exit {status}")
     assert bench.end_of(end).exit == status
 
@@ -126,7 +126,7 @@ def test_exit_statuses_are_exact(bench: Bench, status: int) -> None:
                       signal.SIGXCPU, signal.SIGXFSZ, signal.SIGVTALRM, signal.SIGPROF, signal.SIGSYS})
 )  # fmt: skip
 def test_deadly_signals_are_exact(bench: Bench, number: int) -> None:
-    """A death by a signal is told as that signal, never as a status (rows 30, 34, 57): none is ignored in a command."""
+    """A death by a signal is told as that signal, never as a status: none is ignored in a command."""
     end = bench.run(
         sys.executable,
         "-S",
@@ -139,7 +139,7 @@ def test_deadly_signals_are_exact(bench: Bench, number: int) -> None:
 
 
 def test_a_death_by_signal_costs_only_that_job(bench: Bench) -> None:
-    """What ran beside it and what comes after it is not touched (row 34)."""
+    """What ran beside it and what comes after it is not touched."""
     other = bench.sh("sleep 0.2; echo fine")
     assert bench.end_of(bench.sh("kill -KILL $$")).signal == signal.SIGKILL
     assert bench.end_of(bench.sh("exit 255")).exit == 255
@@ -156,7 +156,7 @@ def test_a_death_by_signal_costs_only_that_job(bench: Bench) -> None:
     ],
 )
 def test_what_cannot_be_started_says_why(bench: Bench, command: str, status: int, reason: str) -> None:
-    """Missing and not executable: that job fails with the reason, the next one runs (row 33)."""
+    """Missing and not executable: that job fails with the reason, the next one runs."""
     end = bench.run(command, "x")
     assert (end.began, end.exit) == (False, status)
     assert reason in (end.error or "")
@@ -183,7 +183,7 @@ def test_what_only_a_shell_knows_names_the_way_out(bench: Bench) -> None:
 
 
 def test_an_argument_that_is_too_long_fails_that_job_only(bench: Bench) -> None:
-    """More than the kernel takes (E2BIG), however the message gets to the backend (row 33)."""
+    """More than the kernel takes (E2BIG), however the message gets to the backend."""
     end = bench.run("echo", b"x" * 300_000)
     assert (end.began, end.exit) == (False, 126)
     assert "E2BIG" in (end.error or "")
@@ -199,7 +199,7 @@ def test_a_nul_byte_in_an_argument_fails_that_job_only(bench: Bench) -> None:
 
 
 def test_bytes_are_kept_exactly(bench: Bench) -> None:
-    """NUL, invalid UTF-8 and everything else, in arguments and in output (row 51)."""
+    """NUL, invalid UTF-8 and everything else, in arguments and in output."""
     every = bytes(range(1, 256))
     assert bench.run("printf", b"%s", every).stdout.data == every
     assert bench.sh(r"head -c 300 /dev/zero").job.number
@@ -207,7 +207,7 @@ def test_bytes_are_kept_exactly(bench: Bench) -> None:
 
 
 def test_large_output_stays_in_a_file(bench: Bench) -> None:
-    """What is more than a message holds is kept whole in a file of its own (row 50)."""
+    """What is more than a message holds is kept whole in a file of its own."""
     end = bench.end_of(bench.sh("head -c 3000000 /dev/zero | tr '\\0' x; echo e >&2"))
     assert end.stdout.size == 3_000_000
     assert end.stdout.path is not None
@@ -235,7 +235,7 @@ def test_output_can_be_capped(make: Make) -> None:
 
 
 def test_a_command_reads_nothing_unless_it_is_given_something(make: Make, tmp_path: Path) -> None:
-    """The null device, or a file that every command reads from its beginning (row 54)."""
+    """The null device, or a file that every command reads from its beginning."""
     assert make().run("cat").stdout.data == b""
     given = tmp_path / "given"
     given.write_bytes(b"all of it")
@@ -245,7 +245,7 @@ def test_a_command_reads_nothing_unless_it_is_given_something(make: Make, tmp_pa
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
 def test_what_a_command_inherits(bench: Bench) -> None:
-    """Three descriptors, default signals, an empty mask, a session of its own, our umask (row 57)."""
+    """Three descriptors, default signals, an empty mask, a session of its own, our umask."""
     script = (
         "import os,signal; print(sorted(int(f) for f in os.listdir('/proc/self/fd'))[:3], len(os.listdir('/proc/self/fd')));"
         "print(os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid());"
@@ -283,7 +283,7 @@ def test_no_more_run_at_once_than_there_are_slots(bench: Bench) -> None:
 
 
 def test_a_job_that_ignores_term_is_killed_after_the_grace(bench: Bench) -> None:
-    """TERM first, KILL when the grace is over (row 22)."""
+    """TERM first, KILL when the grace is over."""
     attempt = bench.sh("trap '' TERM; echo up; while :; do sleep 0.05; done")
     bench.start_of(attempt)
     time.sleep(0.2)
@@ -306,7 +306,7 @@ def test_a_job_may_use_its_grace(bench: Bench) -> None:
 
 
 def test_a_kill_is_at_once(make: Make) -> None:
-    """The second Ctrl-C does not wait for any grace (row 21)."""
+    """The second Ctrl-C does not wait for any grace."""
     bench = make(grace=60.0)
     attempt = bench.sh("trap '' TERM; while :; do sleep 0.05; done")
     bench.start_of(attempt)
@@ -317,7 +317,7 @@ def test_a_kill_is_at_once(make: Make) -> None:
 
 
 def test_a_stopped_job_takes_its_whole_tree_with_it(bench: Bench, tmp_path: Path) -> None:
-    """Children, grandchildren and background children are gone, and nobody waits for the pipe they hold (row 23)."""
+    """Children, grandchildren and background children are gone, and nobody waits for the pipe they hold."""
     attempt = bench.sh("(sleep 60 & sleep 60) & sh -c 'sleep 60 & sleep 60' & sleep 60")
     bench.start_of(attempt)
     wait_for(lambda: len(with_tag(f"MH_TAG={TOKEN}.{attempt.job.number}.1")) >= 5)
@@ -327,7 +327,7 @@ def test_a_stopped_job_takes_its_whole_tree_with_it(bench: Bench, tmp_path: Path
 
 
 def test_background_children_end_with_their_job(bench: Bench) -> None:
-    """A job that exits and leaves something in the background is over at once, and so is what it left (row 23)."""
+    """A job that exits and leaves something in the background is over at once, and so is what it left."""
     attempt = bench.sh("sleep 60 & echo started")
     end = bench.end_of(attempt)
     assert (end.exit, end.stdout.data) == (0, b"started\n")

@@ -290,7 +290,7 @@ def test_the_journal_of_a_new_run_is_checked_out_by_its_owner_only() -> None:
 
 
 def test_secrets_are_not_written_down(own_state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The value of a variable that looks like a secret reaches the command, but no file of the run (row 61)."""
+    """The value of a variable that looks like a secret reaches the command, but no file of the run."""
     results = run_batch(
         "sh -c '[ -n \"$API_TOKEN\" ] && exit {}'", ["0", "1"], env={"API_TOKEN": "hunter2", "PLAIN": "x"}
     )

@@ -177,7 +177,7 @@ def test_a_run_is_gone_on_with(cli: Cli, mine: Path) -> None:
 
 
 def test_a_journal_of_the_first_schema_is_read_and_brought_on(cli: Cli, mine: Path, own_state: Path) -> None:
-    """Reading leaves it as it is; going on adds what functions return (row 12)."""
+    """Reading leaves it as it is; going on adds what functions return."""
     cli("batch", "false {}", "--run-id", "old", "--", "a")
     path = own_state / "runs/old/journal.db"
     with closing(sqlite3.connect(path)) as db:

@@ -331,7 +331,7 @@ def test_a_closed_pipe_is_141_without_noise(
 
 
 def test_closed_descriptors_are_the_null_device(words: list[str], tmp_path: Path, environment: dict[str, str]) -> None:
-    """0 to 2 closed at start: for us, and for the commands that we start (row 55)."""
+    """0 to 2 closed at start: for us, and for the commands that we start."""
     line = "import os; open('there', 'w').write(str([os.path.samestat(os.fstat(n), os.stat('/dev/null')) for n in (0, 1, 2)]))"
     (tmp_path / "tasks.py").write_text(
         f"import subprocess, sys\nfrom invoke import Collection\nfrom manyhands.cli import task\n"

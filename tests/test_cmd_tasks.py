@@ -254,7 +254,7 @@ def test_compare(cli: Cli) -> None:
     ["cmd.output", "cmd.status", "cmd.call --shell", "cmd.pipe --shell", "cmd.system", "cmd.retry --shell --times 1"],
 )
 def test_a_timeout_leaves_nothing(task: str, cli: Cli, environment: dict[str, str]) -> None:
-    """Not even a daemon in a session of its own that has forgotten its environment (row 24)."""
+    """Not even a daemon in a session of its own that has forgotten its environment."""
     line = (
         "(env -i MH_TEST_OWN=$MH_TEST setsid sh -c 'sleep 68; true' >/dev/null 2>&1 &) ; trap '' TERM; sleep 69; sleep 69"
     )
@@ -267,7 +267,7 @@ def test_a_timeout_leaves_nothing(task: str, cli: Cli, environment: dict[str, st
 @pytest.mark.skipif(sys.platform != "linux", reason="finds what is left in /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_stops_everything_and_ends_us(number: signal.Signals, environment: dict[str, str]) -> None:
-    """We die by that signal ourselves (row 20); an INT that does not come from a terminal is meant for us alone."""
+    """We die by that signal ourselves; an INT that does not come from a terminal is meant for us alone."""
     name = f"s{os.getpid()}-{time.monotonic_ns()}"
     command = [sys.executable, "-m", "manyhands", "cmd.pipe", "sleep 70 | sh -c 'sleep 70; true'"]
     process = subprocess.Popen(command, env={**environment, "MH_TEST": name}, start_new_session=True)
@@ -278,7 +278,7 @@ def test_a_signal_stops_everything_and_ends_us(number: signal.Signals, environme
 
 
 def test_without_the_first_three_descriptors(environment: dict[str, str], tmp_path: Path) -> None:
-    """Whoever starts us may have closed them (row 55)."""
+    """Whoever starts us may have closed them."""
     for closed in ("<&-", "2>&-", "<&- 2>&-"):
         script = f"{sys.executable} -m manyhands cmd.pipe 'echo kept | cat' {closed}"
         done = subprocess.run(["sh", "-c", script], env=environment, stdout=subprocess.PIPE, check=False, cwd=tmp_path)
@@ -296,7 +296,7 @@ IN_A_CONTAINER = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
     reason="may not make a namespace of processes",
 )  # fmt: skip
 def test_as_pid_1_of_a_container(environment: dict[str, str], tmp_path: Path) -> None:
-    """Orphans are collected, TERM is obeyed, and the status is what a shell would say of it (row 25)."""
+    """Orphans are collected, TERM is obeyed, and the status is what a shell would say of it."""
     script = 'for i in 1 2 3; do (sh -c "sleep 0.1 & exit 0"); done; sleep 1.5; ps -e -o stat= > states; sleep 60'
     words = [*IN_A_CONTAINER, sys.executable, "-m", "manyhands", "cmd.call", "--", "sh", "-c", script]
     with subprocess.Popen(words, env=environment, cwd=tmp_path) as process:
@@ -372,7 +372,7 @@ def test_watch_on_a_terminal_gives_it_back(environment: dict[str, str], tmp_path
 
 
 def test_escapes_are_harmless_on_a_terminal(environment: dict[str, str], tmp_path: Path) -> None:
-    """Captured output cannot move the cursor (row 52)."""
+    """Captured output cannot move the cursor."""
     process, ours = on_a_terminal(["cmd.output", "printf 'a\\033[2Jb'; printf ' done'"], environment, tmp_path)
     shown = seen(ours, b"done")
     assert process.wait(timeout=30) == 0

@@ -72,7 +72,7 @@ def test_who_is_not_there() -> None:
     ],
 )
 def test_secrets_are_masked(name: str) -> None:
-    """By their names, and passwords in URLs (row 61)."""
+    """By their names, and passwords in URLs."""
     shown = masked({name: "hunter2", "PWD": "/here", "URL": "redis://user:hunter2@host/0", "EMPTY_TOKEN": ""})
     assert shown == {name: "***", "PWD": "/here", "URL": "redis://user:***@host/0", "EMPTY_TOKEN": ""}
     assert "hunter2" not in str(shown)

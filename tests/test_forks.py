@@ -42,7 +42,7 @@ def test_numbers_that_make_no_sense(wrong: dict[str, int]) -> None:
 
 
 def test_fork_with_threads_is_refused() -> None:
-    """A lock that another thread holds would stay locked in the child (row 42)."""
+    """A lock that another thread holds would stay locked in the child."""
     go = threading.Event()
     thread = threading.Thread(target=go.wait)
     thread.start()

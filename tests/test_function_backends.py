@@ -627,7 +627,7 @@ def test_who_only_shared_a_process_is_not_given_up(tmp_path: Path) -> None:
 
 def test_killed_and_resumed(backend: str, environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
     """kill -9 of the coordinator: what it ran dies with it, nothing that was recorded runs again, nothing is lost,
-    and never two copies of a job at once (rows 1, 2)."""
+    and never two copies of a job at once."""
     ledger = write_inputs(tmp_path, 30, pause=0.1)
     args = command("slow_and_noted", backend, ledger)
     for kills in range(1, 3):
@@ -660,7 +660,7 @@ def test_killed_and_resumed(backend: str, environment: dict[str, str], tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["processes", "threads"])
 def test_kill_storms(backend: str, environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
-    """Instant jobs, killed again and again: always onwards, and little is done twice (row 4)."""
+    """Instant jobs, killed again and again: always onwards, and little is done twice."""
     count, kills = 20_000, 5
     ledger = write_inputs(tmp_path, count)
     args = command("noted", backend, ledger)

@@ -48,7 +48,7 @@ def test_every_input_comes_back_from_its_blob(values: tuple[bytes, ...]) -> None
 
 
 def test_only_its_owner_can_read_it(journal: Journal) -> None:
-    """The file is 0600 from its first moment (row 60)."""
+    """The file is 0600 from its first moment."""
     for path in journal.path.parent.glob("journal.db*"):
         assert path.stat().st_mode & 0o777 == 0o600
 

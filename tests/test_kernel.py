@@ -34,7 +34,7 @@ def test_a_name_may_hold_anything(tmp_path: Path) -> None:
 
 
 def test_a_recycled_pid_is_never_signalled() -> None:
-    """Another start time means another process (row 32)."""
+    """Another start time means another process."""
     with subprocess.Popen(["sleep", "60"]) as process:
         stat = kernel.read_stat(process.pid)
         assert stat is not None

@@ -54,7 +54,7 @@ def tag(attempt: object = "") -> str:
 
 
 def test_a_daemon_of_a_finished_job_is_found_and_ended(bench: Bench) -> None:
-    """A double fork and a session of its own do not hide it; it is reported (row 24)."""
+    """A double fork and a session of its own do not hide it; it is reported."""
     end = bench.run(sys.executable, "-S", "-c", DAEMON)
     assert end.exit == 0
     assert end.leftovers >= 1
@@ -62,7 +62,7 @@ def test_a_daemon_of_a_finished_job_is_found_and_ended(bench: Bench) -> None:
 
 
 def test_a_daemon_of_a_timed_out_job_is_found_and_ended(bench: Bench) -> None:
-    """The same while the job itself goes on (row 24)."""
+    """The same while the job itself goes on."""
     attempt = bench.start(sys.executable, "-S", "-c", DAEMON.replace("os._exit(0)", "time.sleep(60)", 1))
     bench.start_of(attempt)
     wait_for(lambda: len(with_tag(tag("1.1"))) >= 2)
@@ -142,7 +142,7 @@ time.sleep(60)
 
 @pytest.mark.parametrize("group", [False, True])
 def test_nothing_outlives_a_coordinator_that_is_killed(tmp_path: Path, group: bool) -> None:
-    """kill -9 of the coordinator, or of its whole process group: within a second nothing of it is alive (row 2)."""
+    """kill -9 of the coordinator, or of its whole process group: within a second nothing of it is alive."""
     token = f"gone{os.getpid()}{group}"
     process = subprocess.Popen(
         [sys.executable, "-c", COORDINATOR, str(LIB), str(Path(__file__).parent), str(tmp_path), token],
@@ -163,7 +163,7 @@ def test_nothing_outlives_a_coordinator_that_is_killed(tmp_path: Path, group: bo
 
 
 def test_with_sigchld_ignored_statuses_are_still_true(tmp_path: Path) -> None:
-    """Whoever starts us with SIGCHLD ignored does not make us lose statuses (row 31)."""
+    """Whoever starts us with SIGCHLD ignored does not make us lose statuses."""
     script = (
         "import sys; sys.path[:0] = sys.argv[1:3]\n"
         "from pathlib import Path\nfrom test_launcher import settings\nfrom test_backends import Bench\n"

@@ -167,7 +167,7 @@ def test_sensors_of_a_machine_without(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names_are_harmless_in_tables() -> None:
-    """A mount point may hold anything (row 52)."""
+    """A mount point may hold anything."""
     hostile = replace(disk("/"), mount="/mnt/a\x1b[2Jb\nc")
     lines = list(disk_lines([hostile]))
     assert len(lines) == 2

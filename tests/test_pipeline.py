@@ -102,14 +102,14 @@ def test_bytes_pass_exactly_through_any_number_of_stages() -> None:
 
 
 def test_nobody_waits_for_a_stranger_that_keeps_the_output_open() -> None:
-    """What is captured is a file: a background process may hold it (row 23)."""
+    """What is captured is a file: a background process may hold it."""
     result = pipe(["sh", "-c", "sleep 67 & echo $!"], timeout=30)
     assert not result.timed_out
     os.kill(int(result.stdout or b""), signal.SIGKILL)
 
 
 def test_no_descriptor_of_ours_reaches_a_command() -> None:
-    """But 0, 1 and 2 (row 57)."""
+    """But 0, 1 and 2."""
     result = pipe(["sh", "-c", "ls /proc/self/fd /dev/fd 2>/dev/null | sort -u | tr '\\n' ' '"], ["cat"])
     if sys.platform == "linux":
         assert b"9" not in (result.stdout or b"")
@@ -220,7 +220,7 @@ def test_empty_pipelines_are_refused() -> None:
 
 
 def test_arguments_of_a_list_are_taken_as_they_are(tmp_path: Path) -> None:
-    """No quoting, no wildcards, any byte that a file name may hold (row 53)."""
+    """No quoting, no wildcards, any byte that a file name may hold."""
     name = os.fsdecode(b"a *\n'\"$(x)\xff")
     (tmp_path / name).write_text("found")
     assert pipe(["cat", "--", name], cwd=tmp_path).stdout == b"found"

@@ -48,7 +48,7 @@ def sleepers(seconds: float) -> list[kernel.ProcStat]:
 )
 @pytest.mark.parametrize("chunk", [1, 8])
 def test_a_death_costs_one_job(how: str, number: int | None, chunk: int) -> None:
-    """The others are all done, also those that lay in the same chunk; a fresh worker takes its place (row 40)."""
+    """The others are all done, also those that lay in the same chunk; a fresh worker takes its place."""
     outcomes = run(functions.die, [(n, 13, how) for n in range(40)], chunk=chunk)
     assert [one.status for one in outcomes] == [Status.FAILED if n == 13 else Status.OK for n in range(40)]
     dead = outcomes[13]
@@ -65,7 +65,7 @@ def test_a_death_is_tried_again(tmp_path: Path) -> None:
 
 
 def test_a_poison_job_is_given_up() -> None:
-    """After two deaths, named, whatever retries says; all others are done (row 41)."""
+    """After two deaths, named, whatever retries says; all others are done."""
     outcomes = run(functions.die, [(n, 5) for n in range(20)], retries=50)
     assert [one.status for one in outcomes] == [Status.FAILED if n == 5 else Status.OK for n in range(20)]
     assert outcomes[5].attempt.number == 2
@@ -93,7 +93,7 @@ def test_a_timeout_in_a_chunk_costs_one_job() -> None:
 
 
 def test_what_a_job_has_started_ends_with_it() -> None:
-    """Children, and daemons in sessions of their own, when the job is stopped (rows 23, 24)."""
+    """Children, and daemons in sessions of their own, when the job is stopped."""
     seconds = 70 + os.getpid() / 1e7
     (outcome,) = run(functions.has_children, [seconds], timeout=0.5, grace=0.5)
     assert outcome.status is Status.TIMEOUT
@@ -101,7 +101,7 @@ def test_what_a_job_has_started_ends_with_it() -> None:
 
 
 def test_jobs_of_a_killed_coordinator_are_ended(environment: dict[str, str], tmp_path: Path) -> None:
-    """With all that they have started, within a second (row 2)."""
+    """With all that they have started, within a second."""
     seconds = 80 + os.getpid() / 1e7
     process = subprocess.Popen(
         [sys.executable, "-m", "manyhands", "batch.call", f"{HERE / 'functions.py'}:has_children", "--type", "float", "-j", "2",
@@ -161,7 +161,7 @@ def test_start_methods(method: str) -> None:
 
 
 def test_fork_is_refused() -> None:
-    """A fork beside threads can hang for ever (row 42)."""
+    """A fork beside threads can hang for ever."""
     with pytest.raises(UsageError, match="can hang"):
         run(functions.pid, [1], start_method="fork")
 

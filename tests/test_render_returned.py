@@ -50,7 +50,7 @@ def test_a_traceback_is_shown_once_for_each_kind() -> None:
 
 
 def test_a_traceback_is_harmless() -> None:
-    """Whatever the source or the message holds (row 52)."""
+    """Whatever the source or the message holds."""
     seen = Raised()
     outcome = end(1, Status.FAILED, error="E", traceback='  File "\x1b[31mx", line 1\n    \x1b]0;title\x07\nE\n')
     text = "\n".join(seen.traceback(outcome)) + "\n".join(seen.told())

@@ -229,7 +229,7 @@ def test_the_jobs_of_a_run(journal: Journal) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_jobs_fit(journal: Journal, width: int) -> None:
-    """Whatever the inputs are: long, wide, or made to harm the terminal (row 52)."""
+    """Whatever the inputs are: long, wide, or made to harm the terminal."""
     fill(journal, end(1, Status.OK, b"long " * 99), end(2, Status.OK, "漢字".encode() * 99), end(3, Status.OK, EVIL))
     found = rows(journal, width)
     assert all(cells(row) <= width and row.isprintable() for row in found)
@@ -362,7 +362,7 @@ def test_removed_output_does_not_end_the_table(whole: bool) -> None:
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_no_output_can_harm_the_terminal(whole: bool) -> None:
-    """Escape sequences, controls, stray bytes in input, command, reason and output are shown, not sent (row 52)."""
+    """Escape sequences, controls, stray bytes in input, command, reason and output are shown, not sent."""
     evil = os.fsdecode(EVIL)
     found = in_full(end(1, Status.FAILED, EVIL, out=EVIL, err=EVIL, error=evil), whole=whole, command="cmd \x1b[2J")
     for text in found:

@@ -86,7 +86,7 @@ def finish(process: subprocess.Popen[bytes]) -> str:
 @pytest.mark.slow
 def test_kill_storm(environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
     """Killed ten times at random moments: what was recorded never runs again, at most ``jobs`` are repeated per kill, two
-    copies of a job never overlap, and in the end everything is done and recorded once (rows 1, 2, 4)."""
+    copies of a job never overlap, and in the end everything is done and recorded once."""
     ledger = Ledger(tmp_path / "ledger")
     count, jobs, kills = 120, 4, 10
     inputs = [f"input{number}" for number in range(count)]
@@ -158,7 +158,7 @@ def test_killed_while_many_quick_results_flow(environment: dict[str, str], tmp_p
 
 @pytest.mark.slow
 def test_never_two_copies_of_a_job_at_once(environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
-    """Killed and resumed at once, again and again: an earlier copy is dead before its job begins again (row 2)."""
+    """Killed and resumed at once, again and again: an earlier copy is dead before its job begins again."""
     ledger = Ledger(tmp_path / "ledger")
     args = ["batch", ledger.script(tmp_path, 0.3), "-j", "4", "--run-id", "twice", "--", *map(str, range(8))]
     for _ in range(6):
@@ -175,7 +175,7 @@ def test_never_two_copies_of_a_job_at_once(environment: dict[str, str], tmp_path
 def test_jobs_die_with_a_killed_coordinator_even_if_the_launchers_do_not_see_it(
     environment: dict[str, str], tmp_path: Path, own_state: Path, cli: Cli
 ) -> None:
-    """Everything of ours killed at once, jobs left alone: resume ends them before it begins anything (row 2)."""
+    """Everything of ours killed at once, jobs left alone: resume ends them before it begins anything."""
     process = start(
         environment,
         tmp_path,
@@ -238,7 +238,7 @@ def test_killed_while_a_retry_waits(
 def test_killed_at_the_nth_write_of_the_journal(
     environment: dict[str, str], tmp_path: Path, own_state: Path, cli: Cli
 ) -> None:
-    """Whichever write to the journal is the last one, it opens and resumes (row 3)."""
+    """Whichever write to the journal is the last one, it opens and resumes."""
     ledger = Ledger(tmp_path / "ledger")
     script = ledger.script(tmp_path, 0)
     for nth in (1, 2, 3, 4, 6, 9, 13, 18, 25, 33):
@@ -261,7 +261,7 @@ def test_killed_at_the_nth_write_of_the_journal(
 
 
 def test_any_cut_tail_of_the_journal_opens(tmp_path: Path, cli: Cli, own_state: Path) -> None:
-    """As after a loss of power: whatever part of the last writes is there, it opens at a commit, and resumes (rows 5, 6)."""
+    """As after a loss of power: whatever part of the last writes is there, it opens at a commit, and resumes."""
     assert cli("batch", "true", "--run-id", "cut", "--", *map(str, range(40))).returncode == 0
     journal = own_state / "runs/cut/journal.db"
     db = sqlite3.connect(journal)  # a reader keeps the log from being taken into the file
@@ -295,7 +295,7 @@ def test_any_cut_tail_of_the_journal_opens(tmp_path: Path, cli: Cli, own_state: 
 
 @pytest.mark.parametrize("damage", ["header", "middle", "short", "empty", "text"])
 def test_a_damaged_journal_is_refused_with_the_way_out(damage: str, cli: Cli, own_state: Path) -> None:
-    """Never a green lie: what cannot be trusted is left as it is, and the user is told what to do (row 6)."""
+    """Never a green lie: what cannot be trusted is left as it is, and the user is told what to do."""
     assert cli("batch", "true", "--run-id", "bad", "--", *map(str, range(300))).returncode == 0
     path = own_state / "runs/bad/journal.db"
     data = bytearray(path.read_bytes())
@@ -319,7 +319,7 @@ def test_a_damaged_journal_is_refused_with_the_way_out(damage: str, cli: Cli, ow
 
 
 def test_a_journal_of_another_version_is_refused(cli: Cli, own_state: Path) -> None:
-    """A newer schema is told apart from damage (row 12)."""
+    """A newer schema is told apart from damage."""
     assert cli("batch", "true", "--run-id", "new", "--", "a").returncode == 0
     db = sqlite3.connect(own_state / "runs/new/journal.db")
     db.execute("PRAGMA user_version = 99")
@@ -329,7 +329,7 @@ def test_a_journal_of_another_version_is_refused(cli: Cli, own_state: Path) -> N
 
 
 def test_two_coordinators_on_one_run(environment: dict[str, str], tmp_path: Path, own_state: Path, cli: Cli) -> None:
-    """The second is refused with 75 and names the first; the first goes on (row 10)."""
+    """The second is refused with 75 and names the first; the first goes on."""
     template = f"sh -c 'until [ -e {tmp_path}/go ]; do sleep 0.05; done' {{}}"
     first = start(environment, tmp_path, "batch", template, "--run-id", "mine", "--", "1", "2")
     wait_for(lambda: (own_state / "runs/mine/lock").exists() and (own_state / "runs/mine/lock").stat().st_size)
@@ -347,7 +347,7 @@ def test_two_coordinators_on_one_run(environment: dict[str, str], tmp_path: Path
 
 
 def test_inputs_that_changed_before_a_resume(tmp_path: Path, cli: Cli) -> None:
-    """Keyed by content: reordered and extended inputs run only what is new; another command is refused (row 11)."""
+    """Keyed by content: reordered and extended inputs run only what is new; another command is refused."""
     ledger = tmp_path / "ledger"
     (tmp_path / "job.sh").write_text(f'echo "$1" >> {ledger}; [ "$1" != bad ]')
     given = tmp_path / "inputs"
@@ -365,7 +365,7 @@ def test_inputs_that_changed_before_a_resume(tmp_path: Path, cli: Cli) -> None:
 
 
 def test_retry_does_what_failed_and_nothing_else(tmp_path: Path, cli: Cli) -> None:
-    """A done job never changes its state (row 35); a failed one that is done again is ok."""
+    """A done job never changes its state; a failed one that is done again is ok."""
     (tmp_path / "job.sh").write_text('echo "$1" >> ledger; [ "$1" != b ] || [ -e fixed ]')
     assert cli("batch", "sh job.sh {}", "--run-id", "r", "--", "a", "b", "c").returncode == 1
     (tmp_path / "fixed").touch()

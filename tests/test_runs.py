@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_everything_is_private(store: Store) -> None:
-    """Folders are 0700 and files 0600, whatever the umask (row 60)."""
+    """Folders are 0700 and files 0600, whatever the umask."""
     before = os.umask(0)
     try:
         run, held = store.create(ASKED)
@@ -101,7 +101,7 @@ def test_the_size_of_a_run_is_what_it_takes_on_the_disk(store: Store) -> None:
 
 
 def test_a_run_has_one_worker(store: Store) -> None:
-    """The second who asks for the lock is told who has it (row 10)."""
+    """The second who asks for the lock is told who has it."""
     run, held = store.create(ASKED, "r")
     assert is_busy(run)
     with pytest.raises(BusyError, match=f"process {os.getpid()}"):
@@ -172,7 +172,7 @@ def test_updating(store: Store) -> None:
 
 @pytest.mark.parametrize("trouble", ["file", "link", "loose", "missing parent is made"])
 def test_a_state_folder_that_cannot_be_trusted_is_refused(tmp_path: Path, cli: Cli, trouble: str) -> None:
-    """Before anything is run, with 73, and nothing is followed or written over (row 9)."""
+    """Before anything is run, with 73, and nothing is followed or written over."""
     state = tmp_path / "deep" / "state"
     target = tmp_path / "target"
     target.mkdir()
@@ -199,7 +199,7 @@ def test_a_state_folder_that_cannot_be_trusted_is_refused(tmp_path: Path, cli: C
 
 
 def test_a_folder_of_somebody_else_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where root could write (row 9)."""
+    """Even where root could write."""
     store.state.mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(CannotCreateError, match="another user"):
@@ -207,7 +207,7 @@ def test_a_folder_of_somebody_else_is_refused(store: Store, monkeypatch: pytest.
 
 
 def test_a_read_only_folder_is_refused() -> None:
-    """It says so, and names the way out (row 9). Root may write anywhere, so then this is tried as nobody."""
+    """It says so, and names the way out. Root may write anywhere, so then this is tried as nobody."""
     script = (
         "import sys, os; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
         "from manyhands.runs import Store\nfrom manyhands.errors import CannotCreateError\n"

@@ -145,12 +145,12 @@ def test_the_tests_say_how_long_they_take(checkout: Path, stub: Path) -> None:
         env = {**os.environ, "STUB": str(stub), "PATH": f"{stub}:/usr/bin:/bin"}
         return subprocess.run(["scripts/test", *args], cwd=checkout, env=env, capture_output=True, text=True, check=False)
 
-    assert "this takes about ten minutes on two cores" in call().stderr
+    assert "this takes about a quarter of an hour on two cores" in call().stderr
     assert call().stderr == "the last time this took 0 min\n"
     assert "this takes about" in call("--fast").stderr
     assert call("--fast").stderr == "the last time this took 0 min\n"
     assert call("tests/test_x.py").stderr == ""
     assert call("--fast", "-x").stderr == ""
-    assert "-m pytest -n auto -m not slow -x\n" in (stub / "calls").read_text()
+    assert "--dist worksteal -m not slow -x\n" in (stub / "calls").read_text()
     (stub / "tests-fail").touch()
     assert call().returncode == 1

@@ -130,7 +130,7 @@ def test_one_that_is_gone_already(start: Start) -> None:
 
 
 def test_a_pid_that_is_used_again_is_let_alone(start: Start) -> None:
-    """An innocent is never killed (row 32): the number is the same, the start is not."""
+    """An innocent is never killed: the number is the same, the start is not."""
     process = start("echo ready; exec sleep 60")
     earlier = replace(info_of(process.pid), start=info_of(process.pid).start - 1)
     (told,) = stop_processes([earlier])
@@ -168,7 +168,7 @@ def test_ourselves_and_what_has_started_us_are_refused() -> None:
 
 
 def test_everything_below_goes_too(start: Start) -> None:
-    """Children, grandchildren in sessions of their own, and one whose parent has ended (row 23)."""
+    """Children, grandchildren in sessions of their own, and one whose parent has ended."""
     process = start("sleep 61 & setsid sh -c 'sleep 62 & sleep 63' & (sleep 64 &) ; sleep 0.2; echo ready; sleep 60")
     wait_for(lambda: len(named("sleep", process.pid)) == 5)
     everything = named("sleep", process.pid)

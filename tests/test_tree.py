@@ -50,7 +50,7 @@ def test_every_death_by_a_signal(tree: Tree, number: signal.Signals) -> None:
 
 
 def test_what_cannot_be_started_says_why(tree: Tree, tmp_path: Path) -> None:
-    """127 when it is not there, 126 when it may not be executed, or cannot be (row 33)."""
+    """127 when it is not there, 126 when it may not be executed, or cannot be."""
     (tmp_path / "plain").write_text("x")
     assert not tree.start(["nosuch"])
     assert not tree.start([str(tmp_path / "plain")])
@@ -96,7 +96,7 @@ def test_at_a_timeout_the_whole_tree_goes(tree: Tree) -> None:
 
 @linux
 def test_what_ignores_term_is_killed_after_the_grace(tree: Tree) -> None:
-    """Not before (row 22)."""
+    """Not before."""
     tree.start(["sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"])
     began = time.monotonic()
     (end,) = tree.wait(0.2)
@@ -113,7 +113,7 @@ def test_what_obeys_term_ends_as_it_wants(tree: Tree) -> None:
 
 
 def test_only_what_was_late_is_called_late(tree: Tree) -> None:
-    """A command that had ended in time is told as it ended (row 26)."""
+    """A command that had ended in time is told as it ended."""
     tree.start(["true"])
     tree.start(["sleep", "60"])
     first, second = tree.wait(0.3)
@@ -192,7 +192,7 @@ def _command(pid: int) -> bytes:
 
 
 def test_with_ignored_children_the_status_is_called_unknown() -> None:
-    """Never taken for success (row 31)."""
+    """Never taken for success."""
     script = (
         "import sys, signal; sys.path.insert(0, sys.argv[1]); signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
         "from manyhands.tree import Tree\n"
