@@ -89,6 +89,7 @@ CARRYING_OUT = {
     name="run",
     default=True,
     lacking=["template"],
+    needs={"backoff": "retries"},
     without={"json": "dry_run"},
     short={"jobs": "j", "keep_order": "k", "null": "0"},
     help={
@@ -133,6 +134,7 @@ def batch(
 @task(
     remainder=True,
     name="call",
+    needs={"backoff": "retries"},
     without={"json": "dry_run", "state_dir": "no_journal", "spool_limit": "no_journal"},
     short={"jobs": "j", "keep_order": "k", "null": "0"},
     help={

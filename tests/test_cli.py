@@ -54,7 +54,7 @@ MISTAKES = [
     (["batch", "echo", "--zip", "--from", "-", "--csv", "-"], "only one of several"),
     (["batch", "echo", "--retry-on", "75", "--", "a"], "add --retries"),
     (["batch", "echo", "--retries", "1", "--retry-on", "ValueError", "--", "a"], "raises no exceptions"),
-    (["batch", "echo", "--backoff", "1,2", "--", "a"], "--backoff"),
+    (["batch", "echo", "--retries", "1", "--backoff", "1,2", "--", "a"], "--backoff"),
     (["cmd.retry", "true", "--retry-on", "x"], "--retry-on"),
     (["batch.call", "len", "--no-journal", "--fail-if-empty", "--"], "names no function"),
     (["batch.call", "math:sqrt", "--no-journal", "--fail-if-empty", "--"], "no inputs"),

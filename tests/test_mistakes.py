@@ -156,6 +156,7 @@ def test_a_wrong_name_beside_the_tasks_is_explained(line: str, why: str, said: S
     ("line", "why"),
     [
         ("host.memory --every 5", "--every has no effect without --watch"),
+        ("batch true --backoff 3 -- 1", "--backoff has no effect without --retries"),
         ("proc.wait 999999 --new", "--new has no effect without --log"),
         ("proc.wait 999999 --host x", "--host has no effect without --port"),
         ("batch.show --job 1 --failed", "--failed has no effect with --job"),
