@@ -312,6 +312,15 @@ def test_on_the_same_terminal_stdout_is_not_repeated(shown: Shown) -> None:
     assert shown.end() == ["why", "job 1 failed with exit status 3: cmd in1"]
 
 
+def test_where_an_exception_came_from_is_shown(shown: Shown) -> None:
+    """Once for each kind of error."""
+    place = 'Traceback (most recent call last):\n  File "/a/x.py", line 3, in go\n    boom\nValueError: no\n'
+    shown.show(*(told(n, FAILED, exit=None, error="ValueError: no", traceback=place) for n in (1, 2)))
+    lines = shown.end()
+    assert [line for line in lines if "/a/x.py" in line] == ['    File "/a/x.py", line 3, in go']
+    assert sum("ValueError: no" in line for line in lines) == 2
+
+
 def test_escapes_and_markup_are_only_text(shown: Shown) -> None:
     """In output, in errors, in names, in warnings."""
     evil = b"\x1b[2J\x1b]0;t\x07[red]x[/red] :smile:"
