@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import signal
 import subprocess
@@ -22,14 +23,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for _number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
     signal.signal(_number, signal.SIG_DFL)
 
-# Else each of some thousand starts of the program would compile all of its modules.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "compiled")
+# Modules are compiled once (`pytest_configure`), not by each of some thousand starts of the program; and none of these writes them
+# where a test allows it only so many bytes: half a compiled module would break all that come later.
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 pytest_plugins = ["allowed_skips", "lacking_programs"]
 
 HERE = Path(__file__).parents[1]
 LIB = HERE / "lib"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile what the tests start, unless this is one of several processes that run them."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(LIB, quiet=2)
 
 
 @pytest.fixture(autouse=True)

@@ -40,8 +40,8 @@ def test_our_modules_are_compiled_once(
 ) -> None:
     """What invoke forbids while it reads its own options is allowed again, unless the user has forbidden it."""
     environment["PYTHONPYCACHEPREFIX"] = str(tmp_path / "compiled")
-    if forbidden:
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    if not forbidden:
+        del environment["PYTHONDONTWRITEBYTECODE"]
     subprocess.run([*program, "batch", "true", "--dry-run", "--", "1"], env=environment, check=True, cwd=tmp_path)
     compiled = {path.name.partition(".")[0] for path in (tmp_path / "compiled").rglob("*.pyc")}
     assert ({"asked", "template"} <= compiled) is not forbidden
