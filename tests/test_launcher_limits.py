@@ -304,6 +304,19 @@ def test_launchers_keep_to_a_width(tmp_path: Path) -> None:
     bench.backend.close()
 
 
+def test_a_width_may_change_at_any_moment(tmp_path: Path) -> None:
+    """Also between the look at the free slots and the job that is taken for one: no launcher dies, and all is done."""
+    bench = Bench(Commands(settings(tmp_path, slots=8, launchers=2)))
+    assert isinstance(bench.backend, Commands)
+    attempts = [bench.start("true") for _ in range(600)]
+    while sum(isinstance(one, Ended) for one in bench.reports) < len(attempts):
+        bench.reports += bench.backend.reports(0.1)
+        bench.backend.limit(1 + len(bench.reports) % 8)
+    assert {(one.exit, one.error) for one in bench.reports if isinstance(one, Ended)} == {(0, None)}
+    assert noted(bench) == []
+    bench.backend.close()
+
+
 @pytest.fixture
 def bench_of_two(tmp_path: Path) -> Bench:
     """A backend with two launchers of one slot each, which the test closes."""

@@ -116,7 +116,7 @@ class Launcher:
             if not self.slots.free or self.outbox.waiting:
                 return
             self.obey()  # what was asked before a job was sent comes before that job
-            if self.paused or self.asked:
+            if self.paused or self.asked or not self.slots.free:
                 return
             try:
                 size = self.jobs.recv_into(self.buffer, 0, socket.MSG_DONTWAIT)

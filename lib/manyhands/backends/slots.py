@@ -57,5 +57,5 @@ class Slots:
     def wake(self, now: float) -> None:
         """Let one be tried again if it is time."""
         if self.resting and self._until <= now:
-            self.free.append(self.resting.pop())
+            self.put(self.resting.pop())
             self._until = now + self._pause
