@@ -2,13 +2,13 @@
 
     a regular file, or what came through a pipe, once it has ended --Counter (thread)--> number --wake--> engine's thread
 
-Separate from `feed`, which reads only some way ahead: here nothing is kept but a number. What cannot be read twice (a FIFO, a
+Separate from `feed`, which reads only some way ahead: here nothing is kept but a number. The source itself says what an input
+is (`manyhands.readers.Read.pieces`), so that this is the number of those that it gives. What cannot be read twice (a FIFO, a
 program's iterator) is not counted, and neither is what cannot be read to its end: the run finds that out by itself.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 import math
 import stat
@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from manyhands.errors import ManyhandsError
-from manyhands.inputs import Csv, JsonLines, Lines, Product, Source, Spec
+from manyhands.inputs import Product, Source
+from manyhands.readers import Read
 
 _AT_ONCE: Final = 4096
-_BLOCK: Final = 1 << 18
-"""Rows and bytes between two looks whether somebody still wants to know."""
+"""Inputs between two looks whether somebody still wants to know."""
 
 Open = Callable[[Callable[[], bool]], BinaryIO | None]
 """Waits until a stream has ended, as long as what it is given says that somebody wants to know, and opens what was kept of it."""
@@ -71,63 +71,18 @@ class Counter:
         if isinstance(source, Product):
             parts = [self._many(one) for one in source.sources]
             return None if None in parts else math.prod(part or 0 for part in parts)
-        spec = source.spec()
-        with stream or Path(spec["path"]).open("rb") as file:
-            return self._sum(_pieces(file, spec))
+        if not isinstance(source, Read):
+            return None
+        with stream or Path(source.path).open("rb") as file:
+            return self._sum(source.pieces(file))
 
-    def _sum(self, pieces: Iterator[int]) -> int | None:
+    def _sum(self, pieces: Iterator[object]) -> int | None:
         number = 0
-        for found in pieces:
+        while found := sum(1 for _ in islice(pieces, _AT_ONCE)):
             number += found
             if not self._wanted:
                 return None
         return number
-
-
-def _pieces(file: BinaryIO, spec: Spec) -> Iterator[int]:
-    """How many inputs the next piece of the file holds; the formats are those of `manyhands.readers`."""
-    if spec["kind"] == "csv":
-        return _rows(file, spec.get("delimiter") or ",")
-    if spec["kind"] == "jsonl":
-        return (sum(1 for line in lines if not line.isspace()) for lines in _lines(file))
-    if spec.get("null"):
-        return _nuls(file)
-    return _filled_lines(file) if spec.get("comments", True) else _commands(file)
-
-
-def _rows(file: BinaryIO, delimiter: str) -> Iterator[int]:
-    text = (line.decode("utf-8-sig", "surrogateescape") for line in file)
-    rows = csv.reader(text, strict=True, delimiter=delimiter)
-    next(rows, None)  # the names of the columns
-    while found := list(islice(rows, _AT_ONCE)):
-        yield sum(1 for row in found if row)
-
-
-def _nuls(file: BinaryIO) -> Iterator[int]:
-    last = b"\0"
-    while block := file.read(_BLOCK):
-        last = block
-        yield block.count(b"\0")
-    yield int(not last.endswith(b"\0"))
-
-
-def _filled_lines(file: BinaryIO) -> Iterator[int]:
-    blank: set[bytes] = set()
-    for lines in _lines(file):
-        blank = blank or ({b"", b"\n", b"\r\n"} if lines[0].endswith(b"\r\n") else {b"", b"\n"})
-        yield sum(1 for line in lines if line not in blank)
-
-
-def _commands(file: BinaryIO) -> Iterator[int]:
-    for lines in _lines(file):
-        yield sum(1 for line in lines if line.strip() and not line.lstrip().startswith(b"#"))
-
-
-def _lines(file: BinaryIO) -> Iterator[list[bytes]]:
-    mark = codecs.BOM_UTF8
-    while lines := file.readlines(_BLOCK):
-        lines[0], mark = lines[0].removeprefix(mark), b""
-        yield lines
 
 
 def _countable(source: Source, *, streamed: bool) -> bool:
@@ -136,9 +91,7 @@ def _countable(source: Source, *, streamed: bool) -> bool:
         return False
     if isinstance(source, Product):
         return all(one.total is not None or _countable(one, streamed=streamed) for one in source.sources)
-    if type(source) not in (Lines, Csv, JsonLines):
-        return False
-    return streamed or _is_regular(source.path)  # type: ignore[attr-defined]
+    return isinstance(source, Read) and (streamed or _is_regular(source.path))
 
 
 def _is_regular(path: str) -> bool:

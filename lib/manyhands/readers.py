@@ -14,6 +14,8 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -22,11 +24,12 @@ from manyhands.job import Values
 
 Spec = dict[str, Any]
 _BLOCK: Final = 1 << 16
+_SECOND: Final = itemgetter(1)
 _LONGEST_FIELD: Final = (1 << 31) - 1
 """Bytes of a field of CSV; the module's own limit of 131,072 is less than a function's argument may be."""
 
 
-class _File:
+class Read:
     """What sources that read a file or a stream share: how it is opened, and what it is called in errors."""
 
     columns: tuple[str, ...] = ()
@@ -54,6 +57,10 @@ class _File:
         except PermissionError:
             raise InputError(f"no permission to read {self.path}") from None
 
+    def pieces(self, file: BinaryIO) -> Iterator[object]:
+        """What stands for each input in ``file``, which holds the same bytes: as many as there are inputs."""
+        raise NotImplementedError
+
     @property
     def called(self) -> str:
         return "standard input" if self.path == "-" else self.path
@@ -67,7 +74,7 @@ class _File:
         return beginning.removeprefix(codecs.BOM_UTF8)
 
 
-class Lines(_File):
+class Lines(Read):
     """One input a line, without its newline; empty lines are left out, as by xargs(1). ``null``: ended by NUL instead, and
     nothing is left out. Without ``comments``, lines of blanks and those that begin with ``#`` are left out. ``separator``: a regular expression that splits each into columns, as ``parallel --colsep``.
 
@@ -89,27 +96,30 @@ class Lines(_File):
 
     def __iter__(self) -> Iterator[Values]:
         with self._open() as file:
-            pieces = self._until_nul(file) if self.null else self._lines(file)
+            pieces = self._until_nul(file) if self.null else self._lines(file, warn)
             if self._split:
                 split = self._split
                 yield from (tuple(split(piece)) for piece in pieces)
             else:
                 yield from ((piece,) for piece in pieces)
 
-    def _lines(self, file: BinaryIO) -> Iterator[bytes]:
-        end = b"\n"
-        for number, line in enumerate(file, 1):
-            if number == 1:
-                line = self._unmarked(line)
-                if line.endswith(b"\r\n"):
-                    end = b"\r\n"
-                    warn(f"{self.called}: its lines end with CR LF; the CR is not taken as part of the inputs")
+    def pieces(self, file: BinaryIO) -> Iterator[object]:
+        """See `Read.pieces`."""
+        return self._until_nul(file) if self.null else self._lines(file, lambda _: None)
+
+    def _lines(self, file: BinaryIO, say: Callable[[str], None]) -> Iterator[bytes]:
+        lines = iter(file)
+        first = self._unmarked(next(lines, b""))
+        foreign, comments = first.endswith(b"\r\n"), self.comments
+        if foreign:
+            say(f"{self.called}: its lines end with CR LF; the CR is not taken as part of the inputs")
+        for number, line in enumerate(chain((first,), lines), 1):
             if b"\0" in line:
                 raise InputError(
                     f"{self.called}, line {number}: holds a NUL byte; a list whose inputs end with NUL needs --null"
                 )
-            piece = line.removesuffix(end) if line.endswith(end) else line.removesuffix(b"\n")
-            if piece and (self.comments or (piece.strip() and not piece.lstrip().startswith(b"#"))):
+            piece = line[:-2] if foreign and line.endswith(b"\r\n") else line.removesuffix(b"\n")
+            if piece and (comments or (piece.strip() and not piece.lstrip().startswith(b"#"))):
                 yield piece
 
     def _until_nul(self, file: BinaryIO) -> Iterator[bytes]:
@@ -131,7 +141,7 @@ class Lines(_File):
         return spec if self.comments else spec | {"comments": False}
 
 
-class Csv(_File):
+class Csv(Read):
     """Comma separated values (RFC 4180), or such with another ``delimiter``, whose first line names the columns.
 
     The delimiter is a TAB by default where the file's name ends with ``.tsv`` or ``.tab``."""
@@ -162,17 +172,23 @@ class Csv(_File):
 
     def __iter__(self) -> Iterator[Values]:
         if self._rows is not None:
-            yield from self._values(self._rows)
+            yield from self._values(self._filled(self._rows))
             return
         with self._open() as file:
-            rows = self._reader(file)
-            next(rows)
-            yield from self._values(rows)
+            yield from self._values(self.pieces(file))
 
-    def _values(self, rows: Iterator[list[str]]) -> Iterator[Values]:
-        for number, row in enumerate(self._checked(rows, 2), 2):
-            if not row:
-                continue
+    def pieces(self, file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
+        """See `Read.pieces`."""
+        rows = self._reader(file)
+        next(rows, None)  # the names of the columns
+        return self._filled(rows)
+
+    def _filled(self, rows: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+        """The rows that are no blank lines, with their numbers."""
+        return filter(_SECOND, enumerate(self._checked(rows, 2), 2))
+
+    def _values(self, rows: Iterator[tuple[int, list[str]]]) -> Iterator[Values]:
+        for number, row in rows:
             if len(row) != self.width:
                 raise InputError(
                     f"{self.called}, row {number}: {len(row)} column{'s' * (len(row) != 1)} where the first line names {self.width}"
@@ -196,7 +212,7 @@ class Csv(_File):
         return {"kind": "csv", "path": self.path, "delimiter": self.delimiter}
 
 
-class JsonLines(_File):
+class JsonLines(Read):
     """One JSON value a line. Of an object the columns ``names`` are taken (all of the line if there are none), an array is
     columns by position, anything else is one value. Text is taken as it is, null as nothing, the rest as JSON.
     ``whole``: the one column is the JSON text itself, as functions want it."""
@@ -213,11 +229,16 @@ class JsonLines(_File):
 
     def __iter__(self) -> Iterator[Values]:
         with self._open() as file:
-            for number, line in enumerate(file, 1):
-                if number == 1:
-                    line = self._unmarked(line)
-                if line and not line.isspace():
-                    yield self._values(line, number)
+            for number, line in self.pieces(file):
+                yield self._values(line, number)
+
+    def pieces(self, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+        """See `Read.pieces`."""
+        for number, line in enumerate(file, 1):
+            if number == 1:
+                line = self._unmarked(line)
+            if line and not line.isspace():
+                yield number, line
 
     def _values(self, line: bytes, number: int) -> Values:
         try:
