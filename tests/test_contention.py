@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from manyhands.contention import busy_seconds, crowding, queued_seconds, waiting_share
+from conftest import wait_for
+from manyhands.contention import Crowding, busy_seconds, crowding, is_crowded, queued_seconds, waiting_share
 
 needs_schedstat = pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="the kernel does not tell")
 
@@ -66,8 +67,22 @@ def test_what_others_use_counts_when_nothing_is_left() -> None:
     """Half of a full machine; nothing of one that has room."""
     assert crowding(busy=20.0, own=10.0, wall=10.0, cores=2) == 0.5
     assert crowding(busy=12.0, own=2.0, wall=10.0, cores=2) == 0.0
+    assert is_crowded(0.5) and not is_crowded(0.0)
     assert waiting_share(10.0, 2.0, 3.0) == 0.5
     assert waiting_share(10.0, 9.0, 3.0) == 0.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/stat")
+def test_what_we_have_not_waited_for_is_other_work() -> None:
+    """As many loops as CPUs leave nothing."""
+    crowding = Crowding()
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        wait_for(lambda: is_crowded(crowding.measured()))
+    finally:
+        for one in loops:
+            one.kill()
+            one.wait()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/stat")

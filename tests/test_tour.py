@@ -25,6 +25,7 @@ from manyhands.tour.narrating import bars, fitting, trace
 from manyhands.tour.pasting import program_of
 from manyhands.tour.seen import Event, NotSeen, Seen, Span, expect, most_at_once
 from manyhands.tour.showing import lacking
+from manyhands.tour.spinner import spinner_seen
 from manyhands.tour.stage import doing, tell
 
 ROWS = [
@@ -113,6 +114,26 @@ def test_one_means_one() -> None:
     assert seen.data("hello", "n") == [1, 2]
     with pytest.raises(NotSeen, match="no such luck"):
         expect(0, "no such luck")
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_what_rests_on_times_is_qualified_on_a_busy_machine(busy: bool) -> None:
+    """Two seconds for one of work say nothing of a GIL if others had the CPUs."""
+    found = Seen([], {}, busy=busy).timed("it took 2 s")
+    assert found == "it took 2 s" + "; but the machine was busy with other work: waiting may have been for a CPU, so play it again when it is calm" * busy  # fmt: skip
+
+
+def test_a_spinner_that_gets_no_cpu_is_not_blamed() -> None:
+    """Few frames are the fault of the others; no frame at all is its own."""
+    told = [
+        event("begin", 0, "a slow call"),
+        event("end", 3, "a slow call"),
+        event("tell", 4, "Answer: {answer}", answer=42),
+    ]
+    few = [*told, event("tell", 4, "the spinner has shown {frames} frames", frames=2)]
+    assert "2 frames while a call took" in spinner_seen(Seen(few, {"via": "thread"}, busy=True))
+    with pytest.raises(NotSeen, match=r"2 frames in 3\.00 s"):
+        spinner_seen(Seen(few, {"via": "thread"}))
 
 
 # -- what is drawn -------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -35,6 +36,20 @@ def play(environment: dict[str, str]) -> Play:
         return events
 
     return run
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/stat")
+def test_a_busy_machine_is_named_in_the_verdict(environment: dict[str, str]) -> None:
+    """Times that were measured beside the work of others are told as such."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        argv = [sys.executable, "-m", "manyhands", "tour.gil", "--scale", "0.1", "--workers", "2"]
+        done = subprocess.run(argv, cwd=HERE, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    finally:
+        for one in loops:
+            one.kill()
+            one.wait()
+    assert "but the machine was busy with other work: waiting may have been for a CPU" in done.stdout.splitlines()[-1]
 
 
 @pytest.fixture(params=METHODS)

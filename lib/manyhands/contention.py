@@ -6,10 +6,15 @@ wall time = on a CPU + in the queue for one (run-queue delay, /proc/PID/schedsta
 from __future__ import annotations
 
 import os
+import resource
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
+BUSY: Final = "; but the machine was busy with other work: waiting may have been for a CPU, so {again} when it is calm"
+"""What is added to a finding that rests on times; ``again`` says what to do once more."""
+_CROWDED: Final = 0.2
 _NANO: Final = 1e9
 _IDLE: Final = slice(3, 5)
 """idle and iowait, in the first line of /proc/stat (proc(5)); what follows from the eighth on is counted in user, too."""
@@ -44,6 +49,28 @@ def crowding(busy: float, own: float, wall: float, cores: int) -> float:
     and ``own`` are the seconds of CPU of all and of ourselves."""
     whole = max(wall * cores, 1e-9)
     return max(0.0, busy - own) / whole if busy > 0.9 * whole else 0.0
+
+
+class Crowding:
+    """How much others use the machine from now on: `measured` says it, as `crowding` does."""
+
+    def __init__(self) -> None:
+        self._busy, self._own, self._began = busy_seconds(), _own_seconds(), time.monotonic()
+
+    def measured(self) -> float:
+        """The share of the machine; children of this process count as its own when it has waited for them."""
+        busy, own = (busy_seconds() or 0.0) - (self._busy or 0.0), _own_seconds() - self._own
+        return crowding(busy, own, time.monotonic() - self._began, os.cpu_count() or 1)
+
+
+def is_crowded(share: float) -> bool:
+    """Whether so much is used by others that times say little."""
+    return share > _CROWDED
+
+
+def _own_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _threads() -> Iterable[int]:

@@ -8,7 +8,6 @@ Every measurement is a real batch, whose run is thrown away: the sample is done 
 from __future__ import annotations
 
 import inspect
-import os
 import resource
 import sys
 import time
@@ -22,7 +21,7 @@ from typing import Final
 
 from manyhands.batch import Batch
 from manyhands.call import Call
-from manyhands.contention import busy_seconds, crowding, queued_seconds, waiting_share
+from manyhands.contention import BUSY, Crowding, is_crowded, queued_seconds, waiting_share
 from manyhands.errors import ManyhandsError
 from manyhands.events import Began, Finished
 from manyhands.inputs import Rows, Source
@@ -35,10 +34,6 @@ _GAIN: Final = 1.05
 """A greater width must be so many times as fast, or no greater one is tried."""
 _NEAR: Final = 0.9
 """What is so near to the best is as good, if it needs less."""
-_CROWDED: Final = 0.2
-_BUSY: Final = (
-    "; but the machine was busy with other work: waiting may have been for a CPU, so measure again when it is calm"
-)
 _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 
 
@@ -133,7 +128,7 @@ def measure(plan: Plan, sample: Sequence[Values], columns: Sequence[str], backen
     source = Rows(sample, columns)
     moments: list[float] = []
     before = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    queued, busy, started = queued_seconds(), busy_seconds(), time.monotonic()
+    queued, crowd = queued_seconds(), Crowding()
     with TemporaryDirectory(prefix="manyhands-") as state:
         batch = Batch.start(replace(plan, source=source.spec()), Store(Path(state)), source=source)
         try:
@@ -141,8 +136,7 @@ def measure(plan: Plan, sample: Sequence[Values], columns: Sequence[str], backen
         except ManyhandsError as error:
             return Measured(backend, jobs, error=str(error))
     after = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    queued, busy = queued_seconds() - queued, (busy_seconds() or 0.0) - (busy or 0.0)
-    own = sum(b.ru_utime + b.ru_stime - a.ru_utime - a.ru_stime for a, b in zip(before, after, strict=True))
+    queued, crowded = queued_seconds() - queued, crowd.measured()
     began, first, last = moments[0], moments[1], moments[-1]
     user, system = sum(one.user for one in outcomes), sum(one.system for one in outcomes)
     if not user + system:  # a backend that cannot tell them apart: what all of us used
@@ -152,7 +146,7 @@ def measure(plan: Plan, sample: Sequence[Values], columns: Sequence[str], backen
     return Measured(
         backend, jobs, len(outcomes), sum(one.status is not Status.OK for one in outcomes), first - began, last - first,
         sum(one.wall for one in outcomes), user, system, memory, queued=max(0.0, queued) if backend == "serial" else 0.0,
-        crowded=crowding(busy, own, time.monotonic() - started, os.cpu_count() or 1),
+        crowded=crowded,
     )  # fmt: skip
 
 
@@ -192,11 +186,11 @@ def advise(found: Sequence[Measured]) -> str:
         if best is not reference and faster > _GAIN
         else "nothing was faster"
     )
-    busy = max(one.crowded for one in found) > _CROWDED
+    busy = is_crowded(max(one.crowded for one in found))
     more = any(one.backend == best.backend and one.jobs > best.jobs for one in found)
     jobs = "1 job" if best.jobs == 1 else f"{best.jobs} jobs"
     return (
         f"{why}: {best.backend}, {jobs} at once, {gain}"
         + ("; more did not help" if more else "")
-        + (_BUSY if busy else "")
+        + (BUSY.format(again="measure again") if busy else "")
     )

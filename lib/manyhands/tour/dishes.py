@@ -137,7 +137,7 @@ def dishes_seen(seen: Seen) -> str:
     expect(not room or most <= room, f"{most} dishes were on a rack for {room}")
     holds = f", which holds {room}," if room else ""
     for_room = sum(max(0.0, put[dish] - end) for dish, end in clean.items())
-    return (
+    return seen.timed(
         f"{len(wanted)} dishes were washed once and dried once in {took:.2f} s by {via}; the pile on the rack{holds} was {most} at most; "
         f"the washers waited {for_room:.2f} s for room, the dryers {idle(washed[0].begin, dried):.2f} s for dishes"
     )

@@ -39,7 +39,9 @@ def pool_async_seen(seen: Seen) -> str:
     expect(seen.one("done").data["numbers"] == [1, 2, 3, 4, 5], "not all 5 tasks were done")
     expect(seen.one("join before close"), "join before close was not refused")
     expect(most_at_once(spans) <= cores, f"{most_at_once(spans)} tasks ran at once on {cores} workers")
-    return f"5 tasks of {sum(one.took for one in spans):.2f} s in all took {covered(spans):.2f} s on {cores} workers"
+    return seen.timed(
+        f"5 tasks of {sum(one.took for one in spans):.2f} s in all took {covered(spans):.2f} s on {cores} workers"
+    )
 
 
 def pool_size(workers: int, tasks: int) -> None:
@@ -65,7 +67,9 @@ def pool_size_seen(seen: Seen) -> str:
     several = [
         f"worker {pid} did {' and '.join(map(str, numbers))}" for pid, numbers in by_worker.items() if len(numbers) > 1
     ]
-    return f"{tasks} tasks of {spans[0].took:.2f} s on {workers} workers took {covered(spans):.2f} s; {'; '.join(several) or 'one each'}"
+    return seen.timed(
+        f"{tasks} tasks of {spans[0].took:.2f} s on {workers} workers took {covered(spans):.2f} s; {'; '.join(several) or 'one each'}"
+    )
 
 
 history: list[str] = []
@@ -189,7 +193,10 @@ def futures_seen(seen: Seen) -> str:
     expect(len(pids) == 1 or seen.options["via"] == "process", "threads were in several processes")
     expect(len(pids) > 1 or seen.options["via"] == "thread" or workers == 1 or tasks == 1, "one process did everything")
     one = spans[0].took
-    return f"{tasks} tasks of {one:.2f} s on {workers} {seen.options['via']} workers took {covered(spans):.2f} s: {rounds} round{'s' * (rounds > 1)}"
+    took = covered(spans)
+    return seen.timed(
+        f"{tasks} tasks of {one:.2f} s on {workers} {seen.options['via']} workers took {took:.2f} s: {rounds} round{'s' * (rounds > 1)}"
+    )
 
 
 def wait_and_return(seconds: float) -> float:

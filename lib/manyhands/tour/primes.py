@@ -111,7 +111,7 @@ def primes_seen(seen: Seen) -> str:
         expect(found == [(number, is_prime_quickly(number)) for number in asked], f"{by}: a verdict is wrong")
     primes = sum(is_prime_quickly(number) for number in asked)
     ratio = one.data["took"] / many.data["took"] if many.data["took"] else 0.0
-    return (
+    return seen.timed(
         f"{len(asked)} numbers, {primes} of them prime, as Miller-Rabin says: {one.data['took']:.2f} s one after another, "
         f"{many.data['took']:.2f} s by {many.data['by']} ({ratio:.2f} times as fast)"
     )

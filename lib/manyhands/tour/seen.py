@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from manyhands.contention import BUSY
+
 
 class NotSeen(Exception):
     """What a scene was to show has not been seen; the message says what."""
@@ -60,11 +62,16 @@ class Span(NamedTuple):
 
 
 class Seen:
-    """The events of one scene, in the order in which they happened, and the options it was played with."""
+    """The events of one scene, in the order in which they happened, and the options it was played with; ``busy``: others have
+    used the machine so much that what took long may have waited for a CPU."""
 
-    def __init__(self, events: list[Event], options: Mapping[str, Any]) -> None:
+    def __init__(self, events: list[Event], options: Mapping[str, Any], *, busy: bool = False) -> None:
         self.events = sorted(events, key=lambda one: one.at)
-        self.options = options
+        self.options, self.busy = options, busy
+
+    def timed(self, verdict: str) -> str:
+        """A verdict that rests on times, with what is to be said of them on a busy machine."""
+        return verdict + BUSY.format(again="play it again") * self.busy
 
     def all(self, begins: str, count: int | None = None) -> list[Event]:
         """What was told with a text that begins so (the text as it is written in the scene), ``count`` times. Raises NotSeen."""

@@ -65,7 +65,9 @@ def share_manager_seen(seen: Seen) -> str:
     expect(found["words"] == {"name": "many hands", "0.25": None}, f"the dict is {found['words']}")
     expect(found["numbers"] == list(range(9, -1, -1)), f"the list is {found['numbers']}")
     cost = seen.one("+= takes").data
-    return f"the parent sees the child's changes; a manager took {cost['manager'] / cost['memory']:,.0f} times as long as shared memory"
+    return seen.timed(
+        f"the parent sees the child's changes; a manager took {cost['manager'] / cost['memory']:,.0f} times as long as shared memory"
+    )
 
 
 def kit_of(via: str) -> Any:

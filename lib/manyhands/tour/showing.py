@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from manyhands import kernel
+from manyhands.contention import Crowding, is_crowded
 from manyhands.render.safe import harmless
 from manyhands.signals import Watched
 from manyhands.tour.contents import Scene
@@ -89,6 +90,7 @@ class _Audience:
 
     def __enter__(self) -> _Audience:
         stack = self._stack = ExitStack()
+        self._crowding = Crowding()
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="manyhands-tour-")))
         (self._folder / "tmp").mkdir()
         (self._folder / "work").mkdir()
@@ -121,7 +123,7 @@ class _Audience:
 
     def judge(self) -> Performance:
         """The verdict, from the events alone."""
-        seen = Seen(self._events, self._options)
+        seen = Seen(self._events, self._options, busy=is_crowded(self._crowding.measured()))
         if self._tree.stopped_by:
             return Performance(NOT_SEEN, "it was interrupted", seen, self._tree.stopped_by)
         if self._impossible:
@@ -131,7 +133,7 @@ class _Audience:
         try:
             verdict: str = self._scene.function(broken=self._broken, seen=True)(seen)
         except NotSeen as why:
-            return Performance(NOT_SEEN, str(why), seen)
+            return Performance(NOT_SEEN, seen.timed(str(why)), seen)
         return Performance(SEEN, verdict, seen)
 
     def _start(self, complaints: int) -> None:

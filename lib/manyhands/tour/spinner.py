@@ -95,7 +95,8 @@ def spinner_seen(seen: Seen) -> str:
     (call,), frames = seen.spans("a slow call", 1), seen.one("the spinner").data["frames"]
     expect(seen.one("Answer").data["answer"] == 42, "the answer is another")
     usual = call.took / EVERY
-    expect(usual / 3 - 1 <= frames <= usual + 3, f"{frames} frames in {call.took:.2f} s")
+    least = 1 if seen.busy else usual / 3 - 1  # who waits for a CPU draws nothing meanwhile
+    expect(least <= frames <= usual + 3, f"{frames} frames in {call.took:.2f} s")
     return f"{frames} frames while a call took {call.took:.2f} s ({frames / call.took:.1f} a second), by {seen.options['via']}; Answer: 42"
 
 

@@ -8,6 +8,8 @@ from multiprocessing import Pipe, Process, Queue, SimpleQueue, Value
 from multiprocessing.connection import Connection
 from typing import Any
 
+import psutil
+
 from manyhands.tour.seen import Seen, expect
 from manyhands.tour.stage import scaled, tell
 
@@ -83,6 +85,11 @@ def fill(writing: Connection, sent: Any, messages: int) -> None:
     tell("has sent all of {messages}", messages=messages)
 
 
+def sleeps(process: Process) -> bool:
+    """Whether it waits for something else than a CPU, for which it would be called running."""
+    return psutil.Process(process.pid).status() == psutil.STATUS_SLEEPING
+
+
 def talk_buffer() -> None:
     """What is sent waits in the pipe, first in, first out; when the pipe is full, send waits, too, until somebody receives."""
     reading, writing = Pipe(duplex=False)
@@ -94,7 +101,7 @@ def talk_buffer() -> None:
     sent, before = Value("q", 0), -1
     process = Process(target=fill, args=(writing, sent, 200))
     process.start()
-    while sent.value == 0 or sent.value != before:  # until it gets no further
+    while sent.value == 0 or sent.value != before or not sleeps(process):  # until it gets no further
         before = sent.value
         time.sleep(0.3)
     tell("the sender is stuck after {size} bytes", size=before)
@@ -272,7 +279,7 @@ def talk_cost(messages: int) -> None:
 def talk_cost_seen(seen: Seen) -> str:
     found = {one.data["kind"]: one.data["each"] for one in seen.all("{kind")}
     expect(set(found) == {"Pipe", "SimpleQueue", "Queue"}, "not all were measured")
-    return (
+    return seen.timed(
         f"{seen.options['messages']:,} messages by each, none lost: a Queue took {found['Queue'] / found['Pipe']:.1f} times as long "
         f"as a Pipe, a SimpleQueue {found['SimpleQueue'] / found['Pipe']:.1f} times"
     )
