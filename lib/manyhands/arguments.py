@@ -36,6 +36,8 @@ def check_several(name: str, given: object, what: str = "inputs") -> None:
 
 def argument_of(value: object) -> bytes:
     """One argument of a command. Raises InputError for what is no text, bytes, path or number."""
+    if type(value) is bytes:
+        return value
     if isinstance(value, str | bytes | os.PathLike):
         return os.fsencode(value)
     if isinstance(value, Number):

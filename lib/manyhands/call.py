@@ -229,7 +229,8 @@ class CallRenderer:
             self._check(values)
         hasher = self._hasher.copy()
         for value in values:
-            hasher.update(b"%d:" % len(value) + value)
+            hasher.update(b"%d:" % len(value))
+            hasher.update(value)
         return hasher.digest()
 
     def argv(self, values: Values, number: int) -> tuple[Arg, ...]:  # noqa: ARG002

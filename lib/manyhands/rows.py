@@ -63,6 +63,8 @@ def decode_values(blob: bytes) -> Values:
 
 
 _NO_OUTPUT: Final = (None, None, None, None)
+_LARGE: Final = 1 << 16
+"""Bytes of a value that is not copied for its checksum."""
 
 
 def checksum(row: Sequence[Any]) -> int:
@@ -77,6 +79,18 @@ def checksum(row: Sequence[Any]) -> int:
         return crc32(dumps(tuple(map(_plain, row)), 2))
 
 
+def checksum_of_large(row: Sequence[Any]) -> int:
+    """The same number of a row that has large values, without a copy of the large values: in version 2 a tuple is ``(``, its length and its values one after
+    another, and bytes are ``s``, their length and they themselves (Python/marshal.c)."""
+    found = crc32(b"(" + len(row).to_bytes(4, "little"))
+    for value in row:
+        if type(value) is bytes:
+            found = crc32(value, crc32(b"s" + len(value).to_bytes(4, "little"), found))
+        else:
+            found = crc32(dumps(value, 2), found)
+    return found
+
+
 def _plain(value: Any) -> Any:
     return next((kind(value) for kind in (int, float, str) if isinstance(value, kind)), value)
 
@@ -84,8 +98,9 @@ def _plain(value: Any) -> Any:
 def began_row(attempt: Attempt) -> tuple[object, ...]:
     """A row of `began`."""
     number, key, values = attempt.job
-    row = (number, attempt.number, key, encode_values(values))
-    return *row, checksum(row)
+    blob = encode_values(values)
+    row = (number, attempt.number, key, blob)
+    return *row, checksum(row) if len(blob) < _LARGE else checksum_of_large(row)
 
 
 def ended_row(outcome: Outcome) -> tuple[object, ...]:
@@ -100,7 +115,7 @@ def ended_row(outcome: Outcome) -> tuple[object, ...]:
         max_rss, slot, leftovers, int(still), *(_NO_OUTPUT if out is NOTHING else _columns(out)),
         *(_NO_OUTPUT if err is NOTHING else _columns(err)), result, traceback and _sayable(traceback),
     )  # fmt: skip
-    return *row, checksum(row)
+    return *row, checksum(row) if result is None or len(result) < _LARGE else checksum_of_large(row)
 
 
 Row = tuple[object, ...]

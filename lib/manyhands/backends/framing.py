@@ -110,7 +110,11 @@ class Outbox:
     def put(self, record: Any) -> None:
         """Send a record after all others."""
         data = marshal.dumps(record)
-        self._data.append(memoryview(_LENGTH.pack(len(data)) + data))
+        head = _LENGTH.pack(len(data))
+        if len(data) < _BLOCK:
+            self._data.append(memoryview(head + data))
+        else:
+            self._data += memoryview(head), memoryview(data)
         self.flush()
 
     def flush(self) -> None:
