@@ -27,8 +27,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from manyhands import run_batch
+
 BIN = Path(sys.executable).parent
 SMALL, LARGE = 100, 2_000
+LIMIT = 0.2
+PARTS = ("echo", "true", "growth", "wide", "list", "options", "order", "late")
 POOL = """
 import subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -76,10 +80,15 @@ def peers(command: Sequence[str], jobs: int, scratch: Path) -> dict[str, list[st
     return found
 
 
-def seconds(argv: Sequence[str], count: int, scratch: Path) -> float:
-    """Wall time of one run over the numbers 1..count."""
+def numbers(count: int, scratch: Path) -> Path:
+    """A file with the numbers 1..count, one a line."""
     given = scratch / "numbers"
     given.write_text("".join(f"{n}\n" for n in range(1, count + 1)))
+    return given
+
+
+def seconds(argv: Sequence[str], given: Path, scratch: Path) -> float:
+    """Wall time of one run over the lines of a file."""
     with given.open("rb") as stdin:
         began = time.perf_counter()
         subprocess.run(argv, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
@@ -97,10 +106,10 @@ def slopes(command: Sequence[str], jobs: int, rounds: int, scratch: Path) -> lis
         for name in names[number % len(names) :] + names[: number % len(names)]:
             # GNU parallel and joblib are slow enough to be judged by fewer jobs
             large = LARGE if name != "GNU parallel" else LARGE // 4
-            small = seconds(everybody[name], SMALL, scratch)
-            slope = (seconds(everybody[name], large, scratch) - small) / (large - SMALL)
-            rows.setdefault(name, []).append((slope, small - SMALL * slope))
-            print(f"  round {number + 1} {name:20} {slope * 1e6:8.0f} us a job", file=sys.stderr)
+            small = seconds(everybody[name], numbers(SMALL, scratch), scratch)
+            each = (seconds(everybody[name], numbers(large, scratch), scratch) - small) / (large - SMALL)
+            rows.setdefault(name, []).append((each, small - SMALL * each))
+            print(f"  round {number + 1} {name:20} {each * 1e6:8.0f} us a job", file=sys.stderr)
     ours = [slope for slope, _ in rows["manyhands"]]
     table = [
         f"| `{' '.join(command)} N` | us a job | start-up, ms | manyhands / peer |",
@@ -177,13 +186,73 @@ def listing(rounds: int, scratch: Path) -> list[str]:
     return [*table, f"| one empty task | {statistics.median(times[empty]) * 1e3:.0f} | 1.00 |"]
 
 
+def options(jobs: int, rounds: int, scratch: Path) -> list[str]:
+    """The options that give the coordinator something to do for every job, beside none."""
+    plain = peers(["true"], jobs, scratch)["manyhands"]
+    rivals = {"no option": plain} | {
+        " ".join(more): [*plain, *more]
+        for more in (["--timeout", "30"], ["--timeout", "10000%"], ["--jobs", "auto"], ["--no-keep-order"])
+    }
+    table = ["| `true N` with | us a job | ratio |", "|---|---:|---:|"]
+    return table + compared(rivals, lambda argv: slope(argv, scratch) * 1e6, rounds, "{:.0f}")
+
+
+def slow_head(jobs: int, rounds: int, scratch: Path) -> list[str]:
+    """Results in order, of which the first comes last."""
+    (scratch / "head").write_text("2\n" + "0\n" * LARGE)
+    plain = peers(["sleep"], jobs, scratch)["manyhands"]
+    rivals = {"as they end": [*plain, "--no-keep-order"], "in order, all held until the first has ended": plain}
+    table = [f"| `sleep 2`, then {LARGE:,} x `sleep 0` | seconds | ratio |", "|---|---:|---:|"]
+    return table + compared(rivals, lambda argv: seconds(argv, scratch / "head", scratch), rounds, "{:.2f}")
+
+
+def slope(argv: Sequence[str], scratch: Path) -> float:
+    """Seconds a job, without start-up."""
+    small = seconds(argv, numbers(SMALL, scratch), scratch)
+    return (seconds(argv, numbers(LARGE, scratch), scratch) - small) / (LARGE - SMALL)
+
+
+def compared(rivals: dict[str, list[str]], measure: Callable[[list[str]], float], rounds: int, shown: str) -> list[str]:
+    """Rows for command lines that take turns; ratios to the first."""
+    figures: dict[str, list[float]] = {name: [] for name in rivals}
+    for _ in range(rounds):
+        for name, argv in rivals.items():
+            figures[name].append(measure(argv))
+    first = next(iter(figures.values()))
+    return [
+        f"| {name} | {shown.format(statistics.median(found))} "
+        f"| {statistics.median(one / other for one, other in zip(found, first, strict=True)):.2f} |"
+        for name, found in figures.items()
+    ]
+
+
+def late(jobs: int, rounds: int, scratch: Path) -> list[str]:
+    """How long after its time-out a command has ended, when the program that takes the outcomes computes in between."""
+    table = [
+        f"| `sleep 9`, time-out {LIMIT} s, the program between two outcomes | median ms late | most |",
+        "|---|---:|---:|",
+    ]
+    for name, pause in (("takes the next one", 0.0), ("computes for 50 ms", 0.05)):
+        walls: list[float] = []
+        for outcome in run_batch(
+            "sleep {}", ["9"] * (20 * rounds), jobs=jobs, timeout=LIMIT, state_dir=scratch / "state"
+        ):
+            assert outcome.status == "timeout"
+            walls.append((outcome.wall - LIMIT) * 1e3)
+            end = time.perf_counter() + pause
+            while time.perf_counter() < end:
+                pass
+        table.append(f"| {name} | {statistics.median(walls):.1f} | {max(walls):.1f} |")
+    return table
+
+
 def main() -> None:
     """Run the parts that were asked for, and print or write the table."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="how often each peer runs")
     parser.add_argument("--jobs", type=int, default=cores, help="jobs at once (default: the cores)")
-    parser.add_argument("--part", action="append", choices=["echo", "true", "growth", "wide", "list"], help="only these")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only these")
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="manyhands-bench-") as name:
@@ -194,6 +263,9 @@ def main() -> None:
             "growth": lambda: growth(asked.jobs, scratch),
             "wide": lambda: wide(asked.rounds, scratch),
             "list": lambda: listing(asked.rounds, scratch),
+            "options": lambda: options(asked.jobs, asked.rounds, scratch),
+            "order": lambda: slow_head(asked.jobs, asked.rounds, scratch),
+            "late": lambda: late(asked.jobs, asked.rounds, scratch),
         }
         tables = ["\n".join(make()) for part, make in parts.items() if not asked.part or part in asked.part]
     head = (
