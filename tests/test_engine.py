@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from manyhands.backend import Ended, Report, Started
 from manyhands.backends.fake import Fake, Play
-from manyhands.engine import Engine, in_order
 from manyhands.engine.deadlines import Deadlines
 from manyhands.engine.flights import Retries
 from manyhands.engine.judging import Halting, judge, may_retry
+from manyhands.engine.loop import Engine
+from manyhands.engine.order import in_order
 from manyhands.engine.pauses import Pauses
 from manyhands.errors import InputError, JournalError
 from manyhands.events import Began, Event, Finished, Held, Summary, Warned

@@ -26,6 +26,7 @@ FLOORS = [
         "live_outcome",
         "numbers",
         "backend",
+        "workers",
         "events",
         "limits",
         "syntax",

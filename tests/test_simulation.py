@@ -12,8 +12,10 @@ import pytest
 
 from manyhands import batch, line, takeover
 from manyhands.backend import Ended
-from manyhands.engine import Engine, in_order, loop
+from manyhands.engine import loop
 from manyhands.engine.judging import judge
+from manyhands.engine.loop import Engine
+from manyhands.engine.order import in_order
 from manyhands.errors import JournalError
 from manyhands.events import Event, Finished, Summary
 from manyhands.job import Outcome, Status

@@ -11,6 +11,7 @@ Names are loaded when they are used, so that importing the package costs nothing
 from __future__ import annotations
 
 from importlib import import_module
+from sys import modules
 
 TYPE_CHECKING = False  # for type checkers, as `typing` has it, whose import would be most of a start
 
@@ -77,7 +78,24 @@ __all__ = [
 ]  # fmt: skip
 
 
+_ENTRANCES = frozenset({"map_batch", "run_batch"})
+"""What a script begins its work with."""
+
+
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _ENTRANCES and _for_a_worker():
+        return lambda *args, **kwargs: _found(name)(*args, **kwargs)  # type: ignore[operator]  # they are functions
+    return _found(name)
+
+
+def _found(name: str) -> object:
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def _for_a_worker() -> bool:
+    """Whether a worker process imports the script. It calls none of these, and whoever began the batch waits for it meanwhile: what
+    they need would be most of what it imports."""
+    process = modules.get("multiprocessing.process")
+    return process is not None and hasattr(process.current_process(), "_inheriting")

@@ -9,9 +9,12 @@ A backend never decides: it does not retry, does not time, does not journal. It 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from manyhands.job import NOTHING, Attempt, Output
+
+POISON: Final = 2
+"""A job that has killed so many of its workers (`Ended.died`) is not tried again, whatever ``retries`` says."""
 
 
 class Started(NamedTuple):

@@ -23,9 +23,10 @@ from manyhands.call import Call, CallRenderer
 from manyhands.continuing import check_stdin, difference, in_columns, keep_stdin
 from manyhands.cores import usable_cores
 from manyhands.earlier import Earlier
-from manyhands.engine import Engine, in_order
 from manyhands.engine.channel import Channel
 from manyhands.engine.climbing import Climber
+from manyhands.engine.loop import Engine
+from manyhands.engine.order import in_order
 from manyhands.errors import UsageError
 from manyhands.events import Event, RunStarted, Summary, Warned
 from manyhands.grouping import groups_of, new_groups
@@ -347,8 +348,8 @@ class Batch:
                 key = renderer.key(value)
                 if known is None or not known.met(key):
                     number += 1
-                    if not again and (rest := groups_of(self.inputs.rest, most)) is not None:
-                        self._all_read(number + rest)
+                    if not again and not self._total_told and (rest := self.inputs.rest) is not None:
+                        self._all_read(number + (groups_of(rest, most) or 0))
                     yield Job(number, key, self.inputs.remember(number, value))
         finally:
             if known:

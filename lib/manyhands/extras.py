@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -35,5 +34,7 @@ def requirements(extra: str) -> list[str]:
         import tomllib
 
         return list(tomllib.loads(project.read_text("utf-8"))["project"]["optional-dependencies"][extra])
+    from importlib import metadata  # with the parser of mails that it brings, most of what our own modules cost
+
     wanted = re.compile(rf"""(.+?)\s*;.*\bextra\s*==\s*['"]{re.escape(extra)}['"]""")
     return [found[1] for one in metadata.requires(DISTRIBUTION) or [] if (found := wanted.fullmatch(one))]

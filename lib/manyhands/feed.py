@@ -13,9 +13,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice, repeat
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
+from manyhands.errors import UsageError
 from manyhands.job import Values
+
+Pulling = Literal["thread", "caller"]
+"""Which thread pulls the inputs of a program: one of its own, or the one that iterates the results."""
 
 _MOST: Final = 96  # inputs that may have come before the engine takes them; doubled whenever that keeps it waiting, up to
 _MOST_QUICK: Final = 3072
@@ -25,6 +29,12 @@ _END: Final = object()
 _QUICKLY: Final = 0.02  # seconds for which the caller pulls inputs before it looks for results again
 _BLOCK: Final = 1 << 16
 _PATIENCE: Final = 0.2  # seconds after which a waiting reader looks whether it was cancelled (from a signal handler)
+
+
+def check_pulling(pull: str) -> None:
+    """Raise UsageError unless it is one of `Pulling`."""
+    if pull not in get_args(Pulling):
+        raise UsageError(f"pull={pull!r}: choose one of {', '.join(get_args(Pulling))}")
 
 
 class _Arrivals:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -16,18 +15,19 @@ from manyhands.call import AnyResult, Call, encode
 from manyhands.cores import usable_cores
 from manyhands.errors import UsageError
 from manyhands.expiry import KEEP, expire, parse_keep
+from manyhands.feed import Pulling, check_pulling
 from manyhands.inputs import Source
 from manyhands.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.line import begin
 from manyhands.main_guard import refuse_in_worker
 from manyhands.output import Printed, check_printed
-from manyhands.plan import Order, Plan, Stage, Workers, for_stages
+from manyhands.plan import Order, Plan, Stage, for_stages
 from manyhands.program_inputs import source_of
 from manyhands.render.shown import Shown
 from manyhands.results import Results
-from manyhands.run_inputs import Pulling, check_pulling
 from manyhands.runs import Store, TemporaryStore, default_state_dir
 from manyhands.template import Template, user_shell
+from manyhands.workers import Workers
 
 
 def run_batch(
@@ -129,6 +129,8 @@ def _store(keep: float | str, state_dir: str | os.PathLike[str] | None, *, journ
     program = os.path.basename(sys.argv[0] if sys.argv else "") or "a program"
     store = Store(Path(state_dir).absolute() if state_dir else default_state_dir(os.environ), program=program)
     if said := expire(store, parse_keep(keep), time.time()):
+        import logging  # which costs more than the look, and there is something to say once a day at most
+
         logging.getLogger("manyhands").info(said)
     return store
 

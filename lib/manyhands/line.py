@@ -23,10 +23,10 @@ from manyhands.batch import Batch
 from manyhands.belt import Belt
 from manyhands.call import Call
 from manyhands.earlier import Earlier
-from manyhands.engine import in_order
 from manyhands.engine.channel import Channel
 from manyhands.engine.judging import Halting
 from manyhands.engine.loop import Pull
+from manyhands.engine.order import in_order
 from manyhands.errors import UsageError
 from manyhands.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
 from manyhands.inputs import Source, open_source

@@ -8,7 +8,6 @@ Separate from `manyhands.library`, whose `run_batch` keeps a record of every job
 from __future__ import annotations
 
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -25,15 +24,14 @@ from manyhands.chunks import Done, Failed
 from manyhands.cores import usable_cores
 from manyhands.engine.mapping import AtHand, Items, Mapper
 from manyhands.errors import JobFailedError, UsageError
-from manyhands.feed import Ahead
+from manyhands.feed import Ahead, Pulling, check_pulling
 from manyhands.job import Output
 from manyhands.leaving import close_at_exit
 from manyhands.limits import parse_jobs
 from manyhands.main_guard import refuse_in_worker
 from manyhands.output import Printed, check_printed, pass_on
-from manyhands.plan import Workers
-from manyhands.run_inputs import Pulling, check_pulling
 from manyhands.values import from_bytes
+from manyhands.workers import Workers
 
 Found = Generator[tuple[int, list[Any], Done], None, None]
 """(number of the first input, inputs, what came of them) of each chunk."""
@@ -121,7 +119,7 @@ def done_of(
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="manyhands-"))
         backend = open_backend("processes", FunctionSettings(
-            slots=jobs, outputs=Path(folder), token=secrets.token_hex(8), environment=dict(environment),
+            slots=jobs, outputs=Path(folder), token=os.urandom(8).hex(), environment=dict(environment),
             workdir=workdir or Path.cwd(), nice=nice, grace=grace, call=call, columns=tuple(columns), disposable=True,
             workers=Workers(start_method=workers.start_method, chunk=1),
         ))  # fmt: skip

@@ -11,7 +11,6 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
-from statistics import median
 from typing import Final
 
 from manyhands.errors import ManyhandsError
@@ -28,6 +27,8 @@ def arrange(jobs: Sequence[Job], order: Order, walls: Mapping[bytes, float]) -> 
     if order == "random":
         return random.sample(jobs, len(jobs))
     if order == "longest" and walls:
+        from statistics import median  # and fractions, and decimal: a worker would wait for them, too
+
         usual = median(walls.values())
         return sorted(jobs, key=lambda job: walls.get(job.key, usual), reverse=True)
     return jobs

@@ -8,39 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from manyhands.call import Call
 from manyhands.errors import JournalError, UsageError
 from manyhands.limits import Backoff, Halt, Limits, RetryOn, parse_timeout
 from manyhands.masking import is_secret
 from manyhands.template import Template
-
-START_METHODS: Final = ("forkserver", "spawn")
-"""Of multiprocessing; never fork, because programs have threads
-(https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods)."""
-
+from manyhands.workers import Workers
 
 Order = Literal["input", "random", "longest"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workers:
-    """How the processes that call functions are kept."""
-
-    start_method: str = "forkserver"
-    chunk: int | None = None
-    """Jobs that are handed to a worker at once; None: as many as make about 20 ms of work."""
-    max_jobs: int | None = None
-    """Jobs after which a worker is replaced by a fresh one."""
-
-    def __post_init__(self) -> None:
-        if self.start_method not in START_METHODS:
-            why = ": a fork beside threads can hang for ever" if self.start_method == "fork" else ""
-            raise UsageError(f"--start-method {self.start_method!r}{why}; choose one of {', '.join(START_METHODS)}")
-        for name, number in (("--chunk", self.chunk), ("--max-jobs-per-worker", self.max_jobs)):
-            if number is not None and number < 1:
-                raise UsageError(f"{name} {number}: at least one is needed")
 
 
 @dataclass(frozen=True, slots=True)

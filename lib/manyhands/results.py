@@ -17,13 +17,12 @@ from manyhands.call import Call, decode
 from manyhands.engine.channel import Closed
 from manyhands.errors import ManyhandsError, UsageError
 from manyhands.events import Finished, Summary
-from manyhands.feed import CallerFeed
+from manyhands.feed import CallerFeed, Pulling
 from manyhands.job import Outcome, Status
 from manyhands.line import Line
 from manyhands.live_outcome import LiveOutcome, unlinked
 from manyhands.output import pass_on
 from manyhands.render.shown import TICK, Shown
-from manyhands.run_inputs import Pulling
 from manyhands.runs import Store, TemporaryStore
 from manyhands.signals import Watched
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import chain, islice
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 from manyhands.counting import Counter, Open
-from manyhands.errors import InputError, UsageError
-from manyhands.feed import CallerFeed, Feed
+from manyhands.errors import InputError
+from manyhands.feed import CallerFeed, Feed, Pulling
 from manyhands.inputs import Rows, Source, open_source, streamed_part
 from manyhands.job import Values
 from manyhands.journal import Journal
@@ -24,19 +24,11 @@ from manyhands.runs import Run
 from manyhands.spool import Spool, spooled
 from manyhands.template import Template
 
-Pulling = Literal["thread", "caller"]
-"""Which thread pulls the inputs of a program: one of its own, or the one that iterates the results."""
 Work = Literal["new", "rest", "failed", "both"]
 """What an execution does of a run: all of it, what is left and what is new, what failed, or all three of these."""
 
 _PATIENCE: Final = 0.2
 """Seconds that a program's iterator has to come back when the batch is over."""
-
-
-def check_pulling(pull: str) -> None:
-    """Raise UsageError unless it is one of `Pulling`."""
-    if pull not in get_args(Pulling):
-        raise UsageError(f"pull={pull!r}: choose one of {', '.join(get_args(Pulling))}")
 
 
 def check_commands(plan: Plan, source: Source | None) -> None:

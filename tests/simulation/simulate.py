@@ -15,7 +15,7 @@ import apsw
 
 from manyhands.backend import Ended
 from manyhands.backends import late
-from manyhands.engine import in_order
+from manyhands.engine.order import in_order
 from manyhands.errors import JournalError
 from manyhands.events import Event, Summary
 from manyhands.plan import Plan

@@ -1,6 +1,6 @@
 """The coordinator's side of worker processes: how one is made, told, signalled, and what it leaves behind is ended.
 
-    Hands.make(slot) --multiprocessing--> a process in `manyhands.backends.worker.main`, with a socket of its own
+    Hands.make(slot) --multiprocessing--> a process in `manyhands.backends.worker_main.main`, with a socket of its own
 
 Separate from `manyhands.backends.processes`, which decides who gets which job.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from manyhands import forked, kernel
-from manyhands.backends import fork_server, worker
+from manyhands.backends import fork_server, worker_main
 from manyhands.backends.hand import Hand
 from manyhands.backends.pages import Page
 from manyhands.backends.settings import FunctionSettings
@@ -47,7 +47,7 @@ class Hands:
         self._settings = settings
         self._context: Any = mp.get_context(settings.workers.start_method)
         if settings.workers.start_method == "forkserver":
-            fork_server.preload(worker.__name__)
+            fork_server.preload(worker_main.WORKER)
         self._config: dict[str, Any] = {
             "call": packed(settings.call), "columns": settings.columns, "outputs": bytes(settings.outputs),
             "workdir": bytes(settings.workdir), "nice": settings.nice, "token": settings.token.encode(), "cap": settings.output_cap,
@@ -91,7 +91,7 @@ class Hands:
     def _start(self, arguments: tuple[Any, ...], number: int) -> Any:
         """A process; tried twice, because the fork server may have died in between."""
         for _ in range(2):
-            process = self._context.Process(target=worker.main, args=arguments, name=f"{WORKER}{number}")
+            process = self._context.Process(target=worker_main.main, args=arguments, name=f"{WORKER}{number}")
             try:
                 fork_server.start(process)
                 return process

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from manyhands.call import Call
 from manyhands.cores import usable_cores
 from manyhands.errors import UsageError
 from manyhands.limits import Limits
-from manyhands.plan import Plan, Workers
+from manyhands.workers import Workers
+
+if TYPE_CHECKING:
+    from manyhands.plan import Plan
 
 
 class _Option(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from manyhands.call import Call
-from manyhands.plan import Workers
+from manyhands.workers import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from manyhands.backend import Backend
 from manyhands.backends.options import binding, refuse_ignored
@@ -18,7 +18,9 @@ from manyhands.call import Call
 from manyhands.errors import UsageError
 from manyhands.extras import install_line
 from manyhands.patched import threads_are_patched
-from manyhands.plan import Plan
+
+if TYPE_CHECKING:
+    from manyhands.plan import Plan
 
 
 def _commands(settings: CommandSettings) -> Backend:

@@ -18,8 +18,9 @@ from manyhands.errors import InputError, UsageError
 from manyhands.expiry import KEEP
 from manyhands.inputs import Args, Glob, Spec, delimiter_of, usual_delimiter
 from manyhands.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
-from manyhands.plan import Order, Plan, Stage, Workers, for_stages
+from manyhands.plan import Order, Plan, Stage, for_stages
 from manyhands.template import Template, user_shell
+from manyhands.workers import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from manyhands.events import Event, Finished
+from manyhands.job import NOTHING
 
 MOST: Final = 1_000
 """Events that may wait while more jobs begin."""
@@ -79,4 +80,6 @@ def _weight(event: Event) -> int:
     if not isinstance(event, Finished):
         return 0
     outcome = event.outcome
+    if outcome.stdout is NOTHING and outcome.stderr is NOTHING:
+        return len(outcome.result or b"")
     return len(outcome.stdout.data) + len(outcome.stderr.data) + len(outcome.result or b"")

@@ -14,9 +14,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Final
 
-from manyhands.backend import Backend, Ended, Report, Started, Suspended
+from manyhands.backend import POISON, Backend, Ended, Report, Started, Suspended
 from manyhands.engine.climbing import Climber
 from manyhands.engine.deadlines import Deadlines
 from manyhands.engine.flights import Flight, Retries
@@ -27,9 +26,6 @@ from manyhands.errors import JournalError
 from manyhands.events import Began, Counted, Event, Finished, Summary, Tick, Warned
 from manyhands.job import Arg, Attempt, Job, Outcome, Status
 from manyhands.limits import HaltWhen, Limits
-
-POISON: Final = 2
-"""A job that has killed so many of its workers is not tried again, whatever `retries` says."""
 
 Pull = Iterator[tuple[Job, int] | None]
 """Jobs with the number of their last attempt (0: none); None means that none is there just now."""
@@ -215,12 +211,14 @@ class Engine:
 
     def _new_flight(self) -> Flight | None:
         """The next job; None when there is none just now, or no more."""
-        if self._retries.full and not self._crowded:
-            self._crowded = True
-            self._news.append(
-                Warned(f"{len(self._retries):,} jobs wait for a retry: no new ones begin until there are fewer")
-            )
-        if self._exhausted or self._dry or self._retries.full:
+        if self._exhausted or self._dry:
+            return None
+        if self._retries.full:
+            if not self._crowded:
+                self._crowded = True
+                self._news.append(
+                    Warned(f"{len(self._retries):,} jobs wait for a retry: no new ones begin until there are fewer")
+                )
             return None
         try:
             pulled = next(self._jobs)

@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, Protocol
 
-from manyhands.backend import Backend, Ended
+from manyhands.backend import POISON, Backend, Ended
 from manyhands.chunks import Done, Failed, Packed, pack
-from manyhands.engine.loop import POISON
 from manyhands.errors import InputError
 from manyhands.job import Attempt, Job, Output
 

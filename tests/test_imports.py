@@ -1,0 +1,66 @@
+"""A batch waits until its script has been imported, by the program and by every worker process: neither loads what it does not use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import sys
+from manyhands import map_batch, run_batch
+
+def loaded(_):
+    return sorted(sys.modules)
+
+def nested(number):
+    return [one.stdout.data for one in run_batch("echo {}", [number], journal=False)]
+
+if __name__ == "__main__":
+"""
+HEAVY = {"email", "importlib.metadata", "statistics", "logging"}
+FOR_RECORDS = {
+    "sqlite3",
+    "manyhands.journal",
+    "manyhands.batch",
+    "manyhands.engine.loop",
+    "manyhands.plan",
+    "manyhands.library",
+}
+
+
+def printed(tmp_path: Path, environment: dict[str, str], main: str) -> list[str]:
+    """What the script prints, whose main part is this line."""
+    (tmp_path / "script.py").write_text(SCRIPT + f"    {main}\n")
+    command = [sys.executable, "script.py"]
+    return subprocess.run(
+        command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    ).stdout.split()
+
+
+@pytest.mark.parametrize("start_method", ["forkserver", "spawn"])
+def test_a_worker_does_not_load_what_begins_batches(
+    start_method: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """It imports the script, which names `run_batch`, and has all it needs to do jobs."""
+    main = f"print(*next(map_batch(loaded, [1], jobs=1, start_method={start_method!r})))"
+    assert not set(printed(tmp_path, environment, main)) & (HEAVY | FOR_RECORDS)
+
+
+def test_a_job_may_begin_a_batch(tmp_path: Path, environment: dict[str, str]) -> None:
+    """What the worker's script has under the name `run_batch` works there."""
+    assert printed(tmp_path, environment, "print(*map_batch(nested, [3], jobs=1))") == ["[b'3\\n']"]
+
+
+def test_the_program_loads_what_it_uses(tmp_path: Path, environment: dict[str, str]) -> None:
+    """`run_batch` brings no parser of mails, and `map_batch` nothing that keeps records."""
+    main = "assert len(list(run_batch(abs, [1], jobs=1, journal=False))) == 1; print(*sys.modules)"
+    assert not set(printed(tmp_path, environment, main)) & HEAVY
+    (tmp_path / "module.py").write_text("def f(x): return x\n")
+    line = "import sys, module; from manyhands import map_batch; assert list(map_batch(module.f, [1])) == [1]; print(*sys.modules)"
+    out = subprocess.run(
+        [sys.executable, "-c", line], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    assert not set(out.split()) & (HEAVY | FOR_RECORDS | {"ctypes"})
