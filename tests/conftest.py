@@ -10,22 +10,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from manyhands import kernel
+from warm import Warm
 
 # Whoever runs the tests in the background of a script has SIGINT and SIGQUIT ignored (POSIX, Shell Command Language, 2.11),
 # and what is ignored stays ignored in everything that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for _number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
     signal.signal(_number, signal.SIG_DFL)
-
-# Modules are compiled once (`pytest_configure`), not by each of some thousand starts of the program; and none of these writes them
-# where a test allows it only so many bytes: half a compiled module would break all that come later.
-os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 pytest_plugins = ["allowed_skips", "lacking_programs"]
 
@@ -34,9 +32,12 @@ LIB = HERE / "lib"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile what the tests start, unless this is one of several processes that run them."""
+    """Compile what the tests start, once: none of them writes compiled modules, because half a module of one that may write only so
+    many bytes would break all that come later."""
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(LIB, quiet=2)
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # not before: pytest is to keep the tests that it has compiled
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +54,10 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def environment(own_state: Path) -> dict[str, str]:
     """The environment for programs that tests start."""
+    return environment_of_programs()
+
+
+def environment_of_programs() -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return {**os.environ, "PYTHONPATH": str(LIB), "PATH": path}
 
@@ -68,16 +73,31 @@ def program(request: pytest.FixtureRequest) -> list[str]:
     return [sys.executable, "-m", "manyhands"]
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """Starts ``python -m manyhands``, which is imported already."""
+    with closing(Warm(environment_of_programs(), "ours")) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def warm_plain() -> Iterator[Warm]:
+    """Starts ``python -m invoke`` and scripts; invoke and our helpers for tasks are imported already."""
+    with closing(Warm(environment_of_programs(), "plain")) as one:
+        yield one
+
+
 @pytest.fixture
-def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
-    """Run ``python -m manyhands ARGS`` in the test's folder, with nothing on stdin unless ``input`` is given."""
+def cli(environment: dict[str, str], tmp_path: Path, warm: Warm) -> Cli:
+    """Run ``python -m manyhands ARGS`` in the test's folder, with nothing on stdin unless ``input`` is given; ``cold``: by a start of
+    Python of its own, where a test is about that."""
 
     def run(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
         if "input" not in options and "stdin" not in options:
             options["stdin"] = subprocess.DEVNULL
+        start: Cli = subprocess.run if options.pop("cold", False) else warm.run
         settings: dict[str, Any] = {"cwd": tmp_path, "env": environment, "timeout": 60, **options}
-        command = [sys.executable, "-m", "manyhands", *args]
-        return subprocess.run(command, check=False, capture_output=True, text=True, **settings)
+        return start([sys.executable, "-m", "manyhands", *args], check=False, capture_output=True, text=True, **settings)
 
     return run
 
@@ -107,7 +127,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Said]:
 
 
 @pytest.fixture
-def nothing_left() -> Iterator[None]:
+def nothing_left(warm: Warm, warm_plain: Warm) -> Iterator[None]:
     """Fails a test that leaves a child, a thread or a descriptor behind; multiprocessing keeps servers of its own on purpose."""
     stop_servers()
     before = open_descriptors(), set(threading.enumerate())

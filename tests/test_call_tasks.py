@@ -274,7 +274,7 @@ def test_files_named_as_modules_of_python_disturb_nothing(start_method: str, cli
     for name in ("random", "tempfile", "socket"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')\n")
     (tmp_path / "mine.py").write_text("import random\ndef inside(x): return random.__file__\n")
-    done = cli("batch.call", "mine:inside", "--start-method", start_method, "--", "x")
+    done = cli("batch.call", "mine:inside", "--start-method", start_method, "--", "x", cold=True)
     assert (done.returncode, json.loads(done.stdout)) == (0, random.__file__), done.stderr
 
 

@@ -18,6 +18,7 @@ from invoke import Collection, Context
 
 from conftest import wait_for
 from manyhands.cli import Program, task, undocumented
+from warm import Warm
 
 TASKS = """
     from __future__ import annotations
@@ -103,13 +104,13 @@ def words(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def run(words: list[str], tmp_path: Path, environment: dict[str, str]) -> Run:
+def run(words: list[str], tmp_path: Path, environment: dict[str, str], warm_plain: Warm) -> Run:
     """Call a task in a process; ``env`` comes on top of the environment."""
 
     def call(*args: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
         settings: dict[str, Any] = {"cwd": tmp_path, "stdin": subprocess.DEVNULL, "timeout": 30, **options}
         command = [*words, *args]
-        return subprocess.run(
+        return warm_plain.run(
             command, env={**environment, **(env or {})}, capture_output=True, text=True, check=False, **settings
         )
 

@@ -214,17 +214,14 @@ QUICKER = {
 
 
 @pytest.mark.parametrize("command", tour_commands())
-def test_every_command_of_the_tour_runs(command: str, environment: dict[str, str], tmp_path: Path) -> None:
+def test_every_command_of_the_tour_runs(command: str, cli: Cli) -> None:
     """As it is printed, but quicker, where it waits or works long."""
     program, task, *options = shlex.split(command)
     assert program == "manyhands"
     if task.startswith("tour.") and "--scale" not in options and task not in ("tour.list", "tour.compare"):
         options += ["--scale", "0.2"]
     options += QUICKER.get(task, [])
-    done = subprocess.run(
-        [sys.executable, "-m", "manyhands", task, *options], cwd=tmp_path, env=environment,
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    done = cli(task, *options, timeout=110)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

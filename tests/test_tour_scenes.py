@@ -15,20 +15,21 @@ import pytest
 from conftest import HERE
 from manyhands.tour.contents import METHODS, SCENES
 from manyhands.tour.showing import lacking
+from warm import Warm
 
 Events = list[dict[str, Any]]
 Play = Callable[..., Events]
 
 
 @pytest.fixture
-def play(environment: dict[str, str]) -> Play:
+def play(environment: dict[str, str], warm: Warm) -> Play:
     """Plays a scene as a user would, checks that it says it was seen, and gives what it told."""
 
     def run(name: str, *options: str, scale: float = 0.2, status: int = 0) -> Events:
         if why := lacking(SCENES[name]):
             pytest.skip(why)
         argv = [sys.executable, "-m", "manyhands", f"tour.{name}", "--json", "--scale", str(scale), *options]
-        done = subprocess.run(argv, cwd=HERE, env=environment, capture_output=True, text=True, check=False, timeout=100)
+        done = warm.run(argv, cwd=HERE, env=environment, capture_output=True, text=True, check=False, timeout=100)
         *events, verdict = [json.loads(line) for line in done.stdout.splitlines()]
         assert (done.returncode, done.stderr) == (status, ""), verdict["verdict"]
         assert verdict["event"] == "verdict"
@@ -570,9 +571,9 @@ def test_every_broken_scene_has_a_verdict() -> None:
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_the_mistake_can_be_seen(name: str, play: Play, environment: dict[str, str]) -> None:
+def test_the_mistake_can_be_seen(name: str, warm: Warm, environment: dict[str, str]) -> None:
     """With --broken each shows its failure, in bounded time, and leaves nothing."""
     argv = [sys.executable, "-m", "manyhands", f"tour.{name}", "--broken", "--scale", "0.3"]
-    done = subprocess.run(argv, cwd=HERE, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = warm.run(argv, cwd=HERE, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert BROKEN[name] in done.stdout.splitlines()[-1]

@@ -75,7 +75,8 @@ class Files:
     def synced(self, path: str) -> None:
         """Note that all of a file is durable."""
         one = self.content(path)
-        one.durable, one.pending = Path(path).read_bytes(), []
+        with open(path, "rb", buffering=0) as file:
+            one.durable, one.pending = file.read(), []
 
     def connect(self, path: Path, new: bool) -> SimulatedDatabase:
         """A `manyhands.database.Connect`."""

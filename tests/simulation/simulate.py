@@ -232,6 +232,15 @@ def _holding(results: int) -> Iterator[None]:
         defaults["hold"] = usual
 
 
+def _nobody_looks(keeper: Keeper, standing: object) -> None:
+    """A plain function: a mock notes its calls."""
+
+
+def _nobody() -> set[int]:
+    """Whom to spare: the processes that are taken over are simulated."""
+    return set()
+
+
 def simulate(seed: int) -> Simulation:
     """Simulate one seed; raises whatever shows that a promise was not kept."""
     with tempfile.TemporaryDirectory(dir=STATE) as folder:
@@ -239,7 +248,10 @@ def simulate(seed: int) -> Simulation:
         try:
             # Nobody looks on. What is done for that each second would hide that an engine waits for ever, and takes a quarter of
             # the time; nothing depends on it.
-            with _holding(simulation.scenario.hold), patch.object(Keeper, "look"), patch("manyhands.batch.EVERY", None):
+            with (
+                _holding(simulation.scenario.hold), patch.object(Keeper, "look", _nobody_looks), patch("manyhands.batch.EVERY", None),
+                patch("manyhands.takeover._own_line", _nobody),
+            ):  # fmt: skip
                 simulation.go()
         finally:
             FILES.clear()
