@@ -335,6 +335,16 @@ def test_a_job_that_has_gone_on_is_running_at_its_next_stage() -> None:
     assert sorted(progress.active) == [1, 2]
 
 
+def test_a_slot_outlives_a_job_that_has_ended_at_its_next_stage() -> None:
+    """The job that ran in it has gone on, and its end there is told before anything else begins in the slot."""
+    progress = Progress(Clock())
+    progress.event(began(1, 90.0, slot=1))
+    progress.event(began(1, 91.0, slot=1)._replace(stage=2))
+    progress.event(Finished(end(1), stage=2))
+    progress.event(began(2, 92.0, slot=1))
+    assert sorted(progress.active) == [2]
+
+
 def test_nothing_ages_while_it_is_paused() -> None:
     """After an hour in the background, ages and rates are those of the work."""
     clock = Clock()

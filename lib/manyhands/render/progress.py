@@ -62,7 +62,8 @@ class Progress:
         """An end is told when it is in the journal: by then, the next attempt may have begun in the same slot."""
         number, place = event.attempt.job.number, (event.stage, event.slot)
         self._retries.pop(number, None)
-        if (before := self._slots.get(place)) is not None and self.active[before].place == place:
+        before = self._slots.get(place, 0)  # a job that has gone on since, and perhaps has ended there
+        if (running := self.active.get(before)) is not None and running.place == place:
             del self.active[before]
         self._slots[place] = number
         self.active[number] = Running(event.attempt, event.at, event.pid, place)
