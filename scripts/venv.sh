@@ -3,7 +3,46 @@
 # PYTHON names the interpreter to make it with (default: python3).
 
 need_venv() {
+    if ! is_installed "$1"; then alone install_venv "$1"; fi
+}
+
+is_installed() {
+    local stamp=.venv/.installed-$1
+    .venv/bin/python -c 'import pip' 2>/dev/null && [ "$(cat "$stamp" 2>/dev/null)" = "$PWD" ] && [ ! pyproject.toml -nt "$stamp" ]
+}
+
+# Run a command while no other process does so in this checkout: two would make one .venv, each under the other's feet.
+alone() {
+    local lock=.venv.lock
+    if command -v flock >/dev/null; then
+        # kept by what is started meanwhile, too: a pip whose script was killed still writes
+        exec 9>"$lock"
+        flock -n 9 || { say_waiting && flock 9; }
+        "$@"
+        exec 9>&-
+        return
+    fi
+    lock=$lock.d
+    until mkdir "$lock" 2>/dev/null; do
+        kill -0 "$(cat "$lock/pid" 2>/dev/null || echo $$)" 2>/dev/null || rm -rf "$lock" # whoever made it was killed
+        say_waiting
+        sleep 1
+    done
+    echo $$ >"$lock/pid"
+    trap 'rm -rf .venv.lock.d' EXIT
+    "$@"
+    rm -rf "$lock"
+    trap - EXIT
+}
+
+say_waiting() {
+    [ -n "${said_waiting:-}" ] || echo "waiting for another process that makes $PWD/.venv" >&2
+    said_waiting=yes
+}
+
+install_venv() {
     local group=$1 venv=.venv stamp
+    if is_installed "$group"; then return; fi # somebody else has done it meanwhile
     # pip is the last thing that comes into a new environment: without it, this one is half made, or of a Python that is gone
     "$venv/bin/python" -c 'import pip' 2>/dev/null || make_venv "$venv"
     stamp=$venv/.installed-$group

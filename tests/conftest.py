@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from manyhands import kernel
+from manyhands.hints import typed_options
 from warm import Warm
 
 # Whoever runs the tests in the background of a script has SIGINT and SIGQUIT ignored (POSIX, Shell Command Language, 2.11),
@@ -38,6 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
         compileall.compile_dir(LIB, quiet=2)
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # not before: pytest is to keep the tests that it has compiled
+
+
+@pytest.fixture
+def options_typed() -> Iterator[None]:
+    """Messages name options as they are typed: what is tested is reached from the command line."""
+    with typed_options():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -126,7 +126,7 @@ def test_without_any_home_runs_have_no_place(monkeypatch: pytest.MonkeyPatch) ->
     """HOME is not set, and the user has no entry in passwd(5): it says what to set."""
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
-    with pytest.raises(CannotCreateError, match="set HOME or XDG_STATE_HOME, or give --state-dir"):
+    with pytest.raises(CannotCreateError, match="set HOME or XDG_STATE_HOME, or give state_dir"):
         default_state_dir({})
     assert default_state_dir({"XDG_STATE_HOME": "/state"}) == Path("/state/manyhands")
 

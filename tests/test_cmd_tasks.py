@@ -97,6 +97,39 @@ def test_check_gives_bytes_exactly(cli: Cli, environment: dict[str, str]) -> Non
     assert cli("cmd.check", "--", "sh", "-c", "kill -9 $$").returncode == 137
 
 
+NOT_STARTED = {
+    "interpreter": (127, "its interpreter /no/such/one does not exist"),
+    "return": (127, "its first line ends in a carriage return: save it with Unix line ends"),
+    "text": (126, "it is text without a #! line: begin it with one (such as #!/bin/sh), or run it with its interpreter"),
+    "locked": (126, "Permission denied"),
+    "export": (127, "it is a command of the shell, not a program: use --shell"),
+    "nosuch": (127, "No such file or directory"),
+}
+
+
+@pytest.mark.parametrize(
+    "words", [["cmd.check"], ["cmd.call"], ["cmd.retry", "--times", "1"], ["pipe"], ["cmd.answer"], ["cmd.feed"]]
+)
+@pytest.mark.parametrize("name", NOT_STARTED)
+def test_why_a_command_cannot_be_started(words: list[str], name: str, cli: Cli, tmp_path: Path) -> None:
+    """Everywhere the same reason, more than the kernel says, and the status that a shell would give."""
+    for script, text in (
+        ("interpreter", "#!/no/such/one\n"),
+        ("return", "#!/bin/sh\r\n"),
+        ("text", "echo hi\n"),
+        ("locked", "x"),
+    ):
+        (tmp_path / script).write_text(text)
+        (tmp_path / script).chmod(0o644 if script == "locked" else 0o755)
+    command = name if name in ("export", "nosuch") else f"./{name}"
+    more = {"cmd.answer": ["--expect", "a", "--reply", "b"], "cmd.feed": ["--text", "x"]}.get(words[0], [])
+    done = cli(*words, command, *more)
+    status, why = NOT_STARTED[name]
+    assert done.returncode == status, done.stderr
+    assert f"cannot start {command}: {why}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_status_says_what_it_is(cli: Cli) -> None:
     """To know it is success."""
     assert cli("cmd.status", "echo hi; exit 3").stdout == "3 failed with exit status 3\nhi\n"

@@ -14,6 +14,8 @@ from manyhands.commandline import Redirect, parse_line, split_words
 from manyhands.errors import TemplateError
 from manyhands.pipeline import expand
 
+pytestmark = pytest.mark.usefixtures("options_typed")
+
 
 def words(text: str) -> list[list[str]]:
     return [[word.text for word in command.words] for command in parse_line(text)]

@@ -15,6 +15,8 @@ from manyhands.errors import UsageError
 from manyhands.expiry import expire, parse_keep
 from manyhands.runs import Store
 
+pytestmark = pytest.mark.usefixtures("options_typed")
+
 DAY = 86400.0
 
 

@@ -16,6 +16,7 @@ FLOORS = [
         "extras",
         "errors",
         "hints",
+        "home",
         "search_path",
         "main_guard",
         "interrupts",

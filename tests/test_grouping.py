@@ -14,6 +14,8 @@ from manyhands.errors import InputError
 from manyhands.grouping import groups_of, in_groups, new_groups
 from manyhands.job import Values
 
+pytestmark = pytest.mark.usefixtures("options_typed")
+
 inputs = st.lists(st.one_of(st.none(), st.sampled_from([b"", b"a", b"b", b"c"])))
 
 

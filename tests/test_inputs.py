@@ -29,6 +29,8 @@ from manyhands.inputs import (
     streamed_part,
 )
 
+pytestmark = pytest.mark.usefixtures("options_typed")
+
 values = st.binary(max_size=12)
 
 

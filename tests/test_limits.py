@@ -23,6 +23,8 @@ from manyhands.limits import (
     parse_timeout,
 )
 
+pytestmark = pytest.mark.usefixtures("options_typed")
+
 
 @pytest.mark.parametrize(
     ("text", "cores", "jobs"),

@@ -13,6 +13,8 @@ from conftest import Cli
 from manyhands import Status, UsageError, run_batch
 from manyhands.cores import usable_cores
 
+pytestmark = pytest.mark.usefixtures("options_typed")
+
 MANY = usable_cores() + 3
 GIVEN: dict[str, dict[str, Any]] = {
     "--workdir": {"workdir": "/"}, "--env": {"env": {"FOO": "x"}}, "--nice": {"nice": 3}, "--grace": {"grace": 2},

@@ -8,6 +8,8 @@ from manyhands.errors import InputError
 from manyhands.rereading import evaluated, read_again
 from manyhands.template import Template
 
+pytestmark = pytest.mark.usefixtures("options_typed")
+
 
 def words(text: str) -> list[str]:
     return [word.replace("{}", "\0").replace("_", " ") for word in text.split()]

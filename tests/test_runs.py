@@ -27,6 +27,8 @@ from manyhands.plan import Plan
 from manyhands.runs import RunLock, Store, default_state_dir, discard, is_busy, lock, short_ids
 from manyhands.template import Template
 
+pytestmark = pytest.mark.usefixtures("options_typed")
+
 ASKED = {"template": "true", "shell": None, "workdir": "/"}
 
 
@@ -225,7 +227,7 @@ def test_a_read_only_folder_is_refused() -> None:
 def test_where_runs_are_kept(tmp_path: Path) -> None:
     """By the XDG rules: a relative XDG_STATE_HOME is ignored."""
     assert default_state_dir({"XDG_STATE_HOME": "/x"}) == Path("/x/manyhands")
-    assert default_state_dir({"XDG_STATE_HOME": "x"}) == tmp_path / ".local/state/manyhands"
+    assert default_state_dir({"HOME": str(tmp_path), "XDG_STATE_HOME": "x"}) == tmp_path / ".local/state/manyhands"
 
 
 def make_twice(store: Store, name: str) -> tuple[list[RunLock], list[BusyError]]:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from manyhands.errors import InputError, TemplateError
 from manyhands.template import Template
 
+pytestmark = pytest.mark.usefixtures("options_typed")
+
 BASH = shutil.which("bash") or "/bin/bash"
 
 

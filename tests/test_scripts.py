@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ case "$*" in
   *version_info*'<'*) test ! -e "$STUB/is-old" ;;
   *python%d*) echo python3.99-venv ;;
   *ensurepip*) test ! -e "$STUB/no-ensurepip" ;;
-  '-m venv '*) mkdir -p .venv/bin && cp "$STUB/python3" .venv/bin/python && test ! -e "$STUB/venv-fails" && touch .venv/bin/pip ;;
+  '-m venv '*) if test -e "$STUB/slow"; then sleep 0.5; fi; mkdir -p .venv/bin && cp "$STUB/python3" .venv/bin/python && test ! -e "$STUB/venv-fails" && touch .venv/bin/pip ;;
   '-m pytest'*) test ! -e "$STUB/tests-fail" ;;
   '-m pip install'*) test ! -e "$STUB/pip-fails" && printf '#!%s/.venv/bin/python\\n' "$PWD" >.venv/bin/invoke ;;
 esac
@@ -49,6 +50,16 @@ def stub(tmp_path: Path) -> Path:
     (folder / "python3").chmod(0o755)
     (folder / "python3.99").symlink_to("python3")
     return folder
+
+
+@pytest.fixture
+def no_flock(tmp_path: Path) -> str:
+    """A PATH with what the script needs, but without flock(1), as on macOS."""
+    folder = tmp_path / "without flock"
+    folder.mkdir()
+    for name in ("bash", "sh", "cat", "mkdir", "rm", "sleep", "head", "grep", "cp", "touch", "dirname", "env"):
+        (folder / name).symlink_to(str(shutil.which(name)))
+    return str(folder)
 
 
 @pytest.fixture
@@ -154,3 +165,29 @@ def test_the_tests_say_how_long_they_take(checkout: Path, stub: Path) -> None:
     assert "--dist worksteal -m not slow -x\n" in (stub / "calls").read_text()
     (stub / "tests-fail").touch()
     assert call().returncode == 1
+
+
+@pytest.mark.parametrize("with_flock", [True, False])
+def test_two_at_once_make_one_environment(
+    checkout: Path, stub: Path, need: Need, no_flock: str, *, with_flock: bool
+) -> None:
+    """The second waits, says so, and finds it there."""
+    if with_flock and not shutil.which("flock"):
+        pytest.skip("there is no flock")
+    path = {} if with_flock else {"PATH": f"{stub}:{no_flock}"}
+    (stub / "slow").touch()
+    with ThreadPoolExecutor() as threads:
+        done = [one.result() for one in [threads.submit(need, **path) for _ in range(3)]]
+    assert [one.returncode for one in done] == [0, 0, 0]
+    calls = (stub / "calls").read_text().splitlines()
+    assert (sum("-m venv" in one for one in calls), sum("-m pip install" in one for one in calls)) == (1, 1)
+    assert any("waiting for another process" in one.stderr for one in done)
+    assert not (checkout / ".venv.lock.d").exists()
+
+
+def test_a_lock_of_a_process_that_was_killed_is_removed(checkout: Path, stub: Path, need: Need, no_flock: str) -> None:
+    """Where a folder is the lock, it stays behind."""
+    (checkout / ".venv.lock.d").mkdir()
+    (checkout / ".venv.lock.d" / "pid").write_text("4194999\n")
+    assert need(PATH=f"{stub}:{no_flock}").returncode == 0
+    assert not (checkout / ".venv.lock.d").exists()

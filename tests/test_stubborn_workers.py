@@ -345,6 +345,34 @@ def test_what_is_printed_beside_jobs_is_no_result(environment: dict[str, str], t
         assert "ready" in done.stderr
 
 
+@pytest.mark.parametrize("backend", ["processes", "threads", "serial", "gevent", "auto", "asyncio", "map_batch"])
+def test_what_an_initializer_prints_is_not_on_the_output_of_a_program(
+    backend: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A program's standard output is its own, and that of the jobs that it lets through."""
+    if backend == "gevent":
+        pytest.importorskip("gevent")
+    main = script(
+        tmp_path,
+        f"""
+        from manyhands import map_batch, run_batch
+        def get_ready(): print("ready")
+        def same(x): return x
+        async def same_async(x): return x
+        if __name__ == "__main__":
+            if {backend!r} == "map_batch":
+                found = list(map_batch(same, [1, 2], initializer=get_ready))
+            else:
+                work = same_async if {backend!r} == "asyncio" else same
+                found = sorted(o.value for o in run_batch(work, [1, 2], backend={backend!r}, initializer=get_ready))
+            print(found)
+        """,
+    )
+    done = call(tmp_path, environment, sys.executable, main)
+    assert done.stdout == "[1, 2]\n"
+    assert "ready" in done.stderr
+
+
 # -- forks of the program -------------------------------------------------------------------------------------------------
 
 

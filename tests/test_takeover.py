@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -97,6 +98,21 @@ def test_what_is_recorded_stays_and_what_is_open_is_closed_once(run: Run) -> Non
         assert states(run) == RECOVERED
     with closing(run.journal()) as journal:
         assert [job.number for job, _ in journal.left()] == [2, 4, 5, 6, 7]
+
+
+def test_what_an_earlier_recovery_has_killed_is_lost(run: Run) -> None:
+    """Its launcher, which got no CPU, saw the job end by KILL, and kept that for a recovery that was killed in turn."""
+    with closing(run.journal()) as journal:
+        write(journal, attempt(1), attempt(2))
+    killed = [
+        end(number)._replace(exit=None, signal=number_of)
+        for number, number_of in ((1, signal.SIGKILL), (2, signal.SIGSEGV))
+    ]
+    late.write(os.fsencode(run.outputs), 0, killed)
+    with closing(run.journal(check=True)) as journal:
+        take_over(run, plan(), journal)
+    found = states(run)
+    assert (found[1, 1], found[2, 1][0]) == ((Status.LOST, False), Status.FAILED)
 
 
 class Dying(database.Sqlite):

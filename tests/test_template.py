@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from manyhands.errors import InputError, TemplateError, UsageError
 from manyhands.template import Template, basename, dirname, display, fill_slot, quote, user_shell, without_extension
 
+pytestmark = pytest.mark.usefixtures("options_typed")
+
 BASH = shutil.which("bash") or "/bin/sh"
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 inputs = st.binary(max_size=20).filter(lambda value: b"\0" not in value)

@@ -20,9 +20,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from manyhands.batch import Batch
     from manyhands.errors import (
+        BatchWarning,
         BusyError,
         CannotCreateError,
         InputError,
+        InputWarning,
         JobFailedError,
         JobTimeoutError,
         JournalError,
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 _HOME = {
     "batch": ["Batch"],
     "errors": [
-        "BusyError", "CannotCreateError", "InputError", "JobFailedError", "JobTimeoutError", "JournalError", "ManyhandsError", "TemplateError",
+        "BatchWarning", "BusyError", "CannotCreateError", "InputError", "InputWarning", "JobFailedError", "JobTimeoutError", "JournalError", "ManyhandsError", "TemplateError",
         "UsageError", "WrongTypeError",
     ],
     "forks": ["fork_demo"],
@@ -70,8 +72,8 @@ _HOME = {
 _MODULES = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Args", "Attempt", "Backoff", "Batch", "BusyError", "CannotCreateError", "CommandError", "Completed", "Csv", "Fate", "Glob",
-    "Halt", "HostInfo", "Identity", "InputError", "Job", "JobFailedError", "JobTimeoutError", "JournalError", "JsonLines", "Limits", "Lines",
+    "Args", "Attempt", "Backoff", "Batch", "BatchWarning", "BusyError", "CannotCreateError", "CommandError", "Completed", "Csv", "Fate", "Glob",
+    "Halt", "HostInfo", "Identity", "InputError", "InputWarning", "Job", "JobFailedError", "JobTimeoutError", "JournalError", "JsonLines", "Limits", "Lines",
     "ManyhandsError", "Outcome", "Output", "Pipeline", "PipelineResult", "ProcessInfo", "Product", "Results", "RetryOn", "Rows",
     "Selector", "Status", "Stopped", "Template", "TemplateError", "Timeout", "Tree", "UsageError", "WrongTypeError", "Zip", "chunks",
     "fork_demo", "host_info", "identity", "list_processes", "map_batch", "pipe", "process_tree", "read", "run_batch", "stop_tree",

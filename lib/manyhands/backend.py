@@ -57,9 +57,10 @@ class Ended(NamedTuple):
 
 
 class Noted(NamedTuple):
-    """Something that the user should know; no attempt's business."""
+    """Something that the user should know; no attempt's business. ``asked``: it was asked for, as what ``auto`` has chosen."""
 
     text: str
+    asked: bool = False
 
 
 class Suspended(NamedTuple):

@@ -30,6 +30,7 @@ from manyhands.engine.order import in_order
 from manyhands.errors import UsageError
 from manyhands.events import Event, RunStarted, Summary, Warned
 from manyhands.grouping import groups_of, new_groups
+from manyhands.hints import option_name
 from manyhands.inputs import Rows, Source, open_source
 from manyhands.job import Job, Values
 from manyhands.journal import Journal
@@ -105,7 +106,7 @@ class Batch:
         """Continue a run over inputs given anew: those it has done are passed over, by content."""
         before = Plan.from_json(run.asked, os.environ | dict(plan.environment))
         if why := difference(plan, before):
-            raise UsageError(f"run {run.id} exists and {why}; or choose another --run-id for this one")
+            raise UsageError(f"run {run.id} exists and {why}; or choose another {option_name('--run-id')} for this one")
         held = lock_own(run)
         try:
             note = keep_stdin(run.path) if plan.stdin == "-" else None

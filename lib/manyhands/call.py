@@ -27,6 +27,7 @@ from types import ModuleType
 from typing import Any, Final, Literal, cast, get_args
 
 from manyhands.errors import InputError, ManyhandsError, UsageError
+from manyhands.hints import given_as
 from manyhands.job import Arg, Values
 from manyhands.search_path import search
 from manyhands.values import description, fits_json, from_bytes, is_pickle
@@ -84,9 +85,9 @@ class Call:
 
     def __post_init__(self) -> None:
         if self.type not in get_args(Kind):
-            raise UsageError(f"--type {self.type!r}: choose one of {', '.join(TYPES)}")
+            raise UsageError(f"{given_as('--type', repr(self.type))}: choose one of {', '.join(TYPES)}")
         if self.result not in ("value", *RESULTS):
-            raise UsageError(f"--result {self.result!r}: choose one of {', '.join(RESULTS)}")
+            raise UsageError(f"{given_as('--result', repr(self.result))}: choose one of {', '.join(RESULTS)}")
 
     @classmethod
     def of(cls, function: Function, **options: Any) -> Call:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NoReturn
 
 from manyhands.errors import TemplateError
+from manyhands.hints import switch_name
 
 _OPERATOR: Final = re.compile(r"([0-9]*)(<<<|<<-|<<|<>|<&|<\(|<|>>|>&|>\||>\(|>)")
 _EXPANDED: Final = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}?|\([^)]*\)?|[0-9\[*@#?$!-])")  # unquoted or in double quotes
@@ -66,7 +67,7 @@ def split_words(text: str) -> tuple[str, ...]:
     """A line that is one command, as its argument list; wildcards are ordinary characters. Raises TemplateError."""
     first, *more = parse_line(text)
     if more or first.redirects:
-        raise TemplateError("this is one argument list: a pipe or a redirection needs --shell", text, 0)
+        raise TemplateError(f"this is one argument list: a pipe or a redirection needs {switch_name('--shell')}", text, 0)
     return tuple(word.text for word in first.words)
 
 
@@ -99,7 +100,7 @@ class _Line:
         raise TemplateError(reason, self.text, self.at if at is None else at)
 
     def _refuse(self, what: str, at: int | None = None) -> NoReturn:
-        self._fail(f"{what} needs a shell: quote it, or use --shell", at)
+        self._fail(f"{what} needs a shell: quote it, or use {switch_name('--shell')}", at)
 
     def _skip_blanks(self, *, after_pipe: bool) -> bool:
         """Go to the next word or operator; False at the end. A line may be continued after a pipe or a backslash."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from manyhands.call import Call
 from manyhands.disk import Disk
 from manyhands.errors import JournalError
+from manyhands.hints import given_as, option_name
 from manyhands.inputs import Source, Spec
 from manyhands.job import Values
 from manyhands.plan import Plan
@@ -24,7 +25,7 @@ from manyhands.template import Template
 def difference(plan: Plan, before: Plan) -> str | None:
     """Why a run that does what ``before`` says cannot be continued as ``plan``, as the end of a sentence; None if it can."""
     if plan.workdir != before.workdir:
-        return f"runs in another folder ({before.workdir}, this is {plan.workdir}); add --workdir {before.workdir}"
+        return f"runs in another folder ({before.workdir}, this is {plan.workdir}); add {given_as('--workdir', before.workdir)}"
     if len(plan.then) != len(before.then):
         return f"has another number of stages ({len(before.then) + 1}, these are {len(plan.then) + 1})"
     pairs = zip(_works(plan), _works(before), strict=True)
@@ -40,14 +41,14 @@ def _of_work(number: int, new: Template | Call, old: Template | Call) -> str | N
     if isinstance(new, Template) and isinstance(old, Template):
         if (new.text, new.args) == (old.text, old.args) and _program(new.shell) != _program(old.shell):
             if new.shell is None or old.shell is None:
-                return f"runs its command{place} {'without' if old.shell is None else 'with'} --shell"
+                return f"runs its command{place} {'without' if old.shell is None else 'with'} {option_name('--shell')}"
             return f"runs its command{place} in another shell ({old.shell}, this is {new.shell}); set SHELL={old.shell}"
         same = (new.text, new.args) == (old.text, old.args)
     else:
         same = new.identity == old.identity
         if isinstance(new, Call) and isinstance(old, Call) and not same and new.text == old.text:
             if new.type != old.type:
-                return f"gives the function{place} its inputs as --type {old.type}, this is {new.type}"
+                return f"gives the function{place} its inputs as {given_as('--type', old.type)}, this is {new.type}"
             return f"calls the function{place} of another folder ({old.folder}, this is {new.folder})"
     return None if same else f"runs another {old.kind}{place} ({old.text})"
 
@@ -112,5 +113,5 @@ def check_stdin(plan: Plan, folder: Path) -> None:
     """Raise JournalError if the standard input of the commands was to be kept, and is not there."""
     if plan.stdin == "-" and not (folder / "stdin").exists():
         raise JournalError(
-            f"{folder / 'stdin'} is not there: the run was killed while it read it; give it again with --run-id {folder.name}"
+            f"{folder / 'stdin'} is not there: the run was killed while it read it; give it again with {given_as('--run-id', folder.name)}"
         )

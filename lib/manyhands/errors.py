@@ -89,5 +89,9 @@ class BusyError(ManyhandsError):
     exit_code = 75
 
 
+class BatchWarning(UserWarning):
+    """Something about a batch that a program runs, and that is no job's failure: it goes on, but not wholly as it was asked."""
+
+
 class InputWarning(UserWarning):
     """A list of inputs is read otherwise than byte for byte, or probably not as it was meant."""

@@ -66,9 +66,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something the user should know that is no job's failure; shown once."""
+    """Something the user should know that is no job's failure; shown once. ``asked``: see `manyhands.backend.Noted`."""
 
     text: str
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

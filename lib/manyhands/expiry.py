@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from manyhands.errors import ManyhandsError
+from manyhands.hints import given_as
 from manyhands.job import Status
 from manyhands.limits import parse_duration
 from manyhands.runs import Run, Store
@@ -46,7 +47,7 @@ def expire(store: Store, keep: float | None, now: float) -> str | None:
     if not gone:
         return None
     runs = "1 run without a name that ended" if gone == 1 else f"{gone:,} runs without a name that ended"
-    return f"removed {runs} well more than {keep / _DAY:.3g} days ago (--keep {_FOREVER} keeps them)"
+    return f"removed {runs} well more than {keep / _DAY:.3g} days ago ({given_as('--keep', _FOREVER)} keeps them)"
 
 
 def _due(store: Store, now: float) -> bool:

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from itertools import chain
 
 from manyhands.errors import InputError
+from manyhands.hints import option_name
 from manyhands.job import Values
 from manyhands.program_inputs import Given
 
@@ -41,7 +42,7 @@ def in_groups(
             continue
         if len(values) != 1:
             raise InputError(
-                f"--max-args is for inputs of one column, and this one has {len(values)}: {b' '.join(values)!r:.100}"
+                f"{option_name('--max-args')} is for inputs of one column, and this one has {len(values)}: {b' '.join(values)!r:.100}"
             )
         if met(values[0]):
             continue

@@ -1,4 +1,5 @@
-"""Commands in messages: what the user can type as it stands, beginning with the name by which our program was called.
+"""Commands and options in messages: what the user can type as it stands, beginning with the name by which our program was called,
+or what a program writes.
 
 At the bottom, because every floor gives such advice and only the command line knows how it was called.
 """
@@ -6,8 +7,9 @@ At the bottom, because every floor gives such advice and only the command line k
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar, Final
 
 Words = Callable[[], Sequence[str]]
 
@@ -16,11 +18,47 @@ class _Called:
     """How to call the program; the command line puts in its own way."""
 
     words: ClassVar[Words] = lambda: ("manyhands",)
+    options_typed: ClassVar[bool] = False
 
 
 def call_it(words: Words) -> None:
     """From now on begin every command with ``words()``, which is asked when the first is needed."""
     _Called.words = words
+
+
+_CALLS: Final = {"--glob": "Glob", "--zip": "Zip", "--each": "Args.each"}
+_OTHERS: Final = {"--colsep": "separator"}
+"""What programs write for an option that is not a keyword argument of its name."""
+
+
+@contextmanager
+def typed_options() -> Iterator[None]:
+    """Meanwhile options are written as they are typed: a task is carried out. Otherwise a program calls us."""
+    before, _Called.options_typed = _Called.options_typed, True
+    try:
+        yield
+    finally:
+        _Called.options_typed = before
+
+
+def option_name(flag: str) -> str:
+    """``--run-id``, or for a program ``run_id``."""
+    if _Called.options_typed:
+        return flag
+    return _CALLS.get(flag) or _OTHERS.get(flag) or flag.removeprefix("--").replace("-", "_")
+
+
+def given_as(flag: str, value: object) -> str:
+    """``--run-id 7f3a``, or for a program ``run_id=7f3a``."""
+    name = option_name(flag)
+    if not _Called.options_typed and flag in _CALLS:
+        return f"{name}({value})"
+    return f"{name} {value}" if _Called.options_typed or not name.isidentifier() else f"{name}={value}"
+
+
+def switch_name(flag: str) -> str:
+    """``--shell``, or for a program ``shell=True``."""
+    return flag if _Called.options_typed else given_as(flag, True)
 
 
 def typed_as_here(text: str) -> str:

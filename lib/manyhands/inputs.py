@@ -17,6 +17,7 @@ from typing import BinaryIO, Protocol
 from manyhands.arguments import argument_of, check_several
 from manyhands.errors import InputError
 from manyhands.globbing import matching
+from manyhands.hints import given_as, option_name
 from manyhands.job import Values
 from manyhands.jsonable import keep_bytes, kept_bytes
 from manyhands.readers import Csv, JsonLines, Lines, Spec, delimiter_of, usual_delimiter, warn
@@ -65,7 +66,7 @@ class Args:
         """Values from ``target=a,b,c``, or ``a,b,c`` without a name. Raises InputError."""
         name, equals, listed = text.partition("=")
         if equals and not re.fullmatch(r"[A-Za-z_][\w -]*", name):
-            raise InputError(f"--each {text!r}: {name!r} cannot be the name of a column")
+            raise InputError(f"{given_as('--each', repr(text))}: {name!r} cannot be the name of a column")
         return cls((listed if equals else text).split(","), name=name if equals else None)
 
 
@@ -112,10 +113,10 @@ class Glob:
         for pattern in self.patterns:
             matches = matching(os.fsencode(pattern), os.fsencode(self.folder))
             if not matches and not may_miss:
-                raise InputError(f"--glob {pattern!r}: no file matches")
+                raise InputError(f"{given_as('--glob', repr(pattern))}: no file matches")
             if not may_miss and self._means_another(pattern, matches):
                 warn(
-                    f"--glob {pattern!r} matches other files than the one of just this name; that is {glob.escape(pattern)!r}"
+                    f"{given_as('--glob', repr(pattern))} matches other files than the one of just this name; that is {glob.escape(pattern)!r}"
                 )
             self.found += matches
         self.total: int | None = len(self.found)
@@ -175,7 +176,7 @@ class Zip:
             totals = [sum(1 for _ in source) if source.total is None else source.total for source in self.sources]
             if len(set(totals)) > 1:
                 raise InputError(
-                    f"--zip: the sources are not equally long: they have {', '.join(map(str, totals))} inputs"
+                    f"{option_name('--zip')}: the sources are not equally long: they have {', '.join(map(str, totals))} inputs"
                 )
             self.total = totals[0]
 
@@ -183,7 +184,9 @@ class Zip:
         for number, rows in enumerate(itertools.zip_longest(*self.sources)):
             if None in rows:
                 lacking = ", ".join(str(place) for place, row in enumerate(rows, 1) if row is None)
-                raise InputError(f"--zip: source {lacking} has ended after {number} inputs, and others have more")
+                raise InputError(
+                    f"{option_name('--zip')}: source {lacking} has ended after {number} inputs, and others have more"
+                )
             yield tuple(itertools.chain.from_iterable(rows))
 
     def spec(self) -> Spec:

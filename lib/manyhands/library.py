@@ -78,13 +78,14 @@ def run_batch(
     program part (asyncio) has the wake-up descriptor.
     """
     check_pulling(pull)
+    then = _listed("then", then, "commands or functions")
     widths, cores = for_stages("jobs", str(jobs), 1 + len(then)), usable_cores()
     limits = _limits(
         widths[0], cores, timeout=timeout, grace=grace, retries=retries, delay=delay, backoff=backoff, halt=halt, ordered=ordered,
         output_cap=output_cap, retry_on=retry_on,
     )  # fmt: skip
     work, further, source = _works(template, then, inputs, shell, result, initializer, initargs, max_args)
-    usual = "processes" if isinstance(work, Call) else "commands"
+    passing, usual = _passes(output, work), "processes" if isinstance(work, Call) else "commands"
     backends = for_stages("backend", backend or usual, 1 + len(then))
     rest = zip(further, widths[1:], backends[1:], strict=True)
     plan = Plan(
@@ -94,13 +95,23 @@ def run_batch(
         then=tuple(Stage(one, parse_jobs(j, cores), b, j.strip() == "auto") for one, j, b in rest), order=order,
         workers=Workers(start_method=start_method, chunk=chunk, max_jobs=max_jobs_per_worker),
     )  # fmt: skip
-    passing = output == "pass" if check_printed(output) else isinstance(work, Call)
     store = _store(keep, state_dir, journal=journal, named=run_id is not None or retry_failed)
     batch = begin(plan, store, run_id=run_id, source=source, retry_failed=retry_failed)
     return Results(
         batch, store, pull=pull, handle_signals=handle_signals, check=check, passing=passing, shown=Shown() if progress else None,
         fail_if_empty=fail_if_empty,
     )  # fmt: skip
+
+
+def _listed(name: str, given: Iterable[Any], what: str) -> list[Any]:
+    """Several of something. Raises WrongTypeError."""
+    check_several(name, given, what)
+    return list(given)
+
+
+def _passes(output: Printed | None, work: Template | Call) -> bool:
+    """Whether what jobs print is printed here, too."""
+    return output == "pass" if check_printed(output) else isinstance(work, Call)
 
 
 def _limits(
@@ -141,7 +152,6 @@ def _works(
 ) -> tuple[Template | Call, Sequence[Template | Call], Source]:  # fmt: skip
     """(what is done with each input, what is done with it next, the inputs)."""
     check_several("initargs", initargs, "arguments")
-    check_several("then", then, "commands or functions")
     if max_args is not None and max_args < 1:
         raise UsageError(f"max_args={max_args}: a job has one input at least")
     if isinstance(template, Call) or (callable(template) and not isinstance(template, Template)):

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from manyhands.errors import UsageError
+from manyhands.hints import given_as
 
 MAX_JOBS: Final = 1024
 """What ``--jobs 0`` means: as many as the inputs allow, up to this."""
@@ -39,11 +40,13 @@ def parse_jobs(text: str | int, cores: int) -> int:
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", asked):
         return max(1, round(cores * float(match[1]) / 100))
     if not re.fullmatch(r"[+-]?\d+", asked) or asked in ("-0", "+"):
-        raise UsageError(f"--jobs {asked!r}: expected a number, 0, a percentage, +N or -N of the cores, or auto")
+        raise UsageError(
+            f"{given_as('--jobs', repr(asked))}: expected a number, 0, a percentage, +N or -N of the cores, or auto"
+        )
     if asked[0] in "+-":
         jobs = cores + int(asked)
         if jobs < 1:
-            raise UsageError(f"--jobs {asked} leaves none of {cores} cores")
+            raise UsageError(f"{given_as('--jobs', asked)} leaves none of {cores} cores")
         return jobs
     return int(asked) or MAX_JOBS
 
@@ -56,11 +59,11 @@ def parse_duration(text: str | float, option: str) -> float:
     except ValueError:
         if not re.fullmatch(f"(?:{_PART.pattern})+", asked):
             raise UsageError(
-                f"{option} {asked!r}: expected seconds, or a duration such as 250ms, 90s, 2m or 1h30m"
+                f"{given_as(option, repr(asked))}: expected seconds, or a duration such as 250ms, 90s, 2m or 1h30m"
             ) from None
         seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(asked))
     if not math.isfinite(seconds) or seconds < 0:
-        raise UsageError(f"{option} {asked}: a duration cannot be negative or endless")
+        raise UsageError(f"{given_as(option, asked)}: a duration cannot be negative or endless")
     return seconds
 
 
@@ -68,7 +71,7 @@ def parse_size(text: str | int, option: str) -> int:
     """Bytes, from ``64k``, ``10M``, ``1GiB`` (powers of 1024) or ``10MB`` (powers of 1000), as in GNU coreutils."""
     match = _SIZE.fullmatch(str(text).strip())
     if not match:
-        raise UsageError(f"{option} {text!r}: expected a size in bytes such as 65536, 64k or 10M")
+        raise UsageError(f"{given_as(option, repr(text))}: expected a size in bytes such as 65536, 64k or 10M")
     power = "kMGT".find((match[2] or "").replace("K", "k")) + 1 if match[2] else 0
     return int(float(match[1]) * (1000 if match[3] == "B" else 1024) ** power)
 
@@ -93,19 +96,23 @@ class Backoff:
             name, equals, value = part.strip().partition("=")
             if not equals or name not in ("growth", "max", "jitter") or name in given:
                 raise UsageError(
-                    f"{option} {text!r}: expected a duration, then ,growth=N ,max=DURATION or ,jitter=N%, each once at most"
+                    f"{given_as(option, repr(text))}: expected a duration, then ,growth=N ,max=DURATION or ,jitter=N%, each once at most"
                 )
             given[name] = value
-        growth = _number(given.get("growth", "2"), f"{option} {text!r}: growth")
-        jitter = _number(given.get("jitter", "0").removesuffix("%"), f"{option} {text!r}: jitter")
+        growth = _number(given.get("growth", "2"), f"{given_as(option, repr(text))}: growth")
+        jitter = _number(given.get("jitter", "0").removesuffix("%"), f"{given_as(option, repr(text))}: jitter")
         if growth < 1:
-            raise UsageError(f"{option} {text!r}: growth=1 waits equally long each time; less than that cannot be")
+            raise UsageError(
+                f"{given_as(option, repr(text))}: growth=1 waits equally long each time; less than that cannot be"
+            )
         if jitter > 100 or ("jitter" in given and not given["jitter"].endswith("%")):
-            raise UsageError(f"{option} {text!r}: jitter is a share of the wait, from 0% to 100%")
+            raise UsageError(f"{given_as(option, repr(text))}: jitter is a share of the wait, from 0% to 100%")
         seconds = parse_duration(first, option)
         cap = parse_duration(given["max"], f"{option} max") if "max" in given else max(MAX_BACKOFF, seconds)
         if cap < seconds:
-            raise UsageError(f"{option} {text!r}: the longest wait, {cap:g} s, is shorter than the first, {seconds:g} s")
+            raise UsageError(
+                f"{given_as(option, repr(text))}: the longest wait, {cap:g} s, is shorter than the first, {seconds:g} s"
+            )
         return cls(seconds, growth, cap, jitter / 100)
 
     def wait(self, failures: int, draw: Callable[[], float] = random.random) -> float:
@@ -154,7 +161,7 @@ class RetryOn:
         entries = given if isinstance(given, Collection) and not isinstance(given, str) else [given]
         words = [word for entry in entries for word in _words_of(entry, option)]
         if not words:
-            raise UsageError(f"{option}: names nothing, so that nothing would be tried again")
+            raise UsageError(f"{given_as(option, repr(''))}: names nothing, so that nothing would be tried again")
         exits: set[int] = set()
         signals: set[int] = set()
         for word in words:
@@ -165,7 +172,7 @@ class RetryOn:
             last = word.rpartition(".")[2]
             if not _EXCEPTION.fullmatch(word) or ("." not in word and last[:1] == last[:1].lower()):
                 raise UsageError(
-                    f"{option} {word!r}: expected an exit status, a range such as 1-9, timeout, lost, signal, a signal such as "
+                    f"{given_as(option, repr(word))}: expected an exit status, a range such as 1-9, timeout, lost, signal, a signal such as "
                     "SIGSEGV, or the name of an exception such as ConnectionError"
                 )
         return cls(
@@ -202,7 +209,9 @@ def _words_of(entry: object, option: str) -> list[str]:
         return [entry.__name__ if entry.__module__ in ("builtins", "__main__") or "<" in found else found]
     if isinstance(entry, str | int) and not isinstance(entry, bool):
         return [word for part in str(entry).split(",") if (word := part.strip())]
-    raise UsageError(f"{option}: {entry!r:.80} is neither a text, nor a number, nor a class of exceptions")
+    raise UsageError(
+        f"{given_as(option, repr(entry)[:80])}: that is neither a text, nor a number, nor a class of exceptions"
+    )
 
 
 def _exits(word: str, option: str) -> set[int]:
@@ -211,7 +220,9 @@ def _exits(word: str, option: str) -> set[int]:
         return set()
     first, last = int(match[1]), int(match[2] or match[1])
     if not 1 <= first <= last <= 255:
-        raise UsageError(f"{option} {word}: exit statuses of failures are 1 to 255, the smaller one of a range first")
+        raise UsageError(
+            f"{given_as(option, word)}: exit statuses of failures are 1 to 255, the smaller one of a range first"
+        )
     return set(range(first, last + 1))
 
 
@@ -243,7 +254,7 @@ def parse_timeout(text: str | float | None) -> Timeout | None:
     else:
         timeout = Timeout(seconds=parse_duration(asked, "--timeout"))
     if not (timeout.seconds or timeout.percent):
-        raise UsageError(f"--timeout {asked}: nothing can be done in no time")
+        raise UsageError(f"{given_as('--timeout', asked)}: nothing can be done in no time")
     return timeout
 
 
@@ -280,7 +291,7 @@ class Halt:
         match = re.fullmatch(r"(soon|now),(fail|success|done)=(\d+(?:\.\d+)?)(%)?", asked)
         if not match or not float(match[3]) or (not match[4] and "." in match[3]):
             raise UsageError(
-                f"--halt {text!r}: expected never, or soon or now, then ,fail= or ,success= or ,done= and N or N%"
+                f"{given_as('--halt', repr(text))}: expected never, or soon or now, then ,fail= or ,success= or ,done= and N or N%"
             )
         number = float(match[3])
         on: Literal["fail", "success", "done"] = match[2]  # type: ignore[assignment]  # the pattern says so
@@ -325,8 +336,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
-            raise UsageError(f"--jobs {self.jobs}: at least one is needed")
+            raise UsageError(f"{given_as('--jobs', self.jobs)}: at least one is needed")
         if self.retries < 0:
-            raise UsageError(f"--retries {self.retries}: cannot be negative")
+            raise UsageError(f"{given_as('--retries', self.retries)}: cannot be negative")
         if self.retry_on and not self.retries:
-            raise UsageError(f"--retry-on {self.retry_on}: how often? add --retries N")
+            raise UsageError(f"{given_as('--retry-on', self.retry_on)}: how often? add {given_as('--retries', 'N')}")

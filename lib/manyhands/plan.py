@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from manyhands.call import Call
 from manyhands.errors import JournalError, UsageError
+from manyhands.hints import given_as
 from manyhands.limits import Backoff, Halt, Limits, RetryOn, parse_timeout
 from manyhands.masking import is_secret
 from manyhands.template import Template
@@ -148,7 +149,7 @@ def for_stages(option: str, text: str, stages: int) -> list[str]:
     if len(values) == 1:
         return values * stages
     if len(values) != stages:
-        raise UsageError(f"{option} {text}: there are {stages} stages: give one value for all, or one for each")
+        raise UsageError(f"{given_as(option, text)}: there are {stages} stages: give one value for all, or one for each")
     return values
 
 

@@ -94,7 +94,11 @@ def reason(code: int, name: bytes, path: bytes | None) -> str:
 
 def _reason(code: int, name: bytes, path: bytes | None) -> str | None:
     if code == errno.ENOENT and (path is None or not os.path.lexists(path)):
-        return "it is a command of the shell, not a program: use --shell" if name in _OF_THE_SHELL else None
+        return (
+            "it is a command of the shell, not a program: use --shell (in a program: shell=True)"
+            if name in _OF_THE_SHELL
+            else None
+        )
     if path is None or code not in (errno.ENOENT, errno.ENOEXEC, errno.EACCES):
         return None
     try:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from manyhands.errors import InputError, InputWarning
+from manyhands.hints import given_as, switch_name
 from manyhands.job import Values
 
 Spec = dict[str, Any]
@@ -90,7 +91,7 @@ class Lines(Read):
         try:
             self._split = re.compile(os.fsencode(separator)).split if separator else None
         except re.error as error:
-            raise InputError(f"--colsep {separator!r} is not a regular expression: {error}") from None
+            raise InputError(f"{given_as('--colsep', repr(separator))} is not a regular expression: {error}") from None
         self.width = None if separator else 1
         super().__init__(path, stream)
 
@@ -116,7 +117,7 @@ class Lines(Read):
         for number, line in enumerate(chain((first,), lines), 1):
             if b"\0" in line:
                 raise InputError(
-                    f"{self.called}, line {number}: holds a NUL byte; a list whose inputs end with NUL needs --null"
+                    f"{self.called}, line {number}: holds a NUL byte; a list whose inputs end with NUL needs {switch_name('--null')}"
                 )
             piece = line[:-2] if foreign and line.endswith(b"\r\n") else line.removesuffix(b"\n")
             if piece and (comments or (piece.strip() and not piece.lstrip().startswith(b"#"))):
@@ -131,7 +132,9 @@ class Lines(Read):
             any_nul = any_nul or bool(pieces)
             yield from pieces
         if not any_nul and b"\n" in rest:
-            raise InputError(f"{self.called}: no input ends with NUL, but there are lines; leave out --null")
+            raise InputError(
+                f"{self.called}: no input ends with NUL, but there are lines; leave out {switch_name('--null')}"
+            )
         if rest:
             yield rest
 
@@ -167,7 +170,7 @@ class Csv(Read):
         if self.width == 1 and other:
             named = "tab" if other == "\t" else repr(other)
             warn(
-                f"{self.called}, line 1: one column, named {header[0]!r}; if {named} divides columns: --delimiter {named}"
+                f"{self.called}, line 1: one column, named {header[0]!r}; if {named} divides columns: {given_as('--delimiter', named)}"
             )
 
     def __iter__(self) -> Iterator[Values]:
@@ -266,7 +269,7 @@ def delimiter_of(text: str) -> str:
     """One character, or ``tab`` or ``\\t``. Raises InputError."""
     found = "\t" if text in ("tab", "\\t") else text
     if len(found) != 1 or found in '\r\n"':
-        raise InputError(f"--delimiter {text!r}: expected one character, such as ';', or tab")
+        raise InputError(f"{given_as('--delimiter', repr(text))}: expected one character, such as ';', or tab")
     return found
 
 

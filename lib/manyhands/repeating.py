@@ -15,12 +15,13 @@ from signal import SIGINT
 from typing import Literal
 
 from manyhands.errors import UsageError
+from manyhands.escapes import plain
 from manyhands.limits import Backoff, RetryOn
 from manyhands.pipeline import PipelineResult
 from manyhands.tree import Tree
 
 Until = Literal["change", "success"] | re.Pattern[bytes] | None
-"""What a `watch` waits for: that the output is not what it was at first, that the status is 0, that the output matches."""
+"""What a `watch` waits for: that the output is not what it was at first, that the status is 0, that the output, as people see it, matches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +94,18 @@ def watch(
         first = output if first is None else first
         met = (
             output != first if until == "change" else result.ok if until == "success"
-            else bool(until.search(output)) if isinstance(until, re.Pattern) else False
+            else bool(until.search(_as_seen(output))) if isinstance(until, re.Pattern) else False
         )  # fmt: skip
         yield Look(number, at, result, output, before is not None and output != before, met)
         before = output
         due = max(due + every, time.monotonic())
         if met or number == times or not tree.pause(min(due, deadline) - time.monotonic()):
             return
+
+
+def _as_seen(output: bytes) -> bytes:
+    """What people read of it: without the control sequences of terminals, which may stand in the middle of a word."""
+    return plain(output.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
 def _covered(result: PipelineResult, rule: RetryOn) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import warnings
 import weakref
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
@@ -15,8 +17,8 @@ from manyhands.background import Carrier, carry
 from manyhands.batch import Batch
 from manyhands.call import Call, decode
 from manyhands.engine.channel import Closed
-from manyhands.errors import ManyhandsError, UsageError
-from manyhands.events import Finished, Summary
+from manyhands.errors import BatchWarning, ManyhandsError, UsageError
+from manyhands.events import Finished, Summary, Warned
 from manyhands.feed import CallerFeed, Pulling
 from manyhands.job import Outcome, Status
 from manyhands.line import Line
@@ -26,7 +28,7 @@ from manyhands.render.shown import TICK, Shown
 from manyhands.runs import Store, TemporaryStore
 from manyhands.signals import Watched
 
-_WANTED: Final = frozenset({Finished})
+_WANTED: Final = frozenset({Finished, Warned})
 
 
 class Results:
@@ -54,6 +56,7 @@ class Results:
         self._stopped = self._inside = False
         self._carrier: Carrier | None = None
         self._outcomes: deque[Outcome] = deque()
+        self._warned: set[Warned] = set()
         self._over = False
         self._forgotten: Any = weakref.finalize(self, _never_begun, batch, os.getpid())
 
@@ -154,14 +157,28 @@ class Results:
         except Closed as end:
             self._end(end.__cause__)
             return
+        finished = [one for one in events if isinstance(one, Finished)]
         if self._shown:
-            self._shown.events(events)
-        for event in events:
-            if isinstance(event, Finished):
-                if event.outcome.final:
-                    self._outcomes.append(event.outcome)
-                elif self._passing:
-                    _pass_on(event.outcome)
+            self._shown.events(finished)
+        for event in finished:
+            if event.outcome.final:
+                self._outcomes.append(event.outcome)
+            elif self._passing:
+                _pass_on(event.outcome)
+        if len(finished) < len(events):
+            self._warn(dict.fromkeys(one for one in events if isinstance(one, Warned)))
+
+    def _warn(self, found: Iterable[Warned]) -> None:
+        """Let the program know, each once: what it has asked for through its log, the rest as a warning where it iterates."""
+        new = [one for one in found if one not in self._warned]
+        self._warned.update(new)
+        if new and self._shown:
+            self._shown.step_aside()
+        for one in new:
+            if one.asked:
+                logging.getLogger("manyhands").info(one.text)
+            else:
+                warnings.warn(one.text, BatchWarning, stacklevel=4)
 
     def _input_of(self, outcome: Outcome) -> Any:
         """What the job was given; made again if an earlier execution has read it."""

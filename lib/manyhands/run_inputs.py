@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from manyhands.counting import Counter, Open
 from manyhands.errors import InputError
 from manyhands.feed import CallerFeed, Feed, Pulling
+from manyhands.hints import given_as
 from manyhands.inputs import Rows, Source, open_source, streamed_part
 from manyhands.job import Values
 from manyhands.journal import Journal
@@ -81,7 +82,7 @@ class RunInputs:
             return open_source(plan.source, stream=stack.enter_context(there.open()))
         self.lacking = (
             "the inputs were cut off when the run was killed; what had come is done now, "
-            f"give them all again with --run-id {run.id} to do the rest"
+            f"give them all again with {given_as('--run-id', run.id)} to do the rest"
         )
         if there.size:
             return open_source(plan.source, stream=stack.enter_context(there.open()))

@@ -32,7 +32,8 @@ from typing import Any, Final
 from manyhands.database import connect, connect_unkept
 from manyhands.disk import Disk, Unsynchronised, size_of
 from manyhands.errors import BusyError, CannotCreateError, JournalError, ManyhandsError, UsageError
-from manyhands.hints import typed
+from manyhands.hints import given_as, option_name, typed
+from manyhands.home import home_folder
 from manyhands.journal import Journal
 from manyhands.locks import RunLock as RunLock
 from manyhands.locks import is_busy as is_busy
@@ -46,13 +47,12 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 def default_state_dir(env: Mapping[str, str]) -> Path:
     """``$XDG_STATE_HOME/manyhands``, by default ``~/.local/state/manyhands`` (XDG Base Directory Specification 0.8)."""
-    base = env.get("XDG_STATE_HOME", "")
-    home = os.path.expanduser("~")  # Path.home() raises where there is none
-    if not base.startswith("/") and home == "~":
+    base, home = env.get("XDG_STATE_HOME", ""), home_folder(env)
+    if not base.startswith("/") and home is None:
         raise CannotCreateError(
-            "there is no home folder to keep runs in: set HOME or XDG_STATE_HOME, or give --state-dir"
+            f"there is no home folder to keep runs in: set HOME or XDG_STATE_HOME, or give {option_name('--state-dir')}"
         )
-    return (Path(base) if base.startswith("/") else Path(home, ".local", "state")) / "manyhands"
+    return (Path(base) if base.startswith("/") else Path(home or "/", ".local", "state")) / "manyhands"
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +326,7 @@ def check_run_id(run_id: str) -> None:
     """Raise UsageError unless ``run_id`` can be the name of a folder and is easy to type."""
     if not _ID.fullmatch(run_id):
         raise UsageError(
-            f"--run-id {run_id!r}: use letters, digits, '.', '_' and '-', at most 64, not beginning with a sign"
+            f"{given_as('--run-id', repr(run_id))}: use letters, digits, '.', '_' and '-', at most 64, not beginning with a sign"
         )
 
 
@@ -381,14 +381,18 @@ def _own_folder(path: Path) -> None:
         if stat.S_ISLNK(found.st_mode):
             raise CannotCreateError(f"the state folder {path} is a symbolic link; use the folder it points to")
         if found.st_uid != os.geteuid():
-            raise CannotCreateError(f"the state folder {path} belongs to another user; choose another with --state-dir")
+            raise CannotCreateError(
+                f"the state folder {path} belongs to another user; choose another with {option_name('--state-dir')}"
+            )
         if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise CannotCreateError(f"the state folder {path} can be written to by others; run chmod go-w on it first")
         if not os.access(path, os.W_OK | os.X_OK):
-            raise CannotCreateError(f"the state folder {path} is read-only; choose another with --state-dir")
+            raise CannotCreateError(
+                f"the state folder {path} is read-only; choose another with {option_name('--state-dir')}"
+            )
     except OSError as error:
         why = f"cannot make the state folder {path}: {error.strerror}"
-        raise CannotCreateError(f"{why}; choose another with --state-dir or XDG_STATE_HOME") from error
+        raise CannotCreateError(f"{why}; choose another with {option_name('--state-dir')} or XDG_STATE_HOME") from error
 
 
 def _read_private(path: Path) -> bytes:

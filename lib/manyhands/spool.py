@@ -21,6 +21,7 @@ from zlib import crc32
 
 from manyhands.disk import Disk
 from manyhands.errors import InputError, JournalError
+from manyhands.hints import given_as
 
 _WINDOW: Final = 16 << 20
 """Bytes that are kept beyond what was read: some hundred thousand inputs, whose number is then known."""
@@ -278,7 +279,7 @@ def spooled(folder: Path, spec: Mapping[str, Any], kept: tuple[int, int]) -> Spo
             if (there := _crc(file, kept[0])) != kept:
                 raise JournalError(
                     f"the inputs kept in {path} are damaged: there were {kept[0]:,} bytes, of which {there[0]:,} are"
-                    f" there{' and changed' * (there[0] == kept[0])}; give all inputs again with --run-id {folder.name}"
+                    f" there{' and changed' * (there[0] == kept[0])}; give all inputs again with {given_as('--run-id', folder.name)}"
                 )
             return Spooled(
                 path,
@@ -296,7 +297,7 @@ def _whole_sum(folder: Path) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(rb"(\d{1,19}) (\d{1,10})\n", path.read_bytes())
     if not match:
-        raise JournalError(f"{path} is damaged; give all inputs again with --run-id {folder.name}")
+        raise JournalError(f"{path} is damaged; give all inputs again with {given_as('--run-id', folder.name)}")
     return int(match[1]), int(match[2])
 
 

@@ -11,6 +11,7 @@ import re
 from typing import Final, NamedTuple
 
 from manyhands.errors import TemplateError
+from manyhands.hints import switch_name
 
 PLACEHOLDER: Final = re.compile(
     r"\{(?:(?P<special>[#%])|(?P<field>-?[1-9][0-9]*|[A-Za-z_][\w -]*?)?(?P<operation>//|/\.|/|\.)?)\}"
@@ -98,7 +99,9 @@ class Words:
                 parts.append(Part(os.fsencode(text[self.at + 1])))
                 self.at += 2
             elif character in _OPERATORS or self.is_expanded(begins):
-                raise TemplateError(f"{character!r} needs a shell: add --shell, or quote it", text, self.at)
+                raise TemplateError(
+                    f"{character!r} needs a shell: add {switch_name('--shell')}, or quote it", text, self.at
+                )
             elif character in "{}":
                 part, self.at = placeholder(text, self.at, text)
                 parts.append(part)

@@ -7,6 +7,7 @@ The caller holds the run's lock.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from typing import Protocol
 
@@ -75,6 +76,10 @@ def _record_late(run: Run, plan: Plan, journal: Journal) -> None:
     for end in late.read(run.outputs):
         job = open_ones.pop((end.job, end.attempt), None)
         if job is None:  # it was recorded
+            continue
+        if end.signal == signal.SIGKILL:
+            # An earlier recovery may have done that, and have been killed before it said so; the launcher, which had not noticed
+            # yet that its coordinator was gone, saw a job end. We do not know: it is lost.
             continue
         ended = Ended(
             Attempt(job, end.attempt, ()), 0.0, *end[2:11], output_of(end.stdout), output_of(end.stderr), *end[13:],

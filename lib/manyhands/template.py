@@ -20,6 +20,7 @@ from typing import Final
 from manyhands.arguments import check_several
 from manyhands.commandline import parse_line
 from manyhands.errors import InputError, TemplateError, UsageError
+from manyhands.hints import option_name, switch_name
 from manyhands.job import Arg, Values
 from manyhands.rereading import HOLE, read_again
 from manyhands.script import Script
@@ -164,7 +165,7 @@ class Renderer:
         self._columns = {name: index for index, name in enumerate(columns)}
         self._width = width or (len(columns) or None)
         if template.group is not None and (self._width or 1) > 1:
-            raise UsageError(f"--max-args is for inputs of one column, and these have {self._width}")
+            raise UsageError(f"{option_name('--max-args')} is for inputs of one column, and these have {self._width}")
         self._words = [self._compile(word) for word in template.words]
         self._append = not template.lines and not any(part.text is None for word in template.words for part in word)
         self.uses_slot = any(part.field == "%" for word in template.words for part in word)
@@ -221,9 +222,9 @@ class Renderer:
             f"the input {_shown(value)[:80]} would become a part of the code that {reader} reads, and could run anything"
         )
         if self._template.shell or reader in ("ssh", "rsh"):
-            way = f'with --shell, "$(printf %q {{}})" quotes it for {reader}'
+            way = f'with {switch_name("--shell")}, "$(printf %q {{}})" quotes it for {reader}'
         else:
-            way = f"use --shell and write the code without {reader} -c, or hand it over: {reader} -c 'echo \"$1\"' {reader} {{}}"
+            way = f"use {switch_name('--shell')} and write the code without {reader} -c, or hand it over: {reader} -c 'echo \"$1\"' {reader} {{}}"
         raise InputError(f"{why}: {way}")
 
     def _command(self, values: Values) -> tuple[Arg, ...]:
@@ -268,7 +269,7 @@ class Renderer:
             around = [part.text for part in (*word[max(0, place - 1) : place], *word[place + 1 : place + 2])]
             alone = all(text is not None and len(text) == 1 and text in blank for text in around)
             if part.text is None and (part.field is None or part.field in self._columns) and not alone:
-                reason = "with --max-args this stands for several arguments: let it be an argument of its own"
+                reason = f"with {option_name('--max-args')} this stands for several arguments: let it be an argument of its own"
                 raise TemplateError(reason, self._template.text, part.column)
 
     def _piece(self, part: Part) -> _Piece:
@@ -301,7 +302,10 @@ class Renderer:
     def _index(self, part: Part) -> int:
         if isinstance(part.field, str):
             if part.field not in self._columns:
-                known = ", ".join(self._columns) or "none: give --csv, --jsonl or --each to name columns"
+                known = (
+                    ", ".join(self._columns)
+                    or "none: give --csv, --jsonl or --each (in a program Csv, JsonLines or dicts) to name columns"
+                )
                 reason = f"there is no column {part.field!r} (columns: {known}; literal braces are {{{{ and }}}})"
                 raise TemplateError(reason, self._template.text, part.column)
             return self._columns[part.field]
@@ -322,7 +326,7 @@ def command_words(line: str) -> tuple[str, ...]:
     wild = next((word.text for word in first.words if word.pattern), None)
     if more or first.redirects or wild:
         what = f"the wildcard in {wild}" if wild else "a pipe or a redirection"
-        raise InputError(f"the command {line!r:.200}: {what} needs a shell: quote it, or use --shell")
+        raise InputError(f"the command {line!r:.200}: {what} needs a shell: quote it, or use {switch_name('--shell')}")
     return tuple(word.text for word in first.words)
 
 

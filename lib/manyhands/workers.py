@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from manyhands.errors import UsageError
+from manyhands.hints import given_as
 
 START_METHODS: Final = ("forkserver", "spawn")
 """Of multiprocessing; never fork, because programs have threads
@@ -25,7 +26,9 @@ class Workers:
     def __post_init__(self) -> None:
         if self.start_method not in START_METHODS:
             why = ": a fork beside threads can hang for ever" if self.start_method == "fork" else ""
-            raise UsageError(f"--start-method {self.start_method!r}{why}; choose one of {', '.join(START_METHODS)}")
+            raise UsageError(
+                f"{given_as('--start-method', repr(self.start_method))}{why}; choose one of {', '.join(START_METHODS)}"
+            )
         for name, number in (("--chunk", self.chunk), ("--max-jobs-per-worker", self.max_jobs)):
             if number is not None and number < 1:
-                raise UsageError(f"{name} {number}: at least one is needed")
+                raise UsageError(f"{given_as(name, number)}: at least one is needed")

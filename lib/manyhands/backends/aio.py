@@ -26,6 +26,7 @@ from manyhands.backends.slot_threads import MAY_BE_DAEMONS
 from manyhands.backends.streams import Streams
 from manyhands.backends.suspension import GONE_ON, Suspension
 from manyhands.errors import ManyhandsError, UsageError
+from manyhands.hints import given_as
 from manyhands.job import Attempt
 
 _AT_ONCE: Final = 0.2
@@ -46,7 +47,7 @@ class Aio:
         self._performer = Performer(settings.call, settings.columns, settings.outputs, self._ours)
         if not self._performer.is_async:
             raise UsageError(
-                f"--backend asyncio awaits async functions, and {settings.call.text} is none: choose threads or processes"
+                f"{given_as('--backend', 'asyncio')} awaits async functions, and {settings.call.text} is none: choose threads or processes"
             )
         self._mailbox = Mailbox()
         self._waiting: deque[Attempt] = deque()

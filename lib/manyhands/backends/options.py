@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from manyhands.call import Call
 from manyhands.cores import usable_cores
 from manyhands.errors import UsageError
+from manyhands.hints import given_as, option_name
 from manyhands.limits import Limits
 from manyhands.workers import Workers
 
@@ -74,7 +75,7 @@ def refuse_ignored(plan: Plan) -> None:
         lacking = [stage.backend for stage in stages if name not in honoured(stage)]
         if lacking and not (option.by_one and len(lacking) < len(stages)):
             raise UsageError(
-                f"--backend {lacking[0]} cannot honour {name}: {option.why}; leave it out, or choose another backend"
+                f"{given_as('--backend', lacking[0])} cannot honour {option_name(name)}: {option.why}; leave it out, or choose another backend"
             )
 
 

@@ -159,7 +159,7 @@ class Performer:
             what = f"{_article(found)}, which JSON cannot hold ({_text(error)})"
             return failed(error)._replace(
                 traceback=None,
-                error=f"it returned {what}: ask for --result repr, none or pickle-file (the same command, in this run with "
+                error=f"it returned {what}: ask for --result repr, none or pickle-file (result=... in a program; in this run with "
                 "--run-id RUN --retry-failed), or return something else",
             )
 

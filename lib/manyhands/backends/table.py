@@ -17,6 +17,7 @@ from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.call import Call
 from manyhands.errors import UsageError
 from manyhands.extras import install_line
+from manyhands.hints import given_as, option_name
 from manyhands.patched import threads_are_patched
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _auto(settings: FunctionSettings) -> Backend:
         return _asyncio(settings)
     from manyhands.backends.auto import Auto
 
-    why = "keep a time-out" if settings.timed else f"honour {bound}" if bound else None
+    why = "keep a time-out" if settings.timed else f"honour {option_name(bound)}" if bound else None
     return Auto(_processes(settings), partial(_threads, settings), cannot=why)
 
 
@@ -128,18 +129,20 @@ def check_backend(name: str, *, functions: bool = False) -> None:
     ours, others = (FUNCTIONS, COMMANDS) if functions else (COMMANDS, FUNCTIONS)
     if name in ours:
         if name in _EXTRAS and find_spec(name) is None:
-            raise UsageError(f"--backend {name} needs {name}, which is not installed: {install_line(name)}")
+            raise UsageError(f"{given_as('--backend', name)} needs {name}, which is not installed: {install_line(name)}")
         if name == "interpreters" and find_spec("concurrent.interpreters") is None:
-            raise UsageError(f"--backend {name} needs Python 3.14 or later; this is {sys.version.split()[0]}")
+            raise UsageError(
+                f"{given_as('--backend', name)} needs Python 3.14 or later; this is {sys.version.split()[0]}"
+            )
         if functions and name in _NEED_THREADS and threads_are_patched():
             raise UsageError(
-                f"--backend {name} needs real threads, and gevent has patched those of this process: choose threads or asyncio, "
+                f"{given_as('--backend', name)} needs real threads, and gevent has patched those of this process: choose threads or asyncio, "
                 "or call it from a process that is not patched"
             )
         return
     what = "functions" if functions else "commands"
     why = f"it does not run {what}" if name in others else "there is no such backend"
-    raise UsageError(f"--backend {name!r}: {why}; choose one of {', '.join(ours)}")
+    raise UsageError(f"{given_as('--backend', repr(name))}: {why}; choose one of {', '.join(ours)}")
 
 
 def check_plan(plan: Plan) -> None:
@@ -148,7 +151,7 @@ def check_plan(plan: Plan) -> None:
         check_backend(name, functions=isinstance(template, Call))
     if (rule := plan.limits.retry_on) and rule.exceptions and not isinstance(plan.template, Call):
         raise UsageError(
-            f"--retry-on {rule.exceptions[0]}: a command raises no exceptions; give exit statuses or signals"
+            f"{given_as('--retry-on', rule.exceptions[0])}: a command raises no exceptions; give exit statuses or signals"
         )
     refuse_ignored(plan)
 

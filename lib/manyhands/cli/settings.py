@@ -18,6 +18,7 @@ from typing import Any, Final
 from invoke import Context
 
 from manyhands.errors import UsageError
+from manyhands.home import expanded
 
 _NAMES: Final = ("manyhands.yaml", "manyhands.yml", "manyhands.json")
 _LEVELS: Final = ("runtime", "project", "user", "system", "collection")
@@ -75,7 +76,7 @@ def _check_trust(folder: Path, path: Path) -> None:
 
 
 def _user_file() -> Iterator[Settings]:
-    path = Path(os.path.expanduser("~/.manyhands.yaml"))  # Path.home() raises where there is none
+    path = Path(expanded("~/.manyhands.yaml"))
     if _is_file(path):
         yield _load(path)
 

@@ -16,6 +16,7 @@ from invoke.parser import Argument
 from manyhands.cli.exits import end_by_closed_pipe, end_by_interrupt, explained, is_closed_pipe, was_interrupted
 from manyhands.cli.options import Absent, Option, converter, flag_name, kind_of
 from manyhands.errors import UsageError
+from manyhands.hints import typed_options
 
 if TYPE_CHECKING:
     from manyhands.cli.defaults import Defaults
@@ -74,7 +75,8 @@ class Task(invoke.Task[Any]):
         """Run the task; whatever it raises becomes one line and an exit status, except for bugs."""
         sources: dict[str, str] = {}
         try:
-            result = super().__call__(*args, **self._complete(args[0], kwargs, sources))
+            with typed_options():
+                result = super().__call__(*args, **self._complete(args[0], kwargs, sources))
             if inspect.iscoroutine(result):
                 import asyncio
 

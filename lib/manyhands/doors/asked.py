@@ -16,6 +16,7 @@ from manyhands.call import Call, Kind, ResultKind
 from manyhands.cores import usable_cores
 from manyhands.errors import InputError, UsageError
 from manyhands.expiry import KEEP
+from manyhands.home import expanded
 from manyhands.inputs import Args, Glob, Spec, delimiter_of, usual_delimiter
 from manyhands.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.plan import Order, Plan, Stage, for_stages
@@ -208,7 +209,7 @@ def _parts(kind: str, asked: Asked, work: Template | Call) -> list[tuple[Spec, i
     if kind == "--":
         return [(Args(asked.rest or ()).spec(), None)]
     if kind == "--glob":
-        return [(Glob([os.path.expanduser(pattern) for pattern in asked.glob]).spec(), None)]
+        return [(Glob([expanded(pattern) for pattern in asked.glob]).spec(), None)]
     if kind == "--each":
         return [(Args.each(text).spec(), None) for text in asked.each]
     commands = asked.commands if isinstance(asked, AskedCommand) else None
@@ -241,7 +242,7 @@ def _together(parts: list[tuple[Spec, int | None]], *, zipped: bool) -> tuple[Sp
 def _file(kind: str, path: str | None, asked: Asked, work: Template | Call) -> tuple[Spec, int | None]:
     if path is None and sys.stdin is not None and sys.stdin.isatty():
         raise UsageError("no inputs: give them after --, with --glob, --from, --csv, --jsonl or --each, or pipe them in")
-    path = os.path.expanduser(path or "-")
+    path = expanded(path or "-")
     absolute = path if path == "-" else os.path.abspath(path)
     specs: dict[str, Spec] = {
         "--commands": {"kind": "lines", "path": absolute, "null": asked.null, "separator": None, "comments": False},
@@ -264,7 +265,7 @@ def _file(kind: str, path: str | None, asked: Asked, work: Template | Call) -> t
 
 
 def _folder(workdir: str | None) -> str:
-    path = os.path.abspath(os.path.expanduser(workdir or "."))
+    path = os.path.abspath(expanded(workdir or "."))
     if not os.path.isdir(path):
         raise UsageError(f"--workdir {workdir}: no such folder")
     return path
@@ -287,7 +288,7 @@ def _stdin(path: str | None, stream: int | None) -> str | None:
         if stream == 0:
             raise UsageError("--stdin -: standard input already gives the inputs")
         return "-"
-    path = os.path.expanduser(path)
+    path = expanded(path)
     if not os.path.isfile(path):
         raise UsageError(f"--stdin {path}: no such file")
     return os.path.abspath(path)

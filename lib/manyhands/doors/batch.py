@@ -20,6 +20,7 @@ from manyhands.doors.listing import Wanted
 from manyhands.errors import InputError, TemplateError, UsageError
 from manyhands.expiry import expire, parse_keep
 from manyhands.grouping import in_groups
+from manyhands.home import expanded
 from manyhands.inputs import open_source
 from manyhands.joblog import Argv, Format, export, job_record
 from manyhands.limits import parse_jobs
@@ -93,7 +94,7 @@ def nothing_to_run(*, fail_if_empty: bool) -> int:
 
 def store(state_dir: str | None) -> runs.Store:
     """The runs below ``state_dir``, or below the user's own."""
-    root = Path(os.path.expanduser(state_dir)).absolute() if state_dir else runs.default_state_dir(os.environ)
+    root = Path(expanded(state_dir)).absolute() if state_dir else runs.default_state_dir(os.environ)
     return runs.Store(root, given=state_dir)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from manyhands import output
 from manyhands.jsonable import iso
-from manyhands.render.safe import harmless, one_line
+from manyhands.render.safe import Harmless, one_line
 from manyhands.render.words import duration
 from manyhands.repeating import Look
 
@@ -52,7 +52,7 @@ class Screen:
         from rich.live import Live
 
         self._line, self._every = line, every
-        self._before: list[str] = []
+        self._before: list[Text] = []
         self._console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
         self._live = Live(console=self._console, screen=True, auto_refresh=False)
 
@@ -65,33 +65,44 @@ class Screen:
     ) -> None:
         self._live.__exit__(kind, error, trace)
         if self._before:  # the last look stays on the first page
-            sys.stdout.write("\n".join(self._before) + "\n")
+            for line in self._before:
+                self._console.print(line, soft_wrap=True)
 
     def show(self, look: Look) -> None:
         """Draw it."""
         from rich.text import Text
 
         width, height = os.get_terminal_size(sys.stdout.fileno())
-        lines = [one_line(line, width) for line in harmless(look.output).expandtabs().splitlines()[: height - 2]]
+        lines = coloured(look.output, width)[: height - 2]
         now = time.strftime("%H:%M:%S", time.localtime(look.at))
         end = f"look {look.number}  status {look.result.status}  {now}"
         head = f"every {duration(self._every)}: {self._line}"
         text = Text(one_line(head, max(1, width - len(end) - 2)).ljust(width - len(end)) + end + "\n\n")
         for number, line in enumerate(lines):
-            old = self._before[number] if number < len(self._before) else None
-            text.append_text(_marked(line, old) if look.number > 1 else Text(line))
+            old = self._before[number].plain if number < len(self._before) else None
+            text.append_text(_marked(line, old) if look.number > 1 else line)
             text.append("\n")
         self._before = lines
         text.no_wrap = True
         self._live.update(text, refresh=True)
 
 
-def _marked(line: str, old: str | None) -> Text:
-    """``line`` with what is not as in ``old`` in reverse video, character by character in its place."""
-    from rich.text import Text
+def coloured(output: bytes, width: int) -> list[Text]:
+    """Its lines in the colours that it asks for, and harmless otherwise; what is wider ends with an ellipsis."""
+    from rich.ansi import AnsiDecoder
 
-    text = Text(line)
-    for place, character in enumerate(line):
+    decoder = AnsiDecoder()  # a colour holds until it is ended, on further lines, too
+    lines = [decoder.decode_line(line) for line in Harmless(colours=True).feed(output, final=True).splitlines()]
+    for line in lines:
+        line.expand_tabs(8)
+        line.truncate(width, overflow="ellipsis")
+    return lines
+
+
+def _marked(line: Text, old: str | None) -> Text:
+    """``line`` with what is not as in ``old`` in reverse video, character by character in its place."""
+    text = line.copy()
+    for place, character in enumerate(line.plain):
         if old is None or place >= len(old) or old[place] != character:
             text.stylize("reverse", place, place + 1)
     return text
