@@ -62,19 +62,19 @@ def test_a_shell_line_only_when_asked_for() -> None:
     """With shell=True every input is one word of it."""
     (outcome,) = run_batch("echo {} | tr a-z A-Z", ["a; echo b"], shell=True)
     assert outcome.stdout.data == b"A; ECHO B\n"
-    with pytest.raises(UsageError, match="--shell"):
+    with pytest.raises(UsageError, match="shell=True"):
         run_batch("echo {} | wc", ["a"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"jobs": -99}, "--jobs"),
-        ({"timeout": "x"}, "--timeout"),
-        ({"retries": -1}, "--retries"),
-        ({"halt": "x"}, "--halt"),
+        ({"jobs": -99}, "jobs=-99"),
+        ({"timeout": "x"}, "timeout='x'"),
+        ({"retries": -1}, "retries=-1"),
+        ({"halt": "x"}, "halt='x'"),
         ({"backend": "x"}, "no such backend"),
-        ({"run_id": "a/b"}, "--run-id"),
+        ({"run_id": "a/b"}, "run_id='a/b'"),
         ({"output_cap": "x"}, "output_cap"),
     ],
 )

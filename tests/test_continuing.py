@@ -17,6 +17,8 @@ from manyhands.limits import Limits
 from manyhands.plan import Plan, Stage
 from manyhands.template import Template
 
+pytestmark = pytest.mark.usefixtures("options_typed")
+
 
 def plan(work: Template | Call, **more: Any) -> Plan:
     return Plan(template=work, source={"kind": "args", "values": []}, workdir="/a", limits=Limits(jobs=1), **more)

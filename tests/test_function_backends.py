@@ -466,7 +466,7 @@ def test_a_batch_in_a_job(backend: str) -> None:
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="there they are")
 def test_interpreters_need_a_newer_python() -> None:
     """One line says which."""
-    with pytest.raises(UsageError, match=r"--backend interpreters needs Python 3.14 or later; this is 3"):
+    with pytest.raises(UsageError, match=r"backend=interpreters needs Python 3.14 or later; this is 3"):
         run_batch(functions.double, [1], backend="interpreters")
 
 

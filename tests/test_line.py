@@ -101,8 +101,8 @@ def test_each_stage_tries_again_by_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"jobs": "1,2,3"}, "jobs 1,2,3: there are 2 stages"),
-        ({"backend": "threads,commands"}, "--backend 'commands': it does not run functions"),
+        ({"jobs": "1,2,3"}, "jobs=1,2,3: there are 2 stages"),
+        ({"backend": "threads,commands"}, "backend='commands': it does not run functions"),
         ({"then": [functions.describe, functions.die]}, "cannot be called with"),
     ],
 )

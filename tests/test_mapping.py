@@ -178,9 +178,9 @@ def test_an_input_that_cannot_travel_is_refused(nothing_left: None) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"chunk": 0}, "--chunk 0"),
+        ({"chunk": 0}, "chunk=0"),
         ({"start_method": "fork"}, "fork"),
-        ({"jobs": "x"}, "--jobs"),
+        ({"jobs": "x"}, "jobs='x'"),
         ({"jobs": "auto"}, "jobs='auto'"),
     ],
 )
