@@ -23,8 +23,8 @@ if (Path(__file__).parent / "lib" / "manyhands").is_dir():  # a checkout, perhap
     sys.path.insert(0, str(Path(__file__).parent / "lib"))
 
 from manyhands.cli import task
+from manyhands.cli.runner import Utf8Local
 from manyhands.cli.scenes import scene_tasks
-from manyhands.runner import Utf8Local
 
 # -- batch ---------------------------------------------------------------------------------------------------------------
 
@@ -125,10 +125,10 @@ def batch(
     manyhands batch 'sort {} | uniq -c > {.}.counts' --shell -- *.txt
     """
     options = {name: value for name, value in locals().items() if name != "_ctx"}
-    from manyhands.doors import asked
-    from manyhands.doors import batch as door
+    from manyhands.handlers import batch as door
+    from manyhands.handlers import batch_options
 
-    return door.new(asked.AskedCommand(**options))
+    return door.new(batch_options.AskedCommand(**options))
 
 
 @task(
@@ -175,10 +175,10 @@ def call_function(
     manyhands batch.call primes.py:is_prime --from numbers.txt --type int
     """
     options = {name: value for name, value in locals().items() if name != "_ctx"}
-    from manyhands.doors import asked
-    from manyhands.doors import batch as door
+    from manyhands.handlers import batch as door
+    from manyhands.handlers import batch_options
 
-    return door.new(asked.AskedCall(**options))
+    return door.new(batch_options.AskedCall(**options))
 
 
 @task(
@@ -212,7 +212,7 @@ def compare_backends(
     manyhands batch.compare images:thumbnail --glob 'photos/*.png' --sample 40
     """
     options = {name: value for name, value in locals().items() if name not in ("_ctx", "work", "sample", "plot", "json")}
-    from manyhands.doors import compare as door
+    from manyhands.handlers import batch_compare as door
 
     return door.compare_backends(work, options, sample=sample, plot_to=plot, json=json)
 
@@ -226,7 +226,7 @@ def resume(
 
     manyhands batch.resume nightly --jobs 2
     """
-    from manyhands.doors import batch as door
+    from manyhands.handlers import batch as door
 
     return door.again("rest", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir)
 
@@ -240,7 +240,7 @@ def retry(
 
     manyhands batch.retry nightly
     """
-    from manyhands.doors import batch as door
+    from manyhands.handlers import batch as door
 
     return door.again("failed", run, jobs=jobs, quiet=quiet, json=json, state_dir=state_dir)
 
@@ -261,8 +261,8 @@ def list_(
     since: str | None = None, name: str | None = None, json: bool = False, state_dir: str | None = None,
 ) -> None:  # fmt: skip
     """List the runs, newest first: id or name, when, ok, failed, left, how long, size on disk, state, what."""
-    from manyhands.doors import batch as door
-    from manyhands.doors.listing import Wanted
+    from manyhands.handlers import batch as door
+    from manyhands.handlers.batch_list import Wanted
 
     door.list_runs(Wanted(limit, status, since, name), json=json, state_dir=state_dir)
 
@@ -287,7 +287,7 @@ def show(
     manyhands batch.show nightly --failed --output
     manyhands batch.show nightly --job 13
     """
-    from manyhands.doors import batch as door
+    from manyhands.handlers import batch as door
 
     door.show(run, job=job, failed=failed, output=output, json=json, state_dir=state_dir)
 
@@ -308,7 +308,7 @@ def export(
 
     manyhands batch.export nightly --format csv > nightly.csv
     """
-    from manyhands.doors import batch as door
+    from manyhands.handlers import batch as door
 
     door.export_run(run, format, state_dir=state_dir)
 
@@ -328,7 +328,7 @@ def remove(
     state_dir: str | None = None,
 ) -> int:  # fmt: skip
     """Delete runs and their output, or all old ones, after showing them and asking."""
-    from manyhands.doors import batch as door
+    from manyhands.handlers import batch as door
 
     return door.remove(runs, older_than=older_than, dry_run=dry_run, yes=yes, state_dir=state_dir)
 
@@ -352,7 +352,7 @@ def output(_ctx: Context, line: str, timeout: str | None = None, grace: str = "5
 
     manyhands cmd.output 'ls /tmp | wc -l'
     """
-    from manyhands.doors import cmd
+    from manyhands.handlers import cmd
 
     return cmd.show_output(line, timeout=timeout, grace=grace, json=json)
 
@@ -363,7 +363,7 @@ def status(_ctx: Context, line: str, timeout: str | None = None, grace: str = "5
 
     manyhands cmd.status 'grep root /etc/passwd'
     """
-    from manyhands.doors import cmd
+    from manyhands.handlers import cmd
 
     return cmd.show_status(line, timeout=timeout, grace=grace, json=json)
 
@@ -378,7 +378,7 @@ def check_output(
     manyhands cmd.check 'date -u'
     manyhands cmd.check --timeout 10m -- rsync -a src/ backup/
     """
-    from manyhands.doors import cmd
+    from manyhands.handlers import cmd
 
     return cmd.check(command, rest, shell=shell, timeout=timeout, grace=grace, json=json)
 
@@ -398,7 +398,7 @@ def call(
 
     manyhands cmd.call 'vi notes.txt'
     """
-    from manyhands.doors import cmd
+    from manyhands.handlers import cmd
 
     return cmd.call(command, rest, shell=shell, silent=silent, timeout=timeout, grace=grace, json=json)
 
@@ -409,7 +409,7 @@ def system(_ctx: Context, line: str, timeout: str | None = None, grace: str = "5
 
     manyhands cmd.system 'echo $HOME'
     """
-    from manyhands.doors import cmd
+    from manyhands.handlers import cmd
 
     return cmd.call_system(line, timeout=timeout, grace=grace, json=json)
 
@@ -434,7 +434,7 @@ def pipe(
     manyhands pipe 'cut -d" " -f1 access.log | sort | uniq -c'
     manyhands pipe 'ls -l | wc' --tee 1=listing.txt --verbose
     """
-    from manyhands.doors import cmd
+    from manyhands.handlers import cmd
 
     return cmd.run_pipe(line, tee=tee, stdin=stdin, shell=shell, verbose=verbose, timeout=timeout, grace=grace, json=json)
 
@@ -460,7 +460,7 @@ def feed(
 
     manyhands cmd.feed 'tr a-z A-Z' --text hello
     """
-    from manyhands.doors import cmd
+    from manyhands.handlers import cmd
 
     return cmd.feed(command, rest, shell=shell, text=text, file=file, timeout=timeout, grace=grace, json=json)
 
@@ -485,7 +485,7 @@ def answer(
 
     manyhands cmd.answer ./install.sh --expect 'Continue[?]' --reply y --pty
     """
-    from manyhands.doors import cmd
+    from manyhands.handlers import cmd
 
     return cmd.converse(
         command, rest, shell=shell, expect=expect, reply=reply, pty=pty, timeout=timeout, grace=grace, json=json
@@ -516,9 +516,9 @@ def watch(
 
     manyhands cmd.watch 'df -h /' --every 10 --until-change
     """
-    from manyhands.doors import again
+    from manyhands.handlers import cmd_repeat
 
-    return again.watch_line(
+    return cmd_repeat.watch_line(
         line, rest, every=every, until_change=until_change, until_success=until_success, until=until, times=times, shell=shell,
         timeout=timeout, grace=grace, json=json,
     )  # fmt: skip
@@ -546,9 +546,9 @@ def retry_command(
 
     manyhands cmd.retry 'curl -fsS localhost:8080' --times 5 --backoff 2 --timeout 30
     """
-    from manyhands.doors import again
+    from manyhands.handlers import cmd_repeat
 
-    return again.retry_line(
+    return cmd_repeat.retry_line(
         line, rest, times=times, backoff=backoff, retry_on=retry_on, timeout=timeout, shell=shell, grace=grace, json=json
     )
 
@@ -559,9 +559,9 @@ def compare(_ctx: Context, line: str, rounds: int = 5, json: bool = False) -> in
 
     manyhands cmd.compare 'seq 1000 | wc -l'
     """
-    from manyhands.doors import again
+    from manyhands.handlers import cmd_repeat
 
-    return again.compare_line(line, rounds=rounds, json=json)
+    return cmd_repeat.compare_line(line, rounds=rounds, json=json)
 
 
 # -- processes -----------------------------------------------------------------------------------------------------------
@@ -589,7 +589,7 @@ def list_processes(
 
     manyhands proc.list --user www-data --sort memory --top 5
     """
-    from manyhands.doors import proc
+    from manyhands.handlers import proc
 
     chosen = proc.selector_of(name=name, user=user, port=port, cmdline=cmdline, older_than=older_than)
     return proc.show_list(chosen, sort=sort, top=top, json=json)
@@ -601,7 +601,7 @@ def tree(_ctx: Context, pid: str | None = None, json: bool = False) -> int:
 
     manyhands proc.tree 1
     """
-    from manyhands.doors import proc
+    from manyhands.handlers import proc
 
     return proc.show_tree(pid, json=json)
 
@@ -612,7 +612,7 @@ def tree(_ctx: Context, pid: str | None = None, json: bool = False) -> int:
 )
 def show_process(_ctx: Context, pid: str, environment: bool = False, json: bool = False) -> int:
     """Show all about a process: family, CPU, memory, files, sockets, limits."""
-    from manyhands.doors import proc
+    from manyhands.handlers import proc
 
     return proc.show_process(pid, environment=environment, json=json)
 
@@ -629,7 +629,7 @@ def top(
     times: int | None = None, json: bool = False,
 ) -> int:  # fmt: skip
     """Show, again and again, which processes use most."""
-    from manyhands.doors.top import show_top
+    from manyhands.handlers.proc_top import show_top
 
     return show_top(every=every, sort=sort, top=top, times=times, json=json)
 
@@ -656,7 +656,7 @@ def stop(
     manyhands proc.stop --port 8080
     manyhands proc.stop --name 'work*' --older-than 2h --dry-run
     """
-    from manyhands.doors import proc
+    from manyhands.handlers import proc
 
     chosen = proc.selector_of(pids=pids, name=name, user=user, port=port, cmdline=cmdline, older_than=older_than)
     return proc.stop(chosen, number=signal, grace=grace, tree=tree, dry_run=dry_run, yes=yes, json=json)
@@ -668,7 +668,7 @@ def who_listens(_ctx: Context, number: str, json: bool = False) -> int:
 
     manyhands proc.port 8080
     """
-    from manyhands.doors import proc
+    from manyhands.handlers import proc
 
     return proc.show_port(number, json=json)
 
@@ -697,7 +697,7 @@ def wait(
     manyhands proc.wait --port 8080 --timeout 30
     manyhands proc.wait --file app.log --log 'ready to serve' --new
     """
-    from manyhands.doors import proc
+    from manyhands.handlers import proc
 
     return proc.wait(pids, port=port, host=host, file=file, log=log, new=new, gone=gone, timeout=timeout, json=json)
 
@@ -705,7 +705,7 @@ def wait(
 @task(help=JSON)
 def limits(_ctx: Context, json: bool = False) -> int:
     """Show what a program started here may use: cores, memory, files, processes."""
-    from manyhands.doors import proc
+    from manyhands.handlers import proc
 
     return proc.show_limits(json=json)
 
@@ -713,7 +713,7 @@ def limits(_ctx: Context, json: bool = False) -> int:
 @task(help=JSON)
 def orphans(_ctx: Context, json: bool = False) -> int:
     """Show processes that were adopted because their parent has ended; leaders of sessions (services) do not count."""
-    from manyhands.doors import proc
+    from manyhands.handlers import proc
 
     return proc.show_orphans(json=json)
 
@@ -721,7 +721,7 @@ def orphans(_ctx: Context, json: bool = False) -> int:
 @task(help=JSON)
 def zombies(_ctx: Context, json: bool = False) -> int:
     """Show processes that have ended and were not collected by their parent, and what to do."""
-    from manyhands.doors import proc
+    from manyhands.handlers import proc
 
     return proc.show_zombies(json=json)
 
@@ -739,7 +739,7 @@ WATCH = {
 @task(needs={"every": "watch"}, help=WATCH)
 def info(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show what this machine is, has, and lets us use."""
-    from manyhands.doors import host
+    from manyhands.handlers import host
 
     host.show_info(json=json, watch=watch, every=every)
 
@@ -747,7 +747,7 @@ def info(_ctx: Context, watch: bool = False, every: str = "2", json: bool = Fals
 @task(help={**WATCH, "every": "watch them for so many seconds (default: 1)", "per_core": "each core, too"})
 def cpu(_ctx: Context, per_core: bool = False, watch: bool = False, every: str = "1", json: bool = False) -> None:
     """Show how busy the CPUs are, and with what."""
-    from manyhands.doors import host
+    from manyhands.handlers import host
 
     host.show_cpu(per_core=per_core, json=json, watch=watch, every=every)
 
@@ -755,7 +755,7 @@ def cpu(_ctx: Context, per_core: bool = False, watch: bool = False, every: str =
 @task(needs={"every": "watch"}, help=WATCH)
 def memory(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show what of memory and swap is used, as free does."""
-    from manyhands.doors import host
+    from manyhands.handlers import host
 
     host.show_memory(json=json, watch=watch, every=every)
 
@@ -763,7 +763,7 @@ def memory(_ctx: Context, watch: bool = False, every: str = "2", json: bool = Fa
 @task(needs={"every": "watch"}, help=WATCH)
 def disks(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show what of the file systems is used, as df does."""
-    from manyhands.doors import host
+    from manyhands.handlers import host
 
     host.show_disks(json=json, watch=watch, every=every)
 
@@ -771,7 +771,7 @@ def disks(_ctx: Context, watch: bool = False, every: str = "2", json: bool = Fal
 @task(needs={"every": "watch"}, help=WATCH)
 def network(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show the network interfaces: addresses, traffic, errors."""
-    from manyhands.doors import host
+    from manyhands.handlers import host
 
     host.show_network(json=json, watch=watch, every=every)
 
@@ -779,7 +779,7 @@ def network(_ctx: Context, watch: bool = False, every: str = "2", json: bool = F
 @task(needs={"every": "watch"}, help=WATCH)
 def sensors(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show temperatures, fans and battery."""
-    from manyhands.doors import host
+    from manyhands.handlers import host
 
     host.show_sensors(json=json, watch=watch, every=every)
 
@@ -787,7 +787,7 @@ def sensors(_ctx: Context, watch: bool = False, every: str = "2", json: bool = F
 @task(needs={"every": "watch"}, help=WATCH)
 def pressure(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show how long programs had to wait for CPU, memory and disks (Linux PSI)."""
-    from manyhands.doors import host
+    from manyhands.handlers import host
 
     host.show_pressure(json=json, watch=watch, every=every)
 
@@ -795,7 +795,7 @@ def pressure(_ctx: Context, watch: bool = False, every: str = "2", json: bool = 
 @task(needs={"every": "watch"}, help=WATCH)
 def time(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show the local time, UTC, and how long the machine is up."""
-    from manyhands.doors import host
+    from manyhands.handlers import host
 
     host.show_time(json=json, watch=watch, every=every)
 
@@ -803,7 +803,7 @@ def time(_ctx: Context, watch: bool = False, every: str = "2", json: bool = Fals
 @task(needs={"every": "watch"}, help=WATCH)
 def identity(_ctx: Context, watch: bool = False, every: str = "2", json: bool = False) -> None:
     """Show who this process is: pid, folder, user, groups, umask."""
-    from manyhands.doors import host
+    from manyhands.handlers import host
 
     host.show_identity(json=json, watch=watch, every=every)
 
@@ -829,8 +829,8 @@ def check_host(
 
     manyhands host.check --load 4 --memory 80%,90% --disk /=95%
     """
-    from manyhands.checking import Wanted
-    from manyhands.doors import host
+    from manyhands.handlers import host
+    from manyhands.host.checks import Wanted
 
     wanted = Wanted(
         load=load, memory=memory, swap=swap, disks=disk, inodes=inodes, processes=processes, zombies=zombies
@@ -841,7 +841,7 @@ def check_host(
 @task(help=JSON)
 def doctor(_ctx: Context, json: bool = False) -> int:
     """Try whether this machine can do what manyhands needs; what follows if not, and the way out."""
-    from manyhands.doors import host
+    from manyhands.handlers import host
 
     return host.show_doctor(json=json)
 
@@ -849,7 +849,7 @@ def doctor(_ctx: Context, json: bool = False) -> int:
 @task(help={"children": "how many to fork (default: 1)", "exit_code": "what they end with (default: 0)", **JSON})
 def fork_demo(_ctx: Context, children: int = 1, exit_code: int = 0, json: bool = False) -> int:
     """Fork, and show what parent and child see of each other."""
-    from manyhands.doors import host
+    from manyhands.handlers import host
 
     return host.show_fork(children=children, exit_code=exit_code, json=json)
 

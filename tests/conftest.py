@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from manyhands import kernel
-from manyhands.hints import typed_options
+from manyhands.core.hints import typed_options
+from manyhands.posix import linux
 from warm import Warm
 
 # Whoever runs the tests in the background of a script has SIGINT and SIGQUIT ignored (POSIX, Shell Command Language, 2.11),
@@ -116,9 +116,9 @@ Said = Callable[..., tuple[int, str]]
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Said]:
     """(the exit status, what was said on stderr) of a command line, in this process; nothing may be said on stdout."""
-    from manyhands import hints
     from manyhands.__main__ import load_tasks
     from manyhands.cli import Program
+    from manyhands.core import hints
 
     words = hints._Called.words
 
@@ -171,16 +171,16 @@ def open_descriptors() -> set[str]:
     return set(os.listdir(folder))
 
 
-def children() -> list[kernel.ProcStat]:
+def children() -> list[linux.ProcStat]:
     """Everything below this process."""
-    return kernel.descendants([os.getpid()])
+    return linux.descendants([os.getpid()])
 
 
-def with_tag(text: str) -> list[kernel.ProcStat]:
+def with_tag(text: str) -> list[linux.ProcStat]:
     """Every living process, wherever it is, that was started with ``text`` in its environment."""
     if not os.path.isdir("/proc/self"):
         pytest.skip("looks for processes in /proc")
-    return [one for one in kernel.processes() if one.state != "Z" and kernel.has_tag(one.pid, text.encode())]
+    return [one for one in linux.processes() if one.state != "Z" and linux.has_tag(one.pid, text.encode())]
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -216,7 +216,7 @@ def harms_the_warden(number: int, ledger: str) -> None:
         with contextlib.suppress(OSError):
             words = Path(f"/proc/{name}/cmdline").read_bytes() if name.isdigit() else b""
             if (
-                b"manyhands.warden" in words
+                b"manyhands.backends.workers.watchdog" in words
                 and Path(f"/proc/{name}/stat").read_text().split(") ")[1].split()[1] == _coordinator()
             ):
                 os.kill(int(name), number)

@@ -35,7 +35,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
 from kill_jobs import ALLOWED, MARK, SCRIPT  # noqa: E402
-from manyhands import kernel  # noqa: E402
+from manyhands.posix import linux  # noqa: E402
 
 _PATIENCE = 120.0
 """Seconds after which an execution counts as hanging."""
@@ -290,14 +290,14 @@ class Lab:
 
     # -- judging ---------------------------------------------------------------------------------------------------------
 
-    def living(self) -> Iterator[kernel.ProcStat]:
+    def living(self) -> Iterator[linux.ProcStat]:
         """What lives of this trial, but daemons that may: by its environment, or by the job's file in its command line."""
         mark, script = f"{MARK}={self.folder}".encode(), str(self.folder / "job.sh").encode()
-        for one in kernel.processes():
-            if one.state in "ZX" or (self.trial.daemons and kernel.has_tag(one.pid, f"{ALLOWED}=1".encode())):
+        for one in linux.processes():
+            if one.state in "ZX" or (self.trial.daemons and linux.has_tag(one.pid, f"{ALLOWED}=1".encode())):
                 continue
             with suppress(OSError):
-                if kernel.has_tag(one.pid, mark) or script in Path(f"/proc/{one.pid}/cmdline").read_bytes():
+                if linux.has_tag(one.pid, mark) or script in Path(f"/proc/{one.pid}/cmdline").read_bytes():
                     yield one
 
     def look_for_survivors(self, when: str) -> None:
@@ -387,9 +387,9 @@ def try_out(seed: int, *, patience: float = 1.0) -> tuple[Trial, int, list[str]]
     try:
         faults = lab.run()
     finally:
-        for one in kernel.processes():  # daemons that were allowed, and what should not have lived
-            if kernel.has_tag(one.pid, f"{MARK}={folder}".encode()):
-                kernel.send_signal_exact(one.pid, one.start, signal.SIGKILL)
+        for one in linux.processes():  # daemons that were allowed, and what should not have lived
+            if linux.has_tag(one.pid, f"{MARK}={folder}".encode()):
+                linux.send_signal_exact(one.pid, one.start, signal.SIGKILL)
         shutil.rmtree(folder, ignore_errors=True)
     return trial, lab.kills, faults
 

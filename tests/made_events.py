@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from manyhands.events import Began, Finished
-from manyhands.job import NOTHING, Attempt, Job, Outcome, Output, Status
+from manyhands.core.events import Began, Finished
+from manyhands.core.job import NOTHING, Attempt, Job, Outcome, Output, Status
 
 
 def attempt(number: int, *values: bytes, tries: int = 1) -> Attempt:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from conftest import with_tag
-from manyhands import kernel
+from manyhands.posix import linux
 
 HERE = Path(__file__).parents[1]
 PAGE = HERE / "docs" / "cookbook.md"
@@ -98,7 +98,7 @@ def test_a_recipe(recipe: Recipe, folder: Path, environment: dict[str, str]) -> 
             assert shown is None or matches(shown, said), (script, said)
     finally:
         for one in with_tag(f"MH_TEST={tag}"):
-            kernel.send_signal_exact(one.pid, one.start, signal.SIGKILL)
+            linux.send_signal_exact(one.pid, one.start, signal.SIGKILL)
 
 
 def test_there_are_enough_of_them() -> None:

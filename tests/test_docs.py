@@ -144,7 +144,7 @@ def test_options_and_tasks_that_are_named_exist() -> None:
 
 def test_the_table_of_backends_is_true() -> None:
     """docs/backends.md has a row for each backend, and says of each whether it can stop a call, as its flags do."""
-    from manyhands.backends.aio import Aio
+    from manyhands.backends.coroutines import Aio
     from manyhands.backends.greenlets import Greenlets
     from manyhands.backends.processes import Processes
     from manyhands.backends.serial import Serial

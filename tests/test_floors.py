@@ -165,7 +165,7 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    """A module and every public function has a docstring; of what a scene shows, the scene has one (tests/test_tour.py)."""
+    """A module and every public function has a docstring; of what a scene shows, the scene has one (tests/tour/test_scenes_as_tasks.py)."""
     scenes = {PACKAGE / "tour" / f"{scene.module or scene.topic}.py" for scene in SCENES.values()}
     lacking = []
     for path in MODULES:

@@ -23,11 +23,11 @@ if __name__ == "__main__":
 HEAVY = {"email", "importlib.metadata", "statistics", "logging"}
 FOR_RECORDS = {
     "sqlite3",
-    "manyhands.journal",
-    "manyhands.batch",
+    "manyhands.storage.journal",
+    "manyhands.execution.batch",
     "manyhands.engine.loop",
-    "manyhands.plan",
-    "manyhands.library",
+    "manyhands.work.plan",
+    "manyhands.api.run_batch",
 }
 
 

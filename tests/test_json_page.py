@@ -11,12 +11,12 @@ import pytest
 
 from conftest import HERE, Cli
 from made_events import began, end, told
-from manyhands.doors.listing import Wanted, list_runs
-from manyhands.events import Counted, RunStarted, Summary, Warned
-from manyhands.job import Output, Status
-from manyhands.joblog import job_record
-from manyhands.runs import Store
-from test_render_jsonl import lines
+from manyhands.core.events import Counted, RunStarted, Summary, Warned
+from manyhands.core.job import Output, Status
+from manyhands.export.joblog import job_record
+from manyhands.handlers.batch_list import Wanted, list_runs
+from manyhands.storage.runs import Store
+from render.test_render_jsonl import lines
 
 PAGE = (HERE / "docs" / "json.md").read_text()
 PATHS = {"stdout_path", "stderr_path"}  # only where the output is not in the line itself

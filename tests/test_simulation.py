@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from manyhands import batch, line, takeover
-from manyhands.backend import Ended
+from manyhands.backends.protocol import Ended
+from manyhands.core.errors import JournalError
+from manyhands.core.events import Event, Finished, Summary
+from manyhands.core.job import Outcome, Status
 from manyhands.engine import loop
-from manyhands.engine.judging import judge
 from manyhands.engine.loop import Engine
 from manyhands.engine.order import in_order
-from manyhands.errors import JournalError
-from manyhands.events import Event, Finished, Summary
-from manyhands.job import Outcome, Status
-from manyhands.journal import Journal
-from manyhands.spool import InputFile
+from manyhands.engine.outcomes import judge
+from manyhands.execution import batch, recovery, staged
+from manyhands.inputs.spool import InputFile
+from manyhands.storage.journal import Journal
 from simulation import execution, files
 from simulation.simulate import simulate
 from simulation.world import Broken
@@ -87,7 +87,7 @@ def a_commit_is_not_synchronised(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def strays_live_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an earlier execution left running is not ended before its job begins again."""
-    take_over = takeover.take_over
+    take_over = recovery.take_over
     monkeypatch.setattr(execution, "take_over", lambda run, plan, journal, _: take_over(run, plan, journal, lambda _: 0))
 
 
@@ -115,7 +115,7 @@ def results_behind_a_slow_one_are_miscounted(monkeypatch: pytest.MonkeyPatch) ->
                 yield due
 
     monkeypatch.setattr(batch, "in_order", loose_order)
-    monkeypatch.setattr(line, "in_order", loose_order)
+    monkeypatch.setattr(staged, "in_order", loose_order)
 
 
 def a_halt_rule_begins_more(monkeypatch: pytest.MonkeyPatch) -> None:

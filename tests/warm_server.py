@@ -19,13 +19,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-PLAIN = ["invoke", "asyncio", "manyhands.beginning", "manyhands.render.safe", "manyhands.runner"]
+PLAIN = ["invoke", "asyncio", "manyhands.runtime.start", "manyhands.core.safe_text", "manyhands.cli.runner"]
 """What plain `invoke`, and a program of a user's own, import at each start: all but `manyhands.cli`, which does something then."""
 OURS = [
     "manyhands.cli",
-    "manyhands.doors.asked",
-    "manyhands.doors.batch",
-    "manyhands.backends.launcher",
+    "manyhands.handlers.batch_options",
+    "manyhands.handlers.batch",
+    "manyhands.backends.launchers.launcher",
     "manyhands.tour.door",
 ]
 """What nearly every start of `manyhands` imports."""
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _load_ours() -> None:
-    importlib.import_module("manyhands.lean_invoke").import_invoke()
+    importlib.import_module("manyhands.runtime.lean_invoke").import_invoke()
     importlib.import_module("manyhands.__main__").load_tasks()
     for name in OURS:
         importlib.import_module(name)

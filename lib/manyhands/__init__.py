@@ -18,8 +18,12 @@ TYPE_CHECKING = False  # for type checkers, as `typing` has it, whose import wou
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from manyhands.batch import Batch
-    from manyhands.errors import (
+    from manyhands.api.map_batch import map_batch
+    from manyhands.api.results import Results
+    from manyhands.api.run_batch import run_batch
+    from manyhands.commands.pipeline import CommandError, Pipeline, PipelineResult, pipe
+    from manyhands.commands.process_tree import Completed, Tree
+    from manyhands.core.errors import (
         BatchWarning,
         BusyError,
         CannotCreateError,
@@ -33,41 +37,37 @@ if TYPE_CHECKING:
         UsageError,
         WrongTypeError,
     )
-    from manyhands.forks import fork_demo
-    from manyhands.host import HostInfo, Identity, host_info, identity
-    from manyhands.inputs import Args, Csv, Glob, JsonLines, Lines, Product, Rows, Zip
-    from manyhands.job import Attempt, Job, Outcome, Output, Status
-    from manyhands.library import run_batch
-    from manyhands.limits import Backoff, Halt, Limits, RetryOn, Timeout
-    from manyhands.mapping import map_batch
-    from manyhands.output import chunks, read
-    from manyhands.pipeline import CommandError, Pipeline, PipelineResult, pipe
-    from manyhands.process import ProcessInfo, Selector, list_processes, process_tree
-    from manyhands.results import Results
-    from manyhands.stopping import Fate, Stopped, stop_tree
-    from manyhands.template import Template
-    from manyhands.tree import Completed, Tree
+    from manyhands.core.job import Attempt, Job, Outcome, Output, Status
+    from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, Timeout
+    from manyhands.execution.batch import Batch
+    from manyhands.host.info import HostInfo, Identity, host_info, identity
+    from manyhands.inputs.sources import Args, Csv, Glob, JsonLines, Lines, Product, Rows, Zip
+    from manyhands.processes.fork_demo import fork_demo
+    from manyhands.processes.listing import ProcessInfo, Selector, list_processes, process_tree
+    from manyhands.processes.stop import Fate, Stopped, stop_tree
+    from manyhands.storage.output import chunks, read
+    from manyhands.work.template import Template
 
 _HOME = {
-    "batch": ["Batch"],
-    "errors": [
+    "execution.batch": ["Batch"],
+    "core.errors": [
         "BatchWarning", "BusyError", "CannotCreateError", "InputError", "InputWarning", "JobFailedError", "JobTimeoutError", "JournalError", "ManyhandsError", "TemplateError",
         "UsageError", "WrongTypeError",
     ],
-    "forks": ["fork_demo"],
-    "host": ["HostInfo", "Identity", "host_info", "identity"],
-    "inputs": ["Args", "Csv", "Glob", "JsonLines", "Lines", "Product", "Rows", "Zip"],
-    "job": ["Attempt", "Job", "Outcome", "Output", "Status"],
-    "library": ["run_batch"],
-    "limits": ["Backoff", "Halt", "Limits", "RetryOn", "Timeout"],
-    "mapping": ["map_batch"],
-    "output": ["chunks", "read"],
-    "pipeline": ["CommandError", "Pipeline", "PipelineResult", "pipe"],
-    "process": ["ProcessInfo", "Selector", "list_processes", "process_tree"],
-    "results": ["Results"],
-    "stopping": ["Fate", "Stopped", "stop_tree"],
-    "template": ["Template"],
-    "tree": ["Completed", "Tree"],
+    "processes.fork_demo": ["fork_demo"],
+    "host.info": ["HostInfo", "Identity", "host_info", "identity"],
+    "inputs.sources": ["Args", "Csv", "Glob", "JsonLines", "Lines", "Product", "Rows", "Zip"],
+    "core.job": ["Attempt", "Job", "Outcome", "Output", "Status"],
+    "api.run_batch": ["run_batch"],
+    "core.limits": ["Backoff", "Halt", "Limits", "RetryOn", "Timeout"],
+    "api.map_batch": ["map_batch"],
+    "storage.output": ["chunks", "read"],
+    "commands.pipeline": ["CommandError", "Pipeline", "PipelineResult", "pipe"],
+    "processes.listing": ["ProcessInfo", "Selector", "list_processes", "process_tree"],
+    "api.results": ["Results"],
+    "processes.stop": ["Fate", "Stopped", "stop_tree"],
+    "work.template": ["Template"],
+    "commands.process_tree": ["Completed", "Tree"],
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOME.items() for name in names}
 

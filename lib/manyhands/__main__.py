@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from manyhands.interrupts import die_of_interrupts
+from manyhands.runtime.interrupts import die_of_interrupts
 
 if __name__ == "__main__" or sys.argv[0].endswith("/manyhands"):  # else somebody imports it
     die_of_interrupts()
 
-from manyhands.search_path import move_first_back
+from manyhands.runtime.search_path import move_first_back
 
 if __name__ == "__main__":
     move_first_back()
@@ -19,8 +19,8 @@ from pathlib import Path
 from types import ModuleType
 
 from manyhands import __version__
-from manyhands.beginning import begin
-from manyhands.lean_invoke import import_invoke
+from manyhands.runtime.lean_invoke import import_invoke
+from manyhands.runtime.start import begin
 
 NAME = "manyhands._tasks"
 

@@ -90,7 +90,7 @@ def pipes(rounds: int) -> list[str]:
 
 # -- 300 processes -----------------------------------------------------------------------------------------------------------
 
-LIST = "from manyhands.process import list_processes\nfrom manyhands.render.processes import list_lines\n"
+LIST = "from manyhands.processes.listing import list_processes\nfrom manyhands.render.processes import list_lines\n"
 LIBRARY = "list_processes and its table, with all imports"
 SHOWN = 'print(*list_lines(list_processes(), None), sep="\\n")'
 

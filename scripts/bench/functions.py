@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 from manyhands import map_batch, run_batch
-from manyhands.job import Attempt, Job, Outcome, Status
-from manyhands.journal import Journal
+from manyhands.core.job import Attempt, Job, Outcome, Status
+from manyhands.storage.journal import Journal
 from manyhands.tour.primes import NUMBERS, is_prime
 
 WORKERS = 2

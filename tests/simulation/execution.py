@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from manyhands.backend import Backend
-from manyhands.batch import Batch
-from manyhands.events import Event, Warned
-from manyhands.inputs import Source
-from manyhands.journal import Journal
-from manyhands.line import Line
-from manyhands.runs import Run
-from manyhands.takeover import take_over
+from manyhands.backends.protocol import Backend
+from manyhands.core.events import Event, Warned
+from manyhands.execution.batch import Batch
+from manyhands.execution.recovery import take_over
+from manyhands.execution.staged import Line
+from manyhands.inputs.sources import Source
+from manyhands.storage.journal import Journal
+from manyhands.storage.runs import Run
 from simulation.files import Files, SimulatedDisk
 from simulation.inputs import Pipe
 from simulation.world import World

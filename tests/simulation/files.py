@@ -1,6 +1,6 @@
 """A disk that forgets: real files in a folder in memory, and beside them what of each is durable.
 
-SQLite reaches it as a VFS of apsw, piped inputs as a `manyhands.disk.Disk`. When the power goes, what was not synchronised is
+SQLite reaches it as a VFS of apsw, piped inputs as a `manyhands.posix.durable_files.Disk`. When the power goes, what was not synchronised is
 there in part, by sectors, as the seed says.
 """
 
@@ -17,8 +17,8 @@ from typing import Any
 
 import apsw
 
-from manyhands.database import _check
-from manyhands.disk import Disk
+from manyhands.posix.durable_files import Disk
+from manyhands.storage.database import _check
 
 SECTOR = 512
 """Bytes that a disk writes whole or not at all."""
@@ -79,7 +79,7 @@ class Files:
             one.durable, one.pending = file.read(), []
 
     def connect(self, path: Path, new: bool) -> SimulatedDatabase:
-        """A `manyhands.database.Connect`."""
+        """A `manyhands.storage.database.Connect`."""
         assert not new
         _check(path)
         try:
@@ -190,7 +190,7 @@ class _Rows:
 
 
 class SimulatedDatabase:
-    """A `manyhands.database.Database` on the simulated disk."""
+    """A `manyhands.storage.database.Database` on the simulated disk."""
 
     def __init__(self, database: apsw.Connection, files: Files) -> None:
         self._database, self._files = database, files

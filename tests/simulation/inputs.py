@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from manyhands.inputs import Spec
-from manyhands.job import Values
-from manyhands.spool import InputFile
+from manyhands.core.job import Values
+from manyhands.inputs.sources import Spec
+from manyhands.inputs.spool import InputFile
 from simulation.files import SimulatedDisk
 from simulation.world import World
 
 
 class Pipe:
-    """A `manyhands.inputs.Source` that gives None while nothing has come, as `Feed` does."""
+    """A `manyhands.inputs.sources.Source` that gives None while nothing has come, as `Feed` does."""
 
     columns: tuple[str, ...] = ()
     width: int | None = 1
@@ -35,7 +35,7 @@ class Pipe:
         return self._disk.durable(self._file.path) or self._disk.durable(self._file.path.with_name("inputs"))
 
     def kept(self) -> tuple[int, int]:
-        """See `manyhands.spool.Spool.kept`."""
+        """See `manyhands.inputs.spool.Spool.kept`."""
         return self._file.kept if self._file else (0, 0)
 
     def __iter__(self) -> Iterator[Values]:

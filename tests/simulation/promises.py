@@ -6,17 +6,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Protocol
 
-from manyhands.backend import Ended
-from manyhands.backends import late
-from manyhands.database import connect
-from manyhands.events import Counted, Event, Finished, RunStarted, Summary
-from manyhands.job import Outcome, Status
-from manyhands.journal import Journal, Tally
-from manyhands.limits import Halt
-from manyhands.rows import LEFT
-from manyhands.runs import Run
-from manyhands.schema import SCHEMA_VERSION
-from manyhands.stages import Journals
+from manyhands.backends.protocol import Ended
+from manyhands.backends.shared import orphan_results
+from manyhands.core.events import Counted, Event, Finished, RunStarted, Summary
+from manyhands.core.job import Outcome, Status
+from manyhands.core.limits import Halt
+from manyhands.storage.database import connect
+from manyhands.storage.journal import Journal, Tally
+from manyhands.storage.rows import LEFT
+from manyhands.storage.runs import Run
+from manyhands.storage.schema import SCHEMA_VERSION
+from manyhands.storage.stage_journals import Journals
 from simulation.files import SimulatedDatabase
 from simulation.scenario import Scenario
 from simulation.world import Broken, Copy, Key, World
@@ -168,7 +168,7 @@ class Promises:
         """At most as many jobs as there are slots have run, or have been cut off, of which the journal and helpers know no end."""
         known = {key for key, _ in recorded(run)}
         for stage, one in enumerate(run.stages, 1):
-            known |= {(stage, end.job, end.attempt) for end in late.read(one.outputs)}
+            known |= {(stage, end.job, end.attempt) for end in orphan_results.read(one.outputs)}
         for stage in range(1, self.scenario.stages + 1):
             unknown = [key for key in self._of_this_execution() if key[0] == stage and key not in known]
             if len(unknown) > self.scenario.jobs:

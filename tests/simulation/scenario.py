@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from manyhands.inputs import Spec
-from manyhands.limits import Backoff, Halt, Limits, Timeout
-from manyhands.plan import Plan, Stage
-from manyhands.template import Template
+from manyhands.core.limits import Backoff, Halt, Limits, Timeout
+from manyhands.inputs.sources import Spec
+from manyhands.work.plan import Plan, Stage
+from manyhands.work.template import Template
 
 
 @dataclass(frozen=True, slots=True)

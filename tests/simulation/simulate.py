@@ -13,15 +13,15 @@ from unittest.mock import patch
 
 import apsw
 
-from manyhands.backend import Ended
-from manyhands.backends import late
+from manyhands.backends.protocol import Ended
+from manyhands.backends.shared import orphan_results
+from manyhands.core.errors import JournalError
+from manyhands.core.events import Event, Summary
 from manyhands.engine.order import in_order
-from manyhands.errors import JournalError
-from manyhands.events import Event, Summary
-from manyhands.plan import Plan
-from manyhands.run_inputs import Work
-from manyhands.runs import Store, lock
-from manyhands.standing import Keeper
+from manyhands.execution.run_inputs import Work
+from manyhands.storage.progress_file import Keeper
+from manyhands.storage.runs import Store, lock
+from manyhands.work.plan import Plan
 from simulation.execution import FILES, SimulatedBatch, SimulatedLine, SimulatedRun
 from simulation.files import Files, SimulatedDatabase
 from simulation.inputs import Pipe
@@ -211,7 +211,7 @@ class Simulation:
             outputs = self.run.stages[backend.stage - 1].outputs
             for helper, ends in backend.memory.items():
                 if ends:
-                    late.write(os.fsencode(outputs), helper, ends)
+                    orphan_results.write(os.fsencode(outputs), helper, ends)
         self.world.kill_all()
 
     def _end(self, copy: Copy, how: tuple[str, int]) -> None:
@@ -249,8 +249,8 @@ def simulate(seed: int) -> Simulation:
             # Nobody looks on. What is done for that each second would hide that an engine waits for ever, and takes a quarter of
             # the time; nothing depends on it.
             with (
-                _holding(simulation.scenario.hold), patch.object(Keeper, "look", _nobody_looks), patch("manyhands.batch.EVERY", None),
-                patch("manyhands.takeover._own_line", _nobody),
+                _holding(simulation.scenario.hold), patch.object(Keeper, "look", _nobody_looks), patch("manyhands.execution.batch.EVERY", None),
+                patch("manyhands.execution.recovery._own_line", _nobody),
             ):  # fmt: skip
                 simulation.go()
         finally:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, NamedTuple, NoReturn
 
-from manyhands.backend import Ended, Report, Started
-from manyhands.backends import late
-from manyhands.job import Attempt
+from manyhands.backends.protocol import Ended, Report, Started
+from manyhands.backends.shared import orphan_results
+from manyhands.core.job import Attempt
 
 Key = tuple[int, int, int]
 """(stage, job, attempt)."""
@@ -166,7 +166,7 @@ class _Coming(NamedTuple):
 
 
 class SimulatedBackend:
-    """A `manyhands.backend.Backend` of one stage, with helpers that start the jobs, and whose reports may come late."""
+    """A `manyhands.backends.protocol.Backend` of one stage, with helpers that start the jobs, and whose reports may come late."""
 
     name = "simulated"
     reports_start = True
@@ -183,7 +183,7 @@ class SimulatedBackend:
         self._hands: set[Key] = set()
         self._woken = False
         self.heard: Callable[[Ended], None] = lambda _: None
-        self.memory: dict[int, list[late.Late]] = {number: [] for number in range(helpers)}
+        self.memory: dict[int, list[orphan_results.Late]] = {number: [] for number in range(helpers)}
         self.idle: float | None = -1.0
         """Until when it has nothing to do (None: until something happens); below 0 while it is not waiting."""
         world.backends.append(self)
@@ -354,8 +354,8 @@ def _is_of(coming: _Coming, attempt: Attempt) -> bool:
     return not coming.echo and isinstance(report, Started | Ended) and report.attempt is attempt
 
 
-def _late(copy: Copy, code: int | None, signal: int | None, wall: float) -> late.Late:
+def _late(copy: Copy, code: int | None, signal: int | None, wall: float) -> orphan_results.Late:
     nothing = (b"", None, 0, 0)
-    return late.Late(
+    return orphan_results.Late(
         copy.key[1], copy.key[2], code, signal, None, True, copy.began, wall, 0.0, 0.0, 0, nothing, nothing, copy.slot, 0
     )

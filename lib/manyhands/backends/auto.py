@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from manyhands.backend import Backend, Ended, Noted, Report, Started
-from manyhands.contention import queued_seconds_of, waiting_share
-from manyhands.job import Attempt
+from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started
+from manyhands.core.job import Attempt
+from manyhands.posix.cpu_wait import queued_seconds_of, waiting_share
 
 _ENOUGH_JOBS: Final = 8
 _ENOUGH_TIME: Final = 1.0  # seconds of work
@@ -22,7 +22,7 @@ _DRAINING: Final = 0.02  # seconds between two looks while both work
 
 
 class Auto:
-    """A `manyhands.backend.Backend`; ``threads`` makes the other one; ``cannot``: what threads could not do."""
+    """A `manyhands.backends.protocol.Backend`; ``threads`` makes the other one; ``cannot``: what threads could not do."""
 
     name = "auto"
     reports_start = True

@@ -20,19 +20,19 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
-from manyhands import kernel
-from manyhands.backend import Ended, Noted, Report, Started
-from manyhands.backends.child_signal import ChildSignal
-from manyhands.backends.mailbox import Mailbox
-from manyhands.backends.outputs import output_of
-from manyhands.backends.pulse import Pulse
+from manyhands.backends.protocol import Ended, Noted, Report, Started
 from manyhands.backends.settings import CommandSettings
-from manyhands.backends.shortage import PATIENCE, Shortage
-from manyhands.backends.slot import Slot, not_kept
-from manyhands.backends.slot_threads import SlotThreads
-from manyhands.errors import ManyhandsError
-from manyhands.job import Attempt
-from manyhands.programs import SHORTAGES, Programs, why_not_started
+from manyhands.backends.shared.captured import output_of
+from manyhands.backends.shared.child_signal import ChildSignal
+from manyhands.backends.shared.heartbeat import Pulse
+from manyhands.backends.shared.mailbox import Mailbox
+from manyhands.backends.shared.shortage import PATIENCE, Shortage
+from manyhands.backends.shared.slot import Slot, not_kept
+from manyhands.backends.shared.slot_threads import SlotThreads
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.job import Attempt
+from manyhands.posix import linux
+from manyhands.posix.which import SHORTAGES, Programs, why_not_started
 
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
 _NO_USAGE = resource.struct_rusage((0.0, 0.0, *(0,) * 14))
@@ -55,13 +55,13 @@ class _Running:
         with self.lock:
             if self.reaped:
                 return
-            below = kernel.descendants([self.process.pid])
+            below = linux.descendants([self.process.pid])
             self.asked = self.asked or self._lives()
             for number in numbers:
-                kernel.signal_group(self.process.pid, number)
+                linux.signal_group(self.process.pid, number)
                 for found in below:
                     if found.pgid != self.process.pid:
-                        kernel.send_signal_exact(found.pid, found.start, number)
+                        linux.send_signal_exact(found.pid, found.start, number)
 
     def _lives(self) -> bool:
         """Whether the leader has not ended yet, though we may not have heard of it."""
@@ -72,7 +72,7 @@ class _Running:
 
 
 class CommandThreads:
-    """A `manyhands.backend.Backend`; see the module's first lines."""
+    """A `manyhands.backends.protocol.Backend`; see the module's first lines."""
 
     name = "command-threads"
     can_stop = True
@@ -295,7 +295,7 @@ class CommandThreads:
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with running.lock, suppress(ChildProcessError):
             if not self.settings.allow_daemons:
-                kernel.signal_group(process.pid, signal.SIGKILL)
+                linux.signal_group(process.pid, signal.SIGKILL)
             running.reaped = True
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = 0  # it is reaped: Popen must not wait for it, too

@@ -1,4 +1,4 @@
-"""Commands on this machine, by launchers: the coordinator's side (the other side is `manyhands.backends.launcher`).
+"""Commands on this machine, by launchers: the coordinator's side (the other side is `manyhands.backends.launchers.launcher`).
 
     start(attempt) --jobs socket--> whichever launcher has a free slot
     reports()      <--results------ all launchers
@@ -22,17 +22,17 @@ import weakref
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from manyhands.backend import Ended, Noted, Report, Started
-from manyhands.backends import wire
-from manyhands.backends.alarm import Alarm
-from manyhands.backends.launcher_process import LauncherProcess, config_of, end_strays, how_many, wait_for_all
-from manyhands.backends.outputs import output_of
-from manyhands.backends.ready_jobs import ReadyJobs
+from manyhands.backends.launchers import wire
+from manyhands.backends.launchers.launcher_process import LauncherProcess, config_of, end_strays, how_many, wait_for_all
+from manyhands.backends.launchers.ready_jobs import ReadyJobs
+from manyhands.backends.protocol import Ended, Noted, Report, Started
 from manyhands.backends.settings import CommandSettings
-from manyhands.backends.shortage import Shortage, in_words
-from manyhands.errors import ManyhandsError
-from manyhands.job import Attempt
-from manyhands.programs import SHORTAGES
+from manyhands.backends.shared.captured import output_of
+from manyhands.backends.shared.shortage import Shortage, in_words
+from manyhands.backends.shared.wake_up import Alarm
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.job import Attempt
+from manyhands.posix.which import SHORTAGES
 
 _MOST_DEATHS: Final = 20
 """Deaths of launchers in a row that cost no attempt: something ends them before they can work."""
@@ -44,7 +44,7 @@ _open: weakref.WeakSet[Commands] = weakref.WeakSet()
 
 
 class Commands:
-    """See the module's first lines; a `manyhands.backend.Backend`. Linux 5.3 or later (pidfd_open(2))."""
+    """See the module's first lines; a `manyhands.backends.protocol.Backend`. Linux 5.3 or later (pidfd_open(2))."""
 
     name = "commands"
     can_stop = True
@@ -157,7 +157,7 @@ class Commands:
             launcher.tell(wire.PAUSE if paused else wire.RESUME)
 
     def limit(self, width: int) -> None:
-        """See `manyhands.backend.Adjustable`."""
+        """See `manyhands.backends.protocol.Adjustable`."""
         self._width = width
         for launcher in self._launchers.values():
             launcher.share(width, self._count)

@@ -13,8 +13,8 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from manyhands.backend import Ended, Report, Started
-from manyhands.job import NOTHING, Arg, Attempt, Output
+from manyhands.backends.protocol import Ended, Report, Started
+from manyhands.core.job import NOTHING, Arg, Attempt, Output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ def _text(arg: Arg) -> str:
 
 
 class Fake:
-    """A `manyhands.backend.Backend` with virtual time: waiting moves `clock` on."""
+    """A `manyhands.backends.protocol.Backend` with virtual time: waiting moves `clock` on."""
 
     name = "fake"
     reports_start = True

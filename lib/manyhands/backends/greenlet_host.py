@@ -21,13 +21,13 @@ from typing import Any
 import gevent
 from gevent.lock import Semaphore
 
-from manyhands.backends import framing
-from manyhands.backends.performing import Performed, Performer, failed
-from manyhands.backends.printing import CURRENT, Printing, Switched
-from manyhands.backends.slot import Slot
-from manyhands.backends.streams import Streams
-from manyhands.errors import ManyhandsError
-from manyhands.job import Output, Values
+from manyhands.backends.shared.call_function import Performed, Performer, failed
+from manyhands.backends.shared.job_printing import CURRENT, Printing, Switched
+from manyhands.backends.shared.slot import Slot
+from manyhands.backends.shared.standard_streams import Streams
+from manyhands.backends.workers import framing
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.job import Output, Values
 
 Key = tuple[int, int]
 
@@ -127,5 +127,5 @@ class Host:
 
 
 def _plain(printed: Output) -> tuple[bytes, bytes | None, int, int]:
-    """As `manyhands.backends.slot.Captured`, which marshal can carry."""
+    """As `manyhands.backends.shared.slot.Captured`, which marshal can carry."""
     return printed.data, None if printed.path is None else os.fsencode(printed.path), printed.size, printed.dropped

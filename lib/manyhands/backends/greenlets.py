@@ -22,18 +22,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from manyhands import forked, kernel
-from manyhands.backend import Ended, Report, Started
-from manyhands.backends import framing
-from manyhands.backends.alarm import Alarm
-from manyhands.backends.hands import Warden, packed
-from manyhands.backends.outputs import output_of
+from manyhands.backends.protocol import Ended, Report, Started
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.slot import Slot
-from manyhands.errors import ManyhandsError
-from manyhands.job import Attempt
-from manyhands.leaving import close_at_exit
-from manyhands.warden import end_trees
+from manyhands.backends.shared.captured import output_of
+from manyhands.backends.shared.slot import Slot
+from manyhands.backends.shared.wake_up import Alarm
+from manyhands.backends.workers import framing
+from manyhands.backends.workers.pool import Warden, packed
+from manyhands.backends.workers.watchdog import end_trees
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.job import Attempt
+from manyhands.posix import linux
+from manyhands.runtime import at_fork
+from manyhands.runtime.at_exit import close_at_exit
 
 _BOOT: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); from gevent import monkey; monkey.patch_all(); "
@@ -48,7 +49,7 @@ Key = tuple[int, int]
 
 
 class Greenlets:
-    """A `manyhands.backend.Backend`; see the module's first lines."""
+    """A `manyhands.backends.protocol.Backend`; see the module's first lines."""
 
     name = "gevent"
     can_stop = True
@@ -130,7 +131,7 @@ class Greenlets:
     def pause(self, paused: bool) -> None:
         """SIGSTOP or SIGCONT to the host, all its greenlets with it."""
         self._paused = paused
-        kernel.send_signal_exact(self._host.pid, self._started_at, signal.SIGSTOP if paused else signal.SIGCONT)
+        linux.send_signal_exact(self._host.pid, self._started_at, signal.SIGSTOP if paused else signal.SIGCONT)
 
     def wake(self) -> None:
         """Make `reports` return."""
@@ -165,7 +166,7 @@ class Greenlets:
     def _launch(self) -> None:
         settings, library = self.settings, str(Path(__file__).parents[2])
         self._sock, theirs = socket.socketpair()
-        forked.note(self._sock)
+        at_fork.note(self._sock)
         environment = dict(settings.environment) | {b"MH_WORKER": settings.token.encode() + b".host"}
         try:
             self._host = subprocess.Popen(
@@ -176,7 +177,7 @@ class Greenlets:
             raise ManyhandsError(f"cannot start a process for greenlets: {error}") from error
         finally:
             theirs.close()
-        stat = kernel.read_stat(self._host.pid)
+        stat = linux.read_stat(self._host.pid)
         self._started_at = stat.start if stat else 0
         self._warden.add(self._host.pid, self._started_at)
         self._inbox, self._outbox, self._prepared = framing.Inbox(self._sock), framing.Outbox(self._sock), False
@@ -238,7 +239,7 @@ class Greenlets:
     def _kill_overdue(self) -> None:
         now = time.monotonic()
         if any(due <= now for due in self._kill_at.values()):
-            kernel.send_signal_exact(self._host.pid, self._started_at, signal.SIGKILL)
+            linux.send_signal_exact(self._host.pid, self._started_at, signal.SIGKILL)
             late = [key for key, due in self._kill_at.items() if due <= now]
             self._overdue.update(late)
             for key in late:
@@ -250,10 +251,10 @@ class Greenlets:
             return
         self._looked = now
         self._warden.look_after()
-        stat = kernel.read_stat(self._host.pid)
+        stat = linux.read_stat(self._host.pid)
         self._found_stopped = self._found_stopped + 1 if stat is not None and stat.state == "T" else 0
         if self._found_stopped > 1:
-            kernel.send_signal_exact(self._host.pid, self._started_at, signal.SIGKILL)
+            linux.send_signal_exact(self._host.pid, self._started_at, signal.SIGKILL)
 
     def _bury(self) -> None:
         """The host is gone: report all that ran in it, and start another."""

@@ -14,23 +14,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from manyhands.backend import Ended
-from manyhands.backends.hands import packed
-from manyhands.backends.inside import Stopwatch
-from manyhands.backends.outputs import output_of
-from manyhands.backends.performing import Performed, Performer, failed
-from manyhands.backends.printing import Collected
+from manyhands.backends.protocol import Ended
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.slot import WIDE, Slot
-from manyhands.backends.suspension import Suspension
-from manyhands.errors import ManyhandsError
-from manyhands.job import NOTHING, Attempt, Values
+from manyhands.backends.shared.call_function import Performed, Performer, failed
+from manyhands.backends.shared.captured import output_of
+from manyhands.backends.shared.in_process import Stopwatch
+from manyhands.backends.shared.job_printing import Collected
+from manyhands.backends.shared.slot import WIDE, Slot
+from manyhands.backends.shared.suspension import Suspension
+from manyhands.backends.workers.pool import packed
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.job import NOTHING, Attempt, Values
 
 _performer: Performer | None = None
 
 
 class Interpreter:
-    """One interpreter, used by the thread that makes it; a `manyhands.backends.inside.Doer`. Raises ManyhandsError."""
+    """One interpreter, used by the thread that makes it; a `manyhands.backends.shared.in_process.Doer`. Raises ManyhandsError."""
 
     def __init__(self, settings: FunctionSettings, suspension: Suspension, number: int) -> None:
         self._suspension = suspension

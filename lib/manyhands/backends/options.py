@@ -9,15 +9,15 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from manyhands.call import Call
-from manyhands.cores import usable_cores
-from manyhands.errors import UsageError
-from manyhands.hints import given_as, option_name
-from manyhands.limits import Limits
-from manyhands.workers import Workers
+from manyhands.core.errors import UsageError
+from manyhands.core.hints import given_as, option_name
+from manyhands.core.limits import Limits
+from manyhands.posix.cores import usable_cores
+from manyhands.work.function import Call
+from manyhands.work.workers import Workers
 
 if TYPE_CHECKING:
-    from manyhands.plan import Plan
+    from manyhands.work.plan import Plan
 
 
 class _Option(NamedTuple):

@@ -1,12 +1,12 @@
 """A function called in worker processes of this machine: the backend for work that computes, and the only one that can be killed.
 
-    start(attempt) --a chunk of attempts--> the socket of an idle worker (`manyhands.backends.worker`)
+    start(attempt) --a chunk of attempts--> the socket of an idle worker (`manyhands.backends.workers.worker`)
     reports()      <--a record for each---- its socket, or its death
 
 A worker belongs to one slot and talks over a socket of its own, so that the death of one, at whatever moment, costs the job
 that it was doing and nothing else: the others keep theirs, what it had not begun is laid ready again, and a fresh worker takes
 its place. Processes are made by multiprocessing, by ``forkserver`` or ``spawn``, never by a fork beside threads. A warden
-(`manyhands.warden`) ends them if the coordinator is killed.
+(`manyhands.backends.workers.watchdog`) ends them if the coordinator is killed.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from manyhands.backend import Ended, Report, Started
-from manyhands.backends import fork_server, framing
-from manyhands.backends.alarm import Alarm
-from manyhands.backends.hand import Hand, end, in_words, key_of, kill_overdue, signal_all, stopped, trees
-from manyhands.backends.hands import Hands
-from manyhands.backends.outputs import output_of
-from manyhands.backends.pages import Key
+from manyhands.backends.protocol import Ended, Report, Started
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.width import Width
-from manyhands.errors import ManyhandsError
-from manyhands.job import Attempt
-from manyhands.leaving import close_at_exit
-from manyhands.main_guard import refuse_unguarded
+from manyhands.backends.shared.captured import output_of
+from manyhands.backends.shared.wake_up import Alarm
+from manyhands.backends.workers import fork_server, framing
+from manyhands.backends.workers.handle import Hand, end, in_words, key_of, kill_overdue, signal_all, stopped, trees
+from manyhands.backends.workers.pool import Hands
+from manyhands.backends.workers.signal_page import Key
+from manyhands.backends.workers.width import Width
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.job import Attempt
+from manyhands.runtime.at_exit import close_at_exit
+from manyhands.runtime.main_guard import refuse_unguarded
 
 CHUNK_SECONDS: Final = 0.020
 """About so much work is handed to a worker at once, if jobs are that small."""
@@ -47,7 +47,7 @@ _LOOK: Final = 1.0
 
 
 class Processes:
-    """A `manyhands.backend.Backend`; see the module's first lines."""
+    """A `manyhands.backends.protocol.Backend`; see the module's first lines."""
 
     name = "processes"
     can_stop = True

@@ -10,20 +10,20 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from manyhands.backend import Ended, Report, Started
-from manyhands.backends.inside import Inside, performed
-from manyhands.backends.mailbox import Mailbox
-from manyhands.backends.printing import Switched
+from manyhands.backends.protocol import Ended, Report, Started
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.suspension import Suspension
-from manyhands.job import Attempt
+from manyhands.backends.shared.in_process import Inside, performed
+from manyhands.backends.shared.job_printing import Switched
+from manyhands.backends.shared.mailbox import Mailbox
+from manyhands.backends.shared.suspension import Suspension
+from manyhands.core.job import Attempt
 
 _A_COMMIT: Final = 0.025
 """Seconds; a little more than an end waits for its commit (`manyhands.engine.loop.GROUP_COMMIT`)."""
 
 
 class Serial:
-    """A `manyhands.backend.Backend`; see the module's first lines."""
+    """A `manyhands.backends.protocol.Backend`; see the module's first lines."""
 
     name = "serial"
     can_stop = False

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from manyhands.call import Call
-from manyhands.workers import Workers
+from manyhands.work.function import Call
+from manyhands.work.workers import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

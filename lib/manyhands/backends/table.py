@@ -11,17 +11,17 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from manyhands.backend import Backend
 from manyhands.backends.options import binding, refuse_ignored
+from manyhands.backends.protocol import Backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
-from manyhands.call import Call
-from manyhands.errors import UsageError
-from manyhands.extras import install_line
-from manyhands.hints import given_as, option_name
-from manyhands.patched import threads_are_patched
+from manyhands.core.errors import UsageError
+from manyhands.core.extras import install_line
+from manyhands.core.hints import given_as, option_name
+from manyhands.runtime.gevent_patch import threads_are_patched
+from manyhands.work.function import Call
 
 if TYPE_CHECKING:
-    from manyhands.plan import Plan
+    from manyhands.work.plan import Plan
 
 
 def _commands(settings: CommandSettings) -> Backend:
@@ -52,7 +52,7 @@ def _serial(settings: FunctionSettings) -> Backend:
 
 
 def _threads(settings: FunctionSettings) -> Backend:
-    from manyhands.backends.inside import Inside
+    from manyhands.backends.shared.in_process import Inside
     from manyhands.backends.threads import Threads
 
     return Threads(settings, partial(Inside, settings))
@@ -72,7 +72,7 @@ def _processes(settings: FunctionSettings) -> Backend:
 
 
 def _asyncio(settings: FunctionSettings) -> Backend:
-    from manyhands.backends.aio import Aio
+    from manyhands.backends.coroutines import Aio
 
     return Aio(settings)
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from manyhands.backend import Report, Started
-from manyhands.backends.inside import Doer, performed
-from manyhands.backends.mailbox import Mailbox
-from manyhands.backends.printing import Switched
+from manyhands.backends.protocol import Report, Started
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.slot_threads import SlotThreads
-from manyhands.backends.suspension import GONE_ON, Suspension
-from manyhands.errors import ManyhandsError
-from manyhands.job import Attempt
+from manyhands.backends.shared.in_process import Doer, performed
+from manyhands.backends.shared.job_printing import Switched
+from manyhands.backends.shared.mailbox import Mailbox
+from manyhands.backends.shared.slot_threads import SlotThreads
+from manyhands.backends.shared.suspension import GONE_ON, Suspension
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.job import Attempt
 
 
 class Threads:
-    """A `manyhands.backend.Backend`; see the module's first lines. ``make`` is called in each thread with what all share and its slot's number."""
+    """A `manyhands.backends.protocol.Backend`; see the module's first lines. ``make`` is called in each thread with what all share and its slot's number."""
 
     can_stop = False
     reports_start = True

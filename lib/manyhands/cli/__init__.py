@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import sys
 
-from manyhands.beginning import begin, open_standard_descriptors
 from manyhands.cli.exits import explained
 from manyhands.cli.naming import learn_name
 from manyhands.cli.options import converter
 from manyhands.cli.parsing import patch_invoke
 from manyhands.cli.program import Program, keep_compiled_modules
 from manyhands.cli.task import Task, rest, task, undocumented
+from manyhands.runtime.start import begin, open_standard_descriptors
 
 __all__ = ["Program", "Task", "converter", "explained", "rest", "task", "undocumented"]
 

@@ -25,7 +25,7 @@ from manyhands.cli.defaults import Defaults
 from manyhands.cli.exits import Misuse
 from manyhands.cli.metavars import FILES, metavar
 from manyhands.cli.parsing import flag_of
-from manyhands.errors import ManyhandsError
+from manyhands.core.errors import ManyhandsError
 
 NOTHING: Final = 4
 """The status that says: nothing fits here, not even the name of a file."""
@@ -122,7 +122,7 @@ def _backends(context: ParserContext) -> list[str]:
 def _runs(context: ParserContext) -> list[str]:
     """The names of the runs, newest first; where they cannot be read, none: whoever presses TAB wants no message."""
     with suppress(ManyhandsError, OSError):
-        from manyhands.runs import Store, default_state_dir
+        from manyhands.storage.runs import Store, default_state_dir
 
         state = _state_dir(context)
         return Store(Path(state) if state else default_state_dir(os.environ)).names()[:_MANY]

@@ -14,7 +14,7 @@ from invoke.parser import Argument, ParserContext
 
 from manyhands.cli.exits import Misuse
 from manyhands.cli.task import Task, rest
-from manyhands.hints import typed
+from manyhands.core.hints import typed
 
 BY_CONTEXT: Final = ("command-timeout", "dry", "echo", "hide", "prompt-for-sudo-password", "pty", "warn-only")
 """What a task finds in its context, and nowhere else."""

@@ -1,7 +1,7 @@
 """How the program ends: what is raised becomes one line on stderr and an exit status.
 
     0 ok   1 failed   2 usage   124 a command's timeout   128+n a command died of signal n   141 nobody reads our output
-    73 74 75 see `manyhands.errors`   Ctrl-C: death by SIGINT itself, so that a shell loop around us stops, too
+    73 74 75 see `manyhands.core.errors`   Ctrl-C: death by SIGINT itself, so that a shell loop around us stops, too
 
 An exception that none of these explains is a bug: it keeps its traceback, and the status 1.
 """
@@ -19,8 +19,8 @@ from typing import Final, NoReturn
 from invoke.exceptions import CommandTimedOut, Exit, ParseError, ThreadException, UnexpectedExit
 from invoke.parser import ParserContext
 
-from manyhands.errors import ManyhandsError
-from manyhands.render.safe import harmless
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.safe_text import harmless
 
 _OF_THE_USER: Final = frozenset(
     {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG,
@@ -134,7 +134,7 @@ def end_by_closed_pipe() -> NoReturn:
 
 def end_by_interrupt() -> None:
     """Die by SIGINT itself: a status of 130 alone would let a shell loop go on (https://www.cons.org/cracauer/sigint.html)."""
-    from manyhands.signals import die_by
+    from manyhands.posix.signals import die_by
 
     with contextlib.suppress(OSError):  # whoever read it has got the Ctrl-C, too
         sys.stdout.flush()

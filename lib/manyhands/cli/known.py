@@ -10,7 +10,7 @@ import invoke
 
 from manyhands.cli.settings import Settings
 from manyhands.cli.task import Task
-from manyhands.errors import UsageError
+from manyhands.core.errors import UsageError
 
 Known = Mapping[tuple[str, ...], set[str]]
 """The options that can be set in each scope: for all tasks ``()``, a collection ``("batch",)``, a task ``("batch", "run")``."""

@@ -70,7 +70,7 @@ def _examples(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _statuses() -> Iterator[str]:
-    """The statuses that all tasks share, as `manyhands.cli.exits` and `manyhands.errors` have them."""
+    """The statuses that all tasks share, as `manyhands.cli.exits` and `manyhands.core.errors` have them."""
     yield '.SH "EXIT STATUS"'
     yield from _entries(
         [

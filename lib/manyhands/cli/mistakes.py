@@ -18,7 +18,7 @@ from manyhands.cli.exits import Misuse
 from manyhands.cli.loaded import Loaded
 from manyhands.cli.options import COMMANDS, Option, flag_name
 from manyhands.cli.task import Task, rest
-from manyhands.hints import typed
+from manyhands.core.hints import typed
 
 _LIKENESS: Final = 0.8
 """Of two words that one may have been meant by the other (`difflib`); at less, ``rm`` would be taken for ``run``."""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from manyhands import hints
+from manyhands.core import hints
 
 VARIABLE: Final = "MH_CALLED_AS"
 _CHOOSING: Final = ("search-root", "collection", "config")

@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 
 from invoke.parser import Argument
 
-from manyhands.errors import UsageError
+from manyhands.core.errors import UsageError
 
 _BOOLEANS: Final = {
     "1": True,

@@ -24,8 +24,8 @@ from manyhands.cli.loaded import Loaded
 from manyhands.cli.naming import learn_name
 from manyhands.cli.options import COMMANDS, Option
 from manyhands.cli.task import given_argv
-from manyhands.hints import typed
-from manyhands.interrupts import raise_interrupts
+from manyhands.core.hints import typed
+from manyhands.runtime.interrupts import raise_interrupts
 
 _invoke_handle = ParseMachine.handle
 _invoke_complete_context = ParseMachine.complete_context

@@ -15,7 +15,7 @@ from manyhands.cli.core_options import listed
 from manyhands.cli.exits import discard_output, end_by_interrupt, explained, flush_output
 from manyhands.cli.naming import learn_name
 from manyhands.cli.task import remember
-from manyhands.hints import typed
+from manyhands.core.hints import typed
 
 
 def keep_compiled_modules() -> None:

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from invoke import Context
 
-from manyhands.errors import UsageError
-from manyhands.home import expanded
+from manyhands.core.errors import UsageError
+from manyhands.posix.home import expanded
 
 _NAMES: Final = ("manyhands.yaml", "manyhands.yml", "manyhands.json")
 _LEVELS: Final = ("runtime", "project", "user", "system", "collection")

@@ -15,8 +15,8 @@ from invoke.parser import Argument
 
 from manyhands.cli.exits import end_by_closed_pipe, end_by_interrupt, explained, is_closed_pipe, was_interrupted
 from manyhands.cli.options import Absent, Option, converter, flag_name, kind_of
-from manyhands.errors import UsageError
-from manyhands.hints import typed_options
+from manyhands.core.errors import UsageError
+from manyhands.core.hints import typed_options
 
 if TYPE_CHECKING:
     from manyhands.cli.defaults import Defaults

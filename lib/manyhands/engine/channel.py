@@ -13,8 +13,8 @@ import queue
 from collections.abc import Callable
 from typing import Final
 
-from manyhands.events import Event, Finished
-from manyhands.job import NOTHING
+from manyhands.core.events import Event, Finished
+from manyhands.core.job import NOTHING
 
 MOST: Final = 1_000
 """Events that may wait while more jobs begin."""

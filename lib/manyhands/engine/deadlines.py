@@ -9,7 +9,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator
 
-from manyhands.limits import Timeout
+from manyhands.core.limits import Timeout
 
 _SAMPLE = 999  # wall times kept for the median: bounded, and recent enough to follow a drift
 _ENOUGH = 3  # as GNU parallel: no verdict by a median of fewer jobs

@@ -15,17 +15,17 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 
-from manyhands.backend import POISON, Backend, Ended, Report, Started, Suspended
-from manyhands.engine.climbing import Climber
+from manyhands.backends.protocol import POISON, Backend, Ended, Report, Started, Suspended
+from manyhands.core.errors import JournalError
+from manyhands.core.events import Began, Counted, Event, Finished, Summary, Tick, Warned
+from manyhands.core.job import Arg, Attempt, Job, Outcome, Status
+from manyhands.core.limits import HaltWhen, Limits
+from manyhands.engine.autoscale import Climber
 from manyhands.engine.deadlines import Deadlines
-from manyhands.engine.flights import Flight, Retries
-from manyhands.engine.judging import COUNTED, LEFT, Halting, judge, may_retry
+from manyhands.engine.in_flight import Flight, Retries
+from manyhands.engine.outcomes import COUNTED, LEFT, Halting, judge, may_retry
 from manyhands.engine.pauses import Pauses
 from manyhands.engine.recording import Record, Recorder
-from manyhands.errors import JournalError
-from manyhands.events import Began, Counted, Event, Finished, Summary, Tick, Warned
-from manyhands.job import Arg, Attempt, Job, Outcome, Status
-from manyhands.limits import HaltWhen, Limits
 
 Pull = Iterator[tuple[Job, int] | None]
 """Jobs with the number of their last attempt (0: none); None means that none is there just now."""

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from manyhands.events import Event, Finished, Held, Summary
-from manyhands.numbers import Numbers
+from manyhands.core.events import Event, Finished, Held, Summary
+from manyhands.core.number_set import Numbers
 
 HOLD: Final = 2_000
 """How many results are kept in memory while an earlier one is missing; what is beyond is read from the journal in its turn."""

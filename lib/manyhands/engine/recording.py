@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from manyhands.engine.judging import LEFT
-from manyhands.events import Finished
-from manyhands.job import Attempt, Outcome, Status
+from manyhands.core.events import Finished
+from manyhands.core.job import Attempt, Outcome, Status
+from manyhands.engine.outcomes import LEFT
 
 GROUP_COMMIT: Final = 0.020
 """Seconds that a result may wait for its row to be committed."""
 
 
 class Record(Protocol):
-    """What the engine asks of a journal (`manyhands.journal.Journal`)."""
+    """What the engine asks of a journal (`manyhands.storage.journal.Journal`)."""
 
     def began(self, attempt: Attempt) -> None: ...
     def ended(self, outcome: Outcome) -> None: ...

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from manyhands.checking import Checked, Level, overall
-from manyhands.doctor import Finding, Health
-from manyhands.render.safe import one_line
+from manyhands.core.safe_text import one_line
+from manyhands.host.checks import Checked, Level, overall
+from manyhands.host.doctor import Finding, Health
 
 
 def check_line(checked: Sequence[Checked]) -> str:

@@ -1,6 +1,6 @@
 """How commands ended, in words and as records for JSON: what the ``cmd`` tasks print beside the commands' own output.
 
-Records have the keys of `manyhands.joblog` where they mean the same: seconds, bytes, ISO 8601 times, ``..._base64`` beside
+Records have the keys of `manyhands.export.joblog` where they mean the same: seconds, bytes, ISO 8601 times, ``..._base64`` beside
 text that is not UTF-8.
 """
 
@@ -10,15 +10,15 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from manyhands.comparing import Compared
-from manyhands.extras import install_line
-from manyhands.jsonable import argv_or_base64, iso, known_signal, text_or_base64
-from manyhands.pipeline import PipelineResult
-from manyhands.render.safe import harmless, one_line
+from manyhands.commands.compare_tools import Compared
+from manyhands.commands.pipeline import PipelineResult
+from manyhands.commands.process_tree import Completed
+from manyhands.commands.retry import Look, Try
+from manyhands.core.encoding import argv_or_base64, iso, known_signal, text_or_base64
+from manyhands.core.extras import install_line
+from manyhands.core.safe_text import harmless, one_line
 from manyhands.render.words import duration, signal_name, size
-from manyhands.repeating import Look, Try
-from manyhands.template import display
-from manyhands.tree import Completed
+from manyhands.work.template import display
 
 
 def told(end: Completed) -> str:

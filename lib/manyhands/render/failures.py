@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from manyhands.events import Event, Finished, Summary
-from manyhands.job import Outcome, Status
-from manyhands.render.safe import cells, one_line
+from manyhands.core.events import Event, Finished, Summary
+from manyhands.core.job import Outcome, Status
+from manyhands.core.safe_text import cells, one_line
 from manyhands.render.summary import describe, input_of
 
 MOST: Final = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from manyhands.forks import ForkEvent, ForkReport
+from manyhands.processes.fork_demo import ForkEvent, ForkReport
 
 
 def fork_line(event: ForkEvent) -> str:

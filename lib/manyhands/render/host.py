@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import chain
 
-from manyhands.host import Clock, HostInfo, Identity
-from manyhands.meters import Cpu, Disk, Interface, Memory, Pressure, Sensors, Swap
-from manyhands.render.safe import one_line
+from manyhands.core.safe_text import one_line
+from manyhands.host.info import Clock, HostInfo, Identity
+from manyhands.host.metrics import Cpu, Disk, Interface, Memory, Pressure, Sensors, Swap
 from manyhands.render.table import table
 from manyhands.render.words import duration, size
 

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, Final
 
-from manyhands.errors import ManyhandsError
-from manyhands.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
-from manyhands.job import NOTHING, Outcome
-from manyhands.joblog import job_record
-from manyhands.jsonable import iso, json_line, text_or_base64
+from manyhands.core.encoding import iso, json_line, text_or_base64
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
+from manyhands.core.job import NOTHING, Outcome
+from manyhands.export.joblog import job_record
 from manyhands.render.progress import Progress
 from manyhands.render.stream import Stream
-from manyhands.template import fill_slot
+from manyhands.work.template import fill_slot
 
 SCHEMA: Final = "manyhands.event/1"
 _INLINE: Final = 1 << 20

@@ -22,17 +22,17 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from manyhands import output
-from manyhands.errors import ManyhandsError
-from manyhands.events import Event, Finished, Summary, Warned
-from manyhands.job import Attempt, Job, Outcome, Output, Status
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.events import Event, Finished, Summary, Warned
+from manyhands.core.job import Attempt, Job, Outcome, Output, Status
+from manyhands.core.safe_text import cells, harmless, one_line
 from manyhands.render.plain import remarks
 from manyhands.render.progress import Progress, Running
 from manyhands.render.returned import Raised, returned
-from manyhands.render.safe import cells, harmless, one_line
 from manyhands.render.stream import Stream, dressed
 from manyhands.render.summary import command_of, input_of
 from manyhands.render.words import duration
+from manyhands.storage import output
 
 _PAUSE: Final = 0.125
 """Seconds between two drawings."""

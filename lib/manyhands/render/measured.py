@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from manyhands.errors import UsageError
-from manyhands.extras import install_line
-from manyhands.measuring import Measured
-from manyhands.render.safe import one_line
+from manyhands.core.errors import UsageError
+from manyhands.core.extras import install_line
+from manyhands.core.safe_text import one_line
+from manyhands.execution.benchmark import Measured
 from manyhands.render.words import size
 
 SCHEMA: Final = "manyhands.measured/1"

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from heapq import nlargest, nsmallest
 from typing import Final
 
-from manyhands import output
-from manyhands.errors import ManyhandsError
-from manyhands.job import Outcome, Status
-from manyhands.render.safe import one_line
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.job import Outcome, Status
+from manyhands.core.safe_text import one_line
 from manyhands.render.summary import describe
 from manyhands.render.words import duration
-from manyhands.rows import JobRecord
+from manyhands.storage import output
+from manyhands.storage.rows import JobRecord
 
 _BAD: Final = (Status.FAILED, Status.TIMEOUT)
 _FEW: Final = 5

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final, TextIO
 
-from manyhands.errors import ManyhandsError
-from manyhands.events import Event, Finished, Summary, Tick, Warned
-from manyhands.job import Job, Output, Status
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.events import Event, Finished, Summary, Tick, Warned
+from manyhands.core.job import Job, Output, Status
+from manyhands.core.safe_text import cells, harmless
 from manyhands.render.progress import Progress
 from manyhands.render.returned import Raised, returned
-from manyhands.render.safe import cells, harmless
 from manyhands.render.stream import Stream
 from manyhands.render.summary import describe, left_behind, name_of
 from manyhands.render.words import duration

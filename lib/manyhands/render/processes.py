@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from manyhands.jsonable import argv_or_base64, iso, text_or_base64
-from manyhands.process import Branch, Listener, ProcessInfo
-from manyhands.render.safe import one_line
+from manyhands.core.encoding import argv_or_base64, iso, text_or_base64
+from manyhands.core.safe_text import one_line
+from manyhands.processes.listing import Branch, Listener, ProcessInfo
 from manyhands.render.words import duration, size
 
 if TYPE_CHECKING:
-    from manyhands.allowance import Allowance, Limit
-    from manyhands.details import Details
+    from manyhands.processes.details import Details
+    from manyhands.processes.resource_limits import Allowance, Limit
 
 _DENIED = "no permission to know"
 _LONG = 100_000

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from manyhands.events import Began, Counted, Event, Finished, Held, RunStarted
-from manyhands.job import Attempt, Status
-from manyhands.numbers import Numbers
-from manyhands.render.safe import one_line
+from manyhands.core.events import Began, Counted, Event, Finished, Held, RunStarted
+from manyhands.core.job import Attempt, Status
+from manyhands.core.number_set import Numbers
+from manyhands.core.safe_text import one_line
 from manyhands.render.words import duration
-from manyhands.template import fill_slot
+from manyhands.work.template import fill_slot
 
 _TO_DO: Final = frozenset({Status.CANCELLED, Status.LOST})
 """How a job ended that still has to be done."""

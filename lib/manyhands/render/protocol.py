@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from manyhands.events import Event
+from manyhands.core.events import Event
 
 
 class Renderer(Protocol):

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from manyhands import output
-from manyhands.errors import ManyhandsError
-from manyhands.job import Outcome, Output
-from manyhands.render.safe import harmless, one_line
-from manyhands.values import description, is_pickle
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.job import Outcome, Output
+from manyhands.core.safe_text import harmless, one_line
+from manyhands.core.values import description, is_pickle
+from manyhands.storage import output
 
 _FRAME: Final = re.compile(r'^  File "(.*)", line (\d+)', re.MULTILINE)
 _KINDS: Final = 20

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from manyhands import output, standing
-from manyhands.errors import ManyhandsError
-from manyhands.render.safe import cells, one_line
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.safe_text import cells, one_line
 from manyhands.render.words import duration
-from manyhands.runs import Run
-from manyhands.standing import Going, Standing
+from manyhands.storage import output, progress_file
+from manyhands.storage.progress_file import Going, Standing
+from manyhands.storage.runs import Run
 
 _TAIL = 1 << 12
 
@@ -19,7 +19,7 @@ class Now:
     """How the stages of a run stand at ``at``, in seconds since the epoch. Only of a run that somebody is working on."""
 
     def __init__(self, run: Run, at: float) -> None:
-        found = [(stage, standing.read(stage.path)) for stage in run.stages]
+        found = [(stage, progress_file.read(stage.path)) for stage in run.stages]
         self._stages: list[tuple[int, Run, Standing]] = [
             (number, stage, one) for number, (stage, one) in enumerate(found, 1) if one
         ]

@@ -14,18 +14,18 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Final
 
-from manyhands import output, runs, standing
-from manyhands.errors import ManyhandsError
-from manyhands.job import Outcome, Output, Status
-from manyhands.journal import Journal
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.job import Outcome, Output, Status
+from manyhands.core.safe_text import Harmless, harmless, one_line
+from manyhands.core.values import description, is_pickle
 from manyhands.render.running import Now
-from manyhands.render.safe import Harmless, harmless, one_line
 from manyhands.render.summary import describe, left_behind
 from manyhands.render.words import duration, memory, signal_name
 from manyhands.render.words import size as in_words
-from manyhands.rows import JobRecord
-from manyhands.stages import Journals
-from manyhands.values import description, is_pickle
+from manyhands.storage import output, progress_file, runs
+from manyhands.storage.journal import Journal
+from manyhands.storage.rows import JobRecord
+from manyhands.storage.stage_journals import Journals
 
 MOST: Final = 50
 """Jobs that ``batch.show`` lists when it is not asked for certain ones."""
@@ -65,7 +65,7 @@ def summarise(run: runs.Run) -> RunLine:
     ok = tally.counts.get(Status.OK, 0)
     failed = sum(tally.counts.values()) - ok
     total = run.asked.get("total")
-    if total is None and (stood := standing.read(run.path)):
+    if total is None and (stood := progress_file.read(run.path)):
         total = stood.total
     left = tally.left if total is None else max(tally.left, total - ok - failed)
     whole = bool(executions) and executions[-1][2] and not left

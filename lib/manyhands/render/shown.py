@@ -1,6 +1,6 @@
 """The progress of a batch that a program runs, where its user sees it: on stderr, while the program waits for the next outcome.
 
-Separate from `manyhands.console`, which has the terminal to itself; a program prints between two outcomes.
+Separate from `manyhands.handlers.run_console`, which has the terminal to itself; a program prints between two outcomes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final, TextIO, cast
 
-from manyhands.events import Event, Finished, Tick
-from manyhands.job import NOTHING
+from manyhands.core.events import Event, Finished, Tick
+from manyhands.core.job import NOTHING
 from manyhands.render import choose
 
 TICK: Final = 0.25

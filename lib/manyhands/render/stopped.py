@@ -6,10 +6,10 @@ import os
 import signal
 from typing import Any
 
-from manyhands.jsonable import text_or_base64
-from manyhands.render.safe import one_line
+from manyhands.core.encoding import text_or_base64
+from manyhands.core.safe_text import one_line
+from manyhands.processes.stop import Fate, Stopped
 from manyhands.render.words import duration, signal_name
-from manyhands.stopping import Fate, Stopped
 
 
 def stopped_line(one: Stopped) -> str:

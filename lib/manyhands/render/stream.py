@@ -11,9 +11,9 @@ import io
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 
-from manyhands import output
-from manyhands.job import Job, Output
-from manyhands.render.safe import Harmless, one_line
+from manyhands.core.job import Job, Output
+from manyhands.core.safe_text import Harmless, one_line
+from manyhands.storage import output
 
 _ENOUGH: Final = 1 << 16
 _PATIENCE: Final = 0.05

@@ -6,12 +6,12 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from manyhands.events import Summary
-from manyhands.hints import typed
-from manyhands.job import Arg, Attempt, Outcome, Status
-from manyhands.render.safe import cells, one_line
+from manyhands.core.events import Summary
+from manyhands.core.hints import typed
+from manyhands.core.job import Arg, Attempt, Outcome, Status
+from manyhands.core.safe_text import cells, one_line
 from manyhands.render.words import duration, signal_name
-from manyhands.template import display
+from manyhands.work.template import display
 
 _WORDS: Final = {
     Status.OK: "ok", Status.FAILED: "failed", Status.TIMEOUT: "timed out", Status.LOST: "lost", Status.SKIPPED: "skipped",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from manyhands.render.safe import one_line
+from manyhands.core.safe_text import one_line
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Iterator[str]:

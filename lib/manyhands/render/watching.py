@@ -9,11 +9,11 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from manyhands import output
-from manyhands.jsonable import iso
-from manyhands.render.safe import Harmless, one_line
+from manyhands.commands.retry import Look
+from manyhands.core.encoding import iso
+from manyhands.core.safe_text import Harmless, one_line
 from manyhands.render.words import duration
-from manyhands.repeating import Look
+from manyhands.storage import output
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -13,20 +13,20 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from manyhands.call import Call
-from manyhands.cores import usable_cores
-from manyhands.doors.compare import report
-from manyhands.errors import UsageError
-from manyhands.extras import install_line
-from manyhands.limits import Limits
-from manyhands.measuring import compare, measure, widths_for
-from manyhands.plan import Plan
+from manyhands.core.errors import UsageError
+from manyhands.core.extras import install_line
+from manyhands.core.limits import Limits
+from manyhands.core.safe_text import one_line
+from manyhands.execution.benchmark import compare, measure, widths_for
+from manyhands.handlers.batch_compare import report
+from manyhands.posix.cores import usable_cores
+from manyhands.posix.signals import die_by
 from manyhands.render.measured import check_plot
-from manyhands.render.safe import one_line
-from manyhands.signals import die_by
 from manyhands.tour.contents import SCENES, TOPICS, Scene
 from manyhands.tour.narrating import JsonTeller, Narrator, console, show_source, trace
 from manyhands.tour.showing import NOT_POSSIBLE, NOT_SEEN, SEEN, Performance, lacking, perform
+from manyhands.work.function import Call
+from manyhands.work.plan import Plan
 
 _AMOUNT: Final = {"cpu": b"300000", "io": b"10"}
 """Steps, and milliseconds: some 10 ms each."""

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
 
-from manyhands.hints import typed_as_here
-from manyhands.render.safe import cells, one_line
+from manyhands.core.hints import typed_as_here
+from manyhands.core.safe_text import cells, one_line
 from manyhands.tour.contents import Scene
 from manyhands.tour.pasting import program_of
 from manyhands.tour.seen import Event, Seen, Span

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from manyhands.contention import BUSY
+from manyhands.posix.cpu_wait import BUSY
 
 
 class NotSeen(Exception):

@@ -20,14 +20,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from manyhands import kernel
-from manyhands.contention import Crowding, is_crowded
-from manyhands.render.safe import harmless
-from manyhands.signals import Watched
+from manyhands.commands.process_tree import Tree
+from manyhands.core.safe_text import harmless
+from manyhands.posix import linux
+from manyhands.posix.cpu_wait import Crowding, is_crowded
+from manyhands.posix.signals import Watched
 from manyhands.tour.contents import Scene
 from manyhands.tour.seen import Event, NotSeen, Seen
 from manyhands.tour.stage import needs
-from manyhands.tree import Tree
 
 SEEN: Final = 0
 NOT_SEEN: Final = 1
@@ -97,7 +97,7 @@ class _Audience:
         self._inbox = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         self._inbox.bind(str(self._folder / "stage"))
         self._inbox.setblocking(False)
-        self._tree = stack.enter_context(Tree(grace=1.0, adopts=kernel.become_subreaper()))
+        self._tree = stack.enter_context(Tree(grace=1.0, adopts=linux.become_subreaper()))
         stack.enter_context(Watched(self._tree.stop, self._tree.wake, talkative=False))
         return self
 

@@ -132,7 +132,7 @@ def play(name: str, options: dict[str, Any]) -> None:
 
 def needs(package: str) -> str:
     """What to say where a package of the extra is not installed."""
-    from manyhands.extras import install_line
+    from manyhands.core.extras import install_line
 
     return f"it needs {package}, which is not installed: {install_line('tour')}"
 

@@ -1,0 +1,1 @@
+"""The library's functions: `run_batch` and `map_batch`, and what they return."""

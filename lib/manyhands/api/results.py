@@ -1,0 +1,220 @@
+"""What `manyhands.api.run_batch.run_batch` returns. Separate, because it is all about who iterates, and nothing about what is run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Generator, Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Final
+
+from manyhands.core.errors import BatchWarning, ManyhandsError, UsageError
+from manyhands.core.events import Finished, Summary, Warned
+from manyhands.core.job import Outcome, Status
+from manyhands.core.live_outcome import LiveOutcome, unlinked
+from manyhands.engine.channel import Closed
+from manyhands.execution.batch import Batch
+from manyhands.execution.batch_thread import Carrier, carry
+from manyhands.execution.staged import Line
+from manyhands.inputs.reader_thread import CallerFeed, Pulling
+from manyhands.posix.signals import Watched
+from manyhands.render.shown import TICK, Shown
+from manyhands.storage.output import pass_on
+from manyhands.storage.runs import Store, TemporaryStore
+from manyhands.work.function import Call, decode
+
+_WANTED: Final = frozenset({Finished, Warned})
+
+
+class Results:
+    """The outcomes of a batch of `run_batch`: iterate it once, in any thread, or use it as a context manager.
+
+        with run_batch("gzip {}", paths) as run:
+            for outcome in run: ...
+
+    The batch begins with ``with``, or with the first outcome that is asked for. Leaving the ``with`` block (without one, the loop)
+    early, `close`, or forgetting the object ends what runs and records it; the run can be resumed. ``summary`` is there when it
+    is over.
+    """
+
+    def __init__(
+        self, batch: Batch | Line, store: Store | None = None, *, pull: Pulling = "thread", handle_signals: bool = True, check: bool = False,
+        passing: bool = False, shown: Shown | None = None, fail_if_empty: bool = False,
+    ) -> None:  # fmt: skip
+        self._batch, self._fail_if_empty, self._check, self._passing = batch, fail_if_empty, check, passing
+        self._shown = shown
+        self._temporary = store if isinstance(store, TemporaryStore) else None
+        self._given: dict[int, Any] = {}
+        batch.inputs.given = self._given
+        batch.inputs.pull = pull
+        self._watched = Watched(batch.stop, batch.wake, talkative=False) if handle_signals else None
+        self._stopped = self._inside = False
+        self._carrier: Carrier | None = None
+        self._outcomes: deque[Outcome] = deque()
+        self._warned: set[Warned] = set()
+        self._over = False
+        self._forgotten: Any = weakref.finalize(self, _never_begun, batch, os.getpid())
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run, as ``batch.show`` and ``batch.resume`` take it."""
+        return self._batch.run.id
+
+    @property
+    def summary(self) -> Summary | None:
+        """What it came to; None while it is not over."""
+        return self._batch.summary
+
+    def __enter__(self) -> Results:
+        self._begin()
+        self._inside = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Generator[Outcome, None, None]:
+        outcomes = self._outcomes
+        try:
+            while True:
+                while outcomes:
+                    yield self._handed_over(outcomes.popleft())
+                if self._over:
+                    return
+                self._take()
+        finally:
+            if not self._inside:  # else the `with` block ends it
+                self.close()
+
+    def __next__(self) -> Outcome:
+        """The next final outcome. Raises what ended the batch, when all outcomes before that have been given, and, if they are to be
+        checked, the error of the first that is not ok, when what runs has been stopped."""
+        while not self._outcomes:
+            if self._over:
+                raise StopIteration
+            self._take()
+        return self._handed_over(self._outcomes.popleft())
+
+    def _handed_over(self, outcome: Outcome) -> LiveOutcome:
+        """An outcome as the program gets it. Raises what `__next__` says."""
+        if self._shown:
+            self._shown.step_aside()
+        if self._temporary:
+            outcome = outcome._replace(stdout=unlinked(outcome.stdout), stderr=unlinked(outcome.stderr))
+        live = LiveOutcome.of(outcome, self._input_of(outcome))
+        if self._passing:
+            _pass_on(live)
+        if self._check and live.status is not Status.OK and not (self._stopped and live.status is Status.CANCELLED):
+            self.close()
+            live.check()
+        return live
+
+    def stop(self) -> None:
+        """Begin nothing more and end what runs, with the grace; the second call kills. The outcomes can still be iterated."""
+        self._stopped = True
+        self._batch.stop(signal.SIGTERM)
+
+    def close(self) -> None:
+        """End what runs at once, record it, and wait for that. What has not been iterated is in the journal only."""
+        self._over = True
+        self._outcomes.clear()
+        self._forgotten()
+        if self._shown:
+            self._shown.close()
+        if self._temporary:
+            self._temporary.close()
+        if self._watched:
+            self._watched.__exit__(None, None, None)
+
+    def _begin(self) -> Carrier:
+        if self._carrier is None:
+            if self._over:
+                raise UsageError("this batch has been closed before it began: call run_batch again")
+            self._forgotten.detach()
+            if self._watched:
+                self._watched.__enter__()
+            self._carrier = carrier = carry(self._batch, _WANTED)
+            self._forgotten = weakref.finalize(self, _forget, carrier, self._watched)
+            self._forgotten.atexit = (
+                False  # `manyhands.execution.batch_thread` ends it before multiprocessing waits for its processes
+            )
+        return self._carrier
+
+    def _take(self) -> None:
+        """Wait for events, and pull inputs meanwhile if that is this thread's part."""
+        carrier, feed = self._begin(), self._batch.inputs.feed
+        if isinstance(feed, CallerFeed) and feed.wanted:
+            feed.pull()
+        try:
+            events = carrier.take(TICK if self._shown else None)
+        except Closed as end:
+            self._end(end.__cause__)
+            return
+        finished = [one for one in events if isinstance(one, Finished)]
+        if self._shown:
+            self._shown.events(finished)
+        for event in finished:
+            if event.outcome.final:
+                self._outcomes.append(event.outcome)
+            elif self._passing:
+                _pass_on(event.outcome)
+        if len(finished) < len(events):
+            self._warn(dict.fromkeys(one for one in events if isinstance(one, Warned)))
+
+    def _warn(self, found: Iterable[Warned]) -> None:
+        """Let the program know, each once: what it has asked for through its log, the rest as a warning where it iterates."""
+        new = [one for one in found if one not in self._warned]
+        self._warned.update(new)
+        if new and self._shown:
+            self._shown.step_aside()
+        for one in new:
+            if one.asked:
+                logging.getLogger("manyhands").info(one.text)
+            else:
+                warnings.warn(one.text, BatchWarning, stacklevel=4)
+
+    def _input_of(self, outcome: Outcome) -> Any:
+        """What the job was given; made again if an earlier execution has read it."""
+        number, plan = outcome.attempt.job.number, self._batch.plan
+        if number in self._given:
+            return self._given.pop(number)
+        values, columns = outcome.attempt.job.values, self._batch.run.asked.get("columns", ())
+        if isinstance(plan.template, Call) and plan.template.type == "object":
+            return decode(plan.template, values)
+        return dict(zip(columns, map(os.fsdecode, values), strict=False)) if columns else outcome.input
+
+    def _end(self, error: BaseException | None) -> None:
+        self.close()
+        if error is not None:
+            raise error from error.__cause__  # not from the end of the channel that brought it
+        if self._batch.no_inputs and self._fail_if_empty:
+            raise UsageError("no inputs: nothing to run")
+        stopped_by = self._batch.stopped_by
+        if stopped_by is not None and not self._stopped:
+            os.kill(os.getpid(), stopped_by)
+
+
+def _pass_on(outcome: Outcome) -> None:
+    if outcome.stdout.size or outcome.stderr.size:
+        with suppress(ManyhandsError):  # somebody has removed the file: the outcome says where it was
+            pass_on(outcome.stdout, outcome.stderr)
+
+
+def _never_begun(batch: Batch | Line, pid: int) -> None:
+    """Nobody has asked for an outcome: a new run leaves nothing behind."""
+    if pid == os.getpid():
+        batch.discard()
+
+
+def _forget(carrier: Carrier, watched: Watched | None) -> None:
+    """Nobody will ask for another outcome."""
+    carrier.close()
+    if watched:
+        watched.__exit__(None, None, None)

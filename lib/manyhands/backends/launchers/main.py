@@ -1,0 +1,72 @@
+"""The life of a launcher process from its first line to its last, whatever happens in between (`manyhands.backends.launchers.launcher`).
+
+It imports as little as it can: a batch waits for it.
+"""
+
+from __future__ import annotations
+
+import gc
+import marshal
+import os
+import signal
+import socket
+from contextlib import suppress
+from typing import Final
+
+from manyhands.backends.launchers import wire
+from manyhands.backends.launchers.launcher import Gone, Launcher, Quit
+
+_IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGTSTP)
+
+
+def main(index: int, coordinator: int, jobs: int, results: int, control: int) -> None:
+    """Run launcher number ``index`` on three inherited sockets until the coordinator is gone, or wants it to leave."""
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, the kernel would reap for us and lose every status
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what our parent's parent has blocked is no business of ours
+    launcher = Launcher(index, *(socket.socket(fileno=number) for number in (jobs, results, control)))
+    gc.disable()  # nothing here makes cycles
+    for name in os.listdir("/proc/self/fd"):  # our sockets and the run's lock are ours, not the commands'
+        with suppress(OSError):  # the folder itself
+            os.set_inheritable(int(name), int(name) < 3)
+    if _configure(launcher, coordinator):
+        _run(launcher)
+    os._exit(0)  # there is nothing to tidy up, and somebody waits for us
+
+
+def _configure(launcher: Launcher, coordinator: int) -> bool:
+    """Take the settings; False, and the coordinator knows why, when they cannot be had."""
+    try:
+        if not (message := launcher.control.recv(wire.MESSAGE)):
+            return False
+        launcher.configure(marshal.loads(message), coordinator)
+    except (Gone, ConnectionError):
+        return False
+    except OSError as error:
+        where = f" {os.fsdecode(error.filename)}" if error.filename else ""
+        _say(launcher, wire.REFUSED, f"cannot run commands{where}: {os.strerror(error.errno or 0)}")
+        return False
+    return True
+
+
+def _run(launcher: Launcher) -> None:
+    """Work. Whatever ends this, a bug or a lack of memory included, ends the jobs with it."""
+    gone = False
+    try:
+        launcher.run()
+    except Quit:
+        pass
+    except (Gone, ConnectionError):
+        gone = True
+    except BaseException as error:  # see above
+        _say(launcher, wire.NOTED, f"launcher {launcher.index} has failed: {type(error).__name__}: {error}")
+    finally:
+        launcher.leave(gone=gone)
+
+
+def _say(launcher: Launcher, kind: int, text: str) -> None:
+    """Send a last word, if there is room for it."""
+    launcher.records.append((kind, text))
+    with suppress(OSError, MemoryError):
+        launcher.outbox.flush()

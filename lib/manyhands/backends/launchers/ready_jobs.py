@@ -1,0 +1,79 @@
+"""Attempts that lie ready for the next free slot of any launcher: in a socket that all of them read, and behind it in order.
+
+Separate from `manyhands.backends.commands`, because what lies here has not begun: it can be taken back, and comes back.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from manyhands.backends.launchers import wire
+from manyhands.core.job import Attempt
+
+
+class ReadyJobs:
+    """See the module's first lines. ``sock`` is our end, ``theirs`` the one that launchers read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sock, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self.waiting: dict[int, bytes] = {}
+        """Messages by id, in order: written when the socket has room."""
+        self._folder = folder
+
+    def add(self, id: int, attempt: Attempt, *, first: bool = False) -> None:
+        """Lay one ready behind the others, or before them. Raises OSError when it is too large for a message, and for a file."""
+        job = attempt.job.number, attempt.number, attempt.argv
+        message = marshal.dumps((id, *job))
+        if len(message) > wire.MESSAGE:
+            path = bytes(self._folder) + b"/.job-%d" % id
+            with open(
+                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb"
+            ) as file:
+                marshal.dump(job, file)
+            message = marshal.dumps((id, path))
+        if first:
+            self.waiting = {id: message, **self.waiting}
+        else:
+            self.waiting[id] = message
+
+    def send(self) -> None:
+        """Write what waits, as far as the socket takes it."""
+        waiting, send = self.waiting, self.sock.send
+        try:
+            while waiting:
+                id = next(iter(waiting))
+                send(waiting[id], socket.MSG_DONTWAIT)
+                del waiting[id]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOBUFS, errno.ENOMEM):
+                raise
+
+    def take_back(self) -> None:
+        """Take everything that no launcher has taken out of the socket; it waits before all others."""
+        back: dict[int, bytes] = {}
+        with suppress(BlockingIOError):
+            while True:
+                message = self.theirs.recv(wire.MESSAGE, socket.MSG_DONTWAIT)
+                back[marshal.loads(message)[0]] = message
+        if back:
+            self.waiting = back | self.waiting
+
+    def close(self) -> None:
+        """Close the sockets and remove what launchers have not read."""
+        self.sock.close()
+        self.theirs.close()
+        with suppress(OSError):
+            for path in self._folder.glob(".job-*"):
+                path.unlink()
+
+    def abandon(self) -> None:
+        """In a process that was forked: close the sockets only."""
+        self.sock.close()
+        self.theirs.close()

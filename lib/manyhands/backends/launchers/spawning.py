@@ -1,0 +1,90 @@
+"""How a launcher starts a command: posix_spawn(3) in a new session, with the settings of the run.
+
+Separate from the launcher's loop, because what a command inherits is a matter of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from contextlib import suppress
+from typing import Any, Final
+
+from manyhands.backends.launchers import wire
+from manyhands.backends.shared.slot import Slot
+from manyhands.posix.which import Programs, why_not_started
+
+# Python and nohup(1) change these; a command must find the defaults (posix_spawnattr_setsigdefault(3)).
+_DEFAULT_SIGNALS: Final = [
+    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGALRM,
+    signal.SIGTERM, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGXCPU, signal.SIGXFSZ,
+]  # fmt: skip
+_MARGIN: Final = 6
+"""Descriptors that must stay free: a look at /proc and a signal take three, to keep a large output or the last results one."""
+_PER_SLOT: Final = 3
+"""Descriptors of a slot: its two files, and the pidfd of what runs."""
+
+
+class Spawner:
+    """Starts commands as the settings of the run say. Raises OSError when they cannot be had."""
+
+    def __init__(self, config: wire.Config) -> None:
+        self._environment = dict(os.environb)
+        self._programs = Programs(self._environment.get(b"PATH", os.defpath.encode()))
+        self._token: bytes = config["token"]
+        self._given: bytes | None = config["stdin"]
+        os.chdir(config["workdir"])
+        if config["nice"]:
+            os.nice(config["nice"])
+        if self._given is None:
+            self._stdin: tuple[Any, ...] = (os.POSIX_SPAWN_DUP2, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
+        else:  # opened anew for each command, which so reads it from its beginning
+            self._stdin = (os.POSIX_SPAWN_OPEN, 0, self._given, os.O_RDONLY, 0)
+        self._limit: tuple[int, int] | None = None
+
+    def room(self, slots: int) -> int:
+        """For how many of ``slots`` there are descriptors, after the limit was raised as far as we may."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY:
+            return slots
+        used = len(os.listdir("/proc/self/fd")) + _MARGIN
+        needed = used + _PER_SLOT * slots
+        if soft < needed:
+            self._limit = (soft, hard)  # the commands get the old limit back
+            soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, min(slots, (soft - used) // _PER_SLOT))
+
+    def spawn(self, name: bytes, number: bytes, arguments: list[bytes], slot: Slot) -> int:
+        """Start attempt ``name`` in slot ``number`` with default signals and no descriptors but 0, 1 and 2; returns its pid."""
+        out, err = slot.ready()
+        environment = self._environment
+        environment[b"MH_TAG"] = b"%s.%s" % (self._token, name)
+        environment[b"MH_JOB"], _, environment[b"MH_ATTEMPT"] = name.partition(b".")
+        environment[b"MH_SLOT"] = number
+        actions = [self._stdin, (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]
+        program = self._programs.find(arguments[0])
+        try:
+            pid = self._spawn(program, arguments, actions)
+        except FileNotFoundError:
+            moved = self._programs.find_again(arguments[0], program)
+            if moved is None:
+                raise
+            pid = self._spawn(moved, arguments, actions)
+        if self._limit:
+            with suppress(OSError):  # it has ended already
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, self._limit)
+        return pid
+
+    def _spawn(self, program: bytes, arguments: list[bytes], actions: list[tuple[Any, ...]]) -> int:
+        return os.posix_spawn(
+            program, arguments, self._environment,
+            file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULT_SIGNALS,
+        )  # fmt: skip
+
+    def explain(self, error: OSError | ValueError, name: bytes) -> tuple[int, str, bool]:
+        """(exit status, reason, whether it will be the same next time), see `manyhands.posix.which.why_not_started`."""
+        if self._given is not None and isinstance(error, OSError) and not os.access(self._given, os.R_OK):
+            return 126, f"cannot read the standard input {os.fsdecode(self._given)}: {error.strerror}", True
+        return why_not_started(error, name, self._programs.place(name))

@@ -1,0 +1,259 @@
+"""One call of a function, wherever it happens: decode the input, call, tell what came of it.
+
+    values --Call.arguments--> function(*args, **kwargs) --result kind--> Performed
+
+The same for every backend, so that a job means the same on each. A coroutine function is awaited: by the backend if it has a
+loop, else in a loop of its own (asyncio.run).
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import pickle
+import time
+import traceback
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from manyhands.backends.protocol import Ended
+from manyhands.core import values
+from manyhands.core.job import Attempt, Values
+from manyhands.core.values import Ours, exception_to_bytes, to_bytes, to_json
+from manyhands.work import function as calls
+from manyhands.work.function import BadInput, Call, Function, run_coroutine
+
+LONGEST: Final = 1 << 16
+"""Characters of a traceback that are kept, from its end."""
+
+_LINE: Final = 1000
+_OURS: Final = (
+    os.path.dirname(__file__),
+    calls.__file__,
+    values.__file__,
+    os.path.join(os.path.dirname(os.__file__), "asyncio"),
+)
+
+
+class Performed(NamedTuple):
+    """What came of one call; fields as in `manyhands.backends.protocol.Ended`. ``exit``: 0 returned, 1 raised, or as the job left."""
+
+    exit: int
+    error: str | None = None
+    traceback: str | None = None
+    result: bytes | None = None
+
+
+def never(_: BaseException) -> bool:
+    """For backends that throw nothing into a job."""
+    return False
+
+
+class _Process:
+    """Counts the forks between the first process and this one."""
+
+    generation = 0
+
+    @classmethod
+    def forked(cls) -> None:
+        cls.generation += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Process.forked)
+
+
+def generation() -> int:
+    """Another number in a process that was forked since."""
+    return _Process.generation
+
+
+def leave_if_forked(before: int, error: BaseException | None = None) -> None:
+    """End the process if it is a child that a job has forked and forgotten to end: it must not go on with its parent's work."""
+    if _Process.generation == before:
+        return
+    status = 0 if error is None else exit_status(error)
+    if error is not None and status is None:
+        with suppress(BaseException):
+            os.write(2, (failed(error).traceback or "").encode())
+    os._exit(1 if status is None else status)
+
+
+class Performer:
+    """Performs the calls of one run, and alone decides what of their exceptions is caught: all but those that are ``ours``.
+
+    Raises UsageError when the function cannot be had, and whatever its initializer raises.
+    """
+
+    def __init__(self, call: Call, columns: tuple[str, ...], outputs: Path, ours: Ours = never) -> None:
+        self._call, self._columns, self._outputs, self._ours = call, columns, outputs, ours
+        self.function: Function = call.function()
+        self.is_async = inspect.iscoroutinefunction(self.function)
+        self._live = call.live is not None
+        """A program waits for it, to which exceptions can be given."""
+
+    def perform(self, name: bytes, values: Values) -> Performed:
+        """Call it for one input; ``name`` is JOB.ATTEMPT. Raises what is ours."""
+        here = _Process.generation
+        try:
+            args, kwargs = self._call.arguments(values, self._columns)
+            found = self.function(*args, **kwargs)
+            if inspect.iscoroutine(found):
+                found = run_coroutine(found)
+        except BaseException as error:  # whatever a job raises is its own ending
+            leave_if_forked(here, error)
+            return self.raised(name, error)
+        leave_if_forked(here)
+        return self.encode(name, found)
+
+    async def await_(self, name: bytes, values: Values) -> Performed:
+        """The same in a loop that runs."""
+        try:
+            args, kwargs = self._call.arguments(values, self._columns)
+            found = await self.function(*args, **kwargs)
+        except BaseException as error:  # whatever a job raises is its own ending
+            return self.raised(name, error)
+        return self.encode(name, found)
+
+    def raised(self, name: bytes, error: BaseException) -> Performed:
+        """What an exception of a job means: ``sys.exit()`` is a success without a result, all else a failure. Raises what is ours."""
+        if self._ours(error):
+            raise error
+        if isinstance(error, BadInput):
+            return Performed(1, _text(error))
+        status = exit_status(error)
+        if status == 0:
+            return self.encode(name, None)
+        told = failed(error, 1 if status is None else status)
+        if self._call.named:
+            told = told._replace(error=with_kinds(told.error or "", error, self._call.named))
+        return told._replace(result=exception_to_bytes(error, self._ours)) if self._live else told
+
+    def encode(self, name: bytes, found: object) -> Performed:
+        """What was returned, in the form that was asked for. Raises what is ours."""
+        try:
+            return self._encode(name, found)
+        except BaseException as error:  # a __repr__, an items() or a __reduce__ of the result may raise anything
+            if self._ours(error):
+                raise
+            told = failed(error)
+            how = "kept" if self._call.result == "repr" else "pickled"
+            return told._replace(error=f"it returned {_article(found)}, which cannot be {how}: {told.error}")
+
+    def _encode(self, name: bytes, found: object) -> Performed:
+        kind = self._call.result
+        if kind == "value":
+            return Performed(0, result=to_bytes(found, self._ours))
+        if kind == "none":
+            return Performed(0)
+        if kind == "repr":
+            return Performed(0, result=json.dumps(str(repr(found))).encode())
+        if kind == "pickle-file":
+            return self._pickle(name, found)
+        try:
+            return Performed(0, result=to_json(found))
+        except (TypeError, ValueError, RecursionError) as error:
+            what = f"{_article(found)}, which JSON cannot hold ({_text(error)})"
+            return failed(error)._replace(
+                traceback=None,
+                error=f"it returned {what}: ask for --result repr, none or pickle-file (result=... in a program; in this run with "
+                "--run-id RUN --retry-failed), or return something else",
+            )
+
+    def _pickle(self, name: bytes, found: object) -> Performed:
+        path = self._outputs / f"{name.decode()}.pickle"
+        data = pickle.dumps(found, protocol=5)
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            return Performed(1, f"cannot keep its result in {path}: {error.strerror}")
+        return Performed(0, result=json.dumps({"pickle_file": str(path)}).encode())
+
+
+def _article(found: object) -> str:
+    name = type(found).__name__
+    return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
+
+
+def exit_status(error: BaseException) -> int | None:
+    """The status with which a program would leave that ``error`` ends (`sys.exit`); None if that is no SystemExit with a number."""
+    if not isinstance(error, SystemExit):
+        return None
+    code = error.code
+    if code is None:
+        return 0
+    return (code & 0xFF or int(code != 0)) if isinstance(code, int) else None
+
+
+def failed(error: BaseException, status: int = 1) -> Performed:
+    """An exception as it is kept: its type and message, and where it came from, without the frames of ours above it.
+
+    Its causes and notes are part of the traceback. Nothing that the exception does while it is shown gets out of here.
+    """
+    place = error.__traceback__
+    while place is not None and place.tb_frame.f_code.co_filename.startswith(_OURS):
+        place = place.tb_next
+    try:
+        told = "".join(traceback.format_exception(type(error), error, place))
+    except BaseException:  # a __str__ that raises
+        told = "".join(traceback.format_tb(place)) + _line(error) + "\n"
+    return Performed(status, _line(error), _plain(told[-LONGEST:]))
+
+
+def with_kinds(told: str, error: BaseException, wanted: Collection[str]) -> str:
+    """``told``, which begins with the exception's own name, with those of ``wanted`` after it that the exception is, too."""
+    own = type(error).__qualname__
+    if own in wanted:
+        return told
+    kinds: dict[str, None] = {}
+    for kind in type(error).__mro__:
+        for name in (kind.__name__, kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}"):
+            if name in wanted:
+                kinds[name] = None
+    return f"{own} ({', '.join(kinds)}){told.removeprefix(own)}" if kinds else told
+
+
+def broken(attempt: Attempt, at: float, error: BaseException) -> Ended:
+    """The end of an attempt that began at ``at``, when what broke is not the call but what is around it."""
+    told, now = failed(error), time.monotonic()
+    return Ended(attempt, now, 1, error=told.error, wall=now - at, traceback=told.traceback)
+
+
+def lost_output(error: OSError | ValueError) -> Performed:
+    """What a job has printed could not be kept: nobody must take what is there for all of it."""
+    why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    return failed(error)._replace(error=f"what it has printed cannot be kept: {why}")
+
+
+def _line(error: BaseException) -> str:
+    """``ValueError: what it says``, in one line, with the notes that were added to it (PEP 678)."""
+    said = " ".join(_text(error).split())[:_LINE]
+    line = f"{type(error).__qualname__}: {said}" if said else type(error).__qualname__
+    return _plain("; ".join((line, *_notes(error))))
+
+
+def _notes(error: BaseException) -> list[str]:
+    """A note may be anything, and so may be what holds them."""
+    try:
+        return [" ".join(str(note).split())[:_LINE] for note in getattr(error, "__notes__", ())]
+    except BaseException:
+        return []
+
+
+def _text(error: BaseException) -> str:
+    """What it says; a ``__str__`` may raise anything."""
+    try:
+        return str(error)
+    except BaseException:
+        return "(its message cannot be made)"
+
+
+def _plain(text: str) -> str:
+    """Without lone surrogates, which neither a socket nor a journal takes."""
+    return text.encode("utf-8", "backslashreplace").decode()

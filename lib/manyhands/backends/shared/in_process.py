@@ -1,0 +1,97 @@
+"""A job that is done inside this process: called, timed, and what it printed collected. For `serial` and `threads`."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from manyhands.backends.protocol import Ended
+from manyhands.backends.settings import FunctionSettings
+from manyhands.backends.shared.call_function import Performed, Performer, broken, generation
+from manyhands.backends.shared.job_printing import CURRENT, Collected, Printing, Switched
+from manyhands.backends.shared.slot import WIDE, Slot
+from manyhands.backends.shared.standard_streams import Streams
+from manyhands.backends.shared.suspension import Suspension
+from manyhands.core.job import Attempt
+
+_MINE: Final = getattr(resource, "RUSAGE_THREAD", None)  # Linux: getrusage(2)
+
+
+class Doer(Protocol):
+    """Does the jobs of one slot, in the thread that made it."""
+
+    def perform(self, attempt: Attempt, at: float) -> Ended:
+        """One job, which began at ``at`` of the monotonic clock."""
+        ...
+
+    def close(self) -> None:
+        """There are no more."""
+
+
+def performed(doer: Doer, attempt: Attempt, at: float) -> Ended:
+    """One job; what breaks around it is its ending, too, because that is waited for."""
+    try:
+        return doer.perform(attempt, at)
+    except BaseException as error:
+        return broken(attempt, at, error)
+
+
+class Inside:
+    """Does the jobs of one slot, in the thread that makes it. Raises UsageError and ManyhandsError when it cannot prepare."""
+
+    def __init__(self, settings: FunctionSettings, switched: Switched, suspension: Suspension, number: int) -> None:
+        self._suspension = suspension
+        with switched.aside():
+            self._performer = Performer(settings.call, settings.columns, settings.outputs)
+            settings.call.prepare()
+        self._cap = settings.output_cap
+        self._slot = Slot(number, bytes(settings.outputs), memory=settings.slots > WIDE)
+        self._streams, self._here = Streams(), generation()
+
+    def perform(self, attempt: Attempt, at: float) -> Ended:
+        """Do it. Memory is not told: it cannot be told apart from that of the other jobs."""
+        name = b"%d.%d" % (attempt.job.number, attempt.number)
+        printing = Printing(self._slot)
+        watch = Stopwatch(attempt, at, self._slot.number, self._suspension)
+        self._streams.hold()
+        token = CURRENT.set(printing)
+        try:
+            done = self._performer.perform(name, attempt.job.values)
+        finally:
+            CURRENT.reset(token)
+            self._streams.release()
+        return watch.ended(done, lambda: printing.collect(name, self._cap))
+
+    def close(self) -> None:
+        """Remove the slot's files, unless we are a fork of the process that they belong to."""
+        self._streams.close()
+        if generation() == self._here:
+            self._slot.close()
+
+
+class Stopwatch:
+    """Times an attempt in the thread that does it; ``at`` is when it began, in seconds of the monotonic clock."""
+
+    def __init__(self, attempt: Attempt, at: float, slot: int, suspension: Suspension) -> None:
+        self._attempt, self._at, self._slot, self._suspension = attempt, at, slot, suspension
+        self._started, self._before = time.time(), cpu_seconds()
+
+    def ended(self, done: Performed, collect: Callable[[], Collected]) -> Ended:
+        """It is over now; what it printed is collected outside of its time."""
+        now, used = time.monotonic() - self._suspension.since(self._at), cpu_seconds()
+        printed = collect()
+        done = printed.ending(done)
+        return Ended(
+            self._attempt, now, done.exit, None, done.error, True, self._started, now - self._at, used[0] - self._before[0],
+            used[1] - self._before[1], 0, printed.stdout, printed.stderr, self._slot, result=done.result, traceback=done.traceback,
+        )  # fmt: skip
+
+
+def cpu_seconds() -> tuple[float, float]:
+    """(user, system) of this thread so far; where they cannot be told apart all is user time."""
+    if _MINE is None:
+        return time.thread_time(), 0.0
+    usage = resource.getrusage(_MINE)
+    return usage.ru_utime, usage.ru_stime

@@ -1,0 +1,120 @@
+"""Ends that a launcher or worker could not tell, because the coordinator was killed: kept in the run's folder for the next one.
+
+    launcher, worker --coordinator is gone--> RUN/outputs/.late-N --resume--> journal
+
+Results travel and are committed in groups; what was on its way when the coordinator died has ended all the same, and must not
+run again. So each of them remembers its latest results, and writes them down before it leaves. JSON, because whoever resumes
+may run another version of Python; imported where it is used, because every launcher imports this module.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from manyhands.backends.shared.slot import Captured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Late(NamedTuple):
+    """One end, as it came from the kernel; fields as in `manyhands.backends.protocol.Ended`."""
+
+    job: int
+    attempt: int
+    exit: int | None
+    signal: int | None
+    error: str | None
+    began: bool
+    started: float
+    wall: float
+    user: float
+    system: float
+    max_rss: int
+    stdout: Captured
+    stderr: Captured
+    slot: int
+    leftovers: int
+    result: bytes | None = None
+    traceback: str | None = None
+
+
+def write(folder: bytes, index: int, ends: list[Late]) -> None:
+    """Keep ``ends`` for whoever resumes the run; durable when it returns. A full disk only means that they run again."""
+    import json
+
+    from manyhands.core.encoding import keep_bytes
+
+    path = b"%s/.late-%d" % (folder, index)
+    with (
+        suppress(OSError),
+        open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "w") as file,
+    ):
+        for end in ends:
+            result: Any = None if end.result is None else keep_bytes(end.result)
+            plain = end._replace(stdout=_plain(end.stdout), stderr=_plain(end.stderr), result=result)
+            file.write(json.dumps(plain) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(folder: Path) -> Iterator[Late]:
+    """What the launchers or workers of a killed coordinator have kept; what cannot be understood is passed over: it runs again."""
+    for path in sorted(folder.glob(".late-*")):
+        if path.is_symlink() or not path.is_file():
+            continue
+        for line in path.read_bytes().splitlines():
+            if (end := _parsed(line)) is not None:
+                yield end
+
+
+def _parsed(line: bytes) -> Late | None:
+    import json
+
+    from manyhands.core.encoding import kept_bytes
+
+    try:
+        end = Late(*json.loads(line))
+        result: Any = end.result
+        end = end._replace(
+            stdout=_captured(end.stdout), stderr=_captured(end.stderr), result=None if result is None else kept_bytes(result)
+        )  # fmt: skip
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    right = all(type(value) in _TYPES.get(name, (type(value),)) for name, value in end._asdict().items())
+    small = all(abs(value) < 1 << 63 for value in end if isinstance(value, int | float))
+    return end if right and small else None
+
+
+_NUMBER = (int, float)
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "job": (int,), "attempt": (int,), "exit": (int, type(None)), "signal": (int, type(None)), "error": (str, type(None)),
+    "began": (bool,), "started": _NUMBER, "wall": _NUMBER, "user": _NUMBER, "system": _NUMBER, "max_rss": (int,),
+    "slot": (int,), "leftovers": (int,), "traceback": (str, type(None)),
+}  # fmt: skip
+
+
+def forget(folder: Path) -> None:
+    """Remove what has been read, once it is in the journal."""
+    for path in folder.glob(".late-*"):
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+
+
+def _plain(captured: Captured) -> Any:
+    import base64
+
+    data, path, size, dropped = captured
+    return [base64.b64encode(data).decode(), os.fsdecode(path) if path else None, size, dropped]
+
+
+def _captured(plain: Any) -> Captured:
+    import base64
+
+    data, path, size, dropped = plain
+    if type(size) is not int or type(dropped) is not int or not 0 <= dropped <= size < 1 << 63:
+        raise ValueError("no size of an output")
+    return base64.b64decode(data), os.fsencode(path) if path else None, size, dropped

@@ -1,0 +1,94 @@
+"""A chunk of calls, for jobs so small that a message for each would cost more than the job.
+
+Separate from `manyhands.backends.shared.call_function`, which does one job at a time and tells of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from manyhands.backends.shared.call_function import Performed, Performer, failed, generation, leave_if_forked, never
+from manyhands.core.job import Values
+from manyhands.core.values import Ours
+from manyhands.work.chunks import Done, Failed, count, seal, unpack
+from manyhands.work.function import Call, run_coroutine
+
+
+class _NotKept(Exception):
+    """A result that cannot be kept as asked."""
+
+    def __init__(self, done: Performed) -> None:
+        super().__init__()
+        self.done = done
+
+
+class ChunkPerformer:
+    """Performs chunks of one call, as `Performer` performs jobs; raises what that raises."""
+
+    def __init__(self, call: Call, columns: tuple[str, ...], outputs: Path, ours: Ours = never) -> None:
+        self._call, self._columns, self._ours = call, columns, ours
+        self._performer = Performer(call, columns, outputs, ours)
+        function = self._performer.function
+        self._function = partial(_awaited, function) if self._performer.is_async else function
+
+    def perform(self, name: bytes, values: Values) -> Performed:
+        """Call it for each input of a chunk; the result is a sealed `Done`, or none if the chunk cannot be read as a whole."""
+        try:
+            items = unpack(values)
+        except BaseException as error:  # whatever a __setstate__ may raise
+            if self._ours(error):
+                raise
+            done = failed(error)
+            done = done._replace(error=f"its input cannot be unpickled: {done.error}")
+            return Performed(0, result=seal(Done([None], [_failure(0, done)]))) if count(values) == 1 else done
+        one = self._way(items)
+        encoded = self._call.type != "object"
+        results: list[Any] = []
+        failures: list[Failed] = []
+        here = generation()
+        for index, item in enumerate(items):
+            try:
+                results.append(one(item))
+            except BaseException as error:  # whatever a job raises is its own ending
+                leave_if_forked(here, error)
+                done = error.done if isinstance(error, _NotKept) else self._performer.raised(name, error)
+                results.append(done.result if encoded else None)
+                if done.exit:
+                    failures.append(_failure(index, done))
+        leave_if_forked(here)
+        return Performed(0, result=seal(Done(results, failures)))
+
+    def _way(self, items: list[Any]) -> Callable[[Any], Any]:
+        """How each of these is done; the shortest way, because a job may take less time than a call."""
+        if self._call.type != "object":
+            return self._encoded
+        if {tuple, dict}.isdisjoint(map(type, items)):
+            return self._function
+        return partial(_apply, self._function)
+
+    def _encoded(self, values: Values) -> bytes | None:
+        """One input as a command line gives it, and its result as that prints it."""
+        args, kwargs = self._call.arguments(values, self._columns)
+        found = self._performer.encode(b"", self._function(*args, **kwargs))
+        if found.exit:
+            raise _NotKept(found)
+        return found.result
+
+
+def _apply(function: Callable[..., Any], item: Any) -> Any:
+    """A tuple gives the arguments, a dict the keyword arguments, anything else is the one (as `manyhands.work.function.encode`)."""
+    kind = type(item)
+    if kind is tuple:
+        return function(*item)
+    return function(**item) if kind is dict else function(item)
+
+
+def _awaited(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return run_coroutine(function(*args, **kwargs))
+
+
+def _failure(index: int, done: Performed) -> Failed:
+    return Failed(index, done.error or "", done.traceback, done.result)

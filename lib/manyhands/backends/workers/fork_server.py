@@ -1,0 +1,123 @@
+"""Care for multiprocessing's fork server, which makes the workers: a job may have stopped or killed it.
+
+    preload --> ensure_running with SIGCHLD unblocked --> Process.start, looked after by a thread
+
+All that is used of it is private to multiprocessing (Lib/multiprocessing/forkserver.py); where a name is missing, nothing is done.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, process, util
+from typing import Any, Final
+
+from manyhands.posix import linux
+
+_PATIENCE: Final = 30.0
+"""Seconds that it has to make a process, which takes milliseconds, before it is given up."""
+_LOOK: Final = 0.5
+_server: Any = getattr(forkserver, "_forkserver", None)
+
+
+def preload(name: str) -> None:
+    """Have it import what every worker needs, once, unless the program has said what it is to import."""
+    if getattr(_server, "_preload_modules", None) == ["__main__"]:
+        forkserver.set_forkserver_preload(["__main__", name])
+
+
+def start(worker: Any) -> None:
+    """`Process.start` that never waits for a server that is stopped. Raises OSError and EOFError when there can be no process.
+
+    The process is forgotten by multiprocessing, which would wait for it when the program ends.
+    """
+    over = threading.Event()
+    watch = threading.Thread(target=_watch, args=(over,), name="manyhands-start", daemon=True)
+    watch.start()
+    try:
+        with _sigchld_unblocked(), _main_of_standard_input_hidden(), _this_folder_unsearched():
+            worker.start()
+    finally:
+        over.set()
+        watch.join()
+        getattr(process, "_children", set()).discard(worker)
+
+
+def wake() -> bool:
+    """Let it go on if somebody has stopped it; returns whether it was."""
+    pid = getattr(_server, "_forkserver_pid", None)
+    stat = linux.read_stat(pid) if pid else None
+    if stat is None or stat.state != "T":
+        return False
+    return linux.send_signal_exact(stat.pid, stat.start, signal.SIGCONT)
+
+
+def _watch(over: threading.Event) -> None:
+    """While a process is being made: continue the server if it is stopped, and kill it if it does not answer at all."""
+    waited = 0.0
+    while not over.wait(_LOOK):
+        wake()
+        waited += _LOOK
+        if waited >= _PATIENCE and (pid := getattr(_server, "_forkserver_pid", None)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # not reaped yet, so it can be no other
+
+
+@contextmanager
+def _sigchld_unblocked() -> Iterator[None]:
+    """A server inherits our mask; with SIGCHLD blocked it would never tell that a worker has ended."""
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _main_of_standard_input_hidden() -> Iterator[None]:
+    """A program that is read from standard input has a ``__file__``, which multiprocessing takes for one that can be imported."""
+    main = sys.modules["__main__"]
+    if getattr(main, "__file__", None) != "<stdin>":
+        yield
+        return
+    del main.__file__
+    try:
+        yield
+    finally:
+        main.__file__ = "<stdin>"
+
+
+@contextmanager
+def _this_folder_unsearched() -> Iterator[None]:
+    """Servers are started by ``python -c``, which looks for modules in this folder first: a random.py of the user's would end them.
+    Workers get our own `sys.path` afterwards."""
+    usual = getattr(util, "_args_from_interpreter_flags", None)
+    if usual is None or sys.flags.safe_path:
+        yield
+        return
+    util._args_from_interpreter_flags = lambda: [*usual(), "-P"]  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        util._args_from_interpreter_flags = usual  # type: ignore[attr-defined]
+
+
+def _forget() -> None:
+    """In a forked child: the server is our parent's. Ours will be made when it is needed."""
+    for name in ("_forkserver_alive_fd", "_forkserver_address", "_forkserver_pid"):
+        if name == "_forkserver_alive_fd" and getattr(_server, name, None) is not None:
+            with suppress(OSError):  # else the server would outlive the parent, as long as we live
+                os.close(_server._forkserver_alive_fd)
+        setattr(_server, name, None)
+    getattr(process.current_process(), "_config", {}).pop(
+        "tempdir", None
+    )  # the folder of its socket goes when the parent ends
+    _server._lock = threading.Lock()
+
+
+if _server is not None and hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,148 @@
+"""What a job may change in its worker, and the next job must not find: compared after each job, put back where it differs.
+
+The working folder, umask, environment, signal handlers and mask, timers, priority, limits, and `sys.stdin`. Output is
+`manyhands.backends.workers.worker`'s; whatever lives in Python's own modules and globals stays with the worker, on purpose.
+
+A job may take less time than it takes to ask the kernel for all of this. So what is expensive to ask for is asked for after a job that
+took a millisecond, at the end of a chunk, and when Python's own function that changes it was called.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final, cast
+
+from manyhands.backends.shared.job_environment import JobNames
+
+_getsignal: Final = import_module("_signal").getsignal
+"""`signal.getsignal` makes an enum of each, which takes ten times as long."""
+_LONG: Final = 0.001
+_ALL: Final = tuple(number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP))
+_USUAL: Final = tuple(
+    map(
+        int,
+        (
+            signal.SIGTERM,
+            signal.SIGHUP,
+            signal.SIGINT,
+            signal.SIGALRM,
+            signal.SIGCHLD,
+            signal.SIGPIPE,
+            signal.SIGUSR1,
+            signal.SIGUSR2,
+        ),
+    )
+)
+_LIMITS: Final = tuple(
+    getattr(resource, f"RLIMIT_{name}")
+    for name in ("AS", "CORE", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC", "STACK")
+    if hasattr(resource, f"RLIMIT_{name}")
+)
+_NOTED: Final = (
+    (signal, "pthread_sigmask"),
+    (signal, "setitimer"),
+    (signal, "alarm"),
+    (resource, "setrlimit"),
+    (resource, "prlimit"),
+)
+
+
+class Surroundings:
+    """As they are when it is made; `restore` puts them back."""
+
+    def __init__(self, names: JobNames) -> None:
+        self._names = names
+        self._values: dict[bytes, bytes] = cast("Any", os.environ)._data
+        self._environment = dict(self._values)
+        self._folder, self._path = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), _where()
+        self._mask = os.umask(0)
+        os.umask(self._mask)
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._handlers, self._usual = _handlers(_ALL), _handlers(_USUAL)
+        self._nice = os.getpriority(os.PRIO_PROCESS, 0)
+        self._limits = tuple(map(resource.getrlimit, _LIMITS))
+        self._stdin = sys.stdin
+        self._set_mask, self._set_timer, self._set_limit = signal.pthread_sigmask, signal.setitimer, resource.setrlimit
+        self._touched = False
+        """One of the functions was called that change what is expensive to ask for."""
+        for module, name in _NOTED:
+            if hasattr(module, name):
+                setattr(module, name, self._noting(getattr(module, name)))
+
+    def _noting(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def noting(*args: Any, **kwargs: Any) -> Any:
+            self._touched = True
+            return function(*args, **kwargs)
+
+        return noting
+
+    def named(self, job: int, attempt: int) -> None:
+        """A job begins: its names belong to the environment from now on."""
+        self._names.write(job, attempt)
+        for name in (b"MH_TAG", b"MH_JOB", b"MH_ATTEMPT"):
+            self._environment[name] = self._values[name]
+
+    def restore(self, wall: float, *, more: bool) -> bool:
+        """Put back what a job of ``wall`` seconds has changed; ``more``: the next one begins at once.
+
+        False when something cannot be put back, so that nothing more may be done here.
+        """
+        os.umask(self._mask)
+        sys.stdin = self._stdin
+        if self._values != self._environment:
+            self._put_environment_back()
+        if _handlers(_USUAL) != self._usual:
+            self._put_handlers_back()
+        try:
+            if _where() != self._path:
+                os.fchdir(self._folder)
+            if os.getpriority(os.PRIO_PROCESS, 0) != self._nice:
+                os.setpriority(os.PRIO_PROCESS, 0, self._nice)
+            if self._touched or not more or wall > _LONG:
+                self._restore_all()
+        except (OSError, ValueError):  # only root may do that; or the job has closed our folder
+            return False
+        return True
+
+    def _restore_all(self) -> None:
+        self._touched = False
+        self._set_mask(signal.SIG_SETMASK, self._blocked)
+        self._set_timer(signal.ITIMER_REAL, 0)
+        self._names.put()  # os.unsetenv leaves no trace in os.environ
+        if _handlers(_ALL) != self._handlers:
+            self._put_handlers_back()
+        for which, limit in zip(_LIMITS, self._limits, strict=True):
+            if resource.getrlimit(which) != limit:
+                self._set_limit(which, limit)
+
+    def _put_environment_back(self) -> None:
+        for name in self._values.keys() - self._environment.keys():
+            del os.environb[name]
+        for name, value in self._environment.items():
+            if self._values.get(name) != value:
+                os.environb[name] = value
+        self._names.put()
+
+    def _put_handlers_back(self) -> None:
+        for number, handler in zip(_ALL, self._handlers, strict=True):
+            if handler is not None and _getsignal(number) != handler:
+                signal.signal(number, handler)
+
+
+def _handlers(numbers: tuple[int, ...]) -> list[Any]:
+    return list(map(_getsignal, numbers))
+
+
+def _where() -> str | None:
+    """The working folder; None when it was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,68 @@
+"""A small process that outlives a coordinator that is killed, just long enough to end its workers and all that they started.
+
+    coordinator --"+ PID START", "- PID", "folder PATH"--> warden        end of the pipe: kill, clean up, leave
+
+It holds the run's lock meanwhile, so that whoever gets the lock knows that nothing is alive. A process of its own, because a
+thread in each worker would have to wait for the interpreter's lock, and would be in the way of jobs that fork.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from manyhands.posix import linux
+
+_GRACE: Final = 0.5
+"""Seconds that workers have to end by themselves: after one in all, everything is to be gone."""
+
+
+def main(token: str) -> None:
+    """Listen on standard input until it ends."""
+    workers: dict[int, int] = {}
+    folders: set[str] = set()
+    for line in sys.stdin:
+        verb, _, rest = line.rstrip("\n").partition(" ")
+        if verb == "+":
+            pid, start = map(int, rest.split())
+            workers[pid] = start
+        elif verb == "-":
+            workers.pop(int(rest), None)
+        else:
+            folders.add(rest)
+    for pid, start in workers.items():  # an exception inside the job, which may yet tidy up
+        linux.send_signal_exact(pid, start, signal.SIGHUP)
+    deadline = time.monotonic() + _GRACE
+    while time.monotonic() < deadline and any(linux.process_alive(*worker) for worker in workers.items()):
+        time.sleep(0.01)
+    end_trees(workers, b"MH_WORKER=" + token.encode() + b".", prefix=True)
+    if folders:
+        import shutil
+
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_trees(workers: Mapping[int, int], tag: bytes | None = None, *, prefix: bool = False) -> int:
+    """Kill workers, given as {pid: start}, everything below them or in their sessions, and what carries ``tag``; how many.
+
+    A number that means another process by now is left alone. Raises TimeoutError when something will not go.
+    """
+    there = {pid: stat for pid in workers if (stat := linux.read_stat(pid))}
+    ours = {pid for pid, start in workers.items() if pid not in there or there[pid].start == start}
+    below = {(stat.pid, stat.start) for stat in linux.descendants(ours & there.keys())}
+    me = os.getpid()
+
+    def is_theirs(stat: linux.ProcStat) -> bool:
+        if stat.pid == me:
+            return False
+        return (
+            stat.session in ours or (stat.pid in ours and stat.start == workers[stat.pid]) or (stat.pid, stat.start) in below
+            or (tag is not None and linux.has_tag(stat.pid, tag, prefix=prefix))
+        )  # fmt: skip
+
+    return linux.end_all(is_theirs)

@@ -1,0 +1,15 @@
+"""The first line of a worker process: what `manyhands.backends.workers.worker` needs is imported there, and not where it is started from."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final
+
+WORKER: Final = "manyhands.backends.workers.worker"
+
+
+def main(sock: socket.socket, config: dict[str, Any], page: Any, keep_open: tuple[object, ...]) -> None:
+    """See `manyhands.backends.workers.worker.main`."""
+    from manyhands.backends.workers import worker
+
+    worker.main(sock, config, page, keep_open)

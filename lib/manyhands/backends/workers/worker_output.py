@@ -1,0 +1,98 @@
+"""What a job of a worker prints: descriptors 1 and 2 are the files of its slot, and are so again for the next job.
+
+Separate from the worker, because a job may do anything with its streams: close them, put others in their places, at the level of
+Python or of descriptors.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import Any, TextIO
+
+from manyhands.backends.shared.slot import NOTHING, Captured, Slot
+
+_ERRORS = ("surrogateescape", "backslashreplace")
+
+
+class WorkerOutput:
+    """Takes over this process's streams. Raises OSError when the files cannot be made."""
+
+    def __init__(self, slot: Slot, cap: int | None) -> None:
+        self._slot, self._cap = slot, cap
+        self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        self._files: list[tuple[int, int]] = [(0, 0), (0, 0)]
+        self._texts: list[Any] = [sys.stdout, sys.stderr]
+        for stream in (0, 1):
+            self._direct(stream)
+            self._open(stream)
+
+    def collect(self, name: bytes) -> tuple[Captured, Captured, OSError | None]:
+        """(stdout, stderr, what kept them from being kept whole) of the job, as `Slot.collect` gives it; both are empty again."""
+        out, problem = self._one(0, name)
+        err, other = self._one(1, name)
+        return out, err, problem or other
+
+    def _one(self, stream: int, name: bytes) -> tuple[Captured, OSError | None]:
+        problem = self._flush(stream)
+        captured = NOTHING
+        try:
+            status = os.fstat(stream + 1)
+            whole = (status.st_dev, status.st_ino) == self._files[stream]
+        except OSError:  # the job has closed it
+            whole = False
+        if whole and not status.st_size:
+            return NOTHING, problem
+        try:
+            captured = self._slot.collect(stream, name, self._cap)
+        except OSError as error:
+            problem = error
+            self._slot.renew(stream)  # it may hold half of something
+        if problem or not whole or captured[1] is not None:  # a large one has given its file away
+            self._direct(stream)
+        return captured, problem
+
+    def _flush(self, stream: int) -> OSError | None:
+        """Write what Python still holds; returns what was lost. The stream is ours again, and empty."""
+        text = self._texts[stream]
+        now = sys.stderr if stream else sys.stdout
+        problem = None
+        if now is not text:  # perhaps another way to write to the same descriptor
+            with suppress(Exception):
+                now.flush()
+            self._put(stream, text)
+            del now
+        try:
+            text.flush()
+        except OSError as error:
+            problem = error
+        except ValueError:  # the job has closed or detached it, which has flushed it
+            pass
+        else:
+            return None
+        os.dup2(self._null, stream + 1)  # what cannot be written must not become the output of the next job
+        with suppress(OSError, ValueError):
+            text.close()
+        self._open(stream)
+        self._files[stream] = (0, 0)
+        return problem
+
+    def _direct(self, stream: int) -> None:
+        """The descriptor is the slot's file."""
+        file = self._slot.ready()[stream]
+        os.dup2(file, stream + 1)
+        status = os.fstat(file)
+        self._files[stream] = status.st_dev, status.st_ino
+
+    def _open(self, stream: int) -> None:
+        buffering, errors = (1 if stream else -1), _ERRORS[stream]
+        text = open(stream + 1, "w", buffering, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
+        self._texts[stream] = text
+        self._put(stream, text)
+
+    def _put(self, stream: int, text: TextIO) -> None:
+        if stream:
+            sys.stderr = text
+        else:
+            sys.stdout = text

@@ -1,0 +1,117 @@
+"""One command at a time, as `subprocess` and `os` know it, without their known faults: a time-out stops the whole tree, nobody
+waits for a stranger that keeps a pipe open, any amount of input and output passes, and every end is told exactly.
+
+    output, status, system    a line for the user's shell        check, call, feed    an argument list, no shell
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from manyhands.commands.pipeline import CommandError, Pipeline, Sink, Source, shown, told
+from manyhands.commands.process_tree import Completed, Tree
+from manyhands.work.template import user_shell
+
+Argv = Sequence[str]
+
+
+def shell_argv(line: str) -> tuple[str, ...]:
+    """How a line is given to the user's shell: $SHELL if it is a POSIX one, else bash, else /bin/sh. Bash and its like let a
+    pipe fail when any part of it fails."""
+    shell = user_shell(os.environ)
+    return (shell, "-c", line) if os.path.basename(shell) == "sh" else (shell, "-o", "pipefail", "-c", line)
+
+
+def run(
+    argv: Argv, *, stdin: Source = None, stdout: Sink = "capture", stderr: Sink = "capture", timeout: float | None = None,
+    grace: float = 5.0, cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
+    tree: Tree | None = None,
+) -> Completed:  # fmt: skip
+    """Run one command to its end; what the arguments mean is told at `Pipeline.run`."""
+    result = Pipeline.of(argv).run(
+        stdin=stdin, stdout=stdout, stderr=stderr, timeout=timeout, grace=grace, cwd=cwd, env=env, tree=tree
+    )
+    return replace(result.stages[0], stdout=result.stdout, stderr=result.stderr)
+
+
+def output(line: str, *, timeout: float | None = None) -> str:
+    """What a shell line prints, stdout and stderr together in the order of printing, without the last newline; whether it
+    succeeds or not (`subprocess.getoutput`). Bytes that are not UTF-8 become surrogates (PEP 383).
+
+    Raises CommandError when time is up.
+    """
+    return status(line, timeout=timeout)[1]
+
+
+def status(line: str, *, timeout: float | None = None) -> tuple[int, str]:
+    """(exit status as a shell gives it, what it printed) of a shell line: 128+n after death by signal n, where
+    `subprocess.getstatusoutput` says -n. Raises CommandError when time is up."""
+    end = run(shell_argv(line), stderr="stdout", timeout=timeout)
+    if end.timed_out:
+        raise CommandError(f"stopped after {timeout:g} s: {line}", end)
+    return end.status, (end.stdout or b"").removesuffix(b"\n").decode("utf-8", "surrogateescape")
+
+
+def check(argv: Argv, *, stdin: Source = b"", timeout: float | None = None) -> bytes:
+    """What a command writes to its stdout, exactly; its stderr goes where ours goes (`subprocess.check_output`).
+
+    Raises CommandError, whose ``result`` has the output, unless the exit status is 0.
+    """
+    end = run(argv, stdin=stdin, stderr="inherit", timeout=timeout)
+    if not end.ok:
+        raise CommandError(f"{shown(argv)} {told(end, timeout)}", end)
+    return end.stdout or b""
+
+
+def call(argv: Argv, *, silent: bool = False, timeout: float | None = None) -> int:
+    """Let a command have the terminal, and return its status; ``silent``: what it prints goes nowhere (`subprocess.call`)."""
+    sink: Sink = "null" if silent else "inherit"
+    return run(argv, stdout=sink, stderr=sink, timeout=timeout).status
+
+
+def feed(argv: Argv, data: Source, *, timeout: float | None = None) -> Completed:
+    """Give a command its input, and take its output, however much that is (`subprocess.Popen.communicate`)."""
+    return run(argv, stdin=data, stderr="inherit", timeout=timeout)
+
+
+def system(line: str) -> Completed:
+    """`os.system`: a line for /bin/sh, straight to the terminal. Its wait status is decoded (`os.waitstatus_to_exitcode`).
+
+    os.system says nothing of the process, so its pid, times and memory are not known; and it cannot be told to stop.
+    """
+    sys.stdout.flush()
+    started, began = time.time(), time.monotonic()
+    code = os.waitstatus_to_exitcode(os.system(line))  # noqa: S605 - it is what was asked for
+    wall = time.monotonic() - began
+    argv = ("/bin/sh", "-c", line)
+    return Completed(
+        argv, exit=code if code >= 0 else None, signal=-code if code < 0 else None, started=started, wall=wall
+    )
+
+
+@contextmanager
+def limited(tree: Tree, timeout: float | None) -> Iterator[threading.Event]:
+    """Stop the members of ``tree`` if the block takes longer, for work that cannot be asked to end; the event says whether
+    that was done."""
+    late, over = threading.Event(), threading.Event()
+
+    def stop() -> None:
+        if not over.wait(timeout):
+            late.set()
+            tree.terminate()
+            while not over.wait(0.02):
+                tree.step(None)
+
+    thread = threading.Thread(target=stop, name="manyhands-limit")
+    thread.start()
+    try:
+        yield late
+    finally:
+        over.set()
+        thread.join()

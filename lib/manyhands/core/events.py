@@ -1,0 +1,111 @@
+"""What the engine tells whoever watches a run: a stream of small frozen records.
+
+Renderers, the JSON writer and library users see only these; a `Finished` is yielded after its row is in the journal. What comes
+with every job is a NamedTuple, which is made in a third of a frozen dataclass's time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from manyhands.core.job import Attempt, Outcome, Status
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The run is open and its lock is held; nothing has begun yet. ``total`` is None while the inputs are not counted."""
+
+    run: str
+    template: str
+    jobs: int
+    total: int | None = None
+    done_before: int = 0
+    """Jobs that an earlier execution of this run has finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """All inputs have been read: the run has ``total`` jobs."""
+
+    total: int
+
+
+class Began(NamedTuple):
+    """An attempt has begun on ``slot``; ``at`` is in seconds of the engine's monotonic clock."""
+
+    attempt: Attempt
+    at: float
+    slot: int
+    pid: int
+    stage: int = 1
+
+
+class Finished(NamedTuple):
+    """A job (``outcome.final``) or one attempt of it (a retry follows after ``retry_in`` seconds) is over and recorded."""
+
+    outcome: Outcome
+    retry_in: float | None = None
+    stage: int = 1
+    """Of a line of several stages; what went well at any but the last is not final."""
+
+
+class Held(NamedTuple):
+    """A job is over and recorded, but told (`Finished`) only after those before it."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Nothing happened for a moment: a chance to redraw."""
+
+    at: float
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something the user should know that is no job's failure; shown once. ``asked``: see `manyhands.backends.protocol.Noted`."""
+
+    text: str
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to. ``left`` counts jobs that were read but not done; ``unread`` that inputs may remain unread."""
+
+    run: str
+    counts: dict[Status, int] = field(default_factory=dict)
+    left: int = 0
+    unread: bool = False
+    wall: float = 0.0
+    work: float = 0.0
+    """Seconds of wall time of all attempts, added up."""
+    stopped_by: int | None = None
+    """The signal that ended the run early."""
+    halted: str | None = None
+    """The halt rule that ended it early."""
+    total: int | None = None
+    """Jobs of the run, those that were not read included; None while that is not known."""
+    done_before: int = 0
+    """Jobs of ``counts`` that an earlier execution has done."""
+
+    @property
+    def jobs(self) -> int:
+        """Jobs that have a final status, this time or earlier."""
+        return sum(self.counts.values())
+
+    @property
+    def not_run(self) -> int | None:
+        """Jobs that have no final status; None where the inputs were not all counted."""
+        if self.total is not None:
+            return max(self.left, self.total - self.jobs)
+        return None if self.unread else self.left
+
+
+Event = RunStarted | Counted | Began | Held | Finished | Tick | Warned | Summary
+
+HAPPENINGS: Final = frozenset({RunStarted, Counted, Began, Held, Finished, Warned, Summary})
+"""All kinds of events but Tick, which tells nothing: it only gives whoever drives the engine a moment."""

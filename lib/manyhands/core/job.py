@@ -1,0 +1,177 @@
+"""The plain records that travel through the program: a job, an attempt at it, how that ended.
+
+Kept free of behaviour, and of imports but for plain data, so that the engine, every backend, the journal and the renderers can
+share them without knowing each other. Times called ``started`` are seconds since the epoch; durations are seconds; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from manyhands.core.errors import JobFailedError, JobTimeoutError, ManyhandsError
+from manyhands.core.values import is_pickle, shown
+
+Values = tuple[bytes, ...]
+"""One input: its columns, byte-exact. Most inputs have a single one."""
+
+Arg = bytes | tuple[bytes, ...]
+"""One argument of a command; a tuple is joined by the slot number, which is only known when the attempt begins."""
+
+
+class Status(StrEnum):
+    """How an attempt, or a job, ended. ``LOST`` means that we do not know, and say so."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+class Job(NamedTuple):
+    """One input to be done. ``key`` identifies it by content (see `manyhands.work.template.Renderer.key`)."""
+
+    number: int
+    """Position in the run, counted from 1."""
+    key: bytes
+    values: Values
+
+
+class Attempt(NamedTuple):
+    """One try of a job, counted from 1. ``argv`` is what a command backend runs."""
+
+    job: Job
+    number: int
+    argv: tuple[Arg, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What one stream of an attempt printed: ``data`` when it is small, else the file ``path`` that holds it.
+
+    ``size`` counts the bytes the attempt wrote; ``dropped`` how many of them were cut by the output cap.
+    """
+
+    data: bytes = b""
+    path: str | None = None
+    size: int = 0
+    dropped: int = 0
+
+
+NOTHING = Output()
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended. ``exit`` is its exit status, or None when it has none (a signal, never begun, not known)."""
+
+    attempt: Attempt
+    status: Status
+    exit: int | None = None
+    signal: int | None = None
+    error: str | None = None
+    """Why, in words, when the exit status does not say it (could not be started, given up, lost)."""
+    started: float | None = None
+    wall: float = 0.0
+    user: float = 0.0
+    system: float = 0.0
+    max_rss: int = 0
+    """Peak resident memory in bytes; 0: not known."""
+    stdout: Output = NOTHING
+    stderr: Output = NOTHING
+    slot: int = 0
+    """Counted from 1; 0 when it never began."""
+    leftovers: int = 0
+    """Processes that outlived the attempt and were stopped."""
+    still_running: bool = False
+    """The work could not be stopped: recorded, but still using its slot."""
+    final: bool = True
+    """False when another attempt of the same job follows."""
+    result: bytes | None = None
+    """What a function returned, or, if it failed, the exception, as `manyhands.core.values` has them; None for commands, and where there
+    is neither."""
+    traceback: str | None = None
+    """Where an exception of a function came from."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the job was done, and well."""
+        return self.status is Status.OK
+
+    @property
+    def number(self) -> int:
+        """The position of the job's input in the run, from 1."""
+        return self.attempt.job.number
+
+    @property
+    def input(self) -> Any:
+        """What the job was given: the very object, of an outcome of `run_batch`; else its text, or a tuple of its columns."""
+        texts = tuple(os.fsdecode(value) for value in self.attempt.job.values)
+        return texts[0] if len(texts) == 1 else texts
+
+    @property
+    def value(self) -> Any:
+        """What a function returned; None for a command. Raises `JobFailedError` unless it is ok, from the exception of the function.
+
+        Of an outcome that was read from a run's folder, a pickle is not read: ManyhandsError.
+        """
+        self.check()
+        return self._returned()
+
+    def check(self) -> None:
+        """Raise `JobFailedError` unless it is ok, from what the function raised, if that could travel."""
+        if self.status is not Status.OK:
+            raise self.failure() from self._raised()
+
+    @property
+    def exception(self) -> BaseException | None:
+        """What the function raised, if that could travel, else a `JobFailedError` that says why it is not ok; None if it is."""
+        return None if self.status is Status.OK else self._raised() or self.failure()
+
+    def failure(self) -> JobFailedError:
+        """Why it is not ok, as an exception without a cause."""
+        kind = JobTimeoutError if self.status is Status.TIMEOUT else JobFailedError
+        return kind(self.number, self.input, why_not_ok(self), self.traceback or _last_words(self.stderr))
+
+    def _returned(self) -> Any:
+        if self.result is not None and is_pickle(self.result):
+            raise ManyhandsError(
+                f"job {self.number} returned {shown(self.result)[1]}, a pickle, which is only read in the program that has run it"
+            )
+        return shown(self.result)[0]
+
+    def _raised(self) -> BaseException | None:
+        """The exception itself: only in the program whose run it is (`manyhands.core.live_outcome`)."""
+        return None
+
+
+_TAIL: Final = 2000
+
+
+def _last_words(stderr: Output) -> str | None:
+    """The end of what a command printed there, if it is at hand."""
+    return stderr.data[-_TAIL:].decode("utf-8", "replace") or None
+
+
+def why_not_ok(outcome: Outcome) -> str:
+    """How it ended, in words."""
+    if outcome.status is Status.TIMEOUT:
+        return f"timed out after {outcome.wall:.3g} s"
+    if outcome.status in (Status.CANCELLED, Status.SKIPPED):
+        return f"{outcome.status}: {outcome.error}" if outcome.error else str(outcome.status)
+    if outcome.error:
+        return outcome.error
+    if outcome.signal is not None:
+        return f"was ended by {_signal_name(outcome.signal)}"
+    return str(outcome.status) if outcome.exit is None else f"exit status {outcome.exit}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,89 @@
+"""The outcome of a job as the program gets it whose run it is: with the very input, the very result, the exception itself.
+
+Separate from `manyhands.core.job`, whose records may come from a folder that somebody else has made: a pickle in one is never read.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Final
+
+from manyhands.core.errors import JobFailedError, ManyhandsError
+from manyhands.core.job import Outcome, Output, Status
+from manyhands.core.values import from_bytes, is_pickle
+
+_UNREAD: Final = object()
+
+
+class _Open:
+    """A descriptor that is closed when nobody refers to it any more."""
+
+    def __init__(self, path: str) -> None:
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Unlinked(Output):
+    """Output in a file that has no name any more: it is there as long as this is."""
+
+    file: _Open | None = None
+
+
+def unlinked(printed: Output) -> Output:
+    """``printed``, with its file, if it has one, opened and removed. Raises ManyhandsError if too many are open."""
+    if printed.path is None:
+        return printed
+    try:
+        file = _Open(printed.path)
+    except FileNotFoundError:  # somebody has removed it: whoever reads it is told
+        return printed
+    except OSError as error:
+        why = f"an output cannot be kept open: {error.strerror}"
+        raise ManyhandsError(f"{why}; let go of earlier outcomes, or keep a journal") from error
+    os.unlink(printed.path)
+    return Unlinked(b"", f"/dev/fd/{file.number}", printed.size, printed.dropped, file)
+
+
+class LiveOutcome(Outcome):
+    """See `manyhands.core.job.Outcome`, of which it has the fields."""
+
+    _given: Any
+    _found: Any = _UNREAD
+    """What was returned or raised, once it has been asked for: so it is the same each time."""
+
+    @classmethod
+    def of(cls, outcome: Outcome, given: Any) -> LiveOutcome:
+        """``outcome``, which was a job's of this very program, with what that was given."""
+        made = tuple.__new__(cls, outcome)
+        made._given = given
+        return made
+
+    @property
+    def input(self) -> Any:
+        """The object that was given; of a job that an earlier execution has read, an equal one."""
+        return self._given
+
+    def _returned(self) -> Any:
+        if self._found is not _UNREAD:
+            return self._found
+        try:
+            self._found = None if self.result is None else from_bytes(self.result)
+        except Exception as error:  # whatever a class of the result raises when it is made here
+            why = f"what it returned cannot be read here: {type(error).__name__}: {error}"
+            raise JobFailedError(self.number, self.input, why) from error
+        return self._found
+
+    def _raised(self) -> BaseException | None:
+        if self.status is not Status.FAILED or self.result is None or not is_pickle(self.result):
+            return None
+        if self._found is _UNREAD:
+            try:
+                self._found = from_bytes(self.result)
+            except Exception:  # then its text has to do
+                self._found = None
+        return self._found  # type: ignore[no-any-return]

@@ -1,0 +1,123 @@
+"""A batch carried out in a thread of its own, so that nothing it has to do in time depends on the one that iterates.
+
+    engine's thread: Batch.events() --lists of events--> Channel --take--> program, or console
+
+The thread opens the journal, uses it and closes it. It holds no reference to what the program iterates, so that a program which
+forgets that ends the batch. Calls of functions in the caller's own thread (``--backend serial``) are carried out there.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Container
+from contextlib import closing
+from typing import Final, Protocol
+
+from manyhands.core.events import HAPPENINGS, Event
+from manyhands.engine.channel import Channel, Closed
+from manyhands.execution.batch import Batch
+from manyhands.execution.staged import Line
+from manyhands.runtime.at_exit import close_at_exit
+
+_LEAVING: Final = 10.0
+"""Seconds beyond the grace after which a thread that does not end is left to the end of the process."""
+
+
+class Carrier(Protocol):
+    """How a batch is carried out; everything but `take` may be called from any thread."""
+
+    def take(self, timeout: float | None = None) -> list[Event]:
+        """The next events; none after ``timeout`` seconds. Raises Closed at the end, whose cause is the batch's error."""
+
+    def nudge(self) -> None:
+        """Let a waiting `take` return without events. Safe in a signal handler."""
+
+    def close(self) -> None:
+        """End what runs, record it, and wait for that. Nothing if all is over, or in a forked child."""
+
+
+def carry(batch: Batch | Line, wanted: Container[type[Event]] = HAPPENINGS) -> Carrier:
+    """Begin to carry it out, in a thread unless the calls have to be made in this one. Only events of the kinds ``wanted`` come."""
+    if isinstance(batch, Batch) and batch.plan.backend == "serial":
+        return InSameThread(batch, wanted)
+    return InThread(batch, wanted)
+
+
+class InThread:
+    """See the module's first lines."""
+
+    def __init__(self, batch: Batch | Line, wanted: Container[type[Event]] = HAPPENINGS) -> None:
+        self.channel = batch.channel = Channel(batch.wake)
+        self._batch, self._wanted, self._pid = batch, wanted, os.getpid()
+        self._leaving = False
+        self._thread = threading.Thread(target=self._run, name="manyhands-engine", daemon=True)
+        close_at_exit(self)
+        self._thread.start()
+
+    def take(self, timeout: float | None = None) -> list[Event]:
+        """See `Carrier.take`."""
+        return self.channel.take(timeout)
+
+    def nudge(self) -> None:
+        """See `Carrier.nudge`."""
+        self.channel.nudge()
+
+    def close(self) -> None:
+        """See `Carrier.close`."""
+        if self._pid != os.getpid():
+            return
+        self._leaving = True
+        self._batch.leave()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(self._batch.plan.limits.grace + _LEAVING)
+
+    def _run(self) -> None:
+        gathered: list[Event] = []
+        wanted = self._wanted
+        error: BaseException | None = None
+
+        def send() -> None:
+            if gathered:
+                self.channel.put(gathered.copy())
+                gathered.clear()
+
+        try:
+            with closing(self._batch.events(before_waiting=send)) as events:
+                for event in events:
+                    if type(event) in wanted:
+                        gathered.append(event)
+                    if self._leaving:
+                        break
+        except BaseException as caught:  # whatever it is, it is raised where somebody listens
+            error = caught
+        finally:
+            send()
+            self.channel.close(error)
+
+
+class InSameThread:
+    """Carries out a batch in the thread that takes its events; see the module's first lines."""
+
+    def __init__(self, batch: Batch, wanted: Container[type[Event]] = HAPPENINGS) -> None:
+        self._batch, self._wanted, self._pid = batch, wanted, os.getpid()
+        self._events = batch.events()
+
+    def take(self, timeout: float | None = None) -> list[Event]:  # noqa: ARG002 - it takes as long as the call takes
+        """See `Carrier.take`."""
+        try:
+            event = next(self._events)
+        except StopIteration:
+            raise Closed from None
+        except Exception as error:
+            raise Closed from error
+        return [event] if type(event) in self._wanted else []
+
+    def nudge(self) -> None:
+        """See `Carrier.nudge`."""
+        self._batch.wake()
+
+    def close(self) -> None:
+        """See `Carrier.close`."""
+        if self._pid == os.getpid():
+            self._events.close()

@@ -1,0 +1,117 @@
+"""When a run is continued under its name: what must be the same, and what is fitted to what was there.
+
+Separate from the batch, because these are rules about two descriptions of work, and about files, and carry out nothing.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from pathlib import Path
+
+from manyhands.core.errors import JournalError
+from manyhands.core.hints import given_as, option_name
+from manyhands.core.job import Values
+from manyhands.inputs.program_inputs import Given, Iterating
+from manyhands.inputs.sources import Source, Spec
+from manyhands.posix.durable_files import Disk
+from manyhands.work.function import Call
+from manyhands.work.plan import Plan
+from manyhands.work.template import Template
+
+
+def difference(plan: Plan, before: Plan) -> str | None:
+    """Why a run that does what ``before`` says cannot be continued as ``plan``, as the end of a sentence; None if it can."""
+    if plan.workdir != before.workdir:
+        return f"runs in another folder ({before.workdir}, this is {plan.workdir}); add {given_as('--workdir', before.workdir)}"
+    if len(plan.then) != len(before.then):
+        return f"has another number of stages ({len(before.then) + 1}, these are {len(plan.then) + 1})"
+    pairs = zip(_works(plan), _works(before), strict=True)
+    return next((why for number, (new, old) in enumerate(pairs, 1) if (why := _of_work(number, new, old))), None)
+
+
+def _works(plan: Plan) -> list[Template | Call]:
+    return [plan.template, *(stage.template for stage in plan.then)]
+
+
+def _of_work(number: int, new: Template | Call, old: Template | Call) -> str | None:
+    place = f" as stage {number}" if number > 1 else ""
+    if isinstance(new, Template) and isinstance(old, Template):
+        if (new.text, new.args) == (old.text, old.args) and _program(new.shell) != _program(old.shell):
+            if new.shell is None or old.shell is None:
+                return f"runs its command{place} {'without' if old.shell is None else 'with'} {option_name('--shell')}"
+            return f"runs its command{place} in another shell ({old.shell}, this is {new.shell}); set SHELL={old.shell}"
+        same = (new.text, new.args) == (old.text, old.args)
+    else:
+        same = new.identity == old.identity
+        if isinstance(new, Call) and isinstance(old, Call) and not same and new.text == old.text:
+            if new.type != old.type:
+                return f"gives the function{place} its inputs as {given_as('--type', old.type)}, this is {new.type}"
+            return f"calls the function{place} of another folder ({old.folder}, this is {new.folder})"
+    return None if same else f"runs another {old.kind}{place} ({old.text})"
+
+
+def _program(shell: str | None) -> str | None:
+    """The program itself: /bin/bash and /usr/bin/bash are often one."""
+    return None if shell is None else os.path.realpath(shell)
+
+
+class InColumns:
+    """The same inputs, their columns in the order in which the run has met them first: a job is known by its values in order."""
+
+    def __init__(self, source: Source, columns: Sequence[str]) -> None:
+        self._source, self.columns = source, tuple(columns)
+        self._pick = itemgetter(*map(source.columns.index, columns))
+        self.width, self.total = source.width, source.total
+
+    def __iter__(self) -> Iterator[Values]:
+        for values in self._source:
+            picked = self._pick(values)
+            yield Given.of(picked, values.item) if isinstance(values, Given) else picked
+
+    def spec(self) -> Spec:
+        """See `Source.spec`."""
+        return self._source.spec()
+
+
+def in_columns(source: Source, columns: Sequence[str]) -> Source:
+    """``source`` with its ``columns`` in this order, if it has just these."""
+    if isinstance(source, Iterating):  # its columns are known when its first item has come
+        source.preferred = tuple(columns)
+        return source
+    if source.columns == tuple(columns) or sorted(source.columns) != sorted(columns):
+        return source
+    return InColumns(source, columns)
+
+
+def keep_stdin(folder: Path, stream: int = 0) -> str | None:
+    """Copy standard input to a run's folder, so that every command, also after a resume, can read all of it.
+
+    Returns what is to be said if it takes the place of another one. Raises JournalError.
+    """
+    fresh, kept, disk = folder / "stdin.new", folder / "stdin", Disk()
+    try:
+        fresh.unlink(missing_ok=True)
+        file = disk.create(fresh)
+        try:
+            while block := os.read(stream, 1 << 20):
+                disk.write(file, block)
+            disk.sync(file)
+        finally:
+            os.close(file)
+        changed = kept.exists() and not filecmp.cmp(fresh, kept, shallow=False)
+        disk.rename(fresh, kept)
+        disk.sync_folder(folder)
+    except OSError as error:
+        raise JournalError(f"cannot keep standard input in {kept}: {error.strerror}") from error
+    return "standard input is not what it was: the jobs that are still to run get the new one" if changed else None
+
+
+def check_stdin(plan: Plan, folder: Path) -> None:
+    """Raise JournalError if the standard input of the commands was to be kept, and is not there."""
+    if plan.stdin == "-" and not (folder / "stdin").exists():
+        raise JournalError(
+            f"{folder / 'stdin'} is not there: the run was killed while it read it; give it again with {given_as('--run-id', folder.name)}"
+        )

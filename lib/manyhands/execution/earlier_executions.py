@@ -1,0 +1,42 @@
+"""What earlier executions of a run have done, as far as one that continues it has to know.
+
+Separate from `batch`, because a line of stages counts in the same way.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from manyhands.core.job import Status
+from manyhands.core.limits import Halt
+from manyhands.engine.outcomes import Halting
+from manyhands.execution.run_inputs import Work
+from manyhands.inputs.grouping import groups_of
+from manyhands.storage.journal import Tally
+
+AGAIN: Final = (Status.FAILED, Status.TIMEOUT)
+"""How a job ended that `manyhands.execution.batch.Batch.retry` does again."""
+
+
+class Earlier:
+    """The counts of a run before an execution that does ``work``; ``group``: inputs of one job, if that is more than one."""
+
+    def __init__(self, work: Work, tally: Tally | None = None, group: int | None = None) -> None:
+        self._work, self._tally, self._group = work, tally or Tally({}, 0), group
+        again = AGAIN if work in ("failed", "both") else ()
+        self._ok = self._tally.counts.get(Status.OK, 0)
+        self.done: int = sum(number for status, number in self._tally.counts.items() if status not in again)
+        """Jobs that are done, and not done again."""
+
+    def total(self, given: int | None, kept: int | None) -> int | None:
+        """Jobs of the run as far as that is known: ``given`` are the inputs, ``kept`` is what was found out earlier."""
+        given = groups_of(given, self._group)
+        if self._work == "failed":
+            return kept
+        if given is None or self._work == "new":
+            return given
+        return max(given, kept or 0, sum(self._tally.counts.values()) + self._tally.left)
+
+    def halting(self, rule: Halt, total: int | None) -> Halting:
+        """A halt rule that counts on from there."""
+        return Halting(rule, total, failed=self.done - self._ok, succeeded=self._ok)

@@ -1,0 +1,153 @@
+"""Where the inputs of one execution come from, and how they reach the engine without making it wait.
+
+    given now, kept in the run's folder, or described in run.json --> Source --at hand, or through a thread--> values
+
+Separate from `batch`, which makes jobs of them, and from `inputs`, which knows formats and nothing of runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import chain, islice
+from typing import Any, Final, Literal
+
+from manyhands.core.errors import InputError
+from manyhands.core.hints import given_as
+from manyhands.core.job import Values
+from manyhands.inputs.counting import Counter, Open
+from manyhands.inputs.program_inputs import Given, Iterating
+from manyhands.inputs.reader_thread import CallerFeed, Feed, Pulling
+from manyhands.inputs.sources import Rows, Source, open_source, streamed_part
+from manyhands.inputs.spool import Spool, spooled
+from manyhands.storage.journal import Journal
+from manyhands.storage.runs import Run
+from manyhands.work.plan import Plan
+from manyhands.work.template import Template
+
+Work = Literal["new", "rest", "failed", "both"]
+"""What an execution does of a run: all of it, what is left and what is new, what failed, or all three of these."""
+
+_PATIENCE: Final = 0.2
+"""Seconds that a program's iterator has to come back when the batch is over."""
+
+
+def check_commands(plan: Plan, source: Source | None) -> None:
+    """Raise InputError if the inputs are commands, and one that is at hand is none: before anything runs."""
+    if isinstance(plan.template, Template) and plan.template.lines and not isinstance(source, Iterating | None):
+        renderer = plan.template.bind(source.columns, width=source.width)
+        for values in source:
+            renderer.key(values)
+
+
+class RunInputs:
+    """The inputs of one execution: from ``source`` if given, from descriptor ``stream`` if given, else from where ``plan`` says."""
+
+    def __init__(self, stream: int | None, source: Source | None) -> None:
+        self._stream, self._source = stream, source
+        self._spool: Spool | None = None
+        self.feed: Feed | CallerFeed | None = None
+        self.pull: Pulling = "thread"
+        self._counter: Counter | None = None
+        self._reopen: Open | None = None
+        self.lacking: str | None = None
+        """What is missing of them, and why."""
+        self.given: dict[int, Any] | None = None
+        """What a program has given, by the number of the job, as long as it wants to have it back."""
+
+    def open(self, run: Run, plan: Plan, work: Work, journal: Journal, stack: ExitStack) -> Source:
+        """The inputs; ``stack`` closes what was opened."""
+        if self._stream is not None:
+            journal.follow(self._durable)
+            spool = self._spool = Spool(self._stream, run.path, limit=plan.spool_limit)
+            stack.callback(spool.close)
+            self._reopen = spool.whole
+            return open_source(plan.source, stream=spool.follow())
+        if work == "failed":  # no new inputs; the columns are as they were
+            return Rows([], run.asked.get("columns", ()))
+        if self._source is not None:
+            return self._source
+        if plan.source["kind"] == "iterator":
+            self.lacking = "the inputs came from a program: only it can give the rest"
+            return Rows([], run.asked.get("columns", ()))
+        if not plan.streamed:
+            return open_source(plan.source)
+        return self._kept(run, plan, journal, stack)
+
+    def _kept(self, run: Run, plan: Plan, journal: Journal, stack: ExitStack) -> Source:
+        """What came through a pipe, as far as it was kept."""
+        there = spooled(run.path, streamed_part(plan.source), journal.kept_inputs())
+        if there.complete:
+            self._reopen = lambda _: there.open()
+            return open_source(plan.source, stream=stack.enter_context(there.open()))
+        self.lacking = (
+            "the inputs were cut off when the run was killed; what had come is done now, "
+            f"give them all again with {given_as('--run-id', run.id)} to do the rest"
+        )
+        if there.size:
+            return open_source(plan.source, stream=stack.enter_context(there.open()))
+        if streamed_part(plan.source)["kind"] == "csv" and "columns" not in run.asked:
+            raise InputError(self.lacking)  # not even the names of the columns have come
+        return Rows([], run.asked.get("columns", ()))
+
+    def values(
+        self, source: Source, stack: ExitStack, *, backend: str, wake: Callable[[], None], ask: Callable[[], None] | None
+    ) -> Iterator[Values | None]:
+        """What ``source`` gives, None while nothing has come; its columns are known from here on.
+
+        ``wake`` is called when something has come or `counted` is known, ``ask`` when the thread that iterates the results is to pull some.
+        """
+        self._count(source, stack, wake)
+        live = isinstance(source, Iterating)
+        if self._stream is None and not live:
+            return iter(source)  # at hand
+        if self._stream is None and backend == "serial":  # everything happens in one thread
+            values = iter(source)
+            first = list(islice(values, 1))
+            return chain(first, values)
+        if self._stream is None and self.pull == "caller" and ask:
+            self.feed = CallerFeed(source, ask, wake)
+            stack.callback(self.feed.close)
+        else:
+            feed = self.feed = Feed(source, wake)
+            # A stream has been closed when its feed is; a program's iterator may not come back.
+            stack.callback(feed.close, _PATIENCE if live else None)
+            feed.start()
+        if isinstance(source, Iterating) and not source.shaped:
+            self.feed.wait_first()
+        return iter(self.feed)
+
+    def remember(self, number: int, values: Values) -> Values:
+        """The columns of the input of job ``number``, without what they were made of, which is kept for `given`."""
+        if not isinstance(values, Given):
+            return values
+        if self.given is not None:
+            self.given[number] = values.item
+        return tuple(values)
+
+    def _count(self, source: Source, stack: ExitStack, wake: Callable[[], None]) -> None:
+        nudge = self._spool.nudge if self._spool else lambda: None
+        self._counter = Counter(source, wake, self._reopen, nudge)
+        stack.callback(self._counter.close)
+        self._counter.start()
+
+    @property
+    def counted(self) -> int | None:
+        """How many inputs there are in all, if they had to be counted and have been."""
+        return self._counter.number if self._counter else None
+
+    def _durable(self) -> tuple[int, int]:
+        """See `Journal.follow`."""
+        return self._spool.kept() if self._spool else (0, 0)
+
+    def cancel(self) -> None:
+        """Wait for no input any more. Safe in a signal handler and from any thread."""
+        if self._spool:
+            self._spool.cancel()
+        if self.feed:
+            self.feed.cancel()
+
+    @property
+    def rest(self) -> int | None:
+        """How many are still to be taken, if all have been read ahead; None while that is not known."""
+        return self.feed.rest if self.feed else None

@@ -1,0 +1,21 @@
+"""What lies between two stages of a line. Separate, because it knows neither threads nor stages."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from manyhands.core.job import Job
+
+
+class Belt:
+    """What one stage has done and the next has not taken. ``room``: how much of that there may be."""
+
+    def __init__(self, room: int) -> None:
+        self.jobs: deque[Job] = deque()
+        self.room = room
+        self.ended = False
+
+    @property
+    def full(self) -> bool:
+        """Whether the stage before has to wait."""
+        return len(self.jobs) >= self.room

@@ -1,0 +1,400 @@
+"""A line of stages: every input goes through one command or function after another, as on a production line.
+
+    inputs --> stage 1 --belt--> stage 2 --belt--> stage 3        each a `Batch` with slots, a backend and a journal of its own
+
+Each stage runs in a thread; what it does well goes on a belt to the next, after it is in its journal. A belt holds little: when
+it is full, the stage before it begins nothing more. A job keeps its number on all stages, so a resume continues it where it
+was: with what the stage before has done, by its journal, and this one has not begun, by its own. The face is that of `Batch`.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
+
+from manyhands.backends.table import check_plan
+from manyhands.core.errors import UsageError
+from manyhands.core.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
+from manyhands.core.job import Job, Outcome, Status
+from manyhands.engine.channel import Channel
+from manyhands.engine.loop import Pull
+from manyhands.engine.order import in_order
+from manyhands.engine.outcomes import Halting
+from manyhands.execution.batch import Batch
+from manyhands.execution.earlier_executions import Earlier
+from manyhands.execution.run_inputs import Work
+from manyhands.execution.stage_queue import Belt
+from manyhands.inputs.program_inputs import Iterating
+from manyhands.inputs.sources import Source, open_source
+from manyhands.storage.journal import Journal
+from manyhands.storage.runs import Run, RunLock, Store, discard
+from manyhands.storage.stage_journals import Journals
+from manyhands.work.function import Call
+from manyhands.work.plan import Plan
+
+
+def begin(
+    plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None, source: Source | None = None,
+    retry_failed: bool = False,
+) -> Batch | Line:  # fmt: skip
+    """A new run of one stage or of several; see `Batch.start`."""
+    make = Line.start if plan.then else Batch.start
+    return make(plan, store, run_id=run_id, stream=stream, source=source, retry_failed=retry_failed)
+
+
+def go_on(run: Run, environ: Mapping[str, str], work: Work, jobs: int | None = None) -> Batch | Line:
+    """Do what is left of a run, or again what failed; see `Batch.resume`. ``jobs`` holds for the first stage."""
+    first = Batch.retry(run, environ, jobs=jobs) if work == "failed" else Batch.resume(run, environ, jobs=jobs)
+    return Line(first, first.plan) if first.plan.then else first
+
+
+class _Halting:
+    """The halt rule as one stage sees it: what went well is only counted at the end of the line."""
+
+    def __init__(self, line: Line, *, first: bool, last: bool) -> None:
+        self._line, self._first, self._last = line, first, last
+
+    @property
+    def reached(self) -> bool:
+        return self._line.halting.reached
+
+    def count(self, status: Status) -> None:
+        if self._last or status is not Status.OK:
+            with self._line.mutex:
+                self._line.halting.count(status)
+
+    def know(self, total: int) -> None:
+        if self._first:
+            with self._line.mutex:
+                self._line.halting.know(total)
+
+
+class _Stage:
+    """One stage and what is around it; a `manyhands.execution.batch.Place`."""
+
+    def __init__(self, line: Line, number: int, batch: Batch, *, last: bool) -> None:
+        self.number, self.batch, self.last = number, batch, last
+        self.halting: Halting = _Halting(line, first=number == 1, last=last)  # type: ignore[assignment]  # its face
+        self.missing: Iterator[Job] = iter(())
+        self._line = line
+        batch.place = self
+
+    def columns(self, found: Sequence[str] | None) -> Sequence[str]:
+        """See `Place.columns`."""
+        line = self._line
+        if found is not None and self.number == 1:
+            line.columns = found
+            line.opened.set()
+        else:
+            line.opened.wait()
+        return line.columns
+
+    def coming(self) -> Pull:
+        """See `Place.coming`: what an earlier execution left between the stages, then what comes on the belt."""
+        before = self._line.stages[self.number - 2]
+        belt = self._line.belts[self.number - 2]
+        journal = self.batch.run.journal()
+        with closing(journal):
+            for job in before.leaving(self.missing, journal):
+                yield job, 0
+        while True:
+            ended = belt.ended  # looked at first: what was laid on the belt before is then still found
+            if belt.jobs:
+                was_full = belt.full
+                job = belt.jobs.popleft()
+                if was_full and not belt.full:
+                    before.batch.wake()
+                yield job, 0
+            elif ended:
+                return
+            else:
+                yield None
+
+    def leaving(self, jobs: Iterator[Job], after: Journal) -> Iterator[Job]:
+        """Those of ``jobs`` that the next stage, by its journal, has not begun."""
+        return (job for job in jobs if not after.has(job.number))
+
+    def open(self) -> bool:
+        """See `Place.open`."""
+        return self.last or not self._line.belts[self.number - 1].full
+
+    def done(self, outcome: Outcome) -> None:
+        """Lay what went well on the belt: the same input, or, between functions, what the one before returned."""
+        job = outcome.attempt.job
+        belt, after = self._line.belts[self.number - 1], self._line.stages[self.number]
+        belt.jobs.append(onward(job, outcome, after.batch.plan))
+        after.batch.wake()
+
+
+def onward(job: Job, outcome: Outcome, plan: Plan) -> Job:
+    """A job as the next stage, of ``plan``, gets it."""
+    return job._replace(values=(outcome.result or b"null",)) if isinstance(plan.template, Call) else job
+
+
+class Line:
+    """One execution of a run that has several stages; used as `Batch` is."""
+
+    def __init__(self, first: Batch, plan: Plan) -> None:
+        self.run, self.plan, self.work = first.run, plan, first.work
+        self.summary: Summary | None = None
+        self.opened, self.columns = threading.Event(), ()  # type: tuple[threading.Event, Sequence[str]]
+        self.halting, self.mutex = Halting(plan.limits.halt, None), threading.Lock()
+        self._held = first.held
+        stdin = str(self.run.path / "stdin") if plan.stdin == "-" else plan.stdin
+        plans = [replace(plan.stage(number), stdin=stdin) for number in range(1, len(plan.then) + 2)]
+        first.plan, first.held = plans[0], self._lock()
+        batches = [first] + [
+            type(first)(run, self._lock(), one, work=first.work)
+            for run, one in zip(self.run.stages[1:], plans[1:], strict=True)
+        ]
+        self.belts = [Belt(max(8, 2 * one.limits.jobs)) for one in plans[1:]]
+        self.stages = [_Stage(self, n, batch, last=n == len(batches)) for n, batch in enumerate(batches, 1)]
+        self.channel: Channel | None = None
+        """See `Batch.channel`; no stage begins anything while it is full."""
+        self.inputs = first.inputs
+        self._events: queue.SimpleQueue[tuple[int, list[Event] | BaseException | None]] = queue.SimpleQueue()
+        self._stops: list[int] = []
+        self._done_before = 0
+        self._over = False
+
+    @classmethod
+    def start(
+        cls,
+        plan: Plan,
+        store: Store,
+        *,
+        run_id: str | None = None,
+        stream: int | None = None,
+        source: Source | None = None,
+        retry_failed: bool = False,
+    ) -> Line:
+        """See `Batch.start`; what cannot be meant of any stage is found before anything is made."""
+        if stream is None:
+            source = source or open_source(plan.source)
+        check_plan(plan)
+        for stage in plan.then:
+            if isinstance(stage.template, Call):
+                stage.template.check()
+                stage.template.bind().key((b"null",))  # it is called with one argument
+            elif source is not None and not (isinstance(source, Iterating) and not source.shaped):
+                stage.template.bind(source.columns, width=source.width)
+        first = Batch.start(plan, store, run_id=run_id, stream=stream, source=source, retry_failed=retry_failed)
+        return cls(first, plan)
+
+    def _lock(self) -> RunLock:
+        return RunLock(os.dup(self._held.descriptor))
+
+    # -- while it runs ---------------------------------------------------------------------------------------------------
+
+    def stop(self, number: int) -> None:
+        """See `Batch.stop`."""
+        self._stops.append(number)
+        self._stop_stages(number)
+
+    def _stop_stages(self, number: int) -> None:
+        for stage in self.stages:
+            stage.batch.stop(number)
+
+    def wake(self) -> None:
+        """See `Batch.wake`."""
+        for stage in self.stages:
+            stage.batch.wake()
+        self._events.put((0, []))
+
+    def leave(self) -> None:
+        """See `Batch.leave`."""
+        self.inputs.cancel()
+        self._events.put((0, []))
+
+    def discard(self) -> None:
+        """See `Batch.discard`."""
+        for stage in self.stages[1:]:
+            stage.batch.held.close()
+        self._held.close()
+        self.stages[0].batch.discard()
+
+    @property
+    def stopped_by(self) -> int | None:
+        """See `Batch.stopped_by`."""
+        return self._stops[0] if self._stops else None
+
+    @property
+    def no_inputs(self) -> bool:
+        """See `Batch.no_inputs`."""
+        return self.stages[0].batch.no_inputs
+
+    def pause(self, paused: bool) -> None:
+        """See `Batch.pause`."""
+        for stage in self.stages:
+            stage.batch.pause(paused)
+
+    def events(
+        self, *, tick: float | None = None, before_waiting: Callable[[], None] = lambda: None
+    ) -> Generator[Event, None, None]:
+        """See `Batch.events`; raises what any stage raises, after all have ended."""
+        try:
+            with ExitStack() as stack:
+                for held in (self._held, *(one.batch.held for one in self.stages)):
+                    stack.callback(held.close)
+                yield from self._prepare()
+                for one in self.stages:
+                    one.batch.channel = self.channel
+                self._begin(stack)
+                told = self._told(tick, before_waiting)
+                ordered = self.plan.limits.keep_order and self.work == "new"
+                yield from in_order(told, self.stages[0].batch.issued, self._recall) if ordered else told
+            if self.no_inputs and self.work == "new":
+                discard(self.run)
+        except UsageError:
+            if self.work == "new" and self.stages[0].batch.untouched:
+                discard(self.run)
+            raise
+
+    def _prepare(self) -> Iterator[Event]:
+        """Before anything begins: what an earlier execution left is closed on all stages, and what lies between them found."""
+        for stage in self.stages:
+            with closing(stage.batch.run.journal(check=self.work != "new")) as journal:
+                yield from stage.batch.take_over(journal)
+        if self.work != "new":
+            self._count_before()
+        if self.work in ("rest", "both"):
+            for before, stage in zip(self.stages, self.stages[1:], strict=False):
+                plan = stage.batch.plan
+                with closing(before.batch.run.journal()) as journal:
+                    passed = journal.passed()
+                stage.missing = (onward(one.job, one.outcome, plan) for one in passed if one.outcome)
+
+    def _count_before(self) -> None:
+        """What earlier executions have done counts for the sum, and for a halt rule that is a share of all jobs."""
+        with closing(Journals.open(self.run)) as journals:
+            earlier = Earlier(self.work, journals.tally())
+        self._done_before, self.halting = earlier.done, earlier.halting(self.plan.limits.halt, None)
+
+    def _begin(self, stack: ExitStack) -> None:
+        """Carry out each stage in a thread of its own; ``stack`` ends them."""
+        threads = [threading.Thread(target=self._carry_out, args=(one,), daemon=True) for one in self.stages]
+        stack.callback(self._end, threads)
+        for thread in threads:
+            thread.start()
+
+    def _carry_out(self, stage: _Stage) -> None:
+        """The thread of one stage."""
+        for _ in self._steps(stage):
+            pass
+
+    def _steps(self, stage: _Stage) -> Generator[None, None, None]:
+        """Carry out a stage, one event after another; what it tells, and its end, go into the queue."""
+        end: BaseException | None = None
+        gathered: list[Event] = []
+
+        def send() -> None:
+            if gathered:
+                self._events.put((stage.number, gathered.copy()))
+                gathered.clear()
+
+        try:
+            with closing(stage.batch.events(before_waiting=send)) as events:
+                for event in events:
+                    if not isinstance(event, Tick):
+                        gathered.append(event)
+                    if isinstance(event, Finished) and _goes_on(event) and not stage.last:
+                        stage.done(event.outcome)
+                    yield
+        except BaseException as error:  # whatever it is, it is raised where somebody listens
+            end = error
+        finally:
+            send()
+            self.opened.set()
+            if not stage.last:
+                self.belts[stage.number - 1].ended = True
+                self.stages[stage.number].batch.wake()
+            self._events.put((stage.number, end))
+
+    def _told(self, tick: float | None, before_waiting: Callable[[], None]) -> Iterator[Event]:
+        """The events of all stages as those of one run."""
+        began, open_, broken = time.monotonic(), len(self.stages), None
+        while open_:
+            number, found = self._next(tick, before_waiting)
+            if not isinstance(found, list):
+                open_ -= 1
+                if found is not None and broken is None:
+                    broken = found
+                    if not self.stages[0].batch.summary:  # else only the inputs have failed: what came of them goes on
+                        self._stop_stages(signal.SIGTERM)
+                continue
+            for event in found:
+                yield from self._one(number, event)
+            if not found:
+                yield Tick(time.monotonic(), 0)
+        self._over = True
+        if broken is None or any(one.batch.summary for one in self.stages[:1]):
+            self.summary = self._summarise(time.monotonic() - began)
+            yield self.summary
+        if broken is not None:
+            raise broken
+
+    def _next(
+        self, tick: float | None, before_waiting: Callable[[], None]
+    ) -> tuple[int, list[Event] | BaseException | None]:
+        """What the stages tell next; an empty list after ``tick`` seconds."""
+        with suppress(queue.Empty):
+            return self._events.get_nowait()
+        before_waiting()
+        try:
+            return self._events.get(timeout=tick)
+        except queue.Empty:
+            return 0, []
+
+    def _one(self, number: int, event: Event) -> Iterator[Event]:
+        """An event of a stage as one of the line: what goes on to the next stage is not final."""
+        if isinstance(event, Finished):
+            if self.halting.reached:
+                for stage in self.stages:
+                    stage.batch.wake()
+            going = _goes_on(event) and number < len(self.stages)
+            outcome = event.outcome._replace(final=False) if going else event.outcome
+            yield Finished(outcome, event.retry_in, number)
+        elif isinstance(event, Began):
+            yield event._replace(stage=number)
+        elif isinstance(event, RunStarted) and number == 1:
+            jobs = sum(one.batch.plan.limits.jobs for one in self.stages)
+            yield replace(event, template=self.plan.text, jobs=jobs, done_before=self._done_before)
+        elif isinstance(event, Warned) or (isinstance(event, Counted) and number == 1):
+            yield event
+
+    def _recall(self, number: int) -> Finished | None:
+        with closing(Journals.open(self.run)) as journals:
+            record = journals.record(number)
+        if record is None or record.outcome is None or not record.outcome.final:
+            return None
+        return Finished(record.outcome, None, record.stage)
+
+    def _summarise(self, wall: float) -> Summary:
+        ends = [one.batch.summary for one in self.stages if one.batch.summary]
+        with closing(Journals.open(self.run)) as journals:
+            tally = journals.tally()
+        stopped_by = next((end.stopped_by for end in ends if end.stopped_by is not None), None)
+        halted = str(self.plan.limits.halt) if self.halting.reached else None
+        unread, total = any(end.unread for end in ends[:1]), ends[0].total if ends else None
+        work = sum(end.work for end in ends)
+        return Summary(
+            self.run.id, tally.counts, tally.left, unread, wall, work, stopped_by, halted, total, self._done_before
+        )
+
+    def _end(self, threads: Sequence[threading.Thread]) -> None:
+        """All is over, or nobody listens any more: end what runs, and wait for it."""
+        for _ in range(0 if self._over else 2):
+            self._stop_stages(signal.SIGTERM)
+        for thread in threads:
+            thread.join()
+
+
+def _goes_on(event: Finished) -> bool:
+    """Whether a job may go on to the next stage."""
+    return event.outcome.final and event.outcome.status is Status.OK

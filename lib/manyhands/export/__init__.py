@@ -1,0 +1,1 @@
+"""A run's jobs for other programs."""

@@ -1,0 +1,242 @@
+"""What the ``batch`` tasks do: what was asked (`manyhands.handlers.batch_options`) becomes a run, and a run something to look at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from json import dumps
+from pathlib import Path
+
+from manyhands.core.errors import InputError, TemplateError, UsageError
+from manyhands.core.limits import parse_jobs
+from manyhands.core.safe_text import harmless
+from manyhands.execution.run_inputs import Work
+from manyhands.execution.staged import begin, go_on
+from manyhands.export.joblog import Argv, Format, export, job_record
+from manyhands.handlers import batch_list, batch_remove
+from manyhands.handlers.batch_list import Wanted
+from manyhands.handlers.batch_options import AskedCall, AskedCommand, plan_of
+from manyhands.handlers.run_console import carry_out
+from manyhands.inputs.grouping import in_groups
+from manyhands.inputs.sources import open_source
+from manyhands.posix.cores import usable_cores
+from manyhands.posix.home import expanded
+from manyhands.render.overview import Overview
+from manyhands.render.running import Now
+from manyhands.render.runs import MOST, chosen, first_chosen, header, job_lines, one_job, summarise
+from manyhands.storage import runs
+from manyhands.storage.expiry import expire, parse_keep
+from manyhands.storage.rows import JobRecord
+from manyhands.storage.stage_journals import Journals
+from manyhands.work.plan import Plan
+from manyhands.work.template import Template, display, fill_slot
+
+# -- a new run -----------------------------------------------------------------------------------------------------------
+
+
+def new(asked: AskedCommand | AskedCall) -> int:
+    """Carry out what was asked; returns the exit status. Raises UsageError before anything is run."""
+    forget_main()
+    if isinstance(asked, AskedCall) and asked.no_journal:
+        from manyhands.handlers.batch_map import call_unjournaled
+
+        return call_unjournaled(asked)
+    plan, stream = plan_of(asked)
+    if asked.dry_run:
+        return _dry_run(plan, stream, fail_if_empty=asked.fail_if_empty)
+    kept, keep = store(asked.state_dir), parse_keep(asked.keep)
+    if (said := expire(kept, keep, time.time())) and not asked.quiet:
+        sys.stderr.write(f"manyhands: {said}\n")
+    batch = begin(plan, kept, run_id=asked.run_id, stream=stream, retry_failed=asked.retry_failed)
+    return carry_out(batch, kept, json=asked.json, quiet=asked.quiet, fail_if_empty=asked.fail_if_empty)
+
+
+def forget_main() -> None:
+    """Let no worker process import the program that we are: a function of a command line is found by its name, elsewhere.
+
+    multiprocessing goes by this attribute, and invoke takes a tenth of a second to import.
+    """
+    vars(sys.modules["__main__"]).pop("__file__", None)
+
+
+def _dry_run(plan: Plan, stream: int | None, *, fail_if_empty: bool) -> int:
+    """Print the command lines as they would be run, quoted for a shell."""
+    opened = None if stream is None else os.fdopen(os.dup(stream), "rb")
+    source = open_source(plan.source, stream=opened)
+    renderer = plan.template.bind(source.columns, width=source.width)
+    further = [
+        one.template.bind(source.columns, width=source.width) for one in plan.then if isinstance(one.template, Template)
+    ]
+    number = 0
+    values_of = source if plan.max_args is None else in_groups(source, plan.max_args)
+    for number, values in enumerate(filter(None, values_of), 1):
+        renderer.key(values)
+        slot = (number - 1) % plan.limits.jobs + 1
+        for one in (renderer, *further):
+            sys.stdout.write(display(fill_slot(one.argv(values, number), slot)) + "\n")
+    return 0 if number else nothing_to_run(fail_if_empty=fail_if_empty)
+
+
+def nothing_to_run(*, fail_if_empty: bool) -> int:
+    """Say that there were no inputs; returns the exit status. Raises UsageError if that is to count as a failure."""
+    if fail_if_empty:
+        raise UsageError("no inputs: nothing to run")
+    sys.stderr.write("manyhands: no inputs: nothing to run\n")
+    return 0
+
+
+# -- runs that exist -----------------------------------------------------------------------------------------------------
+
+
+def store(state_dir: str | None) -> runs.Store:
+    """The runs below ``state_dir``, or below the user's own."""
+    root = Path(expanded(state_dir)).absolute() if state_dir else runs.default_state_dir(os.environ)
+    return runs.Store(root, given=state_dir)
+
+
+def again(work: Work, run: str | None, *, jobs: str | None, quiet: bool, json: bool, state_dir: str | None) -> int:
+    """Resume or retry a run; returns the exit status."""
+    forget_main()
+    number = parse_jobs(jobs, usable_cores()) if jobs else None
+    kept = store(state_dir)
+    batch = go_on(kept.find(run, by_program=False), os.environ, work, number)
+    return carry_out(batch, kept, json=json, quiet=quiet)
+
+
+def remove(names: Sequence[str], *, older_than: str | None, dry_run: bool, yes: bool, state_dir: str | None) -> int:
+    """Delete runs, or all older than a duration; returns the exit status."""
+    return batch_remove.remove(store(state_dir), names, older_than=older_than, dry_run=dry_run, yes=yes)
+
+
+def list_runs(wanted: Wanted, *, json: bool, state_dir: str | None) -> None:
+    """Print the runs that are wanted, the newest first."""
+    batch_list.list_runs(store(state_dir), wanted, json=json, width=_width())
+
+
+def show(run: str | None, *, job: int | None, failed: bool, output: bool, json: bool, state_dir: str | None) -> None:
+    """Print a run and its jobs, or one job in full."""
+    kept = store(state_dir)
+    found = kept.find(run)
+    everything = kept.typed("batch.export", kept.short(found))
+    with closing(Journals.open(found)) as journal:
+        argv = _argv(found)
+        if job is not None:
+            record = journal.record(job)
+            if record is None:
+                raise UsageError(f"run {found.id} has no job {job}")
+            records: Iterator[JobRecord] = iter([record])
+        else:
+            records = chosen(journal, failed=failed)
+        if json:
+            for one in records:
+                line = job_record(
+                    one.job,
+                    one.outcome,
+                    run=found.id,
+                    argv=argv(one),
+                    attempts=one.attempt,
+                    gone_ok=True,
+                    stage=one.stage,
+                )
+                sys.stdout.write(dumps(line) + "\n")
+            return
+        for text in _shown(
+            found, everything, journal, records, argv, single=job is not None, output=output, limited=not failed
+        ):
+            sys.stdout.write(text + "\n")
+
+
+def _shown(
+    found: runs.Run,
+    everything: str,
+    journal: Journals,
+    records: Iterator[JobRecord],
+    argv: Argv,
+    *,
+    single: bool,
+    output: bool,
+    limited: bool,
+) -> Iterator[str]:
+    now = Now(found, time.time()) if runs.is_busy(found) else None
+
+    def full(one: JobRecord) -> Iterator[str]:
+        several = len(found.stages) > 1
+        for part, attempts in journal.parts(one.job.number):
+            if several:
+                yield f"stage    {part.stage}"
+            yield from one_job(part, attempts, display(argv(part)), whole=output, now=now)
+
+    if single:
+        yield from full(next(records))
+        return
+    line = summarise(found)
+    yield from header(found, line, str(found.asked["workdir"]), now)
+    yield from _overview(journal)
+    yield ""
+    if output:
+        for one in records:
+            yield from full(one)
+            yield ""
+        return
+    if now and (going := list(now.lines(_width(), MOST))):
+        yield from going
+        yield ""
+    shown = first_chosen(journal, MOST) if limited else records
+    yield from job_lines(shown, _width(), stages=len(found.stages) > 1, running=now.numbers() if now else ())
+    more = line.ok + line.failed + line.left - MOST
+    if limited and more > 0:
+        yield f"... and {more:,} more: --failed, --json, or {everything} shows them all"
+
+
+def _overview(journal: Journals) -> Iterator[str]:
+    overview = Overview()
+    for one in journal.records():
+        overview.add(one)
+    return overview.lines()
+
+
+def export_run(run: str | None, format: Format, *, state_dir: str | None) -> None:
+    """Write a run's jobs to stdout."""
+    found = store(state_dir).find(run)
+    with closing(Journals.open(found)) as journal:
+        shell = found.asked["shell"] is not None
+        columns = () if found.asked.get("group") else found.asked.get("columns", ())
+        export(journal, found.id, format, _argv(found), _write_out, shell=shell, columns=columns)
+        begun = sum(journal.tally().counts.values()) + journal.tally().left
+    sys.stdout.buffer.flush()
+    if (missing := (found.asked.get("total") or 0) - begun) > 0:
+        sys.stderr.write(f"manyhands: {missing:,} more job{'' if missing == 1 else 's'} of this run have not begun\n")
+
+
+def _write_out(data: bytes) -> None:
+    """To stdout: exactly to files and pipes, harmless to a terminal."""
+    sys.stdout.buffer.write(harmless(data).encode() if sys.stdout.isatty() else data)
+
+
+def _argv(run: runs.Run) -> Argv:
+    """How a run's commands are made again, for showing them; what an earlier version has accepted and is refused today is shown
+    as it was written."""
+    environ = dict.fromkeys(run.asked["environment"], "") | dict(os.environ)
+    try:
+        plan = Plan.from_json(run.asked, environ)
+    except TemplateError as error:
+        written = os.fsencode(error.text)
+        return lambda record: [written, *record.job.values]
+    renderers = [plan.stage(n).template.bind(run.asked.get("columns", ())) for n in range(1, len(plan.then) + 2)]
+
+    def argv(record: JobRecord) -> Sequence[bytes]:
+        slot = record.outcome.slot if record.outcome else 0
+        try:
+            return fill_slot(renderers[record.stage - 1].argv(record.job.values, record.job.number), slot)
+        except InputError:
+            return [os.fsencode(plan.stage(record.stage).template.text), *record.job.values]
+
+    return argv
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((120, 24)).columns

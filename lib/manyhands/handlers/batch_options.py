@@ -1,0 +1,294 @@
+"""The options of ``batch`` and ``batch.call`` as they were typed, and how they become a plan.
+
+The last place where there are options; from here inwards there are only records. All is checked before anything is run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from manyhands.core.errors import InputError, UsageError
+from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
+from manyhands.inputs.sources import Args, Glob, Spec, delimiter_of, usual_delimiter
+from manyhands.posix.cores import usable_cores
+from manyhands.posix.home import expanded
+from manyhands.storage.expiry import KEEP
+from manyhands.work.function import Call, Kind, ResultKind
+from manyhands.work.plan import Order, Plan, Stage, for_stages
+from manyhands.work.template import Template, user_shell
+from manyhands.work.workers import Workers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What commands and functions have in common; ``rest`` is what stood after ``--`` (None: there was no ``--``)."""
+
+    from_: Sequence[str]
+    null: bool
+    glob: Sequence[str]
+    csv: str | None
+    delimiter: str | None
+    jsonl: str | None
+    colsep: str | None
+    each: Sequence[str]
+    jobs: str
+    timeout: str | None
+    grace: str
+    retries: int
+    delay: str
+    backoff: str
+    halt: str
+    order: Order
+    keep_order: bool
+    tag: bool
+    dry_run: bool
+    then: Sequence[str]
+    workdir: str | None
+    env: Sequence[str]
+    output_cap: str | None
+    nice: int
+    backend: str
+    run_id: str | None
+    retry_failed: bool
+    quiet: bool
+    json: bool
+    state_dir: str | None
+    rest: Sequence[str] | None
+    spool_limit: str = "1G"
+    retry_on: str | None = None
+    fail_if_empty: bool = False
+    zip: bool = False
+    max_args: int | None = None
+    keep: str = KEEP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedCommand(Asked):
+    """What only commands have."""
+
+    template: str | None
+    shell: bool
+    stdin: str | None
+    allow_daemons: bool
+    commands: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedCall(Asked):
+    """What only functions have."""
+
+    function: str
+    type: Kind
+    result: ResultKind
+    initializer: str | None
+    initargs: str | None
+    chunk: str
+    max_jobs_per_worker: int | None
+    start_method: str
+    no_journal: bool = False
+
+    def call(self) -> Call:
+        """The function; ``--jsonl`` gives whole values."""
+        if self.initargs is not None and self.initializer is None:
+            raise UsageError("--initargs is for an --initializer")
+        try:
+            initargs = json.loads(self.initargs or "[]")
+        except ValueError:
+            initargs = None
+        if not isinstance(initargs, list):
+            raise UsageError(f"--initargs {self.initargs}: expected a JSON list, such as '[1, \"two\"]'")
+        return Call(
+            text=self.function, folder=os.getcwd(), type="row" if self.jsonl else self.type, result=self.result,
+            initializer=self.initializer, initargs=tuple(initargs),
+        )  # fmt: skip
+
+
+def plan_of(asked: AskedCommand | AskedCall) -> tuple[Plan, int | None]:
+    """(the plan, the descriptor that the inputs come from if they are streamed)."""
+    if asked.retry_failed and not asked.run_id:
+        raise UsageError("--retry-failed is for a run that exists: name it with --run-id")
+    if asked.max_args is not None and asked.max_args < 1:
+        raise UsageError(f"--max-args {asked.max_args}: a job has one input at least")
+    folder = _folder(asked.workdir)
+    work, *further = _works(asked)
+    jobs, backends = (
+        for_stages("--jobs", asked.jobs, 1 + len(further)),
+        for_stages("--backend", asked.backend, 1 + len(further)),
+    )
+    cores = usable_cores()
+    then = tuple(
+        Stage(one, parse_jobs(j, cores), b, j.strip() == "auto")
+        for one, j, b in zip(further, jobs[1:], backends[1:], strict=True)
+    )
+    spec, stream = _source(asked, work)
+    limits = Limits(
+        jobs=parse_jobs(jobs[0], cores), climb=jobs[0].strip() == "auto", timeout=parse_timeout(asked.timeout),
+        grace=parse_duration(asked.grace, "--grace"), retries=asked.retries, delay=parse_duration(asked.delay, "--delay"),
+        backoff=Backoff.parse(asked.backoff), halt=Halt.parse(asked.halt), keep_order=asked.keep_order,
+        output_cap=parse_size(asked.output_cap, "--output-cap") if asked.output_cap else None,
+        retry_on=RetryOn.parse(asked.retry_on) if asked.retry_on is not None else None,
+    )  # fmt: skip
+    if not 0 <= asked.nice <= 19:
+        raise UsageError(f"--nice {asked.nice}: expected 0 to 19")
+    plan = Plan(
+        template=work, source=spec, limits=limits, workdir=folder, environment=_environment(asked.env), nice=asked.nice,
+        backend=backends[0], then=then, tag=asked.tag, streamed=stream is not None, order=asked.order,
+        spool_limit=parse_size(asked.spool_limit, "--spool-limit"),
+        stdin=_stdin(asked.stdin, stream) if isinstance(asked, AskedCommand) else None,
+        allow_daemons=isinstance(asked, AskedCommand) and asked.allow_daemons,
+        workers=_workers(asked) if isinstance(asked, AskedCall) else Workers(),
+    )  # fmt: skip
+    return plan, stream
+
+
+def _works(asked: AskedCommand | AskedCall) -> list[Template | Call]:
+    """What each stage does. A function after the first gets what the one before it returned."""
+    if isinstance(asked, AskedCall):
+        if asked.then and asked.result != "json":
+            raise UsageError(f"--result {asked.result}: the next stage is given what JSON can hold")
+        first = replace(asked.call(), group=asked.max_args)
+        return [first, *(replace(first, text=text, type="json", group=None) for text in asked.then)]
+    shell = user_shell(os.environ) if asked.shell else None
+    further = [replace(Template.parse(text, shell=shell), group=asked.max_args) for text in asked.then]
+    if asked.commands is not None:
+        _check_commands(asked)
+        return [Template.each_line(shell=shell), *further]
+    if asked.template is None:
+        raise UsageError(
+            "batch lacks its template: give a command, such as 'gzip {}', or --commands FILE, each line of which is one"
+        )
+    return [replace(Template.parse(asked.template, shell=shell), group=asked.max_args), *further]
+
+
+def _check_commands(asked: AskedCommand) -> None:
+    """Raise UsageError for what does not go with --commands."""
+    others = {
+        "a command": asked.template is not None,
+        "--max-args": asked.max_args is not None,
+        "--colsep": bool(asked.colsep),
+    }
+    if other := next((name for name, given in others.items() if given), None):
+        raise UsageError(f"--commands and {other}: each line is a whole command; leave one of the two out")
+
+
+def _workers(asked: AskedCall) -> Workers:
+    if asked.chunk != "auto" and not asked.chunk.lstrip("-").isdigit():
+        raise UsageError(f"--chunk {asked.chunk!r}: expected a number, or auto")
+    chunk = None if asked.chunk == "auto" else int(asked.chunk)
+    return Workers(start_method=asked.start_method, chunk=chunk, max_jobs=asked.max_jobs_per_worker)
+
+
+def _source(asked: Asked, work: Template | Call) -> tuple[Spec, int | None]:
+    """What describes the inputs, and where they come from if they can be read only once."""
+    given = {
+        "--": asked.rest, "--commands": asked.commands if isinstance(asked, AskedCommand) else None, "--from": asked.from_,
+        "--glob": asked.glob, "--csv": asked.csv, "--jsonl": asked.jsonl, "--each": asked.each,
+    }  # fmt: skip
+    chosen = [name for name, value in given.items() if value or (name == "--" and value is not None)]
+    if len(chosen) > 1 and (not asked.zip or "--commands" in chosen):
+        way = "" if "--commands" in chosen else ", or link them with --zip"
+        raise UsageError(f"{' and '.join(chosen)} both give inputs: choose one{way}")
+    kinds = chosen or ["--from"]
+    for option, value, where in (
+        ("--null", asked.null, ("--from", "--commands")), ("--colsep", asked.colsep, ("--from",)), ("--delimiter", asked.delimiter, ("--csv",)),
+    ):  # fmt: skip
+        if value not in (None, False) and not set(where) & set(kinds):
+            meant = "inputs from a file or standard input" if where[0] == "--from" else where[0]
+            raise UsageError(f"{option} is for {meant}, not for {kinds[0]}")
+    parts = [part for kind in kinds for part in _parts(kind, asked, work)]
+    return _together(parts, zipped=asked.zip)
+
+
+def _parts(kind: str, asked: Asked, work: Template | Call) -> list[tuple[Spec, int | None]]:
+    """The sources of one kind, as `_source` has them."""
+    if kind == "--":
+        return [(Args(asked.rest or ()).spec(), None)]
+    if kind == "--glob":
+        return [(Glob([expanded(pattern) for pattern in asked.glob]).spec(), None)]
+    if kind == "--each":
+        return [(Args.each(text).spec(), None) for text in asked.each]
+    commands = asked.commands if isinstance(asked, AskedCommand) else None
+    paths: dict[str, Sequence[str | None]] = {
+        "--commands": [commands],
+        "--csv": [asked.csv],
+        "--jsonl": [asked.jsonl],
+        "--from": asked.from_ or [None],
+    }
+    return [_file(kind, path, asked, work) for path in paths[kind]]
+
+
+def _together(parts: list[tuple[Spec, int | None]], *, zipped: bool) -> tuple[Spec, int | None]:
+    """Several sources as one: every combination, or, ``zipped``, the n-th of each."""
+    if zipped and len(parts) < 2:
+        raise UsageError(
+            "--zip links several sources, and there is only one: repeat --each or --from, or give two kinds of inputs"
+        )
+    if len(parts) == 1:
+        return parts[0]
+    streams = [stream for _, stream in parts if stream is not None]
+    if len(streams) > 1:
+        raise UsageError("only one of several sources can be standard input or a pipe: put the others in files")
+    if streams and not zipped:
+        raise UsageError("every combination needs sources that can be read again: put what comes from a pipe in a file")
+    specs: list[Spec] = [spec if stream is None else spec | {"streamed": True} for spec, stream in parts]
+    return {"kind": "zip" if zipped else "product", "sources": specs}, next(iter(streams), None)
+
+
+def _file(kind: str, path: str | None, asked: Asked, work: Template | Call) -> tuple[Spec, int | None]:
+    if path is None and sys.stdin is not None and sys.stdin.isatty():
+        raise UsageError("no inputs: give them after --, with --glob, --from, --csv, --jsonl or --each, or pipe them in")
+    path = expanded(path or "-")
+    absolute = path if path == "-" else os.path.abspath(path)
+    specs: dict[str, Spec] = {
+        "--commands": {"kind": "lines", "path": absolute, "null": asked.null, "separator": None, "comments": False},
+        "--from": {"kind": "lines", "path": absolute, "null": asked.null, "separator": asked.colsep},
+        "--csv": {"kind": "csv", "path": absolute}
+        | {"delimiter": usual_delimiter(path) if asked.delimiter is None else delimiter_of(asked.delimiter)},
+        "--jsonl": {"kind": "jsonl", "path": absolute, "names": list(work.fields), "whole": isinstance(work, Call)},
+    }
+    spec = specs[kind]
+    if path == "-":
+        return spec, 0
+    try:
+        if stat.S_ISREG(os.stat(path).st_mode) or os.path.isdir(path):
+            return spec, None
+        return spec, os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a named pipe, or <(...) of a shell: it can be read once
+    except FileNotFoundError:
+        raise InputError(f"{kind}: no such file: {path}") from None
+    except PermissionError:
+        raise InputError(f"{kind}: no permission to read {path}") from None
+
+
+def _folder(workdir: str | None) -> str:
+    path = os.path.abspath(expanded(workdir or "."))
+    if not os.path.isdir(path):
+        raise UsageError(f"--workdir {workdir}: no such folder")
+    return path
+
+
+def _environment(given: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for entry in given:
+        name, equals, value = entry.partition("=")
+        if not name or (not equals and name not in os.environ):
+            raise UsageError(f"--env {entry!r}: expected NAME=VALUE, or the NAME of a variable that is set")
+        pairs[name] = value if equals else os.environ[name]
+    return pairs
+
+
+def _stdin(path: str | None, stream: int | None) -> str | None:
+    if path is None:
+        return None
+    if path == "-":
+        if stream == 0:
+            raise UsageError("--stdin -: standard input already gives the inputs")
+        return "-"
+    path = expanded(path)
+    if not os.path.isfile(path):
+        raise UsageError(f"--stdin {path}: no such file")
+    return os.path.abspath(path)

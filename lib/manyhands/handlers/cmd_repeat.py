@@ -1,0 +1,120 @@
+"""What the ``cmd`` tasks do that run a command more than once: watch it, retry it, compare the ways to run it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from manyhands.commands.compare_tools import compare
+from manyhands.commands.pipeline import PipelineResult
+from manyhands.commands.retry import Look, Until, retry, watch
+from manyhands.core.errors import UsageError
+from manyhands.core.limits import Backoff, RetryOn, parse_duration
+from manyhands.core.safe_text import one_line
+from manyhands.handlers.cmd_common import chain_of, leave, limit_of, line_of, own_tree, print_json
+from manyhands.render.commands import comparison_lines, look_record, pipeline_record, printed_record, try_line
+from manyhands.render.watching import Paper, Screen
+
+# -- watch -----------------------------------------------------------------------------------------------------------------
+
+
+def watch_line(
+    line: str | None, rest: Sequence[str] | None, *, every: str, until_change: bool, until_success: bool, until: str | None, times: int | None, shell: bool,
+    timeout: str | None, grace: str, json: bool,
+) -> int:  # fmt: skip
+    """Look at a command again and again; 0 when what was waited for has come, 124 when time is up before, 1 otherwise."""
+    pipeline, limit = chain_of(line, rest, shell=shell), limit_of(timeout)
+    line = line if line is not None else shlex.join(rest or [])
+    interval, goal = parse_duration(every, "--every"), _goal(until_change, until_success, until)
+    if times is not None and times < 1:
+        raise UsageError(f"--times {times}: at least one look is needed")
+    look = None
+    with own_tree(grace) as tree, _shown(line, interval, json=json) as show:
+
+        def once(left: float | None) -> PipelineResult:
+            return pipeline.run(stdin=b"", stdout="capture", stderr="stdout", timeout=left, tree=tree)
+
+        for look in watch(once, tree, every=interval, until=goal, times=times, timeout=limit):
+            show(look)
+    if goal is None or (look and look.met):
+        return 0
+    if look and times == look.number:
+        sys.stderr.write(f"manyhands: {one_line(line, 200)}: it did not come in {times} looks\n")
+        return 1
+    sys.stderr.write(f"manyhands: {one_line(line, 200)}: it did not come within {timeout} s\n")
+    return 124
+
+
+def _goal(change: bool, success: bool, pattern: str | None) -> Until:
+    if change + success + (pattern is not None) > 1:
+        raise UsageError("--until-change, --until-success and --until: choose one")
+    if pattern is not None:
+        try:
+            return re.compile(pattern.encode("utf-8", "surrogateescape"), re.MULTILINE)
+        except re.error as error:
+            raise UsageError(f"--until {pattern!r}: {error}") from None
+    return "change" if change else "success" if success else None
+
+
+@contextmanager
+def _shown(line: str, every: float, *, json: bool) -> Iterator[Callable[[Look], None]]:
+    """How looks are shown: as JSON lines, in place on a terminal, or one after another with what has changed."""
+    if json:
+        yield lambda look: print_json(look_record(look))
+    elif sys.stdout.isatty():
+        with Screen(line, every) as screen:
+            yield screen.show
+    else:
+        yield Paper(sys.stdout.fileno()).show
+
+
+# -- retry -----------------------------------------------------------------------------------------------------------------
+
+
+def retry_line(
+    line: str | None, rest: Sequence[str] | None, *, times: int, backoff: str, retry_on: str | None, timeout: str | None, shell: bool,
+    grace: str, json: bool,
+) -> int:  # fmt: skip
+    """Try a command until it succeeds; end with the status of the last try."""
+    pipeline, limit, wait = chain_of(line, rest, shell=shell), limit_of(timeout), Backoff.parse(backoff)
+    rule = RetryOn.parse(retry_on) if retry_on is not None else None
+    if rule and rule.exceptions:
+        raise UsageError(
+            f"--retry-on {rule.exceptions[0]}: a command raises no exceptions; give exit statuses or signals"
+        )
+    with own_tree(grace) as tree:
+
+        def once() -> PipelineResult:
+            return pipeline.run(stdout="capture" if json else "inherit", timeout=limit, tree=tree)
+
+        for one in retry(once, tree, times=times, backoff=wait, retry_on=rule):
+            result = one.result
+            if json:
+                print_json(pipeline_record(result) | {"schema": "manyhands.try/1", "try": one.number, "wait": one.wait})
+            elif not result.ok and tree.stopped_by is None:
+                sys.stderr.write(f"manyhands: {try_line(one, times)}\n")
+    return leave(result, told_already=True)
+
+
+# -- compare ---------------------------------------------------------------------------------------------------------------
+
+
+def compare_line(line: str, *, rounds: int, json: bool) -> int:
+    """Run a shell line by every helper; 0 when all that are installed gave the same."""
+    if rounds < 1:
+        raise UsageError(f"--rounds {rounds}: at least one is needed")
+    found = compare(line_of(line), rounds=rounds)
+    if json:
+        for one in found:
+            status, printed = one.answer or (None, None)
+            record = asdict(one) | {"schema": "manyhands.compare/1", "status": status}
+            del record["answer"]
+            print_json(record | (printed_record("stdout", printed) if printed is not None else {"stdout": None}))
+    else:
+        for text in comparison_lines(found, rounds):
+            sys.stdout.write(text + "\n")
+    return 0 if all(one.same for one in found if one.lacking is None) else 1

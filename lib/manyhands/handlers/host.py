@@ -1,0 +1,153 @@
+"""What the ``host`` tasks and ``fork-demo`` do: look once, or again and again, and print as text or JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from json import dumps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from manyhands.core.errors import UsageError
+from manyhands.core.limits import parse_duration
+from manyhands.host.info import clock, host_info, identity
+from manyhands.host.metrics import cpu, disks, memory, network, pressure, sensors, swap
+from manyhands.processes.fork_demo import ForkEvent, fork_demo
+from manyhands.render.forks import fork_line, fork_verdict
+from manyhands.render.host import (
+    clock_lines,
+    cpu_lines,
+    disk_lines,
+    identity_lines,
+    info_lines,
+    memory_lines,
+    network_lines,
+    pressure_lines,
+    sensor_lines,
+)
+from manyhands.render.repeat import repeat
+
+if TYPE_CHECKING:
+    from manyhands.host.checks import Wanted
+
+T = TypeVar("T")
+
+
+def _show(
+    schema: str, look: Callable[[], T], record: Callable[[T], Mapping[str, Any]], lines: Callable[[T], Iterable[str]], *,
+    json: bool, watch: bool, every: float,
+) -> None:  # fmt: skip
+    """Look, once or until Ctrl-C, and print what was seen."""
+
+    def shown() -> Iterable[str]:
+        seen = look()
+        return [dumps({"schema": f"manyhands.{schema}/1", **record(seen)})] if json else lines(seen)
+
+    repeat(shown, every=every, times=None if watch else 1, in_place=watch and not json)
+
+
+def _period(every: str) -> float:
+    if not (seconds := parse_duration(every, "--every")):
+        raise UsageError("--every 0: between two looks some time must go by")
+    return seconds
+
+
+def show_info(*, json: bool, watch: bool, every: str) -> None:
+    """Print what the machine is and has."""
+    _show("host", host_info, asdict, info_lines, json=json, watch=watch, every=_period(every))
+
+
+def show_cpu(*, per_core: bool, json: bool, watch: bool, every: str) -> None:
+    """Print how busy the CPUs are."""
+    seconds = _period(every)
+    _show("cpu", lambda: cpu(seconds), asdict, lambda seen: cpu_lines(seen, per_core=per_core), json=json, watch=watch,
+          every=seconds)  # fmt: skip
+
+
+def show_memory(*, json: bool, watch: bool, every: str) -> None:
+    """Print what of memory and swap is used."""
+    _show(
+        "memory", lambda: (memory(), swap()), lambda seen: {"memory": asdict(seen[0]), "swap": asdict(seen[1])},
+        lambda seen: memory_lines(*seen), json=json, watch=watch, every=_period(every),
+    )  # fmt: skip
+
+
+def show_disks(*, json: bool, watch: bool, every: str) -> None:
+    """Print what of the file systems is used."""
+    _show("disks", disks, lambda seen: {"disks": [asdict(one) for one in seen]}, disk_lines, json=json, watch=watch,
+          every=_period(every))  # fmt: skip
+
+
+def show_network(*, json: bool, watch: bool, every: str) -> None:
+    """Print the network interfaces."""
+    _show("network", network, lambda seen: {"network": [asdict(one) for one in seen]}, network_lines, json=json, watch=watch,
+          every=_period(every))  # fmt: skip
+
+
+def show_sensors(*, json: bool, watch: bool, every: str) -> None:
+    """Print what the sensors say."""
+    _show("sensors", sensors, asdict, sensor_lines, json=json, watch=watch, every=_period(every))
+
+
+def show_pressure(*, json: bool, watch: bool, every: str) -> None:
+    """Print what had to be waited for."""
+    _show("pressure", pressure, lambda seen: {"pressure": {name: asdict(one) for name, one in seen.items()} or None},
+          pressure_lines, json=json, watch=watch, every=_period(every))  # fmt: skip
+
+
+def show_time(*, json: bool, watch: bool, every: str) -> None:
+    """Print what time it is."""
+    _show("time", clock, asdict, clock_lines, json=json, watch=watch, every=_period(every))
+
+
+def show_identity(*, json: bool, watch: bool, every: str) -> None:
+    """Print who this process is."""
+    _show("identity", identity, asdict, identity_lines, json=json, watch=watch, every=_period(every))
+
+
+def show_check(wanted: Wanted, *, json: bool) -> int:
+    """Print a plugin's line; its exit status. A mistake is UNKNOWN, too, because a monitor reads the status only."""
+    from manyhands.host.checks import Level, check, overall
+    from manyhands.render.checks import check_line, checked_record
+
+    try:
+        checked = check(wanted)
+    except UsageError as error:
+        _write([f"UNKNOWN - {error}"])
+        return Level.UNKNOWN
+    _write([dumps(checked_record(checked))] if json else [check_line(checked)])
+    return overall(checked)
+
+
+def show_doctor(*, json: bool) -> int:
+    """Print what the machine can do; 1 if something that is needed does not work."""
+    from manyhands.host.doctor import Health, examine
+    from manyhands.render.checks import finding_lines, verdict
+
+    findings = examine()
+    if json:
+        _write(dumps({"schema": "manyhands.finding/1", **asdict(finding)}) for finding in findings)
+    else:
+        for finding in findings:
+            _write(finding_lines(finding))
+        _write([verdict(findings)])
+    return 1 if any(finding.health is Health.BROKEN for finding in findings) else 0
+
+
+def show_fork(*, children: int, exit_code: int, json: bool) -> int:
+    """Fork before the user's eyes; returns 0 if everything was as it should be, else 1."""
+
+    def emit(event: ForkEvent) -> None:
+        _write([dumps({"schema": "manyhands.fork/1", **asdict(event)}) if json else fork_line(event)])
+
+    sys.stdout.flush()  # or the child would own a copy of what is not written yet
+    report = fork_demo(children=children, exit_code=exit_code, emit=emit)
+    if not json:
+        _write([fork_verdict(report)])
+    return 0 if report.as_expected else 1
+
+
+def _write(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()

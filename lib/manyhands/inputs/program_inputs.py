@@ -1,0 +1,152 @@
+"""Inputs that a program has at hand, or makes one after another.
+
+    item --columns_of, or `manyhands.work.function.encode`--> Given: the columns, and the item itself
+
+Separate from `inputs`, whose sources can describe themselves, so that a run can be taken up again without the program.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from numbers import Number
+from typing import Any
+
+from manyhands.core.arguments import argument_of, check_several
+from manyhands.core.errors import InputError
+from manyhands.core.job import Values
+from manyhands.inputs.sources import Rows, Source, Spec
+
+Convert = Callable[[Any], Values]
+"""The columns of an input."""
+
+
+class Given(tuple[bytes, ...]):
+    """The columns of an input, with the object that they were made of."""
+
+    item: Any
+
+    @classmethod
+    def of(cls, columns: Iterable[bytes], item: object) -> Given:
+        """``columns`` of ``item``."""
+        made = cls(columns)
+        made.item = item
+        return made
+
+
+class AtHand(Rows):
+    """Inputs that are there; a run of them can be resumed without the program."""
+
+    def __init__(self, items: Sequence[Any], columns: Sequence[str], convert: Convert) -> None:
+        super().__init__(_converted(items, convert), columns)
+        self._items = items
+
+    def __iter__(self) -> Iterator[Values]:
+        return map(Given.of, self.rows, self._items)
+
+
+class Iterating:
+    """Inputs that a program makes one after another; they can be read only once.
+
+    With ``convert``, they are of ``width`` columns; without, they are whatever `source_of` takes: what the first one is, all must
+    be, and ``columns`` and ``width`` are known when it has come.
+    """
+
+    total: int | None = None
+
+    def __init__(self, items: Iterable[Any], width: int | None = None, convert: Convert | None = None) -> None:
+        self._items, self.width, self._convert = items, width, convert
+        self.columns: tuple[str, ...] = ()
+        self.preferred: tuple[str, ...] = ()
+        """The order of the columns, if the items are mappings that have just these."""
+
+    @property
+    def shaped(self) -> bool:
+        """Whether ``columns`` and ``width`` are known."""
+        return self._convert is not None
+
+    def __iter__(self) -> Iterator[Values]:
+        items = iter(self._items)
+        if self._convert is None:
+            first = list(itertools.islice(items, 1))
+            self.columns, self._convert = shape_of(first, self.preferred)
+            self.width = len(self.columns) or (1 if self._convert is _single else None)
+            items = itertools.chain(first, items)
+        convert = self._convert
+        for number, item in enumerate(items, 1):
+            try:
+                found = convert(item)
+            except InputError as error:
+                raise InputError(f"input {number}: {error}") from None
+            yield Given.of(found, item)
+
+    def spec(self) -> Spec:
+        """See `Source.spec`; nothing can make these inputs again."""
+        return {"kind": "iterator"}
+
+
+def source_of(inputs: Source | Iterable[Any], convert: Convert | None = None) -> Source:
+    """A source of what a program has at hand; ``convert`` is for functions, to which an input is one column.
+
+    For commands: texts, bytes, paths and numbers, or rows of these: sequences, mappings by column name, named tuples, dataclasses. What the first
+    one is, all must be. A list or tuple is kept whole (it can be resumed), anything else is pulled lazily. Raises WrongTypeError.
+    """
+    if hasattr(inputs, "spec"):
+        return inputs  # type: ignore[return-value]  # it is a Source
+    check_several("inputs", inputs)
+    if not isinstance(inputs, list | tuple | range):
+        return Iterating(inputs, None if convert is None else 1, convert)
+    if convert:
+        return AtHand(inputs, (), convert)
+    return AtHand(inputs, *shape_of(inputs[:1]))
+
+
+def shape_of(first: Sequence[Any], preferred: Sequence[str] = ()) -> tuple[tuple[str, ...], Convert]:
+    """(the names of the columns, if there are any, how to get the columns of an input) from the first input, if there is one."""
+    if not first or _is_one(first[0]):
+        return (), _single
+    item = first[0]
+    if isinstance(item, Mapping):
+        names = tuple(map(str, item))
+        names = tuple(preferred) if sorted(preferred) == sorted(names) else names
+        return names, lambda row: _named(row, names)
+    if isinstance(item, tuple) and hasattr(item, "_fields"):  # a named tuple, as the rows of a data frame are
+        return tuple(item._fields), _row
+    if is_dataclass(item):
+        names = tuple(field.name for field in fields(item))
+        return names, lambda row: tuple(argument_of(getattr(row, name)) for name in names)
+    if hasattr(item, "__iter__"):
+        return (), _row
+    argument_of(item)  # raises what is to be said
+    return (), _single
+
+
+def _single(item: object) -> Values:
+    return (argument_of(item),)
+
+
+def _row(row: Iterable[object]) -> Values:
+    if _is_one(row):
+        raise InputError(f"expected a row of columns, as the first one is, not {row!r:.60}")
+    return tuple(map(argument_of, row))
+
+
+def _named(row: Mapping[str, object], names: Sequence[str]) -> Values:
+    try:
+        return tuple(argument_of(row[name]) for name in names)
+    except (LookupError, TypeError):
+        raise InputError(f"expected columns {', '.join(names)}, as the first one has, not {row!r:.200}") from None
+
+
+def _is_one(item: object) -> bool:
+    return isinstance(item, str | bytes | os.PathLike | Number) or getattr(item, "ndim", None) == 0
+
+
+def _converted(items: Iterable[Any], convert: Convert) -> Iterator[Values]:
+    for number, item in enumerate(items, 1):
+        try:
+            yield convert(item)
+        except InputError as error:
+            raise InputError(f"input {number}: {error}") from None

@@ -1,0 +1,359 @@
+"""Inputs from a pipe, kept in the run's folder, because a pipe can be read only once.
+
+    pipe --Spool (thread)--> RUN/inputs.part --follow--> source        at the end of the pipe: RUN/inputs
+
+Nothing is given to a reader that is not durable: what may begin can be found again after a loss of power. The journal notes with
+every commit how much that was, and its CRC, so that a file that has lost some of it is noticed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import select
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NamedTuple
+from zlib import crc32
+
+from manyhands.core.errors import InputError, JournalError
+from manyhands.core.hints import given_as
+from manyhands.posix.durable_files import Disk
+
+_WINDOW: Final = 16 << 20
+"""Bytes that are kept beyond what was read: some hundred thousand inputs, whose number is then known."""
+_BLOCK: Final = 1 << 16
+_GROUP: Final = 1 << 20  # bytes that are synchronised at once while the pipe is quick
+_PATIENCE: Final = 0.2  # seconds after which a waiting reader looks whether it was cancelled (from a signal handler)
+
+
+class NotKeptError(InputError):
+    """Inputs that cannot be kept may not begin: what has begun is finished."""
+
+    exit_code = JournalError.exit_code
+
+
+class InputFile:
+    """What has come so far: `append` writes, `sync` makes it durable and then visible as `kept`."""
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self.folder, self._disk = folder, disk
+        self.path, self._final, self._sum = folder / "inputs.part", folder / "inputs", folder / "inputs.sum"
+        for earlier in (self.path, self._final, self._sum):
+            earlier.unlink(missing_ok=True)
+        self.descriptor = disk.create(self.path)
+        disk.sync_folder(folder)
+        self._size = self._crc = 0
+        self.kept = 0, 0
+        """(bytes that are durable, their CRC)."""
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that were written and are not durable yet."""
+        return self._size - self.kept[0]
+
+    def append(self, data: bytes) -> None:
+        """Write ``data`` at the end."""
+        self._disk.write(self.descriptor, data)
+        self._size, self._crc = self._size + len(data), crc32(data, self._crc)
+
+    def sync(self) -> None:
+        """Make all that was written durable."""
+        if self.waiting:
+            self._disk.sync(self.descriptor)
+            self.kept = self._size, self._crc
+
+    def finish(self) -> None:
+        """Say by the file's name that it is whole, and beside it what that is."""
+        self.sync()
+        self._disk.write_new(self._sum, b"%d %d\n" % self.kept)
+        self._disk.rename(self.path, self._final)
+        self._disk.sync_folder(self.folder)
+
+
+class Spool:
+    """Copies a pipe to ``folder/inputs.part`` in a thread, until it ends or `close` is called.
+
+    It keeps some MiB more than was read from it; after ``limit`` bytes (0: never), only while nothing is left to be read.
+    """
+
+    def __init__(self, stream: int, folder: Path, *, limit: int = 0, disk: Disk | None = None) -> None:
+        self._file = InputFile(folder, disk or Disk())
+        self._stream, self._limit = stream, limit
+        self._taken = 0
+        self._ended = self._cancelled = self._closing = False
+        self._error: InputError | None = None
+        self._news = threading.Condition()
+        self._stop, self._stopper = os.pipe()
+        self._thread = threading.Thread(target=self._copy, name="manyhands-spool", daemon=True)
+        self._thread.start()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole pipe has been copied."""
+        return self._ended and self._error is None and not self._file.path.exists()
+
+    def kept(self) -> tuple[int, int]:
+        """(bytes that are durable, their CRC); see `manyhands.storage.journal.Journal.follow`."""
+        return self._file.kept
+
+    def follow(self) -> io.BufferedReader:
+        """A new reader from the beginning, which waits where the pipe has not come further yet."""
+        return io.BufferedReader(_Follower(self), _BLOCK)
+
+    def whole(self, wanted: Callable[[], bool]) -> io.BufferedReader | None:
+        """Wait until the pipe has ended, as long as that is ``wanted``; then a reader from the beginning. Call `nudge` when
+        ``wanted`` has changed."""
+        with self._news:
+            while not self._ended and not self._closing and wanted():
+                self._news.wait()
+            return self.follow() if self.complete and wanted() else None
+
+    def nudge(self) -> None:
+        """Let whoever waits look again."""
+        with self._news:
+            self._news.notify_all()
+
+    def read(self, offset: int, buffer: memoryview) -> int:
+        """Fill ``buffer`` from ``offset``; waits until something is there; 0 at the end. Raises InputError."""
+        with self._news:
+            while offset >= (size := self._file.kept[0]) and not self._ended:
+                self._news.wait(_PATIENCE)
+                if self._cancelled:
+                    return 0
+            if offset >= size:
+                if self._error:
+                    raise self._error
+                return 0
+            self._taken = max(self._taken, min(size, offset + len(buffer)))
+            self._news.notify_all()
+        return os.preadv(self._file.descriptor, [buffer[: size - offset]], offset)
+
+    def cancel(self) -> None:
+        """Let a waiting reader find the end soon. Safe in a signal handler: it takes no lock."""
+        self._cancelled = True
+
+    def close(self) -> None:
+        """Stop copying; readers find the end."""
+        if self._stopper >= 0:
+            with self._news:
+                self._closing = True
+                self._news.notify_all()
+            os.close(self._stopper)
+            self._stopper = -1
+            self._thread.join()
+            os.close(self._stop)
+            os.close(self._file.descriptor)
+
+    def _copy(self) -> None:
+        try:
+            for block in self._blocks():
+                self._append(block)
+            if not self._closing:
+                self._keep(self._file.finish)
+        except InputError as error:
+            self._error = error
+        finally:
+            with self._news:
+                self._ended = True
+                self._news.notify_all()
+
+    def _blocks(self) -> Iterator[bytes]:
+        """What comes from the pipe; an empty block when nothing has come just now."""
+        poll = select.poll()
+        poll.register(self._stream, select.POLLIN)
+        poll.register(self._stop, select.POLLIN)
+        while self._has_room():
+            ready = [file for file, _ in poll.poll(0)]
+            if not ready:
+                yield b""
+                ready = [file for file, _ in poll.poll()]
+            if self._stop in ready:
+                return
+            try:
+                block = os.read(self._stream, _BLOCK)
+            except OSError as error:
+                raise InputError(f"cannot read the inputs further: {error.strerror}") from error
+            if not block:
+                return
+            yield block
+
+    def _append(self, block: bytes) -> None:
+        """Keep a block; durable at once when nothing follows for now, else in groups."""
+        if block:
+            self._keep(lambda: self._file.append(block))
+        if not block or self._file.waiting >= _GROUP:
+            self._keep(self._file.sync)
+            with self._news:
+                self._news.notify_all()
+
+    def _keep(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except OSError as error:
+            raise NotKeptError(
+                f"cannot keep the inputs in {self._file.path}: {error.strerror}; nothing more begins"
+            ) from error
+
+    def _has_room(self) -> bool:
+        """Wait until more may be copied; False when it never may."""
+        size = self._file.kept[0] + self._file.waiting
+        if size - self._taken >= self._room(size):
+            self._append(b"")
+            with self._news:
+                while size - self._taken >= self._room(size) and not self._closing:
+                    self._news.wait()
+        return not self._closing
+
+    def _room(self, size: int) -> int:
+        """How many bytes may be there that nobody has read, when ``size`` have been copied."""
+        return _WINDOW if not self._limit or size < self._limit else 1
+
+
+class _Follower(io.RawIOBase):
+    def __init__(self, spool: Spool) -> None:
+        self._spool, self._offset = spool, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed wants any WriteableBuffer
+        size = self._spool.read(self._offset, memoryview(buffer))
+        self._offset += size
+        return size
+
+
+# -- taken up again ------------------------------------------------------------------------------------------------------
+
+
+class Spooled(NamedTuple):
+    """What is there of a pipe's inputs: the first ``size`` bytes of ``path``, which are whole inputs."""
+
+    path: Path
+    size: int
+    complete: bool
+    """Whether the pipe had ended; else nobody knows what would have come."""
+
+    def open(self) -> BinaryIO:
+        """A reader of those bytes."""
+        return io.BufferedReader(_Part(self.path, self.size), _BLOCK)
+
+
+class _Part(io.RawIOBase):
+    """The beginning of a file."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._file, self._rest = path.open("rb", buffering=0), size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed wants any WriteableBuffer
+        size = self._file.readinto(memoryview(buffer)[: self._rest])
+        self._rest -= size
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def spooled(folder: Path, spec: Mapping[str, Any], kept: tuple[int, int]) -> Spooled:
+    """The inputs of a run that is taken up again, of the form that ``spec`` describes.
+
+    An input that was cut in the middle is left out, so that it is not mistaken for a whole one. Raises JournalError when what is
+    there is not what the journal knows to have been ``kept``: (bytes, their CRC).
+    """
+    part, final = folder / "inputs.part", folder / "inputs"
+    complete = final.exists()
+    path = final if complete else part
+    try:
+        if not path.exists() and not kept[0]:
+            part.touch(mode=0o600)
+        if complete:
+            kept = _whole_sum(folder) or kept
+        with path.open("rb") as file:
+            if (there := _crc(file, kept[0])) != kept:
+                raise JournalError(
+                    f"the inputs kept in {path} are damaged: there were {kept[0]:,} bytes, of which {there[0]:,} are"
+                    f" there{' and changed' * (there[0] == kept[0])}; give all inputs again with {given_as('--run-id', folder.name)}"
+                )
+            return Spooled(
+                path,
+                os.fstat(file.fileno()).st_size if complete else _whole(file, spec, _sound(file, spec, kept[0])),
+                complete,
+            )
+    except OSError as error:
+        raise JournalError(f"cannot read the inputs kept in {path}: {error.strerror}") from error
+
+
+def _whole_sum(folder: Path) -> tuple[int, int] | None:
+    """(bytes, their CRC) of all inputs; None for a run of an earlier version, which did not note that."""
+    path = folder / "inputs.sum"
+    if not path.exists():
+        return None
+    match = re.fullmatch(rb"(\d{1,19}) (\d{1,10})\n", path.read_bytes())
+    if not match:
+        raise JournalError(f"{path} is damaged; give all inputs again with {given_as('--run-id', folder.name)}")
+    return int(match[1]), int(match[2])
+
+
+def _crc(file: BinaryIO, size: int) -> tuple[int, int]:
+    """(bytes, CRC) of the first ``size`` bytes, or of as many as there are."""
+    crc, rest = 0, size
+    while rest and (block := file.read(min(rest, _GROUP))):
+        crc, rest = crc32(block, crc), rest - len(block)
+    return size - rest, crc
+
+
+def _sound(file: BinaryIO, spec: Mapping[str, Any], kept: int) -> int:
+    """How far a file can be believed: what was not durable at a loss of power has holes, which are read as NUL."""
+    if spec.get("null") and kept:
+        return kept
+    end = file.seek(0, os.SEEK_END)
+    at = file.seek(kept)
+    while not spec.get("null") and (block := file.read(_GROUP)):
+        if (hole := block.find(b"\0")) >= 0:
+            return at + hole
+        at += len(block)
+    return end
+
+
+def _whole(file: BinaryIO, spec: Mapping[str, Any], sound: int) -> int:
+    """Where the last input ends that has come whole, of the first ``sound`` bytes."""
+    if spec["kind"] == "csv":
+        return _whole_rows(file, spec.get("delimiter") or ",", sound)
+    end = b"\0" if spec.get("null") else b"\n"
+    keep = sound
+    while keep:
+        start = max(0, keep - _BLOCK)
+        file.seek(start)
+        found = file.read(keep - start).rfind(end)
+        if found >= 0:
+            return start + found + 1
+        keep = start
+    return 0
+
+
+def _whole_rows(file: BinaryIO, delimiter: str, sound: int) -> int:
+    """A line break within quotes does not end a row, so that the rows have to be read."""
+    file.seek(0)
+    read = whole = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal read
+        for line in file:
+            if not line.endswith(b"\n") or read + len(line) > sound:
+                return
+            read += len(line)
+            yield line.decode("utf-8-sig" if read == len(line) else "utf-8", "surrogateescape")
+
+    try:
+        for _ in csv.reader(lines(), strict=True, delimiter=delimiter):
+            whole = read
+    except csv.Error as error:  # what is wrong, and not only cut off, is left for the source to complain of
+        return whole if "unexpected end of data" in str(error) else read
+    return whole

@@ -1,0 +1,1 @@
+"""The processes of this machine: listed, looked into, waited for, stopped."""

@@ -1,0 +1,159 @@
+"""Waiting for what happens elsewhere: processes to end, a port to answer, a file to be there, a line to be logged.
+
+Every function returns whether it came; False means that ``timeout`` seconds were over first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import select
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+from manyhands.core.terminal_escapes import plain
+from manyhands.posix import linux
+from manyhands.processes.log_follower import Log
+
+_LOOK_AGAIN: Final = 0.05
+"""Seconds between two looks at what cannot be waited for."""
+_RESOLVE: Final = 0.5
+"""Seconds between two questions for the address of a host."""
+_CONNECT: Final = 2.0
+"""Seconds after which a connection is tried anew."""
+
+
+def wait_for_processes(pids: Sequence[int], *, timeout: float | None = None) -> list[int]:
+    """Wait until all these processes have ended, also such as are not ours; those that have not. One that is not there has
+    ended; a zombie, too."""
+    deadline = _deadline(timeout)
+    with ExitStack() as stack:
+        pidfds = {pid: _pidfd(pid, stack) for pid in pids}
+        starts = {pid: stat.start if (stat := linux.read_stat(pid)) else 0 for pid in pids}
+        left = list(pids)
+        while left := [pid for pid in left if not _has_ended(pid, starts[pid], pidfds[pid])]:
+            rest = deadline - time.monotonic()
+            if rest <= 0:
+                return left
+            poll = select.poll()
+            for pid in left:
+                if (descriptor := pidfds[pid]) is not None:
+                    poll.register(descriptor, select.POLLIN)
+            if any(pidfds[pid] is None for pid in left):
+                rest = min(rest, _LOOK_AGAIN)
+            poll.poll(None if rest == float("inf") else int(rest * 1000) + 1)
+    return []
+
+
+def _pidfd(pid: int, stack: ExitStack) -> int | None:
+    if hasattr(os, "pidfd_open"):
+        with suppress(OSError):
+            descriptor = os.pidfd_open(pid)
+            stack.callback(os.close, descriptor)
+            return descriptor
+    return None
+
+
+def _has_ended(pid: int, start: int, pidfd: int | None) -> bool:
+    if pidfd is None:
+        return not linux.process_alive(pid, start)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def wait_for_port(port: int, host: str = "localhost", *, gone: bool = False, timeout: float | None = None) -> bool:
+    """Wait until a TCP port takes a connection at one of the host's addresses; ``gone``: until it takes none at any. A host
+    that has no address yet is looked up again. Raises OSError for what cannot be the name of a host."""
+    deadline = _deadline(timeout)
+    addresses: list[Address] = []
+
+    def came() -> bool:
+        nonlocal addresses
+        addresses = addresses or _addresses(host, port)
+        if not addresses:
+            time.sleep(max(0.0, min(_RESOLVE, deadline - time.monotonic())))
+        return _takes_connections(addresses, max(0.001, min(_CONNECT, deadline - time.monotonic()))) != gone
+
+    return _look_until(came, deadline)
+
+
+Address = tuple[socket.AddressFamily, tuple[str, int]]
+
+
+def _addresses(host: str, port: int) -> list[Address]:
+    """Every address; of this machine both, whatever hosts(5) says: a server may listen on one of them only."""
+    if host == "localhost":
+        return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror:  # not known, or nobody to ask: both may change
+        return []
+    except UnicodeError:  # a label that is empty or too long for a name
+        raise OSError(errno.EINVAL, "cannot be the name of a host") from None
+    return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]  # (host, port, ...)
+
+
+def _takes_connections(addresses: Sequence[Address], seconds: float) -> bool:
+    """Whether one takes a connection within so many seconds; all are tried at once, as one may not answer at all."""
+    until = time.monotonic() + seconds
+    with ExitStack() as stack:
+        poll, trying = select.poll(), {}
+        for family, address in addresses:
+            with suppress(OSError):  # a machine without IPv6
+                client = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                client.setblocking(False)
+                if (error := client.connect_ex(address)) == 0:
+                    return True
+                if error == errno.EINPROGRESS:
+                    trying[client.fileno()] = client
+                    poll.register(client, select.POLLOUT)
+        while trying and (left := until - time.monotonic()) > 0:
+            for descriptor, _ in poll.poll(int(left * 1000) + 1):
+                if trying.pop(descriptor).getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                    return True
+                poll.unregister(descriptor)
+    return False
+
+
+def wait_for_file(path: str | os.PathLike[str], *, gone: bool = False, timeout: float | None = None) -> bool:
+    """Wait until something is at ``path``; ``gone``: until nothing is any more."""
+    return _look_until(lambda: os.path.exists(path) != gone, _deadline(timeout))
+
+
+def wait_for_line(
+    path: str | os.PathLike[str], pattern: re.Pattern[str], *, new: bool = False, timeout: float | None = None
+) -> str | None:
+    """Wait until a file, which may not be there yet, has a line in which ``pattern`` is found; that line, None when the time
+    was up. ``new``: only lines that are written from now on. The file may be renamed, replaced or emptied meanwhile (logrotate(8)).
+    """
+    found = ""
+    with Log(Path(path), at_end=new) as log:
+
+        def came() -> bool:
+            nonlocal found
+            for line in log.new_lines():
+                if pattern.search(shown := plain(line)):
+                    found = shown
+                    return True
+            return False
+
+        return found if _look_until(came, _deadline(timeout)) else None
+
+
+def _deadline(timeout: float | None) -> float:
+    return float("inf") if timeout is None else time.monotonic() + timeout
+
+
+def _look_until(came: Callable[[], bool], deadline: float) -> bool:
+    while not came():
+        rest = deadline - time.monotonic()
+        if rest <= 0:
+            return False
+        time.sleep(min(rest, _LOOK_AGAIN))
+    return True

@@ -1,0 +1,121 @@
+"""The one place that opens a SQLite database: for writing, for reading, and where nothing can be written.
+
+Separate from the journal, which only needs to execute statements: the simulator gives it a database on a disk of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from manyhands.core.errors import JournalError
+
+
+class Cursor(Protocol):
+    """The rows of one statement."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+    def fetchone(self) -> Any: ...
+
+
+class Database(Protocol):
+    """What the journal asks of a connection. Errors are those of sqlite3."""
+
+    @property
+    def in_transaction(self) -> bool: ...
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Cursor: ...
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> object: ...
+    def close(self) -> None: ...
+
+    def present(self) -> bool:
+        """Whether the open file is still the one at its path."""
+
+
+Connect = Callable[[Path, bool], Database]
+"""Opens the database at a path, or makes a ``new`` one; for writing where that is possible. Raises JournalError."""
+
+_MAGIC: Final = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
+
+
+class Sqlite(sqlite3.Connection):
+    """A connection that knows which file it has open."""
+
+    file: tuple[str, int] | None = None
+    """(path, inode)."""
+
+    def present(self) -> bool:
+        """See `Database.present`; SQLite itself goes on writing to a file that has been removed."""
+        if self.file is None:
+            return True
+        try:
+            return os.stat(self.file[0]).st_ino == self.file[1]
+        except OSError:
+            return False
+
+
+def connect(path: Path, new: bool = False) -> Sqlite:
+    """See `Connect`; a new file is readable by its owner only, and nothing is written over. Raises sqlite3.Error and OSError, too."""
+    if new:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    else:
+        _check(path)
+    if not os.access(path.parent, os.W_OK) or not os.access(path, os.W_OK):
+        return _read_only(path)
+    db = _open(f"{path.absolute().as_uri()}?mode=rw")
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.file = str(path.absolute()), os.stat(path).st_ino
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def connect_unkept(path: Path, new: bool = False) -> Sqlite:
+    """The same for what nobody will read after this program: nothing waits for the disk."""
+    db = connect(path, new)
+    db.execute("PRAGMA synchronous = OFF")
+    return db
+
+
+def _check(path: Path) -> None:
+    """SQLite would take an empty file, or none, for a new database."""
+    if not path.is_file():
+        raise JournalError(f"no journal at {path}: the run cannot be read; start the batch again as a new run")
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise JournalError(f"{path} is not a journal of manyhands; start the batch again as a new run")
+
+
+def _read_only(path: Path) -> Sqlite:
+    """Without its log, a database can be read as it is. With one, SQLite needs to write beside it, so that a copy is read."""
+    log = path.with_name(path.name + "-wal")
+    if not log.exists() or not log.stat().st_size:
+        return _open(f"{path.absolute().as_uri()}?mode=ro&immutable=1")
+    with tempfile.TemporaryDirectory(prefix="manyhands-") as folder:
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy)
+        with suppress(FileNotFoundError):  # whoever wrote it has just closed it
+            shutil.copyfile(log, copy.with_name(log.name))
+        db = _open(copy.as_uri())
+        try:
+            db.execute(
+                "SELECT count(*) FROM sqlite_master"
+            ).fetchone()  # opens the log; the names are not needed after this
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def _open(uri: str) -> Sqlite:
+    return sqlite3.connect(
+        uri, uri=True, isolation_level=None, timeout=30, factory=Sqlite
+    )  # fmt: skip

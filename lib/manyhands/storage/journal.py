@@ -1,0 +1,392 @@
+"""The durable record of one run: a SQLite database with one row for each attempt that may begin and one for each that ended.
+
+    began (job, attempt, key, input)  committed BEFORE the attempt is handed to a backend
+    ended (job, attempt, status, ...) committed BEFORE anyone is told
+    seal                              how many rows there are, and how much of piped inputs was kept, as of each commit
+
+The first two only ever grow, in nearly the order of their keys: an insert dirties few pages, so a group of rows costs one
+small write and one fsync. No row is updated: a job's state is that of its last attempt, and `UNIQUE (job, attempt)` makes
+"recorded exactly once" a rule of the file, not of the code. WAL with synchronous FULL makes a commit survive power loss
+(https://sqlite.org/pragma.html#pragma_synchronous). There is one writer, who holds the run's lock; readers are welcome.
+Every row carries a checksum (`manyhands.storage.rows`), which is compared on every read that recovery or a report relies on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from manyhands.core.errors import JournalError
+from manyhands.core.job import Attempt, Job, Outcome, Status
+from manyhands.storage.database import Connect, Database, connect
+from manyhands.storage.integrity import check_all, check_log, check_seal, kept_inputs
+from manyhands.storage.rows import (
+    BEGAN,
+    ENDED,
+    LEFT,
+    DamagedRowError,
+    JobRecord,
+    began_row,
+    check_row,
+    checksum,
+    decode_values,
+    ended_row,
+    inserts,
+    record_of,
+)
+from manyhands.storage.schema import SCHEMA_VERSION, damaged, make, migrate, version_of
+
+_BEGAN = f"INSERT INTO began VALUES ({', '.join('?' * (len(BEGAN) + 1))})"  # noqa: S608 - constants only
+_SEAL = "UPDATE seal SET began = began + ?, ended = ended + ?"
+_KEPT = "UPDATE seal SET inputs_size = ?, inputs_sum = ?"
+_OPEN = "NOT EXISTS (SELECT 1 FROM ended e WHERE e.job = b.job AND e.attempt = b.attempt)"
+_FAILED = (Status.FAILED, Status.TIMEOUT)
+_PAGE: Final = 500
+"""Jobs that are read at once by those who read while the run is going on: a statement that stays open for the whole run
+would keep SQLite from taking the log into the file, which then grows without bound (https://sqlite.org/wal.html, 2.1)."""
+
+
+class Tally(NamedTuple):
+    """How many jobs are in which state; ``left`` counts those without a final status."""
+
+    counts: dict[Status, int]
+    left: int
+
+
+@contextmanager
+def _explained(path: Path, action: str) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError:  # nothing is written over; that is the maker's business
+        raise
+    except DamagedRowError as error:
+        raise damaged(path, str(error)) from error
+    except (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, ValueError) as error:  # a damaged name is no UTF-8
+        raise JournalError(f"cannot {action} the journal {path}: {' '.join(str(error).split())}") from error
+
+
+class Journal:
+    """The journal of one run. Rows are collected by `began` and `ended` and become durable together in `commit`."""
+
+    def __init__(self, path: Path, db: Database, version: int, connect: Connect, *, checked: bool) -> None:
+        self.path = path
+        self._db, self._version, self._connect, self._checked = db, version, connect, checked
+        self._began: list[tuple[object, ...]] = []
+        self._ended: list[tuple[object, ...]] = []
+        self._kept: Callable[[], tuple[int, int]] | None = None
+        self._sealed = 0, 0
+
+    @classmethod
+    def create(cls, path: Path, connect: Connect = connect) -> Journal:
+        """Make a new journal, readable by its owner only. Raises JournalError, and FileExistsError."""
+        with _explained(path, "create"):
+            db = connect(path, True)
+            try:
+                make(db)
+            except BaseException:
+                db.close()
+                raise
+            return cls(path, db, SCHEMA_VERSION, connect, checked=True)
+
+    @classmethod
+    def open(cls, path: Path, *, check: bool = False, connect: Connect = connect) -> Journal:
+        """Open an existing journal; ``check``: to write further, so it is read whole, refused if damaged, and brought to this
+        schema. Raises JournalError.
+
+        A tail that was cut off by a crash is not damage: SQLite rolls back to the last commit by itself.
+        """
+        with _explained(path, "open"):
+            db = connect(path, False)
+            try:
+                version = version_of(db, path)
+                if check:
+                    check_log(db, path)
+                    check_all(db, path, version)
+                    if version < SCHEMA_VERSION:
+                        migrate(db, version)
+                        version = SCHEMA_VERSION
+                return cls(path, db, version, connect, checked=check)
+            except BaseException:
+                db.close()
+                raise
+
+    # -- writing ---------------------------------------------------------------------------------------------------------
+
+    def follow(self, kept: Callable[[], tuple[int, int]]) -> None:
+        """Record in every commit how much of the inputs is durable: ``kept`` gives (bytes, their CRC). It is nothing at first."""
+        if self.kept_inputs() != (0, 0):
+            with self._transaction() as db:
+                db.execute(_KEPT, (0, 0))
+        self._kept, self._sealed = kept, (0, 0)
+
+    def began(self, attempt: Attempt) -> None:
+        """Note that ``attempt`` may begin; it must not be handed on before `commit`."""
+        self._began.append(began_row(attempt))
+
+    def ended(self, outcome: Outcome) -> None:
+        """Note how an attempt ended; nobody may be told before `commit`."""
+        self._ended.append(ended_row(outcome))
+
+    def commit(self) -> None:
+        """Make all noted rows durable at once. Raises JournalError and keeps the rows, so that it can be tried again."""
+        if not self._began and not self._ended:
+            return
+        sealed = self._kept() if self._kept else self._sealed
+        with self._transaction() as db:
+            db.executemany(_BEGAN, self._began)
+            for sql, rows in inserts(self._ended):
+                db.executemany(sql, rows)
+            db.execute(_SEAL, (len(self._began), len(self._ended)))
+            if sealed != self._sealed:
+                db.execute(_KEPT, sealed)
+        self._sealed = sealed
+        self._began.clear()
+        self._ended.clear()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Database]:
+        db = self._db
+        with _explained(self.path, "write to"):
+            if not db.present():
+                raise JournalError(
+                    f"the journal {self.path} was removed while the run was going on: it cannot be recorded"
+                )
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:  # SQLite has already rolled back by itself after a full disk
+                    db.execute("ROLLBACK")
+                raise
+
+    def executed(self, started: float, wall: float, *, complete: bool) -> None:
+        """Record one execution of the run: when (epoch seconds), how long, and whether nothing was left to do."""
+        with self._transaction() as db:
+            number = db.execute("SELECT coalesce(max(id), 0) + 1 FROM execution").fetchone()[0]
+            row = (number, float(started), float(wall), int(complete))
+            db.execute("INSERT INTO execution VALUES (?, ?, ?, ?, ?)", (*row, checksum(row)))
+            db.execute("UPDATE seal SET executions = executions + 1")
+
+    def close_lost(self) -> int:
+        """End every attempt that an earlier, dead coordinator left open as `lost`; returns how many there were."""
+        number = 0
+        for job, attempt in self.open_attempts():
+            lost = Outcome(Attempt(job, attempt, ()), Status.LOST, error="the run was killed", final=False)
+            self.ended(lost)
+            number += 1
+        self.commit()
+        return number
+
+    def close(self) -> None:
+        """Close the database; rows that were not committed are dropped."""
+        with _explained(self.path, "close"):
+            self._db.close()
+
+    # -- reading ---------------------------------------------------------------------------------------------------------
+
+    def records(self) -> Iterator[JobRecord]:
+        """All jobs in the order of their numbers, streamed."""
+        with _explained(self.path, "read"):
+            self._check_seal()
+            for row in self._db.execute(self._last()):
+                yield self._record(row)
+
+    def finished(self) -> Iterator[JobRecord]:
+        """The last attempts of all jobs that have ended, in the order in which they ended."""
+        with _explained(self.path, "read"):
+            self._check_seal()
+            sql = f"SELECT * FROM ({self._last(more=', e.rowid AS place')}) WHERE place IS NOT NULL ORDER BY place"  # noqa: S608
+            for row in self._db.execute(sql):
+                yield self._record(row[:-1])
+
+    def attempts(self, number: int) -> list[Outcome]:
+        """Every attempt of one job that has ended, the first one first."""
+        with _explained(self.path, "read"):
+            sql = (
+                f"SELECT {self._columns('b.attempt')} FROM began b JOIN ended e ON e.job = b.job"  # noqa: S608 - constants only
+                " AND e.attempt = b.attempt WHERE b.job = ? ORDER BY b.attempt"
+            )
+            records = [self._record(row) for row in self._db.execute(sql, (number,))]
+            return [record.outcome for record in records if record.outcome]
+
+    def record(self, number: int) -> JobRecord | None:
+        """One job by its number."""
+        with _explained(self.path, "read"):
+            row = self._db.execute(self._last("WHERE b.job = ?"), (number,)).fetchone()
+            record = self._record(row) if row else None
+            if record is None or record.outcome is None:  # or it is there, and only not found
+                self._check_seal()
+            return record
+
+    def left(self) -> Iterator[tuple[Job, int]]:
+        """Jobs that began and are not done now, with the number of their last attempt; writing meanwhile is safe."""
+        return self._select("e.final IS NULL OR e.final = 0 OR e.status IN (?, ?)", LEFT)
+
+    def failed(self) -> Iterator[tuple[Job, int]]:
+        """Jobs that have finally failed by now, with the number of their last attempt; writing meanwhile is safe."""
+        return self._select("e.final = 1 AND e.status IN (?, ?)", _FAILED)
+
+    def open_attempts(self) -> list[tuple[Job, int]]:
+        """Attempts that began and whose end is not recorded: after a crash nobody knows what became of them."""
+        with _explained(self.path, "read"):
+            rows = self._db.execute(f"SELECT job, attempt, key, input FROM began b WHERE {_OPEN} ORDER BY job, attempt")  # noqa: S608
+            return [(Job(number, key, decode_values(blob)), attempt) for number, attempt, key, blob in rows]
+
+    def lost_attempts(self) -> Iterator[tuple[int, int]]:
+        """(job, attempt) of those that were recorded as lost."""
+        with _explained(self.path, "read"):
+            yield from self._db.execute("SELECT job, attempt FROM ended WHERE status = ?", (str(Status.LOST),))
+
+    def _select(self, condition: str, states: tuple[Status, ...]) -> Iterator[tuple[Job, int]]:
+        """The jobs of now whose last attempt meets ``condition``, a page at a time: those that were given out may have new
+        attempts meanwhile, and lie behind; those that are new have higher numbers."""
+        last = self.last_number()
+        inner = self._last(
+            "WHERE b.job > ? AND b.job <= ?",
+            columns="b.job, max(b.attempt) AS attempt, b.key, b.input, e.final, e.status",
+        )
+        sql = f"SELECT job, attempt, key, input FROM ({inner}) AS e WHERE {condition} LIMIT {_PAGE}"  # noqa: S608 - constants only
+        for number, attempt, key, blob in self._pages(sql, (last, *map(str, states))):
+            yield Job(number, key, decode_values(blob)), attempt
+
+    def passed(self) -> Iterator[JobRecord]:
+        """The jobs that are ok, in the order of their numbers; those that are now, whatever is written later."""
+        with _explained(self.path, "read"):
+            last = int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM ended").fetchone()[0])
+        inner = self._last("WHERE b.job > ?", more=", e.status AS state, e.rowid AS place")
+        sql = f"SELECT * FROM ({inner}) WHERE place <= ? AND state = ? LIMIT {_PAGE}"  # noqa: S608 - constants only
+        return (self._record(row[:-2]) for row in self._pages(sql, (last, str(Status.OK))))
+
+    def _pages(self, sql: str, values: tuple[object, ...]) -> Iterator[Any]:
+        """The rows of ``sql``, whose first value is the job number after which a page begins; no statement stays open, and the
+        connection is another, so that the run's may be closed meanwhile."""
+        with _explained(self.path, "read"):
+            reader, after = self._connect(self.path, False), 0
+            try:
+                while rows := list(reader.execute(sql, (after, *values))):
+                    yield from rows
+                    after = rows[-1][0]
+            finally:
+                reader.close()
+
+    def has(self, number: int) -> bool:
+        """Whether the job has begun."""
+        with _explained(self.path, "read"):
+            return self._db.execute("SELECT 1 FROM began WHERE job = ?", (number,)).fetchone() is not None
+
+    def walls(self) -> Iterator[tuple[bytes, float]]:
+        """(key, seconds) of every attempt that was ok."""
+        with _explained(self.path, "read"):
+            yield from self._db.execute(
+                "SELECT b.key, e.wall FROM began b JOIN ended e ON e.job = b.job AND e.attempt = b.attempt"
+                " WHERE e.status = ?", (str(Status.OK),),
+            )  # fmt: skip
+
+    def tally(self) -> Tally:
+        """Count the jobs by the state of their last attempt."""
+        counts: dict[Status, int] = {}
+        left = 0
+        with _explained(self.path, "read"):
+            for status, final, number in self._states():
+                if status is None or not final or status in LEFT:
+                    left += number
+                else:
+                    counts[Status(status)] = counts.get(Status(status), 0) + number
+        return Tally(counts, left)
+
+    def _states(self) -> Iterator[tuple[str | None, int | None, int]]:
+        """(status, final, how many jobs); counted by SQLite where all rows were checked when the journal was opened."""
+        if self._checked:
+            inner = self._last(columns="b.job, max(b.attempt), e.final AS final, e.status AS status")
+            yield from self._db.execute(f"SELECT status, final, count(*) FROM ({inner}) GROUP BY status, final")  # noqa: S608
+            return
+        self._check_seal()
+        for row in self._db.execute(self._last(columns=f"b.job, max(b.attempt), {self._ended_columns()}")):
+            end = row[2:]
+            if end[0] is not None:
+                check_row(end, summed=self._summed)
+            yield end[2], end[3], 1
+
+    def last_number(self) -> int:
+        """The highest job number in use; 0 when there is none."""
+        with _explained(self.path, "read"):
+            return int(self._db.execute("SELECT coalesce(max(job), 0) FROM began").fetchone()[0])
+
+    def executions(self) -> list[tuple[float, float, bool]]:
+        """(started, wall seconds, complete) of each execution that came to its end."""
+        with _explained(self.path, "read"):
+            rows = list(self._db.execute("SELECT * FROM execution ORDER BY id"))
+            for row in rows:
+                check_row(row, summed=self._summed)
+            return [(row[1], row[2], bool(row[3])) for row in rows]
+
+    def kept_inputs(self) -> tuple[int, int]:
+        """(bytes, their CRC) of the inputs that were durable at the last commit of an execution that read them from a stream."""
+        with _explained(self.path, "read"):
+            return kept_inputs(self._db) if self._summed else (0, 0)
+
+    def known(self) -> KnownInputs:
+        """For going on with a run: tells which inputs it has met before."""
+        with _explained(self.path, "write to"):
+            self._db.execute("CREATE INDEX IF NOT EXISTS began_key ON began (key) WHERE attempt = 1")
+            return KnownInputs(self._connect(self.path, False))
+
+    @property
+    def _summed(self) -> bool:
+        return self._version >= 3
+
+    def _check_seal(self) -> None:
+        if self._summed and not self._checked:
+            check_seal(self._db, self.path)
+
+    def _record(self, row: Any) -> JobRecord:
+        return record_of(row, summed=self._summed)
+
+    def _columns(self, attempt: str) -> str:
+        """Those of `record_of`: what an older schema lacks is null."""
+        began = f"b.job, {attempt} AS attempt, b.key, b.input, " + ("b.sum" if self._summed else "NULL")
+        return f"{began}, {self._ended_columns()}"
+
+    def _ended_columns(self) -> str:
+        there = len(ENDED) - 2 * (self._version < 2)
+        ended = [f"e.{name}" for name in ENDED[:there]] + ["NULL"] * (len(ENDED) - there)
+        return ", ".join([*ended, "e.sum" if self._summed else "NULL"])
+
+    def _last(self, where: str = "", *, columns: str = "", more: str = "") -> str:
+        """SQL for the last attempt of each job, with ``columns``, by default those of `record_of` and ``more``."""
+        # max() makes SQLite take the other columns from the same row: https://sqlite.org/lang_select.html#bareagg
+        return (
+            f"SELECT {columns or self._columns('max(b.attempt)') + more} FROM began b"  # noqa: S608 - constants only
+            f" LEFT JOIN ended e ON e.job = b.job AND e.attempt = b.attempt {where} GROUP BY b.job"
+        )
+
+
+class KnownInputs:
+    """Which inputs a run has met, counted by content: the second time the same input comes, it is the second occurrence.
+
+    The counts live in a temporary table of SQLite, which spills to disk: memory does not grow with the inputs.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        db.execute("CREATE TEMP TABLE seen (key BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID")
+        # What the run met is fixed now: rows that are added while it goes on must not count.
+        self._last = int(db.execute("SELECT coalesce(max(job), 0) FROM began").fetchone()[0])
+
+    def met(self, key: bytes) -> bool:
+        """Whether this occurrence of ``key`` is in the journal; call it once for each input, in order."""
+        times = self._db.execute(
+            "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times", (key,)
+        ).fetchone()[0]
+        met = self._db.execute(
+            "SELECT count(*) FROM began WHERE key = ? AND attempt = 1 AND job <= ?", (key, self._last)
+        ).fetchone()[0]
+        return bool(times <= met)
+
+    def close(self) -> None:
+        """Forget the counts."""
+        self._db.close()

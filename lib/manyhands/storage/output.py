@@ -1,0 +1,149 @@
+"""Reading and passing on what an attempt printed, whether it is held in memory or in a file of the run.
+
+Nothing here holds more than 1 MiB of a file at once, but `read`, which is asked to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Final, Literal, get_args
+
+from manyhands.core.errors import ManyhandsError, UsageError
+from manyhands.core.job import Output
+
+_BLOCK: Final = 1 << 20
+
+# sendfile(2) needs a kernel that has it, for this pair of files: not O_APPEND on Linux, only sockets on macOS.
+_CANNOT_SEND: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.ENOTSUP})
+
+
+Printed = Literal["pass", "keep"]
+"""What becomes of what jobs print, besides being kept: it is passed on to where the program prints, or not."""
+
+
+def check_printed(output: str | None) -> bool:
+    """Whether it was said at all. Raise UsageError unless it is one of `Printed`."""
+    if output is not None and output not in get_args(Printed):
+        raise UsageError(f"output={output!r}: choose one of {', '.join(get_args(Printed))}")
+    return output is not None
+
+
+def pass_on(out: Output, err: Output) -> None:
+    """What jobs have printed, to where this program prints. Raises ManyhandsError if a file of it is gone."""
+    for stream, printed in ((sys.stdout, out), (sys.stderr, err)):
+        if printed.size and stream is not None:
+            for block in chunks(printed):
+                stream.write(block.decode("utf-8", "replace"))
+            stream.flush()
+
+
+def chunks(output: Output) -> Iterator[bytes]:
+    """All of it, in pieces of at most 1 MiB if it is in a file. Raises ManyhandsError if that is gone."""
+    if output.path is None:
+        if output.data:
+            yield output.data
+        return
+    with _opened(output.path) as file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+def read(output: Output, limit: int | None = None) -> bytes:
+    """All of it, or its first ``limit`` bytes. Raises ManyhandsError as `chunks` does."""
+    if output.path is None:
+        return output.data[:limit]
+    with _opened(output.path) as file:
+        size = os.fstat(file.fileno()).st_size
+        found, wanted = [], size if limit is None else min(limit, size)
+        while wanted > 0 and (block := file.read(wanted)):  # one read(2) gives at most 2 GiB
+            found.append(block)
+            wanted -= len(block)
+    return b"".join(found)
+
+
+def tail(output: Output, lines: int, limit: int = 1 << 16) -> list[bytes]:
+    """Its last ``lines`` lines without their ends, looked for in its last ``limit`` bytes; a carriage return ends one, too.
+
+    Raises ManyhandsError as `chunks` does.
+    """
+    if output.path is None:
+        found = output.data[-limit:]
+    else:
+        with _opened(output.path) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - limit))
+            found = file.read(limit)
+    return found.splitlines()[-lines:] if lines > 0 else []
+
+
+def copy(output: Output, to: int) -> None:
+    """Write all of it to descriptor ``to``, which may be non-blocking. Raises BrokenPipeError; ManyhandsError as `chunks`."""
+    if output.path is None:
+        write(to, output.data)
+        return
+    with _opened(output.path) as file:
+        file.seek(_send(to, file.fileno()))
+        while block := file.read(_BLOCK):
+            write(to, block)
+
+
+def write(to: int, data: bytes) -> None:
+    """Write all of ``data`` to descriptor ``to``; one that was made non-blocking by somebody else is waited for. An OSError says
+    which of our streams it is about."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(to, rest) :]
+        except BlockingIOError:
+            _wait(to)
+        except OSError as error:
+            raise named(error, to) from None
+
+
+def named(error: OSError, descriptor: int) -> OSError:
+    """The same, with the name of the stream if it is one of our own."""
+    names = {1: "standard output", 2: "standard error"}
+    if error.filename is None and descriptor in names:
+        error.filename = names[descriptor]
+    return error
+
+
+def _send(to: int, file: int) -> int:
+    """Let the kernel copy ``file``; returns how far it came, which is to the end or nowhere much."""
+    offset = 0
+    while True:
+        try:
+            sent = os.sendfile(to, file, offset, _BLOCK)
+        except BlockingIOError:
+            _wait(to)
+            continue
+        except OSError as error:
+            if error.errno not in _CANNOT_SEND:
+                raise
+            return offset
+        if not sent:
+            return offset
+        offset += sent
+
+
+def _wait(to: int) -> None:
+    """Until ``to`` takes something again, or is broken, which the next write finds out."""
+    poll = select.poll()
+    poll.register(to, select.POLLOUT)
+    poll.poll()
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    try:
+        file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below; only a failure to open is explained
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise
+        raise ManyhandsError(f"the output kept in {path} is gone: it was removed after the job had ended") from None
+    with file:
+        yield file

@@ -1,0 +1,139 @@
+"""How a run stands while it goes on, for those who look at it from outside.
+
+    engine --once a second--> RUN/standing.json --read--> batch.show, batch.list
+
+Separate from the journal, which says what has begun and ended for good: what lies ready at a backend has begun there, too, and is
+not running. Nothing depends on this file: it is not synchronised, and an older one tells at least how many jobs there are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from heapq import nsmallest
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+
+from manyhands.core.encoding import keep_bytes, kept_bytes
+from manyhands.core.events import Began
+from manyhands.core.job import Output, Values
+
+EVERY: Final = 1.0
+"""Seconds between two writings at least; the first comes after as many."""
+_NAME: Final = "standing.json"
+_MOST: Final = 500
+"""Attempts that are named, those that run longest."""
+_LONGEST: Final = 400
+"""Bytes of each value of an input."""
+_LARGEST: Final = 1 << 22
+
+
+class Going(NamedTuple):
+    """An attempt that runs; ``since``: when it began, in seconds since the epoch."""
+
+    job: int
+    attempt: int
+    values: Values
+    since: float
+    slot: int
+    pid: int
+
+    def printed(self, outputs: Path) -> tuple[Output, Output]:
+        """What it has printed so far to stdout and stderr, as far as that is in the files of its slot."""
+        return _printed(outputs / f".slot-{self.slot}.out"), _printed(outputs / f".slot-{self.slot}.err")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """``at``, ``started``, ``next_retry``: seconds since the epoch; ``started`` is when this execution began. ``going``: how many
+    attempts run, of which ``named`` are the longest-running ones. ``total``: jobs of the run; None while that is not known."""
+
+    at: float
+    started: float
+    total: int | None
+    waiting: int
+    next_retry: float | None
+    going: int
+    named: tuple[Going, ...]
+
+
+class Waiting(Protocol):
+    """What waits for a retry (`manyhands.engine.in_flight.Retries`)."""
+
+    def __len__(self) -> int: ...
+    @property
+    def next(self) -> float | None: ...
+
+
+class Keeper:
+    """Keeps the file of one execution. ``clock`` is the engine's."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
+        self._path, self._clock = folder / _NAME, clock
+        self._started, self._next = time.time(), clock() + EVERY
+
+    def look(self, standing: Callable[[], tuple[list[Began], Waiting, int | None]]) -> None:
+        """Write down how the run stands, if it is time. What cannot be written is not."""
+        now = self._clock()
+        if now < self._next:
+            return
+        self._next = now + EVERY
+        running, waiting, total = standing()
+        with suppress(OSError):
+            self._write(_record(running, waiting, total, now, self._started))
+
+    def close(self) -> None:
+        """The execution is over: the journal says it all."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def _write(self, record: dict[str, Any]) -> None:
+        fresh = self._path.with_suffix(".new")
+        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(file, "w") as text:
+            json.dump(record, text)
+        fresh.rename(self._path)
+
+
+def _record(running: list[Began], waiting: Waiting, total: int | None, now: float, started: float) -> dict[str, Any]:
+    """What is written; moments of the engine's clock become seconds since the epoch."""
+    at = time.time()
+    return {
+        "at": at, "started": started, "total": total, "waiting": len(waiting),
+        "next_retry": None if waiting.next is None else at + waiting.next - now,
+        "going": len(running),
+        "named": [
+            [
+                one.attempt.job.number, one.attempt.number, [keep_bytes(value[:_LONGEST]) for value in one.attempt.job.values],
+                at + one.at - now, one.slot, one.pid,
+            ]
+            for one in nsmallest(_MOST, running, key=lambda one: one.at)
+        ],
+    }  # fmt: skip
+
+
+def read(folder: Path) -> Standing | None:
+    """How the run in ``folder`` stood when that was last written down; None if it was not, or makes no sense."""
+    try:
+        with open(os.open(folder / _NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            record = json.loads(file.read(_LARGEST))
+        named = tuple(
+            Going(int(job), int(attempt), tuple(map(kept_bytes, values)), float(since), int(slot), int(pid))
+            for job, attempt, values, since, slot, pid in record.pop("named")
+        )
+        found = Standing(named=named, **record)
+        return found if all(isinstance(one, int | float) for one in (found.at, found.started, found.going)) else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _printed(path: Path) -> Output:
+    try:
+        size = path.stat().st_size
+    except OSError:  # it is in memory, or the job has just ended
+        return Output()
+    return Output(b"", str(path), size) if size else Output()

@@ -1,0 +1,218 @@
+"""Jobs and outcomes as rows of the journal's tables, and back: the one place that knows the order of the columns."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from marshal import dumps
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+from manyhands.core.job import NOTHING, Attempt, Job, Outcome, Output, Status, Values
+
+LEFT: Final = (Status.LOST, Status.CANCELLED)
+"""A last status that means that the job still has to be done."""
+
+
+BEGAN: Final = ("job", "attempt", "key", "input")
+ENDED: Final = (
+    "job", "attempt", "status", "final", "exit", "signal", "error", "started", "wall", "user", "system", "max_rss", "slot",
+    "leftovers", "still_running", "stdout", "stdout_path", "stdout_size", "stdout_dropped", "stderr", "stderr_path",
+    "stderr_size", "stderr_dropped", "result", "traceback",
+)  # fmt: skip
+"""The columns of the tables, each followed by the `checksum` of the row."""
+
+
+class DamagedRowError(ValueError):
+    """A row is not as it was written."""
+
+
+class JobRecord(NamedTuple):
+    """A job as the journal knows it. ``outcome`` is None while its last attempt has not ended."""
+
+    job: Job
+    attempt: int
+    outcome: Outcome | None
+    stage: int = 1
+    """Of a line: the last one that the job has begun."""
+
+    @property
+    def left(self) -> bool:
+        """Whether the job still has to be done."""
+        return self.outcome is None or not self.outcome.final or self.outcome.status in LEFT
+
+
+def encode_values(values: Values) -> bytes:
+    """One blob for one input: the bytes themselves when they cannot be mistaken, else ``NUL`` and a JSON list.
+
+    No argument can hold a NUL (execve(2)), so a leading one marks the list for certain.
+    """
+    if len(values) == 1 and not values[0].startswith(b"\0"):
+        return values[0]
+    return b"\0" + json.dumps([os.fsdecode(value) for value in values]).encode("ascii")
+
+
+def decode_values(blob: bytes) -> Values:
+    """The inverse of `encode_values`."""
+    if not blob.startswith(b"\0"):
+        return (blob,)
+    return tuple(os.fsencode(value) for value in json.loads(blob[1:]))
+
+
+_NO_OUTPUT: Final = (None, None, None, None)
+_LARGE: Final = 1 << 16
+"""Bytes of a value that is not copied for its checksum."""
+
+
+def checksum(row: Sequence[Any]) -> int:
+    """The checksum that is kept with a row: one changed bit anywhere in it is found for certain.
+
+    Of all ways to turn a row into bytes, marshal costs least (1.2 us with the CRC). Its version 2 depends on the values alone,
+    and every Python reads and writes it alike; later versions depend on how often an object is referred to.
+    """
+    try:
+        return crc32(dumps(row if type(row) is tuple else tuple(row), 2))
+    except ValueError:  # an IntEnum, a float of numpy: SQLite takes them for what they are derived from
+        return crc32(dumps(tuple(map(_plain, row)), 2))
+
+
+def checksum_of_large(row: Sequence[Any]) -> int:
+    """The same number of a row that has large values, without a copy of the large values: in version 2 a tuple is ``(``, its length and its values one after
+    another, and bytes are ``s``, their length and they themselves (Python/marshal.c)."""
+    found = crc32(b"(" + len(row).to_bytes(4, "little"))
+    for value in row:
+        if type(value) is bytes:
+            found = crc32(value, crc32(b"s" + len(value).to_bytes(4, "little"), found))
+        else:
+            found = crc32(dumps(value, 2), found)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return next((kind(value) for kind in (int, float, str) if isinstance(value, kind)), value)
+
+
+def began_row(attempt: Attempt) -> tuple[object, ...]:
+    """A row of `began`."""
+    number, key, values = attempt.job
+    blob = encode_values(values)
+    row = (number, attempt.number, key, blob)
+    return *row, checksum(row) if len(blob) < _LARGE else checksum_of_large(row)
+
+
+def ended_row(outcome: Outcome) -> tuple[object, ...]:
+    """A row of `ended`; every value has the type that SQLite gives it back with."""
+    (
+        attempt, status, exit_, signal, error, started, wall, user, system, max_rss, out, err, slot, leftovers, still, final,
+        result, traceback,
+    ) = outcome  # fmt: skip
+    row = (
+        attempt.job.number, attempt.number, status._value_, int(final), exit_, signal, error and _sayable(error),
+        None if started is None else float(started), float(wall), float(user), float(system),
+        max_rss, slot, leftovers, int(still), *(_NO_OUTPUT if out is NOTHING else _columns(out)),
+        *(_NO_OUTPUT if err is NOTHING else _columns(err)), result, traceback and _sayable(traceback),
+    )  # fmt: skip
+    return *row, checksum(row) if result is None or len(result) < _LARGE else checksum_of_large(row)
+
+
+Row = tuple[object, ...]
+_RARE: Final = (
+    "signal", "error", "leftovers", "still_running", "stdout_path", "stderr", "stderr_path", "stderr_size", "stderr_dropped", "traceback",
+)  # fmt: skip
+_PRINTED: Final = ("stdout", "stdout_size", "stdout_dropped")
+_SIGNAL, _ERROR, _LEFTOVERS, _STILL, _PATH, _SIZE, _ERROR_SIZE, _TRACEBACK = map(
+    ENDED.index,
+    ("signal", "error", "leftovers", "still_running", "stdout_path", "stdout_size", "stderr_size", "traceback"),
+)
+
+
+class _Insert(NamedTuple):
+    """A statement, and how its values are taken from a row of `ended`."""
+
+    sql: str
+    values: Callable[[Row], Row]
+
+    @classmethod
+    def without(cls, *left_out: str) -> _Insert:
+        """Of rows in which these columns have nothing to tell."""
+        names = [name for name in (*ENDED, "sum") if name not in left_out]
+        zeros = [name for name in left_out if name in ("leftovers", "still_running")]
+        values = ["?"] * len(names) + ["0"] * len(zeros)
+        sql = f"INSERT INTO ended ({', '.join(names + zeros)}) VALUES ({', '.join(values)})"  # noqa: S608 - constants only
+        return cls(sql, itemgetter(*((*ENDED, "sum").index(name) for name in names)))
+
+
+_WHOLE, _QUIET, _TALKED = _Insert.without(), _Insert.without(*_RARE, *_PRINTED), _Insert.without(*_RARE)
+
+
+def inserts(rows: Iterable[Row]) -> Iterator[tuple[str, Iterator[Row]]]:
+    """Statements for rows of `ended`, with the values of each, in the order of the rows.
+
+    SQLite takes 0.3 us to bind a column, null or not: most rows need half of them (all 26: 16 us a row; 13: 8).
+    """
+    for insert, some in groupby(rows, _insert_of):
+        yield insert.sql, map(insert.values, some)
+
+
+def _insert_of(row: Row) -> _Insert:
+    if (
+        row[_SIGNAL] is row[_ERROR] is row[_ERROR_SIZE] is row[_TRACEBACK] is row[_PATH] is None
+        and row[_LEFTOVERS] == row[_STILL] == 0
+    ):
+        return _QUIET if row[_SIZE] is None else _TALKED
+    return _WHOLE
+
+
+def _sayable(text: str) -> str:
+    """Text as SQLite takes it: a lone surrogate, which stands for a byte that is no UTF-8, becomes ``\\udcNN``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _columns(printed: Output) -> tuple[bytes | None, bytes | None, int, int]:
+    """An output as its four columns; the path as bytes, because it may be no text."""
+    path = None if printed.path is None else os.fsencode(printed.path)
+    return printed.data or None, path, printed.size, printed.dropped
+
+
+def _output(data: bytes | None, path: bytes | None, size: int | None, dropped: int | None) -> Output:
+    return (
+        NOTHING if size is None else Output(data or b"", None if path is None else os.fsdecode(path), size, dropped or 0)
+    )
+
+
+def check_row(row: Sequence[object], *, summed: bool = True) -> None:
+    """Raise DamagedRowError unless ``row`` is as it was written; its last value is its checksum, if it was ``summed``."""
+    if summed and row[-1] != checksum(row[:-1]):
+        raise DamagedRowError(f"the row of job {row[0]!r:.40}, attempt {row[1]!r:.40}, is not as it was written")
+
+
+def record_of(row: Sequence[object], *, summed: bool = True) -> JobRecord:
+    """A job from the columns of `began` and those of `ended`, which are null while it has not ended; each with its checksum.
+
+    Raises DamagedRowError for a row that is not as it was written.
+    """
+    began, end = row[: len(BEGAN) + 1], row[len(BEGAN) + 1 :]
+    check_row(began, summed=summed)
+    try:
+        number, attempt, key, blob, _ = began
+        job = Job(number, key, decode_values(blob))  # type: ignore[arg-type]  # SQLite's columns are as the schema says
+        if end[0] is None:
+            return JobRecord(job, attempt, None)  # type: ignore[arg-type]
+        check_row(end, summed=summed)
+        return JobRecord(job, attempt, _outcome(Attempt(job, attempt, ()), end))  # type: ignore[arg-type]
+    except (ValueError, TypeError, AttributeError) as error:  # rows of an older schema have no checksum
+        raise error if isinstance(error, DamagedRowError) else DamagedRowError(str(error)) from error
+
+
+def _outcome(attempt: Attempt, end: Sequence[object]) -> Outcome:
+    _, _, status, final, exit_, signal, error, started, wall, user, system, max_rss, slot, leftovers, still, *outputs = (
+        end
+    )
+    return Outcome(
+        attempt, Status(status), exit_, signal, error, started, wall, user, system, max_rss,  # type: ignore[arg-type]
+        _output(*outputs[:4]), _output(*outputs[4:8]), slot, leftovers, bool(still), bool(final),  # type: ignore[arg-type]
+        *outputs[8:10],  # type: ignore[arg-type]
+    )  # fmt: skip

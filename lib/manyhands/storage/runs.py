@@ -1,0 +1,400 @@
+"""Runs on disk: where they are, how one is made, found, locked and removed.
+
+    STATE/runs/ID/   0700    run.json   what was asked
+                             journal.db what happened (`manyhands.storage.journal`)
+                             outputs/   what jobs printed, when it is much
+                             inputs     what came from a pipe (inputs.part until it has ended), inputs.sum: its size and CRC
+                             lock       held by the coordinator AND its launchers
+
+The lock is flock(2) on one open file that the launchers inherit: it is free only when the coordinator and everybody who
+could still have one of its jobs is gone. So whoever gets the lock knows that no earlier attempt is alive.
+Nothing here follows a symbolic link or trusts a folder that somebody else can write to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from manyhands.core.errors import BusyError, CannotCreateError, JournalError, ManyhandsError, UsageError
+from manyhands.core.hints import given_as, option_name, typed
+from manyhands.posix.durable_files import Disk, Unsynchronised, size_of
+from manyhands.posix.home import home_folder
+from manyhands.storage.database import connect, connect_unkept
+from manyhands.storage.journal import Journal
+from manyhands.storage.locks import RunLock as RunLock
+from manyhands.storage.locks import is_busy as is_busy
+from manyhands.storage.locks import lock as lock
+from manyhands.storage.run_json import RUN_SCHEMA, parse, to_bytes
+
+_STALE: Final = 86400.0  # seconds: nobody needs so long to make a run
+_FRESH: Final = re.compile(r"[0-9a-f]{8}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def default_state_dir(env: Mapping[str, str]) -> Path:
+    """``$XDG_STATE_HOME/manyhands``, by default ``~/.local/state/manyhands`` (XDG Base Directory Specification 0.8)."""
+    base, home = env.get("XDG_STATE_HOME", ""), home_folder(env)
+    if not base.startswith("/") and home is None:
+        raise CannotCreateError(
+            f"there is no home folder to keep runs in: set HOME or XDG_STATE_HOME, or give {option_name('--state-dir')}"
+        )
+    return (Path(base) if base.startswith("/") else Path(home or "/", ".local", "state")) / "manyhands"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run on disk. ``asked`` is the content of run.json."""
+
+    id: str
+    path: Path
+    asked: dict[str, Any]
+
+    @property
+    def outputs(self) -> Path:
+        """The folder for what jobs printed."""
+        return self.path / "outputs"
+
+    @property
+    def token(self) -> str:
+        """A random word in the environment of every job of this run: by it, strays are known."""
+        return str(self.asked["token"])
+
+    @property
+    def created(self) -> float:
+        """Seconds since the epoch."""
+        return float(self.asked["created"])
+
+    @property
+    def named(self) -> bool:
+        """Whether the user has named it; runs of an earlier version do not say so."""
+        return bool(self.asked.get("named", not _FRESH.fullmatch(self.id)))
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes on the disk."""
+        return size_of(self.path)
+
+    @property
+    def stages(self) -> list[Run]:
+        """The run itself, and a run for each further stage of a line: the same, with a journal and outputs of its own."""
+        further = range(2, len(self.asked.get("then", ())) + 2)
+        return [
+            self,
+            *(
+                replace(self, path=self.path / f"stage-{n}", asked=self.asked | {"token": f"{self.token}-{n}"})
+                for n in further
+            ),
+        ]
+
+    def journal(self, *, check: bool = False) -> Journal:
+        """Open the journal; raises JournalError."""
+        return Journal.open(self.path / "journal.db", check=check, connect=connect if self.kept else connect_unkept)
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is to survive anything; else nothing waits for the disk."""
+        return bool(self.asked.get("kept", True))
+
+    @property
+    def disk(self) -> Disk:
+        """What its files are written with."""
+        return Disk() if self.kept else Unsynchronised()
+
+
+class Store:
+    """All runs below one state folder; ``given``: that folder as the user has given it, for commands in messages;
+    ``program``: the name of the program that makes runs here by the library."""
+
+    _more: Mapping[str, Any] = MappingProxyType({})
+    """What is written to run.json besides what was asked."""
+
+    def __init__(self, state: Path, *, given: str | None = None, program: str | None = None) -> None:
+        self.state, self.given, self.program = state, given, program
+        self.root = state / "runs"
+
+    def create(self, asked: Mapping[str, Any], run_id: str | None = None) -> tuple[Run, RunLock]:
+        """Make the folder of a new run and take its lock. Raises CannotCreateError (73) before anything is run."""
+        named = run_id is not None
+        if run_id is not None:
+            check_run_id(run_id)
+        for folder in (self.state, self.root):
+            _own_folder(folder)
+        self._sweep()
+        run_id = run_id or self._fresh_id()
+        record = {
+            "schema": RUN_SCHEMA,
+            "id": run_id,
+            "created": time.time(),
+            "token": secrets.token_hex(8),
+            "named": named,
+            **self._more,
+            **asked,
+        }
+        if self.program:
+            record["program"] = self.program
+        run = Run(run_id, self.root / run_id, record)
+        half = self.root / f".new-{secrets.token_hex(8)}"
+        try:
+            return run, _make(Run(run_id, half, record), run.path)
+        except (OSError, JournalError) as error:
+            shutil.rmtree(half, ignore_errors=True)
+            if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                raise _made_by_another(run) from None
+            why = (error.strerror or error) if isinstance(error, OSError) else error
+            raise CannotCreateError(f"cannot create the run {run.path}: {why}") from error
+
+    def find(self, prefix: str | None = None, *, by_program: bool = True) -> Run:
+        """The run whose id is ``prefix`` or begins so; None: the newest, not ``by_program`` the newest that was made by a command.
+        Raises UsageError when there is no single one."""
+        if prefix is None:
+            return self._newest(by_program=by_program)
+        exact = self.get(prefix)
+        if exact:
+            return exact
+        found = [name for name in self._names() if name.startswith(prefix)] if prefix else []
+        if not found:
+            raise UsageError(f"no run {prefix!r} in {self.root}; {self.typed('batch.list')} shows those that exist")
+        if len(found) > 1:
+            raise UsageError(f"{prefix!r} is the beginning of {len(found)} runs: {', '.join(sorted(found)[:5])}")
+        return self._load(found[0])
+
+    def _newest(self, *, by_program: bool) -> Run:
+        every = self.all()
+        found = every if by_program else [run for run in every if not run.asked.get("program")]
+        if found:
+            return found[0]
+        if not every:
+            raise UsageError(f"there are no runs in {self.root}")
+        raise UsageError(
+            f"all runs in {self.root} were made by programs, the newest, {self.short(every[0])}, by "
+            f"{every[0].asked['program']}: name the one that you mean; {self.typed('batch.list')} shows them"
+        )
+
+    def get(self, run_id: str) -> Run | None:
+        """The run with exactly this id, if there is one."""
+        return self._load(run_id) if _ID.fullmatch(run_id) and (self.root / run_id).is_dir() else None
+
+    def all(self) -> list[Run]:
+        """Every readable run, newest first."""
+        runs = []
+        for name in self._names():
+            try:
+                runs.append(self._load(name))
+            except ManyhandsError:  # half made or half removed: not a run any more
+                continue
+        return sorted(runs, key=lambda run: (run.created, run.id), reverse=True)
+
+    def names(self) -> list[str]:
+        """The ids of all that looks like a run, the newest first; nothing is opened, so this is quick."""
+
+        def changed(name: str) -> float:
+            with suppress(OSError):
+                return (self.root / name).stat().st_mtime
+            return 0.0
+
+        return sorted(self._names(), key=changed, reverse=True)
+
+    @staticmethod
+    def update(run: Run, asked: Mapping[str, Any]) -> Run:
+        """Write down what is asked of a run now; its lock must be held."""
+        record = run.asked | dict(asked)
+        fresh, disk = run.path / "run.json.new", run.disk
+        try:
+            fresh.unlink(missing_ok=True)
+            disk.write_new(fresh, to_bytes(record))
+            disk.rename(fresh, run.path / "run.json")
+            disk.sync_folder(run.path)
+        except OSError as error:
+            raise JournalError(f"cannot write {run.path / 'run.json'}: {error.strerror or error}") from error
+        return replace(run, asked=record)
+
+    def typed(self, *words: str) -> str:
+        """A command about these runs, as the user can type it."""
+        return typed(*words, state_dir=self.given)
+
+    def short(self, run: Run) -> str:
+        """What to call a run: its name if it has one, else the shortest beginning of its id, of 4 characters at least, that no
+        other run has."""
+        return run.id if run.named else self.shorts().get(run.id, run.id)  # it may have been removed while it ran
+
+    def shorts(self) -> dict[str, str]:
+        """For each id its shortest beginning, of 4 characters at least, that no other run has."""
+        return short_ids(self._names())
+
+    def remove(self, run: Run) -> None:
+        """Delete a run that nobody is working on. Raises BusyError."""
+        held = lock(run)
+        try:
+            discard(run)
+        finally:
+            held.close()
+
+    def _names(self) -> list[str]:
+        try:
+            return [name for name in os.listdir(self.root) if _ID.fullmatch(name)]
+        except FileNotFoundError:
+            return []
+
+    def _sweep(self) -> None:
+        """Remove what somebody who was killed while making a run has left."""
+        for half in self.root.glob(".new-*"):
+            with suppress(OSError):
+                if half.stat().st_mtime < time.time() - _STALE:
+                    shutil.rmtree(half, ignore_errors=True)
+
+    def _fresh_id(self) -> str:
+        while (self.root / (fresh := secrets.token_hex(4))).exists():
+            pass
+        return fresh
+
+    def _load(self, name: str) -> Run:
+        path = self.root / name
+        try:
+            data = _read_private(path / "run.json")
+        except OSError as error:
+            raise JournalError(f"cannot read the run {name}: {path / 'run.json'}: {error.strerror}") from error
+        return Run(name, path, parse(data, name) | {"id": name})
+
+
+class TemporaryStore(Store):
+    """Runs of which nothing is kept: below a folder of our own, which `close` removes with all that is in it."""
+
+    _more = MappingProxyType({"kept": False})
+
+    def __init__(self) -> None:
+        try:
+            super().__init__(Path(tempfile.mkdtemp(prefix="manyhands-")))
+            self.root.mkdir(mode=0o700)
+        except OSError as error:
+            raise CannotCreateError(f"cannot make a temporary folder: {error.strerror}: {error.filename}") from error
+        self.close = weakref.finalize(self, _remove, self.state, os.getpid())
+
+
+def _remove(folder: Path, owner: int) -> None:
+    """Not in a process that was forked: it is another one's."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make(half: Run, path: Path) -> RunLock:
+    """Make the folder of a run under a name that nobody looks at, lock it, and give it its name when all of it is durable.
+
+    So it is there whole, or not at all, and nobody can take the lock before its maker.
+    """
+    disk = half.disk
+    for stage in half.stages:
+        stage.path.mkdir(mode=0o700)
+        stage.outputs.mkdir(mode=0o700)
+        Journal.create(stage.path / "journal.db", connect if half.kept else connect_unkept).close()
+    disk.write_new(half.path / "run.json", to_bytes(half.asked))
+    held = lock(half)
+    try:
+        for stage in half.stages:
+            disk.sync_folder(stage.path)
+        disk.rename(half.path, path)
+        disk.sync_folder(path.parent)
+    except BaseException:
+        held.close()
+        raise
+    return held
+
+
+def _made_by_another(run: Run) -> ManyhandsError:
+    """Why a run that was to be new is there already."""
+    try:
+        lock(run).close()
+    except ManyhandsError as error:
+        return error
+    return BusyError(f"run {run.id} was made by another process at this moment; start again to continue it")
+
+
+def check_run_id(run_id: str) -> None:
+    """Raise UsageError unless ``run_id`` can be the name of a folder and is easy to type."""
+    if not _ID.fullmatch(run_id):
+        raise UsageError(
+            f"{given_as('--run-id', repr(run_id))}: use letters, digits, '.', '_' and '-', at most 64, not beginning with a sign"
+        )
+
+
+def lock_own(run: Run) -> RunLock:
+    """Take the lock of a run, in order to go on with it: that runs what its folder says, and reads its pickles.
+
+    Raises CannotCreateError for a run of somebody else, BusyError while somebody is working on it.
+    """
+    for path in (run.path, run.path / "journal.db"):
+        with suppress(FileNotFoundError):
+            found = path.lstat()
+            if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                who = "can be written to by others" if found.st_uid == os.geteuid() else "belongs to another user"
+                raise CannotCreateError(f"{path} {who}: a resume runs what it says, so only its owner may go on with it")
+    return lock(run)
+
+
+def short_ids(ids: Sequence[str], least: int = 4) -> dict[str, str]:
+    """For each id its shortest beginning, of at least ``least`` characters, that no other id has."""
+    ordered = sorted(ids)
+    found = {}
+    for index, name in enumerate(ordered):
+        near = ordered[max(0, index - 1) : index] + ordered[index + 1 : index + 2]
+        shared = max((_shared(name, other) for other in near), default=0)
+        found[name] = name[: max(least, shared + 1)] if len(name) <= 8 else name
+    return found
+
+
+def _shared(one: str, other: str) -> int:
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def discard(run: Run) -> None:
+    """Delete the folder of a run whose lock the caller holds, or that has never begun."""
+    # run.json goes last: until then the folder is a run that can be removed again.
+    for entry in sorted(run.path.iterdir(), key=lambda entry: entry.name == "run.json"):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    run.path.rmdir()
+
+
+def _own_folder(path: Path) -> None:
+    """Make ``path`` (0700) if need be and make sure that nobody else can write to it or has put a link in its place."""
+    try:
+        if not path.exists():
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(PermissionError):  # not every parent can be opened
+                Disk().sync_folder(path.parent)
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            raise CannotCreateError(f"the state folder {path} is a symbolic link; use the folder it points to")
+        if found.st_uid != os.geteuid():
+            raise CannotCreateError(
+                f"the state folder {path} belongs to another user; choose another with {option_name('--state-dir')}"
+            )
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise CannotCreateError(f"the state folder {path} can be written to by others; run chmod go-w on it first")
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise CannotCreateError(
+                f"the state folder {path} is read-only; choose another with {option_name('--state-dir')}"
+            )
+    except OSError as error:
+        why = f"cannot make the state folder {path}: {error.strerror}"
+        raise CannotCreateError(f"{why}; choose another with {option_name('--state-dir')} or XDG_STATE_HOME") from error
+
+
+def _read_private(path: Path) -> bytes:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        return file.read()

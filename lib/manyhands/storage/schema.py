@@ -1,0 +1,115 @@
+"""The tables of a journal, and how an older one is brought to the present form.
+
+1  began, ended, execution
+2  + ended.result, ended.traceback: what functions return
+3  + sum in every row, and `seal`: how many rows there are, and how much of the inputs was kept when they were written
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from manyhands.core.errors import JournalError
+from manyhands.storage.database import Database
+from manyhands.storage.rows import BEGAN, ENDED, checksum
+
+SCHEMA_VERSION: Final = 3
+APPLICATION_ID: Final = 0x6D686E64  # "mhnd"
+
+_SEAL: Final = """CREATE TABLE seal (
+    began INTEGER NOT NULL, ended INTEGER NOT NULL, executions INTEGER NOT NULL,
+    inputs_size INTEGER NOT NULL, inputs_sum INTEGER NOT NULL
+)"""
+_TABLES: Final = (
+    """CREATE TABLE began (
+    job INTEGER NOT NULL, attempt INTEGER NOT NULL, key BLOB NOT NULL, input BLOB NOT NULL, sum INTEGER,
+    PRIMARY KEY (job, attempt)
+) WITHOUT ROWID""",
+    """CREATE TABLE ended (
+    job INTEGER NOT NULL, attempt INTEGER NOT NULL, status TEXT NOT NULL, final INTEGER NOT NULL,
+    exit INTEGER, signal INTEGER, error TEXT, started REAL, wall REAL NOT NULL, user REAL NOT NULL, system REAL NOT NULL,
+    max_rss INTEGER NOT NULL, slot INTEGER NOT NULL, leftovers INTEGER NOT NULL, still_running INTEGER NOT NULL,
+    stdout BLOB, stdout_path BLOB, stdout_size INTEGER, stdout_dropped INTEGER,
+    stderr BLOB, stderr_path BLOB, stderr_size INTEGER, stderr_dropped INTEGER,
+    result BLOB, traceback TEXT, sum INTEGER,
+    UNIQUE (job, attempt)
+)""",
+    """CREATE TABLE execution (
+    id INTEGER PRIMARY KEY, started REAL NOT NULL, wall REAL NOT NULL, complete INTEGER NOT NULL, sum INTEGER
+)""",
+    _SEAL,
+    "INSERT INTO seal VALUES (0, 0, 0, 0, 0)",
+)
+_COLUMNS: Final = {1: len(ENDED) - 2, 2: len(ENDED), 3: len(ENDED) + 1}
+"""How many columns `ended` has: a damaged version number does not agree with it."""
+
+
+def make(db: Database) -> None:
+    """Make the tables of a new journal."""
+    _in_one(db, (f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {SCHEMA_VERSION}", *_TABLES))
+
+
+def version_of(db: Database, path: object) -> int:
+    """The schema of a journal. Raises JournalError for what is none, is damaged there, or was made by a newer manyhands."""
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID or version < 1:
+        raise JournalError(f"{path} is not a journal of manyhands; start the batch again as a new run")
+    if version > SCHEMA_VERSION:
+        raise JournalError(f"{path} was written by a newer manyhands (schema {version}); upgrade to go on with it")
+    if sum(1 for _ in db.execute("PRAGMA table_info(ended)")) != _COLUMNS[version]:
+        raise damaged(path, "its version does not fit its tables")
+    return version
+
+
+def damaged(path: object, why: str) -> JournalError:
+    """The error for a journal that cannot be trusted."""
+    return JournalError(
+        f"the journal {path} is damaged ({' '.join(why.split())}): it is left as it is; "
+        "start the batch again as a new run, or restore the file"
+    )
+
+
+def migrate(db: Database, version: int) -> None:
+    """Bring a journal of schema ``version`` to the present one, in one transaction."""
+    statements = [
+        "ALTER TABLE began ADD COLUMN sum INTEGER",
+        "ALTER TABLE ended ADD COLUMN sum INTEGER",
+        "ALTER TABLE execution ADD COLUMN sum INTEGER",
+        _SEAL,
+        "INSERT INTO seal SELECT (SELECT count(*) FROM began), (SELECT count(*) FROM ended),"
+        " (SELECT count(*) FROM execution), 0, 0",
+        f"PRAGMA user_version = {SCHEMA_VERSION}",
+    ]
+    if version < 2:
+        statements[:0] = ["ALTER TABLE ended ADD COLUMN result BLOB", "ALTER TABLE ended ADD COLUMN traceback TEXT"]
+    _in_one(db, statements, sums=True)
+
+
+def _in_one(db: Database, statements: Iterable[str], *, sums: bool = False) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in statements:
+            db.execute(statement)
+        if sums:
+            _add_sums(db)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _add_sums(db: Database) -> None:
+    """Give each row of an older schema its checksum."""
+    for table, columns, key in (
+        ("began", BEGAN, "job = ? AND attempt = ?"),
+        ("ended", ENDED, "job = ? AND attempt = ?"),
+        ("execution", ("id", "started", "wall", "complete"), "id = ?"),
+    ):
+        names, length = ", ".join(columns), key.count("?")
+        rows = db.execute(f"SELECT {names} FROM {table}")  # noqa: S608 - constants only
+        db.executemany(
+            f"UPDATE {table} SET sum = ? WHERE {key}",  # noqa: S608 - constants only
+            ((checksum(row), *row[:length]) for row in rows),
+        )

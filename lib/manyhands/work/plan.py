@@ -1,0 +1,171 @@
+"""What was asked of a run: one frozen record, written to run.json, so that the run can be taken up again exactly.
+
+Separate from the batch that carries it out and from the folder that keeps it. Values of environment variables that look
+like secrets are not kept; whoever resumes the run must have them in the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from manyhands.core.errors import JournalError, UsageError
+from manyhands.core.hints import given_as
+from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_timeout
+from manyhands.core.masking import is_secret
+from manyhands.work.function import Call
+from manyhands.work.template import Template
+from manyhands.work.workers import Workers
+
+Order = Literal["input", "random", "longest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is done with each input after the stage before, with slots and a backend of its own."""
+
+    template: Template | Call
+    jobs: int
+    backend: str
+    climb: bool = False
+    """See `Limits.climb`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that decides what a run does. ``source`` is `manyhands.inputs.sources.Source.spec`."""
+
+    template: Template | Call
+    """What is done with each input."""
+    source: dict[str, Any]
+    limits: Limits
+    workdir: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stdin: str | None = None
+    nice: int = 0
+    allow_daemons: bool = False
+    backend: str = "commands"
+    workers: Workers = field(default_factory=Workers)
+    tag: bool = False
+    order: Order = "input"
+    """In which order jobs begin; ``longest``: those first that took longest in an earlier run of the same work."""
+    then: tuple[Stage, ...] = ()
+    """What is done with each input after that, if it went well."""
+    streamed: bool = False
+    """The inputs came from a stream and are kept in the run's folder."""
+    spool_limit: int = 1 << 30
+    """Bytes of such inputs that are kept before the stream has to wait for the jobs (0: never)."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of run.json; `from_json` is the inverse, but for secrets."""
+        limits = self.limits
+        return {
+            **_work_to_json(self.template),
+            "then": [{**_work_to_json(one.template), "jobs": one.jobs, "backend": one.backend, "climb": one.climb} for one in self.then],
+            "workers": asdict(self.workers), "source": self.source, "workdir": self.workdir,
+            "environment": {name: None if is_secret(name, value) else value for name, value in self.environment.items()},
+            "stdin": self.stdin, "nice": self.nice, "allow_daemons": self.allow_daemons, "backend": self.backend,
+            "tag": self.tag, "order": self.order, "streamed": self.streamed, "spool_limit": self.spool_limit,
+            "limits": {
+                "jobs": limits.jobs, "climb": limits.climb, "timeout": str(limits.timeout) if limits.timeout else None, "grace": limits.grace,
+                "retries": limits.retries, "delay": limits.delay, "backoff": str(limits.backoff), "halt": str(limits.halt),
+                "retry_on": str(limits.retry_on) if limits.retry_on else None,
+                "keep_order": limits.keep_order, "output_cap": limits.output_cap,
+            },
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any], environ: Mapping[str, str]) -> Plan:
+        """Read a plan back; secrets are taken from ``environ``. Raises UsageError when one is not there, JournalError for what
+        is no plan."""
+        try:
+            return cls._from_json(record, environ)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise JournalError(
+                f"the run {record.get('id')!s:.70} cannot be read: its run.json is damaged ({error!r:.200})"
+            ) from error
+
+    @classmethod
+    def _from_json(cls, record: Mapping[str, Any], environ: Mapping[str, str]) -> Plan:
+        given = dict(record["limits"])
+        parsed = {
+            "timeout": parse_timeout(given["timeout"]), "halt": Halt.parse(given["halt"]), "backoff": Backoff.parse(given["backoff"]),
+            "retry_on": RetryOn.parse(given["retry_on"]) if given.get("retry_on") else None,
+        }  # fmt: skip
+        limits = Limits(**given | parsed)
+        then = tuple(
+            Stage(_work_from_json(one), one["jobs"], one["backend"], one.get("climb", False))
+            for one in record.get("then", ())
+        )
+        environment = {}
+        for name, value in record["environment"].items():
+            if value is None and name not in environ:
+                raise UsageError(f"the run was given {name}, whose value is not kept: set it in the environment to go on")
+            environment[name] = environ[name] if value is None else value
+        names = ("source", "workdir", "stdin", "nice", "allow_daemons", "backend", "tag", "streamed")
+        workers = Workers(**record.get("workers", {}))
+        return cls(
+            template=_work_from_json(record), then=then, limits=limits, environment=environment, workers=workers,
+            order=record.get("order", "input"), spool_limit=record.get("spool_limit", 1 << 30), **{name: record[name] for name in names},
+        )  # fmt: skip
+
+    @property
+    def max_args(self) -> int | None:
+        """How many inputs a job has; None: one, with its columns."""
+        return self.template.group
+
+    def same_work(self, other: Plan) -> bool:
+        """Whether a run of this plan may go on as a run of the other: the commands must be the same."""
+        return self._identity() == other._identity()
+
+    def _identity(self) -> tuple[object, ...]:
+        return (self.workdir, self.template.identity, *(one.template.identity for one in self.then))
+
+    @property
+    def text(self) -> str:
+        """What is done, in words."""
+        return " --then ".join([self.template.text, *(one.template.text for one in self.then)])
+
+    def stage(self, number: int) -> Plan:
+        """What stage ``number``, from 1, of a line does by itself; order and halting are the line's business."""
+        limits = replace(self.limits, keep_order=False)
+        if number == 1:
+            return replace(self, then=(), limits=limits)
+        one = self.then[number - 2]
+        limits = replace(limits, jobs=one.jobs, climb=one.climb)
+        return replace(
+            self, then=(), template=one.template, limits=limits, backend=one.backend, order="input", streamed=False
+        )
+
+    def with_jobs(self, jobs: int) -> Plan:
+        """The same with another number of slots."""
+        return replace(self, limits=replace(self.limits, jobs=jobs, climb=False))
+
+
+def for_stages(option: str, text: str, stages: int) -> list[str]:
+    """One value for all stages, or one for each."""
+    values = text.split(",")
+    if len(values) == 1:
+        return values * stages
+    if len(values) != stages:
+        raise UsageError(f"{given_as(option, text)}: there are {stages} stages: give one value for all, or one for each")
+    return values
+
+
+def _work_to_json(work: Template | Call) -> dict[str, Any]:
+    return {
+        "template": work.text if work.args is None else list(work.args), "shell": work.shell,
+        "call": work.to_json() if isinstance(work, Call) else None,
+        **({"group": work.group, "lines": work.lines} if isinstance(work, Template) else {}),
+    }  # fmt: skip
+
+
+def _work_from_json(record: Mapping[str, Any]) -> Template | Call:
+    if record.get("call"):
+        return Call.from_json(record["call"])
+    asked, shell = record["template"], record["shell"]
+    if record.get("lines"):
+        return Template.each_line(shell=shell)
+    work = Template.from_args(asked) if isinstance(asked, list) else Template.parse(asked, shell=shell)
+    return replace(work, group=record.get("group"))

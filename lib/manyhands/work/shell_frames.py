@@ -1,0 +1,37 @@
+"""What is open at a place in a script for a shell: quotes, expansions, commands. Plain data of `manyhands.work.shell_script`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from manyhands.work.nested_code import DECLARING, is_assignment
+
+
+@dataclass(slots=True)
+class Frame:
+    """Something that was opened in the script, and for commands what has been read of the present one."""
+
+    kind: str
+    """A quote, ``${``, ``((``, ``[``, ``#``, ``document``, ``array``, or ``command``: the script itself, (...), $(...), <(...)."""
+    opened: int
+    depth: int = 0
+    end: int = 0
+    cases: int = 0
+    word: str | None = None
+    """The present word, without its quotes."""
+    quoted: bool = False
+    skip: bool = False
+    """The present word is where to redirect."""
+    holes: list[tuple[int, int]] = field(default_factory=list)
+    """(number of the word, number of the part) of each placeholder."""
+    words: list[str] = field(default_factory=list)
+
+    @property
+    def begins(self) -> bool:
+        """Whether the next word names a command."""
+        return not self.words and self.word is None and not self.skip and self.kind == "command"
+
+    @property
+    def assigns(self) -> bool:
+        """Whether the present word may be an assignment."""
+        return all(map(is_assignment, self.words)) or self.words[0] in DECLARING
