@@ -116,8 +116,8 @@ Said = Callable[..., tuple[int, str]]
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Said]:
     """(the exit status, what was said on stderr) of a command line, in this process; nothing may be said on stdout."""
-    from manyhands.__main__ import load_tasks
     from manyhands.cli import Program
+    from manyhands.cli.loaded import load_tasks
     from manyhands.core import hints
 
     words = hints._Called.words

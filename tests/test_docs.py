@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from conftest import HERE, Cli
-from manyhands.__main__ import load_tasks
 from manyhands.cli import Program
+from manyhands.cli.loaded import load_tasks
 from manyhands.tour.contents import SCENES
 
 PAGES = [HERE / "README.md", *sorted((HERE / "docs").rglob("*.md"))]

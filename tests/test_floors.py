@@ -1,9 +1,11 @@
-"""The layout that the design draws: imports go down only, files and functions stay small."""
+"""The layout that docs/design.md draws: imports go down only, nothing imports in a circle, files and functions stay small."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,150 +14,84 @@ from manyhands.tour.contents import SCENES
 
 PACKAGE = Path(__file__).parents[1] / "lib" / "manyhands"
 FLOORS = [
-    {
-        "extras",
-        "errors",
-        "hints",
-        "home",
-        "search_path",
-        "main_guard",
-        "interrupts",
-        "jsonable",
-        "values",
-        "arguments",
-        "job",
-        "live_outcome",
-        "numbers",
-        "backend",
-        "workers",
-        "events",
-        "limits",
-        "syntax",
-        "rereading",
-        "masking",
-        "escapes",
-        "frames",
-        "script",
-        "commandline",
-        "template",
-    },
-    {
-        "inputs",
-        "readers",
-        "feed",
-        "program_inputs",
-        "plan",
-        "rows",
-        "call",
-        "chunks",
-        "belt",
-        "ordering",
-        "continuing",
-        "stages",
-        "journal",
-        "joblog",
-        "runs",
-        "expiry",
-        "database",
-        "disk",
-        "locks",
-        "run_record",
-        "spool",
-        "schema",
-        "integrity",
-        "kernel",
-        "cores",
-        "process",
-        "details",
-        "stopping",
-        "forks",
-        "host",
-        "meters",
-        "cgroup",
-        "forked",
-        "leaving",
-        "patched",
-        "waiting",
-        "allowance",
-        "warden",
-        "checking",
-        "doctor",
-        "output",
-        "outbox",
-        "contention",
-        "standing",
-        "counting",
-        "following",
-        "globbing",
-        "grouping",
-        "opening",
-        "programs",
-        "tree",
-        "pipeline",
-        "command",
-        "answering",
-        "repeating",
-        "comparing",
-    },
-    {"backends"},
-    {"engine"},
-    {
-        "signals",
-        "place",
-        "run_inputs",
-        "recalling",
-        "run_settings",
-        "earlier",
-        "background",
-        "batch",
-        "takeover",
-        "line",
-        "measuring",
-        "mapping",
-        "library",
-        "results",
-        "render",
-        "console",
-        "doors",
-    },
-    {"tour"},
-    {"beginning", "lean_invoke", "cli", "runner", "__main__", "__init__"},
-]
-FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-MODULES = sorted(PACKAGE.rglob("*.py"))
+    "core", "runtime", "posix", "work", "inputs", "storage", "export", "backends", "engine", "processes", "commands", "host",
+    "execution", "render", "api", "handlers", "tour", "cli", "__main__", "__init__",
+]  # fmt: skip
+"""The packages, the lowest first: each imports only what stands before it."""
 
 
-def imports(path: Path) -> Iterator[str]:
-    """The modules of the package that ``path`` imports, wherever in the file, but for type checking only."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "manyhands":
-            inner = (node.module or "").split(".")[1:]
-            yield from [inner[0]] if inner else [alias.name for alias in node.names if alias.name != "__version__"]
+def module_name(path: Path) -> str:
+    """``engine.loop``; of a package its own name."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_down_only(path: Path) -> None:
-    """No module imports from a floor above its own; the package root is for users, not for us."""
-    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if own == "__init__":
-        return
-    for name in imports(path):
-        assert name in FLOOR, f"{name} has no floor"
-        assert FLOOR[name] <= FLOOR[own], f"{own} (floor {FLOOR[own]}) imports {name} (floor {FLOOR[name]})"
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """The modules of ours that ``module`` imports, also inside its functions, but not for type checking only."""
+    return frozenset(_imports(ast.parse(MODULES[module].read_text())))
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "manyhands":
+            within = node.module.removeprefix("manyhands").lstrip(".")
+            for alias in node.names:
+                inner = f"{within}.{alias.name}".lstrip(".")
+                if inner in MODULES:
+                    yield inner
+                elif within or alias.name != "__version__":
+                    yield within or "__init__"
+        yield from _imports(node)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down_only(module: str) -> None:
+    """No module imports from a package above its own, nor from the package root, which is for users."""
+    own = module.split(".")[0]
+    for name in imports(module):
+        floor = name.split(".")[0]
+        assert floor == own or FLOORS.index(floor) < FLOORS.index(own), f"{module} imports {name}"
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    """Not even by imports inside functions, within a package or across."""
+    graph = {
+        module: {name for name in imports(module) if not module.startswith(f"{name}.") and name != module}
+        for module in MODULES
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_every_package_has_a_floor() -> None:
+    """What lies in the package is in the list, and the other way round."""
+    assert {module.split(".")[0] for module in MODULES} == set(FLOORS)
 
 
 def test_the_bottom_does_no_input_or_output() -> None:
-    """Plain data imports nothing of ours but plain data, and neither psutil nor rich."""
-    for name in FLOORS[0]:
-        text = (PACKAGE / f"{name}.py").read_text()
-        assert "psutil" not in text
-        assert "rich" not in text.split('"""')[2]
+    """Plain data imports neither psutil nor rich."""
+    for module, path in MODULES.items():
+        if module.startswith("core."):
+            assert not {"psutil", "rich"} & set(path.read_text().replace(",", " ").split()), module
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_files_and_functions_stay_small(path: Path) -> None:
+@pytest.mark.parametrize("module", MODULES)
+def test_the_engine_knows_no_backend(module: str) -> None:
+    """Only what every backend has is known outside of them: the protocol, and what several of them share."""
+    if module.startswith("engine"):
+        known = {name.split(".")[1] for name in imports(module) if name.startswith("backends.")}
+        assert known <= {"protocol"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_files_and_functions_stay_small(module: str) -> None:
     """A file is at most 400 lines, a function 40 besides its docstring."""
-    text = path.read_text()
+    text = MODULES[module].read_text()
     assert text.count("\n") <= 400
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -165,17 +101,17 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    """A module and every public function has a docstring; of what a scene shows, the scene has one (tests/tour/test_scenes_as_tasks.py)."""
+    """A module and every public function has a docstring; of what a scene shows, the scene has one (tests/tour)."""
     scenes = {PACKAGE / "tour" / f"{scene.module or scene.topic}.py" for scene in SCENES.values()}
     lacking = []
-    for path in MODULES:
+    for module, path in MODULES.items():
         tree = ast.parse(path.read_text())
         if path.stat().st_size and not ast.get_docstring(tree):
-            lacking.append(str(path))
+            lacking.append(module)
         if path in scenes:
             continue
         lacking += [
-            f"{path.name}:{node.name}"
+            f"{module}:{node.name}"
             for node in tree.body
             if isinstance(node, ast.FunctionDef | ast.ClassDef)
             and not node.name.startswith("_")

@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from conftest import HERE
-from manyhands.__main__ import load_tasks
+from manyhands.cli.loaded import load_tasks
 
 
 def test_a_wheel_has_no_tasks_that_need_a_checkout(tmp_path: Path) -> None:

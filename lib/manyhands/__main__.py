@@ -14,29 +14,9 @@ from manyhands.runtime.search_path import move_first_back
 if __name__ == "__main__":
     move_first_back()
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 from manyhands import __version__
 from manyhands.runtime.lean_invoke import import_invoke
 from manyhands.runtime.start import begin
-
-NAME = "manyhands._tasks"
-
-
-def load_tasks() -> ModuleType:
-    """The tasks: shipped in the wheel as ``manyhands._tasks``, else those of the checkout around this file."""
-    if NAME in sys.modules:
-        return sys.modules[NAME]
-    spec = importlib.util.find_spec(NAME)
-    if spec is None:
-        path = Path(__file__).parents[2] / "tasks.py"
-        spec = importlib.util.spec_from_file_location(NAME, path)
-    assert spec is not None and spec.loader is not None  # noqa: S101 - one of the two is there, or nothing is
-    module = sys.modules[NAME] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def main() -> None:
@@ -44,6 +24,7 @@ def main() -> None:
     begin()
     import_invoke()
     from manyhands.cli import Program  # takes most of the time of a start
+    from manyhands.cli.loaded import load_tasks
 
     namespace = load_tasks().namespace
     Program(

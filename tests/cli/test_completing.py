@@ -16,8 +16,8 @@ from invoke import Program
 from invoke.parser import Parser, ParserContext
 
 from conftest import HERE, LIB
-from manyhands.__main__ import load_tasks
 from manyhands.cli.completing import candidates
+from manyhands.cli.loaded import load_tasks
 
 
 @pytest.fixture

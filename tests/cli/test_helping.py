@@ -12,9 +12,9 @@ from invoke import Collection, Context
 from invoke.parser import Parser
 
 from conftest import Cli
-from manyhands.__main__ import load_tasks
 from manyhands.cli import task
 from manyhands.cli.helping import Page, columns, in_short, listing, overview, page_of, parts, sections, text
+from manyhands.cli.loaded import load_tasks
 
 NAMESPACE = load_tasks().namespace
 

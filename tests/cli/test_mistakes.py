@@ -8,8 +8,8 @@ import shlex
 import pytest
 
 from conftest import Cli, Said
-from manyhands.__main__ import load_tasks
 from manyhands.cli import Program
+from manyhands.cli.loaded import load_tasks
 from manyhands.cli.mistakes import meant_task
 
 INSTEAD = [

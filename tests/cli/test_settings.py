@@ -8,9 +8,9 @@ import pytest
 from invoke import Collection
 
 from conftest import Cli, Said
-from manyhands.__main__ import load_tasks
 from manyhands.cli import task
 from manyhands.cli.known import known_by, refuse_unknown, scopes_of, variable_of
+from manyhands.cli.loaded import load_tasks
 
 BATCH = ["batch", "true", "--", "a"]
 WRONG = [

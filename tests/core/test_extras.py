@@ -43,7 +43,7 @@ def test_a_wheel_knows_the_same_as_the_checkout(extra: str, tmp_path: Path, monk
     """Its metadata say what pyproject.toml said."""
     listed = extras.requirements(extra)
     shown = ["invoke>=3.0", *(f'{one} ; extra == "{extra}"' for one in listed), "other>=1; extra == 'else'"]
-    monkeypatch.setattr(extras, "_HERE", tmp_path / "site-packages" / "manyhands" / "extras.py")
+    monkeypatch.setattr(extras, "CHECKOUT", str(tmp_path))
     monkeypatch.setattr("importlib.metadata.requires", lambda _: shown)
     assert extras.requirements(extra) == listed
 

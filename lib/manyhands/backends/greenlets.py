@@ -19,7 +19,6 @@ import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 from manyhands.backends.protocol import Ended, Report, Started
@@ -32,6 +31,7 @@ from manyhands.backends.workers.pool import Warden, packed
 from manyhands.backends.workers.watchdog import end_trees
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt
+from manyhands.core.places import LIBRARY
 from manyhands.posix import linux
 from manyhands.runtime import at_fork
 from manyhands.runtime.at_exit import close_at_exit
@@ -164,13 +164,13 @@ class Greenlets:
     # -- the host --------------------------------------------------------------------------------------------------------
 
     def _launch(self) -> None:
-        settings, library = self.settings, str(Path(__file__).parents[2])
+        settings = self.settings
         self._sock, theirs = socket.socketpair()
         at_fork.note(self._sock)
         environment = dict(settings.environment) | {b"MH_WORKER": settings.token.encode() + b".host"}
         try:
             self._host = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOT, library, str(theirs.fileno())], stdin=subprocess.DEVNULL, env=environment,
+                [sys.executable, "-P", "-c", _BOOT, LIBRARY, str(theirs.fileno())], stdin=subprocess.DEVNULL, env=environment,
                 pass_fds=(theirs.fileno(), *settings.keep_open), start_new_session=True,
             )  # fmt: skip
         except OSError as error:

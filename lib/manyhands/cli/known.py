@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import invoke
 
+from manyhands.cli.loaded import load_tasks
 from manyhands.cli.settings import Settings
 from manyhands.cli.task import Task
 from manyhands.core.errors import UsageError
@@ -55,10 +56,7 @@ def refuse_unknown(files: Iterable[Settings], environ: Mapping[str, str], collec
         return
     known = known_by(collection)
     if next(_mistakes(files, names, known), None):
-        from manyhands.__main__ import (
-            load_tasks,
-        )  # a user's own tasks may be here, and settings for ours in the same file
-
+        # a user's own tasks may be here, and settings for ours in the same file
         for scope, options in known_by(load_tasks().namespace).items():
             known.setdefault(scope, set()).update(options)
         if mistake := next(_mistakes(files, names, known), None):

@@ -13,8 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from manyhands.core.places import CHECKOUT
+
 DISTRIBUTION: Final = "manyhands-tasks"
-_HERE: Final = Path(__file__)
 
 
 def install_line(extra: str) -> str:
@@ -29,7 +30,7 @@ def install_line(extra: str) -> str:
 
 def requirements(extra: str) -> list[str]:
     """What pyproject.toml lists for ``extra``: read from the checkout around this file, else from what is installed."""
-    project = _HERE.parents[2] / "pyproject.toml"
+    project = Path(CHECKOUT) / "pyproject.toml"
     if project.is_file():
         import tomllib
 

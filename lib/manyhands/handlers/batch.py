@@ -19,7 +19,7 @@ from manyhands.execution.staged import begin, go_on
 from manyhands.export.joblog import Argv, Format, export, job_record
 from manyhands.handlers import batch_list, batch_remove
 from manyhands.handlers.batch_list import Wanted
-from manyhands.handlers.batch_options import AskedCall, AskedCommand, plan_of
+from manyhands.handlers.batch_options import AskedCall, AskedCommand, nothing_to_run, plan_of
 from manyhands.handlers.run_console import carry_out
 from manyhands.inputs.grouping import in_groups
 from manyhands.inputs.sources import open_source
@@ -79,14 +79,6 @@ def _dry_run(plan: Plan, stream: int | None, *, fail_if_empty: bool) -> int:
         for one in (renderer, *further):
             sys.stdout.write(display(fill_slot(one.argv(values, number), slot)) + "\n")
     return 0 if number else nothing_to_run(fail_if_empty=fail_if_empty)
-
-
-def nothing_to_run(*, fail_if_empty: bool) -> int:
-    """Say that there were no inputs; returns the exit status. Raises UsageError if that is to count as a failure."""
-    if fail_if_empty:
-        raise UsageError("no inputs: nothing to run")
-    sys.stderr.write("manyhands: no inputs: nothing to run\n")
-    return 0
 
 
 # -- runs that exist -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from manyhands.core.errors import InputError, UsageError
 from manyhands.core.events import Summary
 from manyhands.core.job import Attempt, Job, Outcome, Output, Status, Values
 from manyhands.core.safe_text import harmless
-from manyhands.handlers.batch_options import AskedCall, plan_of
+from manyhands.handlers.batch_options import AskedCall, nothing_to_run, plan_of
 from manyhands.inputs.grouping import in_groups
 from manyhands.inputs.sources import open_source
 from manyhands.render.returned import Raised
@@ -60,8 +60,6 @@ def call_unjournaled(asked: AskedCall) -> int:
     began = time.monotonic()
     error = _tell_all(found, teller)
     if not teller.jobs:
-        from manyhands.handlers.batch import nothing_to_run
-
         return nothing_to_run(fail_if_empty=asked.fail_if_empty)
     counts = {Status.OK: teller.jobs - teller.failed, Status.FAILED: teller.failed}
     if not asked.quiet and not asked.json:

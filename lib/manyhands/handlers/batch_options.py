@@ -292,3 +292,11 @@ def _stdin(path: str | None, stream: int | None) -> str | None:
     if not os.path.isfile(path):
         raise UsageError(f"--stdin {path}: no such file")
     return os.path.abspath(path)
+
+
+def nothing_to_run(*, fail_if_empty: bool) -> int:
+    """Say that there were no inputs; returns the exit status. Raises UsageError if that is to count as a failure."""
+    if fail_if_empty:
+        raise UsageError("no inputs: nothing to run")
+    sys.stderr.write("manyhands: no inputs: nothing to run\n")
+    return 0

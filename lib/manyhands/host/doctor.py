@@ -23,6 +23,7 @@ from typing import Final
 
 from manyhands.core.errors import CannotCreateError
 from manyhands.core.hints import typed
+from manyhands.core.places import LIBRARY
 from manyhands.posix import linux
 from manyhands.posix.cgroup import ROOT, cores_quota, memory_limit, own_groups
 from manyhands.processes.resource_limits import allowance, own_limits
@@ -47,6 +48,7 @@ raise SystemExit(child.exitcode)
 _SUBREAPER: Final = """
 import os, signal, subprocess, sys
 sys.path.insert(0, sys.argv[1])
+from manyhands.core.places import LIBRARY
 from manyhands.posix import linux
 if not linux.become_subreaper():
     sys.exit("prctl(PR_SET_CHILD_SUBREAPER) is refused")
@@ -199,7 +201,7 @@ def memfd() -> Finding:
 
 def subreaper() -> Finding:
     """An orphan that comes to us instead of init (prctl(2))."""
-    why = _in_a_fresh_python(_SUBREAPER, str(Path(__file__).parents[1]))
+    why = _in_a_fresh_python(_SUBREAPER, LIBRARY)
     if why is None:
         return Finding("subreaper", Health.OK, "an orphan was adopted and collected")
     return Finding(

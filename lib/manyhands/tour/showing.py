@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from manyhands.commands.process_tree import Tree
+from manyhands.core.places import LIBRARY
 from manyhands.core.safe_text import harmless
 from manyhands.posix import linux
 from manyhands.posix.cpu_wait import Crowding, is_crowded
@@ -36,7 +37,6 @@ _LIMIT: Final = 300.0
 """Seconds that a scene may take at scale 1, and at least half of that at any: a scene that hangs is ended."""
 _SETTLING: Final = 3.0
 """Seconds that servers of multiprocessing have to notice that their program has ended."""
-_LIBRARY: Final = str(Path(__file__).parents[2])
 
 
 class Performance(NamedTuple):
@@ -138,7 +138,7 @@ class _Audience:
 
     def _start(self, complaints: int) -> None:
         argv = [sys.executable, "-P", "-m", "manyhands.tour", self._scene.name, json.dumps(self._options)]
-        path = os.pathsep.join(filter(None, [_LIBRARY, os.environ.get("PYTHONPATH")]))
+        path = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
         environment = self._tree.environment() | {
             "PYTHONPATH": path, "TMPDIR": str(self._folder / "tmp"), "MH_TOUR_SOCKET": str(self._folder / "stage"),
             "MH_TOUR_SCALE": str(self._scale), "PYTHONUNBUFFERED": "1",

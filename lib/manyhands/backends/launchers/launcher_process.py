@@ -14,12 +14,12 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from manyhands.backends.launchers import wire
 from manyhands.backends.settings import CommandSettings
 from manyhands.backends.shared.slot import WIDE
+from manyhands.core.places import LIBRARY
 from manyhands.posix import linux
 
 _BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.backends.launchers.main import main; main(*map(int, sys.argv[2:]))"
@@ -178,9 +178,8 @@ class LauncherProcess:
 
 def _start(index: int, settings: CommandSettings, descriptors: tuple[int, ...]) -> tuple[subprocess.Popen[bytes], int]:
     """Start one in a session of its own, where no terminal can signal it; returns it and its pidfd."""
-    library = str(Path(__file__).parents[2])
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _BOOT, library, str(index), str(os.getpid()), *map(str, descriptors)],
+        [sys.executable, "-I", "-S", "-c", _BOOT, LIBRARY, str(index), str(os.getpid()), *map(str, descriptors)],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(settings.environment),
         pass_fds=(*descriptors, *settings.keep_open), start_new_session=True,
     )  # fmt: skip

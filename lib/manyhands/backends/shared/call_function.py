@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 from manyhands.backends.protocol import Ended
 from manyhands.core import values
 from manyhands.core.job import Attempt, Values
+from manyhands.core.places import PACKAGE
 from manyhands.core.values import Ours, exception_to_bytes, to_bytes, to_json
 from manyhands.work import function as calls
 from manyhands.work.function import BadInput, Call, Function, run_coroutine
@@ -31,7 +32,7 @@ LONGEST: Final = 1 << 16
 
 _LINE: Final = 1000
 _OURS: Final = (
-    os.path.dirname(__file__),
+    os.path.join(PACKAGE, "backends", ""),
     calls.__file__,
     values.__file__,
     os.path.join(os.path.dirname(os.__file__), "asyncio"),

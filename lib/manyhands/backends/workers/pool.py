@@ -17,7 +17,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing import reduction
 from multiprocessing.util import get_temp_dir
-from pathlib import Path
 from typing import Any, Final
 
 from manyhands.backends.settings import FunctionSettings
@@ -27,6 +26,7 @@ from manyhands.backends.workers.handle import Hand
 from manyhands.backends.workers.signal_page import Page
 from manyhands.backends.workers.watchdog import end_trees
 from manyhands.core.errors import ManyhandsError, UsageError
+from manyhands.core.places import LIBRARY
 from manyhands.posix import linux
 from manyhands.runtime import at_fork
 from manyhands.runtime.main_guard import WORKER
@@ -141,10 +141,9 @@ class Warden:
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        library = str(Path(__file__).parents[2])
         try:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOT, library, self._token], stdin=subprocess.PIPE,
+                [sys.executable, "-I", "-S", "-c", _BOOT, LIBRARY, self._token], stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL, pass_fds=self._keep_open, start_new_session=True, bufsize=0, cwd="/",
             )  # fmt: skip
         except OSError as error:
