@@ -24,7 +24,7 @@ from invoke.parser import Argument, Parser, ParserContext
 from manyhands.cli.defaults import Defaults
 from manyhands.cli.exits import Misuse
 from manyhands.cli.metavars import FILES, metavar
-from manyhands.cli.parsing import flag_of
+from manyhands.cli.options import flag_of
 from manyhands.core.errors import ManyhandsError
 
 NOTHING: Final = 4

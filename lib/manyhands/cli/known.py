@@ -10,7 +10,6 @@ import invoke
 
 from manyhands.cli.loaded import load_tasks
 from manyhands.cli.settings import Settings
-from manyhands.cli.task import Task
 from manyhands.core.errors import UsageError
 
 Known = Mapping[tuple[str, ...], set[str]]
@@ -40,11 +39,13 @@ def known_by(collection: invoke.Collection) -> dict[tuple[str, ...], set[str]]:
     known: dict[tuple[str, ...], set[str]] = {}
     for name, aliases in collection.task_names.items():
         task = collection[name]
-        if isinstance(task, Task):
-            options = {one.strip("_") for one in task.kinds if one not in task.positional}
-            for called in (name, *aliases):
-                for scope in scopes_of(called):
-                    known.setdefault(tuple(scope), set()).update(options)
+        kinds: Iterable[str] | None = getattr(task, "kinds", None)
+        if kinds is None:  # not a task of ours (`manyhands.cli.task.Task`): it reads no settings
+            continue
+        options = {one.strip("_") for one in kinds if one not in task.positional}
+        for called in (name, *aliases):
+            for scope in scopes_of(called):
+                known.setdefault(tuple(scope), set()).update(options)
     return known
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from invoke.parser import Argument
+from invoke.parser import Argument, ParserContext
 
 from manyhands.core.errors import UsageError
 
@@ -123,3 +123,8 @@ class Option(Argument):
             self.raw_value, self._value = value, [*(self._value or []), value]
         else:
             super().set_value(value, cast)
+
+
+def flag_of(context: ParserContext, word: str) -> Argument | None:
+    """The argument that ``word`` names in ``context``; the ``get`` of invoke's lexicons does not know short names."""
+    return context.flags[word] if word in context.flags else None  # noqa: SIM401

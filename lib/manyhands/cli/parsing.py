@@ -22,7 +22,7 @@ from manyhands.cli.core_options import refuse_ignored
 from manyhands.cli.exits import Misuse, end_by_closed_pipe, end_by_full_output, flush_output
 from manyhands.cli.loaded import Loaded
 from manyhands.cli.naming import learn_name
-from manyhands.cli.options import COMMANDS, Option
+from manyhands.cli.options import COMMANDS, Option, flag_of
 from manyhands.cli.task import given_argv
 from manyhands.core.hints import typed
 from manyhands.runtime.interrupts import raise_interrupts
@@ -76,11 +76,6 @@ def _handle(machine: ParseMachine, token: str) -> None:
         last.value = token
         return None
     return _invoke_handle(machine, token)
-
-
-def flag_of(context: ParserContext, word: str) -> Argument | None:
-    """The argument that ``word`` names in ``context``; the ``get`` of invoke's lexicons does not know short names."""
-    return context.flags[word] if word in context.flags else None  # noqa: SIM401
 
 
 def _opposite(context: ParserContext, token: str) -> Argument | None:
