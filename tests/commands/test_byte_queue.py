@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from manyhands.commands.byte_queue import Outbox
+from manyhands.commands.byte_queue import ByteQueue
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -35,7 +35,7 @@ def test_a_reader_that_does_not_read_is_not_waited_for(make: Callable[[], tuple[
     """The rest is kept, and comes when it reads; how it is opened does not change for others."""
     reading, writing = make()
     data = b"x" * 3_000_000
-    with Outbox(writing) as outbox:
+    with ByteQueue(writing) as outbox:
         outbox.put(data)
         assert outbox.waiting > 1_000_000
         found = 0
@@ -53,7 +53,7 @@ def test_who_has_left_is_given_nothing_more() -> None:
     """That nobody reads is told, and costs no memory."""
     reading, writing = os.pipe()
     os.close(reading)
-    with Outbox(writing) as outbox:
+    with ByteQueue(writing) as outbox:
         outbox.put(b"a")
         outbox.put(b"b" * 100_000)
         assert (outbox.closed, outbox.waiting) == (True, 0)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from manyhands.commands.byte_queue import Outbox
+from manyhands.commands.byte_queue import ByteQueue
 from manyhands.commands.expect import answer
 from manyhands.core.errors import UsageError
 
@@ -24,7 +24,7 @@ def test_both_prompts_get_their_answers(terminal: bool, tmp_path: Path) -> None:
     """Over pipes and on a terminal of its own."""
     path = tmp_path / "shown"
     pairs = [("really\\?", "y"), ("sure\\?", "n")]
-    with path.open("wb", buffering=0) as file, Outbox(file.fileno()) as shown:
+    with path.open("wb", buffering=0) as file, ByteQueue(file.fileno()) as shown:
         done = answer(["sh", "-c", TWICE], pairs, terminal=terminal, timeout=30, show=shown)
     assert (done.end.status, done.replies) == (0, (1, 1))
     assert path.read_bytes().split() == [b"really?", b"sure?", b"[yn]"]
@@ -106,7 +106,7 @@ def test_a_program_that_prints_without_end_and_reads_nothing_ends_at_the_timeout
 def test_a_reader_that_does_not_read_cannot_delay_the_timeout(program: str) -> None:
     """Ctrl-S, or a pipe that nobody empties."""
     reading, writing = os.pipe()
-    with Outbox(writing) as shown:
+    with ByteQueue(writing) as shown:
         done = answer(["sh", "-c", program], [("never", "x")], timeout=0.5, show=shown)
         assert done.end.timed_out
     os.close(reading)
@@ -123,7 +123,7 @@ def test_what_was_shown_late_is_delivered() -> None:
             found.extend(block)
 
     reader = threading.Thread(target=read)
-    with Outbox(writing) as shown:
+    with ByteQueue(writing) as shown:
         reader.start()
         done = answer(["head", "-c", "3000000", "/dev/zero"], [("never", "x")], timeout=60, show=shown)
     os.close(writing)

@@ -58,9 +58,11 @@ def write(journal: Journal, *things: Attempt | Outcome) -> None:
     journal.commit()
 
 
-def end(number: int, tries: int = 1, exit: int = 0) -> orphan_results.Late:
+def end(number: int, tries: int = 1, exit: int = 0) -> orphan_results.OrphanResult:
     nothing: Any = (b"", None, 0, 0)
-    return orphan_results.Late(number, tries, exit, None, None, True, 1e9, 0.5, 0.0, 0.0, 0, nothing, nothing, 1, 0)
+    return orphan_results.OrphanResult(
+        number, tries, exit, None, None, True, 1e9, 0.5, 0.0, 0.0, 0, nothing, nothing, 1, 0
+    )
 
 
 def left_behind(run: Run) -> None:

@@ -9,7 +9,7 @@ import pytest
 from conftest import wait_for
 from manyhands.core.errors import InputError
 from manyhands.core.job import Values
-from manyhands.inputs.reader_thread import Feed
+from manyhands.inputs.reader_thread import ReaderThread
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -23,7 +23,7 @@ def test_nothing_there_is_none_and_a_wake_up_follows() -> None:
         go.wait(10)
         yield (b"2",)
 
-    feed = Feed(slow(), woken.set)  # type: ignore[arg-type]
+    feed = ReaderThread(slow(), woken.set)  # type: ignore[arg-type]
     feed.start()
     inputs = iter(feed)
     got: list[Values] = []
@@ -52,7 +52,7 @@ def test_an_error_of_the_source_comes_out_where_inputs_are_pulled() -> None:
         yield (b"1",)
         raise InputError("row 2 is wrong")
 
-    feed = Feed(broken(), lambda: None)  # type: ignore[arg-type]
+    feed = ReaderThread(broken(), lambda: None)  # type: ignore[arg-type]
     feed.start()
     got: list[Values] = []
     with pytest.raises(InputError, match="row 2"):
@@ -72,7 +72,7 @@ def test_no_more_is_read_than_is_wanted() -> None:
             count += 1
             yield (b"x",)
 
-    feed = Feed(endless(), lambda: None)  # type: ignore[arg-type]
+    feed = ReaderThread(endless(), lambda: None)  # type: ignore[arg-type]
     feed.start()
     wait_for(lambda: count >= 96)
     threading.Event().wait(0.1)
@@ -83,7 +83,7 @@ def test_no_more_is_read_than_is_wanted() -> None:
 def test_more_is_read_for_who_takes_much_at_once() -> None:
     """What keeps a quick engine waiting grows, within a bound; a slow source makes nothing grow."""
     given, woken = iter(range(100_000)), threading.Event()
-    feed = Feed(((b"%d" % number,) for number in given), woken.set)
+    feed = ReaderThread(((b"%d" % number,) for number in given), woken.set)
     feed.start()
     inputs, taken, longest, at_once = iter(feed), 0, 0, 0
     while taken < 40_000:

@@ -9,7 +9,7 @@ from manyhands.backends.protocol import Backend
 from manyhands.core.events import Event, Warned
 from manyhands.execution.batch import Batch
 from manyhands.execution.recovery import take_over
-from manyhands.execution.staged import Line
+from manyhands.execution.staged import StagedBatch
 from manyhands.inputs.sources import Source
 from manyhands.storage.journal import Journal
 from manyhands.storage.runs import Run
@@ -55,7 +55,7 @@ class SimulatedBatch(Batch):
         return self.pipe
 
 
-class SimulatedLine(Line):
+class SimulatedLine(StagedBatch):
     """A line whose stages are stepped in turn, as the seed says, instead of running in threads."""
 
     world: World

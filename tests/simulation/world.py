@@ -183,7 +183,7 @@ class SimulatedBackend:
         self._hands: set[Key] = set()
         self._woken = False
         self.heard: Callable[[Ended], None] = lambda _: None
-        self.memory: dict[int, list[orphan_results.Late]] = {number: [] for number in range(helpers)}
+        self.memory: dict[int, list[orphan_results.OrphanResult]] = {number: [] for number in range(helpers)}
         self.idle: float | None = -1.0
         """Until when it has nothing to do (None: until something happens); below 0 while it is not waiting."""
         world.backends.append(self)
@@ -354,8 +354,8 @@ def _is_of(coming: _Coming, attempt: Attempt) -> bool:
     return not coming.echo and isinstance(report, Started | Ended) and report.attempt is attempt
 
 
-def _late(copy: Copy, code: int | None, signal: int | None, wall: float) -> orphan_results.Late:
+def _late(copy: Copy, code: int | None, signal: int | None, wall: float) -> orphan_results.OrphanResult:
     nothing = (b"", None, 0, 0)
-    return orphan_results.Late(
+    return orphan_results.OrphanResult(
         copy.key[1], copy.key[2], code, signal, None, True, copy.began, wall, 0.0, 0.0, 0, nothing, nothing, copy.slot, 0
     )

@@ -20,7 +20,7 @@ from manyhands.core.live_outcome import LiveOutcome, unlinked
 from manyhands.engine.channel import Closed
 from manyhands.execution.batch import Batch
 from manyhands.execution.batch_thread import Carrier, carry
-from manyhands.execution.staged import Line
+from manyhands.execution.staged import StagedBatch
 from manyhands.inputs.reader_thread import CallerFeed, Pulling
 from manyhands.posix.signals import Watched
 from manyhands.render.shown import TICK, Shown
@@ -43,7 +43,7 @@ class Results:
     """
 
     def __init__(
-        self, batch: Batch | Line, store: Store | None = None, *, pull: Pulling = "thread", handle_signals: bool = True, check: bool = False,
+        self, batch: Batch | StagedBatch, store: Store | None = None, *, pull: Pulling = "thread", handle_signals: bool = True, check: bool = False,
         passing: bool = False, shown: Shown | None = None, fail_if_empty: bool = False,
     ) -> None:  # fmt: skip
         self._batch, self._fail_if_empty, self._check, self._passing = batch, fail_if_empty, check, passing
@@ -207,7 +207,7 @@ def _pass_on(outcome: Outcome) -> None:
             pass_on(outcome.stdout, outcome.stderr)
 
 
-def _never_begun(batch: Batch | Line, pid: int) -> None:
+def _never_begun(batch: Batch | StagedBatch, pid: int) -> None:
     """Nobody has asked for an outcome: a new run leaves nothing behind."""
     if pid == os.getpid():
         batch.discard()

@@ -18,7 +18,7 @@ from typing import Final
 
 from manyhands.backends.protocol import Ended, Report, Started
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.shared.call_function import Performed, Performer, broken, failed, generation
+from manyhands.backends.shared.call_function import CallResult, Performer, broken, failed, generation
 from manyhands.backends.shared.job_printing import CURRENT, Printing, Switched
 from manyhands.backends.shared.mailbox import Mailbox
 from manyhands.backends.shared.slot import WIDE, Slot
@@ -51,8 +51,8 @@ class Aio:
             )
         self._mailbox = Mailbox()
         self._waiting: deque[Attempt] = deque()
-        self._tasks: dict[Key, asyncio.Task[Performed]] = {}
-        self._cancelled: set[asyncio.Task[Performed]] = set()
+        self._tasks: dict[Key, asyncio.Task[CallResult]] = {}
+        self._cancelled: set[asyncio.Task[CallResult]] = set()
         """Those that we have cancelled: no other CancelledError is ours."""
         self._running: dict[Key, tuple[Attempt, float, Slot]] = {}
         self._give_up: dict[Key, float] = {}
@@ -207,7 +207,7 @@ class Aio:
         return isinstance(error, asyncio.CancelledError) and asyncio.current_task() in self._cancelled
 
     def _ended(
-        self, attempt: Attempt, began: tuple[float, float], slot: Slot, printing: Printing, task: asyncio.Task[Performed]
+        self, attempt: Attempt, began: tuple[float, float], slot: Slot, printing: Printing, task: asyncio.Task[CallResult]
     ) -> None:
         key = attempt.job.number, attempt.number
         self._streams.release()
@@ -224,7 +224,7 @@ class Aio:
         self._begin()
 
     def _end_of(
-        self, attempt: Attempt, began: tuple[float, float], slot: Slot, printing: Printing, done: Performed
+        self, attempt: Attempt, began: tuple[float, float], slot: Slot, printing: Printing, done: CallResult
     ) -> Ended:
         at, started = began
         now = time.monotonic() - self._suspension.since(at)
@@ -235,7 +235,7 @@ class Aio:
             slot=slot.number, result=done.result, traceback=done.traceback,
         )  # fmt: skip
 
-    def _came_of(self, task: asyncio.Task[Performed]) -> Performed:
+    def _came_of(self, task: asyncio.Task[CallResult]) -> CallResult:
         """What a task came to; one that returned all the same when we had cancelled it has failed."""
         ours = task in self._cancelled
         self._cancelled.discard(task)
@@ -243,4 +243,4 @@ class Aio:
             done = task.result()
         except BaseException as error:  # cancelled, by us or by somebody else, or what broke around the call
             done = failed(error)
-        return Performed(1, "CancelledError") if ours else done
+        return CallResult(1, "CancelledError") if ours else done

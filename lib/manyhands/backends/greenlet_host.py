@@ -21,7 +21,7 @@ from typing import Any
 import gevent
 from gevent.lock import Semaphore
 
-from manyhands.backends.shared.call_function import Performed, Performer, failed
+from manyhands.backends.shared.call_function import CallResult, Performer, failed
 from manyhands.backends.shared.job_printing import CURRENT, Printing, Switched
 from manyhands.backends.shared.slot import Slot
 from manyhands.backends.shared.standard_streams import Streams
@@ -103,7 +103,7 @@ class Host:
             self._send((framing.STARTED, *key, at))
             done = performer.perform(name, values)
         except gevent.GreenletExit:
-            stopped, done = True, Performed(1)
+            stopped, done = True, CallResult(1)
         except BaseException as error:  # what breaks around the call
             done = failed(error)
         now = time.monotonic()

@@ -27,7 +27,7 @@ from manyhands.backends.shared.captured import output_of
 from manyhands.backends.shared.slot import Slot
 from manyhands.backends.shared.wake_up import Alarm
 from manyhands.backends.workers import framing
-from manyhands.backends.workers.pool import Warden, packed
+from manyhands.backends.workers.pool import Watchdog, packed
 from manyhands.backends.workers.watchdog import end_trees
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt
@@ -70,7 +70,7 @@ class Greenlets:
         self._prepared = self._paused = self._closed = False
         self._failed_starts = 0
         self._alarm = Alarm()
-        self._warden = Warden(settings)
+        self._warden = Watchdog(settings)
         self._launch()
         close_at_exit(self)
 

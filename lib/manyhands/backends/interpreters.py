@@ -16,7 +16,7 @@ from typing import Any
 
 from manyhands.backends.protocol import Ended
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.shared.call_function import Performed, Performer, failed
+from manyhands.backends.shared.call_function import CallResult, Performer, failed
 from manyhands.backends.shared.captured import output_of
 from manyhands.backends.shared.in_process import Stopwatch
 from manyhands.backends.shared.job_printing import Collected
@@ -49,7 +49,7 @@ class Interpreter:
         name = b"%d.%d" % (attempt.job.number, attempt.number)
         watch = Stopwatch(attempt, at, self._slot.number, self._suspension)
         *told, lost = self._interpreter.call(perform_there, name, attempt.job.values, *self._slot.ready())
-        done = Performed(*told)
+        done = CallResult(*told)
         return watch.ended(done, lambda: self._collect(name, OSError(*lost) if lost else None))
 
     def _collect(self, name: bytes, problem: OSError | None) -> Collected:

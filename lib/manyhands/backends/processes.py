@@ -26,8 +26,8 @@ from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.shared.captured import output_of
 from manyhands.backends.shared.wake_up import Alarm
 from manyhands.backends.workers import fork_server, framing
-from manyhands.backends.workers.handle import Hand, end, in_words, key_of, kill_overdue, signal_all, stopped, trees
-from manyhands.backends.workers.pool import Hands
+from manyhands.backends.workers.handle import Handle, end, in_words, key_of, kill_overdue, signal_all, stopped, trees
+from manyhands.backends.workers.pool import WorkerPool
 from manyhands.backends.workers.signal_page import Key
 from manyhands.backends.workers.width import Width
 from manyhands.core.errors import ManyhandsError
@@ -56,11 +56,11 @@ class Processes:
     def __init__(self, settings: FunctionSettings) -> None:
         self.settings = settings
         self._owner = os.getpid()
-        self._maker = Hands(settings)
+        self._maker = WorkerPool(settings)
         self._waiting: deque[Attempt] = deque()
-        self._hands: dict[int, Hand] = {}  # by slot
-        self._sockets: dict[int, Hand] = {}
-        self._lives: dict[int, Hand] = {}
+        self._hands: dict[int, Handle] = {}  # by slot
+        self._sockets: dict[int, Handle] = {}
+        self._lives: dict[int, Handle] = {}
         self._recalled: set[Key] = set()
         self._doomed: set[Key] = set()
         self._ready: list[Report] = []
@@ -189,7 +189,7 @@ class Processes:
         time.sleep(0.0 if ready else wait)
         return ready
 
-    def _let_be(self, hands: list[Hand]) -> None:
+    def _let_be(self, hands: list[Handle]) -> None:
         """Close our copies of what belongs to the process that we are a fork of."""
         for one in hands:
             one.sock.close()
@@ -224,7 +224,7 @@ class Processes:
             return 1
         return max(1, min(_LARGEST_CHUNK, int(CHUNK_SECONDS / max(self._mean, 1e-6))))
 
-    def _hand(self, one: Hand, size: int) -> None:
+    def _hand(self, one: Handle, size: int) -> None:
         limit = self.settings.workers.max_jobs
         size = size if limit is None else min(size, limit - one.done)
         taken = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
@@ -232,7 +232,7 @@ class Processes:
         self._in_hands += len(taken)
         self._tell(one, [(*key_of(attempt), attempt.job.values) for attempt in taken])
 
-    def _tell(self, one: Hand, message: Any) -> None:
+    def _tell(self, one: Handle, message: Any) -> None:
         one.tell(message)
         if one.outbox.waiting:
             self._poll.modify(one.sock, select.POLLIN | select.POLLOUT)
@@ -250,7 +250,7 @@ class Processes:
         self._poll.register(one.process.sentinel, select.POLLIN)
         return True
 
-    def _retire(self, one: Hand) -> None:
+    def _retire(self, one: Handle) -> None:
         """Forget a worker whose end is near; whatever it has begun or been given is no longer there."""
         del self._hands[one.slot.number], self._sockets[one.sock.fileno()]
         self._poll.unregister(one.sock)
@@ -258,7 +258,7 @@ class Processes:
             self._unwatch(one)
         one.sock.close()
 
-    def _unwatch(self, one: Hand) -> None:
+    def _unwatch(self, one: Handle) -> None:
         """Look no more for its end where multiprocessing would tell it; its socket tells it, too."""
         del self._lives[one.process.sentinel]
         self._poll.unregister(one.process.sentinel)
@@ -283,7 +283,7 @@ class Processes:
             else:
                 self._bury(one)
 
-    def _record(self, one: Hand, record: tuple[Any, ...]) -> None:
+    def _record(self, one: Handle, record: tuple[Any, ...]) -> None:
         kind = record[0]
         if kind == framing.ENDED:
             self._ended(one, record)
@@ -304,7 +304,7 @@ class Processes:
             raise ManyhandsError(why)
         self._ready += self._width.no_more(why, self._there())
 
-    def _started(self, one: Hand, at: float) -> None:
+    def _started(self, one: Handle, at: float) -> None:
         one.began = at
         attempt = one.held[0]
         self._ready.append(Started(attempt, at, one.slot.number, one.pid))
@@ -313,7 +313,7 @@ class Processes:
             if key_of(attempt) in self._doomed:
                 end([one], grace=self.settings.grace)
 
-    def _ended(self, one: Hand, record: tuple[Any, ...]) -> None:
+    def _ended(self, one: Handle, record: tuple[Any, ...]) -> None:
         _, goes_on, leaving, at, code, number, error, began, started, wall, *more = record
         user, system, rss, out, err, *last = more
         attempt = self._let_go(one)
@@ -329,7 +329,7 @@ class Processes:
             self._tell(one, [])
             one.leaving, one.kill_at = True, time.monotonic() + _PATIENCE
 
-    def _let_go(self, one: Hand) -> Attempt:
+    def _let_go(self, one: Handle) -> Attempt:
         attempt = one.held.popleft()
         one.began = None
         one.asked = one.kill_at = None  # what was meant for this job is not meant for the next
@@ -339,7 +339,7 @@ class Processes:
             self._recalled.discard(key_of(attempt))
         return attempt
 
-    def _take_back(self, one: Hand) -> None:
+    def _take_back(self, one: Handle) -> None:
         """What it had not begun is laid ready again, in its order, or given back if it was recalled."""
         back, now = [], time.monotonic()
         while one.held:
@@ -363,7 +363,7 @@ class Processes:
         for one in stopped(self._hands.values()):
             one.signal(signal.SIGKILL)
 
-    def _bury(self, one: Hand) -> None:
+    def _bury(self, one: Handle) -> None:
         """A worker is gone: end what it left behind, tell of the job that it was doing, lay the others ready again."""
         for record in one.inbox.records():
             self._record(one, record)
@@ -378,7 +378,7 @@ class Processes:
             refuse_unguarded(code)
             self._ready += self._width.died(in_words(code), self._there())
 
-    def _died(self, one: Hand, code: int | None, left: int) -> None:
+    def _died(self, one: Handle, code: int | None, left: int) -> None:
         """Report the job that a dead worker was doing, with what it had printed."""
         at, began = time.monotonic(), one.began or 0.0
         asked = one.asked is not None

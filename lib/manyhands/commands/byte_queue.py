@@ -21,7 +21,7 @@ _SURE: Final = min(512, select.PIPE_BUF)
 """Bytes that a pipe takes at once when poll(2) says that it takes something (pipe(7), PIPE_BUF)."""
 
 
-class Outbox:
+class ByteQueue:
     """What waits to be written to ``descriptor``. Use it as a context: it may open a descriptor of its own.
 
     Without waiting needs O_NONBLOCK, which belongs to the open file and not to the descriptor: set on our stdout, it would
@@ -39,7 +39,7 @@ class Outbox:
                 self.descriptor = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
                 self._at_once = True
 
-    def __enter__(self) -> Outbox:
+    def __enter__(self) -> ByteQueue:
         return self
 
     def __exit__(self, *_: object) -> None:

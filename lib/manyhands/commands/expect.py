@@ -24,7 +24,7 @@ from typing import Final
 
 from invoke.watchers import Responder
 
-from manyhands.commands.byte_queue import FULL, Outbox
+from manyhands.commands.byte_queue import FULL, ByteQueue
 from manyhands.commands.process_tree import Completed, Tree, not_started
 from manyhands.core.errors import UsageError
 from manyhands.core.terminal_escapes import plain, torn
@@ -49,7 +49,7 @@ class Answered:
 
 def answer(
     argv: Sequence[str], replies: Sequence[tuple[str, str]], *, terminal: bool = False, timeout: float | None = None,
-    show: Outbox | None = None, encode: Callable[[bytes], bytes] = bytes, tree: Tree | None = None,
+    show: ByteQueue | None = None, encode: Callable[[bytes], bytes] = bytes, tree: Tree | None = None,
 ) -> Answered:  # fmt: skip
     """Run a program and type, whenever a pattern (a regular expression) appears in what it prints, the reply and Enter.
 
@@ -106,18 +106,18 @@ class _Dialogue:
     """What is read, typed and shown, each as far as it needs no waiting. ``open``: the program may still print."""
 
     def __init__(
-        self, reading: int, writing: int, responders: Sequence[_Counting], show: Outbox | None, encode: Callable[[bytes], bytes]
+        self, reading: int, writing: int, responders: Sequence[_Counting], show: ByteQueue | None, encode: Callable[[bytes], bytes]
     ) -> None:  # fmt: skip
         for descriptor in (reading, writing):
             os.set_blocking(descriptor, False)
         self._reading, self._writing, self._responders = reading, writing, responders
-        self._typed, self._shown, self._encode = Outbox(writing), show, encode
+        self._typed, self._shown, self._encode = ByteQueue(writing), show, encode
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._text = self._torn = ""
         self.open = True
 
     @property
-    def _outboxes(self) -> list[Outbox]:
+    def _outboxes(self) -> list[ByteQueue]:
         return [self._typed] if self._shown is None else [self._typed, self._shown]
 
     @property

@@ -32,7 +32,7 @@ from manyhands.execution.earlier_executions import Earlier
 from manyhands.execution.recovery import take_over
 from manyhands.execution.run_inputs import RunInputs, Work, check_commands
 from manyhands.execution.run_settings import settings_of
-from manyhands.execution.stage_context import Place
+from manyhands.execution.stage_context import StageContext
 from manyhands.execution.start_order import arrange, walls_of
 from manyhands.execution.stored_results import recall_from
 from manyhands.inputs.grouping import groups_of, new_groups
@@ -69,7 +69,7 @@ class Batch:
         self._issued_any = self._taken = self._total_told = False
         self.no_inputs = False  # known at the end; a new run then leaves nothing behind
         self._met_any = False
-        self.place: Place | None = None
+        self.place: StageContext | None = None
         """Set before `events` if this is a stage of a line."""
 
     # -- making one ------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from manyhands.core.events import HAPPENINGS, Event
 from manyhands.engine.channel import Channel, Closed
 from manyhands.execution.batch import Batch
-from manyhands.execution.staged import Line
+from manyhands.execution.staged import StagedBatch
 from manyhands.runtime.at_exit import close_at_exit
 
 _LEAVING: Final = 10.0
@@ -37,7 +37,7 @@ class Carrier(Protocol):
         """End what runs, record it, and wait for that. Nothing if all is over, or in a forked child."""
 
 
-def carry(batch: Batch | Line, wanted: Container[type[Event]] = HAPPENINGS) -> Carrier:
+def carry(batch: Batch | StagedBatch, wanted: Container[type[Event]] = HAPPENINGS) -> Carrier:
     """Begin to carry it out, in a thread unless the calls have to be made in this one. Only events of the kinds ``wanted`` come."""
     if isinstance(batch, Batch) and batch.plan.backend == "serial":
         return InSameThread(batch, wanted)
@@ -47,7 +47,7 @@ def carry(batch: Batch | Line, wanted: Container[type[Event]] = HAPPENINGS) -> C
 class InThread:
     """See the module's first lines."""
 
-    def __init__(self, batch: Batch | Line, wanted: Container[type[Event]] = HAPPENINGS) -> None:
+    def __init__(self, batch: Batch | StagedBatch, wanted: Container[type[Event]] = HAPPENINGS) -> None:
         self.channel = batch.channel = Channel(batch.wake)
         self._batch, self._wanted, self._pid = batch, wanted, os.getpid()
         self._leaving = False

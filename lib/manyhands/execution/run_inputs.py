@@ -17,7 +17,7 @@ from manyhands.core.hints import given_as
 from manyhands.core.job import Values
 from manyhands.inputs.counting import Counter, Open
 from manyhands.inputs.program_inputs import Given, Iterating
-from manyhands.inputs.reader_thread import CallerFeed, Feed, Pulling
+from manyhands.inputs.reader_thread import CallerFeed, Pulling, ReaderThread
 from manyhands.inputs.sources import Rows, Source, open_source, streamed_part
 from manyhands.inputs.spool import Spool, spooled
 from manyhands.storage.journal import Journal
@@ -46,7 +46,7 @@ class RunInputs:
     def __init__(self, stream: int | None, source: Source | None) -> None:
         self._stream, self._source = stream, source
         self._spool: Spool | None = None
-        self.feed: Feed | CallerFeed | None = None
+        self.feed: ReaderThread | CallerFeed | None = None
         self.pull: Pulling = "thread"
         self._counter: Counter | None = None
         self._reopen: Open | None = None
@@ -109,7 +109,7 @@ class RunInputs:
             self.feed = CallerFeed(source, ask, wake)
             stack.callback(self.feed.close)
         else:
-            feed = self.feed = Feed(source, wake)
+            feed = self.feed = ReaderThread(source, wake)
             # A stream has been closed when its feed is; a program's iterator may not come back.
             stack.callback(feed.close, _PATIENCE if live else None)
             feed.start()

@@ -9,7 +9,7 @@ from manyhands.engine.loop import Pull
 from manyhands.engine.outcomes import Halting
 
 
-class Place(Protocol):
+class StageContext(Protocol):
     """What a batch that is a stage of a line (`manyhands.execution.staged`) has around it."""
 
     number: int

@@ -7,7 +7,7 @@ from collections import deque
 from manyhands.core.job import Job
 
 
-class Belt:
+class StageQueue:
     """What one stage has done and the next has not taken. ``room``: how much of that there may be."""
 
     def __init__(self, room: int) -> None:

@@ -29,7 +29,7 @@ from manyhands.engine.outcomes import Halting
 from manyhands.execution.batch import Batch
 from manyhands.execution.earlier_executions import Earlier
 from manyhands.execution.run_inputs import Work
-from manyhands.execution.stage_queue import Belt
+from manyhands.execution.stage_queue import StageQueue
 from manyhands.inputs.program_inputs import Iterating
 from manyhands.inputs.sources import Source, open_source
 from manyhands.storage.journal import Journal
@@ -42,22 +42,22 @@ from manyhands.work.plan import Plan
 def begin(
     plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None, source: Source | None = None,
     retry_failed: bool = False,
-) -> Batch | Line:  # fmt: skip
+) -> Batch | StagedBatch:  # fmt: skip
     """A new run of one stage or of several; see `Batch.start`."""
-    make = Line.start if plan.then else Batch.start
+    make = StagedBatch.start if plan.then else Batch.start
     return make(plan, store, run_id=run_id, stream=stream, source=source, retry_failed=retry_failed)
 
 
-def go_on(run: Run, environ: Mapping[str, str], work: Work, jobs: int | None = None) -> Batch | Line:
+def go_on(run: Run, environ: Mapping[str, str], work: Work, jobs: int | None = None) -> Batch | StagedBatch:
     """Do what is left of a run, or again what failed; see `Batch.resume`. ``jobs`` holds for the first stage."""
     first = Batch.retry(run, environ, jobs=jobs) if work == "failed" else Batch.resume(run, environ, jobs=jobs)
-    return Line(first, first.plan) if first.plan.then else first
+    return StagedBatch(first, first.plan) if first.plan.then else first
 
 
 class _Halting:
     """The halt rule as one stage sees it: what went well is only counted at the end of the line."""
 
-    def __init__(self, line: Line, *, first: bool, last: bool) -> None:
+    def __init__(self, line: StagedBatch, *, first: bool, last: bool) -> None:
         self._line, self._first, self._last = line, first, last
 
     @property
@@ -78,7 +78,7 @@ class _Halting:
 class _Stage:
     """One stage and what is around it; a `manyhands.execution.batch.Place`."""
 
-    def __init__(self, line: Line, number: int, batch: Batch, *, last: bool) -> None:
+    def __init__(self, line: StagedBatch, number: int, batch: Batch, *, last: bool) -> None:
         self.number, self.batch, self.last = number, batch, last
         self.halting: Halting = _Halting(line, first=number == 1, last=last)  # type: ignore[assignment]  # its face
         self.missing: Iterator[Job] = iter(())
@@ -137,7 +137,7 @@ def onward(job: Job, outcome: Outcome, plan: Plan) -> Job:
     return job._replace(values=(outcome.result or b"null",)) if isinstance(plan.template, Call) else job
 
 
-class Line:
+class StagedBatch:
     """One execution of a run that has several stages; used as `Batch` is."""
 
     def __init__(self, first: Batch, plan: Plan) -> None:
@@ -153,7 +153,7 @@ class Line:
             type(first)(run, self._lock(), one, work=first.work)
             for run, one in zip(self.run.stages[1:], plans[1:], strict=True)
         ]
-        self.belts = [Belt(max(8, 2 * one.limits.jobs)) for one in plans[1:]]
+        self.belts = [StageQueue(max(8, 2 * one.limits.jobs)) for one in plans[1:]]
         self.stages = [_Stage(self, n, batch, last=n == len(batches)) for n, batch in enumerate(batches, 1)]
         self.channel: Channel | None = None
         """See `Batch.channel`; no stage begins anything while it is full."""
@@ -173,7 +173,7 @@ class Line:
         stream: int | None = None,
         source: Source | None = None,
         retry_failed: bool = False,
-    ) -> Line:
+    ) -> StagedBatch:
         """See `Batch.start`; what cannot be meant of any stage is found before anything is made."""
         if stream is None:
             source = source or open_source(plan.source)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from manyhands.commands.byte_queue import Outbox
+from manyhands.commands.byte_queue import ByteQueue
 from manyhands.commands.command import limited, shell_argv, system
 from manyhands.commands.expect import answer
 from manyhands.commands.pipeline import Pipeline, PipelineResult, Sink, Source, content
@@ -168,7 +168,7 @@ def converse(
         return safe.feed(data, final=not data).encode() if sys.stdout.isatty() else data
 
     pairs = list(zip(expect, reply, strict=True))
-    with own_tree(grace) as tree, Outbox(sys.stdout.fileno()) as shown:
+    with own_tree(grace) as tree, ByteQueue(sys.stdout.fileno()) as shown:
         done = answer(argv, pairs, terminal=pty, timeout=limit, show=None if json else shown, encode=seen, tree=tree)
     if json:
         record = command_record(done.end, "manyhands.answer/1")

@@ -24,7 +24,7 @@ from manyhands.core.safe_text import harmless
 from manyhands.engine.channel import Closed
 from manyhands.execution.batch import Batch
 from manyhands.execution.batch_thread import Carrier, carry
-from manyhands.execution.staged import Line
+from manyhands.execution.staged import StagedBatch
 from manyhands.inputs.spool import NotKeptError
 from manyhands.posix.signals import GivenUp, Watched, die_by
 from manyhands.render import choose
@@ -38,7 +38,7 @@ TICK: Final = 0.25
 
 
 def carry_out(
-    batch: Batch | Line, store: Store, *, json: bool = False, quiet: bool = False, fail_if_empty: bool = False
+    batch: Batch | StagedBatch, store: Store, *, json: bool = False, quiet: bool = False, fail_if_empty: bool = False
 ) -> int:
     """Run ``batch`` before the user's eyes and return the exit status; dies by the signal that ended it.
 
@@ -66,7 +66,7 @@ def carry_out(
     return status
 
 
-def _how_to_go_on(error: BaseException | None, batch: Batch | Line, store: Store) -> str:
+def _how_to_go_on(error: BaseException | None, batch: Batch | StagedBatch, store: Store) -> str:
     """What is to be done about inputs that cannot be read further, as the end of a line."""
     if not isinstance(error, InputError) or isinstance(error, NotKeptError):
         return ""
@@ -75,7 +75,7 @@ def _how_to_go_on(error: BaseException | None, batch: Batch | Line, store: Store
     return f"; mend it there, then do the rest: {store.typed('batch.resume', batch.run.id)}"
 
 
-def _on_a_resume(error: BaseException, batch: Batch | Line, store: Store) -> BaseException:
+def _on_a_resume(error: BaseException, batch: Batch | StagedBatch, store: Store) -> BaseException:
     """``error``, with how to go on, if it ended an execution that is not the first: then the run is there, and unfinished."""
     if batch.work == "new" or type(error) is not InputError:
         return error
@@ -85,7 +85,7 @@ def _on_a_resume(error: BaseException, batch: Batch | Line, store: Store) -> Bas
 class _Show:
     """Shows what happens, in the main thread, as long as somebody reads it."""
 
-    def __init__(self, batch: Batch | Line, renderer: Renderer) -> None:
+    def __init__(self, batch: Batch | StagedBatch, renderer: Renderer) -> None:
         self._batch, self._renderer = batch, renderer
         self._carrier: Carrier | None = None
         self.failures = Failures()
@@ -154,7 +154,7 @@ class _Show:
         self._batch.pause(False)
 
 
-def _finish(batch: Batch | Line, store: Store | None, show: _Show, *, last_word: bool = True) -> int:
+def _finish(batch: Batch | StagedBatch, store: Store | None, show: _Show, *, last_word: bool = True) -> int:
     """Say what it came to (not without ``store``), with what to type next if that is the ``last_word``; leave as the run ended."""
     summary = batch.summary
     if show.closed:

@@ -1,7 +1,7 @@
 """Inputs from a stream that may be slow, endless or cut off, without ever making the engine wait.
 
-    stream --Spool (`manyhands.inputs.spool`)--> RUN/inputs.part --> source --Feed (thread)--> engine
-                                              a program's iterator --Feed (thread)--> engine
+    stream --Spool (`manyhands.inputs.spool`)--> RUN/inputs.part --> source --ReaderThread (thread)--> engine
+                                              a program's iterator --ReaderThread (thread)--> engine
 
 Separate from `inputs`, which knows formats and nothing of threads.
 """
@@ -110,7 +110,7 @@ class _Arrivals:
         self._first.set()
 
 
-class Feed(_Arrivals):
+class ReaderThread(_Arrivals):
     """Iterates a source in a thread, some way ahead of the engine.
 
     ``wake`` is called (from the thread) when something has come that was waited for. The source's exceptions are raised here.
@@ -190,7 +190,7 @@ class CallerFeed(_Arrivals):
             self._end(error)
         self._wake()
 
-    def close(self, patience: float | None = None) -> None:  # noqa: ARG002 - as `Feed.close`; nobody is to be waited for
+    def close(self, patience: float | None = None) -> None:  # noqa: ARG002 - as `ReaderThread.close`; nobody is to be waited for
         """Let the engine wait no more."""
         self._first.set()
 

@@ -27,7 +27,7 @@ RLIMITS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class ResourceLimits:
     """What this process, and so what it starts, may use."""
 
     cores: int
@@ -54,12 +54,12 @@ class Allowance:
         return {"schema": "manyhands.limits/1", **asdict(self), "limits": limits}
 
 
-def allowance() -> Allowance:
+def allowance() -> ResourceLimits:
     """Ask the system, now."""
     import psutil
 
     memory = psutil.virtual_memory()
-    return Allowance(
+    return ResourceLimits(
         cores=os.cpu_count() or 1,
         affinity=tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else None,
         quota_cores=cores_quota(), usable_cores=usable_cores(),

@@ -14,7 +14,7 @@ from manyhands.render.words import duration, size
 
 if TYPE_CHECKING:
     from manyhands.processes.details import Details
-    from manyhands.processes.resource_limits import Allowance, Limit
+    from manyhands.processes.resource_limits import Limit, ResourceLimits
 
 _DENIED = "no permission to know"
 _LONG = 100_000
@@ -107,7 +107,7 @@ def _limit_lines(limits: Mapping[str, Limit]) -> Iterator[str]:
         yield f"  {name:14} {soft}, {hard}"
 
 
-def allowance_lines(found: Allowance) -> Iterator[str]:
+def allowance_lines(found: ResourceLimits) -> Iterator[str]:
     """What may be used: the machine's first, then what is less, then the limits of setrlimit(2)."""
     bound = "not bound" if found.affinity is None else f"bound to {len(found.affinity)}"
     quota = "none" if found.quota_cores is None else f"{found.quota_cores:g}"

@@ -9,7 +9,7 @@ from manyhands.core.errors import ManyhandsError
 from manyhands.core.safe_text import cells, one_line
 from manyhands.render.words import duration
 from manyhands.storage import output, progress_file
-from manyhands.storage.progress_file import Going, Standing
+from manyhands.storage.progress_file import Going, RunProgress
 from manyhands.storage.runs import Run
 
 _TAIL = 1 << 12
@@ -20,7 +20,7 @@ class Now:
 
     def __init__(self, run: Run, at: float) -> None:
         found = [(stage, progress_file.read(stage.path)) for stage in run.stages]
-        self._stages: list[tuple[int, Run, Standing]] = [
+        self._stages: list[tuple[int, Run, RunProgress]] = [
             (number, stage, one) for number, (stage, one) in enumerate(found, 1) if one
         ]
         self._at, self._many = at, len(found) > 1

@@ -48,7 +48,7 @@ class Going(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RunProgress:
     """``at``, ``started``, ``next_retry``: seconds since the epoch; ``started`` is when this execution began. ``going``: how many
     attempts run, of which ``named`` are the longest-running ones. ``total``: jobs of the run; None while that is not known."""
 
@@ -116,7 +116,7 @@ def _record(running: list[Began], waiting: Waiting, total: int | None, now: floa
     }  # fmt: skip
 
 
-def read(folder: Path) -> Standing | None:
+def read(folder: Path) -> RunProgress | None:
     """How the run in ``folder`` stood when that was last written down; None if it was not, or makes no sense."""
     try:
         with open(os.open(folder / _NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
@@ -125,7 +125,7 @@ def read(folder: Path) -> Standing | None:
             Going(int(job), int(attempt), tuple(map(kept_bytes, values)), float(since), int(slot), int(pid))
             for job, attempt, values, since, slot, pid in record.pop("named")
         )
-        found = Standing(named=named, **record)
+        found = RunProgress(named=named, **record)
         return found if all(isinstance(one, int | float) for one in (found.at, found.started, found.going)) else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

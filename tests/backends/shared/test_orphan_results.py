@@ -10,8 +10,8 @@ import pytest
 from manyhands.backends.shared import orphan_results
 
 
-def end(job: int, **more: object) -> orphan_results.Late:
-    plain = orphan_results.Late(
+def end(job: int, **more: object) -> orphan_results.OrphanResult:
+    plain = orphan_results.OrphanResult(
         job, 1, 0, None, None, True, 1.5, 0.5, 0.1, 0.1, 0, (b"out\xff", None, 4, 0), (b"", b"/x/\xfe", 9, 0), 1, 0
     )
     return plain._replace(**more)  # type: ignore[arg-type]

@@ -41,7 +41,7 @@ class Running:
         self.gone: frozenset[int] = _NOTHING
 
 
-class Family:
+class JobProcesses:
     """See the module's first lines. Made in the main thread of the launcher."""
 
     def __init__(self, token: bytes, *, allow_daemons: bool) -> None:

@@ -28,8 +28,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from manyhands.backends.launchers import wire
-from manyhands.backends.launchers.job_processes import PATIENCE, Family, Running
-from manyhands.backends.launchers.report_queue import Outbox
+from manyhands.backends.launchers.job_processes import PATIENCE, JobProcesses, Running
+from manyhands.backends.launchers.report_queue import ReportQueue
 from manyhands.backends.launchers.slots import Slots
 from manyhands.backends.launchers.spawning import Spawner
 from manyhands.backends.shared import orphan_results
@@ -62,7 +62,7 @@ class Launcher:
 
     def __init__(self, index: int, jobs: socket.socket, results: socket.socket, control: socket.socket) -> None:
         self.index, self.jobs, self.control = index, jobs, control
-        self.outbox = Outbox(index, results)
+        self.outbox = ReportQueue(index, results)
         self.records = self.outbox.records
         self.buffer = bytearray(wire.MESSAGE)
         self.running: dict[int, Running] = {}  # by id
@@ -82,7 +82,7 @@ class Launcher:
     def configure(self, config: wire.Config, coordinator: int) -> None:
         """Take the settings of the run; raises OSError when they cannot be had."""
         self.spawner = Spawner(config)
-        self.family = Family(config["token"], allow_daemons=config["allow_daemons"])
+        self.family = JobProcesses(config["token"], allow_daemons=config["allow_daemons"])
         self.grace: float = config["grace"]
         self.cap: int | None = config["cap"]
         self.allow_daemons: bool = config["allow_daemons"]
@@ -394,7 +394,7 @@ class Launcher:
         if gone:
             for running in self.over:  # these have ended by themselves
                 self.report(running)
-            ends = [orphan_results.Late(*map(int, name.split(b".")), *end[3:]) for name, end in self.latest]  # type: ignore[arg-type]
+            ends = [orphan_results.OrphanResult(*map(int, name.split(b".")), *end[3:]) for name, end in self.latest]  # type: ignore[arg-type]
             orphan_results.write(self.folder, self.index, ends)
         for slot in [*self.slots, *(running.slot for running in self.running.values())]:
             slot.close()

@@ -11,7 +11,7 @@ from typing import Any
 from manyhands.backends.launchers import wire
 
 
-class Outbox:
+class ReportQueue:
     """``records`` of this pass, then messages that have found no room yet. No send waits. Raises ConnectionError when the
     coordinator is gone."""
 

@@ -1,6 +1,6 @@
 """One call of a function, wherever it happens: decode the input, call, tell what came of it.
 
-    values --Call.arguments--> function(*args, **kwargs) --result kind--> Performed
+    values --Call.arguments--> function(*args, **kwargs) --result kind--> CallResult
 
 The same for every backend, so that a job means the same on each. A coroutine function is awaited: by the backend if it has a
 loop, else in a loop of its own (asyncio.run).
@@ -39,7 +39,7 @@ _OURS: Final = (
 )
 
 
-class Performed(NamedTuple):
+class CallResult(NamedTuple):
     """What came of one call; fields as in `manyhands.backends.protocol.Ended`. ``exit``: 0 returned, 1 raised, or as the job left."""
 
     exit: int
@@ -96,7 +96,7 @@ class Performer:
         self._live = call.live is not None
         """A program waits for it, to which exceptions can be given."""
 
-    def perform(self, name: bytes, values: Values) -> Performed:
+    def perform(self, name: bytes, values: Values) -> CallResult:
         """Call it for one input; ``name`` is JOB.ATTEMPT. Raises what is ours."""
         here = _Process.generation
         try:
@@ -110,7 +110,7 @@ class Performer:
         leave_if_forked(here)
         return self.encode(name, found)
 
-    async def await_(self, name: bytes, values: Values) -> Performed:
+    async def await_(self, name: bytes, values: Values) -> CallResult:
         """The same in a loop that runs."""
         try:
             args, kwargs = self._call.arguments(values, self._columns)
@@ -119,12 +119,12 @@ class Performer:
             return self.raised(name, error)
         return self.encode(name, found)
 
-    def raised(self, name: bytes, error: BaseException) -> Performed:
+    def raised(self, name: bytes, error: BaseException) -> CallResult:
         """What an exception of a job means: ``sys.exit()`` is a success without a result, all else a failure. Raises what is ours."""
         if self._ours(error):
             raise error
         if isinstance(error, BadInput):
-            return Performed(1, _text(error))
+            return CallResult(1, _text(error))
         status = exit_status(error)
         if status == 0:
             return self.encode(name, None)
@@ -133,7 +133,7 @@ class Performer:
             told = told._replace(error=with_kinds(told.error or "", error, self._call.named))
         return told._replace(result=exception_to_bytes(error, self._ours)) if self._live else told
 
-    def encode(self, name: bytes, found: object) -> Performed:
+    def encode(self, name: bytes, found: object) -> CallResult:
         """What was returned, in the form that was asked for. Raises what is ours."""
         try:
             return self._encode(name, found)
@@ -144,18 +144,18 @@ class Performer:
             how = "kept" if self._call.result == "repr" else "pickled"
             return told._replace(error=f"it returned {_article(found)}, which cannot be {how}: {told.error}")
 
-    def _encode(self, name: bytes, found: object) -> Performed:
+    def _encode(self, name: bytes, found: object) -> CallResult:
         kind = self._call.result
         if kind == "value":
-            return Performed(0, result=to_bytes(found, self._ours))
+            return CallResult(0, result=to_bytes(found, self._ours))
         if kind == "none":
-            return Performed(0)
+            return CallResult(0)
         if kind == "repr":
-            return Performed(0, result=json.dumps(str(repr(found))).encode())
+            return CallResult(0, result=json.dumps(str(repr(found))).encode())
         if kind == "pickle-file":
             return self._pickle(name, found)
         try:
-            return Performed(0, result=to_json(found))
+            return CallResult(0, result=to_json(found))
         except (TypeError, ValueError, RecursionError) as error:
             what = f"{_article(found)}, which JSON cannot hold ({_text(error)})"
             return failed(error)._replace(
@@ -164,7 +164,7 @@ class Performer:
                 "--run-id RUN --retry-failed), or return something else",
             )
 
-    def _pickle(self, name: bytes, found: object) -> Performed:
+    def _pickle(self, name: bytes, found: object) -> CallResult:
         path = self._outputs / f"{name.decode()}.pickle"
         data = pickle.dumps(found, protocol=5)
         try:
@@ -173,8 +173,8 @@ class Performer:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            return Performed(1, f"cannot keep its result in {path}: {error.strerror}")
-        return Performed(0, result=json.dumps({"pickle_file": str(path)}).encode())
+            return CallResult(1, f"cannot keep its result in {path}: {error.strerror}")
+        return CallResult(0, result=json.dumps({"pickle_file": str(path)}).encode())
 
 
 def _article(found: object) -> str:
@@ -192,7 +192,7 @@ def exit_status(error: BaseException) -> int | None:
     return (code & 0xFF or int(code != 0)) if isinstance(code, int) else None
 
 
-def failed(error: BaseException, status: int = 1) -> Performed:
+def failed(error: BaseException, status: int = 1) -> CallResult:
     """An exception as it is kept: its type and message, and where it came from, without the frames of ours above it.
 
     Its causes and notes are part of the traceback. Nothing that the exception does while it is shown gets out of here.
@@ -204,7 +204,7 @@ def failed(error: BaseException, status: int = 1) -> Performed:
         told = "".join(traceback.format_exception(type(error), error, place))
     except BaseException:  # a __str__ that raises
         told = "".join(traceback.format_tb(place)) + _line(error) + "\n"
-    return Performed(status, _line(error), _plain(told[-LONGEST:]))
+    return CallResult(status, _line(error), _plain(told[-LONGEST:]))
 
 
 def with_kinds(told: str, error: BaseException, wanted: Collection[str]) -> str:
@@ -226,7 +226,7 @@ def broken(attempt: Attempt, at: float, error: BaseException) -> Ended:
     return Ended(attempt, now, 1, error=told.error, wall=now - at, traceback=told.traceback)
 
 
-def lost_output(error: OSError | ValueError) -> Performed:
+def lost_output(error: OSError | ValueError) -> CallResult:
     """What a job has printed could not be kept: nobody must take what is there for all of it."""
     why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
     return failed(error)._replace(error=f"what it has printed cannot be kept: {why}")

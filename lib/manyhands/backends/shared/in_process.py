@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from manyhands.backends.protocol import Ended
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.shared.call_function import Performed, Performer, broken, generation
+from manyhands.backends.shared.call_function import CallResult, Performer, broken, generation
 from manyhands.backends.shared.job_printing import CURRENT, Collected, Printing, Switched
 from manyhands.backends.shared.slot import WIDE, Slot
 from manyhands.backends.shared.standard_streams import Streams
@@ -78,7 +78,7 @@ class Stopwatch:
         self._attempt, self._at, self._slot, self._suspension = attempt, at, slot, suspension
         self._started, self._before = time.time(), cpu_seconds()
 
-    def ended(self, done: Performed, collect: Callable[[], Collected]) -> Ended:
+    def ended(self, done: CallResult, collect: Callable[[], Collected]) -> Ended:
         """It is over now; what it printed is collected outside of its time."""
         now, used = time.monotonic() - self._suspension.since(self._at), cpu_seconds()
         printed = collect()

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple, TextIO, cast
 
-from manyhands.backends.shared.call_function import Performed, lost_output
+from manyhands.backends.shared.call_function import CallResult, lost_output
 from manyhands.backends.shared.captured import output_of
 from manyhands.backends.shared.slot import Slot
 from manyhands.core.job import NOTHING, Output
@@ -29,7 +29,7 @@ class Collected(NamedTuple):
     stderr: Output
     problem: OSError | ValueError | None = None
 
-    def ending(self, done: Performed) -> Performed:
+    def ending(self, done: CallResult) -> CallResult:
         """How the job ended: a good one that has lost output is none."""
         return done if self.problem is None or done.exit else lost_output(self.problem)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Late(NamedTuple):
+class OrphanResult(NamedTuple):
     """One end, as it came from the kernel; fields as in `manyhands.backends.protocol.Ended`."""
 
     job: int
@@ -42,7 +42,7 @@ class Late(NamedTuple):
     traceback: str | None = None
 
 
-def write(folder: bytes, index: int, ends: list[Late]) -> None:
+def write(folder: bytes, index: int, ends: list[OrphanResult]) -> None:
     """Keep ``ends`` for whoever resumes the run; durable when it returns. A full disk only means that they run again."""
     import json
 
@@ -61,7 +61,7 @@ def write(folder: bytes, index: int, ends: list[Late]) -> None:
         os.fsync(file.fileno())
 
 
-def read(folder: Path) -> Iterator[Late]:
+def read(folder: Path) -> Iterator[OrphanResult]:
     """What the launchers or workers of a killed coordinator have kept; what cannot be understood is passed over: it runs again."""
     for path in sorted(folder.glob(".late-*")):
         if path.is_symlink() or not path.is_file():
@@ -71,13 +71,13 @@ def read(folder: Path) -> Iterator[Late]:
                 yield end
 
 
-def _parsed(line: bytes) -> Late | None:
+def _parsed(line: bytes) -> OrphanResult | None:
     import json
 
     from manyhands.core.encoding import kept_bytes
 
     try:
-        end = Late(*json.loads(line))
+        end = OrphanResult(*json.loads(line))
         result: Any = end.result
         end = end._replace(
             stdout=_captured(end.stdout), stderr=_captured(end.stderr), result=None if result is None else kept_bytes(result)

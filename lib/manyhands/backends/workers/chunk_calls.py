@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from manyhands.backends.shared.call_function import Performed, Performer, failed, generation, leave_if_forked, never
+from manyhands.backends.shared.call_function import CallResult, Performer, failed, generation, leave_if_forked, never
 from manyhands.core.job import Values
 from manyhands.core.values import Ours
 from manyhands.work.chunks import Done, Failed, count, seal, unpack
@@ -20,7 +20,7 @@ from manyhands.work.function import Call, run_coroutine
 class _NotKept(Exception):
     """A result that cannot be kept as asked."""
 
-    def __init__(self, done: Performed) -> None:
+    def __init__(self, done: CallResult) -> None:
         super().__init__()
         self.done = done
 
@@ -34,7 +34,7 @@ class ChunkPerformer:
         function = self._performer.function
         self._function = partial(_awaited, function) if self._performer.is_async else function
 
-    def perform(self, name: bytes, values: Values) -> Performed:
+    def perform(self, name: bytes, values: Values) -> CallResult:
         """Call it for each input of a chunk; the result is a sealed `Done`, or none if the chunk cannot be read as a whole."""
         try:
             items = unpack(values)
@@ -43,7 +43,7 @@ class ChunkPerformer:
                 raise
             done = failed(error)
             done = done._replace(error=f"its input cannot be unpickled: {done.error}")
-            return Performed(0, result=seal(Done([None], [_failure(0, done)]))) if count(values) == 1 else done
+            return CallResult(0, result=seal(Done([None], [_failure(0, done)]))) if count(values) == 1 else done
         one = self._way(items)
         encoded = self._call.type != "object"
         results: list[Any] = []
@@ -59,7 +59,7 @@ class ChunkPerformer:
                 if done.exit:
                     failures.append(_failure(index, done))
         leave_if_forked(here)
-        return Performed(0, result=seal(Done(results, failures)))
+        return CallResult(0, result=seal(Done(results, failures)))
 
     def _way(self, items: list[Any]) -> Callable[[Any], Any]:
         """How each of these is done; the shortest way, because a job may take less time than a call."""
@@ -90,5 +90,5 @@ def _awaited(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return run_coroutine(function(*args, **kwargs))
 
 
-def _failure(index: int, done: Performed) -> Failed:
+def _failure(index: int, done: CallResult) -> Failed:
     return Failed(index, done.error or "", done.traceback, done.result)

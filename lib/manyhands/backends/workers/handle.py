@@ -26,7 +26,7 @@ _OVERDUE: Final = 1.0
 """Seconds after which a worker is killed that neither does what it was to end nor says that it has ended."""
 
 
-class Hand:
+class Handle:
     """One worker process, and the attempts that it holds: the first of them runs, if it has ``began``."""
 
     def __init__(self, slot: Slot, process: Any, sock: socket.socket, place: Place) -> None:
@@ -99,7 +99,7 @@ def key_of(attempt: Attempt) -> Key:
     return attempt.job.number, attempt.number
 
 
-def trees(hands: Iterable[Hand]) -> Iterator[tuple[Hand, list[linux.ProcStat]]]:
+def trees(hands: Iterable[Handle]) -> Iterator[tuple[Handle, list[linux.ProcStat]]]:
     """Each with everything below it, from one look at /proc for all of them."""
     children: dict[int, list[linux.ProcStat]] = {}
     for stat in linux.processes():
@@ -121,7 +121,7 @@ def signal_all(stats: Iterable[linux.ProcStat], *numbers: int) -> None:
             linux.send_signal_exact(stat.pid, stat.start, number)
 
 
-def end(hands: Sequence[Hand], *, grace: float | None) -> None:
+def end(hands: Sequence[Handle], *, grace: float | None) -> None:
     """Ask workers to end what they do, and what that has started, KILL after ``grace``; at once if it is None.
 
     A worker obeys if it is still at that job. What it has started is signalled only if it is so after the look at /proc, one for all
@@ -145,7 +145,7 @@ def end(hands: Sequence[Hand], *, grace: float | None) -> None:
         kill_overdue(hands, now)
 
 
-def kill_overdue(hands: Iterable[Hand], now: float) -> None:
+def kill_overdue(hands: Iterable[Handle], now: float) -> None:
     """KILL what was asked to end, or to leave, and did not; a worker that has ended that job by itself says so soon."""
     due = [one for one in hands if one.kill_at is not None and one.kill_at <= now]
     for one, below in trees(due) if due else ():
@@ -157,7 +157,7 @@ def kill_overdue(hands: Iterable[Hand], now: float) -> None:
             one.given_up, one.kill_at = True, now + _OVERDUE
 
 
-def stopped(hands: Iterable[Hand]) -> list[Hand]:
+def stopped(hands: Iterable[Handle]) -> list[Handle]:
     """Those that were found stopped twice in a row, by a signal that is not ours."""
     for one in hands:
         stat = linux.read_stat(one.pid)

@@ -1,6 +1,6 @@
 """The coordinator's side of worker processes: how one is made, told, signalled, and what it leaves behind is ended.
 
-    Hands.make(slot) --multiprocessing--> a process in `manyhands.backends.workers.worker_main.main`, with a socket of its own
+    WorkerPool.make(slot) --multiprocessing--> a process in `manyhands.backends.workers.worker_main.main`, with a socket of its own
 
 Separate from `manyhands.backends.processes`, which decides who gets which job.
 """
@@ -22,7 +22,7 @@ from typing import Any, Final
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.shared.slot import Slot
 from manyhands.backends.workers import fork_server, worker_main
-from manyhands.backends.workers.handle import Hand
+from manyhands.backends.workers.handle import Handle
 from manyhands.backends.workers.signal_page import Page
 from manyhands.backends.workers.watchdog import end_trees
 from manyhands.core.errors import ManyhandsError, UsageError
@@ -43,7 +43,7 @@ _LEAST: Final = 10
 """The same before the first, without which nothing would be done at all."""
 
 
-class Hands:
+class WorkerPool:
     """Makes workers for one run, and ends them. Raises UsageError for a function that cannot be sent to another process."""
 
     def __init__(self, settings: FunctionSettings) -> None:
@@ -56,13 +56,13 @@ class Hands:
             "workdir": bytes(settings.workdir), "nice": settings.nice, "token": settings.token.encode(), "cap": settings.output_cap,
         }  # fmt: skip
         self._page = Page(settings.slots)
-        self.warden = Warden(settings)
+        self.warden = Watchdog(settings)
         if settings.workers.start_method == "forkserver":
             self.warden.folder(get_temp_dir())  # where multiprocessing has the socket of its fork server
         if settings.disposable:
             self.warden.folder(str(settings.outputs))
 
-    def make(self, number: int, *, first: bool) -> Hand:
+    def make(self, number: int, *, first: bool) -> Handle:
         """Start a worker for slot ``number``; ``first``: there is no other. Raises ManyhandsError when the system will not have one more."""
         try:
             _have_spare_descriptors(_LEAST if first else _SPARE)
@@ -71,7 +71,7 @@ class Hands:
             why = error.strerror or str(error) if isinstance(error, OSError) else "the fork server has died"
             raise ManyhandsError(f"cannot start a worker process: {why}") from error
 
-    def _make(self, number: int) -> Hand:
+    def _make(self, number: int) -> Handle:
         settings = self._settings
         ours, theirs = socket.socketpair()
         at_fork.note(ours)
@@ -87,7 +87,7 @@ class Hands:
             raise
         finally:
             theirs.close()
-        hand = Hand(Slot(number, bytes(settings.outputs)), process, ours, place)
+        hand = Handle(Slot(number, bytes(settings.outputs)), process, ours, place)
         self.warden.add(hand.pid, hand.start)
         return hand
 
@@ -102,7 +102,7 @@ class Hands:
                 died = error
         raise died
 
-    def clear(self, hand: Hand) -> int:
+    def clear(self, hand: Handle) -> int:
         """End what a worker that is gone has left behind; how many processes. Raises ManyhandsError if one will not go."""
         try:
             left = end_trees({hand.pid: hand.start}, b"MH_WORKER=" + self._mark(b"%d" % hand.slot.number))
@@ -111,7 +111,7 @@ class Hands:
         self.warden.remove(hand.pid)
         return left
 
-    def clear_all(self, hands: Iterable[Hand]) -> None:
+    def clear_all(self, hands: Iterable[Handle]) -> None:
         """The same for all of them, whether they are gone or not; what will not go is left alone."""
         with suppress(TimeoutError):
             end_trees({hand.pid: hand.start for hand in hands}, b"MH_WORKER=" + self._mark(b""), prefix=True)
@@ -131,7 +131,7 @@ class Hands:
         return b"%s.%s" % (self._config["token"], number)
 
 
-class Warden:
+class Watchdog:
     """The coordinator's end of `manyhands.backends.workers.watchdog`, which is in a session of its own, where no terminal can signal it."""
 
     def __init__(self, settings: FunctionSettings) -> None:

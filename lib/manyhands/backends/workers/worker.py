@@ -24,7 +24,7 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 from manyhands.backends.shared import orphan_results
-from manyhands.backends.shared.call_function import Performed, Performer, failed, lost_output
+from manyhands.backends.shared.call_function import CallResult, Performer, failed, lost_output
 from manyhands.backends.shared.job_environment import JobNames
 from manyhands.backends.shared.slot import Slot
 from manyhands.backends.workers import framing
@@ -99,7 +99,7 @@ class Worker:
         """It was thrown into the job, or the wait for one."""
         self._interruptible = False
         self._used: tuple[float, float, int] | None = None
-        self._latest: deque[tuple[float, int, orphan_results.Late]] = deque()
+        self._latest: deque[tuple[float, int, orphan_results.OrphanResult]] = deque()
         self._remembered = 0
         """Bytes of them."""
         self._news = poll()
@@ -187,11 +187,11 @@ class Worker:
         now, after = time.monotonic(), _usage()
         stopped = found is None or self._thrown  # thrown, and yet here: it has swallowed what was to end it
         out, err, problem = self._output.collect(name)
-        done = found or Performed(0)
+        done = found or CallResult(0)
         done = lost_output(problem) if problem and not done.exit else done
         if not self._surroundings.restore(now - at, more=more) or self._place.meant(key):
             self._ending = True
-        end = orphan_results.Late(
+        end = orphan_results.OrphanResult(
             job, attempt, None if stopped else done.exit, signal.SIGTERM.value if stopped else None, done.error, True, started,
             now - at, after[0] - before[0], after[1] - before[1], after[2] * _RSS_UNIT, out, err, self._slot.number, 0,
             done.result, done.traceback,
@@ -207,7 +207,7 @@ class Worker:
 
     def _perform(
         self, performer: Performer | ChunkPerformer, key: tuple[int, int], name: bytes, values: Values
-    ) -> Performed | None:
+    ) -> CallResult | None:
         """What came of the job; None if it was stopped."""
         found = None
         try:
@@ -222,7 +222,7 @@ class Worker:
         self._place.rest()
         return found
 
-    def _note(self, now: float, end: orphan_results.Late) -> None:
+    def _note(self, now: float, end: orphan_results.OrphanResult) -> None:
         """Remember an end until it must have reached the journal; a large one would cost too much, and is done again."""
         latest = self._latest
         size = _EACH + len(end.stdout[0]) + len(end.stderr[0]) + len(end.result or b"") + len(end.traceback or "")
