@@ -1,0 +1,41 @@
+"""Names that people and programs rely on, whatever moves inside: those of tasks, of top-level folders, of JSON schemas."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from conftest import HERE, LIB
+from manyhands.cli.loaded import load_tasks
+
+AT_THE_ROOT = {"check-output", "fork-demo", "getoutput", "pipe", "system-info", "terminate"}
+TASKS = {
+    "batch": "call compare export list remove resume retry run show",
+    "cmd": "answer call check compare feed output pipe retry status system watch",
+    "host": "check cpu disks doctor identity info memory network pressure sensors time",
+    "proc": "limits list orphans port show stop top tree wait zombies",
+}
+SCHEMAS = set(
+    "advice answer check command compare contents event finding fork host job limits listener look measured output pipeline process "
+    "process.details result run scene stopped try verdict wait".split()
+)
+
+
+def test_tasks_keep_their_names() -> None:
+    """Each can be typed; there may be more."""
+    there = set(load_tasks().namespace.task_names)
+    assert there >= AT_THE_ROOT | {f"{collection}.{verb}" for collection, verbs in TASKS.items() for verb in verbs.split()}
+
+
+def test_the_top_level_keeps_its_folders() -> None:
+    """What a checkout shows at first."""
+    listed = subprocess.run(["git", "ls-files"], cwd=HERE, capture_output=True, text=True, check=False).stdout.split("\n")
+    there = {name.split("/")[0] for name in listed} or {path.name for path in HERE.iterdir()}
+    assert there >= {"lib", "scripts", "tests", "docs", ".github", "tasks.py", "pyproject.toml", "README.md"}
+
+
+def test_schemas_keep_their_ids() -> None:
+    """Programs that read our JSON know records by them."""
+    texts = [path.read_text() for path in LIB.rglob("*.py")]
+    found = {name for text in texts for name in re.findall(r'"manyhands\.([a-z.]+)/1"', text)}
+    assert found == SCHEMAS
