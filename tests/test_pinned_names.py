@@ -16,7 +16,7 @@ TASKS = {
     "proc": "limits list orphans port show stop top tree wait zombies",
 }
 SCHEMAS = set(
-    "advice answer check command compare contents event finding fork host job limits listener look measured output pipeline process "
+    "advice answer check command compare contents event finding fork job limits listener look measured output pipeline process "
     "process.details result run scene stopped try verdict wait".split()
 )
 
