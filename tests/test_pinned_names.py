@@ -24,7 +24,9 @@ SCHEMAS = set(
 def test_tasks_keep_their_names() -> None:
     """Each can be typed; there may be more."""
     there = set(load_tasks().namespace.task_names)
-    assert there >= AT_THE_ROOT | {f"{collection}.{verb}" for collection, verbs in TASKS.items() for verb in verbs.split()}
+    assert there >= AT_THE_ROOT | {
+        f"{collection}.{verb}" for collection, verbs in TASKS.items() for verb in verbs.split()
+    }
 
 
 def test_the_top_level_keeps_its_folders() -> None:

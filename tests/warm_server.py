@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-PLAIN = ["invoke", "asyncio", "manyhands.runtime.start", "manyhands.core.safe_text", "manyhands.cli.runner"]
+PLAIN = ["invoke", "asyncio", "manyhands.runtime.start", "manyhands.core.safe_text"]
 """What plain `invoke`, and a program of a user's own, import at each start: all but `manyhands.cli`, which does something then."""
 OURS = [
     "manyhands.cli",
@@ -56,10 +56,9 @@ def main() -> None:
 
 def _load_ours() -> None:
     importlib.import_module("manyhands.runtime.lean_invoke").import_invoke()
-    importlib.import_module("manyhands.__main__").load_tasks()
+    importlib.import_module("manyhands.cli.loaded").load_tasks()
     for name in OURS:
         importlib.import_module(name)
-    del sys.modules["manyhands.__main__"], vars(sys.modules["manyhands"])["__main__"]
 
 
 def _serve(server: socket.socket) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import warnings
@@ -176,6 +175,8 @@ class Results:
             self._shown.step_aside()
         for one in new:
             if one.asked:
+                import logging  # seldom needed, and much to import
+
                 logging.getLogger("manyhands").info(one.text)
             else:
                 warnings.warn(one.text, BatchWarning, stacklevel=4)
