@@ -13,7 +13,7 @@ from conftest import HERE, Cli
 from made_events import began, end, told
 from manyhands.core.events import Counted, RunStarted, Summary, Warned
 from manyhands.core.job import Output, Status
-from manyhands.export.joblog import job_record
+from manyhands.export.job_record import job_record
 from manyhands.handlers.batch_list import Wanted, list_runs
 from manyhands.storage.runs import Store
 from render.test_render_jsonl import lines

@@ -1,1 +1,1 @@
-"""A run's jobs for other programs."""
+"""A run's jobs for other programs, one format a module: `manyhands.export.table` has their names."""

@@ -16,7 +16,8 @@ from manyhands.core.limits import parse_jobs
 from manyhands.core.safe_text import harmless
 from manyhands.execution.run_inputs import Work
 from manyhands.execution.staged import begin, go_on
-from manyhands.export.joblog import Argv, Format, export, job_record
+from manyhands.export.job_record import Argv, RunJobs, job_record
+from manyhands.export.table import EXPORTERS, Format
 from manyhands.handlers import batch_list, batch_remove
 from manyhands.handlers.batch_list import Wanted
 from manyhands.handlers.batch_options import AskedCall, AskedCommand, nothing_to_run, plan_of
@@ -197,7 +198,7 @@ def export_run(run: str | None, format: Format, *, state_dir: str | None) -> Non
     with closing(Journals.open(found)) as journal:
         shell = found.asked["shell"] is not None
         columns = () if found.asked.get("group") else found.asked.get("columns", ())
-        export(journal, found.id, format, _argv(found), _write_out, shell=shell, columns=columns)
+        EXPORTERS[format](RunJobs(journal, found.id, _argv(found), shell, columns), _write_out)
         begun = sum(journal.tally().counts.values()) + journal.tally().left
     sys.stdout.buffer.flush()
     if (missing := (found.asked.get("total") or 0) - begun) > 0:

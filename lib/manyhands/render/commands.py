@@ -1,6 +1,6 @@
 """How commands ended, in words and as records for JSON: what the ``cmd`` tasks print beside the commands' own output.
 
-Records have the keys of `manyhands.export.joblog` where they mean the same: seconds, bytes, ISO 8601 times, ``..._base64`` beside
+Records have the keys of `manyhands.export.job_record` where they mean the same: seconds, bytes, ISO 8601 times, ``..._base64`` beside
 text that is not UTF-8.
 """
 

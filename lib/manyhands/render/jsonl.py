@@ -15,7 +15,7 @@ from manyhands.core.encoding import iso, json_line, text_or_base64
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
 from manyhands.core.job import NOTHING, Outcome
-from manyhands.export.joblog import job_record
+from manyhands.export.job_record import job_record
 from manyhands.render.progress import Progress
 from manyhands.render.stream import Stream
 from manyhands.work.template import fill_slot

@@ -24,7 +24,9 @@ from manyhands.core.encoding import iso, json_line
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import NOTHING, Attempt, Job, Outcome, Output, Status
 from manyhands.core.safe_text import harmless
-from manyhands.export.joblog import Argv, Format, export, job_record, joblog_line
+from manyhands.export.job_record import Argv, RunJobs, job_record
+from manyhands.export.joblog import joblog_line
+from manyhands.export.table import EXPORTERS, Format
 from manyhands.storage.journal import Journal
 from manyhands.storage.rows import JobRecord
 
@@ -61,7 +63,7 @@ def exported(
     journal: Journal, format: Format, argv: Argv = lambda record: [b"cmd", *record.job.values], **more: Any
 ) -> bytes:
     lines: list[bytes] = []
-    export(journal, "r", format, argv, lines.append, **more)
+    EXPORTERS[format](RunJobs(journal, "r", argv, **more), lines.append)
     return b"".join(lines)
 
 

@@ -1,0 +1,110 @@
+"""A job of a run as a record for other programs: the keys that ``--json``, JSON lines and CSV share.
+
+Bytes that are not UTF-8 are never lost: a second key, ``..._base64``, then holds the exact bytes, and the text shows U+FFFD
+for them in JSON, ``\\xNN`` in CSV. A job that has not ended has the status null. Output of which only the place is given, be it
+too large or gone, is null with a ``..._path``. Times are ISO 8601 with the local offset (RFC 3339), durations float seconds,
+sizes bytes; ``..._size`` is what was written and ``..._dropped`` how much of that the output cap cut.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from manyhands.core.encoding import argv_or_base64, iso, known_signal, text_or_base64
+from manyhands.core.errors import ManyhandsError
+from manyhands.core.job import Attempt, Job, Outcome, Output, Status
+from manyhands.core.values import shown
+from manyhands.storage import output
+from manyhands.storage.journal import Journal
+from manyhands.storage.rows import JobRecord
+from manyhands.storage.stage_journals import Journals
+
+SCHEMA: Final = "manyhands.job/1"
+Argv = Callable[[JobRecord], Sequence[bytes]]
+"""The command of a job, on the slot that it had."""
+Write = Callable[[bytes], object]
+"""Where an exporter writes to, piece by piece."""
+
+
+@dataclass(frozen=True)
+class RunJobs:
+    """The jobs of one run, as every exporter gets them."""
+
+    journal: Journal | Journals
+    run: str
+    argv: Argv
+    shell: bool = False
+    """Whether the last argument is a script."""
+    columns: Sequence[str] = ()
+    """The names of the inputs' columns, if they have any."""
+
+    def records(self) -> Iterator[tuple[JobRecord, dict[str, Any]]]:
+        """Each job by its number, those that have not ended included, and the same as `job_record`; output whose file was removed
+        is named by that file."""
+        for found in self.journal.records():
+            yield (
+                found,
+                job_record(
+                    found.job,
+                    found.outcome,
+                    run=self.run,
+                    argv=self.argv(found),
+                    attempts=found.attempt,
+                    gone_ok=True,
+                    stage=found.stage,
+                ),
+            )
+
+
+def job_record(
+    job: Job,
+    outcome: Outcome | None,
+    *,
+    run: str,
+    argv: Sequence[bytes],
+    attempts: int,
+    inline: int | None = None,
+    gone_ok: bool = False,
+    stage: int = 1,
+) -> dict[str, Any]:
+    """One job as a JSON object. ``outcome`` None: it has not ended, and its status is null.
+
+    Output of more than ``inline`` bytes is named by its file instead, if it has one. Raises ManyhandsError for output whose
+    file was removed, unless ``gone_ok``: then that is named by its file, too.
+    """
+    end = outcome or _NOT_ENDED
+    return {
+        "schema": SCHEMA, "run": run, "job": job.number, **text_or_base64("input", b"\t".join(job.values)), **argv_or_base64(argv),
+        "status": end.status.value if outcome else None, "exit": end.exit, "signal": end.signal,
+        "signal_name": known_signal(end.signal), "error": end.error, "attempts": attempts, "started": iso(end.started),
+        "wall": end.wall, "user": end.user, "system": end.system, "max_rss_bytes": end.max_rss or None,
+        **_printed("stdout", end.stdout, inline, gone_ok), **_printed("stderr", end.stderr, inline, gone_ok),
+        "stdout_size": end.stdout.size, "stdout_dropped": end.stdout.dropped,
+        "stderr_size": end.stderr.size, "stderr_dropped": end.stderr.dropped,
+        "slot": end.slot, "host": socket.gethostname(), "leftovers": end.leftovers, **_result(end),
+        "traceback": end.traceback, "stage": stage,
+    }  # fmt: skip
+
+
+def _result(end: Outcome) -> dict[str, Any]:
+    """What a function returned; of a pickle, which is not read, only its description."""
+    value, text = shown(end.result) if end.ok else (None, None)
+    return {"result": value} if text is None else {"result": None, "result_repr": text}
+
+
+def _printed(name: str, printed: Output, inline: int | None, gone_ok: bool) -> dict[str, Any]:
+    place = {name: None, f"{name}_path": printed.path}
+    if printed.path and inline is not None and printed.size - printed.dropped > inline:
+        return place
+    try:
+        return text_or_base64(name, output.read(printed))
+    except ManyhandsError:
+        if gone_ok:
+            return place
+        raise
+
+
+_NOT_ENDED: Final = Outcome(Attempt(Job(0, b"", ()), 0, ()), Status.LOST)

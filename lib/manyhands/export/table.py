@@ -1,0 +1,16 @@
+"""The export formats by name. A new one is a module with a function `export`, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+from manyhands.export import csv, joblog, jsonl
+from manyhands.export.job_record import RunJobs, Write
+
+Format = Literal["jsonl", "csv", "joblog"]
+EXPORTERS: Final[Mapping[Format, Callable[[RunJobs, Write], None]]] = {
+    "jsonl": jsonl.export,
+    "csv": csv.export,
+    "joblog": joblog.export,
+}
