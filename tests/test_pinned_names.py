@@ -15,10 +15,33 @@ TASKS = {
     "host": "check cpu disks doctor identity info memory network pressure sensors time",
     "proc": "limits list orphans port show stop top tree wait zombies",
 }
-SCHEMAS = set(
-    "advice answer check command compare contents event finding fork job limits listener look measured output pipeline process "
-    "process.details result run scene stopped try verdict wait".split()
-)
+SCHEMAS = {
+    "advice",
+    "answer",
+    "check",
+    "command",
+    "compare",
+    "contents",
+    "event",
+    "finding",
+    "fork",
+    "job",
+    "limits",
+    "listener",
+    "look",
+    "measured",
+    "output",
+    "pipeline",
+    "process",
+    "process.details",
+    "result",
+    "run",
+    "scene",
+    "stopped",
+    "try",
+    "verdict",
+    "wait",
+}
 
 
 def test_tasks_keep_their_names() -> None:

@@ -18,7 +18,7 @@ from manyhands.backends.shared import orphan_results
 from manyhands.core.errors import JournalError
 from manyhands.core.events import Event, Summary
 from manyhands.engine.order import in_order
-from manyhands.execution.run_inputs import Work
+from manyhands.execution.run_inputs import Scope
 from manyhands.storage.progress_file import Keeper
 from manyhands.storage.runs import Store, lock
 from manyhands.work.plan import Plan
@@ -53,7 +53,7 @@ class Simulation:
 
     def go(self) -> None:
         """Execute until nothing is left. Raises Broken, or what the code under test raised that it must not raise."""
-        work: Work = "new"
+        work: Scope = "new"
         crashes, faults, stops = self.scenario.crashes, self.scenario.faults, self.scenario.stops
         again = self.scenario.piped
         for _ in range(30 + 2 * self.scenario.inputs * self.scenario.stages):
@@ -77,7 +77,7 @@ class Simulation:
         """One of the next operations of the coordinator."""
         return self.world.steps + int(self.chance.choice(within) * self.chance.random()) + 1
 
-    def _execute(self, work: Work, *, give: bool) -> bool:
+    def _execute(self, work: Scope, *, give: bool) -> bool:
         """One execution; whether it did everything."""
         world = self.world
         world.begin_execution()
@@ -104,7 +104,7 @@ class Simulation:
             self.promises.stopped = True
             batch.stop(SIGINT)
 
-    def _batch(self, work: Work, *, give: bool) -> SimulatedBatch | SimulatedLine:
+    def _batch(self, work: Scope, *, give: bool) -> SimulatedBatch | SimulatedLine:
         plan = Plan.from_json(self.run.asked, {})
         batch = SimulatedBatch(self.run, self._held, plan, work=work)
         text = "".join(f"{name}\n" for name in self.scenario.names)

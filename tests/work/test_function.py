@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import functions
 from manyhands.core.errors import InputError, ManyhandsError, UsageError
 from manyhands.core.job import Values
-from manyhands.work.function import Call, encode, load
+from manyhands.work.find_function import load
+from manyhands.work.function import Call, encode
 
 
 @pytest.fixture(autouse=True)

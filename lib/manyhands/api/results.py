@@ -25,7 +25,7 @@ from manyhands.posix.signals import Watched
 from manyhands.render.shown import TICK, Shown
 from manyhands.storage.output import pass_on
 from manyhands.storage.runs import Store, TemporaryStore
-from manyhands.work.function import Call, decode
+from manyhands.work.function import decode
 
 _WANTED: Final = frozenset({Finished, Warned})
 
@@ -187,8 +187,8 @@ class Results:
         if number in self._given:
             return self._given.pop(number)
         values, columns = outcome.attempt.job.values, self._batch.run.asked.get("columns", ())
-        if isinstance(plan.template, Call) and plan.template.type == "object":
-            return decode(plan.template, values)
+        if plan.call and plan.call.type == "object":
+            return decode(plan.call, values)
         return dict(zip(columns, map(os.fsdecode, values), strict=False)) if columns else outcome.input
 
     def _end(self, error: BaseException | None) -> None:

@@ -27,6 +27,7 @@ from manyhands.storage.runs import Store, TemporaryStore, default_state_dir
 from manyhands.work.function import AnyResult, Call, encode
 from manyhands.work.plan import Order, Plan, Stage, for_stages
 from manyhands.work.template import Template, user_shell
+from manyhands.work.work import Work
 from manyhands.work.workers import Workers
 
 
@@ -85,7 +86,7 @@ def run_batch(
         output_cap=output_cap, retry_on=retry_on,
     )  # fmt: skip
     work, further, source = _works(template, then, inputs, shell, result, initializer, initargs, max_args)
-    passing, usual = _passes(output, work), "processes" if isinstance(work, Call) else "commands"
+    passing, usual = _passes(output, work), "processes" if work.is_function else "commands"
     backends = for_stages("backend", backend or usual, 1 + len(then))
     rest = zip(further, widths[1:], backends[1:], strict=True)
     plan = Plan(
@@ -109,9 +110,9 @@ def _listed(name: str, given: Iterable[Any], what: str) -> list[Any]:
     return list(given)
 
 
-def _passes(output: Printed | None, work: Template | Call) -> bool:
+def _passes(output: Printed | None, work: Work) -> bool:
     """Whether what jobs print is printed here, too."""
-    return output == "pass" if check_printed(output) else isinstance(work, Call)
+    return output == "pass" if check_printed(output) else work.is_function
 
 
 def _limits(
@@ -149,7 +150,7 @@ def _store(keep: float | str, state_dir: str | os.PathLike[str] | None, *, journ
 def _works(
     template: Any, then: Sequence[Any], inputs: Any, shell: bool, result: AnyResult,
     initializer: Callable[..., Any] | str | None, initargs: Sequence[Any], max_args: int | None,
-) -> tuple[Template | Call, Sequence[Template | Call], Source]:  # fmt: skip
+) -> tuple[Work, Sequence[Work], Source]:  # fmt: skip
     """(what is done with each input, what is done with it next, the inputs)."""
     check_several("initargs", initargs, "arguments")
     if max_args is not None and max_args < 1:

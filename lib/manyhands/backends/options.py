@@ -13,7 +13,6 @@ from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as, option_name
 from manyhands.core.limits import Limits
 from manyhands.posix.cores import usable_cores
-from manyhands.work.function import Call
 from manyhands.work.workers import Workers
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def refuse_ignored(plan: Plan) -> None:
 def honoured(plan: Plan) -> frozenset[str]:
     """The options that the backend of a plan without stages honours."""
     if plan.backend == "auto":
-        return _WORKERS if isinstance(plan.template, Call) else _COMMANDS
+        return _WORKERS if plan.template.is_function else _COMMANDS
     return _HONOURS[plan.backend]
 
 

@@ -18,7 +18,6 @@ from manyhands.core.errors import UsageError
 from manyhands.core.extras import install_line
 from manyhands.core.hints import given_as, option_name
 from manyhands.runtime.gevent_patch import threads_are_patched
-from manyhands.work.function import Call
 
 if TYPE_CHECKING:
     from manyhands.work.plan import Plan
@@ -147,9 +146,9 @@ def check_backend(name: str, *, functions: bool = False) -> None:
 
 def check_plan(plan: Plan) -> None:
     """Raise UsageError unless every stage of the plan has a backend that exists, and that honours what was given."""
-    for template, name in ((plan.template, plan.backend), *((one.template, one.backend) for one in plan.then)):
-        check_backend(name, functions=isinstance(template, Call))
-    if (rule := plan.limits.retry_on) and rule.exceptions and not isinstance(plan.template, Call):
+    for work, name in zip(plan.works, (plan.backend, *(one.backend for one in plan.then)), strict=True):
+        check_backend(name, functions=work.is_function)
+    if (rule := plan.limits.retry_on) and rule.exceptions and not plan.template.is_function:
         raise UsageError(
             f"{given_as('--retry-on', rule.exceptions[0])}: a command raises no exceptions; give exit statuses or signals"
         )

@@ -30,7 +30,7 @@ from manyhands.engine.order import in_order
 from manyhands.execution.continuation import check_stdin, difference, in_columns, keep_stdin
 from manyhands.execution.earlier_executions import Earlier
 from manyhands.execution.recovery import take_over
-from manyhands.execution.run_inputs import RunInputs, Work, check_commands
+from manyhands.execution.run_inputs import RunInputs, Scope, check_commands
 from manyhands.execution.run_settings import settings_of
 from manyhands.execution.stage_context import StageContext
 from manyhands.execution.start_order import arrange, walls_of
@@ -42,9 +42,8 @@ from manyhands.posix.cores import usable_cores
 from manyhands.storage.journal import Journal
 from manyhands.storage.progress_file import EVERY, Keeper
 from manyhands.storage.runs import Run, RunLock, Store, discard, lock_own
-from manyhands.work.function import Call, CallRenderer
 from manyhands.work.plan import Plan
-from manyhands.work.template import Renderer
+from manyhands.work.work import BoundWork
 
 
 class Batch:
@@ -53,7 +52,7 @@ class Batch:
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(
-        self, run: Run, held: RunLock, plan: Plan, *, work: Work, stream: int | None = None, source: Source | None = None
+        self, run: Run, held: RunLock, plan: Plan, *, work: Scope, stream: int | None = None, source: Source | None = None
     ) -> None:
         self.run, self.plan, self.work = run, plan, work
         self.summary: Summary | None = None
@@ -92,8 +91,7 @@ class Batch:
             source = source or open_source(plan.source)
             if not isinstance(source, Iterating) or source.shaped:
                 plan.template.bind(source.columns, width=source.width)
-        if isinstance(plan.template, Call):
-            plan.template.check()
+        plan.template.check()
         check_commands(plan, source)
         total = groups_of(source.total, plan.max_args) if source else None
         run, held = store.create(plan.to_json() | ({} if total is None else {"total": total}), run_id)
@@ -102,7 +100,7 @@ class Batch:
         return cls(run, held, plan, work="new", stream=stream, source=source)
 
     @classmethod
-    def _continue(cls, run: Run, plan: Plan, stream: int | None, source: Source | None, work: Work) -> Batch:
+    def _continue(cls, run: Run, plan: Plan, stream: int | None, source: Source | None, work: Scope) -> Batch:
         """Continue a run over inputs given anew: those it has done are passed over, by content."""
         before = Plan.from_json(run.asked, os.environ | dict(plan.environment))
         if why := difference(plan, before):
@@ -128,12 +126,11 @@ class Batch:
         return cls._again(run, environ, "failed", jobs)
 
     @classmethod
-    def _again(cls, run: Run, environ: Mapping[str, str], work: Work, jobs: int | None) -> Batch:
+    def _again(cls, run: Run, environ: Mapping[str, str], work: Scope, jobs: int | None) -> Batch:
         plan = Plan.from_json(run.asked, environ)
         check_plan(plan)
-        for work_ in (plan.template, *(stage.template for stage in plan.then)):
-            if isinstance(work_, Call):
-                work_.check()
+        for stage in plan.works:
+            stage.check()
         check_stdin(plan, run.path)
         return cls(run, lock_own(run), plan.with_jobs(jobs) if jobs else plan, work=work)
 
@@ -303,7 +300,7 @@ class Batch:
         return self.inputs.open(self.run, self.plan, self.work, journal, stack)
 
     def _jobs(
-        self, journal: Journal, values: Iterator[Values | None], renderer: Renderer | CallRenderer
+        self, journal: Journal, values: Iterator[Values | None], renderer: BoundWork
     ) -> Generator[tuple[Job, int] | None, None, None]:
         """What is left or failed, then what is new among the inputs, or comes from the stage before."""
         left = journal.left() if self.work in ("rest", "both") else ()
@@ -331,9 +328,7 @@ class Batch:
         for job in arrange(gathered, self.plan.order, walls_of(self.plan, earlier)):
             yield job, 0
 
-    def _new_jobs(
-        self, journal: Journal, values: Iterator[Values | None], renderer: Renderer | CallRenderer
-    ) -> Iterator[Job | None]:
+    def _new_jobs(self, journal: Journal, values: Iterator[Values | None], renderer: BoundWork) -> Iterator[Job | None]:
         """What this run has not met before among the inputs; None while none has come."""
         number = journal.last_number()
         again, most = self.work in ("rest", "both"), self.plan.max_args

@@ -26,7 +26,6 @@ from manyhands.execution.batch import Batch
 from manyhands.inputs.sources import Rows, Source
 from manyhands.posix.cpu_wait import BUSY, Crowding, is_crowded, queued_seconds, waiting_share
 from manyhands.storage.runs import Store
-from manyhands.work.function import Call
 from manyhands.work.plan import Plan
 
 _WIDEST: Final = 64
@@ -88,9 +87,9 @@ def sample_of(source: Source, count: int) -> list[Values]:
 
 def backends_for(plan: Plan) -> list[str]:
     """What can do this work here, the reference first."""
-    if not isinstance(plan.template, Call):
+    if plan.call is None:
         return ["commands", "command-threads"]
-    is_async = inspect.iscoroutinefunction(plan.template.function())
+    is_async = inspect.iscoroutinefunction(plan.call.function())
     found = ["serial", "asyncio"] if is_async else ["serial", "threads"]
     found.append("processes")
     if not is_async and find_spec("gevent"):

@@ -12,14 +12,12 @@ from operator import itemgetter
 from pathlib import Path
 
 from manyhands.core.errors import JournalError
-from manyhands.core.hints import given_as, option_name
+from manyhands.core.hints import given_as
 from manyhands.core.job import Values
 from manyhands.inputs.program_inputs import Given, Iterating
 from manyhands.inputs.sources import Source, Spec
 from manyhands.posix.durable_files import Disk
-from manyhands.work.function import Call
 from manyhands.work.plan import Plan
-from manyhands.work.template import Template
 
 
 def difference(plan: Plan, before: Plan) -> str | None:
@@ -28,34 +26,10 @@ def difference(plan: Plan, before: Plan) -> str | None:
         return f"runs in another folder ({before.workdir}, this is {plan.workdir}); add {given_as('--workdir', before.workdir)}"
     if len(plan.then) != len(before.then):
         return f"has another number of stages ({len(before.then) + 1}, these are {len(plan.then) + 1})"
-    pairs = zip(_works(plan), _works(before), strict=True)
-    return next((why for number, (new, old) in enumerate(pairs, 1) if (why := _of_work(number, new, old))), None)
-
-
-def _works(plan: Plan) -> list[Template | Call]:
-    return [plan.template, *(stage.template for stage in plan.then)]
-
-
-def _of_work(number: int, new: Template | Call, old: Template | Call) -> str | None:
-    place = f" as stage {number}" if number > 1 else ""
-    if isinstance(new, Template) and isinstance(old, Template):
-        if (new.text, new.args) == (old.text, old.args) and _program(new.shell) != _program(old.shell):
-            if new.shell is None or old.shell is None:
-                return f"runs its command{place} {'without' if old.shell is None else 'with'} {option_name('--shell')}"
-            return f"runs its command{place} in another shell ({old.shell}, this is {new.shell}); set SHELL={old.shell}"
-        same = (new.text, new.args) == (old.text, old.args)
-    else:
-        same = new.identity == old.identity
-        if isinstance(new, Call) and isinstance(old, Call) and not same and new.text == old.text:
-            if new.type != old.type:
-                return f"gives the function{place} its inputs as {given_as('--type', old.type)}, this is {new.type}"
-            return f"calls the function{place} of another folder ({old.folder}, this is {new.folder})"
-    return None if same else f"runs another {old.kind}{place} ({old.text})"
-
-
-def _program(shell: str | None) -> str | None:
-    """The program itself: /bin/bash and /usr/bin/bash are often one."""
-    return None if shell is None else os.path.realpath(shell)
+    for number, (new, old) in enumerate(zip(plan.works, before.works, strict=True), 1):
+        if why := new.difference(old, f" as stage {number}" if number > 1 else ""):
+            return why
+    return None
 
 
 class InColumns:

@@ -10,7 +10,7 @@ from typing import Final
 from manyhands.core.job import Status
 from manyhands.core.limits import Halt
 from manyhands.engine.outcomes import Halting
-from manyhands.execution.run_inputs import Work
+from manyhands.execution.run_inputs import Scope
 from manyhands.inputs.grouping import groups_of
 from manyhands.storage.journal import Tally
 
@@ -21,7 +21,7 @@ AGAIN: Final = (Status.FAILED, Status.TIMEOUT)
 class Earlier:
     """The counts of a run before an execution that does ``work``; ``group``: inputs of one job, if that is more than one."""
 
-    def __init__(self, work: Work, tally: Tally | None = None, group: int | None = None) -> None:
+    def __init__(self, work: Scope, tally: Tally | None = None, group: int | None = None) -> None:
         self._work, self._tally, self._group = work, tally or Tally({}, 0), group
         again = AGAIN if work in ("failed", "both") else ()
         self._ok = self._tally.counts.get(Status.OK, 0)

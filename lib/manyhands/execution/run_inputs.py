@@ -23,9 +23,8 @@ from manyhands.inputs.spool import Spool, spooled
 from manyhands.storage.journal import Journal
 from manyhands.storage.runs import Run
 from manyhands.work.plan import Plan
-from manyhands.work.template import Template
 
-Work = Literal["new", "rest", "failed", "both"]
+Scope = Literal["new", "rest", "failed", "both"]
 """What an execution does of a run: all of it, what is left and what is new, what failed, or all three of these."""
 
 _PATIENCE: Final = 0.2
@@ -34,7 +33,7 @@ _PATIENCE: Final = 0.2
 
 def check_commands(plan: Plan, source: Source | None) -> None:
     """Raise InputError if the inputs are commands, and one that is at hand is none: before anything runs."""
-    if isinstance(plan.template, Template) and plan.template.lines and not isinstance(source, Iterating | None):
+    if plan.template.lines and not isinstance(source, Iterating | None):
         renderer = plan.template.bind(source.columns, width=source.width)
         for values in source:
             renderer.key(values)
@@ -55,7 +54,7 @@ class RunInputs:
         self.given: dict[int, Any] | None = None
         """What a program has given, by the number of the job, as long as it wants to have it back."""
 
-    def open(self, run: Run, plan: Plan, work: Work, journal: Journal, stack: ExitStack) -> Source:
+    def open(self, run: Run, plan: Plan, work: Scope, journal: Journal, stack: ExitStack) -> Source:
         """The inputs; ``stack`` closes what was opened."""
         if self._stream is not None:
             journal.follow(self._durable)

@@ -14,7 +14,6 @@ from typing import Any
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.posix.cores import usable_cores
 from manyhands.storage.runs import Run, RunLock
-from manyhands.work.function import Call
 from manyhands.work.plan import Plan
 
 
@@ -29,10 +28,10 @@ def settings_of(
         "workdir": Path(plan.workdir), "grace": plan.limits.grace, "output_cap": plan.limits.output_cap, "nice": plan.nice,
         "keep_open": (held.descriptor,),
     }  # fmt: skip
-    if isinstance(plan.template, Call):
+    if plan.call:
         named = plan.limits.retry_on.exceptions if plan.limits.retry_on else ()
         return FunctionSettings(
-            **shared, call=replace(plan.template, named=named), columns=tuple(columns), workers=plan.workers,
+            **shared, call=replace(plan.call, named=named), columns=tuple(columns), workers=plan.workers,
             timed=plan.limits.timeout is not None,
         )  # fmt: skip
     stdin = (run.path / "stdin").absolute() if plan.stdin == "-" else None if plan.stdin is None else Path(plan.stdin)

@@ -28,14 +28,13 @@ from manyhands.engine.order import in_order
 from manyhands.engine.outcomes import Halting
 from manyhands.execution.batch import Batch
 from manyhands.execution.earlier_executions import Earlier
-from manyhands.execution.run_inputs import Work
+from manyhands.execution.run_inputs import Scope
 from manyhands.execution.stage_queue import StageQueue
 from manyhands.inputs.program_inputs import Iterating
 from manyhands.inputs.sources import Source, open_source
 from manyhands.storage.journal import Journal
 from manyhands.storage.runs import Run, RunLock, Store, discard
 from manyhands.storage.stage_journals import Journals
-from manyhands.work.function import Call
 from manyhands.work.plan import Plan
 
 
@@ -48,7 +47,7 @@ def begin(
     return make(plan, store, run_id=run_id, stream=stream, source=source, retry_failed=retry_failed)
 
 
-def go_on(run: Run, environ: Mapping[str, str], work: Work, jobs: int | None = None) -> Batch | StagedBatch:
+def go_on(run: Run, environ: Mapping[str, str], work: Scope, jobs: int | None = None) -> Batch | StagedBatch:
     """Do what is left of a run, or again what failed; see `Batch.resume`. ``jobs`` holds for the first stage."""
     first = Batch.retry(run, environ, jobs=jobs) if work == "failed" else Batch.resume(run, environ, jobs=jobs)
     return StagedBatch(first, first.plan) if first.plan.then else first
@@ -134,7 +133,7 @@ class _Stage:
 
 def onward(job: Job, outcome: Outcome, plan: Plan) -> Job:
     """A job as the next stage, of ``plan``, gets it."""
-    return job._replace(values=(outcome.result or b"null",)) if isinstance(plan.template, Call) else job
+    return job._replace(values=(outcome.result or b"null",)) if plan.template.is_function else job
 
 
 class StagedBatch:
@@ -179,8 +178,8 @@ class StagedBatch:
             source = source or open_source(plan.source)
         check_plan(plan)
         for stage in plan.then:
-            if isinstance(stage.template, Call):
-                stage.template.check()
+            stage.template.check()
+            if stage.template.is_function:
                 stage.template.bind().key((b"null",))  # it is called with one argument
             elif source is not None and not (isinstance(source, Iterating) and not source.shaped):
                 stage.template.bind(source.columns, width=source.width)

@@ -9,11 +9,10 @@ from collections.abc import Callable
 
 from manyhands.core.events import Finished
 from manyhands.storage.journal import Journal
-from manyhands.work.function import CallRenderer
-from manyhands.work.template import Renderer
+from manyhands.work.work import BoundWork
 
 
-def recall_from(journal: Journal, renderer: Renderer | CallRenderer) -> Callable[[int], Finished | None]:
+def recall_from(journal: Journal, renderer: BoundWork) -> Callable[[int], Finished | None]:
     """What gives the final result of a job by its number, with the arguments that it was run with; None: it has none."""
 
     def recall(number: int) -> Finished | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from manyhands.core.errors import InputError, TemplateError, UsageError
 from manyhands.core.limits import parse_jobs
 from manyhands.core.safe_text import harmless
-from manyhands.execution.run_inputs import Work
+from manyhands.execution.run_inputs import Scope
 from manyhands.execution.staged import begin, go_on
 from manyhands.export.job_record import Argv, RunJobs, job_record
 from manyhands.export.table import EXPORTERS, Format
@@ -34,7 +34,7 @@ from manyhands.storage.expiry import expire, parse_keep
 from manyhands.storage.rows import JobRecord
 from manyhands.storage.stage_journals import Journals
 from manyhands.work.plan import Plan
-from manyhands.work.template import Template, display, fill_slot
+from manyhands.work.template import display, fill_slot
 
 # -- a new run -----------------------------------------------------------------------------------------------------------
 
@@ -69,9 +69,7 @@ def _dry_run(plan: Plan, stream: int | None, *, fail_if_empty: bool) -> int:
     opened = None if stream is None else os.fdopen(os.dup(stream), "rb")
     source = open_source(plan.source, stream=opened)
     renderer = plan.template.bind(source.columns, width=source.width)
-    further = [
-        one.template.bind(source.columns, width=source.width) for one in plan.then if isinstance(one.template, Template)
-    ]
+    further = [one.template.bind(source.columns, width=source.width) for one in plan.then if not one.template.is_function]
     number = 0
     values_of = source if plan.max_args is None else in_groups(source, plan.max_args)
     for number, values in enumerate(filter(None, values_of), 1):
@@ -91,7 +89,7 @@ def store(state_dir: str | None) -> runs.Store:
     return runs.Store(root, given=state_dir)
 
 
-def again(work: Work, run: str | None, *, jobs: str | None, quiet: bool, json: bool, state_dir: str | None) -> int:
+def again(work: Scope, run: str | None, *, jobs: str | None, quiet: bool, json: bool, state_dir: str | None) -> int:
     """Resume or retry a run; returns the exit status."""
     forget_main()
     number = parse_jobs(jobs, usable_cores()) if jobs else None

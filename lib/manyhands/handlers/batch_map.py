@@ -25,8 +25,7 @@ from manyhands.render.stream import Stream
 from manyhands.render.summary import describe, name_of, summary_line
 from manyhands.storage.expiry import KEEP
 from manyhands.work.chunks import Done
-from manyhands.work.function import CallRenderer
-from manyhands.work.template import Renderer
+from manyhands.work.work import BoundWork
 
 _USUAL: Final[dict[str, Any]] = {
     "then": [], "retries": 0, "retry_on": None, "timeout": None, "delay": "0", "halt": "never", "order": "input", "backend": "processes", "run_id": None, "retry_failed": False, "keep": KEEP,
@@ -98,7 +97,7 @@ def _checked(source: Any, check: Any) -> Iterator[Values]:
 class _Teller:
     """Says what comes of the jobs: results on stdout, failures on stderr, or everything as JSON lines on stdout."""
 
-    def __init__(self, renderer: Renderer | CallRenderer, *, json: bool) -> None:
+    def __init__(self, renderer: BoundWork, *, json: bool) -> None:
         self.jobs = self.failed = 0
         self._renderer, self._json = renderer, json
         streams = (sys.stdout.buffer, sys.stderr.buffer)

@@ -21,6 +21,7 @@ from manyhands.storage.expiry import KEEP
 from manyhands.work.function import Call, Kind, ResultKind
 from manyhands.work.plan import Order, Plan, Stage, for_stages
 from manyhands.work.template import Template, user_shell
+from manyhands.work.work import Work
 from manyhands.work.workers import Workers
 
 
@@ -146,7 +147,7 @@ def plan_of(asked: AskedCommand | AskedCall) -> tuple[Plan, int | None]:
     return plan, stream
 
 
-def _works(asked: AskedCommand | AskedCall) -> list[Template | Call]:
+def _works(asked: AskedCommand | AskedCall) -> list[Work]:
     """What each stage does. A function after the first gets what the one before it returned."""
     if isinstance(asked, AskedCall):
         if asked.then and asked.result != "json":
@@ -183,7 +184,7 @@ def _workers(asked: AskedCall) -> Workers:
     return Workers(start_method=asked.start_method, chunk=chunk, max_jobs=asked.max_jobs_per_worker)
 
 
-def _source(asked: Asked, work: Template | Call) -> tuple[Spec, int | None]:
+def _source(asked: Asked, work: Work) -> tuple[Spec, int | None]:
     """What describes the inputs, and where they come from if they can be read only once."""
     given = {
         "--": asked.rest, "--commands": asked.commands if isinstance(asked, AskedCommand) else None, "--from": asked.from_,
@@ -204,7 +205,7 @@ def _source(asked: Asked, work: Template | Call) -> tuple[Spec, int | None]:
     return _together(parts, zipped=asked.zip)
 
 
-def _parts(kind: str, asked: Asked, work: Template | Call) -> list[tuple[Spec, int | None]]:
+def _parts(kind: str, asked: Asked, work: Work) -> list[tuple[Spec, int | None]]:
     """The sources of one kind, as `_source` has them."""
     if kind == "--":
         return [(Args(asked.rest or ()).spec(), None)]
@@ -239,7 +240,7 @@ def _together(parts: list[tuple[Spec, int | None]], *, zipped: bool) -> tuple[Sp
     return {"kind": "zip" if zipped else "product", "sources": specs}, next(iter(streams), None)
 
 
-def _file(kind: str, path: str | None, asked: Asked, work: Template | Call) -> tuple[Spec, int | None]:
+def _file(kind: str, path: str | None, asked: Asked, work: Work) -> tuple[Spec, int | None]:
     if path is None and sys.stdin is not None and sys.stdin.isatty():
         raise UsageError("no inputs: give them after --, with --glob, --from, --csv, --jsonl or --each, or pipe them in")
     path = expanded(path or "-")
@@ -249,7 +250,7 @@ def _file(kind: str, path: str | None, asked: Asked, work: Template | Call) -> t
         "--from": {"kind": "lines", "path": absolute, "null": asked.null, "separator": asked.colsep},
         "--csv": {"kind": "csv", "path": absolute}
         | {"delimiter": usual_delimiter(path) if asked.delimiter is None else delimiter_of(asked.delimiter)},
-        "--jsonl": {"kind": "jsonl", "path": absolute, "names": list(work.fields), "whole": isinstance(work, Call)},
+        "--jsonl": {"kind": "jsonl", "path": absolute, "names": list(work.fields), "whole": work.is_function},
     }
     spec = specs[kind]
     if path == "-":

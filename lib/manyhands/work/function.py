@@ -8,31 +8,25 @@ reaches the function as it is kept in the journal, so that a job of a resumed ru
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import importlib.util
 import inspect
 import json
 import os
 import pickle
 import sys
-import threading
-import traceback
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import redirect_stdout, suppress
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final, Literal, cast, get_args
 
 from manyhands.core.errors import InputError, ManyhandsError, UsageError
 from manyhands.core.hints import given_as
 from manyhands.core.job import Arg, Values
 from manyhands.core.values import description, fits_json, from_bytes, is_pickle
-from manyhands.runtime.search_path import search
+from manyhands.work.find_function import Function, load
+from manyhands.work.work import Work, another
 
-Function = Callable[..., Any]
 Kind = Literal["str", "int", "float", "json", "path", "bytes", "row", "line", "object", "value"]
 ResultKind = Literal["json", "repr", "none", "pickle-file"]
 """What ``--result`` can ask for."""
@@ -48,7 +42,6 @@ _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "path": lambda value: Path(os.fsdecode(value)),
 }  # fmt: skip
 _LARGE: Final = 1 << 63
-_importing = threading.RLock()
 _NOWHERE: Final = "?:"  # begins the name of a function that cannot be imported
 _PICKLED: Final = b"\x80"  # the first byte of every pickle since protocol 2; no JSON text begins with it
 
@@ -103,15 +96,17 @@ class Call:
         named = "<" not in name and not origin.endswith(("__main__", "<stdin>")) and hasattr(function, "__qualname__")
         return cls(text=f"{origin}:{name}" if named else _NOWHERE + name, folder=os.getcwd(), live=function, **options)
 
-    # -- what a template has, too ----------------------------------------------------------------------------------------
+    # -- what a template has, too (`manyhands.work.work.Work`) -----------------------------------------------------------
 
     @property
-    def shell(self) -> None:
-        """See `Template.shell`: a function needs none."""
+    def is_function(self) -> bool:
+        """It is."""
+        return True
 
     @property
-    def args(self) -> None:
-        """See `Template.args`."""
+    def lines(self) -> bool:
+        """Its inputs are no commands."""
+        return False
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -132,17 +127,27 @@ class Call:
         """Fit it to inputs with these column names, which become keyword arguments."""
         return CallRenderer(self, columns)
 
+    def difference(self, before: Work, place: str) -> str | None:
+        """See `manyhands.work.work.Work`."""
+        if not isinstance(before, Call) or self.identity == before.identity or self.text != before.text:
+            return another(self, before, place)
+        if self.type != before.type:
+            return f"gives the function{place} its inputs as {given_as('--type', before.type)}, this is {self.type}"
+        return f"calls the function{place} of another folder ({before.folder}, this is {self.folder})"
+
     def to_json(self) -> dict[str, Any]:
-        """For run.json; the function itself stays out."""
-        return {
+        """Its part of run.json; the function itself stays out."""
+        call = {
             "text": self.text, "folder": self.folder, "type": self.type, "result": self.result,
             "initializer": self.initializer, "initargs": list(self.initargs), "group": self.group,
         }  # fmt: skip
+        return {"template": self.text, "shell": None, "call": call}
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> Call:
+    def from_json(cls, record: Mapping[str, Any]) -> Call:
         """The inverse of `to_json`."""
-        return cls(**record | {"initargs": tuple(record["initargs"])})
+        call = record["call"]
+        return cls(**call | {"initargs": tuple(call["initargs"])})
 
     @property
     def is_named(self) -> bool:
@@ -298,98 +303,3 @@ def decode(call: Call, values: Values) -> Any:
     if kwargs:
         return kwargs
     return args[0] if len(args) == 1 and not (isinstance(args[0], tuple | dict)) else args
-
-
-def load(text: str, folder: str) -> Function:
-    """The function that ``module:function`` or ``file.py:function`` names, looked for from ``folder``, too.
-
-    Raises UsageError: not of this form, not importable, no such function (with what is like it), not callable.
-    """
-    origin, colon, name = text.rpartition(":")
-    if not colon or not origin or not name:
-        dotted = ".".join(text.split(".")[:-1]), text.split(".")[-1]
-        hint = f"; perhaps {dotted[0]}:{dotted[1]}" if all(dotted) and not text.endswith(".py") else ""
-        raise UsageError(f"{text!r} names no function: expected module:function or file.py:function{hint}")
-    module = _module(origin, folder)
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            near = difflib.get_close_matches(part, [one for one in dir(found) if not one.startswith("_")], 1, 0.75)
-            raise UsageError(f"{origin} has no {name}" + (f"; did you mean {near[0]}?" if near else ""))
-        found = getattr(found, part)
-    if not callable(found):
-        raise UsageError(f"{text} is not a function but {_article(type(found).__name__)}")
-    return found  # type: ignore[no-any-return]  # it is callable
-
-
-def _module(origin: str, folder: str) -> ModuleType:
-    """Import a module by its name or file, from ``folder`` too. Raises UsageError."""
-    is_file = origin.endswith(".py") or os.sep in origin
-    path = os.path.join(folder, origin)
-    home = os.path.dirname(path) if is_file else folder
-    search(home)
-    try:
-        return _from_file(path) if is_file else _by_name(origin)
-    except FileNotFoundError as error:
-        if is_file and error.filename == path:
-            raise UsageError(f"there is no file {origin}") from None
-        raise UsageError(_why(origin, error)) from None
-    except ModuleNotFoundError as error:
-        if error.name and (origin == error.name or origin.startswith(error.name + ".")):
-            raise UsageError(f"there is no module {error.name!r}, neither in {folder} nor installed") from None
-        raise UsageError(_why(origin, error)) from None
-    except BaseException as error:  # whatever a module raises, but for our own Ctrl-C
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise UsageError(_why(origin, error)) from None
-
-
-def _by_name(name: str) -> ModuleType:
-    """As the import statement has it; what the module prints then is no result of a job."""
-    found = sys.modules.get(name)
-    if found is not None and not getattr(getattr(found, "__spec__", None), "_initializing", False):
-        return found
-    with redirect_stdout(sys.stderr):
-        return importlib.import_module(name)
-
-
-def _from_file(path: str) -> ModuleType:
-    """The module of a file; the same again when it is asked for again."""
-    with _importing:  # as Python's own import has it: nobody sees a module that is half made
-        return _from_file_alone(path)
-
-
-def _from_file_alone(path: str) -> ModuleType:
-    name = Path(path).stem
-    loaded = sys.modules.get(name)
-    if loaded is not None and os.path.abspath(getattr(loaded, "__file__", None) or "") == os.path.abspath(path):
-        return loaded
-    if loaded is not None:  # another module has that name: leave it alone
-        name = f"{name}@{path}"
-        if name in sys.modules:
-            return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        with redirect_stdout(sys.stderr):
-            spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _why(origin: str, error: BaseException) -> str:
-    """One line for what went wrong in somebody's module, with the place."""
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if "importlib" not in one.filename]
-    last = frames[-1] if frames else None
-    place = f" ({os.path.basename(last.filename)}, line {last.lineno})" if last and last.filename != __file__ else ""
-    said = " ".join(str(error).split())
-    return f"cannot import {origin}: {type(error).__name__}{': ' * bool(said)}{said}{place}"
-
-
-def _article(noun: str) -> str:
-    return f"an {noun}" if noun[:1].lower() in "aeiou" else f"a {noun}"

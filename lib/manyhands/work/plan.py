@@ -16,6 +16,7 @@ from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_timeout
 from manyhands.core.masking import is_secret
 from manyhands.work.function import Call
 from manyhands.work.template import Template
+from manyhands.work.work import Work
 from manyhands.work.workers import Workers
 
 Order = Literal["input", "random", "longest"]
@@ -25,7 +26,7 @@ Order = Literal["input", "random", "longest"]
 class Stage:
     """What is done with each input after the stage before, with slots and a backend of its own."""
 
-    template: Template | Call
+    template: Work
     jobs: int
     backend: str
     climb: bool = False
@@ -36,7 +37,7 @@ class Stage:
 class Plan:
     """Everything that decides what a run does. ``source`` is `manyhands.inputs.sources.Source.spec`."""
 
-    template: Template | Call
+    template: Work
     """What is done with each input."""
     source: dict[str, Any]
     limits: Limits
@@ -61,8 +62,8 @@ class Plan:
         """The content of run.json; `from_json` is the inverse, but for secrets."""
         limits = self.limits
         return {
-            **_work_to_json(self.template),
-            "then": [{**_work_to_json(one.template), "jobs": one.jobs, "backend": one.backend, "climb": one.climb} for one in self.then],
+            **self.template.to_json(),
+            "then": [{**one.template.to_json(), "jobs": one.jobs, "backend": one.backend, "climb": one.climb} for one in self.then],
             "workers": asdict(self.workers), "source": self.source, "workdir": self.workdir,
             "environment": {name: None if is_secret(name, value) else value for name, value in self.environment.items()},
             "stdin": self.stdin, "nice": self.nice, "allow_daemons": self.allow_daemons, "backend": self.backend,
@@ -95,7 +96,7 @@ class Plan:
         }  # fmt: skip
         limits = Limits(**given | parsed)
         then = tuple(
-            Stage(_work_from_json(one), one["jobs"], one["backend"], one.get("climb", False))
+            Stage(work_from_json(one), one["jobs"], one["backend"], one.get("climb", False))
             for one in record.get("then", ())
         )
         environment = {}
@@ -106,7 +107,7 @@ class Plan:
         names = ("source", "workdir", "stdin", "nice", "allow_daemons", "backend", "tag", "streamed")
         workers = Workers(**record.get("workers", {}))
         return cls(
-            template=_work_from_json(record), then=then, limits=limits, environment=environment, workers=workers,
+            template=work_from_json(record), then=then, limits=limits, environment=environment, workers=workers,
             order=record.get("order", "input"), spool_limit=record.get("spool_limit", 1 << 30), **{name: record[name] for name in names},
         )  # fmt: skip
 
@@ -115,17 +116,27 @@ class Plan:
         """How many inputs a job has; None: one, with its columns."""
         return self.template.group
 
+    @property
+    def works(self) -> list[Work]:
+        """What is done with each input, stage by stage."""
+        return [self.template, *(one.template for one in self.then)]
+
+    @property
+    def call(self) -> Call | None:
+        """The function that the first stage calls, if it calls one."""
+        return self.template if isinstance(self.template, Call) else None
+
     def same_work(self, other: Plan) -> bool:
         """Whether a run of this plan may go on as a run of the other: the commands must be the same."""
         return self._identity() == other._identity()
 
     def _identity(self) -> tuple[object, ...]:
-        return (self.workdir, self.template.identity, *(one.template.identity for one in self.then))
+        return (self.workdir, *(one.identity for one in self.works))
 
     @property
     def text(self) -> str:
         """What is done, in words."""
-        return " --then ".join([self.template.text, *(one.template.text for one in self.then)])
+        return " --then ".join(one.text for one in self.works)
 
     def stage(self, number: int) -> Plan:
         """What stage ``number``, from 1, of a line does by itself; order and halting are the line's business."""
@@ -153,19 +164,12 @@ def for_stages(option: str, text: str, stages: int) -> list[str]:
     return values
 
 
-def _work_to_json(work: Template | Call) -> dict[str, Any]:
-    return {
-        "template": work.text if work.args is None else list(work.args), "shell": work.shell,
-        "call": work.to_json() if isinstance(work, Call) else None,
-        **({"group": work.group, "lines": work.lines} if isinstance(work, Template) else {}),
-    }  # fmt: skip
-
-
-def _work_from_json(record: Mapping[str, Any]) -> Template | Call:
+def work_from_json(record: Mapping[str, Any]) -> Template | Call:
+    """The inverse of `Work.to_json`."""
     if record.get("call"):
-        return Call.from_json(record["call"])
-    asked, shell = record["template"], record["shell"]
+        return Call.from_json(record)
+    text, shell = record["template"], record["shell"]
     if record.get("lines"):
         return Template.each_line(shell=shell)
-    work = Template.from_args(asked) if isinstance(asked, list) else Template.parse(asked, shell=shell)
-    return replace(work, group=record.get("group"))
+    template = Template.from_args(text) if isinstance(text, list) else Template.parse(text, shell=shell)
+    return replace(template, group=record.get("group"))

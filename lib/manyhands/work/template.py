@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 from manyhands.core.arguments import check_several
 from manyhands.core.errors import InputError, TemplateError, UsageError
@@ -25,6 +25,7 @@ from manyhands.work.command_line import parse_line
 from manyhands.work.nested_code import HOLE, read_again
 from manyhands.work.shell_script import Script
 from manyhands.work.template_syntax import Part, Word, Words, parts_of
+from manyhands.work.work import Work, another
 
 _SAFE = re.compile(rb"[A-Za-z0-9@%+=:,./_-]+")  # what shlex.quote leaves as it is
 
@@ -136,6 +137,11 @@ class Template:
         return "command"
 
     @property
+    def is_function(self) -> bool:
+        """See `manyhands.work.work.Work`."""
+        return False
+
+    @property
     def identity(self) -> tuple[object, ...]:
         """What must be the same for two runs to do the same work."""
         return (self.kind, self.text, self.args, self.shell)
@@ -143,6 +149,31 @@ class Template:
     def bind(self, columns: Sequence[str] = (), *, width: int | None = None) -> Renderer:
         """Fit it to inputs with these column names, or this number of columns. Raises TemplateError for what does not fit."""
         return Renderer(self, columns, width)
+
+    def check(self) -> None:
+        """See `manyhands.work.work.Work`: whether a command is there is known when it is started."""
+
+    def difference(self, before: Work, place: str) -> str | None:
+        """See `manyhands.work.work.Work`; the same shell may have two names."""
+        if not isinstance(before, Template) or (self.text, self.args) != (before.text, before.args):
+            return another(self, before, place)
+        if _program(self.shell) == _program(before.shell):
+            return None
+        if self.shell is None or before.shell is None:
+            return f"runs its command{place} {'without' if before.shell is None else 'with'} {option_name('--shell')}"
+        return (
+            f"runs its command{place} in another shell ({before.shell}, this is {self.shell}); set SHELL={before.shell}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Its part of run.json."""
+        text = self.text if self.args is None else list(self.args)
+        return {"template": text, "shell": self.shell, "call": None, "group": self.group, "lines": self.lines}
+
+
+def _program(shell: str | None) -> str | None:
+    """The program itself: /bin/bash and /usr/bin/bash are often one."""
+    return None if shell is None else os.path.realpath(shell)
 
 
 def _marked(words: Sequence[Word]) -> tuple[tuple[Word, ...], str | None]:

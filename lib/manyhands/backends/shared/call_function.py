@@ -24,8 +24,8 @@ from manyhands.core import values
 from manyhands.core.job import Attempt, Values
 from manyhands.core.places import PACKAGE
 from manyhands.core.values import Ours, exception_to_bytes, to_bytes, to_json
-from manyhands.work import function as calls
-from manyhands.work.function import BadInput, Call, Function, run_coroutine
+from manyhands.work.find_function import Function
+from manyhands.work.function import BadInput, Call, run_coroutine
 
 LONGEST: Final = 1 << 16
 """Characters of a traceback that are kept, from its end."""
@@ -33,7 +33,7 @@ LONGEST: Final = 1 << 16
 _LINE: Final = 1000
 _OURS: Final = (
     os.path.join(PACKAGE, "backends", ""),
-    calls.__file__,
+    os.path.join(PACKAGE, "work", ""),
     values.__file__,
     os.path.join(os.path.dirname(os.__file__), "asyncio"),
 )
