@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from manyhands.core.events import Began, Finished
-from manyhands.core.job import NOTHING, Attempt, Job, Outcome, Output, Status
+from manyhands.core.job import NOTHING, Attempt, Ending, Job, Outcome, Output, Status
 
 
 def attempt(number: int, *values: bytes, tries: int = 1) -> Attempt:
@@ -31,7 +31,8 @@ def end(
     """How a job ended; one that failed, with exit status 3."""
     exit = {Status.OK: 0, Status.FAILED: 3}.get(status)
     fields = {"exit": exit, "stdout": printed(out), "stderr": printed(err), "slot": 1, "started": 1e9, **more}
-    return Outcome(attempt(number, *values, tries=tries), status, **fields)
+    final = bool(fields.pop("final", True))
+    return Outcome(attempt(number, *values, tries=tries), status, Ending(**fields), final)
 
 
 def told(number: int, status: Status = Status.OK, *values: bytes, retry_in: float | None = None, **more: Any) -> Finished:

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from manyhands import map_batch, run_batch
-from manyhands.core.job import Attempt, Job, Outcome, Status
+from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
 from manyhands.storage.journal import Journal
 from manyhands.tour.primes import NUMBERS, is_prime
 
@@ -90,7 +90,7 @@ def sqlite(_: Callable[[Any], Any], inputs: Iterable[Any], count: int) -> None:
                     journal.began(one)
                 journal.commit()
                 for one in attempts:
-                    journal.ended(Outcome(one, Status.OK, 0, started=1.0, wall=0.1, result=b"null"))
+                    journal.ended(Outcome(one, Status.OK, Ending(0, started=1.0, wall=0.1, result=b"null")))
                 journal.commit()
                 attempts.clear()
         journal.close()

@@ -98,26 +98,31 @@ def bench(make: Make) -> Bench:
 def test_a_command_runs_and_its_output_is_kept_apart(bench: Bench) -> None:
     """stdout and stderr are whole and separate; times and usage are there."""
     end = bench.run("sh", "-c", "echo out; echo err >&2; exit 3")
-    assert (end.exit, end.signal, end.stdout.data, end.stderr.data) == (3, None, b"out\n", b"err\n")
+    assert (end.ending.exit, end.ending.signal, end.ending.stdout.data, end.ending.stderr.data) == (
+        3,
+        None,
+        b"out\n",
+        b"err\n",
+    )
     assert end.began
-    assert 0 < end.wall < 5
-    assert end.started is not None
-    assert abs(end.started - time.time()) < 60
+    assert 0 < end.ending.wall < 5
+    assert end.ending.started is not None
+    assert abs(end.ending.started - time.time()) < 60
 
 
 def test_peak_memory_is_the_commands_own_or_unknown(bench: Bench) -> None:
     """What is larger than the process that started it is told; for what is smaller the kernel only knows that one: 0."""
-    assert bench.run("true").max_rss == 0
+    assert bench.run("true").ending.max_rss == 0
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     size = own + 100_000_000
-    assert size < bench.run(sys.executable, "-S", "-c", f"bytearray({size})").max_rss < size + 60_000_000
+    assert size < bench.run(sys.executable, "-S", "-c", f"bytearray({size})").ending.max_rss < size + 60_000_000
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 77, 126, 127, 128, 130, 254, 255])
 def test_exit_statuses_are_exact(bench: Bench, status: int) -> None:
     """Every status a command can exit with arrives as it is."""
     end = bench.sh(f"exit {status}")
-    assert bench.end_of(end).exit == status
+    assert bench.end_of(end).ending.exit == status
 
 
 @pytest.mark.parametrize(
@@ -135,15 +140,15 @@ def test_deadly_signals_are_exact(bench: Bench, number: int) -> None:
     )
     if number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # Python itself handles these
         end = bench.run("sh", "-c", f"kill -{int(number)} $$")
-    assert (end.exit, end.signal) == (None, number)
+    assert (end.ending.exit, end.ending.signal) == (None, number)
 
 
 def test_a_death_by_signal_costs_only_that_job(bench: Bench) -> None:
     """What ran beside it and what comes after it is not touched."""
     other = bench.sh("sleep 0.2; echo fine")
-    assert bench.end_of(bench.sh("kill -KILL $$")).signal == signal.SIGKILL
-    assert bench.end_of(bench.sh("exit 255")).exit == 255
-    assert bench.end_of(other).stdout.data == b"fine\n"
+    assert bench.end_of(bench.sh("kill -KILL $$")).ending.signal == signal.SIGKILL
+    assert bench.end_of(bench.sh("exit 255")).ending.exit == 255
+    assert bench.end_of(other).ending.stdout.data == b"fine\n"
 
 
 @pytest.mark.parametrize(
@@ -158,9 +163,9 @@ def test_a_death_by_signal_costs_only_that_job(bench: Bench) -> None:
 def test_what_cannot_be_started_says_why(bench: Bench, command: str, status: int, reason: str) -> None:
     """Missing and not executable: that job fails with the reason, the next one runs."""
     end = bench.run(command, "x")
-    assert (end.began, end.exit) == (False, status)
-    assert reason in (end.error or "")
-    assert bench.run("true").exit == 0
+    assert (end.began, end.ending.exit) == (False, status)
+    assert reason in (end.ending.error or "")
+    assert bench.run("true").ending.exit == 0
 
 
 def test_a_script_without_its_interpreter_fails_at_once(make: Make, tmp_path: Path) -> None:
@@ -171,49 +176,49 @@ def test_a_script_without_its_interpreter_fails_at_once(make: Make, tmp_path: Pa
     bench = make(environment={**os.environb, b"PATH": bytes(tmp_path) + b":" + os.environb[b"PATH"]})
     for name in ("old-script", "./old-script", str(script)):
         end = bench.run(name)
-        assert (end.began, end.exit) == (False, 127)
-        assert "its interpreter /no/such/python does not exist" in (end.error or "")
+        assert (end.began, end.ending.exit) == (False, 127)
+        assert "its interpreter /no/such/python does not exist" in (end.ending.error or "")
 
 
 def test_what_only_a_shell_knows_names_the_way_out(bench: Bench) -> None:
     """``cd`` is no program."""
     end = bench.run("export", "A=1")
-    assert (end.began, end.exit) == (False, 127)
-    assert "--shell" in (end.error or "")
+    assert (end.began, end.ending.exit) == (False, 127)
+    assert "--shell" in (end.ending.error or "")
 
 
 def test_an_argument_that_is_too_long_fails_that_job_only(bench: Bench) -> None:
     """More than the kernel takes (E2BIG), however the message gets to the backend."""
     end = bench.run("echo", b"x" * 300_000)
-    assert (end.began, end.exit) == (False, 126)
-    assert "E2BIG" in (end.error or "")
-    assert len(bench.run("echo", *["y" * 60_000] * 5).stdout.path or "") > 0
+    assert (end.began, end.ending.exit) == (False, 126)
+    assert "E2BIG" in (end.ending.error or "")
+    assert len(bench.run("echo", *["y" * 60_000] * 5).ending.stdout.path or "") > 0
 
 
 def test_a_nul_byte_in_an_argument_fails_that_job_only(bench: Bench) -> None:
     """execve cannot pass it on."""
     end = bench.run("echo", b"a\0b")
-    assert (end.began, end.exit) == (False, 126)
-    assert "null byte" in (end.error or "")
-    assert bench.run("true").exit == 0
+    assert (end.began, end.ending.exit) == (False, 126)
+    assert "null byte" in (end.ending.error or "")
+    assert bench.run("true").ending.exit == 0
 
 
 def test_bytes_are_kept_exactly(bench: Bench) -> None:
     """NUL, invalid UTF-8 and everything else, in arguments and in output."""
     every = bytes(range(1, 256))
-    assert bench.run("printf", b"%s", every).stdout.data == every
+    assert bench.run("printf", b"%s", every).ending.stdout.data == every
     assert bench.sh(r"head -c 300 /dev/zero").job.number
-    assert bench.end_of(bench.sh("head -c 300 /dev/zero")).stdout.data == bytes(300)
+    assert bench.end_of(bench.sh("head -c 300 /dev/zero")).ending.stdout.data == bytes(300)
 
 
 def test_large_output_stays_in_a_file(bench: Bench) -> None:
     """What is more than a message holds is kept whole in a file of its own."""
     end = bench.end_of(bench.sh("head -c 3000000 /dev/zero | tr '\\0' x; echo e >&2"))
-    assert end.stdout.size == 3_000_000
-    assert end.stdout.path is not None
-    assert os.stat(end.stdout.path).st_mode & 0o777 == 0o600
-    assert read(end.stdout) == b"x" * 3_000_000
-    assert bench.run("echo", "small").stdout.data == b"small\n"
+    assert end.ending.stdout.size == 3_000_000
+    assert end.ending.stdout.path is not None
+    assert os.stat(end.ending.stdout.path).st_mode & 0o777 == 0o600
+    assert read(end.ending.stdout) == b"x" * 3_000_000
+    assert bench.run("echo", "small").ending.stdout.data == b"small\n"
 
 
 def test_large_output_with_many_slots(make: Make) -> None:
@@ -222,25 +227,25 @@ def test_large_output_with_many_slots(make: Make) -> None:
     attempts = [bench.sh(f"head -c {100_000 * (n % 3)} /dev/zero | tr '\\0' y; echo e{n} >&2") for n in range(250)]
     for number, attempt in enumerate(attempts):
         end = bench.end_of(attempt)
-        assert read(end.stdout) == b"y" * (100_000 * (number % 3))
-        assert (end.stdout.path is None) == (number % 3 == 0)
-        assert end.stderr.data == b"e%d\n" % number
+        assert read(end.ending.stdout) == b"y" * (100_000 * (number % 3))
+        assert (end.ending.stdout.path is None) == (number % 3 == 0)
+        assert end.ending.stderr.data == b"e%d\n" % number
 
 
 def test_output_can_be_capped(make: Make) -> None:
     """The first bytes are kept, and how many were not is told."""
     bench = make(output_cap=5)
     end = bench.run("printf", "123456789")
-    assert (end.stdout.data, end.stdout.size, end.stdout.dropped) == (b"12345", 9, 4)
+    assert (end.ending.stdout.data, end.ending.stdout.size, end.ending.stdout.dropped) == (b"12345", 9, 4)
 
 
 def test_a_command_reads_nothing_unless_it_is_given_something(make: Make, tmp_path: Path) -> None:
     """The null device, or a file that every command reads from its beginning."""
-    assert make().run("cat").stdout.data == b""
+    assert make().run("cat").ending.stdout.data == b""
     given = tmp_path / "given"
     given.write_bytes(b"all of it")
     bench = make(stdin=given)
-    assert [bench.run("cat").stdout.data for _ in range(3)] == [b"all of it"] * 3
+    assert [bench.run("cat").ending.stdout.data for _ in range(3)] == [b"all of it"] * 3
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
@@ -255,7 +260,7 @@ def test_what_a_command_inherits(bench: Bench) -> None:
     )
     before = os.umask(0o027)
     os.umask(before)
-    lines = bench.run(sys.executable, "-S", "-c", script).stdout.data.decode().splitlines()
+    lines = bench.run(sys.executable, "-S", "-c", script).ending.stdout.data.decode().splitlines()
     ignored_by_python = (1 << (signal.SIGPIPE - 1)) | (1 << (signal.SIGXFSZ - 1))
     assert lines[0] == "[0, 1, 2] 4"  # and the folder itself
     assert lines[1] == "True True"
@@ -268,17 +273,17 @@ def test_what_a_command_inherits(bench: Bench) -> None:
 def test_the_environment_tells_a_command_who_it_is(bench: Bench) -> None:
     """MH_JOB, MH_ATTEMPT, MH_SLOT and the tag by which strays are found."""
     end = bench.end_of(bench.start("sh", "-c", "echo $MH_JOB $MH_ATTEMPT $MH_SLOT $MH_TAG", number=12, attempt=3))
-    job, attempt, slot, tag = end.stdout.data.decode().split()
-    assert (job, attempt, slot, tag) == ("12", "3", str(end.slot), f"{TOKEN}.12.3")
+    job, attempt, slot, tag = end.ending.stdout.data.decode().split()
+    assert (job, attempt, slot, tag) == ("12", "3", str(end.ending.slot), f"{TOKEN}.12.3")
 
 
 def test_no_more_run_at_once_than_there_are_slots(bench: Bench) -> None:
     """Each attempt has a slot to itself while it runs."""
     attempts = [bench.sh("sleep 0.1") for _ in range(6)]
     ends = [bench.end_of(one) for one in attempts]
-    assert {end.slot for end in ends} <= {1, 2}
+    assert {end.ending.slot for end in ends} <= {1, 2}
     for slot in (1, 2):
-        spans = sorted((end.at - end.wall, end.at) for end in ends if end.slot == slot)
+        spans = sorted((end.at - end.ending.wall, end.at) for end in ends if end.ending.slot == slot)
         assert all(one[1] <= other[0] for one, other in pairwise(spans))
 
 
@@ -290,9 +295,9 @@ def test_a_job_that_ignores_term_is_killed_after_the_grace(bench: Bench) -> None
     asked = time.monotonic()
     bench.backend.stop([attempt])
     end = bench.end_of(attempt)
-    assert end.signal == signal.SIGKILL
+    assert end.ending.signal == signal.SIGKILL
     assert end.at - asked >= 0.25
-    assert end.stdout.data == b"up\n"
+    assert end.ending.stdout.data == b"up\n"
 
 
 def test_a_job_may_use_its_grace(bench: Bench) -> None:
@@ -302,7 +307,7 @@ def test_a_job_may_use_its_grace(bench: Bench) -> None:
     time.sleep(0.2)
     bench.backend.stop([attempt])
     end = bench.end_of(attempt)
-    assert (end.exit, end.stdout.data) == (7, b"up\nbye\n")
+    assert (end.ending.exit, end.ending.stdout.data) == (7, b"up\nbye\n")
 
 
 def test_a_kill_is_at_once(make: Make) -> None:
@@ -313,7 +318,7 @@ def test_a_kill_is_at_once(make: Make) -> None:
     time.sleep(0.2)
     bench.backend.stop([attempt])
     bench.backend.stop([attempt], kill=True)
-    assert bench.end_of(attempt).signal == signal.SIGKILL
+    assert bench.end_of(attempt).ending.signal == signal.SIGKILL
 
 
 def test_a_stopped_job_takes_its_whole_tree_with_it(bench: Bench, tmp_path: Path) -> None:
@@ -322,7 +327,7 @@ def test_a_stopped_job_takes_its_whole_tree_with_it(bench: Bench, tmp_path: Path
     bench.start_of(attempt)
     wait_for(lambda: len(with_tag(f"MH_TAG={TOKEN}.{attempt.job.number}.1")) >= 5)
     bench.backend.stop([attempt])
-    assert bench.end_of(attempt).signal == signal.SIGTERM
+    assert bench.end_of(attempt).ending.signal == signal.SIGTERM
     wait_for(lambda: not with_tag(f"MH_TAG={TOKEN}.{attempt.job.number}.1"))
 
 
@@ -330,8 +335,8 @@ def test_background_children_end_with_their_job(bench: Bench) -> None:
     """A job that exits and leaves something in the background is over at once, and so is what it left."""
     attempt = bench.sh("sleep 60 & echo started")
     end = bench.end_of(attempt)
-    assert (end.exit, end.stdout.data) == (0, b"started\n")
-    assert end.wall < 5
+    assert (end.ending.exit, end.ending.stdout.data) == (0, b"started\n")
+    assert end.ending.wall < 5
     wait_for(lambda: not with_tag(f"MH_TAG={TOKEN}.{attempt.job.number}.1"))
 
 
@@ -342,11 +347,11 @@ def test_an_output_that_cannot_be_kept_marks_its_job_only(make: Make) -> None:
     (folder / "1.1.out").mkdir()
     (folder / "1.1.out" / "in-the-way").touch()
     end = bench.end_of(bench.sh("head -c 100000 /dev/zero | tr '\\0' x; exit 5"))
-    assert (end.exit, end.stdout.size, end.stdout.path) == (5, 100_000, None)
-    assert end.stdout.data == b"x" * (100_000 - end.stdout.dropped)
-    assert "could not be kept whole" in (end.error or "")
-    assert [one.text for one in bench.reports if isinstance(one, Noted)] == [f"job 1: {end.error}"]
-    assert bench.end_of(bench.sh("head -c 100000 /dev/zero")).stdout.path
+    assert (end.ending.exit, end.ending.stdout.size, end.ending.stdout.path) == (5, 100_000, None)
+    assert end.ending.stdout.data == b"x" * (100_000 - end.ending.stdout.dropped)
+    assert "could not be kept whole" in (end.ending.error or "")
+    assert [one.text for one in bench.reports if isinstance(one, Noted)] == [f"job 1: {end.ending.error}"]
+    assert bench.end_of(bench.sh("head -c 100000 /dev/zero")).ending.stdout.path
 
 
 def test_what_has_not_begun_can_be_taken_back(bench: Bench) -> None:
@@ -358,7 +363,7 @@ def test_what_has_not_begun_can_be_taken_back(bench: Bench) -> None:
     bench.backend.recall(waiting)
     ends = [bench.end_of(one) for one in waiting]
     assert not any(end.began for end in ends)
-    assert [bench.end_of(one).exit for one in running] == [0, 0]
+    assert [bench.end_of(one).ending.exit for one in running] == [0, 0]
 
 
 def test_a_pause_holds_everything(bench: Bench) -> None:
@@ -372,8 +377,8 @@ def test_a_pause_holds_everything(bench: Bench) -> None:
         bench.reports += bench.backend.reports(0.05)
     assert not any(isinstance(one, Ended) for one in bench.reports)
     bench.backend.pause(False)
-    assert bench.end_of(attempt).exit == 0
-    assert bench.end_of(other).exit == 0
+    assert bench.end_of(attempt).ending.exit == 0
+    assert bench.end_of(other).ending.exit == 0
 
 
 def test_a_wake_up_ends_the_wait(bench: Bench) -> None:
@@ -411,15 +416,15 @@ def test_a_forked_child_touches_nothing_of_its_parent(bench: Bench) -> None:
             os._exit(7)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    assert bench.end_of(running).stdout.data == b"mine\n"
-    assert bench.run("echo", "more").stdout.data == b"more\n"
+    assert bench.end_of(running).ending.stdout.data == b"mine\n"
+    assert bench.run("echo", "more").ending.stdout.data == b"more\n"
 
 
 def test_many_small_jobs_are_all_reported_once(bench: Bench) -> None:
     """500 of them, each with its own output."""
     attempts = [bench.start("echo", str(number)) for number in range(1, 501)]
     for attempt in attempts:
-        assert bench.end_of(attempt).stdout.data == b"%d\n" % attempt.job.number
+        assert bench.end_of(attempt).ending.stdout.data == b"%d\n" % attempt.job.number
     assert sum(isinstance(one, Ended) for one in bench.reports) == 500
 
 
@@ -428,21 +433,21 @@ def test_many_slots(make: Make) -> None:
     bench = make(slots=200)
     attempts = [bench.sh("sleep 0.5") for _ in range(200)]
     began = time.monotonic()
-    assert all(bench.end_of(attempt).exit == 0 for attempt in attempts)
+    assert all(bench.end_of(attempt).ending.exit == 0 for attempt in attempts)
     assert time.monotonic() - began < 20
 
 
 def test_niceness(make: Make) -> None:
     """Commands run with the niceness that was asked for."""
     bench = make(nice=7)
-    assert bench.run("nice").stdout.data.strip() in (b"7", b"%d" % (os.nice(0) + 7))
+    assert bench.run("nice").ending.stdout.data.strip() in (b"7", b"%d" % (os.nice(0) + 7))
 
 
 def test_a_script_can_reopen_its_stderr(bench: Bench) -> None:
     """A script that writes to /dev/stderr by name leaves no hole: what came before is cut, what comes after follows."""
     end = bench.sh("echo one >&2; echo two > /dev/stderr; echo three >&2")
-    assert bench.end_of(end).stderr.data.endswith(b"two\nthree\n")
-    assert b"\0" not in bench.end_of(end).stderr.data
+    assert bench.end_of(end).ending.stderr.data.endswith(b"two\nthree\n")
+    assert b"\0" not in bench.end_of(end).ending.stderr.data
 
 
 def test_the_place_of_a_program_is_found_again(make: Make, tmp_path: Path) -> None:
@@ -455,6 +460,6 @@ def test_the_place_of_a_program_is_found_again(make: Make, tmp_path: Path) -> No
     program = folders[0] / "moving-program"
     program.write_text("#!/bin/sh\necho here\n")
     program.chmod(0o755)
-    assert bench.run("moving-program").stdout.data == b"here\n"
+    assert bench.run("moving-program").ending.stdout.data == b"here\n"
     program.rename(folders[1] / "moving-program")
-    assert bench.run("moving-program").stdout.data == b"here\n"
+    assert bench.run("moving-program").ending.stdout.data == b"here\n"

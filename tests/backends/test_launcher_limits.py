@@ -76,7 +76,7 @@ def test_many_stubborn_jobs_end_with_the_grace(wide: Bench) -> None:
         wide.backend.stop([attempt])
     wide.until(lambda: sum(isinstance(one, Ended) for one in wide.reports) == 120, 30)
     ends = [wide.end_of(attempt) for attempt in attempts]
-    assert {end.signal for end in ends} == {signal.SIGKILL}
+    assert {end.ending.signal for end in ends} == {signal.SIGKILL}
     assert all(end.at - asked >= 0.45 for end in ends)
     assert alive() == 0
 
@@ -110,7 +110,7 @@ def test_verbs_that_find_no_room_do_not_hold_up_the_coordinator(wide: Bench) -> 
     assert time.monotonic() - began < 10
     for launcher in launchers:
         os.kill(launcher.pid, signal.SIGCONT)
-    assert wide.end_of(attempt).signal == signal.SIGTERM
+    assert wide.end_of(attempt).ending.signal == signal.SIGTERM
 
 
 def test_what_a_stop_ended_is_not_left_behind(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_what_a_stop_ended_is_not_left_behind(tmp_path: Path) -> None:
     bench.start_of(stopped)
     wait_for(lambda: len(with_tag(tag("1.1"))) == 3)
     bench.backend.stop([stopped])
-    assert bench.end_of(stopped).leftovers == 0
-    assert bench.end_of(bench.sh("sleep 60 & setsid sleep 60 & sleep 0.3")).leftovers == 2
+    assert bench.end_of(stopped).ending.leftovers == 0
+    assert bench.end_of(bench.sh("sleep 60 & setsid sleep 60 & sleep 0.3")).ending.leftovers == 2
     bench.backend.close()
 
 
@@ -130,12 +130,12 @@ def test_a_time_out_does_not_touch_the_daemon_of_another_job(tmp_path: Path) -> 
     bench = Bench(Commands(settings(tmp_path, slots=1, launchers=1, allow_daemons=True)))
     pids = tmp_path / "pids"
     script = f"env -i setsid sh -c 'echo $$ >> {pids}; exec sleep 60' & setsid sh -c 'echo $$ >> {pids}; exec sleep 60' & sleep 0.3"
-    assert bench.end_of(bench.sh(script)).exit == 0
+    assert bench.end_of(bench.sh(script)).ending.exit == 0
     slow = bench.sh("setsid sleep 61 & sleep 61")
     bench.start_of(slow)
     wait_for(lambda: len(with_tag(tag("2.1"))) == 3)
     bench.backend.stop([slow])
-    assert bench.end_of(slow).signal == signal.SIGTERM
+    assert bench.end_of(slow).ending.signal == signal.SIGTERM
     assert with_tag(tag("2.1")) == []
     daemons = [int(line) for line in pids.read_text().split()]
     assert [stat.state for pid in daemons if (stat := linux.read_stat(pid))] == ["S", "S"]
@@ -220,7 +220,7 @@ def test_results_that_nobody_reads_are_written_down(tmp_path: Path, ledger: Path
     wait_for(lambda: alive(token) == 0, 5)
     wait_for(lambda: len(list(tmp_path.glob(".late-*"))) == 2)
     wait_for(lambda: {end.job for end in orphan_results.read(tmp_path)} == set(range(1, 381)))
-    assert {end.exit for end in orphan_results.read(tmp_path)} == {0}
+    assert {end.measured.exit for end in orphan_results.read(tmp_path)} == {0}
 
 
 def test_a_killed_coordinator_leaves_no_stubborn_job(tmp_path: Path) -> None:
@@ -246,10 +246,10 @@ def test_a_launcher_that_fails_ends_its_jobs(tmp_path: Path) -> None:
     below = linux.descendants([launcher.pid])
     launcher.control.send(b"no sense")
     end = bench.end_of(attempt)
-    assert (end.exit, end.signal, "launcher" in (end.error or "")) == (None, None, True)
+    assert (end.ending.exit, end.ending.signal, "launcher" in (end.ending.error or "")) == (None, None, True)
     assert not [one for one in below if linux.process_alive(one.pid, one.start)]
     assert any("has failed" in text for text in noted(bench))
-    assert bench.run("echo", "on").stdout.data == b"on\n"
+    assert bench.run("echo", "on").ending.stdout.data == b"on\n"
     bench.backend.close()
 
 
@@ -263,9 +263,9 @@ def test_a_launcher_that_is_stopped_is_replaced(tmp_path: Path) -> None:
     others = [bench.sh("echo fine") for _ in range(5)]
     bench.until(lambda: any(isinstance(one, Ended) for one in bench.reports), 60)
     end = bench.end_of(attempt)
-    assert (end.exit, end.signal) == (None, None)
-    assert "stopped" in (end.error or "")
-    assert all(bench.end_of(one).stdout.data == b"fine\n" for one in others)
+    assert (end.ending.exit, end.ending.signal) == (None, None)
+    assert "stopped" in (end.ending.error or "")
+    assert all(bench.end_of(one).ending.stdout.data == b"fine\n" for one in others)
     assert with_tag(tag("1.1")) == []
     bench.backend.close()
 
@@ -312,7 +312,7 @@ def test_a_width_may_change_at_any_moment(tmp_path: Path) -> None:
     while sum(isinstance(one, Ended) for one in bench.reports) < len(attempts):
         bench.reports += bench.backend.reports(0.1)
         bench.backend.limit(1 + len(bench.reports) % 8)
-    assert {(one.exit, one.error) for one in bench.reports if isinstance(one, Ended)} == {(0, None)}
+    assert {(one.ending.exit, one.ending.error) for one in bench.reports if isinstance(one, Ended)} == {(0, None)}
     assert noted(bench) == []
     bench.backend.close()
 
@@ -429,9 +429,9 @@ def test_what_can_never_begin_fails_with_the_reason(
     bench = bench_with(NO_ROOM)
     (tmp_path / "full").touch()
     end = bench.end_of(bench.sh("exit 0"))
-    assert (end.exit, end.began, "no more processes" in (end.error or "")) == (126, True, True)
+    assert (end.ending.exit, end.began, "no more processes" in (end.ending.error or "")) == (126, True, True)
     (tmp_path / "full").unlink()
-    assert bench.run("true").exit == 0
+    assert bench.run("true").ending.exit == 0
     assert len(noted(bench)) == 1
     bench.backend.close()
 
@@ -444,8 +444,8 @@ def test_what_waits_for_room_can_be_taken_back(tmp_path: Path, bench_with: Calla
     bench.until(lambda: noted(bench))
     bench.backend.stop(attempts)
     (tmp_path / "full").unlink()
-    assert [(one.began, one.error) for one in map(bench.end_of, attempts)] == [(False, None)] * 3
-    assert bench.run("true").exit == 0
+    assert [(one.began, one.ending.error) for one in map(bench.end_of, attempts)] == [(False, None)] * 3
+    assert bench.run("true").ending.exit == 0
     assert not (tmp_path / "begun").exists()
     bench.backend.close()
 
@@ -458,9 +458,9 @@ def test_without_a_pidfd_an_end_is_seen_all_the_same(bench_with: Callable[[str],
         "os.pidfd_open = pidfd_open"
     )
     slow = bench.sh("sleep 60")
-    assert bench.end_of(bench.sh("echo once; exit 3"))[2:3] == (3,)
+    assert bench.end_of(bench.sh("echo once; exit 3")).ending.exit == 3
     bench.backend.stop([slow])
-    assert bench.end_of(slow).signal == signal.SIGTERM
+    assert bench.end_of(slow).ending.signal == signal.SIGTERM
     assert len(noted(bench)) == 1
     bench.backend.close()
 
@@ -474,16 +474,16 @@ def test_the_folder_of_the_run_is_removed_while_it_runs(tmp_path: Path, slots: i
     folder = tmp_path / "outputs"
     folder.mkdir()
     bench = Bench(Commands(settings(folder, slots=slots, workdir=tmp_path)))
-    assert bench.run("true").exit == 0
+    assert bench.run("true").ending.exit == 0
     shutil.rmtree(folder)
     large = bench.end_of(bench.sh("head -c 100000 /dev/zero"))
-    assert (large.exit, large.stdout.size, large.stdout.path) == (0, 100_000, None)
-    assert 0 < large.stdout.dropped < 100_000
-    assert "could not be kept whole" in (large.error or "")
+    assert (large.ending.exit, large.ending.stdout.size, large.ending.stdout.path) == (0, 100_000, None)
+    assert 0 < large.ending.stdout.dropped < 100_000
+    assert "could not be kept whole" in (large.ending.error or "")
     assert [text for text in noted(bench) if "could not be kept whole" in text] == noted(bench)
-    assert all(bench.run("echo", "small").stdout.data == b"small\n" for _ in range(2 * slots))
+    assert all(bench.run("echo", "small").ending.stdout.data == b"small\n" for _ in range(2 * slots))
     end = bench.run("true", "y" * 200_000)
-    assert (end.exit, end.began) == (126, True)
+    assert (end.ending.exit, end.began) == (126, True)
     bench.backend.close()
 
 
@@ -499,11 +499,11 @@ def test_a_full_disk_costs_only_the_output_that_is_too_large(tmp_path: Path) -> 
         attempts = [bench.sh("head -c 200000 /dev/zero || exit 5; exit 4") for _ in range(100)]
         bench.until(lambda: sum(isinstance(one, Ended) for one in bench.reports) == 100, 60)
         ends = [bench.end_of(attempt) for attempt in attempts]
-        assert {end.exit for end in ends} <= {4, 5}  # 5: it wrote to the disk itself, and was told
-        assert all(end.stdout.size == 200_000 for end in ends if end.exit == 4)
-        cut = [end for end in ends if end.stdout.dropped]
-        assert sum(end.exit == 5 for end in ends) + len(cut) >= 90
-        assert all("ENOSPC" in (end.error or "") for end in cut)
+        assert {end.ending.exit for end in ends} <= {4, 5}  # 5: it wrote to the disk itself, and was told
+        assert all(end.ending.stdout.size == 200_000 for end in ends if end.ending.exit == 4)
+        cut = [end for end in ends if end.ending.stdout.dropped]
+        assert sum(end.ending.exit == 5 for end in ends) + len(cut) >= 90
+        assert all("ENOSPC" in (end.ending.error or "") for end in cut)
     finally:
         bench.backend.close()
         subprocess.run(["umount", disk], check=True)
@@ -550,8 +550,8 @@ def test_more_descriptors_than_select_can_name(tmp_path: Path) -> None:
         assert isinstance(bench.backend, Commands)
         for launcher in list(bench.backend._launchers.values()):
             os.kill(launcher.pid, signal.SIGKILL)
-        assert "launcher died" in (bench.end_of(slow).error or "")
-        assert bench.run("true").exit == 0
+        assert "launcher died" in (bench.end_of(slow).ending.error or "")
+        assert bench.run("true").ending.exit == 0
     finally:
         bench.backend.close()
         for file in files:

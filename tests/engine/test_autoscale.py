@@ -150,7 +150,10 @@ def test_the_first_jobs_decide(monkeypatch: pytest.MonkeyPatch, wall: float, cpu
 
     def end(self: Fake, key: tuple[int, int], signal: int | None = None) -> None:
         original(self, key, signal)
-        self._ready = [one._replace(user=cpu * wall) if isinstance(one, Ended) else one for one in self._ready]
+        self._ready = [
+            one._replace(ending=one.ending._replace(user=cpu * wall)) if isinstance(one, Ended) else one
+            for one in self._ready
+        ]
 
     monkeypatch.setattr(Fake, "_end", end)
     auto = Auto(processes, lambda: threads, cannot="keep a time-out" if timed else None)
@@ -158,7 +161,7 @@ def test_the_first_jobs_decide(monkeypatch: pytest.MonkeyPatch, wall: float, cpu
     auto.close()
     (text,) = [one.text for one in reports if hasattr(one, "text")]
     assert said in text
-    assert sum(hasattr(one, "wall") for one in reports) == 20
+    assert sum(isinstance(one, Ended) for one in reports) == 20
     assert processes.closed
     assert bool(threads.began) == ("in threads" in said)
 

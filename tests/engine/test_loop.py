@@ -17,7 +17,7 @@ from manyhands.backends.fake import Fake, Play
 from manyhands.backends.protocol import Ended, Report, Started
 from manyhands.core.errors import InputError, JournalError
 from manyhands.core.events import Began, Event, Finished, Held, Summary, Warned
-from manyhands.core.job import Attempt, Job, Outcome, Status
+from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
 from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, Timeout
 from manyhands.engine.deadlines import Deadlines
 from manyhands.engine.in_flight import Retries
@@ -181,12 +181,13 @@ def test_a_relative_timeout_follows_the_median() -> None:
 def test_a_job_that_ended_in_time_is_ok_even_if_we_hear_of_it_late() -> None:
     """Ends are judged by their own moment, not by when they are read."""
     attempt = Attempt(Job(1, b"", ()), 1, ())
-    assert judge(Ended(attempt, at=4.9, exit=0), 5.0, Status.TIMEOUT).status is Status.OK
-    assert judge(Ended(attempt, at=5.1, exit=0), 5.0, Status.TIMEOUT).status is Status.TIMEOUT
+    assert judge(Ended(attempt, 4.9, Ending(0)), 5.0, Status.TIMEOUT).status is Status.OK
+    assert judge(Ended(attempt, 5.1, Ending(0)), 5.0, Status.TIMEOUT).status is Status.TIMEOUT
     assert judge(Ended(attempt, at=5.1), None, Status.CANCELLED).status is Status.LOST
     assert judge(Ended(attempt, at=1.0, began=False), None, Status.CANCELLED).status is Status.CANCELLED
     assert (
-        judge(Ended(attempt, at=1.0, began=False, error="no such file"), None, Status.CANCELLED).status is Status.FAILED
+        judge(Ended(attempt, 1.0, Ending(error="no such file"), began=False), None, Status.CANCELLED).status
+        is Status.FAILED
     )
 
 
@@ -194,9 +195,9 @@ def test_a_job_that_ended_in_time_is_ok_even_if_we_hear_of_it_late() -> None:
 def test_what_became_of_a_job_is_not_guessed(why: Status) -> None:
     """Its helper died after it was asked to end: perhaps it had ended before. What is known to run still was not in time."""
     attempt = Attempt(Job(1, b"", ()), 1, ())
-    assert judge(Ended(attempt, at=5.1, error="its helper died"), 5.0, why).status is Status.LOST
-    assert judge(Ended(attempt, at=5.1, signal=9), 5.0, why).status is why
-    assert judge(Ended(attempt, at=5.1, error="it would not end", still_running=True), 5.0, why).status is why
+    assert judge(Ended(attempt, 5.1, Ending(error="its helper died")), 5.0, why).status is Status.LOST
+    assert judge(Ended(attempt, 5.1, Ending(signal=9)), 5.0, why).status is why
+    assert judge(Ended(attempt, 5.1, Ending(error="it would not end", still_running=True)), 5.0, why).status is why
 
 
 @pytest.mark.parametrize(
@@ -397,7 +398,7 @@ def test_what_cannot_be_started_and_what_still_runs_is_not_tried_again() -> None
     """Another attempt could not help there, and would be a second copy of the job here."""
     fake = Fake(1, lambda a: Play(exit=127, error="cannot start x", began=False))
     assert [o.status for o in Run(1, fake=fake, jobs=1, retries=3).go().outcomes] == [Status.FAILED]
-    report = Ended(Attempt(Job(1, b"", ()), 1, ()), 9.0, error="it would not be cancelled", still_running=True)
+    report = Ended(Attempt(Job(1, b"", ()), 1, ()), 9.0, Ending(error="it would not be cancelled", still_running=True))
     assert not may_retry(report, judge(report, 5.0, Status.TIMEOUT))
 
 
@@ -417,7 +418,7 @@ def test_reports_that_come_twice_or_too_late_change_nothing() -> None:
         def reports(self, timeout: float | None) -> Sequence[Report]:
             found = [one for report in super().reports(timeout) for one in (report, report)]
             late = Attempt(Job(1, b"k", (b"1",)), 1, ())
-            return [*found, Started(late, 0.0, 1), Ended(late, 0.0, 5)] if len(self.began) > 2 else found
+            return [*found, Started(late, 0.0, 1), Ended(late, 0.0, Ending(5))] if len(self.began) > 2 else found
 
     run = Run(6, fake=Stutters(2, lambda _: Play(wall=1.0)), retries=1).go()
     assert run.summary.counts == {Status.OK: 6}

@@ -16,8 +16,9 @@ import pytest
 
 from conftest import wait_for
 from manyhands.backends.shared import orphan_results
+from manyhands.backends.shared.measured import Measured
 from manyhands.core.errors import JournalError
-from manyhands.core.job import Attempt, Job, Outcome, Status
+from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
 from manyhands.core.limits import Limits
 from manyhands.execution.recovery import take_over
 from manyhands.posix import linux
@@ -59,20 +60,19 @@ def write(journal: Journal, *things: Attempt | Outcome) -> None:
 
 
 def end(number: int, tries: int = 1, exit: int = 0) -> orphan_results.OrphanResult:
-    nothing: Any = (b"", None, 0, 0)
-    return orphan_results.OrphanResult(
-        number, tries, exit, None, None, True, 1e9, 0.5, 0.0, 0.0, 0, nothing, nothing, 1, 0
-    )
+    return orphan_results.OrphanResult(number, tries, True, Measured(exit, None, None, 1e9, 0.5, slot=1))
 
 
 def left_behind(run: Run) -> None:
     """A run as a killed coordinator leaves it: done, waiting for a retry, open, and with ends that only its helper knew."""
     with closing(run.journal()) as journal:
-        write(journal, Outcome(attempt(1), Status.OK, 0), Outcome(attempt(2), Status.FAILED, 1, final=False))
+        write(
+            journal, Outcome(attempt(1), Status.OK, Ending(0)), Outcome(attempt(2), Status.FAILED, Ending(1), final=False)
+        )
         write(journal, Outcome(attempt(6), Status.CANCELLED), Outcome(attempt(7), Status.LOST))
         write(journal, attempt(3), attempt(4), attempt(5))
         for tries in range(1, RETRIES + 1):
-            write(journal, Outcome(attempt(8, tries), Status.FAILED, 1, final=False))
+            write(journal, Outcome(attempt(8, tries), Status.FAILED, Ending(1), final=False))
         write(journal, attempt(8, RETRIES + 1))
     ends = [end(1), end(2, exit=1), end(3), end(4, exit=1), end(7), end(8, RETRIES + 1, exit=1)]
     orphan_results.write(os.fsencode(run.outputs), 0, ends)
@@ -108,8 +108,8 @@ def test_what_an_earlier_recovery_has_killed_is_lost(run: Run) -> None:
     with closing(run.journal()) as journal:
         write(journal, attempt(1), attempt(2))
     killed = [
-        end(number)._replace(exit=None, signal=number_of)
-        for number, number_of in ((1, signal.SIGKILL), (2, signal.SIGSEGV))
+        orphan_results.OrphanResult(number, 1, True, Measured(None, by, None, 1e9, 0.5, slot=1))
+        for number, by in ((1, signal.SIGKILL), (2, signal.SIGSEGV))
     ]
     orphan_results.write(os.fsencode(run.outputs), 0, killed)
     with closing(run.journal(check=True)) as journal:

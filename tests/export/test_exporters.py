@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from conftest import Cli
 from manyhands.core.encoding import iso, json_line
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.job import NOTHING, Attempt, Job, Outcome, Output, Status
+from manyhands.core.job import NOTHING, Attempt, Ending, Job, Outcome, Output, Status
 from manyhands.core.safe_text import harmless
 from manyhands.export.job_record import Argv, RunJobs, job_record
 from manyhands.export.joblog import joblog_line
@@ -39,7 +39,7 @@ KEYS = [
 
 def end(number: int, status: Status, *, out: Output = NOTHING, **more: Any) -> Outcome:
     """How a job of one value ended."""
-    return Outcome(Attempt(Job(number, b"k%d" % number, (b"in%d" % number,)), 1, ()), status, stdout=out, **more)
+    return Outcome(Attempt(Job(number, b"k%d" % number, (b"in%d" % number,)), 1, ()), status, Ending(stdout=out, **more))
 
 
 def kept(data: bytes) -> Output:
@@ -82,7 +82,7 @@ def exact(record: dict[str, object], name: str) -> bytes:
 def test_every_byte_survives_json(value: bytes, printed: bytes, argv: list[bytes]) -> None:
     """Input, output and arguments come back from the JSON text as they were."""
     job = Job(1, b"", (value,))
-    outcome = Outcome(Attempt(job, 1, ()), Status.OK, 0, stdout=Output(printed, size=len(printed)))
+    outcome = Outcome(Attempt(job, 1, ()), Status.OK, Ending(0, stdout=Output(printed, size=len(printed))))
     record = json.loads(json.dumps(job_record(job, outcome, run="r", argv=argv, attempts=1), ensure_ascii=False).encode())
     assert exact(record, "input") == value
     assert exact(record, "stdout") == printed
@@ -221,7 +221,7 @@ def test_csv_can_be_read_back(tmp_path_factory: pytest.TempPathFactory, jobs: li
     """By any reader of RFC 4180, whatever bytes the jobs print or are given: no row breaks, no byte is lost."""
     with closing(Journal.create(tmp_path_factory.mktemp("csv") / "j.db")) as journal:
         ends = [
-            Outcome(Attempt(Job(number, b"k", (value,)), 1, ()), Status.OK, 0, stdout=kept(printed))
+            Outcome(Attempt(Job(number, b"k", (value,)), 1, ()), Status.OK, Ending(0, stdout=kept(printed)))
             for number, (value, printed) in enumerate(jobs, 1)
         ]
         fill(journal, *ends)

@@ -29,7 +29,7 @@ def test_a_result_is_a_line(result: bytes | None, out: bytes, line: bytes | None
 
 def test_removed_output_does_not_hide_the_result() -> None:
     """It is told elsewhere that its file is gone."""
-    outcome = end(1, result=b"5")._replace(stdout=Output(b"", "/nowhere", 5))
+    outcome = end(1, result=b"5", stdout=Output(b"", "/nowhere", 5))
     shown = returned(outcome)
     assert shown is not None
     assert shown.data == b"5\n"

@@ -56,8 +56,8 @@ class Promises:
         plain = copy is not None and not copy.stopped and not self.scenario.timeout and not self.scenario.retries
         if self._halt.count is None or not plain or copy is None:
             return
-        failed = (report.exit or 0) > 0
-        passed = report.exit == 0 and copy.key[0] == self.scenario.stages
+        failed = (report.ending.exit or 0) > 0
+        passed = report.ending.exit == 0 and copy.key[0] == self.scenario.stages
         self._heard += {"fail": failed, "success": passed, "done": failed or passed}[self._halt.on]
         self._halted = self._heard >= self._halt.count
 

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple, NoReturn
 
 from manyhands.backends.protocol import Ended, Report, Started
 from manyhands.backends.shared import orphan_results
-from manyhands.core.job import Attempt
+from manyhands.backends.shared.measured import Measured
+from manyhands.core.job import Attempt, Ending
 
 Key = tuple[int, int, int]
 """(stage, job, attempt)."""
@@ -302,7 +303,7 @@ class SimulatedBackend:
         wall = copy.ended - copy.began
         self.memory[copy.helper].append(_late(copy, code, signal, wall))
         before = max((one.when for one in self._coming if _is_of(one, copy.attempt)), default=0.0)
-        report = Ended(copy.attempt, copy.ended, code, signal, wall=wall, started=copy.began, slot=copy.slot)
+        report = Ended(copy.attempt, copy.ended, Ending(code, signal, started=copy.began, wall=wall, slot=copy.slot))
         self._come(report, max(before, self._later()))
         self._begin()
 
@@ -319,7 +320,7 @@ class SimulatedBackend:
             copy.told = True
             if not copy.heard_of:
                 self._come(Started(copy.attempt, copy.began, copy.slot), world.now)
-            end = Ended(copy.attempt, world.now, wall=world.now - copy.began, error="helper died")
+            end = Ended(copy.attempt, world.now, Ending(error="helper died", wall=world.now - copy.began))
             self._come(end, world.now)
         self.memory[helper] = []
         self._begin()
@@ -355,7 +356,5 @@ def _is_of(coming: _Coming, attempt: Attempt) -> bool:
 
 
 def _late(copy: Copy, code: int | None, signal: int | None, wall: float) -> orphan_results.OrphanResult:
-    nothing = (b"", None, 0, 0)
-    return orphan_results.OrphanResult(
-        copy.key[1], copy.key[2], code, signal, None, True, copy.began, wall, 0.0, 0.0, 0, nothing, nothing, copy.slot, 0
-    )
+    measured = Measured(code, signal, None, copy.began, wall, slot=copy.slot)
+    return orphan_results.OrphanResult(copy.key[1], copy.key[2], True, measured)

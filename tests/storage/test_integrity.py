@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from manyhands.core.errors import JournalError
-from manyhands.core.job import Attempt, Job, Outcome, Output, Status
+from manyhands.core.job import Attempt, Ending, Job, Outcome, Output, Status
 from manyhands.storage.journal import Journal
 
 FLIPS = 60
@@ -21,11 +21,7 @@ def outcome(number: int, tries: int = 1) -> Outcome:
     """One of each sort: ok, failed, timed out, with output in the row or in a file, with a result."""
     status = (Status.OK, Status.FAILED, Status.TIMEOUT, Status.OK)[number % 4]
     printed = Output(b"out %d\n" % number, None, 20, 0) if number % 3 else Output(b"", f"/x/{number}", 10**6, 5)
-    return Outcome(
-        Attempt(Job(number, b"%016d" % number, (b"input %d" % number,)), tries, ()), status, int(status is not Status.OK),
-        started=1e9 + number, wall=0.5, user=0.25, max_rss=4096, stdout=printed, slot=1, result=b"[1, 2]",
-        final=status is not Status.TIMEOUT,
-    )  # fmt: skip
+    return Outcome(Attempt(Job(number, b"%016d" % number, (b"input %d" % number,)), tries, ()), status, Ending(int(status is not Status.OK), started=1e9 + number, wall=0.5, user=0.25, max_rss=4096, stdout=printed, slot=1, result=b"[1, 2]"), final=status is not Status.TIMEOUT)  # fmt: skip
 
 
 @pytest.fixture(params=["closed", "with its log"])

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyhands.core.errors import JournalError
-from manyhands.core.job import NOTHING, Attempt, Job, Outcome, Output, Status
+from manyhands.core.job import NOTHING, Attempt, Ending, Job, Outcome, Output, Status
 from manyhands.storage.journal import Journal
 from manyhands.storage.rows import decode_values, encode_values
 
@@ -31,7 +31,8 @@ def attempt(number: int, tries: int = 1, value: bytes = b"x") -> Attempt:
 
 
 def done(one: Attempt, status: Status = Status.OK, **more: object) -> Outcome:
-    return Outcome(one, status, 0 if status is Status.OK else 1, **more)  # type: ignore[arg-type]
+    final = bool(more.pop("final", True))
+    return Outcome(one, status, Ending(0 if status is Status.OK else 1, **more), final)  # type: ignore[arg-type]
 
 
 def write(journal: Journal, *outcomes: Outcome) -> None:
@@ -55,16 +56,13 @@ def test_only_its_owner_can_read_it(journal: Journal) -> None:
 
 def test_an_outcome_comes_back_as_it_was(journal: Journal) -> None:
     """Every field, output in the row and in a file."""
-    outcome = Outcome(
-        attempt(3, value=b"a\xffb"), Status.FAILED, 7, None, "why", 12.5, 1.5, 0.25, 0.125, 4096, Output(b"\0out", None, 9, 5),
-        Output(b"", "/some/file", 10**6, 0), 2, 1, True, False,
-    )  # fmt: skip
+    outcome = Outcome(attempt(3, value=b"a\xffb"), Status.FAILED, Ending(7, None, "why", started=12.5, wall=1.5, user=0.25, system=0.125, max_rss=4096, stdout=Output(b"\0out", None, 9, 5), stderr=Output(b"", "/some/file", 10**6, 0), slot=2, leftovers=1, still_running=True), final=False)  # fmt: skip
     write(journal, outcome)
     record = journal.record(3)
     assert record is not None
     assert record.outcome == outcome._replace(attempt=outcome.attempt._replace(argv=()))
     assert record.left
-    write(journal, Outcome(attempt(4), Status.OK, None, 9))
+    write(journal, Outcome(attempt(4), Status.OK, Ending(None, 9)))
     assert (found := journal.record(4)) is not None
     assert found.outcome is not None
     assert found.outcome.stdout is NOTHING
@@ -95,7 +93,7 @@ def test_any_ends_come_back_in_their_order(given: list[Outcome]) -> None:
 def test_names_that_are_no_text_do_not_break_the_journal(journal: Journal) -> None:
     """A program or a folder whose name is not UTF-8 is recorded like any other."""
     outcome = Outcome(
-        attempt(1), Status.FAILED, 127, error="cannot start x\udce9", stdout=Output(b"", "/d\udcff/f", 10**6, 0)
+        attempt(1), Status.FAILED, Ending(127, error="cannot start x\udce9", stdout=Output(b"", "/d\udcff/f", 10**6, 0))
     )
     write(journal, outcome)
     found = journal.record(1).outcome  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyhands.core.job import Attempt, Job, Outcome, Status
+from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
 from manyhands.storage.rows import began_row, checksum, checksum_of_large, ended_row, record_of
 
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary())
@@ -26,6 +26,6 @@ def test_it_is_the_same_without_a_copy(row: tuple[Any, ...]) -> None:
 def test_a_row_with_a_large_value_is_read_back(size: int) -> None:
     """On both sides of the size from which on nothing is copied."""
     attempt = Attempt(Job(1, b"k" * 16, (bytes(range(256)) * (size // 256) + bytes(size % 256),)), 1, ())
-    outcome = Outcome(attempt, Status.OK, 0, started=1.0, wall=2.0, result=b"1" * size)
+    outcome = Outcome(attempt, Status.OK, Ending(0, started=1.0, wall=2.0, result=b"1" * size))
     record = record_of((*began_row(attempt), *ended_row(outcome)))
     assert (record.job, record.outcome) == (attempt.job, outcome)

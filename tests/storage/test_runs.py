@@ -19,7 +19,7 @@ import pytest
 from conftest import LIB, Cli
 from manyhands import run_batch
 from manyhands.core.errors import BusyError, CannotCreateError, JournalError, ManyhandsError, UsageError
-from manyhands.core.job import Attempt, Job, Outcome, Status
+from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
 from manyhands.core.limits import Limits
 from manyhands.execution.batch import Batch
 from manyhands.handlers.batch import export_run, show
@@ -353,7 +353,7 @@ def test_a_run_that_cannot_be_written_is_read(store: Store) -> None:
         journal = run.journal()
         attempt = Attempt(Job(1, b"k", (b"x",)), 1, ())
         journal.began(attempt)
-        journal.ended(Outcome(attempt, Status.OK, 0))
+        journal.ended(Outcome(attempt, Status.OK, Ending(0)))
         journal.commit()
         if name == "closed":
             journal.close()
@@ -419,7 +419,7 @@ def test_a_run_whose_template_is_refused_today(
     job = Job(1, b"k", (b"a; b",))
     with closing(run.journal()) as journal:
         journal.began(Attempt(job, 1, ()))
-        journal.ended(Outcome(Attempt(job, 1, ()), Status.OK, 0))
+        journal.ended(Outcome(Attempt(job, 1, ()), Status.OK, Ending(0)))
         journal.commit()
     held.close()
     show("old", job=None, failed=False, output=True, json=False, state_dir=str(store.state))

@@ -106,7 +106,8 @@ class Results:
         if self._shown:
             self._shown.step_aside()
         if self._temporary:
-            outcome = outcome._replace(stdout=unlinked(outcome.stdout), stderr=unlinked(outcome.stderr))
+            end = outcome.ending
+            outcome = outcome._replace(ending=end._replace(stdout=unlinked(end.stdout), stderr=unlinked(end.stderr)))
         live = LiveOutcome.of(outcome, self._input_of(outcome))
         if self._passing:
             _pass_on(live)

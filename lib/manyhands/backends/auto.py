@@ -109,8 +109,8 @@ class Auto:
         self._in_old -= len(ends)
         for end in ends:
             self._count += end.began
-            self._wall += end.wall
-            self._cpu += end.user + end.system
+            self._wall += end.ending.wall
+            self._cpu += end.ending.user + end.ending.system
         if (self._count < _ENOUGH_JOBS and self._wall < _ENOUGH_TIME) or not self._count:
             return []
         self._chosen = True

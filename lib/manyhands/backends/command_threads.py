@@ -30,7 +30,7 @@ from manyhands.backends.shared.shortage import PATIENCE, Shortage
 from manyhands.backends.shared.slot import Slot, not_kept
 from manyhands.backends.shared.slot_threads import SlotThreads
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.job import Attempt
+from manyhands.core.job import Attempt, Ending
 from manyhands.posix import linux
 from manyhands.posix.which import SHORTAGES, Programs, why_not_started
 
@@ -200,7 +200,7 @@ class CommandThreads:
                 self._mailbox.put(Ended(attempt, time.monotonic(), began=False))
                 return
             failure, reason, lasting = self._explain(error, arguments[0] if arguments else b"")
-            self._mailbox.put(Ended(attempt, at, failure, error=reason, began=not lasting, started=started))
+            self._mailbox.put(Ended(attempt, at, Ending(failure, error=reason, started=started), began=not lasting))
             return
         at, started = running.at, running.started
         self._mailbox.put(Started(attempt, at, slot.number, running.process.pid))
@@ -213,11 +213,25 @@ class CommandThreads:
             del self._running[attempt.job.number, attempt.number]
             self._idle.add(slot)
             self._room.notify_all()
-        self._mailbox.put(Ended(
-            attempt, now, code if code is not None and code >= 0 else None, -code if code is not None and code < 0 else None,
-            "somebody else took its exit status" if code is None else not_whole, True, started, now - at,
-            usage.ru_utime, usage.ru_stime, _peak_of(usage.ru_maxrss), out, err, slot.number,
-        ))  # fmt: skip
+        self._mailbox.put(
+            Ended(
+                attempt,
+                now,
+                Ending(
+                    code if code is not None and code >= 0 else None,
+                    -code if code is not None and code < 0 else None,
+                    "somebody else took its exit status" if code is None else not_whole,
+                    started=started,
+                    wall=now - at,
+                    user=usage.ru_utime,
+                    system=usage.ru_stime,
+                    max_rss=_peak_of(usage.ru_maxrss),
+                    stdout=out,
+                    stderr=err,
+                    slot=slot.number,
+                ),
+            )
+        )
 
     def _output_error(self, attempt: Attempt, slot: Slot) -> str | None:
         """Why an output is not whole, also for the user."""

@@ -27,11 +27,11 @@ from manyhands.backends.launchers.launcher_process import LauncherProcess, confi
 from manyhands.backends.launchers.ready_jobs import ReadyJobs
 from manyhands.backends.protocol import Ended, Noted, Report, Started
 from manyhands.backends.settings import CommandSettings
-from manyhands.backends.shared.captured import output_of
+from manyhands.backends.shared.captured import ending_of
 from manyhands.backends.shared.shortage import Shortage, in_words
 from manyhands.backends.shared.wake_up import Alarm
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.job import Attempt
+from manyhands.core.job import Attempt, Ending
 from manyhands.posix.which import SHORTAGES
 
 _MOST_DEATHS: Final = 20
@@ -107,7 +107,7 @@ class Commands:
                 self._send()
         except OSError as error:
             why = f"cannot hand over its arguments: {error.strerror} ({errno.errorcode.get(error.errno or 0, 'error')})"
-            self._over(id, Ended(attempt, time.monotonic(), 126, error=why))
+            self._over(id, Ended(attempt, time.monotonic(), Ending(126, error=why)))
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """What has begun and ended; waits for it up to ``timeout`` seconds. Raises ManyhandsError when no launcher can work."""
@@ -295,7 +295,7 @@ class Commands:
         living = self._end_strays(lost)
         how = "; ".join(dict.fromkeys(self._dead.values()))
         for id in lost:
-            self._over(id, Ended(self._flying[id], time.monotonic(), error=how, still_running=living))
+            self._over(id, Ended(self._flying[id], time.monotonic(), Ending(error=how, still_running=living)))
         self._deaths = 0 if lost else self._deaths + len(self._dead)
         self._dead.clear()
         if self._deaths > _MOST_DEATHS:
@@ -321,7 +321,7 @@ class Commands:
             self._over(id, Ended(attempt, time.monotonic(), began=False))
         elif self._shortage.lasting:
             why = f"cannot be started, although nothing else runs: {in_words(code)}"
-            self._over(id, Ended(attempt, time.monotonic(), 126, error=why))
+            self._over(id, Ended(attempt, time.monotonic(), Ending(126, error=why)))
         else:
             self._jobs.add(id, attempt, first=True)
 
@@ -355,10 +355,9 @@ class Commands:
     def _record(self, index: int, record: tuple[Any, ...]) -> None:
         kind = record[0]
         if kind == wire.ENDED:
-            (_, id, at, code, number, error, began, started, wall, user, system, rss, out, err, slot, left) = record
+            _, id, at, began, measured = record
             if id in self._flying:
-                self._over(id, Ended(self._flying[id], at, code, number, error, began, started, wall, user, system, rss,
-                                     output_of(out), output_of(err), slot, left))  # fmt: skip
+                self._over(id, Ended(self._flying[id], at, ending_of(measured), began))
         elif kind == wire.STARTED:
             _, id, at, slot, pid = record
             if id in self._flying:

@@ -27,7 +27,7 @@ from manyhands.backends.shared.standard_streams import Streams
 from manyhands.backends.shared.suspension import GONE_ON, Suspension
 from manyhands.core.errors import ManyhandsError, UsageError
 from manyhands.core.hints import given_as
-from manyhands.core.job import Attempt
+from manyhands.core.job import Attempt, Ending
 
 _AT_ONCE: Final = 0.2
 """Seconds that a task has to go when it is to be killed."""
@@ -98,10 +98,7 @@ class Aio:
                     Ended(
                         attempt,
                         now,
-                        error="it would not be cancelled",
-                        wall=now - at,
-                        slot=slot.number,
-                        still_running=True,
+                        Ending(error="it would not be cancelled", wall=now - at, slot=slot.number, still_running=True),
                     )
                 )
         return found
@@ -231,9 +228,21 @@ class Aio:
         printed = printing.collect(b"%d.%d" % (attempt.job.number, attempt.number), self.settings.output_cap)
         done = printed.ending(done)
         return Ended(
-            attempt, now, done.exit, None, done.error, True, started, now - at, stdout=printed.stdout, stderr=printed.stderr,
-            slot=slot.number, result=done.result, traceback=done.traceback,
-        )  # fmt: skip
+            attempt,
+            now,
+            Ending(
+                done.exit,
+                None,
+                done.error,
+                started=started,
+                wall=now - at,
+                stdout=printed.stdout,
+                stderr=printed.stderr,
+                slot=slot.number,
+                result=done.result,
+                traceback=done.traceback,
+            ),
+        )
 
     def _came_of(self, task: asyncio.Task[CallResult]) -> CallResult:
         """What a task came to; one that returned all the same when we had cancelled it has failed."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from manyhands.backends.protocol import Ended, Report, Started
-from manyhands.core.job import NOTHING, Arg, Attempt, Output
+from manyhands.core.job import NOTHING, Arg, Attempt, Ending, Output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,9 +138,19 @@ class Fake:
             return
         attempt, play, at, slot = self._running.pop(key)
         self._free.append(slot)
-        self._ready.append(Ended(
-            attempt, self.time, play.exit if signal is None else None, signal or play.signal, play.error, play.began,
-            wall=self.time - at, slot=slot,
-            stdout=Output(play.stdout, size=len(play.stdout)) if play.stdout else NOTHING,
-        ))  # fmt: skip
+        self._ready.append(
+            Ended(
+                attempt,
+                self.time,
+                Ending(
+                    play.exit if signal is None else None,
+                    signal or play.signal,
+                    play.error,
+                    wall=self.time - at,
+                    stdout=Output(play.stdout, size=len(play.stdout)) if play.stdout else NOTHING,
+                    slot=slot,
+                ),
+                began=play.began,
+            )
+        )
         self._begin()

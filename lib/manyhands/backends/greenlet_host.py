@@ -23,6 +23,7 @@ from gevent.lock import Semaphore
 
 from manyhands.backends.shared.call_function import CallResult, Performer, failed
 from manyhands.backends.shared.job_printing import CURRENT, Printing, Switched
+from manyhands.backends.shared.measured import Measured
 from manyhands.backends.shared.slot import Slot
 from manyhands.backends.shared.standard_streams import Streams
 from manyhands.backends.workers import framing
@@ -112,11 +113,11 @@ class Host:
         done = printed.ending(done)
         CURRENT.set(None)
         self._stopped.discard(self._running.pop(key))
-        exit_, number_ = (None, signal.SIGTERM.value) if stopped else (done.exit, None)
-        self._send((
-            framing.ENDED, *key, now, exit_, number_, done.error, started, now - at, _plain(printed.stdout), _plain(printed.stderr),
-            done.result, done.traceback,
-        ))  # fmt: skip
+        measured = Measured(
+            None if stopped else done.exit, signal.SIGTERM.value if stopped else None, done.error, started, now - at,
+            stdout=_plain(printed.stdout), stderr=_plain(printed.stderr), result=done.result, traceback=done.traceback,
+        )  # fmt: skip
+        self._send((framing.ENDED, *key, now, tuple(measured)))
 
     def _ours(self, error: BaseException) -> bool:
         return isinstance(error, gevent.GreenletExit) and gevent.getcurrent() in self._stopped

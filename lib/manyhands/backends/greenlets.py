@@ -23,14 +23,14 @@ from typing import Any, Final
 
 from manyhands.backends.protocol import Ended, Report, Started
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.shared.captured import output_of
+from manyhands.backends.shared.captured import ending_of, output_of
 from manyhands.backends.shared.slot import Slot
 from manyhands.backends.shared.wake_up import Alarm
 from manyhands.backends.workers import framing
 from manyhands.backends.workers.pool import Watchdog, packed
 from manyhands.backends.workers.watchdog import end_trees
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.job import Attempt
+from manyhands.core.job import Attempt, Ending
 from manyhands.core.places import LIBRARY
 from manyhands.posix import linux
 from manyhands.runtime import at_fork
@@ -148,7 +148,7 @@ class Greenlets:
             self._alarm.close()
             return
         lost = [attempt for attempt, _, _ in self._running.values()]
-        self._ready += [Ended(attempt, time.monotonic(), error="the program has ended") for attempt in lost]
+        self._ready += [Ended(attempt, time.monotonic(), Ending(error="the program has ended")) for attempt in lost]
         if self._running:
             self._host.kill()
             self._running.clear()
@@ -218,12 +218,9 @@ class Greenlets:
             self._running[key] = (attempt, slot, at)
             self._ready.append(Started(attempt, at, slot, self._host.pid))
         elif kind == framing.ENDED:
-            job, number, at, code, died_by, error, started, wall, out, err, result, told = fields
+            job, number, at, measured = fields
             attempt, slot = self._let_go((job, number))
-            self._ready.append(Ended(
-                attempt, at, code, died_by, error, True, started, wall, stdout=output_of(out), stderr=output_of(err), slot=slot,
-                result=result, traceback=told,
-            ))  # fmt: skip
+            self._ready.append(Ended(attempt, at, ending_of(measured)._replace(slot=slot)))
         elif kind == framing.READY:
             self._prepared, self._failed_starts = True, 0
         else:
@@ -278,10 +275,23 @@ class Greenlets:
             out, err = (output_of(room.salvage(stream, name, self.settings.output_cap)) for stream in (0, 1))
             room.close()
             why = "it would not end, and was killed" if asked else "the process that it shared with others died"
-            self._ready.append(Ended(
-                attempt, now, None if code < 0 else 1, -code if code < 0 else None, why, True, time.time() - (now - began),
-                now - began, stdout=out, stderr=err, slot=slot, died=alone and not asked,
-            ))  # fmt: skip
+            self._ready.append(
+                Ended(
+                    attempt,
+                    now,
+                    Ending(
+                        None if code < 0 else 1,
+                        -code if code < 0 else None,
+                        why,
+                        started=time.time() - (now - began),
+                        wall=now - began,
+                        stdout=out,
+                        stderr=err,
+                        slot=slot,
+                    ),
+                    died=alone and not asked,
+                )
+            )
         self._launch()
 
     def _clear(self) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from manyhands.backends.protocol import Ended, Report, Started
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.shared.captured import output_of
+from manyhands.backends.shared.captured import ending_of, output_of
 from manyhands.backends.shared.wake_up import Alarm
 from manyhands.backends.workers import fork_server, framing
 from manyhands.backends.workers.handle import Handle, end, in_words, key_of, kill_overdue, signal_all, stopped, trees
@@ -31,7 +31,7 @@ from manyhands.backends.workers.pool import WorkerPool
 from manyhands.backends.workers.signal_page import Key
 from manyhands.backends.workers.width import Width
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.job import Attempt
+from manyhands.core.job import Attempt, Ending
 from manyhands.runtime.at_exit import close_at_exit
 from manyhands.runtime.main_guard import refuse_unguarded
 
@@ -166,7 +166,7 @@ class Processes:
             self._let_be(hands)
             return
         lost = [attempt for one in hands for attempt in one.held]
-        self._ready += [Ended(attempt, time.monotonic(), error="the program has ended") for attempt in lost]
+        self._ready += [Ended(attempt, time.monotonic(), Ending(error="the program has ended")) for attempt in lost]
         for one in hands:
             one.tell([])
             if one.held or not one.ready:
@@ -314,15 +314,12 @@ class Processes:
                 end([one], grace=self.settings.grace)
 
     def _ended(self, one: Handle, record: tuple[Any, ...]) -> None:
-        _, goes_on, leaving, at, code, number, error, began, started, wall, *more = record
-        user, system, rss, out, err, *last = more
+        _, goes_on, leaving, at, measured = record
+        end = ending_of(measured)
         attempt = self._let_go(one)
         one.done += 1
-        self._mean = wall if self._mean is None else self._mean + (wall - self._mean) / 16
-        printed = output_of(out), output_of(err)
-        self._ready.append(
-            Ended(attempt, at, code, number, error, began, started, wall, user, system, rss, *printed, *last)
-        )
+        self._mean = end.wall if self._mean is None else self._mean + (end.wall - self._mean) / 16
+        self._ready.append(Ended(attempt, at, end))
         if goes_on:
             self._started(one, at)
         elif leaving or one.done == self.settings.workers.max_jobs:
@@ -387,7 +384,24 @@ class Processes:
         out, err = (output_of(slot.salvage(stream, name, self.settings.output_cap)) for stream in (0, 1))
         number = -code if code is not None and code < 0 else None
         why = "was stopped by a signal, and killed" if one.stopped > 1 else f"died ({in_words(code)})"
-        self._ready.append(Ended(
-            attempt, at, None if number else 1, number, f"its worker process {why}", True,
-            time.time() - (at - began), at - began, 0.0, 0.0, 0, out, err, slot.number, left, died=not asked,
-        ))  # fmt: skip
+        self._ready.append(
+            Ended(
+                attempt,
+                at,
+                Ending(
+                    None if number else 1,
+                    number,
+                    f"its worker process {why}",
+                    started=time.time() - (at - began),
+                    wall=at - began,
+                    user=0.0,
+                    system=0.0,
+                    max_rss=0,
+                    stdout=out,
+                    stderr=err,
+                    slot=slot.number,
+                    leftovers=left,
+                ),
+                died=not asked,
+            )
+        )

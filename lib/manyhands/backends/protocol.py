@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
-from manyhands.core.job import NOTHING, Attempt, Output
+from manyhands.core.job import NO_ENDING, Attempt, Ending
 
 POISON: Final = 2
 """A job that has killed so many of its workers (`Ended.died`) is not tried again, whatever ``retries`` says."""
@@ -27,31 +27,15 @@ class Started(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """An attempt is over, as far as the backend knows.
+    """An attempt is over, as far as the backend knows, at the monotonic moment ``at``.
 
-    ``exit`` and ``signal`` are both None when it has no status: then ``began`` tells whether it ran at all and ``error`` why.
-    ``at`` is monotonic, ``started`` seconds since the epoch.
+    An ending without exit status and signal has no status: then ``began`` tells whether it ran at all, and its error why.
     """
 
     attempt: Attempt
     at: float
-    exit: int | None = None
-    signal: int | None = None
-    error: str | None = None
+    ending: Ending = NO_ENDING
     began: bool = True
-    started: float | None = None
-    wall: float = 0.0
-    user: float = 0.0
-    system: float = 0.0
-    max_rss: int = 0
-    stdout: Output = NOTHING
-    stderr: Output = NOTHING
-    slot: int = 0
-    leftovers: int = 0
-    result: bytes | None = None
-    traceback: str | None = None
-    still_running: bool = False
-    """It was to end, does not, and cannot be made to."""
     died: bool = False
     """What did the work died of it (a worker process), without being asked to."""
 

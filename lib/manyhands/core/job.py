@@ -66,12 +66,11 @@ class Output:
 NOTHING = Output()
 
 
-class Outcome(NamedTuple):
-    """How an attempt ended. ``exit`` is its exit status, or None when it has none (a signal, never begun, not known)."""
+class Ending(NamedTuple):
+    """What is known of how an attempt ended, whoever measured it. All of it is optional, for not every backend knows everything."""
 
-    attempt: Attempt
-    status: Status
     exit: int | None = None
+    """The exit status, or None when there is none (a signal, never begun, not known); of a function 0, or 1 if it raised."""
     signal: int | None = None
     error: str | None = None
     """Why, in words, when the exit status does not say it (could not be started, given up, lost)."""
@@ -87,15 +86,26 @@ class Outcome(NamedTuple):
     """Counted from 1; 0 when it never began."""
     leftovers: int = 0
     """Processes that outlived the attempt and were stopped."""
-    still_running: bool = False
-    """The work could not be stopped: recorded, but still using its slot."""
-    final: bool = True
-    """False when another attempt of the same job follows."""
     result: bytes | None = None
     """What a function returned, or, if it failed, the exception, as `manyhands.core.values` has them; None for commands, and where there
     is neither."""
     traceback: str | None = None
     """Where an exception of a function came from."""
+    still_running: bool = False
+    """The work could not be stopped: recorded, but still using its slot."""
+
+
+NO_ENDING = Ending()
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended, and what that means. What was measured can be read here, too: `Ending` says what it is."""
+
+    attempt: Attempt
+    status: Status
+    ending: Ending = NO_ENDING
+    final: bool = True
+    """False when another attempt of the same job follows."""
 
     @property
     def ok(self) -> bool:
@@ -136,6 +146,81 @@ class Outcome(NamedTuple):
         """Why it is not ok, as an exception without a cause."""
         kind = JobTimeoutError if self.status is Status.TIMEOUT else JobFailedError
         return kind(self.number, self.input, why_not_ok(self), self.traceback or _last_words(self.stderr))
+
+    @property
+    def exit(self) -> int | None:
+        """See `Ending`."""
+        return self.ending.exit
+
+    @property
+    def signal(self) -> int | None:
+        """See `Ending`."""
+        return self.ending.signal
+
+    @property
+    def error(self) -> str | None:
+        """See `Ending`."""
+        return self.ending.error
+
+    @property
+    def started(self) -> float | None:
+        """See `Ending`."""
+        return self.ending.started
+
+    @property
+    def wall(self) -> float:
+        """See `Ending`."""
+        return self.ending.wall
+
+    @property
+    def user(self) -> float:
+        """See `Ending`."""
+        return self.ending.user
+
+    @property
+    def system(self) -> float:
+        """See `Ending`."""
+        return self.ending.system
+
+    @property
+    def max_rss(self) -> int:
+        """See `Ending`."""
+        return self.ending.max_rss
+
+    @property
+    def stdout(self) -> Output:
+        """See `Ending`."""
+        return self.ending.stdout
+
+    @property
+    def stderr(self) -> Output:
+        """See `Ending`."""
+        return self.ending.stderr
+
+    @property
+    def slot(self) -> int:
+        """See `Ending`."""
+        return self.ending.slot
+
+    @property
+    def leftovers(self) -> int:
+        """See `Ending`."""
+        return self.ending.leftovers
+
+    @property
+    def result(self) -> bytes | None:
+        """See `Ending`."""
+        return self.ending.result
+
+    @property
+    def traceback(self) -> str | None:
+        """See `Ending`."""
+        return self.ending.traceback
+
+    @property
+    def still_running(self) -> bool:
+        """See `Ending`."""
+        return self.ending.still_running
 
     def _returned(self) -> Any:
         if self.result is not None and is_pickle(self.result):

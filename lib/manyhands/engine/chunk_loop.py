@@ -187,15 +187,15 @@ class Mapper:
     def _ended(self, report: Ended) -> None:
         chunk = self._flying.pop(report.attempt.job.number)
         _release(chunk)
-        if len(chunk.items) == 1 or report.result is not None:
-            chunk.printed = (report.stdout, report.stderr)
-        if report.result is not None:
+        if len(chunk.items) == 1 or report.ending.result is not None:
+            chunk.printed = (report.ending.stdout, report.ending.stderr)
+        if report.ending.result is not None:
             try:
-                chunk.done = pickle.loads(report.result)  # noqa: S301 - our own worker made it
+                chunk.done = pickle.loads(report.ending.result)  # noqa: S301 - our own worker made it
             except Exception as error:  # whatever a class of the results raises when it is made here
                 self._unreadable(chunk, error)
                 return
-            mean = report.wall / len(chunk.items)
+            mean = report.ending.wall / len(chunk.items)
             self._mean = mean if self._mean is None else (self._mean + mean) / 2
             return
         if len(chunk.items) > 1:
@@ -205,8 +205,8 @@ class Mapper:
         if chunk.deaths < POISON:
             self._start(chunk)
         else:
-            why = f"{report.error or 'its worker process died'}; given up: it has killed {chunk.deaths} workers"
-            chunk.done = Done([None], [Failed(0, why, report.traceback)])
+            why = f"{report.ending.error or 'its worker process died'}; given up: it has killed {chunk.deaths} workers"
+            chunk.done = Done([None], [Failed(0, why, report.ending.traceback)])
 
     def _unreadable(self, chunk: _Chunk, error: Exception) -> None:
         """What came back cannot be read here: whose it is shows when its jobs are done one by one."""

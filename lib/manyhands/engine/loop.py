@@ -18,12 +18,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from manyhands.backends.protocol import POISON, Backend, Ended, Report, Started, Suspended
 from manyhands.core.errors import JournalError
 from manyhands.core.events import Began, Counted, Event, Finished, Summary, Tick, Warned
-from manyhands.core.job import Arg, Attempt, Job, Outcome, Status
+from manyhands.core.job import Arg, Attempt, Ending, Job, Outcome, Status
 from manyhands.core.limits import HaltWhen, Limits
 from manyhands.engine.autoscale import Climber
 from manyhands.engine.deadlines import Deadlines
 from manyhands.engine.in_flight import Flight, Retries
-from manyhands.engine.outcomes import COUNTED, LEFT, Halting, judge, may_retry
+from manyhands.engine.outcomes import COUNTED, LEFT, Halting, given_up, judge, may_retry
 from manyhands.engine.pauses import Pauses
 from manyhands.engine.recording import Record, Recorder
 
@@ -261,19 +261,19 @@ class Engine:
         if flight.told:  # it was given up when it could not be stopped, and has only now left its slot
             return
         limit = self._deadlines.limit
-        if not self._backend.can_stop and flight.asked is None and limit is not None and report.wall > limit:
+        if not self._backend.can_stop and flight.asked is None and limit is not None and report.ending.wall > limit:
             # nobody could end it in time, nor say so before it ended
             flight.asked, flight.why = report.at, Status.TIMEOUT
         outcome = judge(report, flight.asked, flight.why)
         if self._climber and (note := self._climber.ended()):
             self._news.append(Warned(note, asked=True))
-        self._deadlines.end(number, report.wall if outcome.status in COUNTED else None)
+        self._deadlines.end(number, report.ending.wall if outcome.status in COUNTED else None)
         if outcome.status is Status.OK:
             self._record(Finished(outcome))
             return
         flight.deaths = deaths = flight.deaths + report.died
         if deaths >= POISON and flight.tries <= self._limits.retries:
-            outcome = outcome._replace(error=f"{outcome.error}; given up: it has killed {deaths} workers")
+            outcome = given_up(outcome, deaths)
         limits = self._limits
         may = flight.tries <= limits.retries and deaths < POISON and may_retry(report, outcome, limits.retry_on)
         if self._ending() or not may:
@@ -338,7 +338,8 @@ class Engine:
         """Record what cannot be stopped as over, and say that it still runs; it keeps its slot until it comes back."""
         flight.told = True
         wall = now - self._pauses.total - flight.began
-        self._record(Finished(Outcome(flight.attempt, status, wall=wall, started=time.time() - wall, still_running=True)))
+        ending = Ending(started=time.time() - wall, wall=wall, still_running=True)
+        self._record(Finished(Outcome(flight.attempt, status, ending)))
 
     # -- recording and telling -------------------------------------------------------------------------------------------
 

@@ -27,22 +27,25 @@ def judge(report: Ended, asked: float | None, why: Status) -> Outcome:
     What ended by itself before it was asked is judged by its own status, even if we only hear of it later; so is a function that
     returned all the same when it was only to be cancelled. What has no status may have ended before it was asked: it is lost.
     """
-    if why is Status.CANCELLED and report.exit == 0 and report.result is not None:
+    end = report.ending
+    if why is Status.CANCELLED and end.exit == 0 and end.result is not None:
         asked = None
-    unknown = report.exit is None and report.signal is None and not report.still_running
+    unknown = end.exit is None and end.signal is None
     if not report.began:
-        status = Status.FAILED if report.error else Status.CANCELLED
-    elif asked is not None and report.at >= asked and not unknown:
+        status = Status.FAILED if end.error else Status.CANCELLED
+    elif asked is not None and report.at >= asked and not (unknown and not end.still_running):
         status = why
-    elif report.exit is None and report.signal is None:
+    elif unknown:
         status = Status.LOST
     else:
-        status = Status.OK if report.exit == 0 else Status.FAILED
-    return Outcome(
-        report.attempt, status, report.exit, report.signal, report.error, report.started, report.wall, report.user,
-        report.system, report.max_rss, report.stdout, report.stderr, report.slot, report.leftovers, report.still_running,
-        True, report.result, report.traceback,
-    )  # fmt: skip
+        status = Status.OK if end.exit == 0 else Status.FAILED
+    return Outcome(report.attempt, status, end)
+
+
+def given_up(outcome: Outcome, deaths: int) -> Outcome:
+    """``outcome``, of a job that is not tried again because so many workers died of it."""
+    why = f"{outcome.error}; given up: it has killed {deaths} workers"
+    return outcome._replace(ending=outcome.ending._replace(error=why))
 
 
 def may_retry(report: Ended, outcome: Outcome, rule: RetryOn | None = None) -> bool:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from manyhands.backends.protocol import Ended
 from manyhands.backends.shared import orphan_results
-from manyhands.backends.shared.captured import output_of
+from manyhands.backends.shared.captured import ending_of
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Job, Status
 from manyhands.engine.outcomes import judge
@@ -77,13 +77,11 @@ def _record_late(run: Run, plan: Plan, journal: Journal) -> None:
         job = open_ones.pop((end.job, end.attempt), None)
         if job is None:  # it was recorded
             continue
-        if end.signal == signal.SIGKILL:
+        if end.measured.signal == signal.SIGKILL:
             # An earlier recovery may have done that, and have been killed before it said so; the launcher, which had not noticed
             # yet that its coordinator was gone, saw a job end. We do not know: it is lost.
             continue
-        ended = Ended(
-            Attempt(job, end.attempt, ()), 0.0, *end[2:11], output_of(end.stdout), output_of(end.stderr), *end[13:],
-        )  # fmt: skip
+        ended = Ended(Attempt(job, end.attempt, ()), 0.0, ending_of(end.measured), end.began)
         outcome = judge(ended, None, Status.CANCELLED)
         final = outcome.status is not Status.FAILED or _failures(journal, job.number) >= plan.limits.retries
         journal.ended(outcome._replace(final=final))

@@ -15,7 +15,7 @@ from typing import Any, Final
 from manyhands.api.map_batch import Found, done_of
 from manyhands.core.errors import InputError, UsageError
 from manyhands.core.events import Summary
-from manyhands.core.job import Attempt, Job, Outcome, Output, Status, Values
+from manyhands.core.job import Attempt, Ending, Job, Outcome, Output, Status, Values
 from manyhands.core.safe_text import harmless
 from manyhands.handlers.batch_options import AskedCall, nothing_to_run, plan_of
 from manyhands.inputs.grouping import in_groups
@@ -124,7 +124,9 @@ class _Teller:
             failure = failures.get(index)
             attempt = Attempt(job, 1, self._renderer.argv(values, job.number))
             if failure:
-                self._failure(Outcome(attempt, Status.FAILED, 1, error=failure.error, traceback=failure.traceback))
+                self._failure(
+                    Outcome(attempt, Status.FAILED, Ending(1, error=failure.error, traceback=failure.traceback))
+                )
             elif self._json:
                 self._line(job, {"status": "ok", "result": loads(done.results[index] or b"null")})
             elif done.results[index] not in _SAYS_NOTHING:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from manyhands.core.events import Event, Finished, Summary
-from manyhands.core.job import Outcome, Status
+from manyhands.core.job import Ending, Outcome, Status
 from manyhands.core.safe_text import cells, one_line
 from manyhands.render.summary import describe, input_of
 
@@ -32,7 +32,9 @@ class Failures:
             return
         if len(self._first) < MOST:
             kept = event.outcome.attempt._replace(argv=())
-            self._first.append(Outcome(kept, *event.outcome[1:5], wall=event.outcome.wall))
+            end = event.outcome.ending
+            short = Ending(end.exit, end.signal, end.error, wall=end.wall)
+            self._first.append(Outcome(kept, event.outcome.status, short))
 
     def told(self, summary: Summary, run: str, width: int, typed: Callable[..., str]) -> Iterator[str]:
         """The lines to say; none if nothing has failed in this execution. ``run`` is the short id of the run, ``typed``

@@ -78,7 +78,9 @@ class JsonLines:
             record = self._record(event.outcome)
         except ManyhandsError as error:  # its output was removed: no reason to end the run
             self._write("warned", {"text": f"job {event.outcome.attempt.job.number}: {error}"})
-            record = self._record(event.outcome._replace(stdout=NOTHING, stderr=NOTHING))
+            record = self._record(
+                event.outcome._replace(ending=event.outcome.ending._replace(stdout=NOTHING, stderr=NOTHING))
+            )
         return record | {"final": event.outcome.final, "retry_in": event.retry_in, "stage": event.stage}
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:

@@ -45,7 +45,9 @@ class Shown:
 def _without_output(event: Event) -> Event:
     if not isinstance(event, Finished):
         return event
-    return event._replace(outcome=event.outcome._replace(stdout=NOTHING, stderr=NOTHING, result=None))
+    return event._replace(
+        outcome=event.outcome._replace(ending=event.outcome.ending._replace(stdout=NOTHING, stderr=NOTHING, result=None))
+    )
 
 
 def _with_bytes(stream: Any) -> TextIO:

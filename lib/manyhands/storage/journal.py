@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from manyhands.core.errors import JournalError
-from manyhands.core.job import Attempt, Job, Outcome, Status
+from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
 from manyhands.storage.database import Connect, Database, connect
 from manyhands.storage.integrity import check_all, check_log, check_seal, kept_inputs
 from manyhands.storage.rows import (
@@ -175,7 +175,7 @@ class Journal:
         """End every attempt that an earlier, dead coordinator left open as `lost`; returns how many there were."""
         number = 0
         for job, attempt in self.open_attempts():
-            lost = Outcome(Attempt(job, attempt, ()), Status.LOST, error="the run was killed", final=False)
+            lost = Outcome(Attempt(job, attempt, ()), Status.LOST, Ending(error="the run was killed"), final=False)
             self.ended(lost)
             number += 1
         self.commit()

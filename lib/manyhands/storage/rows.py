@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
-from manyhands.core.job import NOTHING, Attempt, Job, Outcome, Output, Status, Values
+from manyhands.core.job import NOTHING, Attempt, Ending, Job, Outcome, Output, Status, Values
 
 LEFT: Final = (Status.LOST, Status.CANCELLED)
 """A last status that means that the job still has to be done."""
@@ -105,17 +105,16 @@ def began_row(attempt: Attempt) -> tuple[object, ...]:
 
 def ended_row(outcome: Outcome) -> tuple[object, ...]:
     """A row of `ended`; every value has the type that SQLite gives it back with."""
-    (
-        attempt, status, exit_, signal, error, started, wall, user, system, max_rss, out, err, slot, leftovers, still, final,
-        result, traceback,
-    ) = outcome  # fmt: skip
+    attempt, end = outcome.attempt, outcome.ending
+    out, err = end.stdout, end.stderr
     row = (
-        attempt.job.number, attempt.number, status._value_, int(final), exit_, signal, error and _sayable(error),
-        None if started is None else float(started), float(wall), float(user), float(system),
-        max_rss, slot, leftovers, int(still), *(_NO_OUTPUT if out is NOTHING else _columns(out)),
-        *(_NO_OUTPUT if err is NOTHING else _columns(err)), result, traceback and _sayable(traceback),
+        attempt.job.number, attempt.number, outcome.status._value_, int(outcome.final), end.exit, end.signal,
+        end.error and _sayable(end.error), None if end.started is None else float(end.started), float(end.wall), float(end.user),
+        float(end.system), end.max_rss, end.slot, end.leftovers, int(end.still_running),
+        *(_NO_OUTPUT if out is NOTHING else _columns(out)), *(_NO_OUTPUT if err is NOTHING else _columns(err)), end.result,
+        end.traceback and _sayable(end.traceback),
     )  # fmt: skip
-    return *row, checksum(row) if result is None or len(result) < _LARGE else checksum_of_large(row)
+    return *row, checksum(row) if end.result is None or len(end.result) < _LARGE else checksum_of_large(row)
 
 
 Row = tuple[object, ...]
@@ -208,11 +207,19 @@ def record_of(row: Sequence[object], *, summed: bool = True) -> JobRecord:
 
 
 def _outcome(attempt: Attempt, end: Sequence[object]) -> Outcome:
-    _, _, status, final, exit_, signal, error, started, wall, user, system, max_rss, slot, leftovers, still, *outputs = (
-        end
+    known: dict[str, Any] = dict(zip(ENDED, end, strict=False))  # the checksum is left over
+    ending = Ending(
+        **{name: known[name] for name in _AS_THEY_ARE},
+        stdout=_output(*(known[name] for name in _OF_STDOUT)),
+        stderr=_output(*(known[name] for name in _OF_STDERR)),
+        still_running=bool(known["still_running"]),
     )
-    return Outcome(
-        attempt, Status(status), exit_, signal, error, started, wall, user, system, max_rss,  # type: ignore[arg-type]
-        _output(*outputs[:4]), _output(*outputs[4:8]), slot, leftovers, bool(still), bool(final),  # type: ignore[arg-type]
-        *outputs[8:10],  # type: ignore[arg-type]
-    )  # fmt: skip
+    return Outcome(attempt, Status(known["status"]), ending, bool(known["final"]))
+
+
+_OF_STDOUT, _OF_STDERR = (
+    tuple(name + part for part in ("", "_path", "_size", "_dropped")) for name in ("stdout", "stderr")
+)
+_AS_THEY_ARE: Final = (
+    "exit", "signal", "error", "started", "wall", "user", "system", "max_rss", "slot", "leftovers", "result", "traceback",
+)  # fmt: skip

@@ -56,8 +56,8 @@ def tag(attempt: object = "") -> str:
 def test_a_daemon_of_a_finished_job_is_found_and_ended(bench: Bench) -> None:
     """A double fork and a session of its own do not hide it; it is reported."""
     end = bench.run(sys.executable, "-S", "-c", DAEMON)
-    assert end.exit == 0
-    assert end.leftovers >= 1
+    assert end.ending.exit == 0
+    assert end.ending.leftovers >= 1
     assert with_tag(tag("1.1")) == []
 
 
@@ -81,9 +81,9 @@ def test_daemons_may_be_allowed(tmp_path: Path) -> None:
         "-c",
         DAEMON.replace("time.sleep(60)", "time.sleep(0.5); print('late', flush=True); time.sleep(60)"),
     )
-    assert end.leftovers == 0
+    assert end.ending.leftovers == 0
     later = bench.end_of(bench.sh("sleep 0.8; echo mine"))
-    assert later.stdout.data == b"mine\n"
+    assert later.ending.stdout.data == b"mine\n"
     alive = with_tag(tag("1.1"))
     assert len(alive) == 1
     bench.backend.close()
@@ -100,13 +100,13 @@ def test_a_killed_launcher_costs_only_what_it_was_running(bench: Bench, tmp_path
     victim = bench.backend._launchers[slot - 1].pid
     os.kill(victim, signal.SIGKILL)
     end = bench.end_of(slow)
-    assert (end.exit, end.signal, end.began) == (None, None, True)
-    assert "launcher died" in (end.error or "")
+    assert (end.ending.exit, end.ending.signal, end.began) == (None, None, True)
+    assert "launcher died" in (end.ending.error or "")
     assert with_tag(tag("1.1")) == []
-    assert all(bench.end_of(one).stdout.data == b"fine\n" for one in others)
+    assert all(bench.end_of(one).ending.stdout.data == b"fine\n" for one in others)
     meet = "cd {}; touch {}; until [ -e {} ]; do sleep 0.05; done"  # two that can only end together
     both = [bench.sh(meet.format(tmp_path, *names)) for names in (("a", "b"), ("b", "a"))]
-    assert {bench.end_of(one).slot for one in both} == {1, 2}
+    assert {bench.end_of(one).ending.slot for one in both} == {1, 2}
 
 
 def test_launchers_that_are_killed_again_and_again_lose_nothing(bench: Bench) -> None:

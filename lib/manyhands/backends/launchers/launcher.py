@@ -33,7 +33,8 @@ from manyhands.backends.launchers.report_queue import ReportQueue
 from manyhands.backends.launchers.slots import Slots
 from manyhands.backends.launchers.spawning import Spawner
 from manyhands.backends.shared import orphan_results
-from manyhands.backends.shared.slot import NOTHING, Slot, not_kept
+from manyhands.backends.shared.measured import Measured, exit_and_signal
+from manyhands.backends.shared.slot import Slot, not_kept
 from manyhands.posix import linux
 from manyhands.posix.which import SHORTAGES
 
@@ -87,7 +88,7 @@ class Launcher:
         self.cap: int | None = config["cap"]
         self.allow_daemons: bool = config["allow_daemons"]
         self.folder: bytes = config["outputs"]
-        self.latest: deque[tuple[bytes, tuple[Any, ...]]] = deque(maxlen=config["remembered"])  # see `late`
+        self.latest: deque[tuple[bytes, Measured]] = deque(maxlen=config["remembered"])  # see `orphan_results`
         self.poll = select.epoll()
         self.life = os.pidfd_open(coordinator)
         if os.getppid() != coordinator:  # it died before we looked, and somebody else may have its pid
@@ -256,9 +257,7 @@ class Launcher:
 
     def fail(self, id: int, at: float, started: float, code: int, reason: str, *, began: bool) -> None:
         """Report that an attempt could not be started; ``began``: as one that might be another time."""
-        self.records.append(
-            (wire.ENDED, id, at, code, None, reason, began, started, 0.0, 0.0, 0.0, 0, NOTHING, NOTHING, 0, 0)
-        )
+        self.records.append((wire.ENDED, id, at, began, tuple(Measured(code, None, reason, started))))
 
     def give_back(self, id: int, code: int) -> None:
         """Something is short: return the attempt, and begin no others for a while."""
@@ -300,15 +299,13 @@ class Launcher:
         at, slot = running.ended or time.monotonic(), running.slot
         code = os.waitstatus_to_exitcode(status)
         out, err = slot.collect(0, running.name, self.cap), slot.collect(1, running.name, self.cap)
-        record = (
-            wire.ENDED, running.id, at, code if code >= 0 else None, -code if code < 0 else None,
-            self.output_error(running) if slot.failure else None, True,
-            running.started, at - running.at, usage.ru_utime, usage.ru_stime, self.peak_of(usage.ru_maxrss),
-            out, err, slot.number, len(running.gone),
+        measured = Measured(
+            *exit_and_signal(code), self.output_error(running) if slot.failure else None, running.started, at - running.at,
+            usage.ru_utime, usage.ru_stime, self.peak_of(usage.ru_maxrss), out, err, slot.number, len(running.gone),
         )  # fmt: skip
-        self.records.append(record)
+        self.records.append((wire.ENDED, running.id, at, True, tuple(measured)))
         if not running.asked:
-            self.latest.append((running.name, record))
+            self.latest.append((running.name, measured))
 
     def release(self, running: Running, *, renew: bool) -> None:
         """Its slot is free; ``renew``: a daemon may still write to the files."""
@@ -394,7 +391,8 @@ class Launcher:
         if gone:
             for running in self.over:  # these have ended by themselves
                 self.report(running)
-            ends = [orphan_results.OrphanResult(*map(int, name.split(b".")), *end[3:]) for name, end in self.latest]  # type: ignore[arg-type]
+            known = [(*map(int, name.split(b".")), True, measured) for name, measured in self.latest]
+            ends = [orphan_results.OrphanResult(*one) for one in known]  # type: ignore[arg-type]  # a name is JOB.ATTEMPT
             orphan_results.write(self.folder, self.index, ends)
         for slot in [*self.slots, *(running.slot for running in self.running.values())]:
             slot.close()

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from manyhands.backends.protocol import Ended
 from manyhands.core import values
-from manyhands.core.job import Attempt, Values
+from manyhands.core.job import Attempt, Ending, Values
 from manyhands.core.places import PACKAGE
 from manyhands.core.values import Ours, exception_to_bytes, to_bytes, to_json
 from manyhands.work.find_function import Function
@@ -223,7 +223,7 @@ def with_kinds(told: str, error: BaseException, wanted: Collection[str]) -> str:
 def broken(attempt: Attempt, at: float, error: BaseException) -> Ended:
     """The end of an attempt that began at ``at``, when what broke is not the call but what is around it."""
     told, now = failed(error), time.monotonic()
-    return Ended(attempt, now, 1, error=told.error, wall=now - at, traceback=told.traceback)
+    return Ended(attempt, now, Ending(1, error=told.error, wall=now - at, traceback=told.traceback))
 
 
 def lost_output(error: OSError | ValueError) -> CallResult:

@@ -1,14 +1,21 @@
-"""What was captured of one stream, as a record for everybody else. Not for launchers, which import as little as they can."""
+"""What was captured and measured, as records for everybody else. Not for launchers, which import as little as they can."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from manyhands.backends.shared.slot import Captured
 from manyhands.core import job
 
 
 def output_of(captured: Captured) -> job.Output:
-    """The same as a record for everybody else."""
+    """What was captured of one stream."""
     data, path, size, dropped = captured
     return job.Output(data, os.fsdecode(path) if path else None, size, dropped) if size else job.NOTHING
+
+
+def ending_of(measured: tuple[Any, ...]) -> job.Ending:
+    """What was measured, a `manyhands.backends.shared.measured.Measured` as a plain tuple."""
+    known, out, err, rest = measured[:8], measured[8], measured[9], measured[10:]
+    return job.Ending(*known, output_of(out), output_of(err), *rest)  # type: ignore[call-arg]  # as many as there are

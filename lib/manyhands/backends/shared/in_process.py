@@ -14,7 +14,7 @@ from manyhands.backends.shared.job_printing import CURRENT, Collected, Printing,
 from manyhands.backends.shared.slot import WIDE, Slot
 from manyhands.backends.shared.standard_streams import Streams
 from manyhands.backends.shared.suspension import Suspension
-from manyhands.core.job import Attempt
+from manyhands.core.job import Attempt, Ending
 
 _MINE: Final = getattr(resource, "RUSAGE_THREAD", None)  # Linux: getrusage(2)
 
@@ -84,9 +84,24 @@ class Stopwatch:
         printed = collect()
         done = printed.ending(done)
         return Ended(
-            self._attempt, now, done.exit, None, done.error, True, self._started, now - self._at, used[0] - self._before[0],
-            used[1] - self._before[1], 0, printed.stdout, printed.stderr, self._slot, result=done.result, traceback=done.traceback,
-        )  # fmt: skip
+            self._attempt,
+            now,
+            Ending(
+                done.exit,
+                None,
+                done.error,
+                started=self._started,
+                wall=now - self._at,
+                user=used[0] - self._before[0],
+                system=used[1] - self._before[1],
+                max_rss=0,
+                stdout=printed.stdout,
+                stderr=printed.stderr,
+                slot=self._slot,
+                result=done.result,
+                traceback=done.traceback,
+            ),
+        )
 
 
 def cpu_seconds() -> tuple[float, float]:

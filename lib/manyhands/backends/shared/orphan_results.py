@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from manyhands.backends.shared.measured import Measured
 from manyhands.backends.shared.slot import Captured
 
 if TYPE_CHECKING:
@@ -21,25 +22,12 @@ if TYPE_CHECKING:
 
 
 class OrphanResult(NamedTuple):
-    """One end, as it came from the kernel; fields as in `manyhands.backends.protocol.Ended`."""
+    """One end, as the process that waited for it knows it."""
 
     job: int
     attempt: int
-    exit: int | None
-    signal: int | None
-    error: str | None
     began: bool
-    started: float
-    wall: float
-    user: float
-    system: float
-    max_rss: int
-    stdout: Captured
-    stderr: Captured
-    slot: int
-    leftovers: int
-    result: bytes | None = None
-    traceback: str | None = None
+    measured: Measured
 
 
 def write(folder: bytes, index: int, ends: list[OrphanResult]) -> None:
@@ -54,9 +42,10 @@ def write(folder: bytes, index: int, ends: list[OrphanResult]) -> None:
         open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "w") as file,
     ):
         for end in ends:
-            result: Any = None if end.result is None else keep_bytes(end.result)
-            plain = end._replace(stdout=_plain(end.stdout), stderr=_plain(end.stderr), result=result)
-            file.write(json.dumps(plain) + "\n")
+            one = end.measured
+            result: Any = None if one.result is None else keep_bytes(one.result)
+            plain = one._replace(stdout=_plain(one.stdout), stderr=_plain(one.stderr), result=result)
+            file.write(json.dumps((end.job, end.attempt, *plain[:3], end.began, *plain[3:])) + "\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -77,16 +66,18 @@ def _parsed(line: bytes) -> OrphanResult | None:
     from manyhands.core.encoding import kept_bytes
 
     try:
-        end = OrphanResult(*json.loads(line))
-        result: Any = end.result
-        end = end._replace(
-            stdout=_captured(end.stdout), stderr=_captured(end.stderr), result=None if result is None else kept_bytes(result)
+        job, attempt, exit_, signal, error, began, *more = json.loads(line)
+        one = Measured(exit_, signal, error, *more)
+        result: Any = one.result
+        one = one._replace(
+            stdout=_captured(one.stdout), stderr=_captured(one.stderr), result=None if result is None else kept_bytes(result)
         )  # fmt: skip
     except (LookupError, ValueError, TypeError, AttributeError, RecursionError):
         return None
-    right = all(type(value) in _TYPES.get(name, (type(value),)) for name, value in end._asdict().items())
-    small = all(abs(value) < 1 << 63 for value in end if isinstance(value, int | float))
-    return end if right and small else None
+    fields = {"job": job, "attempt": attempt, "began": began, **one._asdict()}
+    right = all(type(value) in _TYPES.get(name, (type(value),)) for name, value in fields.items())
+    small = all(abs(value) < 1 << 63 for value in fields.values() if isinstance(value, int | float))
+    return OrphanResult(job, attempt, began, one) if right and small else None
 
 
 _NUMBER = (int, float)

@@ -26,6 +26,7 @@ from typing import Any, Final, NoReturn
 from manyhands.backends.shared import orphan_results
 from manyhands.backends.shared.call_function import CallResult, Performer, failed, lost_output
 from manyhands.backends.shared.job_environment import JobNames
+from manyhands.backends.shared.measured import Measured
 from manyhands.backends.shared.slot import Slot
 from manyhands.backends.workers import framing
 from manyhands.backends.workers.chunk_calls import ChunkPerformer
@@ -191,16 +192,16 @@ class Worker:
         done = lost_output(problem) if problem and not done.exit else done
         if not self._surroundings.restore(now - at, more=more) or self._place.meant(key):
             self._ending = True
-        end = orphan_results.OrphanResult(
-            job, attempt, None if stopped else done.exit, signal.SIGTERM.value if stopped else None, done.error, True, started,
-            now - at, after[0] - before[0], after[1] - before[1], after[2] * _RSS_UNIT, out, err, self._slot.number, 0,
-            done.result, done.traceback,
+        measured = Measured(
+            None if stopped else done.exit, signal.SIGTERM.value if stopped else None, done.error, started, now - at,
+            after[0] - before[0], after[1] - before[1], after[2] * _RSS_UNIT, out, err, self._slot.number, 0, done.result,
+            done.traceback,
         )  # fmt: skip
         if not stopped:
-            self._note(now, end)
+            self._note(now, orphan_results.OrphanResult(job, attempt, True, measured))
         self._used = after if more else None  # the next job begins where this one ends
         goes_on = more and not self._ending and not self._news.poll(0)
-        framing.send(self._sock, (framing.ENDED, goes_on, self._ending, now, *end[2:]))
+        framing.send(self._sock, (framing.ENDED, goes_on, self._ending, now, tuple(measured)))
         if self._ending:
             self._leave()
         return goes_on
@@ -225,10 +226,11 @@ class Worker:
     def _note(self, now: float, end: orphan_results.OrphanResult) -> None:
         """Remember an end until it must have reached the journal; a large one would cost too much, and is done again."""
         latest = self._latest
-        size = _EACH + len(end.stdout[0]) + len(end.stderr[0]) + len(end.result or b"") + len(end.traceback or "")
+        one = end.measured
+        size = _EACH + len(one.stdout[0]) + len(one.stderr[0]) + len(one.result or b"") + len(one.traceback or "")
         while latest and (latest[0][0] < now - _REMEMBERED or self._remembered + size > _MOST_REMEMBERED):
             self._remembered -= latest.popleft()[1]
-        if end.result is None or len(end.result) <= _LARGE:
+        if one.result is None or len(one.result) <= _LARGE:
             latest.append((now, size, end))
             self._remembered += size
 

@@ -1,0 +1,37 @@
+"""What a helper process knows of how an attempt ended: the fields of `manyhands.core.job.Ending`, outputs as they were captured.
+
+Separate from that record, because launchers import as little as they can. As a plain tuple it travels to the coordinator, which
+makes an `Ending` of it; or into the run's folder, if the coordinator is gone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from manyhands.backends.shared.slot import NOTHING, Captured
+
+
+class Measured(NamedTuple):
+    """See `manyhands.core.job.Ending`, whose fields have the same order."""
+
+    exit: int | None
+    signal: int | None
+    error: str | None
+    started: float
+    wall: float = 0.0
+    user: float = 0.0
+    system: float = 0.0
+    max_rss: int = 0
+    stdout: Captured = NOTHING
+    stderr: Captured = NOTHING
+    slot: int = 0
+    leftovers: int = 0
+    result: bytes | None = None
+    traceback: str | None = None
+
+
+def exit_and_signal(code: int | None) -> tuple[int | None, int | None]:
+    """(exit status, signal) from a return code as `subprocess` has it; (None, None) if that is not known."""
+    if code is None:
+        return None, None
+    return (code, None) if code >= 0 else (None, -code)
