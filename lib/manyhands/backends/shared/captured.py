@@ -17,5 +17,4 @@ def output_of(captured: Captured) -> job.Output:
 
 def ending_of(measured: tuple[Any, ...]) -> job.Ending:
     """What was measured, a `manyhands.backends.shared.measured.Measured` as a plain tuple."""
-    known, out, err, rest = measured[:8], measured[8], measured[9], measured[10:]
-    return job.Ending(*known, output_of(out), output_of(err), *rest)  # type: ignore[call-arg]  # as many as there are
+    return job.Ending._make((*measured[:8], output_of(measured[8]), output_of(measured[9]), *measured[10:], False))
