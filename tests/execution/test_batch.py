@@ -310,7 +310,7 @@ def test_nothing_is_started_for_jobs_that_do_not_exist(
     monkeypatch: pytest.MonkeyPatch, inputs: list[str], width: int
 ) -> None:
     """There are no more slots, and so no more launchers, than inputs; where those are not counted, as many as were wanted."""
-    from manyhands.execution import batch
+    from manyhands.execution import run_backend
 
     opened: list[int] = []
 
@@ -318,7 +318,7 @@ def test_nothing_is_started_for_jobs_that_do_not_exist(
         opened.append(settings.slots)
         return open_backend(name, settings)
 
-    monkeypatch.setattr(batch, "open_backend", note)
+    monkeypatch.setattr(run_backend, "open_backend", note)
     assert all(outcome.status is Status.OK for outcome in run_batch("true {}", inputs, jobs=4))
     assert opened == [width]
 

@@ -39,7 +39,7 @@ class SimulatedBatch(Batch):
     pipe: Pipe | None = None
 
     def _open_backend(self, source: Source) -> Backend:
-        return self.backend(self.place.number if self.place else 1)
+        return self.backend(self._context.number if self._context else 1)
 
     def take_over(self, journal: Journal) -> Iterator[Event]:
         if self.work != "new" and not self._taken:
@@ -48,7 +48,7 @@ class SimulatedBatch(Batch):
         yield Warned("taken over")
 
     def _open_source(self, journal: Journal, stack: ExitStack) -> Source:
-        if self.pipe is None or (self.place and self.place.number > 1):
+        if self.pipe is None or (self._context and self._context.number > 1):
             return super()._open_source(journal, stack)
         journal.follow(self.pipe.kept)
         self.pipe.keep_in(self.run.path, SimulatedDisk(FILES[-1]))
@@ -59,6 +59,7 @@ class SimulatedLine(StagedBatch):
     """A line whose stages are stepped in turn, as the seed says, instead of running in threads."""
 
     world: World
+    batch = SimulatedBatch
 
     def _begin(self, stack: ExitStack) -> None:
         self._running = {stage.number: self._steps(stage) for stage in self.stages}

@@ -18,6 +18,7 @@ from manyhands.backends.shared import orphan_results
 from manyhands.core.errors import JournalError
 from manyhands.core.events import Event, Summary
 from manyhands.engine.order import in_order
+from manyhands.execution.open_run import OpenRun
 from manyhands.execution.run_inputs import Scope
 from manyhands.storage.progress_file import Keeper
 from manyhands.storage.runs import Store, lock
@@ -106,17 +107,16 @@ class Simulation:
 
     def _batch(self, work: Scope, *, give: bool) -> SimulatedBatch | SimulatedLine:
         plan = Plan.from_json(self.run.asked, {})
-        batch = SimulatedBatch(self.run, self._held, plan, work=work)
+        opened = OpenRun(run=self.run, held=self._held, plan=plan, scope=work)
         text = "".join(f"{name}\n" for name in self.scenario.names)
-        batch.pipe = self._pipe = Pipe(text.encode(), self.world, self.chance) if give else None
+        self._pipe = Pipe(text.encode(), self.world, self.chance) if give else None
         # Those of the class, because a line makes the batches of its further stages itself.
         SimulatedBatch.world, SimulatedBatch.backend = self.world, staticmethod(self._backend)
         SimulatedBatch.clock = staticmethod(lambda: self.world.now)
-        if not plan.then:
-            return batch
-        line = SimulatedLine(batch, plan)
-        line.world = self.world
-        return line
+        batch = SimulatedLine(opened) if plan.then else SimulatedBatch(opened)
+        (batch.stages[0].batch if isinstance(batch, SimulatedLine) else batch).pipe = self._pipe  # type: ignore[attr-defined]
+        batch.world = self.world
+        return batch
 
     def _carry_out(self, batch: SimulatedBatch | SimulatedLine) -> Summary | None:
         """The summary; None if the coordinator was killed, or could not write its journal."""

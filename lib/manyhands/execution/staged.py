@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from typing import Any
 
-from manyhands.backends.table import check_plan
 from manyhands.core.errors import UsageError
 from manyhands.core.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
 from manyhands.core.job import Job, Outcome, Status
@@ -28,29 +28,27 @@ from manyhands.engine.order import in_order
 from manyhands.engine.outcomes import Halting
 from manyhands.execution.batch import Batch
 from manyhands.execution.earlier_executions import Earlier
+from manyhands.execution.open_run import OpenRun, again, new_run
 from manyhands.execution.run_inputs import Scope
 from manyhands.execution.stage_queue import StageQueue
-from manyhands.inputs.program_inputs import Iterating
-from manyhands.inputs.sources import Source, open_source
 from manyhands.storage.journal import Journal
 from manyhands.storage.runs import Run, RunLock, Store, discard
 from manyhands.storage.stage_journals import Journals
 from manyhands.work.plan import Plan
 
 
-def begin(
-    plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None, source: Source | None = None,
-    retry_failed: bool = False,
-) -> Batch | StagedBatch:  # fmt: skip
-    """A new run of one stage or of several; see `Batch.start`."""
-    make = StagedBatch.start if plan.then else Batch.start
-    return make(plan, store, run_id=run_id, stream=stream, source=source, retry_failed=retry_failed)
+def begin(plan: Plan, store: Store, **options: Any) -> Batch | StagedBatch:
+    """A new run of one stage or of several; ``options`` are those of `manyhands.execution.open_run.new_run`."""
+    return _carried_out(new_run(plan, store, **options))
 
 
-def go_on(run: Run, environ: Mapping[str, str], work: Scope, jobs: int | None = None) -> Batch | StagedBatch:
-    """Do what is left of a run, or again what failed; see `Batch.resume`. ``jobs`` holds for the first stage."""
-    first = Batch.retry(run, environ, jobs=jobs) if work == "failed" else Batch.resume(run, environ, jobs=jobs)
-    return StagedBatch(first, first.plan) if first.plan.then else first
+def go_on(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None = None) -> Batch | StagedBatch:
+    """Do what is left of a run, or again what failed; see `manyhands.execution.open_run.again`."""
+    return _carried_out(again(run, environ, scope, jobs))
+
+
+def _carried_out(opened: OpenRun) -> Batch | StagedBatch:
+    return StagedBatch(opened) if opened.plan.then else Batch(opened)
 
 
 class _Halting:
@@ -75,17 +73,19 @@ class _Halting:
 
 
 class _Stage:
-    """One stage and what is around it; a `manyhands.execution.batch.Place`."""
+    """One stage and what is around it; a `StageContext`."""
 
-    def __init__(self, line: StagedBatch, number: int, batch: Batch, *, last: bool) -> None:
-        self.number, self.batch, self.last = number, batch, last
+    batch: Batch
+    """What carries it out; made right after this, for it has this as its context."""
+
+    def __init__(self, line: StagedBatch, number: int, *, last: bool) -> None:
+        self.number, self.last = number, last
         self.halting: Halting = _Halting(line, first=number == 1, last=last)  # type: ignore[assignment]  # its face
         self.missing: Iterator[Job] = iter(())
         self._line = line
-        batch.place = self
 
     def columns(self, found: Sequence[str] | None) -> Sequence[str]:
-        """See `Place.columns`."""
+        """See `StageContext.columns`."""
         line = self._line
         if found is not None and self.number == 1:
             line.columns = found
@@ -95,7 +95,7 @@ class _Stage:
         return line.columns
 
     def coming(self) -> Pull:
-        """See `Place.coming`: what an earlier execution left between the stages, then what comes on the belt."""
+        """See `StageContext.coming`: what an earlier execution left between the stages, then what comes on the belt."""
         before = self._line.stages[self.number - 2]
         belt = self._line.belts[self.number - 2]
         journal = self.batch.run.journal()
@@ -120,7 +120,7 @@ class _Stage:
         return (job for job in jobs if not after.has(job.number))
 
     def open(self) -> bool:
-        """See `Place.open`."""
+        """See `StageContext.open`."""
         return self.last or not self._line.belts[self.number - 1].full
 
     def done(self, outcome: Outcome) -> None:
@@ -139,52 +139,31 @@ def onward(job: Job, outcome: Outcome, plan: Plan) -> Job:
 class StagedBatch:
     """One execution of a run that has several stages; used as `Batch` is."""
 
-    def __init__(self, first: Batch, plan: Plan) -> None:
-        self.run, self.plan, self.work = first.run, plan, first.work
+    batch = Batch
+    """What carries out a stage."""
+
+    def __init__(self, opened: OpenRun) -> None:
+        self.run, self.plan, self.work = opened.run, opened.plan, opened.scope
         self.summary: Summary | None = None
         self.opened, self.columns = threading.Event(), ()  # type: tuple[threading.Event, Sequence[str]]
-        self.halting, self.mutex = Halting(plan.limits.halt, None), threading.Lock()
-        self._held = first.held
-        stdin = str(self.run.path / "stdin") if plan.stdin == "-" else plan.stdin
-        plans = [replace(plan.stage(number), stdin=stdin) for number in range(1, len(plan.then) + 2)]
-        first.plan, first.held = plans[0], self._lock()
-        batches = [first] + [
-            type(first)(run, self._lock(), one, work=first.work)
-            for run, one in zip(self.run.stages[1:], plans[1:], strict=True)
-        ]
+        self.halting, self.mutex = Halting(self.plan.limits.halt, None), threading.Lock()
+        self._held = opened.held
+        stdin = str(self.run.path / "stdin") if self.plan.stdin == "-" else self.plan.stdin
+        plans = [replace(self.plan.stage(number), stdin=stdin) for number in range(1, len(self.plan.then) + 2)]
         self.belts = [StageQueue(max(8, 2 * one.limits.jobs)) for one in plans[1:]]
-        self.stages = [_Stage(self, n, batch, last=n == len(batches)) for n, batch in enumerate(batches, 1)]
+        self.stages = [_Stage(self, number, last=number == len(plans)) for number in range(1, len(plans) + 1)]
+        for stage, run, plan in zip(self.stages, self.run.stages, plans, strict=True):
+            own = OpenRun(run=run, held=self._lock(), plan=plan, scope=opened.scope)
+            if stage.number == 1:
+                own = replace(opened, held=own.held, plan=plan)
+            stage.batch = self.batch(own, stage)
         self.channel: Channel | None = None
         """See `Batch.channel`; no stage begins anything while it is full."""
-        self.inputs = first.inputs
+        self.inputs = self.stages[0].batch.inputs
         self._events: queue.SimpleQueue[tuple[int, list[Event] | BaseException | None]] = queue.SimpleQueue()
         self._stops: list[int] = []
         self._done_before = 0
         self._over = False
-
-    @classmethod
-    def start(
-        cls,
-        plan: Plan,
-        store: Store,
-        *,
-        run_id: str | None = None,
-        stream: int | None = None,
-        source: Source | None = None,
-        retry_failed: bool = False,
-    ) -> StagedBatch:
-        """See `Batch.start`; what cannot be meant of any stage is found before anything is made."""
-        if stream is None:
-            source = source or open_source(plan.source)
-        check_plan(plan)
-        for stage in plan.then:
-            stage.template.check()
-            if stage.template.is_function:
-                stage.template.bind().key((b"null",))  # it is called with one argument
-            elif source is not None and not (isinstance(source, Iterating) and not source.shaped):
-                stage.template.bind(source.columns, width=source.width)
-        first = Batch.start(plan, store, run_id=run_id, stream=stream, source=source, retry_failed=retry_failed)
-        return cls(first, plan)
 
     def _lock(self) -> RunLock:
         return RunLock(os.dup(self._held.descriptor))

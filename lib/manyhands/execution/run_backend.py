@@ -1,20 +1,47 @@
-"""What a backend is told of a run: its plan, as the settings of command or function backends.
+"""The backend of an execution: its settings, taken from the plan; how many slots it has, and what finds out how many are worth it.
 
-Separate from `batch`, which carries the plan out and does not know what the backends want.
+Separate from `manyhands.execution.batch`, which carries the plan out and does not know what the backends want.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from manyhands.backends.protocol import Adjustable, Backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
+from manyhands.backends.table import open_backend
+from manyhands.engine.autoscale import Climber
+from manyhands.execution.open_run import OpenRun
+from manyhands.inputs.sources import Source
 from manyhands.posix.cores import usable_cores
 from manyhands.storage.runs import Run, RunLock
 from manyhands.work.plan import Plan
+
+
+def backend_for(opened: OpenRun, source: Source) -> Backend:
+    """The backend of the plan, ready for attempts. Nothing is started for jobs that do not exist; of a later stage, nobody knows how
+    many there will be."""
+    plan = opened.plan
+    jobs = plan.limits.jobs
+    slots = min(jobs, source.total) if source.total and opened.scope == "new" else jobs
+    return open_backend(plan.backend, settings_of(plan, opened.run, opened.held, slots, source.columns))
+
+
+def climber_for(plan: Plan, backend: Backend) -> Climber | None:
+    """What finds out how many jobs at once are worth it, if that is asked for."""
+    if not plan.limits.climb:
+        return None
+    from manyhands.host.metrics import strain
+
+    climber = Climber(usable_cores(), plan.limits.jobs, strain, time.monotonic)
+    if isinstance(backend, Adjustable):
+        climber.obeyed_by(backend.limit)
+    return climber
 
 
 def settings_of(

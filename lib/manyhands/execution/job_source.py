@@ -1,0 +1,102 @@
+"""The jobs of one execution, in the order in which they may begin.
+
+    what is left, what failed --+
+    new inputs ---key, number---+--> (job, the number of its last attempt)
+    the stage before -----------+
+
+Separate from `manyhands.execution.batch`, because it is all about which jobs there are, and nothing about carrying them out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from itertools import chain
+
+from manyhands.core.job import Job, Values
+from manyhands.execution.run_inputs import RunInputs, Scope
+from manyhands.execution.stage_context import StageContext
+from manyhands.execution.start_order import arrange, walls_of
+from manyhands.inputs.grouping import groups_of, new_groups
+from manyhands.storage.journal import Journal
+from manyhands.storage.runs import Run, Store
+from manyhands.work.plan import Plan
+from manyhands.work.work import BoundWork
+
+
+class JobSource:
+    """Gives out the jobs of one execution of ``run``; a stage after the first, with its ``context``, gets them from the one before it."""
+
+    def __init__(self, run: Run, plan: Plan, scope: Scope, inputs: RunInputs, context: StageContext | None) -> None:
+        self._run, self._plan, self._scope, self._inputs, self._context = run, plan, scope, inputs, context
+        self.issued: deque[int] = deque()
+        """The numbers of those that were given out, for whoever keeps the order."""
+        self.begun = False
+        """Whether any was given out."""
+        self.any_input = False
+        """Whether there was any input."""
+
+    def jobs(
+        self, journal: Journal, values: Iterator[Values | None], work: BoundWork, all_read: Callable[[int], None]
+    ) -> Generator[tuple[Job, int] | None, None, None]:
+        """What is left or failed, then what is new among the inputs, or comes from the stage before; None while nothing has come.
+        ``all_read`` gets the number of all jobs when every input has come, although not every job has begun."""
+        left = journal.left() if self._scope in ("rest", "both") else ()
+        failed = journal.failed() if self._scope in ("failed", "both") else ()
+        for job, last in chain(left, failed):
+            self._issue(job.number)
+            yield job, last
+        if self._context and self._context.number > 1:
+            for one in self._context.coming():
+                self.begun = True
+                yield one
+            return
+        gathered: list[Job] = []
+        for new in self._new(journal, values, work, all_read):
+            if new is None:
+                yield None
+            elif self._plan.order == "input":
+                self._issue(new.number)
+                yield new, 0
+            else:
+                gathered.append(new)
+        for job in gathered:
+            self._issue(job.number)
+        earlier = Store(self._run.path.parents[1]).all() if self._plan.order == "longest" and gathered else []
+        for job in arrange(gathered, self._plan.order, walls_of(self._plan, earlier)):
+            yield job, 0
+
+    def _new(
+        self, journal: Journal, values: Iterator[Values | None], work: BoundWork, all_read: Callable[[int], None]
+    ) -> Iterator[Job | None]:
+        """What this run has not met before among the inputs."""
+        number, counted = journal.last_number(), False
+        again, most = self._scope in ("rest", "both"), self._plan.max_args
+        known = journal.known() if again and most is None else None
+        inputs: Iterator[Values | None] = map(self._noticed, values)
+        if most is not None:
+            inputs = new_groups(inputs, most, (one.job.values for one in journal.records()) if again else ())
+        try:
+            for value in inputs:
+                if value is None:
+                    yield None
+                    continue
+                key = work.key(value)
+                if known is None or not known.met(key):
+                    number += 1
+                    if not (again or counted) and (rest := self._inputs.rest) is not None:
+                        counted = True
+                        all_read(number + (groups_of(rest, most) or 0))
+                    yield Job(number, key, self._inputs.remember(number, value))
+        finally:
+            if known:
+                known.close()
+
+    def _noticed(self, values: Values | None) -> Values | None:
+        self.any_input = self.any_input or values is not None
+        return values
+
+    def _issue(self, number: int) -> None:
+        self.begun = True
+        if self._plan.limits.keep_order or self._context:
+            self.issued.append(number)

@@ -1,0 +1,109 @@
+"""How an execution comes by its run: a new one is made, one that exists is continued; either way its lock is held from here on.
+
+    Plan + Source --new_run--> OpenRun <--again-- a run's own run.json
+
+Separate from `manyhands.execution.batch`, which carries out what it is given. All that can be wrong with a plan is found here,
+before anything is made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from manyhands.backends.table import check_plan
+from manyhands.core.errors import UsageError
+from manyhands.core.hints import option_name
+from manyhands.execution.continuation import check_stdin, difference, keep_stdin
+from manyhands.execution.run_inputs import Scope, check_commands
+from manyhands.inputs.grouping import groups_of
+from manyhands.inputs.program_inputs import Iterating
+from manyhands.inputs.sources import Source, open_source
+from manyhands.storage.runs import Run, RunLock, Store, lock_own
+from manyhands.work.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenRun:
+    """A run whose lock we hold, and what is to be done of it."""
+
+    run: Run
+    held: RunLock
+    plan: Plan
+    scope: Scope
+    stream: int | None = None
+    """The descriptor that its inputs come from, if they are piped in."""
+    source: Source | None = None
+    """Its inputs, if they are given now."""
+    note: str | None = None
+    """What is to be said before anything begins."""
+
+
+def new_run(
+    plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None, source: Source | None = None,
+    retry_failed: bool = False,
+) -> OpenRun:  # fmt: skip
+    """A new run. Its inputs come from ``source`` if given, from descriptor ``stream`` if given, else from where the plan says. If the
+    run ``run_id`` exists, it is continued: only new inputs run, and with ``retry_failed`` what failed before.
+
+    Raises UsageError for a plan that is invalid, before anything is made; CannotCreateError for the folder.
+    """
+    check_plan(plan)
+    if stream is None and plan.then:
+        source = source or open_source(plan.source)
+    _check_stages(plan, source)
+    existing = store.get(run_id) if run_id else None
+    if existing:
+        return _continued(existing, plan, stream, source, "both" if retry_failed else "rest")
+    if stream is None:
+        source = source or open_source(plan.source)
+        _fit(plan, source)
+    plan.template.check()
+    check_commands(plan, source)
+    total = groups_of(source.total, plan.max_args) if source else None
+    run, held = store.create(plan.to_json() | ({} if total is None else {"total": total}), run_id)
+    if plan.stdin == "-":
+        keep_stdin(run.path)
+    return OpenRun(run=run, held=held, plan=plan, scope="new", stream=stream, source=source)
+
+
+def again(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None = None) -> OpenRun:
+    """Do what is left of a run, or what failed; ``jobs`` holds for its first stage. Raises BusyError while somebody is working on it."""
+    plan = Plan.from_json(run.asked, environ)
+    check_plan(plan)
+    for work in plan.works:
+        work.check()
+    check_stdin(plan, run.path)
+    return OpenRun(run=run, held=lock_own(run), plan=plan.with_jobs(jobs) if jobs else plan, scope=scope)
+
+
+def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, scope: Scope) -> OpenRun:
+    """Continue a run over inputs given anew: those it has done are passed over, by content."""
+    before = Plan.from_json(run.asked, os.environ | dict(plan.environment))
+    if why := difference(plan, before):
+        raise UsageError(f"run {run.id} exists and {why}; or choose another {option_name('--run-id')} for this one")
+    held = lock_own(run)
+    try:
+        note = keep_stdin(run.path) if plan.stdin == "-" else None
+        run = Store.update(run, plan.to_json())
+    except BaseException:
+        held.close()
+        raise
+    return OpenRun(run=run, held=held, plan=plan, scope=scope, stream=stream, source=source, note=note)
+
+
+def _check_stages(plan: Plan, source: Source | None) -> None:
+    """Raise UsageError for what a later stage cannot do."""
+    for stage in plan.then:
+        stage.template.check()
+        if stage.template.is_function:
+            stage.template.bind().key((b"null",))  # it is called with one argument
+        else:
+            _fit(replace(plan, template=stage.template), source)
+
+
+def _fit(plan: Plan, source: Source | None) -> None:
+    """Raise TemplateError unless the work fits the columns of the inputs, as far as they are known."""
+    if source is not None and (not isinstance(source, Iterating) or source.shaped):
+        plan.template.bind(source.columns, width=source.width)
