@@ -26,6 +26,7 @@ from manyhands.backends.shared.captured import output_of
 from manyhands.backends.shared.child_signal import ChildSignal
 from manyhands.backends.shared.heartbeat import Pulse
 from manyhands.backends.shared.mailbox import Mailbox
+from manyhands.backends.shared.measured import exit_and_signal
 from manyhands.backends.shared.shortage import PATIENCE, Shortage
 from manyhands.backends.shared.slot import Slot, not_kept
 from manyhands.backends.shared.slot_threads import SlotThreads
@@ -213,25 +214,10 @@ class CommandThreads:
             del self._running[attempt.job.number, attempt.number]
             self._idle.add(slot)
             self._room.notify_all()
-        self._mailbox.put(
-            Ended(
-                attempt,
-                now,
-                Ending(
-                    code if code is not None and code >= 0 else None,
-                    -code if code is not None and code < 0 else None,
-                    "somebody else took its exit status" if code is None else not_whole,
-                    started=started,
-                    wall=now - at,
-                    user=usage.ru_utime,
-                    system=usage.ru_stime,
-                    max_rss=_peak_of(usage.ru_maxrss),
-                    stdout=out,
-                    stderr=err,
-                    slot=slot.number,
-                ),
-            )
-        )
+        why = "somebody else took its exit status" if code is None else not_whole
+        user, system, peak = usage.ru_utime, usage.ru_stime, _peak_of(usage.ru_maxrss)
+        ending = Ending(*exit_and_signal(code), why, started, now - at, user, system, peak, out, err, slot.number)
+        self._mailbox.put(Ended(attempt, now, ending))
 
     def _output_error(self, attempt: Attempt, slot: Slot) -> str | None:
         """Why an output is not whole, also for the user."""

@@ -94,13 +94,8 @@ class Aio:
                 left = self._running.pop(key, None)
             if left:
                 attempt, at, slot = left
-                found.append(
-                    Ended(
-                        attempt,
-                        now,
-                        Ending(error="it would not be cancelled", wall=now - at, slot=slot.number, still_running=True),
-                    )
-                )
+                ending = Ending(error="it would not be cancelled", wall=now - at, slot=slot.number, still_running=True)
+                found.append(Ended(attempt, now, ending))
         return found
 
     def recall(self, attempts: Collection[Attempt]) -> None:
@@ -226,23 +221,7 @@ class Aio:
         at, started = began
         now = time.monotonic() - self._suspension.since(at)
         printed = printing.collect(b"%d.%d" % (attempt.job.number, attempt.number), self.settings.output_cap)
-        done = printed.ending(done)
-        return Ended(
-            attempt,
-            now,
-            Ending(
-                done.exit,
-                None,
-                done.error,
-                started=started,
-                wall=now - at,
-                stdout=printed.stdout,
-                stderr=printed.stderr,
-                slot=slot.number,
-                result=done.result,
-                traceback=done.traceback,
-            ),
-        )
+        return Ended(attempt, now, printed.ending(done, started, now - at, slot.number))
 
     def _came_of(self, task: asyncio.Task[CallResult]) -> CallResult:
         """What a task came to; one that returned all the same when we had cancelled it has failed."""

@@ -138,19 +138,8 @@ class Fake:
             return
         attempt, play, at, slot = self._running.pop(key)
         self._free.append(slot)
-        self._ready.append(
-            Ended(
-                attempt,
-                self.time,
-                Ending(
-                    play.exit if signal is None else None,
-                    signal or play.signal,
-                    play.error,
-                    wall=self.time - at,
-                    stdout=Output(play.stdout, size=len(play.stdout)) if play.stdout else NOTHING,
-                    slot=slot,
-                ),
-                began=play.began,
-            )
-        )
+        printed = Output(play.stdout, size=len(play.stdout)) if play.stdout else NOTHING
+        status, number = play.exit if signal is None else None, signal or play.signal
+        ending = Ending(status, number, play.error, wall=self.time - at, stdout=printed, slot=slot)
+        self._ready.append(Ended(attempt, self.time, ending, play.began))
         self._begin()

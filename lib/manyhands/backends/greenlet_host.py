@@ -110,7 +110,7 @@ class Host:
         now = time.monotonic()
         self._streams.release()
         printed = printing.collect(name, self._config["cap"])
-        done = printed.ending(done)
+        done = printed.checked(done)
         CURRENT.set(None)
         self._stopped.discard(self._running.pop(key))
         measured = Measured(

@@ -275,23 +275,10 @@ class Greenlets:
             out, err = (output_of(room.salvage(stream, name, self.settings.output_cap)) for stream in (0, 1))
             room.close()
             why = "it would not end, and was killed" if asked else "the process that it shared with others died"
-            self._ready.append(
-                Ended(
-                    attempt,
-                    now,
-                    Ending(
-                        None if code < 0 else 1,
-                        -code if code < 0 else None,
-                        why,
-                        started=time.time() - (now - began),
-                        wall=now - began,
-                        stdout=out,
-                        stderr=err,
-                        slot=slot,
-                    ),
-                    died=alone and not asked,
-                )
-            )
+            started, wall = time.time() - (now - began), now - began
+            status, number = (None, -code) if code < 0 else (1, None)
+            ending = Ending(status, number, why, started, wall, stdout=out, stderr=err, slot=slot)
+            self._ready.append(Ended(attempt, now, ending, died=alone and not asked))
         self._launch()
 
     def _clear(self) -> None:

@@ -384,24 +384,8 @@ class Processes:
         out, err = (output_of(slot.salvage(stream, name, self.settings.output_cap)) for stream in (0, 1))
         number = -code if code is not None and code < 0 else None
         why = "was stopped by a signal, and killed" if one.stopped > 1 else f"died ({in_words(code)})"
-        self._ready.append(
-            Ended(
-                attempt,
-                at,
-                Ending(
-                    None if number else 1,
-                    number,
-                    f"its worker process {why}",
-                    started=time.time() - (at - began),
-                    wall=at - began,
-                    user=0.0,
-                    system=0.0,
-                    max_rss=0,
-                    stdout=out,
-                    stderr=err,
-                    slot=slot.number,
-                    leftovers=left,
-                ),
-                died=not asked,
-            )
-        )
+        ending = Ending(
+            None if number else 1, number, f"its worker process {why}", time.time() - (at - began), at - began, stdout=out,
+            stderr=err, slot=slot.number, leftovers=left,
+        )  # fmt: skip
+        self._ready.append(Ended(attempt, at, ending, died=not asked))

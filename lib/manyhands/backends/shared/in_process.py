@@ -14,7 +14,7 @@ from manyhands.backends.shared.job_printing import CURRENT, Collected, Printing,
 from manyhands.backends.shared.slot import WIDE, Slot
 from manyhands.backends.shared.standard_streams import Streams
 from manyhands.backends.shared.suspension import Suspension
-from manyhands.core.job import Attempt, Ending
+from manyhands.core.job import Attempt
 
 _MINE: Final = getattr(resource, "RUSAGE_THREAD", None)  # Linux: getrusage(2)
 
@@ -82,26 +82,8 @@ class Stopwatch:
         """It is over now; what it printed is collected outside of its time."""
         now, used = time.monotonic() - self._suspension.since(self._at), cpu_seconds()
         printed = collect()
-        done = printed.ending(done)
-        return Ended(
-            self._attempt,
-            now,
-            Ending(
-                done.exit,
-                None,
-                done.error,
-                started=self._started,
-                wall=now - self._at,
-                user=used[0] - self._before[0],
-                system=used[1] - self._before[1],
-                max_rss=0,
-                stdout=printed.stdout,
-                stderr=printed.stderr,
-                slot=self._slot,
-                result=done.result,
-                traceback=done.traceback,
-            ),
-        )
+        cpu = used[0] - self._before[0], used[1] - self._before[1]
+        return Ended(self._attempt, now, printed.ending(done, self._started, now - self._at, self._slot, cpu))
 
 
 def cpu_seconds() -> tuple[float, float]:

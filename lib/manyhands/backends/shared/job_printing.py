@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, TextIO, cast
 from manyhands.backends.shared.call_function import CallResult, lost_output
 from manyhands.backends.shared.captured import output_of
 from manyhands.backends.shared.slot import Slot
-from manyhands.core.job import NOTHING, Output
+from manyhands.core.job import NOTHING, Ending, Output
 
 
 class Collected(NamedTuple):
@@ -29,9 +29,19 @@ class Collected(NamedTuple):
     stderr: Output
     problem: OSError | ValueError | None = None
 
-    def ending(self, done: CallResult) -> CallResult:
-        """How the job ended: a good one that has lost output is none."""
+    def checked(self, done: CallResult) -> CallResult:
+        """What came of the job: a good one that has lost output is none."""
         return done if self.problem is None or done.exit else lost_output(self.problem)
+
+    def ending(
+        self, done: CallResult, started: float, wall: float, slot: int, cpu: tuple[float, float] = (0.0, 0.0)
+    ) -> Ending:
+        """How the job ended; ``cpu``: seconds that it used, (user, system)."""
+        done = self.checked(done)
+        return Ending(
+            done.exit, None, done.error, started, wall, *cpu, stdout=self.stdout, stderr=self.stderr, slot=slot,
+            result=done.result, traceback=done.traceback,
+        )  # fmt: skip
 
 
 class Aside:
