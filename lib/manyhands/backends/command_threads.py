@@ -117,7 +117,7 @@ class CommandThreads:
             return
         self._threads.recall(attempts)
         with self._room:
-            keys = {(attempt.job.number, attempt.number) for attempt in attempts}
+            keys = {attempt.id for attempt in attempts}
             self._unwanted |= keys - self._running.keys()
             self._room.notify_all()
 
@@ -128,7 +128,7 @@ class CommandThreads:
         self.recall(attempts)
         for attempt in attempts:
             with self._mutex:
-                running = self._running.get((attempt.job.number, attempt.number))
+                running = self._running.get(attempt.id)
             if running is None:
                 continue
             if kill:
@@ -191,7 +191,7 @@ class CommandThreads:
 
     def _run(self, attempt: Attempt, slot: Slot) -> None:
         at, started = time.monotonic(), time.time()
-        name = b"%d.%d" % (attempt.job.number, attempt.number)
+        name = attempt.name
         number = b"%d" % slot.number
         arguments = [number.join(part) if isinstance(part, tuple) else part for part in attempt.argv]
         try:
@@ -211,7 +211,7 @@ class CommandThreads:
         out, err = (output_of(slot.collect(stream, name, self.settings.output_cap)) for stream in (0, 1))
         not_whole = self._output_error(attempt, slot)
         with self._room:
-            del self._running[attempt.job.number, attempt.number]
+            del self._running[attempt.id]
             self._idle.add(slot)
             self._room.notify_all()
         why = "somebody else took its exit status" if code is None else not_whole
@@ -268,7 +268,7 @@ class CommandThreads:
             b"MH_ATTEMPT": b"%d" % attempt.number, b"MH_SLOT": b"%d" % slot.number,
         }  # fmt: skip
         with self._mutex, open(self._stdin, "rb") as stdin:
-            if self._threads.closed or (attempt.job.number, attempt.number) in self._unwanted:
+            if self._threads.closed or attempt.id in self._unwanted:
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
             out, err = slot.ready()
             self._idle.discard(slot)
@@ -276,7 +276,7 @@ class CommandThreads:
                 arguments, stdin=stdin, stdout=out, stderr=err, cwd=settings.workdir,
                 env=environment, start_new_session=True, restore_signals=True,
             )  # fmt: skip
-            running = self._running[attempt.job.number, attempt.number] = _Running(attempt, process)
+            running = self._running[attempt.id] = _Running(attempt, process)
             self._pulse.beat()
         if settings.nice and sys.platform != "linux":
             with suppress(OSError):

@@ -100,7 +100,7 @@ class Commands:
         self._check_open()
         self._last = id = self._last + 1
         self._flying[id] = attempt
-        self._ids[attempt.job.number, attempt.number] = id
+        self._ids[attempt.id] = id
         try:
             self._jobs.add(id, attempt)
             if len(self._jobs.waiting) == 1:
@@ -336,7 +336,7 @@ class Commands:
             self._jobs.send()
 
     def _id(self, attempt: Attempt) -> int | None:
-        return None if self._closed else self._ids.get((attempt.job.number, attempt.number))
+        return None if self._closed else self._ids.get(attempt.id)
 
     def _receive(self) -> None:
         """Read all results that are there."""
@@ -386,7 +386,7 @@ class Commands:
         attempt = self._flying.pop(id)
         self._began.pop(id, None)
         self._unwanted.discard(id)
-        del self._ids[attempt.job.number, attempt.number]
+        del self._ids[attempt.id]
         self._ready.append(ended)
 
 

@@ -27,11 +27,10 @@ from manyhands.backends.shared.standard_streams import Streams
 from manyhands.backends.shared.suspension import GONE_ON, Suspension
 from manyhands.core.errors import ManyhandsError, UsageError
 from manyhands.core.hints import given_as
-from manyhands.core.job import Attempt, Ending
+from manyhands.core.job import Attempt, AttemptId, Ending
 
 _AT_ONCE: Final = 0.2
 """Seconds that a task has to go when it is to be killed."""
-Key = tuple[int, int]
 
 
 class Aio:
@@ -51,11 +50,11 @@ class Aio:
             )
         self._mailbox = Mailbox()
         self._waiting: deque[Attempt] = deque()
-        self._tasks: dict[Key, asyncio.Task[CallResult]] = {}
+        self._tasks: dict[AttemptId, asyncio.Task[CallResult]] = {}
         self._cancelled: set[asyncio.Task[CallResult]] = set()
         """Those that we have cancelled: no other CancelledError is ours."""
-        self._running: dict[Key, tuple[Attempt, float, Slot]] = {}
-        self._give_up: dict[Key, float] = {}
+        self._running: dict[AttemptId, tuple[Attempt, float, Slot]] = {}
+        self._give_up: dict[AttemptId, float] = {}
         self._free = [
             Slot(n, bytes(settings.outputs), memory=settings.slots > WIDE) for n in range(settings.slots, 0, -1)
         ]
@@ -110,7 +109,7 @@ class Aio:
         self.recall(attempts)
         due = time.monotonic() + (_AT_ONCE if kill else self.settings.grace)
         for attempt in attempts:
-            key = (attempt.job.number, attempt.number)
+            key = attempt.id
             if key in self._running:
                 self._give_up[key] = min(due, self._give_up.get(key, due))
                 self._call(self._cancel, key)
@@ -178,7 +177,7 @@ class Aio:
                 if not self._waiting or not self._free:
                     return
                 attempt, slot = self._waiting.popleft(), self._free.pop()
-                key, at = (attempt.job.number, attempt.number), time.monotonic()
+                key, at = attempt.id, time.monotonic()
                 self._running[key] = (attempt, at, slot)
             self._mailbox.put(Started(attempt, at, slot.number))
             self._streams.hold()
@@ -190,7 +189,7 @@ class Aio:
             # not at the end of a coroutine: of a task that is cancelled before its first step, no line is carried out
             task.add_done_callback(partial(self._ended, attempt, (at, started), slot, printing))
 
-    def _cancel(self, key: Key) -> None:
+    def _cancel(self, key: AttemptId) -> None:
         if task := self._tasks.get(key):
             self._cancelled.add(task)
             task.cancel()
@@ -201,7 +200,7 @@ class Aio:
     def _ended(
         self, attempt: Attempt, began: tuple[float, float], slot: Slot, printing: Printing, task: asyncio.Task[CallResult]
     ) -> None:
-        key = attempt.job.number, attempt.number
+        key = attempt.id
         self._streams.release()
         del self._tasks[key]
         try:
@@ -220,7 +219,7 @@ class Aio:
     ) -> Ended:
         at, started = began
         now = time.monotonic() - self._suspension.since(at)
-        printed = printing.collect(b"%d.%d" % (attempt.job.number, attempt.number), self.settings.output_cap)
+        printed = printing.collect(attempt.name, self.settings.output_cap)
         return Ended(attempt, now, printed.ending(done, started, now - at, slot.number))
 
     def _came_of(self, task: asyncio.Task[CallResult]) -> CallResult:

@@ -105,7 +105,7 @@ class Fake:
         """End what obeys, and everything when ``kill``."""
         self.recall(attempts)
         for attempt in attempts:
-            key = (attempt.job.number, attempt.number)
+            key = attempt.id
             if key in self._running and (kill or self._running[key][1].obeys):
                 self._end(key, signal=9 if kill else 15)
 
@@ -127,7 +127,7 @@ class Fake:
     def _begin(self) -> None:
         while self._free and self._waiting:
             attempt = self._waiting.pop(0)
-            slot, play, key = self._free.pop(), self._script(attempt), (attempt.job.number, attempt.number)
+            slot, play, key = self._free.pop(), self._script(attempt), attempt.id
             self._running[key] = (attempt, play, self.time, slot)
             self.began.append((self.time, *key))
             heapq.heappush(self._ends, (self.time + play.wall, key))

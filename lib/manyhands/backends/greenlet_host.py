@@ -28,9 +28,7 @@ from manyhands.backends.shared.slot import Slot
 from manyhands.backends.shared.standard_streams import Streams
 from manyhands.backends.workers import framing
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.job import Output, Values
-
-Key = tuple[int, int]
+from manyhands.core.job import AttemptId, Output, Values
 
 
 def main(descriptor: int) -> None:
@@ -51,7 +49,7 @@ class Host:
         self._sock, self._config = sock, config
         self._sending = Semaphore()
         self._streams = Streams()
-        self._running: dict[Key, Any] = {}
+        self._running: dict[AttemptId, Any] = {}
         self._stopped: set[Any] = set()
         """Greenlets that we have thrown GreenletExit into: no other one is ours."""
         self._slots: dict[int, Slot] = {}
@@ -93,7 +91,7 @@ class Host:
         except BaseException:
             os._exit(1)
 
-    def _run(self, performer: Performer, key: Key, values: Values, number: int) -> None:
+    def _run(self, performer: Performer, key: AttemptId, values: Values, number: int) -> None:
         slot = self._slots.get(number) or self._slots.setdefault(number, Slot(number, self._config["outputs"]))
         name, printing = b"%d.%d" % key, Printing(slot)
         CURRENT.set(printing)

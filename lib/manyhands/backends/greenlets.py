@@ -30,7 +30,7 @@ from manyhands.backends.workers import framing
 from manyhands.backends.workers.pool import Watchdog, packed
 from manyhands.backends.workers.watchdog import end_trees
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.job import Attempt, Ending
+from manyhands.core.job import Attempt, AttemptId, Ending
 from manyhands.core.places import LIBRARY
 from manyhands.posix import linux
 from manyhands.runtime import at_fork
@@ -45,7 +45,6 @@ _LOOK: Final = 1.0
 """Seconds between two looks at whether somebody has stopped the host or the warden."""
 _AT_ONCE: Final = 0.5
 """Seconds that greenlets have to go when they are to be killed."""
-Key = tuple[int, int]
 
 
 class Greenlets:
@@ -62,10 +61,10 @@ class Greenlets:
         self._looked, self._found_stopped = time.monotonic(), 0
         self._call = packed(settings.call, main_by_value=True)
         self._waiting: deque[Attempt] = deque()
-        self._running: dict[Key, tuple[Attempt, int, float]] = {}  # (attempt, slot, began or 0)
+        self._running: dict[AttemptId, tuple[Attempt, int, float]] = {}  # (attempt, slot, began or 0)
         self._free = list(range(settings.slots, 0, -1))
-        self._kill_at: dict[Key, float] = {}
-        self._overdue: set[Key] = set()
+        self._kill_at: dict[AttemptId, float] = {}
+        self._overdue: set[AttemptId] = set()
         self._ready: list[Report] = []
         self._prepared = self._paused = self._closed = False
         self._failed_starts = 0
@@ -123,7 +122,7 @@ class Greenlets:
         self.recall(attempts)
         due = time.monotonic() + (_AT_ONCE if kill else self.settings.grace)
         for attempt in attempts:
-            key = _key(attempt)
+            key = attempt.id
             if key in self._running:
                 self._kill_at[key] = min(due, self._kill_at.get(key, due))
                 self._tell(("stop", *key))
@@ -192,8 +191,8 @@ class Greenlets:
     def _dispatch(self) -> None:
         while self._prepared and not self._paused and self._waiting and self._free:
             attempt, slot = self._waiting.popleft(), self._free.pop()
-            self._running[_key(attempt)] = (attempt, slot, 0.0)
-            self._tell(("go", *_key(attempt), attempt.job.values, slot))
+            self._running[attempt.id] = (attempt, slot, 0.0)
+            self._tell(("go", *attempt.id, attempt.job.values, slot))
 
     def _tell(self, message: Any) -> None:
         self._outbox.put(message)
@@ -226,7 +225,7 @@ class Greenlets:
         else:
             raise ManyhandsError(f"the process for greenlets cannot begin: {fields[0]}")
 
-    def _let_go(self, key: Key) -> tuple[Attempt, int]:
+    def _let_go(self, key: AttemptId) -> tuple[Attempt, int]:
         attempt, slot, _ = self._running.pop(key)
         self._kill_at.pop(key, None)
         self._overdue.discard(key)
@@ -289,7 +288,3 @@ class Greenlets:
         if self._closed:
             for number in range(1, self.settings.slots + 1):
                 Slot(number, bytes(self.settings.outputs)).close()
-
-
-def _key(attempt: Attempt) -> Key:
-    return attempt.job.number, attempt.number

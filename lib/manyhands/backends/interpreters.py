@@ -46,7 +46,7 @@ class Interpreter:
 
     def perform(self, attempt: Attempt, at: float) -> Ended:
         """Call it there, and collect what it printed."""
-        name = b"%d.%d" % (attempt.job.number, attempt.number)
+        name = attempt.name
         watch = Stopwatch(attempt, at, self._slot.number, self._suspension)
         *told, lost = self._interpreter.call(perform_there, name, attempt.job.values, *self._slot.ready())
         done = CallResult(*told)

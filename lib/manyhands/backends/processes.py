@@ -26,12 +26,11 @@ from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.shared.captured import ending_of, output_of
 from manyhands.backends.shared.wake_up import Alarm
 from manyhands.backends.workers import fork_server, framing
-from manyhands.backends.workers.handle import Handle, end, in_words, key_of, kill_overdue, signal_all, stopped, trees
+from manyhands.backends.workers.handle import Handle, end, in_words, kill_overdue, signal_all, stopped, trees
 from manyhands.backends.workers.pool import WorkerPool
-from manyhands.backends.workers.signal_page import Key
 from manyhands.backends.workers.width import Width
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.job import Attempt, Ending
+from manyhands.core.job import Attempt, AttemptId, Ending
 from manyhands.runtime.at_exit import close_at_exit
 from manyhands.runtime.main_guard import refuse_unguarded
 
@@ -61,8 +60,8 @@ class Processes:
         self._hands: dict[int, Handle] = {}  # by slot
         self._sockets: dict[int, Handle] = {}
         self._lives: dict[int, Handle] = {}
-        self._recalled: set[Key] = set()
-        self._doomed: set[Key] = set()
+        self._recalled: set[AttemptId] = set()
+        self._doomed: set[AttemptId] = set()
         self._ready: list[Report] = []
         self._in_hands = 0
         self._width = Width(settings.slots)
@@ -121,13 +120,13 @@ class Processes:
 
     def recall(self, attempts: Collection[Attempt]) -> None:
         """Give back what has not begun; a worker that has some of it is asked to hand back its chunk after what it does."""
-        now, keys = time.monotonic(), {key_of(one) for one in attempts}
-        for attempt in [waiting for waiting in self._waiting if key_of(waiting) in keys]:
+        now, keys = time.monotonic(), {one.id for one in attempts}
+        for attempt in [waiting for waiting in self._waiting if waiting.id in keys]:
             self._waiting.remove(attempt)
             self._ready.append(Ended(attempt, now, began=False))
         for one in self._hands.values():
             unbegun = list(one.held)[one.began is not None :]
-            mine = keys & {key_of(attempt) for attempt in unbegun}
+            mine = keys & {attempt.id for attempt in unbegun}
             self._recalled |= mine
             if mine and not one.dropping:
                 one.dropping = True
@@ -138,7 +137,7 @@ class Processes:
         if os.getpid() != self._owner:  # we are forked: they are another process's
             return
         self.recall(attempts)
-        keys = {key_of(one) for one in attempts}
+        keys = {one.id for one in attempts}
         self._doomed |= keys & self._recalled
         end([one for one in self._hands.values() if one.doing in keys], grace=None if kill else self.settings.grace)
 
@@ -230,7 +229,7 @@ class Processes:
         taken = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
         one.held.extend(taken)
         self._in_hands += len(taken)
-        self._tell(one, [(*key_of(attempt), attempt.job.values) for attempt in taken])
+        self._tell(one, [(*attempt.id, attempt.job.values) for attempt in taken])
 
     def _tell(self, one: Handle, message: Any) -> None:
         one.tell(message)
@@ -309,8 +308,8 @@ class Processes:
         attempt = one.held[0]
         self._ready.append(Started(attempt, at, one.slot.number, one.pid))
         if self._recalled or self._doomed:
-            self._recalled.discard(key_of(attempt))
-            if key_of(attempt) in self._doomed:
+            self._recalled.discard(attempt.id)
+            if attempt.id in self._doomed:
                 end([one], grace=self.settings.grace)
 
     def _ended(self, one: Handle, record: tuple[Any, ...]) -> None:
@@ -332,15 +331,15 @@ class Processes:
         one.asked = one.kill_at = None  # what was meant for this job is not meant for the next
         self._in_hands -= 1
         if self._recalled or self._doomed:
-            self._doomed.discard(key_of(attempt))
-            self._recalled.discard(key_of(attempt))
+            self._doomed.discard(attempt.id)
+            self._recalled.discard(attempt.id)
         return attempt
 
     def _take_back(self, one: Handle) -> None:
         """What it had not begun is laid ready again, in its order, or given back if it was recalled."""
         back, now = [], time.monotonic()
         while one.held:
-            recalled = key_of(one.held[0]) in self._recalled
+            recalled = one.held[0].id in self._recalled
             attempt = self._let_go(one)
             if recalled:
                 self._ready.append(Ended(attempt, now, began=False))
@@ -380,7 +379,7 @@ class Processes:
         at, began = time.monotonic(), one.began or 0.0
         asked = one.asked is not None
         attempt, slot = self._let_go(one), one.slot
-        name = b"%d.%d" % key_of(attempt)
+        name = attempt.name
         out, err = (output_of(slot.salvage(stream, name, self.settings.output_cap)) for stream in (0, 1))
         number = -code if code is not None and code < 0 else None
         why = "was stopped by a signal, and killed" if one.stopped > 1 else f"died ({in_words(code)})"

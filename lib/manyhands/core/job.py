@@ -22,6 +22,10 @@ Arg = bytes | tuple[bytes, ...]
 """One argument of a command; a tuple is joined by the slot number, which is only known when the attempt begins."""
 
 
+AttemptId = tuple[int, int]
+"""(the number of the job, the number of the attempt)."""
+
+
 class Status(StrEnum):
     """How an attempt, or a job, ended. ``LOST`` means that we do not know, and say so."""
 
@@ -48,6 +52,16 @@ class Attempt(NamedTuple):
     job: Job
     number: int
     argv: tuple[Arg, ...]
+
+    @property
+    def id(self) -> AttemptId:
+        """What it is known by within a run."""
+        return self.job.number, self.number
+
+    @property
+    def name(self) -> bytes:
+        """The same as its files are called: ``JOB.ATTEMPT``."""
+        return b"%d.%d" % (self.job.number, self.number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Inside:
 
     def perform(self, attempt: Attempt, at: float) -> Ended:
         """Do it. Memory is not told: it cannot be told apart from that of the other jobs."""
-        name = b"%d.%d" % (attempt.job.number, attempt.number)
+        name = attempt.name
         printing = Printing(self._slot)
         watch = Stopwatch(attempt, at, self._slot.number, self._suspension)
         self._streams.hold()

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from manyhands.backends.shared.slot import Slot
 from manyhands.backends.workers import fork_server, framing
-from manyhands.backends.workers.signal_page import Key, Place
-from manyhands.core.job import Attempt
+from manyhands.backends.workers.signal_page import Place
+from manyhands.core.job import Attempt, AttemptId
 from manyhands.posix import linux
 
 _PATIENCE: Final = 2.0
@@ -40,7 +40,7 @@ class Handle:
         """When the first of them began, in seconds of the monotonic clock."""
         self.ready = False
         """It has prepared itself, and takes jobs."""
-        self.asked: Key | None = None
+        self.asked: AttemptId | None = None
         """The job that it was asked to end."""
         self.dropping = False
         """It was asked to hand back what it has not begun."""
@@ -61,9 +61,9 @@ class Handle:
         return self.ready and not self.leaving and not self.held and not self.dropping
 
     @property
-    def doing(self) -> Key | None:
+    def doing(self) -> AttemptId | None:
         """The job that it does, as far as we know."""
-        return key_of(self.held[0]) if self.held and self.began is not None else None
+        return self.held[0].id if self.held and self.began is not None else None
 
     def tell(self, message: Any) -> None:
         """Send a record, as far as the worker takes it now; the rest waits in the outbox."""
@@ -92,11 +92,6 @@ class Handle:
     def signal(self, number: int) -> None:
         """Signal it alone."""
         linux.send_signal_exact(self.pid, self.start, number)
-
-
-def key_of(attempt: Attempt) -> Key:
-    """What names an attempt."""
-    return attempt.job.number, attempt.number
 
 
 def trees(hands: Iterable[Handle]) -> Iterator[tuple[Handle, list[linux.ProcStat]]]:

@@ -14,10 +14,11 @@ import os
 import tempfile
 from typing import Final
 
+from manyhands.core.job import AttemptId
+
 _PLACE: Final = 64
 """Bytes for each worker: a cache line."""
 _DOING, _MEANT = 0, 1
-Key = tuple[int, int]
 
 
 class Page:
@@ -71,15 +72,15 @@ class Place:
         """The worker that had it is gone."""
         self._words[_DOING] = self._words[_MEANT] = 0
 
-    def mean(self, key: Key) -> None:
+    def mean(self, key: AttemptId) -> None:
         """From now on a signal is meant for this job."""
         self._words[_MEANT] = _number(key)
 
-    def does(self, key: Key) -> bool:
+    def does(self, key: AttemptId) -> bool:
         """Whether the worker is at this job."""
         return self._words[_DOING] == _number(key)
 
-    def begin(self, key: Key) -> bool:
+    def begin(self, key: AttemptId) -> bool:
         """The worker begins a job; returns whether that is to be stopped already."""
         number = self._words[_DOING] = _number(key)
         return self._is_meant(number)
@@ -88,7 +89,7 @@ class Place:
         """The job is over: what is meant for it comes too late."""
         self._words[_DOING] = 0
 
-    def meant(self, key: Key) -> bool:
+    def meant(self, key: AttemptId) -> bool:
         """Whether a stop was meant for this job; asked when it is over, because a KILL may follow."""
         return self._is_meant(_number(key))
 
@@ -107,6 +108,6 @@ class Place:
         return True
 
 
-def _number(key: Key) -> int:
+def _number(key: AttemptId) -> int:
     """A job and its attempt as one word; never 0."""
     return key[0] << 16 | key[1] & 0xFFFF
