@@ -19,7 +19,14 @@ class Manual(BuildHookInterface):  # type: ignore[type-arg]
         from manyhands.cli.loaded import load_tasks
         from manyhands.cli.manual import manual
 
-        page = Path(self.directory) / "manyhands.1"
+        page = self._page()
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(manual(load_tasks().namespace, "manyhands", __version__), encoding="utf-8")
         build_data["shared_data"][str(page)] = "share/man/man1/manyhands.1"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+        """Remove it again: what lies beside the wheel is published."""
+        self._page().unlink()
+
+    def _page(self) -> Path:
+        return Path(self.directory) / "manyhands.1"

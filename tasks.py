@@ -911,14 +911,71 @@ def compare_ways(
 # -- development ---------------------------------------------------------------------------------------------------------
 
 
+def _script(ctx: Context, line: str) -> None:
+    with ctx.cd(Path(__file__).parent):
+        ctx.run(line, pty=False)
+
+
 @task(help={"tests": "run the tests, too (default)"})
 def check(ctx: Context, tests: bool = True) -> None:
-    """Run everything that must hold: tests, lint, types, and the wheel in a clean environment."""
-    here = Path(__file__).parent
-    with ctx.cd(here):
-        if tests:
-            ctx.run("scripts/test")
-        ctx.run("scripts/check", pty=False)
+    """Run everything that must hold: tests, lint, types, documentation, workflows, and the wheel in a clean environment."""
+    if tests:
+        _script(ctx, "scripts/test")
+    _script(ctx, "scripts/check")
+
+
+@task
+def lint(ctx: Context) -> None:
+    """Check the style of the code, and its format."""
+    _script(ctx, "scripts/check lint")
+
+
+@task
+def types(ctx: Context) -> None:
+    """Check the types."""
+    _script(ctx, "scripts/check types")
+
+
+@task
+def docs(ctx: Context) -> None:
+    """Build the documentation as a site in build/docs; a warning is a failure."""
+    _script(ctx, "scripts/check docs")
+
+
+@task
+def workflows(ctx: Context) -> None:
+    """Check what GitHub reads: workflows, forms, dependabot; and the hooks of pre-commit."""
+    _script(ctx, "scripts/check workflows")
+
+
+@task
+def wheel(ctx: Context) -> None:
+    """Build the wheel and the source distribution in dist/, and use the wheel in a clean environment."""
+    _script(ctx, "scripts/check wheel")
+
+
+@task(help={"fast": "without the slow ones"})
+def test(ctx: Context, fast: bool = False) -> None:
+    """Run the tests on this checkout."""
+    _script(ctx, f"scripts/test{' --fast' if fast else ''}")
+
+
+@task(help={"coverage": "note in coverage/ which lines they run"})
+def test_wheel(ctx: Context, coverage: bool = False) -> None:
+    """Run the tests on the wheel in dist/, beside a copy of this checkout that has no lib/."""
+    _script(ctx, f"scripts/test-wheel dist/*.whl{' --cov=manyhands --cov-report=' if coverage else ''}")
+
+
+@task
+def coverage(ctx: Context) -> None:
+    """Combine what dev.test-wheel has noted in coverage/, and show the lines that no test runs."""
+    _script(ctx, "scripts/coverage")
+
+
+@task
+def hooks(ctx: Context) -> None:
+    """Let git check each commit, by pre-commit and the programs in .venv."""
+    _script(ctx, "scripts/check lint && .venv/bin/pre-commit install")
 
 
 @task(help={
@@ -964,7 +1021,9 @@ procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, 
 hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
-dev = Collection("dev", check, soak, manual, simulate)
+dev = Collection(
+    "dev", check, test, lint, types, docs, workflows, wheel, test_wheel, coverage, hooks, soak, manual, simulate
+)
 
 namespace = Collection(batches, commands, procs, hosts, tour, fork_demo)
 if (Path(__file__).parent / "scripts").is_dir():  # the wheel has none

@@ -16,6 +16,7 @@ import pytest
 
 from conftest import with_tag
 from manyhands.posix import linux
+from typed_pages import matches, steps
 
 HERE = Path(__file__).parents[1]
 PAGE = HERE / "docs" / "cookbook.md"
@@ -33,8 +34,7 @@ def recipes() -> list[Recipe]:
     found = []
     for part in re.split(r"^### ", PAGE.read_text(), flags=re.MULTILINE)[1:]:
         title, _, rest = part.partition("\n")
-        blocks = re.findall(r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", rest, re.MULTILINE | re.DOTALL)
-        found.append(Recipe(title, tuple((script, shown or None) for script, shown in blocks)))
+        found.append(Recipe(title, tuple((step.text, step.shown) for step in steps(rest))))
     return found
 
 
@@ -66,15 +66,6 @@ def free_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return str(probe.getsockname()[1])
-
-
-def matches(shown: str, said: str) -> bool:
-    """Whether it is what is printed; ``...`` stands for anything, a line of only that for any lines."""
-    pattern = "".join(
-        r"(?:.*\n)*?" if line == "..." else ".*?".join(map(re.escape, line.split("..."))) + r"\n"
-        for line in shown.splitlines()
-    )  # fmt: skip
-    return re.fullmatch(pattern, said) is not None
 
 
 @pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: re.sub(r"\W+", "-", recipe.title)[:50])

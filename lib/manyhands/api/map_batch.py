@@ -51,7 +51,7 @@ def map_batch(
     needed, so memory does not grow with their number, and travel in chunks of ``chunk`` (by default as many as make about
     20 ms of work). An iterator is pulled in a thread of its own, or, with ``pull="caller"``, by the one that takes the results.
     ``ordered``: in the order of the inputs, else as they end. What jobs print is passed on, or with ``output`` "keep" dropped.
-    Leaving early, `Mapped.close` and the end of the program end the workers.
+    Leaving early, ``close()`` and the end of the program end the workers.
 
     A job that raises, or that has killed two workers, raises `JobFailedError` when its turn comes, whose cause is what the function
     raised, if that could travel, and everything is stopped; with ``return_exceptions`` that error is yielded in its place. A job may be done twice if its chunk's worker dies. There

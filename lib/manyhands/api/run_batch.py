@@ -51,8 +51,8 @@ def run_batch(
 
     ``template``: of a command, a string is split into arguments as a shell would, a list is taken as it is; or a function.
     ``inputs`` of a command: text, bytes, paths, numbers; sequences of these (columns by position), mappings, named tuples and dataclasses (columns
-    by name); of a function: a tuple gives its arguments, a dict its keyword arguments, anything else is the one argument. A `Source`
-    for either; an iterator is pulled lazily; none at all: no outcomes. ``ordered``: outcomes in the order of the inputs, else as they
+    by name); of a function: a tuple gives its arguments, a dict its keyword arguments, anything else is the one argument. A source (`Lines`,
+    `Glob`, ...) for either; an iterator is pulled lazily; none at all: no outcomes. ``ordered``: outcomes in the order of the inputs, else as they
     end. ``backend``: by default ``commands``, and ``processes`` for functions. ``then``: what is done with each input next, if that
     went well: further commands, or functions, which get what the one before returned; ``jobs`` and ``backend`` may then be ``"4,2"``.
 

@@ -92,7 +92,7 @@ class Pipeline:
 
     @classmethod
     def parse(cls, text: str) -> Pipeline:
-        """From a line such as ``sort < names | uniq -c 2>&1 > counts``; see `manyhands.work.command_line` for what is understood.
+        """From a line such as ``sort < names | uniq -c 2>&1 > counts``, quoted as a shell's, without what only a shell can do.
 
         Raises TemplateError, which points at the column, for what only a shell can do.
         """

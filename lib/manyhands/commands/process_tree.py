@@ -114,10 +114,10 @@ class Leader:
 
 
 class Tree:
-    """See the module's first lines. Use it as a context: what still runs at its end is killed.
+    """Commands that were started together, and all that they start. Use it as a context: what still runs at its end is killed.
 
     ``adopts``: everything below this process belongs to it; for a program that starts nothing else, and is a child subreaper
-    (`kernel.become_subreaper`), so that daemons cannot escape. Otherwise a daemon is known by its environment.
+    (prctl(2), PR_SET_CHILD_SUBREAPER), so that daemons cannot escape. Otherwise a daemon is known by its environment.
     """
 
     def __init__(self, *, grace: float = 5.0, adopts: bool = False) -> None:

@@ -38,7 +38,7 @@ class Status(StrEnum):
 
 
 class Job(NamedTuple):
-    """One input to be done. ``key`` identifies it by content (see `manyhands.work.template.Renderer.key`)."""
+    """One input to be done. ``key`` identifies it by content: a hash of the template and the input."""
 
     number: int
     """Position in the run, counted from 1."""
@@ -101,8 +101,8 @@ class Ending(NamedTuple):
     leftovers: int = 0
     """Processes that outlived the attempt and were stopped."""
     result: bytes | None = None
-    """What a function returned, or, if it failed, the exception, as `manyhands.core.values` has them; None for commands, and where there
-    is neither."""
+    """What a function returned, or, if it failed, the exception, in the form that the journal keeps (``value`` is the object); None for
+    commands, and where there is neither."""
     traceback: str | None = None
     """Where an exception of a function came from."""
     still_running: bool = False

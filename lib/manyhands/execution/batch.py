@@ -39,7 +39,7 @@ from manyhands.work.plan import Plan
 
 
 class Batch:
-    """One execution of a run. Make it with `start`, `resume` or `retry`, iterate `events` once, then read `summary`."""
+    """One execution of a run. Make it with `start`, `resume` or `retry`, iterate `events` once, then read ``summary``."""
 
     clock: Callable[[], float] = staticmethod(time.monotonic)
 

@@ -34,7 +34,7 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 class ProcessInfo:
     """A process at one moment, as ps(1) tells it. ``state`` is ps's letter; ``cpu`` seconds of CPU since its start, ``percent``
     that divided by its age; ``memory`` resident bytes; ``started`` seconds since the epoch; ``start`` is what the
-    kernel knows it by, in ticks since boot (`kernel.ProcStat`), 0 where that is not told."""
+    kernel knows it by, in ticks since boot, 0 where that is not told."""
 
     pid: int
     ppid: int

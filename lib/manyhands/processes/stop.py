@@ -69,7 +69,7 @@ def stop_tree(
 ) -> tuple[Stopped, ...]:
     """Stop the process ``pid`` and all below it; a process that is gone already is told so.
 
-    ``start``: only if it is the one that began then (`ProcessInfo.start`). Raises UsageError for a pid that cannot be one.
+    ``start``: only if it is the one that began then (``start`` of `ProcessInfo`). Raises UsageError for a pid that cannot be one.
     """
     if pid < 1:
         raise UsageError(f"{pid} is not the pid of a process")
