@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import importlib.util
 import os
 import signal
 import subprocess
@@ -11,12 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke import Collection
 
 from manyhands.core.hints import typed_options
+from manyhands.core.places import LIBRARY, PACKAGE
 from manyhands.posix import linux
 from warm import Warm
 
@@ -29,14 +33,26 @@ for _number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
 pytest_plugins = ["allowed_skips", "lacking_programs"]
 
 HERE = Path(__file__).parents[1]
-LIB = HERE / "lib"
+LIB = Path(LIBRARY)
+"""What the tests import the package from: this checkout, or the environment that a wheel is installed in (scripts/test-wheel)."""
+
+
+@cache
+def checkout_tasks() -> Collection:
+    """The tasks of this checkout, also where a wheel is tested, whose own are without ``dev``."""
+    spec = importlib.util.spec_from_file_location("checkout_tasks", HERE / "tasks.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Collection = module.namespace
+    return found
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile what the tests start, once: none of them writes compiled modules, because half a module of one that may write only so
     many bytes would break all that come later."""
     if not hasattr(config, "workerinput"):
-        compileall.compile_dir(LIB, quiet=2)
+        compileall.compile_dir(PACKAGE, quiet=2)
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # not before: pytest is to keep the tests that it has compiled
 

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from conftest import HERE, Cli
+from conftest import HERE, Cli, checkout_tasks
 from manyhands.cli import Program
-from manyhands.cli.loaded import load_tasks
 from manyhands.tour.contents import SCENES
 
-PAGES = [HERE / "README.md", *sorted((HERE / "docs").rglob("*.md"))]
+PAGES = [HERE / "README.md", HERE / "CONTRIBUTING.md", HERE / "SECURITY.md", *sorted((HERE / "docs").rglob("*.md"))]
 TOUR = [HERE / "README.md", HERE / "docs" / "tour.md", *sorted((HERE / "docs" / "tour").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -125,7 +124,7 @@ def test_the_commands_about_runs_run(cli: Cli) -> None:
 
 def test_options_and_tasks_that_are_named_exist() -> None:
     """No page speaks of an option or a task that is not there."""
-    namespace = load_tasks().namespace
+    namespace = checkout_tasks()
     names = set(namespace.task_names) | {alias for found in namespace.task_names.values() for alias in found}
     options = {
         f"--{name}" for task in namespace.task_names for one in namespace[task].get_arguments() for name in one.names

@@ -8,9 +8,10 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from manyhands.core import places
 from manyhands.tour.contents import SCENES
 
-PACKAGE = Path(__file__).parents[1] / "lib" / "manyhands"
+PACKAGE = Path(places.PACKAGE)
 FLOORS = [
     "core", "runtime", "posix", "work", "inputs", "storage", "export", "backends", "engine", "processes", "commands", "host",
     "execution", "render", "api", "handlers", "tour", "cli", "__main__", "__init__",
@@ -24,7 +25,9 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = {
+    module_name(path): path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "_tasks.py"
+}  # a wheel has it
 
 
 @cache

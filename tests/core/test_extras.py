@@ -12,6 +12,7 @@ import pytest
 
 from conftest import HERE
 from manyhands.core import extras
+from manyhands.core.places import PACKAGE
 
 EXTRAS = sorted(tomllib.loads((HERE / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 
@@ -50,7 +51,7 @@ def test_a_wheel_knows_the_same_as_the_checkout(extra: str, tmp_path: Path, monk
 
 def test_no_line_anywhere_could_fetch_a_stranger() -> None:
     """Neither in the program nor in its pages: nobody is told to install ``manyhands`` from an index."""
-    pages = [*(HERE / "lib").rglob("*.py"), *HERE.glob("*.md"), *(HERE / "docs").rglob("*.md"), HERE / "tasks.py"]
+    pages = [*Path(PACKAGE).rglob("*.py"), *HERE.glob("*.md"), *(HERE / "docs").rglob("*.md"), HERE / "tasks.py"]
     stranger = re.compile(r"(install|inject|--with)\s[^\n#]*?(?<![\w./-])manyhands(\[|'|\"|\s|$)(?!-)")
     for page in pages:
         for line in page.read_text(encoding="utf-8").splitlines():
