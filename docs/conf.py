@@ -57,18 +57,16 @@ def mark_examples(_app: Sphinx, _what: str, _name: str, _obj: object, _options: 
     lines[:] = marked
 
 
-def find_exported(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement) -> Any:
-    """A name is documented where users import it from, ``manyhands``, wherever it is defined."""
+def find_documented(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement) -> Any:
+    """A name leads to where it is documented, as users import it, wherever it is defined: its module does not matter."""
     if node.get("refdomain") != "py":
         return None
-    found = re.fullmatch(r"(?:manyhands\.[\w.]*?)?([A-Za-z_]+(?:\.\w+)?)", node["reftarget"])
-    if found is None or found[1].partition(".")[0] not in manyhands.__all__:
-        return None
-    python = env.domains.python_domain
-    return python.resolve_xref(env, node["refdoc"], app.builder, "obj", f"manyhands.{found[1]}", node, content)
+    target = re.sub(r"^manyhands\.([a-z_]+\.)*", "", node["reftarget"])
+    node["refspecific"] = True
+    return env.domains.python_domain.resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, content)
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", mark_examples)
-    app.connect("missing-reference", find_exported)
+    app.connect("missing-reference", find_documented)

@@ -63,15 +63,15 @@ def test_the_parts_that_contributors_are_sent_to_exist() -> None:
     assert len(paths) > 15
     for path in paths:
         assert path == "lib/" or (HERE / path).exists() or (Path(manyhands.__file__).parents[1] / path[4:]).exists(), path
-    table = Path(manyhands.__file__).parent / "export" / "joblog.py"
-    assert {"FORMATS", "Format"} <= set(re.findall(r"^\w+", table.read_text(encoding="utf-8"), re.MULTILINE))
+    table = Path(manyhands.__file__).parent / "export" / "table.py"
+    assert {"EXPORTERS", "Format"} <= set(re.findall(r"^\w+", table.read_text(encoding="utf-8"), re.MULTILINE))
     for name in ("command", "function"):
         assert "\nBACKENDS = " in (HERE / "tests" / "backends" / f"test_{name}_backends.py").read_text(encoding="utf-8")
 
 
 def test_every_public_name_is_in_the_reference() -> None:
     """Once, and nothing else is."""
-    page = (HERE / "docs" / "library.md").read_text(encoding="utf-8")
+    page = (HERE / "docs" / "reference.md").read_text(encoding="utf-8")
     found = re.findall(r"^\.\. auto\w+:: (\w+)$", page, re.MULTILINE)
     assert sorted(found) == sorted(manyhands.__all__)
 

@@ -63,7 +63,7 @@ class Batch:
 
     @classmethod
     def start(cls, plan: Plan, store: Store, **options: Any) -> Batch:
-        """A new run; ``options`` are those of `manyhands.execution.open_run.new_run`, and what it raises."""
+        """A new run; ``options`` are those of ``new_run`` in ``execution/open_run.py``, and what it raises."""
         return cls(new_run(plan, store, **options))
 
     @classmethod
