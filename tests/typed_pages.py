@@ -23,9 +23,9 @@ def steps(page: str) -> list[Step]:
 
 
 def matches(shown: str, said: str) -> bool:
-    """Whether it is what is printed; ``...`` stands for anything, a line of only that for any lines."""
+    """Whether it is what is printed; ``...`` stands for anything, a line of only that for any lines, and ``0.5 s`` for any seconds."""
     pattern = "".join(
         r"(?:.*\n)*?" if line == "..." else ".*?".join(map(re.escape, line.split("..."))) + r"\n"
         for line in shown.splitlines()
     )  # fmt: skip
-    return re.fullmatch(pattern, said) is not None
+    return re.fullmatch(re.sub(r"\d+\\\.\d+\\ s\b", r"[\\d.]+ s", pattern), said) is not None

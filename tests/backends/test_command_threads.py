@@ -49,7 +49,7 @@ def test_a_job_that_ended_while_we_were_suspended_has_ended_then(tmp_path: Path)
         "time.sleep(0.5)\nprint('up', flush=True)\nasked = time.monotonic() + 1\n"
         "while time.monotonic() < asked: time.sleep(0.01)\n"
         "one.backend.stop([attempt])\nend = one.end_of(attempt)\n"
-        "print(end.exit, end.at < asked, end.wall < 3)\none.backend.close()\n"
+        "print(end.ending.exit, end.at < asked, end.ending.wall < 3)\none.backend.close()\n"
     )
     process = program(tmp_path, lines)
     assert process.stdout is not None
@@ -66,7 +66,7 @@ def test_with_sigchld_ignored_statuses_are_still_true(tmp_path: Path) -> None:
     """Also where the backend is made in a thread, which cannot set signals in Python; afterwards it is ignored as before."""
     lines = (
         "import threading\n"
-        "def run():\n one = bench()\n print([one.end_of(one.sh(f'exit {n}')).exit for n in (0, 3)])\n one.backend.close()\n"
+        "def run():\n one = bench()\n print([one.end_of(one.sh(f'exit {n}')).ending.exit for n in (0, 3)])\n one.backend.close()\n"
         "thread = threading.Thread(target=run)\nthread.start()\nthread.join()\n"
         "pid = os.posix_spawn('/bin/true', ['true'], {})\n"
         "try: print(os.waitpid(pid, 0))\nexcept ChildProcessError: print('ignored')\n"
@@ -85,7 +85,7 @@ def test_what_is_short_makes_attempts_wait(tmp_path: Path, code: str) -> None:
         f"  if len(alive) >= 2: raise OSError(errno.{code}, 'no room')\n"
         "  super().__init__(*args, **options)\n  alive.append(self.pid)\n"
         "subprocess.Popen = Few\none = bench(slots=8)\n"
-        "ends = [one.end_of(attempt).exit for attempt in [one.sh('echo x >> ledger; sleep 0.05') for _ in range(20)]]\n"
+        "ends = [one.end_of(attempt).ending.exit for attempt in [one.sh('echo x >> ledger; sleep 0.05') for _ in range(20)]]\n"
         "print(ends.count(0), sum(isinstance(r, Noted) for r in one.reports))\none.backend.close()\n"
     )
     assert said(program(tmp_path, lines)) == ["20 1"]
@@ -102,7 +102,7 @@ def test_what_waits_for_room_can_be_taken_back(tmp_path: Path) -> None:
         "one.until(lambda: any(isinstance(r, Noted) for r in one.reports))\n"
         "one.backend.stop(attempts)\nsubprocess.Popen = real\n"
         "print([one.end_of(attempt).began for attempt in attempts])\n"
-        "print(one.run('true').exit, os.path.exists('begun'))\none.backend.close()\n"
+        "print(one.run('true').ending.exit, os.path.exists('begun'))\none.backend.close()\n"
     )
     assert said(program(tmp_path, lines)) == ["[False, False, False, False]", "0 False"]
 
@@ -111,7 +111,7 @@ def test_few_descriptors(tmp_path: Path) -> None:
     """Forty threads and thirty descriptors: all jobs are done."""
     lines = (
         "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))\none = bench(slots=40)\n"
-        "print([one.end_of(attempt).exit for attempt in [one.sh('sleep 0.05') for _ in range(80)]].count(0))\none.backend.close()\n"
+        "print([one.end_of(attempt).ending.exit for attempt in [one.sh('sleep 0.05') for _ in range(80)]].count(0))\none.backend.close()\n"
     )
     assert said(program(tmp_path, lines)) == ["80"]
 

@@ -327,7 +327,7 @@ def test_no_launcher_is_killed_because_all_were_suspended(tmp_path: Path) -> Non
     """A coordinator, its launchers and their job are stopped for longer than a launcher may be, and go on: the job is fine."""
     token = f"slept{os.getpid()}"
     then = "while len(bench.reports) < 2: bench.reports += bench.backend.reports(None)\n"
-    then += "print(bench.reports[1].exit, flush=True)\nbench.backend.close()\n"
+    then += "print(bench.reports[1].ending.exit, flush=True)\nbench.backend.close()\n"
     process = coordinator(tmp_path, token, 1, "while [ ! -e go ]; do sleep 0.1; done", then)
     wait_for(lambda: alive(token) >= 1)
     everything = [process.pid, *(one.pid for one in linux.descendants([process.pid]))]
@@ -359,7 +359,7 @@ attempts = [bench.start("sh", "-c", "echo $MH_JOB >> ledger") for _ in range(150
 bench.until(lambda: sum(isinstance(one, Ended) for one in bench.reports) == 150, 60)
 bench.backend.close()
 print([one.text for one in bench.reports if isinstance(one, Noted)])
-print(sum(one.exit == 0 for one in bench.reports if isinstance(one, Ended)))
+print(sum(one.ending.exit == 0 for one in bench.reports if isinstance(one, Ended)))
 """
 
 
@@ -526,11 +526,11 @@ def test_signals_that_are_blocked_or_ignored_at_the_start(tmp_path: Path) -> Non
     script = (
         "import sys, signal; sys.path[:0] = sys.argv[1:3]\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
-        "from pathlib import Path\nfrom test_launcher import settings\nfrom test_backends import Bench\n"
+        "from pathlib import Path\nfrom backends.launchers.test_launcher import settings\nfrom backends.test_command_backends import Bench\n"
         "from manyhands.backends.commands import Commands\n"
         "bench = Bench(Commands(settings(Path(sys.argv[3]))))\n"
         "slow = bench.sh('sleep 60')\nbench.start_of(slow)\nbench.backend.stop([slow])\n"
-        "print(bench.end_of(slow).signal, bench.end_of(bench.sh('exit 3')).exit)\nbench.backend.close()\n"
+        "print(bench.end_of(slow).ending.signal, bench.end_of(bench.sh('exit 3')).ending.exit)\nbench.backend.close()\n"
     )
     command = [sys.executable, "-c", script, str(LIB), str(Path(__file__).parents[1]), str(tmp_path)]
     assert subprocess.run(command, capture_output=True, check=True, timeout=60).stdout == b"15 3\n"

@@ -171,11 +171,11 @@ def test_a_daemon_that_forgets_its_environment_is_caught_by_a_program_that_adopt
     """With a child subreaper nothing can run away; its orphans are collected."""
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.posix import linux; from manyhands.commands.process_tree import Tree\n"
-        "import os\nkernel.become_subreaper()\n"
+        "import os\nlinux.become_subreaper()\n"
         "with Tree(grace=0.2, adopts=True) as tree:\n"
         " tree.start(['sh', '-c', 'env -i setsid sh -c \"sleep 65; true\" >/dev/null 2>&1 & sleep 66'])\n"
         " print(tree.wait(0.3)[0].status)\n"
-        "print([one for one in kernel.processes() if one.ppid == os.getpid()])\n"
+        "print([one for one in linux.processes() if one.ppid == os.getpid()])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(LIB)], capture_output=True, text=True, check=True, timeout=30

@@ -208,7 +208,7 @@ def test_what_is_tried_again_can_be_given_by_a_program() -> None:
     assert RetryOn.parse(str(rule)) == rule
     assert rule.exceptions == ("ConnectionError", f"{__name__}.Trouble")
     assert RetryOn.parse(75) == RetryOn.parse("75")
-    with pytest.raises(UsageError, match=r"retry_on: 1\.5"):
+    with pytest.raises(UsageError, match=r"retry_on 1\.5"):
         RetryOn.parse([1.5], "retry_on")
 
 

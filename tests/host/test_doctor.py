@@ -135,11 +135,12 @@ def test_journals_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.usefixtures("options_typed")
 def test_runs_that_have_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No home folder is a finding, as is one that may not be looked into; the other probes are shown all the same."""
     monkeypatch.setattr(doctor, "fork", lambda: Finding("fork", Health.OK, ""))
     monkeypatch.setattr(doctor, "spawn", lambda: Finding("spawn", Health.OK, ""))
-    monkeypatch.setattr(os.path, "expanduser", lambda _: "~")
+    monkeypatch.setattr("manyhands.storage.runs.home_folder", lambda _: None)
     (found,) = (one for one in doctor.examine({}) if one.name == "journal")
     assert (found.health, found.seen) == (Health.BROKEN, "there is no home folder to keep runs in")
     assert found.fix == "set HOME or XDG_STATE_HOME, or give --state-dir"

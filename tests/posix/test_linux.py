@@ -72,7 +72,7 @@ def test_a_subreaper_gets_orphans_and_sees_them_in_its_list() -> None:
     """A daemon of a child comes back to us, and the list of children shows it, however long the list is."""
     script = (
         "import os, sys, time; sys.path.insert(0, sys.argv[1]); from manyhands.posix import linux\n"
-        "assert kernel.become_subreaper(); children = kernel.ChildrenFile.open()\n"
+        "assert linux.become_subreaper(); children = linux.ChildrenFile.open()\n"
         "if children is None: print('no file'); sys.exit()\n"
         "pids = [os.posix_spawn('/bin/sleep', ['sleep', '60'], {}) for _ in range(700)]\n"
         "assert children.read() == set(pids)\n"

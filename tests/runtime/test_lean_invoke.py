@@ -44,4 +44,4 @@ def test_our_modules_are_compiled_once(
         del environment["PYTHONDONTWRITEBYTECODE"]
     subprocess.run([*program, "batch", "true", "--dry-run", "--", "1"], env=environment, check=True, cwd=tmp_path)
     compiled = {path.name.partition(".")[0] for path in (tmp_path / "compiled").rglob("*.pyc")}
-    assert ({"asked", "template"} <= compiled) is not forbidden
+    assert ({"plan", "template"} <= compiled) is not forbidden

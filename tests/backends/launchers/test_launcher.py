@@ -166,10 +166,10 @@ def test_with_sigchld_ignored_statuses_are_still_true(tmp_path: Path) -> None:
     """Whoever starts us with SIGCHLD ignored does not make us lose statuses."""
     script = (
         "import sys; sys.path[:0] = sys.argv[1:3]\n"
-        "from pathlib import Path\nfrom test_launcher import settings\nfrom test_backends import Bench\n"
+        "from pathlib import Path\nfrom backends.launchers.test_launcher import settings\nfrom backends.test_command_backends import Bench\n"
         "from manyhands.backends.commands import Commands\n"
         "bench = Bench(Commands(settings(Path(sys.argv[3]))))\n"
-        "print([bench.end_of(bench.sh(f'exit {n}')).exit for n in (0, 3)])\nbench.backend.close()\n"
+        "print([bench.end_of(bench.sh(f'exit {n}')).ending.exit for n in (0, 3)])\nbench.backend.close()\n"
     )
     command = [sys.executable, "-c", script, str(LIB), str(Path(__file__).parents[2]), str(tmp_path)]
     ignoring = (
