@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -13,7 +14,7 @@ from manyhands.tour.contents import SCENES
 
 PACKAGE = Path(places.PACKAGE)
 FLOORS = [
-    "core", "runtime", "posix", "work", "inputs", "storage", "export", "backends", "engine", "processes", "commands", "host",
+    "core", "options", "runtime", "posix", "work", "inputs", "storage", "export", "backends", "engine", "processes", "commands", "host",
     "execution", "render", "api", "handlers", "tour", "cli", "__main__", "__init__",
 ]  # fmt: skip
 """The packages, the lowest first: each imports only what stands before it."""
@@ -79,11 +80,16 @@ def test_every_package_has_a_floor() -> None:
     assert {module.split(".")[0] for module in MODULES} == set(FLOORS)
 
 
-def test_the_bottom_does_no_input_or_output() -> None:
-    """Plain data imports neither psutil nor rich."""
+def test_the_bottom_needs_the_standard_library_alone() -> None:
+    """Plain data, and the declarations of the options, which every start reads, import nothing else: no psutil, no rich, no invoke; values are pickled by cloudpickle."""
     for module, path in MODULES.items():
-        if module.startswith("core."):
-            assert not {"psutil", "rich"} & set(path.read_text().replace(",", " ").split()), module
+        if module.startswith(("core.", "options.")):
+            nodes = list(ast.walk(ast.parse(path.read_text())))
+            names = [one.name for node in nodes if isinstance(node, ast.Import) for one in node.names]
+            names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+            assert {name.split(".")[0] for name in names} <= {*sys.stdlib_module_names, "manyhands", "cloudpickle"}, (
+                module
+            )
 
 
 def test_the_engine_knows_no_backend() -> None:

@@ -14,7 +14,8 @@ from made_events import began, end, told
 from manyhands.core.events import Counted, RunStarted, Summary, Warned
 from manyhands.core.job import Output, Status
 from manyhands.export.job_record import job_record
-from manyhands.handlers.batch_list import Wanted, list_runs
+from manyhands.handlers.batch_list import list_runs
+from manyhands.options.batch import ListOptions
 from manyhands.storage.runs import Store
 from render.test_render_jsonl import lines
 
@@ -72,7 +73,7 @@ def test_jobs() -> None:
 def test_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As batch.list prints them."""
     Store(tmp_path).create({"template": "echo {}", "shell": None, "workdir": "/"})[1].close()
-    list_runs(Store(tmp_path), Wanted(), json=True, width=80)
+    list_runs(Store(tmp_path), ListOptions(json=True), width=80)
     assert json.loads(capsys.readouterr().out).keys() == keys("A run")
 
 

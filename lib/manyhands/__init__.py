@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from manyhands.api.map_batch import map_batch
     from manyhands.api.results import Results
     from manyhands.api.run_batch import run_batch
+    from manyhands.api.run_options import RunOptions
     from manyhands.commands.pipeline import CommandError, Pipeline, PipelineResult, pipe
     from manyhands.commands.process_tree import Completed, Tree
     from manyhands.core.errors import (
@@ -59,6 +60,7 @@ _HOME = {
     "inputs.sources": ["Args", "Csv", "Glob", "JsonLines", "Lines", "Product", "Rows", "Zip"],
     "core.job": ["Attempt", "Job", "Outcome", "Output", "Status"],
     "api.run_batch": ["run_batch"],
+    "api.run_options": ["RunOptions"],
     "core.limits": ["Backoff", "Halt", "Limits", "RetryOn", "Timeout"],
     "api.map_batch": ["map_batch"],
     "storage.output": ["chunks", "read"],
@@ -74,7 +76,7 @@ _MODULES = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "Args", "Attempt", "Backoff", "Batch", "BatchWarning", "BusyError", "CannotCreateError", "CommandError", "Completed", "Csv", "Fate", "Glob",
     "Halt", "HostInfo", "Identity", "InputError", "InputWarning", "Job", "JobFailedError", "JobTimeoutError", "JournalError", "JsonLines", "Limits", "Lines",
-    "ManyhandsError", "Outcome", "Output", "Pipeline", "PipelineResult", "ProcessInfo", "Product", "Results", "RetryOn", "Rows",
+    "ManyhandsError", "Outcome", "Output", "Pipeline", "PipelineResult", "ProcessInfo", "Product", "Results", "RetryOn", "Rows", "RunOptions",
     "Selector", "Status", "Stopped", "Template", "TemplateError", "Timeout", "Tree", "UsageError", "WrongTypeError", "Zip", "chunks",
     "fork_demo", "host_info", "identity", "list_processes", "map_batch", "pipe", "process_tree", "read", "run_batch", "stop_tree",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ NAMESPACE = load_tasks().namespace
 @task(
     lacking=["runs"],
     short={"jobs": "j"},
-    remainder=True,
+    remainder=True, metavar={"jobs": "N", "times": "COUNT", "from": "FILE", "runs": "RUN"},
     help={
         "template": "the command", "runs": "which", "jobs": "how many (default: as many as cores)", "times": "so often",
         "order": "first what", "tag": "mark lines", "keep_order": "as they came", "where": "a place", "from_": "a list",

@@ -26,7 +26,8 @@ from manyhands.core.job import NOTHING, Attempt, Ending, Job, Outcome, Output, S
 from manyhands.core.safe_text import harmless
 from manyhands.export.job_record import Argv, RunJobs, job_record
 from manyhands.export.joblog import joblog_line
-from manyhands.export.table import EXPORTERS, Format
+from manyhands.export.table import EXPORTERS
+from manyhands.options.choices import Format
 from manyhands.storage.journal import Journal
 from manyhands.storage.rows import JobRecord
 

@@ -12,7 +12,8 @@ import pytest
 from made_events import end
 from manyhands.core.errors import UsageError
 from manyhands.core.job import Status
-from manyhands.handlers.batch_list import Wanted, list_runs
+from manyhands.handlers.batch_list import list_runs
+from manyhands.options.batch import ListOptions
 from manyhands.storage.runs import Store
 from render.test_render_runs import fill
 
@@ -39,7 +40,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def names(store: Store, capsys: pytest.CaptureFixture[str], **wanted: Any) -> list[str]:
-    list_runs(store, Wanted(**wanted), json=True, width=80)
+    list_runs(store, ListOptions(**wanted, json=True), width=80)
     return [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()]
 
 
@@ -69,14 +70,14 @@ def test_filters(
 
 def test_a_record_has_the_size_and_whether_it_is_a_name(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """Bytes on the disk."""
-    list_runs(store, Wanted(name="bad"), json=True, width=80)
+    list_runs(store, ListOptions(name="bad", json=True), width=80)
     record = json.loads(capsys.readouterr().out)
     assert (record["size"] > 10_000, record["named"], record["failed"]) == (True, True, 1)
 
 
 def test_the_table_has_the_names(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """As they were given."""
-    list_runs(store, Wanted(), json=False, width=120)
+    list_runs(store, ListOptions(), width=120)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["ID", "going", "nightly-1", "bad", "nightly-2"]
     assert " KiB  complete  echo {}" in lines[3]
@@ -84,8 +85,8 @@ def test_the_table_has_the_names(store: Store, capsys: pytest.CaptureFixture[str
 
 def test_nothing_found_is_said(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And whether there are any."""
-    list_runs(store, Wanted(name="x"), json=False, width=80)
-    list_runs(Store(tmp_path / "other"), Wanted(), json=False, width=80)
+    list_runs(store, ListOptions(name="x"), width=80)
+    list_runs(Store(tmp_path / "other"), ListOptions(), width=80)
     assert capsys.readouterr() == ("", "no such runs\nthere are no runs yet\n")
 
 
@@ -99,4 +100,4 @@ def test_nothing_found_is_said(store: Store, tmp_path: Path, capsys: pytest.Capt
 def test_what_cannot_be_meant_is_refused(store: Store, wanted: dict[str, Any], why: str) -> None:
     """Before anything is printed."""
     with pytest.raises(UsageError, match=why):
-        list_runs(store, Wanted(**wanted), json=False, width=80)
+        list_runs(store, ListOptions(**wanted), width=80)

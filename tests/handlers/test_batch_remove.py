@@ -10,6 +10,7 @@ import pytest
 
 from manyhands.core.errors import BusyError, UsageError
 from manyhands.handlers.batch_remove import remove
+from manyhands.options.batch import RemoveOptions
 from manyhands.storage.runs import Store
 
 ASKED = {"template": "echo {}", "shell": None, "workdir": "/"}
@@ -35,9 +36,9 @@ def names(store: Store) -> set[str]:
 def test_nobody_to_ask(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a terminal it is refused, unless --yes says so; several names; each is reported."""
     with pytest.raises(UsageError, match=r"^Remove 2 runs \([0-9.]+ KiB\)\? Nobody can be asked here: --yes"):
-        remove(store, ["one", "two"], older_than=None, dry_run=False, yes=False)
+        remove(store, RemoveOptions(runs=["one", "two"]))
     assert names(store) == {"one", "two"}
-    assert remove(store, ["one", "two", "one"], older_than=None, dry_run=False, yes=True) == 0
+    assert remove(store, RemoveOptions(runs=["one", "two", "one"], yes=True)) == 0
     assert (names(store), capsys.readouterr().out) == (set(), "removed one\nremoved two\n")
 
 
@@ -52,7 +53,7 @@ def test_somebody_is_asked(
     seen = Terminal()
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
     monkeypatch.setattr(sys, "stderr", seen)
-    assert remove(store, [], older_than="1m", dry_run=False, yes=False) == status
+    assert remove(store, RemoveOptions(older_than="1m")) == status
     assert names(store) == left
     assert "remove 2 runs older than 1 minute (" in seen.getvalue()
     assert "echo {}" in seen.getvalue()
@@ -60,7 +61,7 @@ def test_somebody_is_asked(
 
 def test_a_dry_run_only_shows(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """Names and sizes, and nothing is gone."""
-    assert remove(store, ["one"], older_than=None, dry_run=True, yes=True) == 0
+    assert remove(store, RemoveOptions(runs=["one"], dry_run=True, yes=True)) == 0
     shown = capsys.readouterr()
     assert shown.out.startswith("would remove one  2")
     assert "nothing was removed" in shown.err
@@ -69,11 +70,11 @@ def test_a_dry_run_only_shows(store: Store, capsys: pytest.CaptureFixture[str]) 
 
 def test_nothing_to_remove_and_one_at_work(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """No old runs is no failure; a run at work is refused before anybody is asked."""
-    assert remove(store, [], older_than="30d", dry_run=False, yes=False) == 0
+    assert remove(store, RemoveOptions(older_than="30d")) == 0
     assert capsys.readouterr().err == "there are no runs older than 30 days\n"
     held = store.create(ASKED, "busy")[1]
     with pytest.raises(BusyError):
-        remove(store, ["busy"], older_than=None, dry_run=False, yes=False)
+        remove(store, RemoveOptions(runs=["busy"]))
     held.close()
     with pytest.raises(UsageError, match="not both"):
-        remove(store, ["one"], older_than="1d", dry_run=False, yes=True)
+        remove(store, RemoveOptions(runs=["one"], older_than="1d", yes=True))

@@ -9,6 +9,7 @@ import pytest
 
 from manyhands.core.errors import UsageError
 from manyhands.handlers import proc_top
+from manyhands.options.proc import TopOptions
 from manyhands.processes.listing import process_info
 from manyhands.render.processes import without_folder
 
@@ -24,7 +25,7 @@ def test_keys_change_the_order_and_end_it() -> None:
 
 def test_a_look_has_sums_and_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     """How many processes, CPU, memory, load; then as many as were asked for, in their order."""
-    assert proc_top.show_top(every="0.01", sort="pid", top=2, times=2, json=False) == 0
+    assert proc_top.show_top(TopOptions(every="0.01", sort="pid", top=2, times=2, json=False)) == 0
     first, header, *rows = capsys.readouterr().out.split("\n\n")[1].splitlines()
     assert "processes, " in first
     assert "; load " in first
@@ -36,10 +37,10 @@ def test_a_look_has_sums_and_a_table(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_records(capsys: pytest.CaptureFixture[str]) -> None:
     """JSON lines have no title."""
-    proc_top.show_top(every="0.01", sort="cpu", top=1, times=2, json=True)
+    proc_top.show_top(TopOptions(every="0.01", sort="cpu", top=1, times=2, json=True))
     assert [json.loads(line)["schema"] for line in capsys.readouterr().out.splitlines()] == ["manyhands.process/1"] * 2
     with pytest.raises(UsageError, match="--times 0"):
-        proc_top.show_top(every="1", sort="cpu", top=1, times=0, json=True)
+        proc_top.show_top(TopOptions(every="1", sort="cpu", top=1, times=0, json=True))
 
 
 def test_a_command_without_its_folder() -> None:

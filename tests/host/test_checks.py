@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from conftest import Cli
 from manyhands.core.errors import UsageError
-from manyhands.host.checks import Checked, Level, Threshold, Wanted, check, overall
+from manyhands.host.checks import Checked, Level, Threshold, check, overall
+from manyhands.options.host import CheckHostOptions
 from manyhands.render.checks import check_line
 
 NUMBERS = st.integers(min_value=0, max_value=10**6)
@@ -70,8 +71,8 @@ def test_the_line() -> None:
 
 def test_every_check_measures(tmp_path: Path) -> None:
     """Values that are those of the machine, for every option."""
-    wanted = Wanted(
-        load="100000", memory="100%", swap="100%", disks=[f"{tmp_path}=100%"], inodes=[f"{tmp_path}=100%"],
+    wanted = CheckHostOptions(
+        load="100000", memory="100%", swap="100%", disk=[f"{tmp_path}=100%"], inodes=[f"{tmp_path}=100%"],
         processes="1000000", zombies="0,1000000",
     )  # fmt: skip
     checked = {one.name: one for one in check(wanted)}

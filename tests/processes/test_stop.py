@@ -227,10 +227,10 @@ def test_no_permission(start: Start) -> None:
         import os, sys
         sys.path.insert(0, {str(LIB)!r})
         import psutil
-        from manyhands.handlers.proc import selector_of, stop
+        from manyhands.handlers.proc import stop
+        from manyhands.options.proc import StopOptions
         os.setgroups([]); os.setgid(65534); os.setuid(65534)
-        chosen = selector_of(pids=["{process.pid}"])
-        sys.exit(stop(chosen, number="TERM", grace="5", tree=True, dry_run=False, yes=False, json=False))
+        sys.exit(stop(StopOptions(pids=["{process.pid}"])))
     """)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd="/")
     assert (done.returncode, done.stderr) == (1, "")

@@ -16,6 +16,7 @@ from manyhands.core.safe_text import cells
 from manyhands.execution.batch import Batch
 from manyhands.handlers import batch as door
 from manyhands.inputs.sources import Args
+from manyhands.options.batch import ShowOptions
 from manyhands.render.running import Now
 from manyhands.storage.runs import Store
 from manyhands.work.plan import Plan
@@ -55,7 +56,7 @@ def test_a_run_is_looked_at_while_it_goes_on(own_state: Path, capsys: pytest.Cap
 
 def _shown(capsys: pytest.CaptureFixture[str], job: int | None = None) -> str:
     capsys.readouterr()
-    door.show("live", job=job, failed=False, output=False, json=False, state_dir=None)
+    door.show(ShowOptions(run="live", job=job))
     return capsys.readouterr().out
 
 

@@ -23,6 +23,7 @@ from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
 from manyhands.core.limits import Limits
 from manyhands.execution.batch import Batch
 from manyhands.handlers.batch import export_run, show
+from manyhands.options.batch import ExportOptions, ShowOptions
 from manyhands.posix import linux
 from manyhands.storage.runs import RunLock, Store, default_state_dir, discard, is_busy, lock, short_ids
 from manyhands.work.plan import Plan
@@ -422,8 +423,8 @@ def test_a_run_whose_template_is_refused_today(
         journal.ended(Outcome(Attempt(job, 1, ()), Status.OK, Ending(0)))
         journal.commit()
     held.close()
-    show("old", job=None, failed=False, output=True, json=False, state_dir=str(store.state))
-    export_run("old", "jsonl", state_dir=str(store.state))
+    show(ShowOptions(run="old", output=True, state_dir=store.state))
+    export_run(ExportOptions(run="old", state_dir=store.state))
     shown = capsys.readouterr().out
     assert template in shown
     assert json.loads(shown.splitlines()[-1])["argv"] == [template, "a; b"]

@@ -18,6 +18,7 @@ import pytest
 
 from conftest import HERE, Cli, wait_for
 from manyhands.core.extras import install_line
+from manyhands.options.tour import TopicOptions
 from manyhands.tour.contents import SCENES, TOPICS
 from manyhands.tour.door import show_list
 from manyhands.tour.narrating import bars, fitting, trace
@@ -287,7 +288,7 @@ def test_the_list_says_once_how_to_install_what_lacks(
 ) -> None:
     """At its end; beside a scene, only what it needs."""
     monkeypatch.setattr("manyhands.tour.showing.find_spec", lambda _: None)
-    show_list(topic="events", json=False)
+    show_list(TopicOptions(topic="events"))
     out = capsys.readouterr().out
     assert out.count(install_line("tour")) == 1
     assert out.endswith(f"to play them all: {install_line('tour')}\n")

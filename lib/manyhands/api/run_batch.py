@@ -1,4 +1,5 @@
 """The short form for programs: `run_batch` does all that the ``batch`` tasks do, and yields outcomes."""
+# ruff: noqa: ARG001, B008 - the keywords of run_batch are collected, so that what it does reads `RunOptions`, which nobody can change
 
 from __future__ import annotations
 
@@ -11,41 +12,42 @@ from pathlib import Path
 from typing import Any
 
 from manyhands.api.results import Results
+from manyhands.api.run_options import RunOptions, collected
 from manyhands.core.arguments import argument_of, check_several
 from manyhands.core.errors import UsageError
-from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.execution.staged import begin
 from manyhands.inputs.program_inputs import source_of
 from manyhands.inputs.reader_thread import Pulling, check_pulling
 from manyhands.inputs.sources import Source
-from manyhands.posix.cores import usable_cores
+from manyhands.options.choices import Order, StartMethod
 from manyhands.render.shown import Shown
 from manyhands.runtime.main_guard import refuse_in_worker
-from manyhands.storage.expiry import KEEP, expire, parse_keep
+from manyhands.storage.expiry import expire, parse_keep
 from manyhands.storage.output import Printed, check_printed
 from manyhands.storage.runs import Store, TemporaryStore, default_state_dir
 from manyhands.work.function import AnyResult, Call, encode
-from manyhands.work.plan import Order, Plan, Stage, for_stages
+from manyhands.work.planning import check_group, plan_of
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
 from manyhands.work.workers import Workers
 
 
+@collected(RunOptions)
 def run_batch(
     template: str | Sequence[str] | Template | Callable[..., Any] | Call,
     inputs: Source | Iterable[Any],
     *,
     jobs: int | str = "100%", timeout: float | str | None = None, grace: float | str = 5.0, retries: int = 0,
     delay: float | str = 0.0, backoff: float | str = 1.0, halt: str = "never", ordered: bool = False, then: Sequence[Any] = (), order: Order = "input",
-    workdir: str | os.PathLike[str] = ".", env: Mapping[str, str] | None = None, shell: bool = False,
+    workdir: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None, shell: bool = False,
     stdin: str | os.PathLike[str] | None = None, output_cap: int | str | None = None, nice: int = 0,
     allow_daemons: bool = False, backend: str | None = None, result: AnyResult = "value",
     initializer: Callable[..., Any] | str | None = None, initargs: Sequence[Any] = (), chunk: int | None = None,
-    max_jobs_per_worker: int | None = None, start_method: str = "forkserver", run_id: str | None = None,
+    max_jobs_per_worker: int | None = None, start_method: StartMethod = "forkserver", run_id: str | None = None,
     state_dir: str | os.PathLike[str] | None = None, pull: Pulling = "thread", handle_signals: bool = True,
     retry_failed: bool = False, retry_on: str | int | type[BaseException] | Sequence[str | int | type[BaseException]] | None = None,
     fail_if_empty: bool = False, max_args: int | None = None, check: bool = False, output: Printed | None = None, journal: bool = True,
-    keep: float | str = KEEP, progress: bool = False,
+    keep: float | str = "90d", progress: bool = False, options: RunOptions = RunOptions(),
 ) -> Results:  # fmt: skip
     """Run one command, or call one function, over many inputs; iterate the result for the final `Outcome` of each job.
 
@@ -65,6 +67,7 @@ def run_batch(
     ``retry_on``: the failures that are tried again, as exit statuses, classes of exceptions, and words such as ``"timeout"`` (see
     `RetryOn`). ``fail_if_empty``: no inputs are an error. ``max_args``: so many inputs (of one column) for each job, a command's ``{}`` stands for all of them, a function is given a list.
     `Template.each_line` makes each input a command. All other arguments mean what the options of ``batch`` and ``batch.call`` mean.
+    All of them can be given as one object, ``options``, which serves many batches; those beside it are what is different.
     Nothing begins before the first outcome is asked for, or the ``with`` block is entered; leaving early stops what runs (see `Results`).
 
     Time-outs, retries and the journal depend on nobody's loop: the batch is carried out in a thread of its own, and while
@@ -78,29 +81,24 @@ def run_batch(
     SIGHUP end the batch in good order, and then do what they would have done, unless ``handle_signals`` is False or another
     program part (asyncio) has the wake-up descriptor.
     """
-    check_pulling(pull)
-    then = _listed("then", then, "commands or functions")
-    widths, cores = for_stages("jobs", str(jobs), 1 + len(then)), usable_cores()
-    limits = _limits(
-        widths[0], cores, timeout=timeout, grace=grace, retries=retries, delay=delay, backoff=backoff, halt=halt, ordered=ordered,
-        output_cap=output_cap, retry_on=retry_on,
+    check_pulling(options.pull)
+    works, source = _works(template, inputs, options)
+    is_call = works[0].is_function
+    usual = "processes" if is_call else "commands"
+    plan = plan_of(
+        options, works, source.spec(), os.path.abspath(options.workdir or "."), backend=options.backend or usual, keep_order=options.ordered,
     )  # fmt: skip
-    work, further, source = _works(template, then, inputs, shell, result, initializer, initargs, max_args)
-    passing, usual = _passes(output, work), "processes" if work.is_function else "commands"
-    backends = for_stages("backend", backend or usual, 1 + len(then))
-    rest = zip(further, widths[1:], backends[1:], strict=True)
-    plan = Plan(
-        template=work, source=source.spec(), limits=limits, workdir=os.path.abspath(workdir),
-        environment=dict(env or {}), stdin=None if stdin is None else os.path.abspath(stdin), nice=nice,
-        allow_daemons=allow_daemons, backend=backends[0],
-        then=tuple(Stage(one, parse_jobs(j, cores), b, j.strip() == "auto") for one, j, b in rest), order=order,
-        workers=Workers(start_method=start_method, chunk=chunk, max_jobs=max_jobs_per_worker),
+    plan = replace(
+        plan, environment=dict(options.env or {}), stdin=None if options.stdin is None else os.path.abspath(options.stdin),
+        allow_daemons=options.allow_daemons,
+        workers=Workers(start_method=options.start_method, chunk=options.chunk, max_jobs=options.max_jobs_per_worker),
     )  # fmt: skip
-    store = _store(keep, state_dir, journal=journal, named=run_id is not None or retry_failed)
-    batch = begin(plan, store, run_id=run_id, source=source, retry_failed=retry_failed)
+    store = _store(options)
+    batch = begin(plan, store, run_id=options.run_id, source=source, retry_failed=options.retry_failed)
     return Results(
-        batch, store, pull=pull, handle_signals=handle_signals, check=check, passing=passing, shown=Shown() if progress else None,
-        fail_if_empty=fail_if_empty,
+        batch, store, pull=options.pull, handle_signals=options.handle_signals, check=options.check,
+        passing=options.output == "pass" if check_printed(options.output) else is_call,
+        shown=Shown() if options.progress else None, fail_if_empty=options.fail_if_empty,
     )  # fmt: skip
 
 
@@ -110,71 +108,52 @@ def _listed(name: str, given: Iterable[Any], what: str) -> list[Any]:
     return list(given)
 
 
-def _passes(output: Printed | None, work: Work) -> bool:
-    """Whether what jobs print is printed here, too."""
-    return output == "pass" if check_printed(output) else work.is_function
-
-
-def _limits(
-    jobs: str, cores: int, *, timeout: float | str | None, grace: float | str, retries: int, delay: float | str, backoff: float | str,
-    halt: str, ordered: bool, output_cap: int | str | None, retry_on: Any,
-) -> Limits:  # fmt: skip
-    """The limits of a run as a program says them."""
-    return Limits(
-        jobs=parse_jobs(jobs, cores), climb=jobs.strip() == "auto", timeout=parse_timeout(timeout), grace=parse_duration(grace, "grace"),
-        retries=retries, delay=parse_duration(delay, "delay"), backoff=Backoff.parse(backoff, "backoff"),
-        halt=Halt.parse(halt), keep_order=ordered,
-        output_cap=None if output_cap is None else parse_size(output_cap, "output_cap"),
-        retry_on=None if retry_on is None else RetryOn.parse(retry_on, "retry_on"),
-    )  # fmt: skip
-
-
-def _store(keep: float | str, state_dir: str | os.PathLike[str] | None, *, journal: bool, named: bool) -> Store:
+def _store(options: RunOptions) -> Store:
     """Where the runs are; those that have expired are removed, which is logged. Without a ``journal`` nothing is kept.
 
     Raises UsageError for what only a run that is kept can have.
     """
-    if not journal:
-        if named or state_dir is not None:
+    if not options.journal:
+        if options.run_id is not None or options.retry_failed or options.state_dir is not None:
             raise UsageError("journal=False: nothing is kept of the run, so it has no run_id, state_dir or retry_failed")
         return TemporaryStore()
     program = os.path.basename(sys.argv[0] if sys.argv else "") or "a program"
-    store = Store(Path(state_dir).absolute() if state_dir else default_state_dir(os.environ), program=program)
-    if said := expire(store, parse_keep(keep), time.time()):
+    root = Path(options.state_dir).absolute() if options.state_dir else default_state_dir(os.environ)
+    store = Store(root, program=program)
+    if said := expire(store, parse_keep(options.keep), time.time()):
         import logging  # which costs more than the look, and there is something to say once a day at most
 
         logging.getLogger("manyhands").info(said)
     return store
 
 
-def _works(
-    template: Any, then: Sequence[Any], inputs: Any, shell: bool, result: AnyResult,
-    initializer: Callable[..., Any] | str | None, initargs: Sequence[Any], max_args: int | None,
-) -> tuple[Work, Sequence[Work], Source]:  # fmt: skip
-    """(what is done with each input, what is done with it next, the inputs)."""
-    check_several("initargs", initargs, "arguments")
-    if max_args is not None and max_args < 1:
-        raise UsageError(f"max_args={max_args}: a job has one input at least")
+def _works(template: Any, inputs: Any, options: RunOptions) -> tuple[Sequence[Work], Source]:
+    """(what is done with each input, and with what comes of it next; the inputs)."""
+    check_several("initargs", options.initargs, "arguments")
+    then = _listed("then", options.then, "commands or functions")
+    group = options.max_args
+    check_group(options)
     if isinstance(template, Call) or (callable(template) and not isinstance(template, Template)):
-        work, source = _call(template, inputs, result, initializer, tuple(initargs), max_args)
-        kind = "value" if result == "value" else "json"
-        return work, [Call.of(one, type=kind, result=result) for one in then], source
-    _refuse_for_commands(result=result != "value", initializer=initializer, initargs=tuple(initargs))
-    return _template(template, shell, max_args), [_template(one, shell, max_args) for one in then], source_of(inputs)
+        work, source = _call(template, inputs, options)
+        kind = "value" if options.result == "value" else "json"
+        return [work, *(Call.of(one, type=kind, result=options.result) for one in then)], source
+    _refuse_for_commands(
+        result=options.result != "value", initializer=options.initializer, initargs=tuple(options.initargs)
+    )
+    further = [_template(one, options.shell, group) for one in then]
+    return [_template(template, options.shell, group), *further], source_of(inputs)
 
 
-def _call(
-    given: Callable[..., Any] | Call, inputs: Any, result: AnyResult, initializer: Callable[..., Any] | str | None,
-    initargs: tuple[Any, ...], group: int | None,
-) -> tuple[Call, Source]:  # fmt: skip
+def _call(given: Callable[..., Any] | Call, inputs: Any, options: RunOptions) -> tuple[Call, Source]:
     """A function and its inputs, encoded. Raises UsageError in a worker process that only imports the script."""
     refuse_in_worker()
+    group = options.max_args
     if isinstance(given, Call):
         return replace(given, group=group), source_of(inputs)
-    live = None if isinstance(initializer, str) else initializer
+    named = options.initializer if isinstance(options.initializer, str) else None
     call = Call.of(
-        given, type="str" if hasattr(inputs, "spec") else "object", result=result, initializer=initializer if live is None else None,
-        initargs=initargs, live_initializer=live, group=group,
+        given, type="str" if hasattr(inputs, "spec") else "object", result=options.result, initializer=named,
+        initargs=tuple(options.initargs), live_initializer=None if named else options.initializer, group=group,
     )  # fmt: skip
     return call, source_of(inputs, lambda item: (encode(item if group is None else (item,)),))
 

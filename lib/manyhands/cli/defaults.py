@@ -1,7 +1,7 @@
 """Defaults of options that the command line did not give: from the environment, then from files.
 
     MANYHANDS_BATCH_JOBS, MANYHANDS_JOBS  >  manyhands.yaml at or above the current folder  >  invoke's own configuration
-    (its key ``manyhands``)  >  ~/.manyhands.yaml  >  the default in the task's signature
+    (its key ``manyhands``)  >  ~/.manyhands.yaml  >  the default of the option itself
 
 In each, what is said for a task (``batch.resume``, or ``resume`` for short) wins over what is said for its collection
 (``batch``), and that over what is said for all. A file looks the same everywhere; in invoke.yaml it stands under the key

@@ -1,4 +1,4 @@
-"""Which settings there can be: derived from the signatures of the tasks, so that one that nobody reads is refused by its place."""
+"""Which settings there can be: derived from the options of the tasks, so that one that nobody reads is refused by its place."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""What stands for the value of an option in a help text, and so what kind of value completion has to offer.
-
-Names of options mean the same in every task, so the name says it; for others their type does.
+"""What stands for the value of an option in a help text, and so what kind of value completion has to offer: what its declaration says,
+or its type, or its name. For the program's own options, which invoke declares, it is said here.
 """
 
 from __future__ import annotations
@@ -9,18 +8,10 @@ from typing import Final
 
 from invoke.parser import Argument
 
-_BY_NAME: Final = {
-    name: metavar
-    for metavar, names in {
-        "AGE": "older-than", "COMMAND": "command then", "COUNT": "times rounds sample top", "FILE": "config csv file from jsonl log-file plot trace "
-        "stdin joblog commands", "FOLDER": "state-dir workdir", "JSON": "initargs", "MODULE:FUNCTION": "function initializer",
-        "NAME": "name run-id", "NAME=A,B,C": "each", "NAME=VALUE": "env", "PATTERN": "glob", "PID": "pid pids", "PORT": "port number",
-        "REGEX": "cmdline colsep expect log until", "RUN": "run runs", "SIGNAL": "signal", "SIZE": "output-cap spool-limit",
-        "STAGE=FILE": "tee", "TIME": "backoff delay every grace timeout", "CHAR": "delimiter", "WHEN": "halt", "WHAT": "retry-on",
-        "N": "jobs", "TASK": "help", "COLLECTION": "list", "flat|nested|json": "list-format", "bash|zsh|fish": "print-completion-script",
-        "PATH=PERCENT": "disk inodes", "LIMIT": "load memory swap processes zombies", "USER": "user",
-    }.items()
-    for name in names.split()
+from manyhands.cli.options import Option
+
+_OF_INVOKE: Final = {
+    "config": "FILE", "help": "TASK", "list": "COLLECTION", "list-format": "flat|nested|json", "print-completion-script": "bash|zsh|fish",
 }  # fmt: skip
 FILES: Final = frozenset({"FILE", "FOLDER", "PATTERN", "COMMAND", "MODULE:FUNCTION", "LINE", "TEMPLATE", "WORK", "PATH"})
 """What a shell completes by names of files."""
@@ -29,7 +20,9 @@ _BY_KIND: Final = {"int": "N", "float": "NUMBER", "Path": "PATH"}
 
 def metavar(option: Argument) -> str:
     """Such as ``FILE``, ``N``, or the words to choose from."""
-    name = (option.name or "").strip("_").replace("_", "-")
-    if words := getattr(option, "choices", []):
-        return "|".join(words)
-    return _BY_NAME.get(name) or _BY_KIND.get(getattr(option, "value_kind", option.kind.__name__), name.upper())
+    if not isinstance(option, Option):
+        name = option.name or ""
+        return _OF_INVOKE.get(name) or _BY_KIND.get(option.kind.__name__, name.upper())
+    if option.choices:
+        return "|".join(option.choices)
+    return option.metavar or _BY_KIND.get(option.value_kind, option.names[0].upper())

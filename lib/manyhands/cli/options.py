@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from invoke.parser import Argument, ParserContext
+from invoke.parser.context import translate_underscores
 
 from manyhands.core.errors import UsageError
+from manyhands.options.declaration import Declared
 
 _BOOLEANS: Final = {
     "1": True,
@@ -49,6 +51,10 @@ def kind_of(annotation: object, default: object) -> str:
     else:
         kind = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     kind = kind.removesuffix(" | None").removeprefix("typing.").removeprefix("pathlib.")
+    if kind in ("Sequence[str]", "Sequence[Any]"):
+        return "list[str]"
+    if " | " in kind and "str" in kind.split(" | "):  # a program may give a number or a path, too
+        return "str"
     if kind not in _TYPES and kind != "list[str]" and not choices(kind):
         raise TypeError(f"an option cannot be a {kind}: use int, float, bool, str, Path, Literal['a', ...] or list[str]")
     return kind
@@ -94,13 +100,16 @@ class Absent:
 class Option(Argument):
     """An invoke argument that tells "not given" from its default, keeps text as text, and may be left out if positional."""
 
-    def __init__(self, like: Argument, kind: str, *, short: str | None, may_lack: bool) -> None:
+    def __init__(self, one: Declared, kind: str) -> None:
         parsed_as: type = {"bool": bool, "list[str]": list}.get(kind, str)
+        given, said = one.default is not MISSING, one.said
+        default = list(one.default or ()) if kind == "list[str]" and given else one.default if given else None
         super().__init__(
-            names=[like.names[0], *([short] if short else [])], kind=parsed_as, default=like.default,
-            help=like.help, positional=like.positional, attr_name=like.attr_name,
+            names=[translate_underscores(one.name), *said.short], kind=parsed_as, default=default, help=said.help,
+            positional=said.positional, attr_name=one.name if "_" in one.name else None,
         )  # fmt: skip
-        self.choices, self.may_lack, self.task, self.value_kind = choices(kind), may_lack, "", kind
+        self.choices, self.may_lack, self.task = choices(kind), given and said.positional, ""
+        self.value_kind, self.metavar = kind, said.metavar
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Option:
         """invoke copies every option for each parse; only what was given changes (a list is replaced, not appended to)."""

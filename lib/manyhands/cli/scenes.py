@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Final, Literal
 
 from invoke import Context
 
 from manyhands.cli.task import Task
-from manyhands.tour.contents import OPTIONS, SCENES, Scene
+from manyhands.options.declaration import Declared, Said
+from manyhands.tour.contents import METAVARS, OPTIONS, SCENES, Scene
 
 _SHOWING: Final = {"timeline": False, "trace": None, "source": False, "json": False}
 
@@ -22,15 +22,12 @@ def _task(scene: Scene) -> Task:
     def body(_ctx: Context, **given: Any) -> int:
         from manyhands.tour import door
 
-        return door.show(scene.name, {one.name: one.default for one in parameters} | given)
+        return door.show(scene.name, {one.name: one.default for one in declared} | given)
 
-    parameters = [_parameter(*one) for one in options_of(scene).items()]
-    first = inspect.Parameter("_ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Context)
-    body.__signature__ = inspect.Signature([first, *parameters])  # type: ignore[attr-defined]
+    declared = [_declared(scene, name, default) for name, default in options_of(scene).items()]
     body.__doc__ = f"{scene.title}."
     body.__name__ = scene.name.replace("-", "_")
-    help_ = {name: _explained({**OPTIONS, **scene.help}[name], default) for name, default in options_of(scene).items()}
-    return Task(body, name=scene.name, help=help_, lacking=[scene.given] if scene.given else [], listed=False)
+    return Task(body, name=scene.name, declared=declared, listed=False)
 
 
 def options_of(scene: Scene) -> dict[str, Any]:
@@ -46,7 +43,8 @@ def _explained(text: str, default: Any) -> str:
     return text if "(default" in text or not default else f"{text} (default: {default:g})"
 
 
-def _parameter(name: str, default: Any) -> inspect.Parameter:
+def _declared(scene: Scene, name: str, default: Any) -> Declared:
+    help_ = _explained({**OPTIONS, **scene.help}[name], default)
     kind: Any = type(default)
     if isinstance(default, tuple):
         kind, default = Literal[default], default[0]
@@ -54,4 +52,4 @@ def _parameter(name: str, default: Any) -> inspect.Parameter:
         kind = "list[str]"
     elif default is None:
         kind = "str | None"
-    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+    return Declared(name, kind, default, Said(help_, METAVARS.get(name, ""), positional=name == scene.given))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from dataclasses import MISSING
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import invoke
 from invoke.exceptions import Exit
@@ -15,34 +15,42 @@ from invoke.parser import Argument
 
 from manyhands.cli.exits import end_by_closed_pipe, end_by_interrupt, explained, is_closed_pipe, was_interrupted
 from manyhands.cli.options import Absent, Option, converter, flag_name, kind_of
+from manyhands.cli.signature import declared_by, first_parameter
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import typed_options
+from manyhands.options.declaration import Declared, Options, declared_in
 
 if TYPE_CHECKING:
     from manyhands.cli.defaults import Defaults
+
+Taken = TypeVar("Taken", bound=Options)
+_OF_PARAMETERS: Final = ("help", "lacking", "metavar", "needs", "positional", "short", "without")
 
 
 class Task(invoke.Task[Any]):
     """An invoke task whose options are typed by annotations; see `task`."""
 
     def __init__(
-        self, body: Callable[..., Any], *, short: Mapping[str, str] | None = None, lacking: Iterable[str] = (),
-        remainder: bool = False, listed: bool = True, needs: Mapping[str, str] | None = None,
-        without: Mapping[str, str] | None = None, **kwargs: Any,
+        self, body: Callable[..., Any], *, options: type[Options] | None = None, declared: Iterable[Declared] | None = None,
+        remainder: bool = False, listed: bool = True, **kwargs: Any,
     ) -> None:  # fmt: skip
-        self.needs, self.without = dict(needs or {}), dict(without or {})
-        self.listed = listed
-        """Whether a list of everything shows it, or counts it only."""
-        self.short, self.may_lack, self.remainder = dict(short or {}), frozenset(lacking), remainder
-        self.kinds = {
-            name: kind_of(None if one.annotation is one.empty else one.annotation, one.default)
-            for name, one in self.argspec(body).parameters.items()
-        }
-        lists = [name for name, kind in self.kinds.items() if kind == "list[str]"]
-        self.uses_context = not next(iter(inspect.signature(body).parameters), "_").startswith("_")
+        self.options, self.listed = options, listed
+        self.remainder = remainder if options is None else "rest" in options.__dataclass_fields__
+        said = {name: kwargs.pop(name) for name in _OF_PARAMETERS if name in kwargs}
+        if options is not None:
+            if said:
+                raise TypeError(f"{', '.join(said)}: all that is said of the options of {options.__name__} is said there")
+            declared = declared_in(options)
+        elif declared is None:
+            declared = declared_by(body, remainder=remainder, **said)
+        self.declared = list(declared)
+        self.kinds = {one.name: kind_of(one.annotation, one.default) for one in self.declared}
+        self.needs = {one.name: one.said.needs for one in self.declared if one.said.needs}
+        self.without = {other: one.name for one in self.declared for other in one.said.excludes}
+        self.may_lack = frozenset(one.name for one in self.declared if one.said.positional and one.default is not MISSING)
+        self.uses_context = not first_parameter(body).startswith("_")
         """Whether it looks at what invoke hands it: how to run commands, and settings."""
-        super().__init__(body, iterable=lists, auto_shortflags=False, **kwargs)
-        self.positional = [*self.positional, *lacking]
+        super().__init__(body, auto_shortflags=False, **kwargs)
 
     @property
     def has_dry_run(self) -> bool:
@@ -53,30 +61,25 @@ class Task(invoke.Task[Any]):
         """invoke copies every task of a collection, and nobody changes one: with a hundred tasks that is half of ``invoke -l``."""
         return self
 
-    def argspec(self, body: Callable[..., Any]) -> inspect.Signature:
-        """The parameters that are options: not the context, not ``rest``."""
-        found = super().argspec(body)
-        if not self.remainder:
-            return found
-        return found.replace(parameters=[one for name, one in found.parameters.items() if name != "rest"])
+    def fill_implicit_positionals(self, positional: Iterable[str] | None) -> list[str]:  # noqa: ARG002 - as invoke calls it
+        """The arguments that are typed without a name."""
+        return [one.name for one in self.declared if one.said.positional]
 
-    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        """invoke's arguments, as Options."""
-        kept = dict(self.help)  # invoke takes out what it has used; a task with two names is asked twice
-        options: list[Argument] = [
-            Option(one, self.kinds[name], short=self.short.get(name), may_lack=name in self.may_lack)
-            for one in super().get_arguments(ignore_unknown_help)
-            if (name := one.name or "")
-        ]
-        self.help = kept
-        return options
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:  # noqa: ARG002 - as invoke calls it
+        """The positional ones first."""
+        found: list[Argument] = [Option(one, self.kinds[one.name]) for one in self.declared]
+        return sorted(found, key=lambda one: not one.positional)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task; whatever it raises becomes one line and an exit status, except for bugs."""
         sources: dict[str, str] = {}
         try:
+            complete = self._complete(args[0], kwargs, sources)
             with typed_options():
-                result = super().__call__(*args, **self._complete(args[0], kwargs, sources))
+                if self.options is None:
+                    result = super().__call__(*args, **complete)
+                else:
+                    result = super().__call__(*args, _frozen(self.options, complete))
             if inspect.iscoroutine(result):
                 import asyncio
 
@@ -95,7 +98,7 @@ class Task(invoke.Task[Any]):
         return result
 
     def _complete(self, ctx: invoke.Context, given: Mapping[str, Any], sources: dict[str, str]) -> dict[str, Any]:
-        """The arguments for the function: what was given, else what a default is configured for, as typed values. ``sources``
+        """The arguments for the function, or for its options: what was given, else what a default is configured for, as typed values. ``sources``
         gets those options that nobody has typed, and where their values are from."""
         defaults: Defaults | None = None
         complete: dict[str, Any] = {"rest": rest()} if self.remainder and "rest" not in given else {}
@@ -140,6 +143,10 @@ class Task(invoke.Task[Any]):
         return converter(where, kind)(value) if isinstance(value, str) else value
 
 
+def _frozen(options: type[Options], values: Mapping[str, Any]) -> Options:
+    return options(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
 def _blamed(error: Exception, sources: Mapping[str, str]) -> Exception:
     """``error``, with the place of the value that it complains of if that was not typed."""
     if isinstance(error, UsageError):
@@ -156,26 +163,32 @@ def task(body: Callable[..., Any], /) -> Task:
 
 @overload
 def task(
+    *pre: invoke.Task[Any], options: type[Taken], **kwargs: Any
+) -> Callable[[Callable[[invoke.Context, Taken], Any]], Task]:
+    """With options that are declared in a class."""
+
+
+@overload
+def task(
     *pre: invoke.Task[Any], short: Mapping[str, str] | None = None, lacking: Iterable[str] = (), remainder: bool = False,
     **kwargs: Any,
 ) -> Callable[[Callable[..., Any]], Task]:  # fmt: skip
-    """With arguments."""
+    """With options that are the parameters of the function."""
 
 
-def task(
-    *args: Any, short: Mapping[str, str] | None = None, lacking: Iterable[str] = (), remainder: bool = False, **kwargs: Any
-) -> Any:  # fmt: skip
+def task(*args: Any, **kwargs: Any) -> Any:
     """`invoke.task` for typed tasks.
 
-    ``short``: one-letter names of options, such as ``{"jobs": "j"}``; there are no others. ``lacking``: positional arguments
-    that may be left out; one that is a ``list[str]`` takes all that follow. ``remainder``: the function gets `rest` as
-    ``rest``. ``needs`` and ``without``: options that have an effect only together with another one, or only without it, such as
-    ``{"every": "watch"}``; typed in vain they are refused. Whatever may be left out, or is an option, has a default in the signature.
+    ``options``: a class of `Options`, of which the function gets an object after the context; all else is said there. Without it the
+    parameters of the function are the options, and these say more of them: ``short``, one-letter names, such as ``{"jobs": "j"}``;
+    there are no others; ``metavar`` and ``help``, likewise. ``lacking``: positional arguments that may be left out; one that is a
+    ``list[str]`` takes all that follow. ``remainder``: the function gets `rest` as ``rest``. ``needs`` and ``without``: options that
+    have an effect only together with another one, or only without it, such as ``{"every": "watch"}``; typed in vain they are
+    refused. Whatever may be left out, or is an option, has a default.
 
     A function that returns an int ends the program with that status if it is not 0; a coroutine function is run to its end.
     """
-    make = functools.partial(Task, short=short, lacking=tuple(lacking), remainder=remainder)
-    return invoke.task(*args, klass=make, **kwargs)
+    return invoke.task(*args, klass=Task, **kwargs)
 
 
 class _CommandLine:

@@ -15,8 +15,9 @@ from typing import Final
 
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Job
+from manyhands.options.choices import Order
 from manyhands.storage.runs import Run
-from manyhands.work.plan import Order, Plan
+from manyhands.work.plan import Plan
 
 _RUNS: Final = 10
 """Earlier runs of the same work that are asked, the newest first."""

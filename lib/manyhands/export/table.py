@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Final
 
 from manyhands.export import csv, joblog, jsonl
 from manyhands.export.job_record import RunJobs, Write
+from manyhands.options.choices import Format
 
-Format = Literal["jsonl", "csv", "joblog"]
 EXPORTERS: Final[Mapping[Format, Callable[[RunJobs, Write], None]]] = {
     "jsonl": jsonl.export,
     "csv": csv.export,

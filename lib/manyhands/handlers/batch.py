@@ -17,13 +17,13 @@ from manyhands.core.safe_text import harmless
 from manyhands.execution.run_inputs import Scope
 from manyhands.execution.staged import begin, go_on
 from manyhands.export.job_record import Argv, RunJobs, job_record
-from manyhands.export.table import EXPORTERS, Format
+from manyhands.export.table import EXPORTERS
 from manyhands.handlers import batch_list, batch_remove
-from manyhands.handlers.batch_list import Wanted
-from manyhands.handlers.batch_options import AskedCall, AskedCommand, nothing_to_run, plan_of
+from manyhands.handlers.batch_options import Asked, nothing_to_run, plan_of
 from manyhands.handlers.run_console import carry_out
 from manyhands.inputs.grouping import in_groups
 from manyhands.inputs.sources import open_source
+from manyhands.options.batch import AgainOptions, ExportOptions, FunctionOptions, ListOptions, RemoveOptions, ShowOptions
 from manyhands.posix.cores import usable_cores
 from manyhands.posix.home import expanded
 from manyhands.render.overview import Overview
@@ -39,10 +39,10 @@ from manyhands.work.template import display, fill_slot
 # -- a new run -----------------------------------------------------------------------------------------------------------
 
 
-def new(asked: AskedCommand | AskedCall) -> int:
+def new(asked: Asked) -> int:
     """Carry out what was asked; returns the exit status. Raises UsageError before anything is run."""
     forget_main()
-    if isinstance(asked, AskedCall) and asked.no_journal:
+    if isinstance(asked, FunctionOptions) and asked.no_journal:
         from manyhands.handlers.batch_map import call_unjournaled
 
         return call_unjournaled(asked)
@@ -83,35 +83,35 @@ def _dry_run(plan: Plan, stream: int | None, *, fail_if_empty: bool) -> int:
 # -- runs that exist -----------------------------------------------------------------------------------------------------
 
 
-def store(state_dir: str | None) -> runs.Store:
+def store(state_dir: str | os.PathLike[str] | None) -> runs.Store:
     """The runs below ``state_dir``, or below the user's own."""
-    root = Path(expanded(state_dir)).absolute() if state_dir else runs.default_state_dir(os.environ)
-    return runs.Store(root, given=state_dir)
+    root = Path(expanded(os.fspath(state_dir))).absolute() if state_dir else runs.default_state_dir(os.environ)
+    return runs.Store(root, given=os.fspath(state_dir) if state_dir else None)
 
 
-def again(work: Scope, run: str | None, *, jobs: str | None, quiet: bool, json: bool, state_dir: str | None) -> int:
+def again(work: Scope, options: AgainOptions) -> int:
     """Resume or retry a run; returns the exit status."""
     forget_main()
-    number = parse_jobs(jobs, usable_cores()) if jobs else None
-    kept = store(state_dir)
-    batch = go_on(kept.find(run, by_program=False), os.environ, work, number)
-    return carry_out(batch, kept, json=json, quiet=quiet)
+    number = parse_jobs(options.jobs, usable_cores()) if options.jobs else None
+    kept = store(options.state_dir)
+    batch = go_on(kept.find(options.run, by_program=False), os.environ, work, number)
+    return carry_out(batch, kept, json=options.json, quiet=options.quiet)
 
 
-def remove(names: Sequence[str], *, older_than: str | None, dry_run: bool, yes: bool, state_dir: str | None) -> int:
+def remove(options: RemoveOptions) -> int:
     """Delete runs, or all older than a duration; returns the exit status."""
-    return batch_remove.remove(store(state_dir), names, older_than=older_than, dry_run=dry_run, yes=yes)
+    return batch_remove.remove(store(options.state_dir), options)
 
 
-def list_runs(wanted: Wanted, *, json: bool, state_dir: str | None) -> None:
+def list_runs(options: ListOptions) -> None:
     """Print the runs that are wanted, the newest first."""
-    batch_list.list_runs(store(state_dir), wanted, json=json, width=_width())
+    batch_list.list_runs(store(options.state_dir), options, width=_width())
 
 
-def show(run: str | None, *, job: int | None, failed: bool, output: bool, json: bool, state_dir: str | None) -> None:
+def show(options: ShowOptions) -> None:
     """Print a run and its jobs, or one job in full."""
-    kept = store(state_dir)
-    found = kept.find(run)
+    kept, job = store(options.state_dir), options.job
+    found = kept.find(options.run)
     everything = kept.typed("batch.export", kept.short(found))
     with closing(Journals.open(found)) as journal:
         argv = _argv(found)
@@ -121,8 +121,8 @@ def show(run: str | None, *, job: int | None, failed: bool, output: bool, json: 
                 raise UsageError(f"run {found.id} has no job {job}")
             records: Iterator[JobRecord] = iter([record])
         else:
-            records = chosen(journal, failed=failed)
-        if json:
+            records = chosen(journal, failed=options.failed)
+        if options.json:
             for one in records:
                 line = job_record(
                     one.job,
@@ -135,22 +135,12 @@ def show(run: str | None, *, job: int | None, failed: bool, output: bool, json: 
                 )
                 sys.stdout.write(dumps(line) + "\n")
             return
-        for text in _shown(
-            found, everything, journal, records, argv, single=job is not None, output=output, limited=not failed
-        ):
+        for text in _shown(found, everything, journal, records, argv, options):
             sys.stdout.write(text + "\n")
 
 
 def _shown(
-    found: runs.Run,
-    everything: str,
-    journal: Journals,
-    records: Iterator[JobRecord],
-    argv: Argv,
-    *,
-    single: bool,
-    output: bool,
-    limited: bool,
+    found: runs.Run, everything: str, journal: Journals, records: Iterator[JobRecord], argv: Argv, options: ShowOptions
 ) -> Iterator[str]:
     now = Now(found, time.time()) if runs.is_busy(found) else None
 
@@ -159,16 +149,16 @@ def _shown(
         for part, attempts in journal.parts(one.job.number):
             if several:
                 yield f"stage    {part.stage}"
-            yield from one_job(part, attempts, display(argv(part)), whole=output, now=now)
+            yield from one_job(part, attempts, display(argv(part)), whole=options.output, now=now)
 
-    if single:
+    if options.job is not None:
         yield from full(next(records))
         return
     line = summarise(found)
     yield from header(found, line, str(found.asked["workdir"]), now)
     yield from _overview(journal)
     yield ""
-    if output:
+    if options.output:
         for one in records:
             yield from full(one)
             yield ""
@@ -176,10 +166,10 @@ def _shown(
     if now and (going := list(now.lines(_width(), MOST))):
         yield from going
         yield ""
-    shown = first_chosen(journal, MOST) if limited else records
+    shown = records if options.failed else first_chosen(journal, MOST)
     yield from job_lines(shown, _width(), stages=len(found.stages) > 1, running=now.numbers() if now else ())
     more = line.ok + line.failed + line.left - MOST
-    if limited and more > 0:
+    if not options.failed and more > 0:
         yield f"... and {more:,} more: --failed, --json, or {everything} shows them all"
 
 
@@ -190,13 +180,13 @@ def _overview(journal: Journals) -> Iterator[str]:
     return overview.lines()
 
 
-def export_run(run: str | None, format: Format, *, state_dir: str | None) -> None:
+def export_run(options: ExportOptions) -> None:
     """Write a run's jobs to stdout."""
-    found = store(state_dir).find(run)
+    found = store(options.state_dir).find(options.run)
     with closing(Journals.open(found)) as journal:
         shell = found.asked["shell"] is not None
         columns = () if found.asked.get("group") else found.asked.get("columns", ())
-        EXPORTERS[format](RunJobs(journal, found.id, _argv(found), shell, columns), _write_out)
+        EXPORTERS[options.format](RunJobs(journal, found.id, _argv(found), shell, columns), _write_out)
         begun = sum(journal.tally().counts.values()) + journal.tally().left
     sys.stdout.buffer.flush()
     if (missing := (found.asked.get("total") or 0) - begun) > 0:

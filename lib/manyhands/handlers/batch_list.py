@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -14,45 +14,33 @@ from json import dumps
 from manyhands.core.encoding import iso
 from manyhands.core.errors import UsageError
 from manyhands.core.limits import parse_duration
+from manyhands.options.batch import ListOptions
 from manyhands.render.runs import RunLine, list_lines, summarise
 from manyhands.storage.runs import Run, Store
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which runs to list, as the user says it; None: whichever."""
-
-    limit: int | None = None
-    status: str | None = None
-    since: str | None = None
-    name: str | None = None
-
-    @property
-    def any(self) -> bool:
-        """Whether not all runs are wanted."""
-        return self != Wanted()
-
-
-def list_runs(found: Store, wanted: Wanted, *, json: bool, width: int) -> None:
+def list_runs(found: Store, wanted: ListOptions, *, width: int) -> None:
     """Print the runs that are ``wanted``, the newest first. Raises UsageError."""
     if wanted.limit is not None and wanted.limit < 1:
         raise UsageError(f"--limit {wanted.limit}: expected a number of runs, 1 or more")
     chosen = islice(_chosen(found, wanted), wanted.limit)
-    if json:
+    if wanted.json:
         for run, line in chosen:
             record = asdict(line) | {"schema": "manyhands.run/1", "created": iso(line.created), "size": run.size}
             sys.stdout.write(dumps(record) + "\n")
         return
     listed = list(chosen)
     if not listed:
-        sys.stderr.write("no such runs\n" if wanted.any else "there are no runs yet\n")
+        sys.stderr.write(
+            "no such runs\n" if {"limit", "status", "since", "name"} & {*wanted.given()} else "there are no runs yet\n"
+        )
         return
     lines, sizes = [line for _, line in listed], [run.size for run, _ in listed]
     for text in list_lines(lines, width, found.shorts(), sizes, time.time()):
         sys.stdout.write(text + "\n")
 
 
-def _chosen(found: Store, wanted: Wanted) -> Iterator[tuple[Run, RunLine]]:
+def _chosen(found: Store, wanted: ListOptions) -> Iterator[tuple[Run, RunLine]]:
     since = _moment(wanted.since, time.time()) if wanted.since else None
     for run in found.all():
         if since is not None and run.created < since:

@@ -17,30 +17,30 @@ from manyhands.core.errors import InputError, UsageError
 from manyhands.core.events import Summary
 from manyhands.core.job import Attempt, Ending, Job, Outcome, Output, Status, Values
 from manyhands.core.safe_text import harmless
-from manyhands.handlers.batch_options import AskedCall, nothing_to_run, plan_of
+from manyhands.handlers.batch_options import call_of, nothing_to_run, plan_of
 from manyhands.inputs.grouping import in_groups
 from manyhands.inputs.sources import open_source
+from manyhands.options.batch import FunctionOptions
 from manyhands.render.returned import Raised
 from manyhands.render.stream import Stream
 from manyhands.render.summary import describe, name_of, summary_line
-from manyhands.storage.expiry import KEEP
 from manyhands.work.chunks import Done
 from manyhands.work.work import BoundWork
 
-_USUAL: Final[dict[str, Any]] = {
-    "then": [], "retries": 0, "retry_on": None, "timeout": None, "delay": "0", "halt": "never", "order": "input", "backend": "processes", "run_id": None, "retry_failed": False, "keep": KEEP,
-    "tag": False, "output_cap": None, "dry_run": False, "max_jobs_per_worker": None,
-}  # fmt: skip
-"""What only a run with a journal has, and what it is when nobody has asked for it."""
+_JOURNALED: Final = (
+    "then", "retries", "retry_on", "timeout", "delay", "halt", "order", "backend", "run_id", "retry_failed", "keep", "tag", "output_cap",
+    "dry_run", "max_jobs_per_worker",
+)  # fmt: skip
+"""What only a run with a journal has."""
 _SAYS_NOTHING: Final = (None, b"null")
 _NOBODY: Final = Job(0, b"", ())
 
 
-def call_unjournaled(asked: AskedCall) -> int:
+def call_unjournaled(asked: FunctionOptions) -> int:
     """Print what the function returns, a line of JSON for each input; returns the exit status. Raises UsageError first."""
-    for name, usual in _USUAL.items():
-        if getattr(asked, name) != usual:
-            raise UsageError(f"--no-journal: --{name.replace('_', '-')} needs the journal; leave one of the two out")
+    given = asked.given()
+    if name := next((one for one in _JOURNALED if one in given), None):
+        raise UsageError(f"--no-journal: --{name.replace('_', '-')} needs the journal; leave one of the two out")
     if asked.result not in ("json", "none"):
         raise UsageError(f"--no-journal prints JSON: --result {asked.result} cannot be; choose json or none")
     plan, stream = plan_of(asked)
@@ -48,7 +48,7 @@ def call_unjournaled(asked: AskedCall) -> int:
         raise UsageError("--no-journal: --jobs auto needs the journal's measurements; give a number")
     source = open_source(plan.source, stream=None if stream is None else os.fdopen(os.dup(stream), "rb"))
     renderer = plan.template.bind(source.columns, width=source.width)
-    call = replace(asked.call(), chunked=True, group=plan.max_args)
+    call = replace(call_of(asked), chunked=True, group=plan.max_args)
     call.check()
     teller = _Teller(renderer, json=asked.json)
     environment = dict(os.environb) | {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()}

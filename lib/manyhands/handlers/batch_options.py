@@ -1,4 +1,4 @@
-"""The options of ``batch`` and ``batch.call`` as they were typed, and how they become a plan.
+"""How the options of ``batch`` and ``batch.call`` become a plan, and where the inputs come from.
 
 The last place where there are options; from here inwards there are only records. All is checked before anything is run.
 """
@@ -10,149 +10,65 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from manyhands.core.errors import InputError, UsageError
-from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
+from manyhands.core.limits import parse_size
 from manyhands.inputs.sources import Args, Glob, Spec, delimiter_of, usual_delimiter
-from manyhands.posix.cores import usable_cores
+from manyhands.options.batch import CommandOptions, FunctionOptions
 from manyhands.posix.home import expanded
-from manyhands.storage.expiry import KEEP
-from manyhands.work.function import Call, Kind, ResultKind
-from manyhands.work.plan import Order, Plan, Stage, for_stages
+from manyhands.work import planning
+from manyhands.work.function import Call
+from manyhands.work.plan import Plan
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
 from manyhands.work.workers import Workers
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What commands and functions have in common; ``rest`` is what stood after ``--`` (None: there was no ``--``)."""
-
-    from_: Sequence[str]
-    null: bool
-    glob: Sequence[str]
-    csv: str | None
-    delimiter: str | None
-    jsonl: str | None
-    colsep: str | None
-    each: Sequence[str]
-    jobs: str
-    timeout: str | None
-    grace: str
-    retries: int
-    delay: str
-    backoff: str
-    halt: str
-    order: Order
-    keep_order: bool
-    tag: bool
-    dry_run: bool
-    then: Sequence[str]
-    workdir: str | None
-    env: Sequence[str]
-    output_cap: str | None
-    nice: int
-    backend: str
-    run_id: str | None
-    retry_failed: bool
-    quiet: bool
-    json: bool
-    state_dir: str | None
-    rest: Sequence[str] | None
-    spool_limit: str = "1G"
-    retry_on: str | None = None
-    fail_if_empty: bool = False
-    zip: bool = False
-    max_args: int | None = None
-    keep: str = KEEP
+Asked = CommandOptions | FunctionOptions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskedCommand(Asked):
-    """What only commands have."""
-
-    template: str | None
-    shell: bool
-    stdin: str | None
-    allow_daemons: bool
-    commands: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskedCall(Asked):
-    """What only functions have."""
-
-    function: str
-    type: Kind
-    result: ResultKind
-    initializer: str | None
-    initargs: str | None
-    chunk: str
-    max_jobs_per_worker: int | None
-    start_method: str
-    no_journal: bool = False
-
-    def call(self) -> Call:
-        """The function; ``--jsonl`` gives whole values."""
-        if self.initargs is not None and self.initializer is None:
-            raise UsageError("--initargs is for an --initializer")
-        try:
-            initargs = json.loads(self.initargs or "[]")
-        except ValueError:
-            initargs = None
-        if not isinstance(initargs, list):
-            raise UsageError(f"--initargs {self.initargs}: expected a JSON list, such as '[1, \"two\"]'")
-        return Call(
-            text=self.function, folder=os.getcwd(), type="row" if self.jsonl else self.type, result=self.result,
-            initializer=self.initializer, initargs=tuple(initargs),
-        )  # fmt: skip
-
-
-def plan_of(asked: AskedCommand | AskedCall) -> tuple[Plan, int | None]:
+def plan_of(asked: Asked) -> tuple[Plan, int | None]:
     """(the plan, the descriptor that the inputs come from if they are streamed)."""
     if asked.retry_failed and not asked.run_id:
         raise UsageError("--retry-failed is for a run that exists: name it with --run-id")
-    if asked.max_args is not None and asked.max_args < 1:
-        raise UsageError(f"--max-args {asked.max_args}: a job has one input at least")
+    planning.check_group(asked)
     folder = _folder(asked.workdir)
-    work, *further = _works(asked)
-    jobs, backends = (
-        for_stages("--jobs", asked.jobs, 1 + len(further)),
-        for_stages("--backend", asked.backend, 1 + len(further)),
-    )
-    cores = usable_cores()
-    then = tuple(
-        Stage(one, parse_jobs(j, cores), b, j.strip() == "auto")
-        for one, j, b in zip(further, jobs[1:], backends[1:], strict=True)
-    )
-    spec, stream = _source(asked, work)
-    limits = Limits(
-        jobs=parse_jobs(jobs[0], cores), climb=jobs[0].strip() == "auto", timeout=parse_timeout(asked.timeout),
-        grace=parse_duration(asked.grace, "--grace"), retries=asked.retries, delay=parse_duration(asked.delay, "--delay"),
-        backoff=Backoff.parse(asked.backoff), halt=Halt.parse(asked.halt), keep_order=asked.keep_order,
-        output_cap=parse_size(asked.output_cap, "--output-cap") if asked.output_cap else None,
-        retry_on=RetryOn.parse(asked.retry_on) if asked.retry_on is not None else None,
-    )  # fmt: skip
+    works = _works(asked)
+    spec, stream = _source(asked, works[0])
     if not 0 <= asked.nice <= 19:
         raise UsageError(f"--nice {asked.nice}: expected 0 to 19")
-    plan = Plan(
-        template=work, source=spec, limits=limits, workdir=folder, environment=_environment(asked.env), nice=asked.nice,
-        backend=backends[0], then=then, tag=asked.tag, streamed=stream is not None, order=asked.order,
+    plan = planning.plan_of(asked, works, spec, folder, backend=asked.backend, keep_order=asked.keep_order)
+    plan = replace(
+        plan, environment=_environment(asked.env), tag=asked.tag, streamed=stream is not None,
         spool_limit=parse_size(asked.spool_limit, "--spool-limit"),
-        stdin=_stdin(asked.stdin, stream) if isinstance(asked, AskedCommand) else None,
-        allow_daemons=isinstance(asked, AskedCommand) and asked.allow_daemons,
-        workers=_workers(asked) if isinstance(asked, AskedCall) else Workers(),
     )  # fmt: skip
-    return plan, stream
+    if isinstance(asked, FunctionOptions):
+        return replace(plan, workers=_workers(asked)), stream
+    return replace(plan, stdin=_stdin(asked.stdin, stream), allow_daemons=asked.allow_daemons), stream
 
 
-def _works(asked: AskedCommand | AskedCall) -> list[Work]:
+def call_of(asked: FunctionOptions) -> Call:
+    """The function; ``--jsonl`` gives whole values."""
+    if asked.initargs is not None and asked.initializer is None:
+        raise UsageError("--initargs is for an --initializer")
+    try:
+        initargs = json.loads(asked.initargs or "[]")
+    except ValueError:
+        initargs = None
+    if not isinstance(initargs, list):
+        raise UsageError(f"--initargs {asked.initargs}: expected a JSON list, such as '[1, \"two\"]'")
+    return Call(
+        text=asked.function, folder=os.getcwd(), type="row" if asked.jsonl else asked.type, result=asked.result,
+        initializer=asked.initializer, initargs=tuple(initargs),
+    )  # fmt: skip
+
+
+def _works(asked: Asked) -> list[Work]:
     """What each stage does. A function after the first gets what the one before it returned."""
-    if isinstance(asked, AskedCall):
+    if isinstance(asked, FunctionOptions):
         if asked.then and asked.result != "json":
             raise UsageError(f"--result {asked.result}: the next stage is given what JSON can hold")
-        first = replace(asked.call(), group=asked.max_args)
+        first = replace(call_of(asked), group=asked.max_args)
         return [first, *(replace(first, text=text, type="json", group=None) for text in asked.then)]
     shell = user_shell(os.environ) if asked.shell else None
     further = [replace(Template.parse(text, shell=shell), group=asked.max_args) for text in asked.then]
@@ -166,7 +82,7 @@ def _works(asked: AskedCommand | AskedCall) -> list[Work]:
     return [replace(Template.parse(asked.template, shell=shell), group=asked.max_args), *further]
 
 
-def _check_commands(asked: AskedCommand) -> None:
+def _check_commands(asked: CommandOptions) -> None:
     """Raise UsageError for what does not go with --commands."""
     others = {
         "a command": asked.template is not None,
@@ -177,7 +93,7 @@ def _check_commands(asked: AskedCommand) -> None:
         raise UsageError(f"--commands and {other}: each line is a whole command; leave one of the two out")
 
 
-def _workers(asked: AskedCall) -> Workers:
+def _workers(asked: FunctionOptions) -> Workers:
     if asked.chunk != "auto" and not asked.chunk.lstrip("-").isdigit():
         raise UsageError(f"--chunk {asked.chunk!r}: expected a number, or auto")
     chunk = None if asked.chunk == "auto" else int(asked.chunk)
@@ -187,7 +103,7 @@ def _workers(asked: AskedCall) -> Workers:
 def _source(asked: Asked, work: Work) -> tuple[Spec, int | None]:
     """What describes the inputs, and where they come from if they can be read only once."""
     given = {
-        "--": asked.rest, "--commands": asked.commands if isinstance(asked, AskedCommand) else None, "--from": asked.from_,
+        "--": asked.rest, "--commands": asked.commands if isinstance(asked, CommandOptions) else None, "--from": asked.from_,
         "--glob": asked.glob, "--csv": asked.csv, "--jsonl": asked.jsonl, "--each": asked.each,
     }  # fmt: skip
     chosen = [name for name, value in given.items() if value or (name == "--" and value is not None)]
@@ -213,7 +129,7 @@ def _parts(kind: str, asked: Asked, work: Work) -> list[tuple[Spec, int | None]]
         return [(Glob([expanded(pattern) for pattern in asked.glob]).spec(), None)]
     if kind == "--each":
         return [(Args.each(text).spec(), None) for text in asked.each]
-    commands = asked.commands if isinstance(asked, AskedCommand) else None
+    commands = asked.commands if isinstance(asked, CommandOptions) else None
     paths: dict[str, Sequence[str | None]] = {
         "--commands": [commands],
         "--csv": [asked.csv],
@@ -265,8 +181,8 @@ def _file(kind: str, path: str | None, asked: Asked, work: Work) -> tuple[Spec, 
         raise InputError(f"{kind}: no permission to read {path}") from None
 
 
-def _folder(workdir: str | None) -> str:
-    path = os.path.abspath(expanded(workdir or "."))
+def _folder(workdir: str | os.PathLike[str] | None) -> str:
+    path = os.path.abspath(expanded(os.fspath(workdir or ".")))
     if not os.path.isdir(path):
         raise UsageError(f"--workdir {workdir}: no such folder")
     return path
@@ -282,14 +198,14 @@ def _environment(given: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _stdin(path: str | None, stream: int | None) -> str | None:
+def _stdin(path: str | os.PathLike[str] | None, stream: int | None) -> str | None:
     if path is None:
         return None
     if path == "-":
         if stream == 0:
             raise UsageError("--stdin -: standard input already gives the inputs")
         return "-"
-    path = expanded(path)
+    path = expanded(os.fspath(path))
     if not os.path.isfile(path):
         raise UsageError(f"--stdin {path}: no such file")
     return os.path.abspath(path)

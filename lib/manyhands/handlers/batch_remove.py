@@ -11,12 +11,14 @@ from manyhands.core.errors import UsageError
 from manyhands.core.limits import parse_duration
 from manyhands.core.safe_text import one_line
 from manyhands.handlers.confirm import agreed
+from manyhands.options.batch import RemoveOptions
 from manyhands.render.words import size, span
 from manyhands.storage.runs import Run, Store, is_busy, lock
 
 
-def remove(found: Store, names: Sequence[str], *, older_than: str | None, dry_run: bool, yes: bool) -> int:
+def remove(found: Store, options: RemoveOptions) -> int:
     """Delete runs, and say which. 0: all of them are gone, or there were none; 1: nobody agreed."""
+    names, older_than = options.runs, options.older_than
     if bool(names) == (older_than is not None):
         raise UsageError("batch.remove: name runs, or give --older-than, but not both")
     if older_than is None:
@@ -31,11 +33,11 @@ def remove(found: Store, names: Sequence[str], *, older_than: str | None, dry_ru
         sys.stderr.write(f"there are no runs{text}\n")
         return 0
     whole = f"{len(doomed)} run{'' if len(doomed) == 1 else 's'}{text} ({size(sum(run.size for run in doomed))})"
-    if dry_run:
+    if options.dry_run:
         sys.stdout.writelines(f"would remove {line}\n" for line in _lines(doomed))
         sys.stderr.write(f"this would be {whole}; nothing was removed\n")
         return 0
-    if not agreed(f"remove {whole}", _lines(doomed), yes=yes):
+    if not agreed(f"remove {whole}", _lines(doomed), yes=options.yes):
         sys.stderr.write("nothing was removed\n")
         return 1
     for one in doomed:

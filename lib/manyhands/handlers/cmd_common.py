@@ -16,6 +16,7 @@ from manyhands.commands.process_tree import Completed, Tree
 from manyhands.core.errors import UsageError
 from manyhands.core.limits import parse_duration
 from manyhands.core.safe_text import Harmless
+from manyhands.options.cmd import OneCommand
 from manyhands.posix import linux
 from manyhands.posix.signals import Watched, die_by, in_foreground
 from manyhands.render.commands import stage_lines
@@ -55,8 +56,12 @@ def limit_of(timeout: str | None) -> float | None:
     return seconds
 
 
-def words_of(command: str | None, rest: Sequence[str] | None, *, shell: bool = False) -> Sequence[str]:
+def words_of(options: OneCommand) -> Sequence[str]:
     """The argument list: what stands after ``--``, or a text split at its blanks, or handed to the shell."""
+    return _words_of(options.command, options.rest, shell=options.shell)
+
+
+def _words_of(command: str | None, rest: Sequence[str] | None, *, shell: bool) -> Sequence[str]:
     if (command is None) == (rest is None):
         raise UsageError("give the command either as one text, or as words after --")
     if command is None:
@@ -80,7 +85,7 @@ def line_of(text: str) -> str:
 def chain_of(line: str | None, rest: Sequence[str] | None, *, shell: bool) -> Pipeline:
     """The commands of a line, or the shell that is given it; or the one command whose words stand after ``--``."""
     if line is None or rest is not None:
-        return Pipeline.of(words_of(line, rest, shell=shell))
+        return Pipeline.of(_words_of(line, rest, shell=shell))
     return Pipeline.of(shell_argv(line_of(line))) if shell else Pipeline.parse(line)
 
 

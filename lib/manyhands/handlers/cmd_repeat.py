@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
@@ -16,24 +16,22 @@ from manyhands.core.errors import UsageError
 from manyhands.core.limits import Backoff, RetryOn, parse_duration
 from manyhands.core.safe_text import one_line
 from manyhands.handlers.cmd_common import chain_of, leave, limit_of, line_of, own_tree, print_json
+from manyhands.options.cmd import CompareToolsOptions, RetryOptions, WatchOptions
 from manyhands.render.commands import comparison_lines, look_record, pipeline_record, printed_record, try_line
 from manyhands.render.watching import Paper, Screen
 
 # -- watch -----------------------------------------------------------------------------------------------------------------
 
 
-def watch_line(
-    line: str | None, rest: Sequence[str] | None, *, every: str, until_change: bool, until_success: bool, until: str | None, times: int | None, shell: bool,
-    timeout: str | None, grace: str, json: bool,
-) -> int:  # fmt: skip
+def watch_line(options: WatchOptions) -> int:
     """Look at a command again and again; 0 when what was waited for has come, 124 when time is up before, 1 otherwise."""
-    pipeline, limit = chain_of(line, rest, shell=shell), limit_of(timeout)
-    line = line if line is not None else shlex.join(rest or [])
-    interval, goal = parse_duration(every, "--every"), _goal(until_change, until_success, until)
+    pipeline, limit = chain_of(options.line, options.rest, shell=options.shell), limit_of(options.timeout)
+    line = options.line if options.line is not None else shlex.join(options.rest or [])
+    interval, goal, times = parse_duration(options.every, "--every"), _goal(options), options.times
     if times is not None and times < 1:
         raise UsageError(f"--times {times}: at least one look is needed")
     look = None
-    with own_tree(grace) as tree, _shown(line, interval, json=json) as show:
+    with own_tree(options.grace) as tree, _shown(line, interval, json=options.json) as show:
 
         def once(left: float | None) -> PipelineResult:
             return pipeline.run(stdin=b"", stdout="capture", stderr="stdout", timeout=left, tree=tree)
@@ -45,19 +43,20 @@ def watch_line(
     if look and times == look.number:
         sys.stderr.write(f"manyhands: {one_line(line, 200)}: it did not come in {times} looks\n")
         return 1
-    sys.stderr.write(f"manyhands: {one_line(line, 200)}: it did not come within {timeout} s\n")
+    sys.stderr.write(f"manyhands: {one_line(line, 200)}: it did not come within {options.timeout} s\n")
     return 124
 
 
-def _goal(change: bool, success: bool, pattern: str | None) -> Until:
-    if change + success + (pattern is not None) > 1:
+def _goal(options: WatchOptions) -> Until:
+    pattern = options.until
+    if options.until_change + options.until_success + (pattern is not None) > 1:
         raise UsageError("--until-change, --until-success and --until: choose one")
     if pattern is not None:
         try:
             return re.compile(pattern.encode("utf-8", "surrogateescape"), re.MULTILINE)
         except re.error as error:
             raise UsageError(f"--until {pattern!r}: {error}") from None
-    return "change" if change else "success" if success else None
+    return "change" if options.until_change else "success" if options.until_success else None
 
 
 @contextmanager
@@ -75,40 +74,38 @@ def _shown(line: str, every: float, *, json: bool) -> Iterator[Callable[[Look], 
 # -- retry -----------------------------------------------------------------------------------------------------------------
 
 
-def retry_line(
-    line: str | None, rest: Sequence[str] | None, *, times: int, backoff: str, retry_on: str | None, timeout: str | None, shell: bool,
-    grace: str, json: bool,
-) -> int:  # fmt: skip
+def retry_line(options: RetryOptions) -> int:
     """Try a command until it succeeds; end with the status of the last try."""
-    pipeline, limit, wait = chain_of(line, rest, shell=shell), limit_of(timeout), Backoff.parse(backoff)
-    rule = RetryOn.parse(retry_on) if retry_on is not None else None
+    pipeline, limit = chain_of(options.line, options.rest, shell=options.shell), limit_of(options.timeout)
+    wait, rule = Backoff.parse(options.backoff), RetryOn.parse(options.retry_on) if options.retry_on is not None else None
     if rule and rule.exceptions:
         raise UsageError(
             f"--retry-on {rule.exceptions[0]}: a command raises no exceptions; give exit statuses or signals"
         )
-    with own_tree(grace) as tree:
+    with own_tree(options.grace) as tree:
 
         def once() -> PipelineResult:
-            return pipeline.run(stdout="capture" if json else "inherit", timeout=limit, tree=tree)
+            return pipeline.run(stdout="capture" if options.json else "inherit", timeout=limit, tree=tree)
 
-        for one in retry(once, tree, times=times, backoff=wait, retry_on=rule):
+        for one in retry(once, tree, times=options.times, backoff=wait, retry_on=rule):
             result = one.result
-            if json:
+            if options.json:
                 print_json(pipeline_record(result) | {"schema": "manyhands.try/1", "try": one.number, "wait": one.wait})
             elif not result.ok and tree.stopped_by is None:
-                sys.stderr.write(f"manyhands: {try_line(one, times)}\n")
+                sys.stderr.write(f"manyhands: {try_line(one, options.times)}\n")
     return leave(result, told_already=True)
 
 
 # -- compare ---------------------------------------------------------------------------------------------------------------
 
 
-def compare_line(line: str, *, rounds: int, json: bool) -> int:
+def compare_line(options: CompareToolsOptions) -> int:
     """Run a shell line by every helper; 0 when all that are installed gave the same."""
+    rounds = options.rounds
     if rounds < 1:
         raise UsageError(f"--rounds {rounds}: at least one is needed")
-    found = compare(line_of(line), rounds=rounds)
-    if json:
+    found = compare(line_of(options.line), rounds=rounds)
+    if options.json:
         for one in found:
             status, printed = one.answer or (None, None)
             record = asdict(one) | {"schema": "manyhands.compare/1", "status": status}

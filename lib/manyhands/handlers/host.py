@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from json import dumps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from manyhands.core.errors import UsageError
 from manyhands.core.limits import parse_duration
 from manyhands.host.info import clock, host_info, identity
 from manyhands.host.metrics import cpu, disks, memory, network, pressure, sensors, swap
+from manyhands.options.host import CheckHostOptions, CpuOptions, ForkOptions, LookOptions
 from manyhands.processes.fork_demo import ForkEvent, fork_demo
 from manyhands.render.forks import fork_line, fork_verdict
 from manyhands.render.host import (
@@ -27,95 +28,90 @@ from manyhands.render.host import (
 )
 from manyhands.render.repeat import repeat
 
-if TYPE_CHECKING:
-    from manyhands.host.checks import Wanted
-
 T = TypeVar("T")
 
 
 def _show(
-    schema: str, look: Callable[[], T], record: Callable[[T], Mapping[str, Any]], lines: Callable[[T], Iterable[str]], *,
-    json: bool, watch: bool, every: float,
+    schema: str, look: Callable[[], T], record: Callable[[T], Mapping[str, Any]], lines: Callable[[T], Iterable[str]],
+    options: LookOptions,
 ) -> None:  # fmt: skip
     """Look, once or until Ctrl-C, and print what was seen."""
 
     def shown() -> Iterable[str]:
         seen = look()
-        return [dumps({"schema": f"manyhands.{schema}/1", **record(seen)})] if json else lines(seen)
+        return [dumps({"schema": f"manyhands.{schema}/1", **record(seen)})] if options.json else lines(seen)
 
-    repeat(shown, every=every, times=None if watch else 1, in_place=watch and not json)
+    times = None if options.watch else 1
+    repeat(shown, every=_period(options), times=times, in_place=options.watch and not options.json)
 
 
-def _period(every: str) -> float:
-    if not (seconds := parse_duration(every, "--every")):
+def _period(options: LookOptions) -> float:
+    if not (seconds := parse_duration(options.every, "--every")):
         raise UsageError("--every 0: between two looks some time must go by")
     return seconds
 
 
-def show_info(*, json: bool, watch: bool, every: str) -> None:
+def show_info(options: LookOptions) -> None:
     """Print what the machine is and has."""
-    _show("host", host_info, asdict, info_lines, json=json, watch=watch, every=_period(every))
+    _show("host", host_info, asdict, info_lines, options)
 
 
-def show_cpu(*, per_core: bool, json: bool, watch: bool, every: str) -> None:
+def show_cpu(options: CpuOptions) -> None:
     """Print how busy the CPUs are."""
-    seconds = _period(every)
-    _show("cpu", lambda: cpu(seconds), asdict, lambda seen: cpu_lines(seen, per_core=per_core), json=json, watch=watch,
-          every=seconds)  # fmt: skip
+    seconds = _period(options)
+    _show("cpu", lambda: cpu(seconds), asdict, lambda seen: cpu_lines(seen, per_core=options.per_core), options)
 
 
-def show_memory(*, json: bool, watch: bool, every: str) -> None:
+def show_memory(options: LookOptions) -> None:
     """Print what of memory and swap is used."""
     _show(
         "memory", lambda: (memory(), swap()), lambda seen: {"memory": asdict(seen[0]), "swap": asdict(seen[1])},
-        lambda seen: memory_lines(*seen), json=json, watch=watch, every=_period(every),
+        lambda seen: memory_lines(*seen), options
     )  # fmt: skip
 
 
-def show_disks(*, json: bool, watch: bool, every: str) -> None:
+def show_disks(options: LookOptions) -> None:
     """Print what of the file systems is used."""
-    _show("disks", disks, lambda seen: {"disks": [asdict(one) for one in seen]}, disk_lines, json=json, watch=watch,
-          every=_period(every))  # fmt: skip
+    _show("disks", disks, lambda seen: {"disks": [asdict(one) for one in seen]}, disk_lines, options)  # fmt: skip
 
 
-def show_network(*, json: bool, watch: bool, every: str) -> None:
+def show_network(options: LookOptions) -> None:
     """Print the network interfaces."""
-    _show("network", network, lambda seen: {"network": [asdict(one) for one in seen]}, network_lines, json=json, watch=watch,
-          every=_period(every))  # fmt: skip
+    _show("network", network, lambda seen: {"network": [asdict(one) for one in seen]}, network_lines, options)  # fmt: skip
 
 
-def show_sensors(*, json: bool, watch: bool, every: str) -> None:
+def show_sensors(options: LookOptions) -> None:
     """Print what the sensors say."""
-    _show("sensors", sensors, asdict, sensor_lines, json=json, watch=watch, every=_period(every))
+    _show("sensors", sensors, asdict, sensor_lines, options)
 
 
-def show_pressure(*, json: bool, watch: bool, every: str) -> None:
+def show_pressure(options: LookOptions) -> None:
     """Print what had to be waited for."""
     _show("pressure", pressure, lambda seen: {"pressure": {name: asdict(one) for name, one in seen.items()} or None},
-          pressure_lines, json=json, watch=watch, every=_period(every))  # fmt: skip
+          pressure_lines, options)  # fmt: skip
 
 
-def show_time(*, json: bool, watch: bool, every: str) -> None:
+def show_time(options: LookOptions) -> None:
     """Print what time it is."""
-    _show("time", clock, asdict, clock_lines, json=json, watch=watch, every=_period(every))
+    _show("time", clock, asdict, clock_lines, options)
 
 
-def show_identity(*, json: bool, watch: bool, every: str) -> None:
+def show_identity(options: LookOptions) -> None:
     """Print who this process is."""
-    _show("identity", identity, asdict, identity_lines, json=json, watch=watch, every=_period(every))
+    _show("identity", identity, asdict, identity_lines, options)
 
 
-def show_check(wanted: Wanted, *, json: bool) -> int:
+def show_check(options: CheckHostOptions) -> int:
     """Print a plugin's line; its exit status. A mistake is UNKNOWN, too, because a monitor reads the status only."""
     from manyhands.host.checks import Level, check, overall
     from manyhands.render.checks import check_line, checked_record
 
     try:
-        checked = check(wanted)
+        checked = check(options)
     except UsageError as error:
         _write([f"UNKNOWN - {error}"])
         return Level.UNKNOWN
-    _write([dumps(checked_record(checked))] if json else [check_line(checked)])
+    _write([dumps(checked_record(checked))] if options.json else [check_line(checked)])
     return overall(checked)
 
 
@@ -134,15 +130,15 @@ def show_doctor(*, json: bool) -> int:
     return 1 if any(finding.health is Health.BROKEN for finding in findings) else 0
 
 
-def show_fork(*, children: int, exit_code: int, json: bool) -> int:
+def show_fork(options: ForkOptions) -> int:
     """Fork before the user's eyes; returns 0 if everything was as it should be, else 1."""
 
     def emit(event: ForkEvent) -> None:
-        _write([dumps({"schema": "manyhands.fork/1", **asdict(event)}) if json else fork_line(event)])
+        _write([dumps({"schema": "manyhands.fork/1", **asdict(event)}) if options.json else fork_line(event)])
 
     sys.stdout.flush()  # or the child would own a copy of what is not written yet
-    report = fork_demo(children=children, exit_code=exit_code, emit=emit)
-    if not json:
+    report = fork_demo(children=options.children, exit_code=options.exit_code, emit=emit)
+    if not options.json:
         _write([fork_verdict(report)])
     return 0 if report.as_expected else 1
 

@@ -17,6 +17,15 @@ from manyhands.core.hints import typed
 from manyhands.core.limits import parse_duration
 from manyhands.core.safe_text import one_line
 from manyhands.handlers.confirm import agreed
+from manyhands.options.proc import (
+    Choice,
+    ListProcessesOptions,
+    PortOptions,
+    ShowProcessOptions,
+    StopOptions,
+    TreeOptions,
+    WaitOptions,
+)  # fmt: skip
 from manyhands.processes.listing import (
     Listener,
     ProcessInfo,
@@ -53,15 +62,12 @@ ORDERS: Final[Mapping[str, Callable[[ProcessInfo], float]]] = {
 """How processes can be sorted."""
 
 
-def selector_of(
-    *, pids: Sequence[str] = (), name: Sequence[str] = (), user: Sequence[str] = (), port: Sequence[str] = (),
-    cmdline: Sequence[str] = (), older_than: str | None = None,
-) -> Selector:  # fmt: skip
+def selector_of(choice: Choice, pids: Sequence[str] = ()) -> Selector:
     """The options that choose processes, checked. Raises UsageError."""
     return Selector(
-        pids=[pid_of(text) for text in pids], names=name, users=user, ports=[port_of(text) for text in port],
-        cmdline=[pattern_of(text, "--cmdline") for text in cmdline],
-        older_than=None if older_than is None else parse_duration(older_than, "--older-than"),
+        pids=[pid_of(text) for text in pids], names=choice.name, users=choice.user, ports=[port_of(text) for text in choice.port],
+        cmdline=[pattern_of(text, "--cmdline") for text in choice.cmdline],
+        older_than=None if choice.older_than is None else parse_duration(choice.older_than, "--older-than"),
     )  # fmt: skip
 
 
@@ -104,10 +110,10 @@ def _width() -> int | None:
 # -- looking -------------------------------------------------------------------------------------------------------------
 
 
-def show_list(selector: Selector, *, sort: str, top: int | None, json: bool) -> int:
+def show_list(options: ListProcessesOptions) -> int:
     """Print the processes that are chosen; 1 if there is none."""
-    found = sorted(_without_askers(selector), key=ORDERS[sort])[: count_of(top)]
-    if json:
+    found = sorted(_without_askers(selector_of(options)), key=ORDERS[options.sort])[: count_of(options.top)]
+    if options.json:
         _print_json(map(info_record, found))
     elif found:
         _write(list_lines(found, _width()))
@@ -133,37 +139,37 @@ def count_of(top: int | None) -> int | None:
     return top
 
 
-def show_tree(pid: str | None, *, json: bool) -> int:
+def show_tree(options: TreeOptions) -> int:
     """Print the processes below one, or all."""
-    branches = process_tree(None if pid is None else pid_of(pid))
-    if json:
+    branches = process_tree(None if options.pid is None else pid_of(options.pid))
+    if options.json:
         _print_json(map(branch_record, branches))
     else:
         _write(tree_lines(branches, _width()))
     return 0
 
 
-def show_process(pid: str, *, environment: bool, json: bool) -> int:
+def show_process(options: ShowProcessOptions) -> int:
     """Print all about one process."""
     from manyhands.processes.details import details
 
-    found = details(pid_of(pid), environment=environment)
-    if json:
+    found = details(pid_of(options.pid), environment=options.environment)
+    if options.json:
         _print_json([details_record(found)])
     else:
         _write(details_lines(found))
     return 0
 
 
-def show_port(port: str, *, json: bool) -> int:
+def show_port(options: PortOptions) -> int:
     """Print who listens on a port; 1 if nobody does."""
-    found = listeners(port_of(port))
-    if json:
+    found = listeners(port_of(options.number))
+    if options.json:
         _print_json(map(listener_record, found))
     elif found:
         _write(map(listener_line, found))
     else:
-        sys.stderr.write(f"nobody listens on port {port}\n")
+        sys.stderr.write(f"nobody listens on port {options.number}\n")
     return 0 if found else 1
 
 
@@ -219,20 +225,17 @@ def show_limits(*, json: bool) -> int:
 # -- waiting -------------------------------------------------------------------------------------------------------------
 
 
-def wait(
-    pids: Sequence[str], *, port: str | None, host: str, file: str | None, log: str | None, new: bool, gone: bool,
-    timeout: str | None, json: bool,
-) -> int:  # fmt: skip
+def wait(options: WaitOptions) -> int:
     """Wait for one thing: 0 if it came, 124 if the time was up first."""
-    if sum([bool(pids), port is not None, file is not None or log is not None]) != 1:
+    log = options.log is not None
+    if sum([bool(options.pids), options.port is not None, options.file is not None or log]) != 1:
         raise UsageError("say what to wait for: pids, or --port, or --file, or --log with --file")
-    if gone and (pids or log is not None):
+    if options.gone and (options.pids or log):
         raise UsageError("--gone is for --port and --file; a process is waited for until it is gone anyway")
-    seconds = None if timeout is None else parse_duration(timeout, "--timeout")
     began = time.monotonic()
-    came, text = _await(pids, port=port, host=host, file=file, log=log, new=new, gone=gone, seconds=seconds)
+    came, text = _await(options, None if options.timeout is None else parse_duration(options.timeout, "--timeout"))
     waited = time.monotonic() - began
-    if json:
+    if options.json:
         _print_json([{"schema": "manyhands.wait/1", "came": came, "text": text, "waited": waited}])
     elif came:
         _write([one_line(text, 1000)])
@@ -241,43 +244,40 @@ def wait(
     return 0 if came else 124
 
 
-def _await(
-    pids: Sequence[str], *, port: str | None, host: str, file: str | None, log: str | None, new: bool, gone: bool,
-    seconds: float | None,
-) -> tuple[bool, str]:  # fmt: skip
+def _await(options: WaitOptions, seconds: float | None) -> tuple[bool, str]:
     """Whether it came, and what to say of it."""
+    pids, port, file, gone = options.pids, options.port, options.file, options.gone
     if pids:
         left = wait_for_processes([pid_of(text) for text in pids], timeout=seconds)
         ended = f"{', '.join(pids)} {'has' if len(pids) == 1 else 'have'} ended"
         return not left, ended if not left else f"{', '.join(map(str, left))} still running"
     if port is not None:
         try:
-            came = wait_for_port(port_of(port), host, gone=gone, timeout=seconds)
+            came = wait_for_port(port_of(port), options.host, gone=gone, timeout=seconds)
         except OSError as error:
-            raise UsageError(f"--host {host}: {error.strerror}") from None
-        return came, f"port {port} of {host} {'answers' if came != gone else 'does not answer'}"
-    if log is None:
+            raise UsageError(f"--host {options.host}: {error.strerror}") from None
+        return came, f"port {port} of {options.host} {'answers' if came != gone else 'does not answer'}"
+    if options.log is None:
         came = wait_for_file(file or "", gone=gone, timeout=seconds)
         return came, f"{file} is {'there' if came != gone else 'not there'}"
     if file is None:
         raise UsageError("--log is a pattern for the lines of a file: name that with --file")
     try:
-        line = wait_for_line(file, pattern_of(log, "--log"), new=new, timeout=seconds)
+        line = wait_for_line(file, pattern_of(options.log, "--log"), new=options.new, timeout=seconds)
     except OSError as error:
         raise UsageError(f"--file {file}: {error.strerror}") from None
-    return line is not None, f"no line of {file} has {log}" if line is None else line
+    return line is not None, f"no line of {file} has {options.log}" if line is None else line
 
 
 # -- stopping ------------------------------------------------------------------------------------------------------------
 
 
-def stop(
-    selector: Selector, *, number: str, grace: str, tree: bool, dry_run: bool, yes: bool, json: bool
-) -> int:  # fmt: skip
+def stop(options: StopOptions) -> int:
     """Stop what is chosen. 0: all of it is gone; 1: some is left; 3: nothing was chosen."""
+    selector = selector_of(options, options.pids)
     if not selector:
         raise UsageError("name what to stop: pids, or --name, --user, --port, --cmdline, --older-than")
-    signal_number, seconds = signal_of(number), parse_duration(grace, "--grace")
+    number, seconds = signal_of(options.signal), parse_duration(options.grace, "--grace")
     chosen, hidden = _without_askers(selector), [one for port in selector.ports for one in hidden_listeners(port)]
     for one in hidden:
         sys.stderr.write(f"{_why_hidden(one)}\n")
@@ -288,14 +288,14 @@ def stop(
         return 1 if hidden else 3
     if not selector.pids and not (chosen := _without_us(chosen)):  # by name and the like, we were chosen by accident
         return 1 if hidden else 3
-    if dry_run:
+    if options.dry_run:
         _write(_would_line(one, why) for one, why in with_reasons(chosen))
         return 0
-    if not _agreed(chosen, yes=yes):
+    if not _agreed(chosen, yes=options.yes):
         sys.stderr.write("nothing was stopped\n")
         return 1
-    told = stop_processes(chosen, grace=seconds, number=signal_number, tree=tree)
-    if json:
+    told = stop_processes(chosen, grace=seconds, number=number, tree=options.tree)
+    if options.json:
         _print_json(map(stopped_record, told))
     else:
         _write(map(stopped_line, told))

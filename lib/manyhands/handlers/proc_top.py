@@ -13,6 +13,7 @@ from typing import Final
 from manyhands.core.errors import UsageError
 from manyhands.core.limits import parse_duration
 from manyhands.handlers.proc import ORDERS, count_of
+from manyhands.options.proc import TopOptions
 from manyhands.posix.cores import usable_cores
 from manyhands.processes.listing import ProcessInfo, list_processes
 from manyhands.render.processes import info_record, list_lines
@@ -22,15 +23,15 @@ from manyhands.render.words import duration, size
 _KEYS: Final = {"c": "cpu", "m": "memory", "p": "pid", "a": "age"}
 
 
-def show_top(*, every: str, sort: str, top: int | None, times: int | None, json: bool) -> int:
+def show_top(options: TopOptions) -> int:
     """Show, again and again, what used most since the last look."""
-    seconds, most = parse_duration(every, "--every"), count_of(top)
+    seconds, most, times = parse_duration(options.every, "--every"), count_of(options.top), options.times
     if not seconds:
         raise UsageError("--every 0: between two looks some time must go by")
     if times is not None and times < 1:
         raise UsageError(f"--times {times}: at least one look is needed")
-    shown = _Top(sort, most)
-    if json:
+    shown = _Top(options.sort, most)
+    if options.json:
         repeat(shown.records, every=seconds, times=times, in_place=False)
     else:
         repeat(shown.lines, every=seconds, times=times, key=shown.press)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from manyhands.core.errors import UsageError
+from manyhands.options.host import CheckHostOptions
 
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)(%?)")
 
@@ -76,20 +77,7 @@ class Checked:
         return f"{label}={value}{unit};{warning};{self.threshold.critical:g};0;{most}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What is to be looked at, by the options' texts; ``disks`` as ``PATH=THRESHOLD``."""
-
-    load: str | None = None
-    memory: str | None = None
-    swap: str | None = None
-    disks: Sequence[str] = ()
-    inodes: Sequence[str] = ()
-    processes: str | None = None
-    zombies: str | None = None
-
-
-def check(wanted: Wanted) -> list[Checked]:
+def check(wanted: CheckHostOptions) -> list[Checked]:
     """Look at all that is wanted. Raises UsageError for a threshold that is none, and if nothing is wanted."""
     looks = _looks(wanted)
     if not looks:
@@ -101,7 +89,7 @@ Measure = Callable[[], tuple[float, str]]
 """Measures, and tells the value and what it means."""
 
 
-def _looks(wanted: Wanted) -> list[tuple[str, Threshold, Measure]]:
+def _looks(wanted: CheckHostOptions) -> list[tuple[str, Threshold, Measure]]:
     """What to measure, all texts checked before anything is."""
     plain: list[tuple[str, str | None, bool, Measure]] = [
         ("load", wanted.load, False, _load), ("memory", wanted.memory, True, _memory), ("swap", wanted.swap, True, _swap),
@@ -112,7 +100,7 @@ def _looks(wanted: Wanted) -> list[tuple[str, Threshold, Measure]]:
         for name, text, percent, measure in plain
         if text is not None
     ]
-    for option, texts, of in (("--disk", wanted.disks, _space), ("--inodes", wanted.inodes, _inodes)):
+    for option, texts, of in (("--disk", wanted.disk, _space), ("--inodes", wanted.inodes, _inodes)):
         for text in texts:
             path, equals, threshold = text.rpartition("=")
             if not (path and equals):

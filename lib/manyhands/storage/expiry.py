@@ -19,8 +19,6 @@ from manyhands.core.limits import parse_duration
 from manyhands.storage.runs import Run, Store
 from manyhands.storage.stage_journals import Journals
 
-KEEP: Final = "90d"
-"""How long they are kept, unless it is said otherwise."""
 _FOREVER: Final = "forever"
 _DAY: Final = 86400.0
 

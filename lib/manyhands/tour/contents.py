@@ -20,6 +20,8 @@ OPTIONS: Final = {
     "json": "JSON lines instead of text",
 }
 """What options mean, the same in all scenes; `Scene.help` has what is special to one."""
+METAVARS: Final = {"trace": "FILE"}
+"""What stands for the value of those whose name or type does not say it."""
 
 
 class Scene(NamedTuple):

@@ -19,6 +19,7 @@ from manyhands.core.limits import Limits
 from manyhands.core.safe_text import one_line
 from manyhands.execution.benchmark import compare, measure, widths_for
 from manyhands.handlers.batch_compare import report
+from manyhands.options.tour import AllScenesOptions, CompareWaysOptions, TopicOptions
 from manyhands.posix.cores import usable_cores
 from manyhands.posix.signals import die_by
 from manyhands.render.measured import check_plot
@@ -64,17 +65,18 @@ def show(name: str, asked: Mapping[str, Any]) -> int:
     return leave(done)
 
 
-def show_all(*, topic: str | None, start_method: str | None, scale: float, json: bool) -> int:
+def show_all(asked: AllScenesOptions) -> int:
     """Play every scene at a small scale, and print a table of verdicts; 1 if one was not seen, else 0."""
+    scale, start_method, json = asked.scale, asked.start_method, asked.json
     if not 0 < scale <= 100:
         raise UsageError(f"--scale {scale}: expected more than 0, and at most 100")
-    scenes, words = chosen(topic), {SEEN: "seen", NOT_SEEN: "NOT SEEN", NOT_POSSIBLE: "skipped"}
+    scenes, words = chosen(asked.topic), {SEEN: "seen", NOT_SEEN: "NOT SEEN", NOT_POSSIBLE: "skipped"}
     counts = dict.fromkeys(words, 0)
     longest, to = max(len(scene.name) for scene in scenes), console()
     room = (to.width if to.is_terminal else 10_000) - longest - 20
     for scene in scenes:
         options = usual(scene) | scene.quick | {"scale": scale}
-        if start_method and "start_method" in scene.options:
+        if "start_method" in scene.options:
             options["start_method"] = start_method
         began = time.monotonic()
         done = perform(scene, options, lambda _: None)
@@ -104,9 +106,9 @@ def show_all(*, topic: str | None, start_method: str | None, scale: float, json:
     return NOT_SEEN if counts[NOT_SEEN] else SEEN
 
 
-def show_list(*, topic: str | None, json: bool) -> None:
+def show_list(asked: TopicOptions) -> None:
     """Print the table of contents: what there is, and what it needs that is not here."""
-    scenes, to = chosen(topic), console()
+    scenes, to, json = chosen(asked.topic), console(), asked.json
     longest, last = max(len(scene.name) for scene in scenes), None
     room = (to.width if to.is_terminal else 10_000) - longest - 4
     for scene in scenes:
@@ -143,12 +145,13 @@ def usual(scene: Scene) -> dict[str, Any]:
     return {name: value[0] if isinstance(value, tuple) else value for name, value in scene.options.items()}
 
 
-def compare_ways(work: str, *, sample: int, plot_to: str | None, json: bool) -> int:
+def compare_ways(asked: CompareWaysOptions) -> int:
     """One piece of work on every backend, side by side; returns the exit status. Raises UsageError."""
+    work, sample = asked.work, asked.sample
     if sample < 1:
         raise UsageError(f"--sample {sample}: at least one is needed")
-    if plot_to:
-        check_plot(plot_to)
+    if asked.plot:
+        check_plot(asked.plot)
     values: list[tuple[bytes, ...]] = [(_AMOUNT[work],)] * sample
     plain, waiting = (
         Plan(
@@ -159,7 +162,7 @@ def compare_ways(work: str, *, sample: int, plot_to: str | None, json: bool) -> 
     )  # fmt: skip
     cores = usable_cores()
     tasks = (measure(waiting, values, (), "asyncio", jobs) for jobs in widths_for("asyncio", max(2, cores), sample))
-    return report(chain(compare(plain, values, (), cores), tasks), sample, work, plot_to=plot_to, json=json)
+    return report(chain(compare(plain, values, (), cores), tasks), sample, work, plot_to=asked.plot, json=asked.json)
 
 
 def leave(done: Performance) -> int:

@@ -24,17 +24,15 @@ from manyhands.core.errors import InputError, ManyhandsError, UsageError
 from manyhands.core.hints import given_as
 from manyhands.core.job import Arg, Values
 from manyhands.core.values import description, fits_json, from_bytes, is_pickle
+from manyhands.options.choices import Column, ResultKind
 from manyhands.work.find_function import Function, load
 from manyhands.work.work import Work, another
 
-Kind = Literal["str", "int", "float", "json", "path", "bytes", "row", "line", "object", "value"]
-ResultKind = Literal["json", "repr", "none", "pickle-file"]
-"""What ``--result`` can ask for."""
+Kind = Literal[Column, "row", "line", "object", "value"]
 AnyResult = Literal["value"] | ResultKind
 """For programs, also what it is (`manyhands.core.values`)."""
 
-TYPES: Final = ("str", "int", "float", "json", "path", "bytes")
-"""What ``--type`` can ask for; each column of an input becomes one argument of that type."""
+TYPES: Final = get_args(Column)
 RESULTS: Final = get_args(ResultKind)
 
 _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {

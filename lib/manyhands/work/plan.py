@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from manyhands.core.errors import JournalError, UsageError
 from manyhands.core.hints import given_as
 from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_timeout
 from manyhands.core.masking import is_secret
+from manyhands.options.choices import Order
 from manyhands.work.function import Call
 from manyhands.work.template import Template
 from manyhands.work.work import Work
 from manyhands.work.workers import Workers
-
-Order = Literal["input", "random", "longest"]
 
 
 @dataclass(frozen=True, slots=True)

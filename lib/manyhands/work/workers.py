@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as
+from manyhands.options.choices import StartMethod
 
-START_METHODS: Final = ("forkserver", "spawn")
-"""Of multiprocessing; never fork, because programs have threads
-(https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods)."""
+START_METHODS: Final = get_args(StartMethod)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

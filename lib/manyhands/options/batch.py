@@ -1,0 +1,299 @@
+"""What can be said of a run, and of the runs that there are: for the tasks, and for programs that call `run_batch`.
+
+    Inputs, Console (of which a part is Execution), Commands --> CommandOptions   batch
+    Inputs, Console (of which a part is Execution), Workers ---> FunctionOptions  batch.call
+    Execution, Commands, Workers ------------------------------> RunOptions       run_batch (manyhands.api.run_options)
+
+A class whose name ends with Options is what a task or a function takes; the others are its parts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from manyhands.options.choices import Column, Format, Order, ResultKind, StartMethod
+from manyhands.options.common import Json
+from manyhands.options.declaration import Options, option
+
+
+class State(Options):
+    """Where the runs are."""
+
+    state_dir: str | os.PathLike[str] | None = option(
+        None, metavar="FOLDER", help="where runs are kept (default: $XDG_STATE_HOME/manyhands, ~/.local/state/manyhands)"
+    )
+
+
+class Grouping(Options):
+    """How many inputs a job is given."""
+
+    max_args: int | None = option(
+        None, after="zip", help="give so many inputs to one job: {} as an argument of its own stands for all of them, {1} for the "
+        "first; a function is given a list",
+    )  # fmt: skip
+
+
+class Inputs(Grouping):
+    """Where inputs come from; ``rest``: what stands after ``--`` (None: there is no ``--``)."""
+
+    from_: Sequence[str] = option(
+        (), metavar="FILE", help="read inputs from this file, one a line; repeated: every combination, or --zip (-: standard input, "
+        "also the default when it is no terminal); if the first line ends with CR LF, the CRs are left out",
+    )  # fmt: skip
+    null: bool = option(False, short="0", help="inputs end with NUL instead of newline, as find -print0 writes them")
+    glob: Sequence[str] = option(
+        (), metavar="PATTERN", help="inputs are the paths that match, ** for any depth, but not through links to folders; a file of "
+        "just this name if none matches; repeatable",
+    )  # fmt: skip
+    csv: str | None = option(
+        None, metavar="FILE", help="inputs are the rows of this file, whose first line names the columns"
+    )
+    delimiter: str | None = option(
+        None,
+        metavar="CHAR",
+        help="what divides the columns of --csv: one character, or tab (default: tab for a name.tsv, else ,)",
+    )
+    jsonl: str | None = option(None, metavar="FILE", help="inputs are the values in this file, one a line")
+    colsep: str | None = option(
+        None, metavar="REGEX", help="split each line into columns {1} {2} ... where this regular expression matches"
+    )
+    each: Sequence[str] = option(
+        (), metavar="NAME=A,B,C", help="NAME=A,B,C or A,B,C: these values; repeated: every combination"
+    )
+    zip: bool = option(
+        False, help="link several sources (--each or --from more than once, or different ones): the first input of each together, "
+        "then the second of each; they must be equally long",
+    )  # fmt: skip
+    rest: Sequence[str] | None = None
+
+
+class Surroundings(Options):
+    """Where jobs run."""
+
+    workdir: str | os.PathLike[str] | None = option(None, metavar="FOLDER", help="run the jobs in this folder")
+
+
+class Variables(Options):
+    """What is added to the environment of the jobs, as it is typed."""
+
+    env: Sequence[str] = option(
+        (), metavar="NAME=VALUE", after="workdir", help="NAME=VALUE in the environment of the jobs; repeatable"
+    )
+
+
+class Execution(Surroundings, Grouping):
+    """How a run is carried out: the same for commands and functions, on the command line and in a program."""
+
+    jobs: int | str = option(
+        "100%", short="j", metavar="N",
+        help="how many at once: N, 0 (up to 1024), 50%, +2, -1 of the cores (default: 100%), or auto; with --then A,B,...",
+    )  # fmt: skip
+    timeout: float | str | None = option(
+        None, metavar="TIME", help="stop a job after this time (30, 2m, or 300% of the median of finished jobs)"
+    )
+    grace: float | str = option(
+        5.0, metavar="TIME", help="seconds between TERM and KILL when a job is stopped (default: 5)"
+    )
+    retries: int = option(0, help="try a failed job so many times more (default: 0)")
+    retry_on: str | int | type[BaseException] | Sequence[str | int | type[BaseException]] | None = option(
+        None, metavar="WHAT", help="try again only after these, with commas: exit statuses (75, 1-9), timeout, lost, signal, "
+        "SIGSEGV, and exceptions of functions (ConnectionError); default: after every failure",
+    )  # fmt: skip
+    delay: float | str = option(0.0, metavar="TIME", help="seconds between two starts at least (default: 0)")
+    backoff: float | str = option(
+        1.0, metavar="TIME", needs="retries", help="seconds before the first retry, doubled for each further one; also "
+        "TIME,growth=N,max=TIME,jitter=N% (default: 1, which is 1,growth=2,max=300,jitter=0%)",
+    )  # fmt: skip
+    halt: str = option(
+        "never",
+        metavar="WHEN",
+        help="never, or soon or now, then ,fail= ,success= or ,done= and N or N% (default: never)",
+    )
+    order: Order = option(
+        "input", help="begin jobs in the order of the inputs, or at random, or those first that took longest in an earlier run of "
+        "the same",
+    )  # fmt: skip
+    then: Sequence[Any] = option(
+        (), metavar="COMMAND", help="do this with each input next, if that went well; functions get what the one before returned; "
+        "repeatable",
+    )  # fmt: skip
+    output_cap: int | str | None = option(
+        None, metavar="SIZE", after="env", help="keep so many bytes of each stream of a job (64k, 10M; default: all)"
+    )
+    nice: int = option(0, help="lower the jobs' priority by so much (nice(1))")
+    run_id: str | None = option(
+        None, metavar="NAME", help="name the run; if it exists, it is continued: only inputs that it has not done are run"
+    )
+    retry_failed: bool = option(False, help="when the run exists, try again what failed in it, too")
+    fail_if_empty: bool = option(
+        False, help="exit with status 2 when there are no inputs (default: 0, and a line that says so)"
+    )
+    keep: float | str = option(
+        "90d", help="remove runs without a name that ended well so long ago, such as 30d, or forever (default: 90d)"
+    )
+
+
+class Console(Execution, Variables, Json, State):
+    """What a run on the command line has besides."""
+
+    keep_order: bool = option(
+        True, short="k", after="order", help="give results in the order of the inputs (default), or as they come"
+    )
+    tag: bool = option(False, after="then", help="begin every line of output with the input and a TAB")
+    dry_run: bool = option(False, excludes=("json",), help="print what would be run and run nothing")
+    spool_limit: int | str = option(
+        "1G", metavar="SIZE", after="output_cap",
+        help="keep so many bytes of piped inputs, then let the pipe wait for its jobs (default: 1G; 0: no limit)",
+    )  # fmt: skip
+    quiet: bool = option(False, after="keep", help="nothing on standard error but what the jobs print there")
+
+
+class Commands(Options):
+    """What only commands have."""
+
+    shell: bool = option(
+        False, after="env", help="the template is a line for $SHELL (or bash); every input is quoted for it"
+    )
+    stdin: str | os.PathLike[str] | None = option(
+        None, metavar="FILE", help="a file that every command reads as its standard input (-: ours); default: nothing"
+    )
+    allow_daemons: bool = option(
+        False, after="spool_limit", help="let live what a command leaves behind in the background"
+    )
+
+
+class Workers(Options):
+    """What only functions have, in processes."""
+
+    max_jobs_per_worker: int | None = option(None, after="initargs", help="replace a worker process after so many jobs")
+    start_method: StartMethod = option("forkserver", help="how worker processes are made (default: forkserver)")
+
+
+class CommandOptions(Inputs, Console, Commands):
+    """What ``batch`` takes."""
+
+    template: str | None = option(
+        None, positional=True, help="the command; {} is the input, {.} {/} {//} {/.} parts of its path, {#} the job's number, {%} "
+        "the slot's, {name} or {1} a column; no placeholder: the input is appended; {{ and }} are braces",
+    )  # fmt: skip
+    commands: str | None = option(
+        None, metavar="FILE", help="each line of this file is a whole command (-: standard input), split as a shell would, or with "
+        "--shell run by it; empty lines and those that begin with # are left out",
+    )  # fmt: skip
+    backend: str = option(
+        "commands", after="nice", help="how to run them: commands, command-threads or fake (default: commands)"
+    )
+
+
+class FunctionOptions(Inputs, Console, Workers):
+    """What ``batch.call`` takes."""
+
+    function: str = option(
+        positional=True,
+        metavar="MODULE:FUNCTION",
+        help="module:function or file.py:function, looked for in this folder, too",
+    )
+    jsonl: str | None = option(
+        None, metavar="FILE", help="inputs are the JSON values in this file, one a line: an object gives the keyword arguments, "
+        "anything else, a list, too, is the one argument",
+    )  # fmt: skip
+    colsep: str | None = option(
+        None, metavar="REGEX", help="split each line into several arguments where this regular expression matches"
+    )
+    type: Column = option(
+        "str", after="max_args", help="what each column of an input is given to the function as (default: str)"
+    )
+    result: ResultKind = option(
+        "json", help="keep what it returns as JSON (default), as its repr, not at all, or in a pickle file of the run"
+    )
+    backend: str = option(
+        "processes", after="nice",
+        help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, or auto (default: processes)",
+    )  # fmt: skip
+    chunk: str = option("auto", help="hand so many inputs to a worker at once; auto (default): about 20 ms of work")
+    initializer: str | None = option(
+        None, metavar="MODULE:FUNCTION", help="module:function to be called first in every worker process or thread"
+    )
+    initargs: str | None = option(None, metavar="JSON", help="a JSON list of its arguments")
+    no_journal: bool = option(
+        False, after="start_method", excludes=("state_dir", "spool_limit"),
+        help="keep no record: print the results and forget them; for very many very small jobs",
+    )  # fmt: skip
+
+
+class CompareOptions(Inputs, Surroundings, Variables, Json):
+    """What ``batch.compare`` takes."""
+
+    work: str = option(positional=True, help="a command, as for batch, or module:function, as for batch.call")
+    type: Column = option(
+        "str", after="max_args", help="what each column of an input is given to a function as (default: str)"
+    )
+    shell: bool = option(False, help="a command is a line for $SHELL (or bash)")
+    sample: int = option(
+        40, metavar="COUNT", help="so many inputs, which are done again on each backend and at each width (default: 40)"
+    )
+    timeout: str | None = option(None, metavar="TIME", help="stop a job after this time (30, 2m)")
+    plot: str | None = option(
+        None, metavar="FILE", after="env", help="draw the speed-up, too, in this .html, .svg or .png file"
+    )
+
+
+# -- runs that there are -------------------------------------------------------------------------------------------------
+
+
+class AgainOptions(Json, State):
+    """What ``batch.resume`` and ``batch.retry`` take."""
+
+    run: str | None = option(
+        None, positional=True, metavar="RUN",
+        help="the run: its id or the beginning of it (default: the newest that a command has made, not a program by the library)",
+    )  # fmt: skip
+    jobs: str | None = option(None, short="j", metavar="N", help="how many at once, if not as before")
+    quiet: bool = option(False, help="nothing on standard error but what the jobs print there")
+
+
+class ListOptions(Json, State):
+    """What ``batch.list`` takes: which runs; None: whichever."""
+
+    limit: int | None = option(None, help="so many runs at most, the newest")
+    status: Literal["running", "complete", "left", "failed", "damaged"] | None = option(
+        None, help="only runs that are in this state; failed: those in which a job has failed"
+    )
+    since: str | None = option(None, help="only runs made since then: how long ago (2d, 12h), or a date (2026-11-20)")
+    name: str | None = option(None, metavar="NAME", help="only runs whose name or id matches this pattern ('nightly*')")
+
+
+class Found(State):
+    """A run that is looked for."""
+
+    run: str | None = option(
+        None, positional=True, metavar="RUN", help="the run: its id or the beginning of it (default: the newest)"
+    )
+
+
+class ShowOptions(Json, Found):
+    """What ``batch.show`` takes."""
+
+    job: int | None = option(None, excludes=("failed",), help="this job in full, with the end of its output")
+    failed: bool = option(False, help="only what failed, timed out or was lost")
+    output: bool = option(False, help="with what the jobs printed")
+
+
+class ExportOptions(Found):
+    """What ``batch.export`` takes."""
+
+    format: Format = option(
+        "jsonl", help="jsonl: all that is known; csv: the same as a table, texts like =1+1 with an apostrophe before them; joblog: "
+        "as GNU parallel writes it",
+    )  # fmt: skip
+
+
+class RemoveOptions(State):
+    """What ``batch.remove`` takes."""
+
+    runs: Sequence[str] = option((), positional=True, metavar="RUN", help="the runs: their ids or the beginnings of them")
+    older_than: str | None = option(None, metavar="AGE", help="every run older than this: 90s, 12h, 30d (1m is a minute)")
+    dry_run: bool = option(False, short="n", help="show what would be removed and how much it holds, and remove nothing")
+    yes: bool = option(False, short="y", help="do not ask (without a terminal it is needed)")

@@ -1,0 +1,169 @@
+"""How an option is declared: once, as a field of a dataclass, with everything that is said of it.
+
+    class Limited(Options):
+        timeout: str | None = option(None, metavar="TIME", help="stop it after this time (30, 2m)")
+
+    Limited --declared_in--> what a task takes, its help, its settings, what a shell completes   (manyhands.cli.task)
+            --Limited(timeout="2m")--> what the handlers of the tasks, or a program, go by
+
+Separate and at the bottom, on the standard library alone: every start of the program reads every declaration.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
+from inspect import Parameter, Signature, get_annotations
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar, dataclass_transform
+
+T = TypeVar("T")
+_KEY: Final = "option"
+
+
+class Said(NamedTuple):
+    """What is said of an option beside its name, type and default; see `option`."""
+
+    help: str = ""
+    metavar: str = ""
+    short: str = ""
+    positional: bool = False
+    after: str = ""
+    needs: str = ""
+    excludes: tuple[str, ...] = ()
+
+
+def option(
+    default: T = MISSING,  # type: ignore[assignment]  # that is how a field without a default is made
+    *,
+    help: str,
+    metavar: str = "",
+    short: str = "",
+    positional: bool = False,
+    after: str = "",
+    needs: str = "",
+    excludes: tuple[str, ...] = (),
+) -> T:
+    """A field of `Options` that the command line has, too. Without ``default`` it has to be given.
+
+    ``metavar``: what stands for its value in a help text, which also says what a shell completes; by default its type or its name
+    does. ``short``: one letter. ``positional``: it is typed without its name. ``after``: where it is listed, and with it those
+    that follow in its class. ``needs``: the option without which it has no effect. ``excludes``: options that have none beside it.
+    """
+    said = Said(help, metavar, short, positional, after, needs, excludes)
+    return field(default=default, metadata={_KEY: said})
+
+
+class _Signature:
+    """What `help` says that a class takes; made when somebody asks."""
+
+    def __get__(self, instance: object, owner: type[Options]) -> Signature:
+        return Signature([
+            Parameter(
+                one.name, Parameter.KEYWORD_ONLY, annotation=one.type,
+                default=Parameter.empty if one.default is MISSING else one.default,
+            )
+            for one in vars(owner).get("__dataclass_fields__", {}).values()
+        ])  # fmt: skip
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Options:
+    """Options that belong together. Every subclass is a frozen dataclass, whose arguments are given by name.
+
+    It has the methods below in the place of generated ones: these are compiled when a class is made, and with some forty classes
+    that would be a fifth of a start. A field that is no `option` can be given by programs only.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    __signature__ = _Signature()
+    own_fields: ClassVar[tuple[str, ...]] = ()
+    """The names of those that the class itself declares."""
+
+    def __init_subclass__(cls) -> None:
+        cls.own_fields = tuple(get_annotations(cls))
+        dataclass(init=False, repr=False, eq=False, kw_only=True)(cls)
+
+    def __init__(self, **given: Any) -> None:
+        known = {one.name: one.default for one in fields(self)}
+        if unknown := [name for name in given if name not in known]:
+            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {unknown[0]!r}")
+        values = known | given
+        if lacking := [name for name, value in values.items() if value is MISSING]:
+            raise TypeError(f"{type(self).__name__}() lacks the keyword argument {lacking[0]!r}")
+        vars(self).update(values)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if type(self) is type(other) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # lists and functions are among the values
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.given())
+        return f"{type(self).__name__}({given})"
+
+    def given(self) -> list[str]:
+        """The names of those that have another value than their default."""
+        return [one.name for one in fields(self) if getattr(self, one.name) != one.default]
+
+
+class Declared(NamedTuple):
+    """One option, as a command line needs it. ``annotation``: its type, as text or an object, with or without ``None`` as an
+    alternative, or nothing; ``default`` may be `MISSING`."""
+
+    name: str
+    annotation: object
+    default: Any
+    said: Said
+
+
+def declared_in(cls: type[Options]) -> list[Declared]:
+    """The options of ``cls`` in the order in which they are listed: its own, then those of its bases from left to right, except
+    that each stands where the lowest class that declares it has it, and what is said to come ``after`` another, there."""
+    found = cls.__dataclass_fields__
+    placed: list[str] = []
+    moved: list[tuple[str, list[str]]] = []
+    for owner, names in _names(cls):
+        to = placed
+        for name in names:
+            if anchor := _said(owner.__dataclass_fields__[name]).after:
+                moved.append((anchor, to := []))
+            to.append(name)
+    while moved:
+        anchor, names = next((one for one in moved if one[0] in placed), moved[0])
+        moved.remove((anchor, names))
+        at = placed.index(anchor) + 1 if anchor in placed else len(placed)
+        placed[at:at] = names
+    return [Declared(name, _annotation(cls, name), found[name].default, _said(found[name])) for name in placed]
+
+
+def _names(cls: type[Options]) -> Iterator[tuple[type[Options], list[str]]]:
+    """Each class that ``cls`` is made of, with the options that no class below it declares."""
+    classes = [one for one in cls.__mro__ if issubclass(one, Options) and one is not Options]
+    owner = {name: one for one in classes for name in one.own_fields}
+    for one in classes:
+        yield one, [name for name in one.own_fields if owner[name] is one and _is_option(cls, name)]
+
+
+def _is_option(cls: type[Options], name: str) -> bool:
+    return _KEY in cls.__dataclass_fields__[name].metadata
+
+
+def _said(one: Field[Any]) -> Said:
+    said: Mapping[str, Said] = one.metadata
+    return said.get(_KEY, Said())
+
+
+def _annotation(cls: type[Options], name: str) -> str:
+    """As it is written, or what it stands for where it is the name of a type of the module that declares it."""
+    text = str(cls.__dataclass_fields__[name].type)
+    word = text.removesuffix(" | None")
+    owner = next(one for one in cls.__mro__ if name in vars(one).get("own_fields", ()))
+    meant = vars(sys.modules[owner.__module__]).get(word)
+    return text if meant is None else str(meant)

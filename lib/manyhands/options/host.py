@@ -1,0 +1,44 @@
+"""What can be asked of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from manyhands.options.common import Json
+from manyhands.options.declaration import option
+
+
+class LookOptions(Json):
+    """What the ``host`` tasks take that look once, or again and again."""
+
+    watch: bool = option(False, help="again and again, until Ctrl-C")
+    every: str = option("2", metavar="TIME", needs="watch", help="with --watch: seconds between two looks (default: 2)")
+
+
+class CpuOptions(LookOptions):
+    """What ``host.cpu`` takes, which cannot but look twice."""
+
+    per_core: bool = option(False, help="each core, too")
+    every: str = option("1", metavar="TIME", help="watch them for so many seconds (default: 1)")
+
+
+class CheckHostOptions(Json):
+    """What ``host.check`` takes: what is too much."""
+
+    load: str | None = option(None, metavar="LIMIT", help="of the last minute: CRIT, or WARN,CRIT (4, or 2,4)")
+    memory: str | None = option(None, metavar="LIMIT", help="in use, in percent: CRIT, or WARN,CRIT (90%, or 80%,90%)")
+    swap: str | None = option(None, metavar="LIMIT", help="in use, in percent")
+    disk: Sequence[str] = option(
+        (), metavar="PATH=PERCENT",
+        help="PATH=90% or PATH=80%,90%: space in use of the file system that holds PATH; repeatable",
+    )  # fmt: skip
+    inodes: Sequence[str] = option((), metavar="PATH=PERCENT", help="PATH=90%: the same of its inodes; repeatable")
+    processes: str | None = option(None, metavar="LIMIT", help="how many there are")
+    zombies: str | None = option(None, metavar="LIMIT", help="how many of them are zombies")
+
+
+class ForkOptions(Json):
+    """What ``fork-demo`` takes."""
+
+    children: int = option(1, help="how many to fork (default: 1)")
+    exit_code: int = option(0, help="what they end with (default: 0)")
