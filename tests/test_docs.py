@@ -195,6 +195,47 @@ def test_every_call_of_the_readme_runs(tmp_path: Path, environment: dict[str, st
         assert done.returncode == 0, (command, done.stderr)
 
 
+def everyday() -> list[str]:
+    """What the README shows of commands, processes and the machine; what stands after a # is for people."""
+    lines = (HERE / "README.md").read_text().splitlines()
+    begins = ("manyhands pipe ", "manyhands cmd.", "manyhands proc.", "manyhands host.")
+    return [re.sub(r" +# .*", "", line) for line in lines if line.startswith(begins)]
+
+
+@pytest.mark.parametrize("command", everyday())
+def test_every_everyday_command_of_the_readme_runs(
+    command: str, environment: dict[str, str], tmp_path: Path, nothing_left: None
+) -> None:
+    """With a listener of ours at the port. The machine may be busy: what host.check finds is no failure here."""
+    (tmp_path / "access.log").write_text("10.0.0.1 GET /\n10.0.0.2 GET /\n10.0.0.1 GET /\n")
+    scripts = {
+        "install.sh": "printf 'Continue? '\nread reply\n[ \"$reply\" = y ]\n", "rsync": "true\n", "curl": "true\n",
+        "manyhands": f'exec {sys.executable} -m manyhands "$@"\n',
+    }  # fmt: skip
+    for name, text in scripts.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}")
+        (tmp_path / name).chmod(0o755)
+    with subprocess.Popen([sys.executable, "-c", LISTENER], stdout=subprocess.PIPE, text=True) as listener:
+        assert listener.stdout is not None
+        port = listener.stdout.readline().strip()
+        done = subprocess.run(
+            ["bash", "-c", command.replace("8080", port)], cwd=tmp_path, capture_output=True, text=True, check=False,
+            env={**environment, "PATH": f"{tmp_path}:{environment['PATH']}"}, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        listener.kill()
+    assert done.returncode in ((0, 1, 2) if "host." in command else (0,)), (command, done.stderr)
+    assert done.stdout or done.stderr or "cmd.check" in command or "cmd.retry" in command
+    assert not done.stderr.startswith("manyhands: "), done.stderr
+
+
+LISTENER = """
+import socket, time
+with socket.create_server(("127.0.0.1", 0)) as server:
+    print(server.getsockname()[1], flush=True)
+    time.sleep(100)
+"""
+
+
 def tour_commands() -> list[str]:
     """Every command on the pages of the tour, once; what stands after a # is for people."""
     lines = [line for page in TOUR for line in page.read_text().splitlines()]
