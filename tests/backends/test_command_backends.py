@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 from conftest import wait_for, with_tag
+from manyhands.backends.options import HONOURED
 from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started
 from manyhands.backends.settings import CommandSettings
-from manyhands.backends.table import open_backend
+from manyhands.backends.table import COMMANDS, FUNCTIONS, open_backend
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Job
 from manyhands.storage.output import read
@@ -463,3 +464,8 @@ def test_the_place_of_a_program_is_found_again(make: Make, tmp_path: Path) -> No
     assert bench.run("moving-program").ending.stdout.data == b"here\n"
     program.rename(folders[1] / "moving-program")
     assert bench.run("moving-program").ending.stdout.data == b"here\n"
+
+
+def test_every_backend_says_which_options_it_honours() -> None:
+    """All others are refused with it, so one that is not in the list could be given none."""
+    assert HONOURED.keys() >= {*COMMANDS, *FUNCTIONS} - {"auto"}

@@ -1,6 +1,6 @@
 """Which options each backend honours: what it cannot, is refused by name before anything runs; never ignored.
 
-Separate from the backends, because to read the table must not import them. To add a backend: one line in `_HONOURS`.
+Separate from the backends, because to read the table must not import them. To add a backend: one line in `HONOURED`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _PROCESS: Final = _EVERY | {"--workdir", "--env", "--nice", "--grace", "--jobs"}
 _WORKERS: Final = _PROCESS | {"--chunk", "--max-jobs-per-worker", "--start-method"}
 _COMMANDS: Final = _PROCESS | {"--stdin", "--allow-daemons"}
 
-_HONOURS: Final[dict[str, frozenset[str]]] = {
+HONOURED: Final[dict[str, frozenset[str]]] = {
     "commands": _COMMANDS,
     "command-threads": _COMMANDS,
     "processes": _WORKERS,
@@ -63,6 +63,7 @@ _HONOURS: Final[dict[str, frozenset[str]]] = {
     "serial": _EVERY,
     "fake": frozenset(_OPTIONS),
 }
+"""By backend; what is not here is refused with it by name."""
 
 
 def refuse_ignored(plan: Plan) -> None:
@@ -82,7 +83,7 @@ def honoured(plan: Plan) -> frozenset[str]:
     """The options that the backend of a plan without stages honours."""
     if plan.backend == "auto":
         return _WORKERS if plan.template.is_function else _COMMANDS
-    return _HONOURS[plan.backend]
+    return HONOURED[plan.backend]
 
 
 def binding(*, workdir: str, environment: dict[bytes, bytes], nice: int, workers: Workers) -> str | None:

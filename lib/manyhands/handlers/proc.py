@@ -39,7 +39,7 @@ from manyhands.processes.listing import (
     process_tree,
     zombies,
 )  # fmt: skip
-from manyhands.processes.stop import stop_processes, with_reasons
+from manyhands.processes.stop import OURSELVES, STARTED_US, stop_processes, with_reasons
 from manyhands.processes.wait import wait_for_file, wait_for_line, wait_for_port, wait_for_processes
 from manyhands.render.processes import (
     allowance_lines,
@@ -317,7 +317,7 @@ def _without_us(chosen: Sequence[ProcessInfo]) -> list[ProcessInfo]:
     """Without ourselves and those who have started us, who are named on stderr."""
     kept = []
     for one, why in with_reasons(chosen):
-        if why in ("that is ourselves", "it has started us"):
+        if why in (OURSELVES, STARTED_US):
             sys.stderr.write(f"{one.pid} {one_line(one.name, 40)} is let alone: {why}\n")
         else:
             kept.append(one)

@@ -31,6 +31,11 @@ _UNINTERRUPTIBLE: Final = 5.0
 """Seconds after KILL; what does not end by then sits in the kernel (state D, ps(1))."""
 
 
+OURSELVES: Final = "that is ourselves"
+STARTED_US: Final = "it has started us"
+"""Why the process that asks, and those above it, are never stopped."""
+
+
 class Fate(StrEnum):
     """What became of a process that was to be stopped."""
 
@@ -116,9 +121,9 @@ def with_reasons(chosen: Iterable[ProcessInfo]) -> list[tuple[ProcessInfo, str |
         if info.pid == 1:
             return "it is init, which everything hangs on"
         if info.pid == ourselves:
-            return "that is ourselves"
+            return OURSELVES
         if info.pid in above:
-            return "it has started us"
+            return STARTED_US
         if info.is_kernel_thread:
             return "it is a part of the kernel"
         if info.state == "Z":
