@@ -142,7 +142,10 @@ def test_help_lists_no_option_that_the_tasks_refuse(capsys: pytest.CaptureFixtur
         ("--help batch.rm", "there is no task batch.rm; did you mean batch.remove?"),
         ("--help zzz", "there is no task zzz; see manyhands --list"),
         ("--list bach", "there is no collection bach; did you mean batch?"),
-        ("--list zzz", "there is no collection zzz: choose one of batch, cmd, dev, host, proc, tour"),
+        (
+            "--list zzz",
+            f"there is no collection zzz: choose one of {', '.join(sorted(load_tasks().namespace.collections))}",
+        ),
         ("--jobs 3 batch true", "--jobs is an option of tasks, and stands after the task; see manyhands --help"),
         ("--jbos 3 batch true", "there is no option --jbos; see manyhands --help"),
     ],
