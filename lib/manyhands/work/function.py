@@ -23,6 +23,7 @@ from typing import Any, Final, Literal, cast, get_args
 from manyhands.core.errors import InputError, ManyhandsError, UsageError
 from manyhands.core.hints import given_as
 from manyhands.core.job import Arg, Values
+from manyhands.core.unpickling import unpickled
 from manyhands.core.values import description, fits_json, from_bytes, is_pickle
 from manyhands.options.choices import Column, ResultKind
 from manyhands.work.find_function import Function, load
@@ -197,7 +198,7 @@ class Call:
             return ((), found) if isinstance(found, dict) else ((found,), {})
         if self.type in ("line", "object"):
             if self.type == "object" and values[0].startswith(_PICKLED):
-                args, kwargs = pickle.loads(values[0])  # noqa: S301 - `encode` made it, and the run's folder is ours alone
+                args, kwargs = unpickled(values[0])  # `encode` made it, and the run's folder is ours alone
                 return args, kwargs
             found = json.loads(values[0])
             return ((), found) if isinstance(found, dict) else (tuple(found) if isinstance(found, list) else (found,), {})
