@@ -153,18 +153,18 @@ class Sleepers:
 
 def stops(rounds: int) -> list[str]:
     """Seconds from the call until 501 processes are known to be gone."""
-    from manyhands import stop_tree
+    from manyhands import stop_process
 
     figures = []
     for _ in range(rounds):
         with Sleepers(500) as tree:
             began = time.perf_counter()
-            told = stop_tree(tree.root.pid)
+            told = stop_process(tree.root.pid)
             figures.append(time.perf_counter() - began)
             assert len(told) == 501, len(told)
             assert all(one.gone for one in told)
     return ["| a tree of 501 processes, stopped by TERM | seconds |", "|---|---:|",
-            f"| `stop_tree`, median of {rounds} | {statistics.median(figures):.2f} |",
+            f"| `stop_process`, median of {rounds} | {statistics.median(figures):.2f} |",
             f"| the slowest | {max(figures):.2f} |"]  # fmt: skip
 
 

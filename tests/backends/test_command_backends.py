@@ -24,7 +24,6 @@ from manyhands.backends.settings import CommandSettings
 from manyhands.backends.table import COMMANDS, FUNCTIONS, open_backend
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Job
-from manyhands.storage.output import read
 
 BACKENDS = ["commands", "command-threads"]
 TOKEN = f"token{os.getpid()}"
@@ -218,7 +217,7 @@ def test_large_output_stays_in_a_file(bench: Bench) -> None:
     assert end.ending.stdout.size == 3_000_000
     assert end.ending.stdout.path is not None
     assert os.stat(end.ending.stdout.path).st_mode & 0o777 == 0o600
-    assert read(end.ending.stdout) == b"x" * 3_000_000
+    assert end.ending.stdout.read() == b"x" * 3_000_000
     assert bench.run("echo", "small").ending.stdout.data == b"small\n"
 
 
@@ -228,7 +227,7 @@ def test_large_output_with_many_slots(make: Make) -> None:
     attempts = [bench.sh(f"head -c {100_000 * (n % 3)} /dev/zero | tr '\\0' y; echo e{n} >&2") for n in range(250)]
     for number, attempt in enumerate(attempts):
         end = bench.end_of(attempt)
-        assert read(end.ending.stdout) == b"y" * (100_000 * (number % 3))
+        assert end.ending.stdout.read() == b"y" * (100_000 * (number % 3))
         assert (end.ending.stdout.path is None) == (number % 3 == 0)
         assert end.ending.stderr.data == b"e%d\n" % number
 

@@ -31,7 +31,6 @@ from manyhands import InputError, JobFailedError, ManyhandsError, Outcome, Statu
 from manyhands.core.job import Attempt, Job
 from manyhands.core.values import is_pickle
 from manyhands.storage.journal import Tally
-from manyhands.storage.output import read
 from manyhands.storage.runs import Store
 
 BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent"]
@@ -435,7 +434,7 @@ def test_what_jobs_print_is_passed_on(backend: str, capfd: pytest.CaptureFixture
 def test_much_is_in_a_file(backend: str) -> None:
     """Large output is kept whole, or cut at the cap; the next job of the slot begins anew."""
     large, small = run("say_much", [200_000, 3], backend, jobs=1, ordered=True)
-    assert (large.stdout.size, len(read(large.stdout)), small.stdout.data) == (200_000, 200_000, b"yyy")
+    assert (large.stdout.size, len(large.stdout.read()), small.stdout.data) == (200_000, 200_000, b"yyy")
     assert large.stdout.path is not None
     (capped,) = run("say_much", [200_000], backend, output_cap="1k")
     assert (len(capped.stdout.data), capped.stdout.dropped) == (1024, 200_000 - 1024)

@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 
-from manyhands import CommandError, Tree
+from manyhands import CommandError
 from manyhands.commands import command
+from manyhands.commands.process_tree import Tree
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -39,21 +40,21 @@ def test_status_is_that_of_the_shell() -> None:
 def test_check_gives_bytes_or_an_error_that_holds_them() -> None:
     """All 256 values, exactly (scenario A2)."""
     octal = "".join(f"\\{number:03o}" for number in range(256))
-    assert command.check(["printf", octal]) == bytes(range(256))
-    assert command.check(["date", "-u"]).endswith(b"\n")
+    assert command.check_output(["printf", octal]) == bytes(range(256))
+    assert command.check_output(["date", "-u"]).endswith(b"\n")
     with pytest.raises(CommandError, match=r"^sh -c 'echo half; exit 3' failed with exit status 3$") as caught:
-        command.check(["sh", "-c", "echo half; exit 3"])
+        command.check_output(["sh", "-c", "echo half; exit 3"])
     assert (caught.value.result.stdout, caught.value.exit_code) == (b"half\n", 3)
     with pytest.raises(CommandError, match="No such file") as missing:
-        command.check(["nosuch"])
+        command.check_output(["nosuch"])
     assert missing.value.exit_code == 127
     with pytest.raises(CommandError, match="signal 9"):
-        command.check(["sh", "-c", "kill -9 $$"])
+        command.check_output(["sh", "-c", "kill -9 $$"])
 
 
 def test_there_is_no_shell_where_none_is_promised() -> None:
     """Scenario A4: a wildcard is a character."""
-    assert command.check(["echo", "*", "$HOME"]) == b"* $HOME\n"
+    assert command.check_output(["echo", "*", "$HOME"]) == b"* $HOME\n"
 
 
 def test_call_has_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:

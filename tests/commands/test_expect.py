@@ -26,7 +26,7 @@ def test_both_prompts_get_their_answers(terminal: bool, tmp_path: Path) -> None:
     pairs = [("really\\?", "y"), ("sure\\?", "n")]
     with path.open("wb", buffering=0) as file, ByteQueue(file.fileno()) as shown:
         done = answer(["sh", "-c", TWICE], pairs, terminal=terminal, timeout=30, show=shown)
-    assert (done.end.status, done.replies) == (0, (1, 1))
+    assert (done.end.returncode, done.replies) == (0, (1, 1))
     assert path.read_bytes().split() == [b"really?", b"sure?", b"[yn]"]
     assert "[yn]" in done.screen
 
@@ -56,7 +56,7 @@ def test_the_terminal_is_one() -> None:
 def test_an_unanswered_prompt_ends_at_the_timeout_with_the_screen() -> None:
     """So that one sees what was asked."""
     done = answer(["sh", "-c", TWICE], [("really\\?", "y"), ("never", "x")], timeout=0.5)
-    assert (done.end.timed_out, done.end.status, done.replies) == (True, 124, (1, 0))
+    assert (done.end.timed_out, done.end.returncode, done.replies) == (True, 124, (1, 0))
     assert done.screen.endswith("sure? ")
 
 
@@ -89,7 +89,7 @@ def test_mistakes() -> None:
         answer(["cat"], [("(", "x")])
     for terminal in (False, True):
         done = answer(["nosuch"], [("x", "y")], terminal=terminal)
-        assert (done.end.status, done.end.error) == (127, "cannot start nosuch: No such file or directory")
+        assert (done.end.returncode, done.end.error) == (127, "cannot start nosuch: No such file or directory")
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 def captured(line: str, folder: Path, **options: object) -> tuple[int, bytes, bytes]:
     result = Pipeline.parse(line).run(stdout="capture", stderr="capture", stdin=b"", cwd=folder, **options)  # type: ignore[arg-type]
-    return result.status, result.stdout or b"", result.stderr or b""
+    return result.returncode, result.stdout or b"", result.stderr or b""
 
 
 def test_ls_to_wc(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_ls_to_wc(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     result = pipe(["ls", "-1"], ["wc", "-l"], cwd=tmp_path)
     assert (result.stdout or b"").split() == [b"3"]
-    assert [stage.status for stage in result.stages] == [0, 0]
+    assert [stage.returncode for stage in result.stages] == [0, 0]
 
 
 def test_the_first_ends_when_the_second_has_had_enough() -> None:
@@ -51,14 +51,14 @@ def test_it_fails_when_any_stage_fails(statuses: tuple[int, ...], found: int) ->
     """With the status of the last that failed, as bash's pipefail has it."""
     commands = [["sh", "-c", f"cat; exit {status}"] for status in statuses]
     result = pipe(*commands, stdin=b"x")
-    assert (result.status, result.stdout) == (found, b"x")
+    assert (result.returncode, result.stdout) == (found, b"x")
     assert tuple(stage.exit for stage in result.stages) == statuses
 
 
 def test_sigpipe_of_the_last_stage_or_another_signal_is_a_failure() -> None:
     """Only a reader that has had enough excuses it."""
-    assert pipe(["true"], ["sh", "-c", "kill -PIPE $$"]).status == 141
-    assert pipe(["sh", "-c", "kill -TERM $$"], ["cat"]).status == 143
+    assert pipe(["true"], ["sh", "-c", "kill -PIPE $$"]).returncode == 141
+    assert pipe(["sh", "-c", "kill -TERM $$"], ["cat"]).returncode == 143
 
 
 LINES = [
@@ -125,7 +125,7 @@ def test_commands_have_ordinary_signals() -> None:
 def test_a_missing_program_keeps_all_others_from_running(tmp_path: Path) -> None:
     """127, with the reason at its stage; no file is made or emptied."""
     result = Pipeline.parse("touch made | nosuch > out").run(cwd=tmp_path)
-    assert result.status == 127
+    assert result.returncode == 127
     assert result.stages[1].error == "cannot start nosuch: No such file or directory"
     assert "another program" in (result.stages[0].error or "")
     assert list(tmp_path.iterdir()) == []
@@ -152,7 +152,7 @@ def test_a_file_that_cannot_be_opened_stops_it_before_anything_runs(tmp_path: Pa
 def test_a_timeout_stops_every_stage() -> None:
     """124; the stages that had ended keep their status."""
     result = pipe(["sh", "-c", "exit 3"], ["sh", "-c", "sleep 60"], ["sleep", "60"], timeout=0.3)
-    assert (result.status, result.timed_out) == (124, True)
+    assert (result.returncode, result.timed_out) == (124, True)
     assert [stage.timed_out for stage in result.stages] == [False, True, True]
     assert result.stages[0].exit == 3
 

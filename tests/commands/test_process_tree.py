@@ -38,7 +38,7 @@ def test_every_exit_status(tree: Tree, status: int) -> None:
     """As it is."""
     tree.start(["sh", "-c", f"exit {status}"])
     (end,) = tree.wait()
-    assert (end.exit, end.signal, end.status, end.ok) == (status, None, status, status == 0)
+    assert (end.exit, end.signal, end.returncode, end.ok) == (status, None, status, status == 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGPIPE, signal.SIGINT])
@@ -46,7 +46,7 @@ def test_every_death_by_a_signal(tree: Tree, number: signal.Signals) -> None:
     """With the status that a shell gives it."""
     tree.start(["sh", "-c", f"kill -{int(number)} $$"])
     (end,) = tree.wait()
-    assert (end.exit, end.signal, end.status) == (None, number, 128 + number)
+    assert (end.exit, end.signal, end.returncode) == (None, number, 128 + number)
 
 
 def test_what_cannot_be_started_says_why(tree: Tree, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_what_cannot_be_started_says_why(tree: Tree, tmp_path: Path) -> None:
     assert not tree.start(["echo", "x" * 3_000_000])
     assert not tree.start(["echo", "a\0b"])
     ends = tree.wait()
-    assert [end.status for end in ends] == [127, 126, 126, 126]
+    assert [end.returncode for end in ends] == [127, 126, 126, 126]
     assert (ends[0].error or "") == "cannot start nosuch: No such file or directory"
     assert "Permission denied" in (ends[1].error or "")
     assert "too long" in (ends[2].error or "")
@@ -90,7 +90,7 @@ def test_at_a_timeout_the_whole_tree_goes(tree: Tree) -> None:
     wait_for(lambda: len(marks(tree)) >= 4)
     (end,) = tree.wait(0.2)
     assert end.timed_out
-    assert end.status == 124
+    assert end.returncode == 124
     assert marks(tree) == []
 
 
@@ -109,7 +109,7 @@ def test_what_obeys_term_ends_as_it_wants(tree: Tree) -> None:
     """Its own status is told, beside that it was late; also when it was stopped: CONT follows."""
     tree.start(["sh", "-c", "trap 'exit 7' TERM; kill -STOP $$; while :; do sleep 0.05; done"])
     (end,) = tree.wait(0.3)
-    assert (end.exit, end.timed_out, end.status) == (7, True, 124)
+    assert (end.exit, end.timed_out, end.returncode) == (7, True, 124)
 
 
 def test_only_what_was_late_is_called_late(tree: Tree) -> None:
@@ -117,7 +117,7 @@ def test_only_what_was_late_is_called_late(tree: Tree) -> None:
     tree.start(["true"])
     tree.start(["sleep", "60"])
     first, second = tree.wait(0.3)
-    assert (first.status, first.timed_out, second.timed_out) == (0, False, True)
+    assert (first.returncode, first.timed_out, second.timed_out) == (0, False, True)
 
 
 def test_what_is_left_in_the_background_lives_on(tree: Tree) -> None:
@@ -174,7 +174,7 @@ def test_a_daemon_that_forgets_its_environment_is_caught_by_a_program_that_adopt
         "import os\nlinux.become_subreaper()\n"
         "with Tree(grace=0.2, adopts=True) as tree:\n"
         " tree.start(['sh', '-c', 'env -i setsid sh -c \"sleep 65; true\" >/dev/null 2>&1 & sleep 66'])\n"
-        " print(tree.wait(0.3)[0].status)\n"
+        " print(tree.wait(0.3)[0].returncode)\n"
         "print([one for one in linux.processes() if one.ppid == os.getpid()])\n"
     )
     done = subprocess.run(

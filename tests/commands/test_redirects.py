@@ -26,13 +26,13 @@ def fifo(tmp_path: Path) -> Path:
 def test_a_fifo_that_nobody_else_opens_ends_at_the_timeout(line: str, fifo: Path) -> None:
     """The commands were not begun, and it says why."""
     result = Pipeline.parse(line).run(timeout=0.3, cwd=fifo.parent, stdin=b"")
-    assert (result.timed_out, result.status) == (True, 124)
+    assert (result.timed_out, result.returncode) == (True, 124)
     assert "nobody has opened the other end" in (result.stages[0].error or "")
 
 
 def test_the_input_may_be_such_a_fifo(fifo: Path) -> None:
     """As a path given to stdin."""
-    assert Pipeline.of(["cat"]).run(timeout=0.3, stdin=fifo).status == 124
+    assert Pipeline.of(["cat"]).run(timeout=0.3, stdin=fifo).returncode == 124
 
 
 @pytest.mark.parametrize("timeout", [None, 60.0])
@@ -42,7 +42,7 @@ def test_a_fifo_works_when_the_other_end_comes(timeout: float | None, fifo: Path
     writer.start()
     result = Pipeline.parse("cat < fifo").run(stdout="capture", timeout=timeout, cwd=fifo.parent)
     writer.join()
-    assert (result.status, result.stdout) == (0, b"one\ntwo\n")
+    assert (result.returncode, result.stdout) == (0, b"one\ntwo\n")
     found: list[str] = []
     reader = threading.Thread(target=lambda: found.append(fifo.read_text()))
     reader.start()

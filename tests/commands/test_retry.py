@@ -30,7 +30,7 @@ def test_it_is_tried_until_it_succeeds(tree: Tree) -> None:
     """Waits double; after the last there is none."""
     results = iter([ended(1), ended(2), ended(0), ended(9)])
     tries = list(retry(lambda: next(results), tree, times=5, backoff=0.01))
-    assert [(one.number, one.result.status, one.wait) for one in tries] == [(1, 1, 0.01), (2, 2, 0.02), (3, 0, None)]
+    assert [(one.number, one.result.returncode, one.wait) for one in tries] == [(1, 1, 0.01), (2, 2, 0.02), (3, 0, None)]
 
 
 def test_it_is_tried_so_often_at_most(tree: Tree) -> None:
@@ -46,7 +46,7 @@ def test_only_what_is_named_is_tried_again(tree: Tree) -> None:
     results = iter([ended(75), ended(0, number=11), ended(1), ended(0)])
     rule = RetryOn.parse("75,SIGSEGV")
     tries = list(retry(lambda: next(results), tree, times=5, backoff=Backoff(0), retry_on=rule))
-    assert [one.result.status for one in tries] == [75, 139, 1]
+    assert [one.result.returncode for one in tries] == [75, 139, 1]
 
 
 def test_ctrl_c_is_not_tried_again(tree: Tree) -> None:

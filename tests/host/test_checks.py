@@ -37,7 +37,7 @@ def test_levels_are_above_their_thresholds(one: int, other: int, value: int) -> 
 )  # fmt: skip
 def test_thresholds_that_are_none(text: str, percent: bool) -> None:
     """One clear line, with the option."""
-    with pytest.raises(UsageError, match="--load"):
+    with pytest.raises(UsageError, match="load="):
         Threshold.parse(text, "--load", percent=percent)
 
 

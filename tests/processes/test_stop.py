@@ -19,7 +19,7 @@ from manyhands.core.errors import UsageError
 from manyhands.posix import linux
 from manyhands.processes import stop
 from manyhands.processes.listing import ProcessInfo, process_info
-from manyhands.processes.stop import Fate, Stopped, stop_processes, stop_tree, with_reasons
+from manyhands.processes.stop import Fate, Stopped, stop_process, stop_processes, with_reasons
 from manyhands.render.stopped import stopped_line
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
@@ -72,7 +72,7 @@ def by_pid(told: tuple[Stopped, ...]) -> dict[int, Stopped]:
 def test_a_polite_process_ends_of_term(start: Start) -> None:
     """And it says by what, and after how long; the parent sees -SIGTERM (scenario B3)."""
     process = start("echo ready; exec sleep 60")
-    (told,) = stop_tree(process.pid, grace=30)
+    (told,) = stop_process(process.pid, grace=30)
     assert (told.fate, told.signal, told.chosen, told.gone) == (Fate.ENDED, signal.SIGTERM, True, True)
     assert told.seconds is not None
     assert process.wait() == -signal.SIGTERM
@@ -83,7 +83,7 @@ def test_a_polite_process_ends_of_term(start: Start) -> None:
 def test_one_that_ignores_term_is_killed_after_the_grace(start: Start) -> None:
     """Row 22, for strangers."""
     process = start("trap '' TERM; echo ready; while :; do sleep 1; done")
-    told = by_pid(stop_tree(process.pid, grace=0.3))[process.pid]
+    told = by_pid(stop_process(process.pid, grace=0.3))[process.pid]
     assert (told.fate, told.signal) == (Fate.ENDED, signal.SIGKILL)
     assert told.seconds is not None
     assert told.seconds >= 0.3
@@ -95,7 +95,7 @@ def test_a_stopped_process_is_told_to_go_on(start: Start) -> None:
     process = start("trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done")
     os.kill(process.pid, signal.SIGSTOP)
     wait_for(lambda: info_of(process.pid).state == "T")
-    told = by_pid(stop_tree(process.pid, grace=30))[process.pid]
+    told = by_pid(stop_process(process.pid, grace=30))[process.pid]
     assert (told.fate, told.signal) == (Fate.ENDED, signal.SIGTERM)
     assert process.wait() == 5
 
@@ -103,7 +103,7 @@ def test_a_stopped_process_is_told_to_go_on(start: Start) -> None:
 def test_another_signal_first(start: Start) -> None:
     """What was asked for is sent instead of TERM."""
     process = start("trap 'exit 6' HUP; echo ready; while :; do sleep 0.05; done")
-    told = by_pid(stop_tree(process.pid, grace=30, number=signal.SIGHUP))[process.pid]
+    told = by_pid(stop_process(process.pid, grace=30, signal=signal.SIGHUP))[process.pid]
     assert (told.fate, told.signal) == (Fate.ENDED, signal.SIGHUP)
     assert process.wait() == 6
 
@@ -112,7 +112,7 @@ def test_a_zombie_cannot_be_stopped(start: Start) -> None:
     """It says who should collect it."""
     process = start("echo ready")
     wait_for(lambda: info_of(process.pid).state == "Z")
-    (told,) = stop_tree(process.pid)
+    (told,) = stop_process(process.pid)
     assert (told.fate, told.gone) == (Fate.ZOMBIE, False)
     assert stopped_line(told) == (
         f"{process.pid} sh: cannot be stopped: a zombie: its parent {os.getpid()} "
@@ -126,7 +126,7 @@ def test_one_that_is_gone_already(start: Start) -> None:
     chosen = info_of(process.pid)
     process.kill()
     process.wait()
-    assert [one.fate for one in (*stop_processes([chosen]), *stop_tree(process.pid))] == [Fate.GONE, Fate.GONE]
+    assert [one.fate for one in (*stop_processes([chosen]), *stop_process(process.pid))] == [Fate.GONE, Fate.GONE]
     assert stopped_line(stop_processes([chosen])[0]) == f"{process.pid} sleep: had ended before it was signalled"
 
 
@@ -137,7 +137,7 @@ def test_a_pid_that_is_used_again_is_let_alone(start: Start) -> None:
     (told,) = stop_processes([earlier])
     assert (told.fate, told.gone) == (Fate.REUSED, True)
     assert stopped_line(told) == f"{process.pid} sleep: was let alone: it is another process now"
-    assert stop_tree(process.pid, start=earlier.start)[0].fate is Fate.REUSED
+    assert stop_process(earlier)[0].fate is Fate.REUSED
     assert process.poll() is None
 
 
@@ -165,7 +165,7 @@ def test_ourselves_and_what_has_started_us_are_refused() -> None:
     assert {one.fate for one in told} == {Fate.REFUSED}
     assert stopped_line(told[0]) == f"{os.getpid()} {us.name}: is not stopped: that is ourselves"
     with pytest.raises(UsageError, match="not the pid of a process"):
-        stop_tree(0)
+        stop_process(0)
 
 
 def test_everything_below_goes_too(start: Start) -> None:
@@ -173,7 +173,7 @@ def test_everything_below_goes_too(start: Start) -> None:
     process = start("sleep 61 & setsid sh -c 'sleep 62 & sleep 63' & (sleep 64 &) ; sleep 0.2; echo ready; sleep 60")
     wait_for(lambda: len(named("sleep", process.pid)) == 5)
     everything = named("sleep", process.pid)
-    told = by_pid(stop_tree(process.pid, grace=30))
+    told = by_pid(stop_process(process.pid, grace=30))
     assert set(everything) <= set(told)
     assert {one.fate for one in told.values()} == {Fate.ENDED}
     assert [told[pid].chosen for pid in everything] == [False] * 5
@@ -191,7 +191,7 @@ def test_only_the_one_without_its_tree(start: Start) -> None:
     process = start("sleep 60 & echo ready; wait")
     wait_for(lambda: named("sleep", process.pid))
     (child,) = named("sleep", process.pid)
-    (told,) = stop_tree(process.pid, tree=False, grace=30)
+    (told,) = stop_process(process.pid, descendants=False, grace=30)
     assert told.fate is Fate.ENDED
     assert info_of(child).state == "S"
 
@@ -200,7 +200,7 @@ def test_who_is_born_meanwhile_is_found(start: Start) -> None:
     """A process that answers TERM by starting others before it ends."""
     process = start("trap 'sleep 65 & setsid sleep 66 & wait; exit 0' TERM; echo ready; while :; do sleep 0.05; done")
     tag = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"MH_TEST=")[1].split(b"\0")[0].decode()
-    told = stop_tree(process.pid, grace=30)
+    told = stop_process(process.pid, grace=30)
     assert {one.fate for one in told} == {Fate.ENDED}
     assert with_tag(f"MH_TEST={tag}") == []
 
@@ -214,7 +214,7 @@ def test_what_does_not_end_even_when_killed_is_left(start: Start, monkeypatch: p
             signal, "pidfd_send_signal", lambda fd, number: None if number == signal.SIGKILL else send(fd, number)
         )
         patched.setattr(stop, "_UNINTERRUPTIBLE", 0.2)
-        told = by_pid(stop_tree(process.pid, grace=0.1, tree=False))[process.pid]
+        told = by_pid(stop_process(process.pid, grace=0.1, descendants=False))[process.pid]
     assert (told.fate, told.gone) == (Fate.LEFT, False)
     assert "is left: it does not end, even when killed" in stopped_line(told)
 
@@ -245,6 +245,6 @@ def test_five_hundred_at_once(start: Start) -> None:
         'for i in $(seq 480); do sleep 60 & done; sh -c \'sh -c "sh -c \\"sleep 60; :\\"; :"; :\' & echo ready; wait'
     )
     wait_for(lambda: len(named("sleep", process.pid)) == 481, 30)
-    told = stop_tree(process.pid, grace=30)
+    told = stop_process(process.pid, grace=30)
     assert len(told) == 485
     assert {one.fate for one in told} == {Fate.ENDED}

@@ -47,27 +47,27 @@ def test_all_ways_to_read_give_every_byte(tmp_path: Path, size: int) -> None:
     """In pieces of at most 1 MiB, at once, or copied; at the borders of the pieces, too."""
     data = pattern(size)
     one = in_file(tmp_path / "x", data)
-    pieces = list(output.chunks(one))
-    assert b"".join(pieces) == output.read(one) == copied(one, tmp_path / "y") == data
+    pieces = list(one.chunks())
+    assert b"".join(pieces) == one.read() == copied(one, tmp_path / "y") == data
     assert all(len(piece) <= MIB for piece in pieces)
 
 
 def test_what_is_held_in_memory_reads_the_same(tmp_path: Path) -> None:
     """The caller does not see the difference."""
     one = Output(b"a\0\xff\n", size=4)
-    assert (list(output.chunks(one)), output.read(one), copied(one, tmp_path / "y")) == (
+    assert (list(one.chunks()), one.read(), copied(one, tmp_path / "y")) == (
         [b"a\0\xff\n"],
         one.data,
         one.data,
     )
-    assert (list(output.chunks(NOTHING)), output.read(NOTHING), output.tail(NOTHING, 5)) == ([], b"", [])
+    assert (list(NOTHING.chunks()), NOTHING.read(), output.tail(NOTHING, 5)) == ([], b"", [])
 
 
 @pytest.mark.parametrize("limit", [0, 3, 100])
 def test_reading_stops_at_the_limit(tmp_path: Path, limit: int) -> None:
     """The first bytes, from memory or a file."""
-    assert output.read(in_file(tmp_path / "x", b"abcdef"), limit) == b"abcdef"[:limit]
-    assert output.read(Output(b"abcdef", size=6), limit) == b"abcdef"[:limit]
+    assert in_file(tmp_path / "x", b"abcdef").read(limit) == b"abcdef"[:limit]
+    assert Output(b"abcdef", size=6).read(limit) == b"abcdef"[:limit]
 
 
 def test_a_file_opened_for_appending_gets_it_all(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_last_line_needs_no_newline_and_a_progress_bar_shows_its_end() -> None
 
 @pytest.mark.parametrize(
     "way",
-    [output.read, lambda one: list(output.chunks(one)), lambda one: output.tail(one, 1), lambda one: output.copy(one, 1)],
+    [Output.read, lambda one: list(one.chunks()), lambda one: output.tail(one, 1), lambda one: output.copy(one, 1)],
     ids=["read", "chunks", "tail", "copy"],
 )
 def test_output_that_was_removed_is_named(tmp_path: Path, way: Callable[[Output], object]) -> None:

@@ -1,7 +1,7 @@
 """One command at a time, as `subprocess` and `os` know it, without their known faults: a time-out stops the whole tree, nobody
 waits for a stranger that keeps a pipe open, any amount of input and output passes, and every end is told exactly.
 
-    output, status, system    a line for the user's shell        check, call, feed    an argument list, no shell
+    output, status, system    a line for the user's shell        check_output, call, feed    an argument list, no shell
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from manyhands.commands.pipeline import CommandError, Pipeline, Sink, Source, shown, told
+from manyhands.commands.pipeline import CommandError, InputFrom, OutputTo, Pipeline, shown, told
 from manyhands.commands.process_tree import Completed, Tree
 from manyhands.work.template import user_shell
 
@@ -29,13 +29,12 @@ def shell_argv(line: str) -> tuple[str, ...]:
 
 
 def run(
-    argv: Argv, *, stdin: Source = None, stdout: Sink = "capture", stderr: Sink = "capture", timeout: float | None = None,
+    argv: Argv, *, stdin: InputFrom = None, stdout: OutputTo = "capture", stderr: OutputTo = "capture", timeout: float | None = None,
     grace: float = 5.0, cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
-    tree: Tree | None = None,
 ) -> Completed:  # fmt: skip
     """Run one command to its end; what the arguments mean is told at `Pipeline.run`."""
     result = Pipeline.of(argv).run(
-        stdin=stdin, stdout=stdout, stderr=stderr, timeout=timeout, grace=grace, cwd=cwd, env=env, tree=tree
+        stdin=stdin, stdout=stdout, stderr=stderr, timeout=timeout, grace=grace, cwd=cwd, env=env
     )
     return replace(result.stages[0], stdout=result.stdout, stderr=result.stderr)
 
@@ -55,15 +54,21 @@ def status(line: str, *, timeout: float | None = None) -> tuple[int, str]:
     end = run(shell_argv(line), stderr="stdout", timeout=timeout)
     if end.timed_out:
         raise CommandError(f"stopped after {timeout:g} s: {line}", end)
-    return end.status, (end.stdout or b"").removesuffix(b"\n").decode("utf-8", "surrogateescape")
+    return end.returncode, (end.stdout or b"").removesuffix(b"\n").decode("utf-8", "surrogateescape")
 
 
-def check(argv: Argv, *, stdin: Source = b"", timeout: float | None = None) -> bytes:
-    """What a command writes to its stdout, exactly; its stderr goes where ours goes (`subprocess.check_output`).
+def check_output(
+    argv: Argv, *, stdin: InputFrom = b"", timeout: float | None = None, grace: float = 5.0,
+    cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
+) -> bytes:  # fmt: skip
+    """What a command writes to its stdout, exactly, as `subprocess.check_output` has it; its stderr goes where ours goes.
 
-    Raises CommandError, whose ``result`` has the output, unless the exit status is 0.
+        check_output(["git", "rev-parse", "HEAD"], cwd=checkout, timeout=10)
+
+    ``stdin``: bytes, the path of a file, or an open file. After ``timeout`` seconds all that it has started is stopped, with ``grace``
+    seconds between TERM and KILL. Raises CommandError, whose ``result`` has the output, unless the exit status is 0.
     """
-    end = run(argv, stdin=stdin, stderr="inherit", timeout=timeout)
+    end = run(argv, stdin=stdin, stderr="inherit", timeout=timeout, grace=grace, cwd=cwd, env=env)
     if not end.ok:
         raise CommandError(f"{shown(argv)} {told(end, timeout)}", end)
     return end.stdout or b""
@@ -71,11 +76,11 @@ def check(argv: Argv, *, stdin: Source = b"", timeout: float | None = None) -> b
 
 def call(argv: Argv, *, silent: bool = False, timeout: float | None = None) -> int:
     """Let a command have the terminal, and return its status; ``silent``: what it prints goes nowhere (`subprocess.call`)."""
-    sink: Sink = "null" if silent else "inherit"
-    return run(argv, stdout=sink, stderr=sink, timeout=timeout).status
+    sink: OutputTo = "null" if silent else "inherit"
+    return run(argv, stdout=sink, stderr=sink, timeout=timeout).returncode
 
 
-def feed(argv: Argv, data: Source, *, timeout: float | None = None) -> Completed:
+def feed(argv: Argv, data: InputFrom, *, timeout: float | None = None) -> Completed:
     """Give a command its input, and take its output, however much that is (`subprocess.Popen.communicate`)."""
     return run(argv, stdin=data, stderr="inherit", timeout=timeout)
 

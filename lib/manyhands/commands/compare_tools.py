@@ -74,7 +74,7 @@ def _subprocess(line: str) -> Answer:
 
 def _manyhands(line: str) -> Answer:
     end = run(shell_argv(line), stdin=b"", stderr="inherit")
-    return end.status, end.stdout or b""
+    return end.returncode, end.stdout or b""
 
 
 def _sh(line: str) -> Answer:

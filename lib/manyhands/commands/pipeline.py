@@ -28,9 +28,9 @@ from manyhands.posix.which import find_program
 from manyhands.work.command_line import Command, Redirect, Word, parse_line
 
 File = int | IO[bytes]
-Sink = File | Literal["capture", "inherit", "null", "stdout"]
+OutputTo = File | Literal["capture", "inherit", "null", "stdout"]
 """Where output goes: a descriptor or open file, the result, where ours goes, nowhere, or (stderr) where stdout goes."""
-Source = File | bytes | str | os.PathLike[str] | None
+InputFrom = File | bytes | str | os.PathLike[str] | None
 """Where input comes from: a descriptor or open file, bytes, the path of a file; None: where ours comes from."""
 
 _MODES: Final = {
@@ -45,10 +45,12 @@ _SET_PIPE_SIZE: Final = 1031  # F_SETPIPE_SZ, <linux/fcntl.h>
 class CommandError(ManyhandsError):
     """A command failed, and its caller had asked for success; ``result`` tells all that is known."""
 
+    __module__ = "manyhands"  # as all errors have it (`manyhands.core.errors`)
+
     def __init__(self, message: str, result: Completed | PipelineResult) -> None:
         super().__init__(message)
         self.result = result
-        self.exit_code = result.status
+        self.exit_code = result.returncode
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +74,15 @@ class PipelineResult:
         return any(stage.timed_out for stage in self.stages)
 
     @property
-    def status(self) -> int:
+    def returncode(self) -> int:
         """0, or the status of the last stage that failed (pipefail, bash(1)); 124 at a time-out, 127 if a program is missing."""
-        failed = [stage.status for place, stage in enumerate(self.stages) if not self.is_fine(place)]
-        return next((status for status in (124, 127) if status in failed), failed[-1] if failed else 0)
+        failed = [stage.returncode for place, stage in enumerate(self.stages) if not self.is_fine(place)]
+        return next((code for code in (124, 127) if code in failed), failed[-1] if failed else 0)
 
     @property
     def ok(self) -> bool:
         """Whether every stage did its part."""
-        return self.status == 0
+        return self.returncode == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +119,26 @@ class Pipeline:
         return replace(self, commands=(*self.commands[:stage], tee, *self.commands[stage:]))
 
     def run(
-        self, *, stdin: Source = None, stdout: Sink = "inherit", stderr: Sink = "inherit", timeout: float | None = None,
+        self, *, stdin: InputFrom = None, stdout: OutputTo = "inherit", stderr: OutputTo = "inherit", timeout: float | None = None,
         grace: float = 5.0, cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
-        tree: Tree | None = None,
     ) -> PipelineResult:  # fmt: skip
-        """Run the chain to its end; after ``timeout`` seconds everything that it has started is stopped.
+        """Run the chain to its end; after ``timeout`` seconds everything that it has started is stopped, with ``grace`` seconds
+        between TERM and KILL.
 
-        ``stderr`` "capture" takes what all commands write there. If a program does not exist, none is run, and its stage has
-        the status 127. ``tree`` lets somebody else stop it, too. Raises OSError for a file that cannot be opened.
+        ``stdin``: bytes, the path of a file, an open file; None: ours. ``stdout`` and ``stderr``: an open file, "capture" (then they
+        are in the result), "inherit" (where ours go), "null"; ``stderr`` also "stdout". ``stderr`` "capture" takes what all commands
+        write there. If a program does not exist, none is run, and its stage has the returncode 127. Raises OSError for a file that
+        cannot be opened.
         """
+        with Tree(grace=grace) as tree:
+            return self.run_on(tree, stdin=stdin, stdout=stdout, stderr=stderr, timeout=timeout, cwd=cwd, env=env)
+
+    def run_on(
+        self, tree: Tree, *, stdin: InputFrom = None, stdout: OutputTo = "inherit", stderr: OutputTo = "inherit",
+        timeout: float | None = None, cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
+    ) -> PipelineResult:  # fmt: skip
+        """The same on a ``tree`` that somebody else may stop, too."""
         with ExitStack() as stack:
-            tree = tree or stack.enter_context(Tree(grace=grace))
             argvs = [expand(command.words, cwd) for command in self.commands]
             if missing := _missing(argvs, cwd, env):
                 return PipelineResult(missing, 0.0)
@@ -155,18 +166,29 @@ def _not_begun(argvs: Sequence[Sequence[str]], why: str) -> tuple[Completed, ...
 
 
 def pipe(
-    *commands: Sequence[str], stdin: Source = None, stdout: Sink = "capture", stderr: Sink = "inherit",
+    *commands: Sequence[str], stdin: InputFrom = None, stdout: OutputTo = "capture", stderr: OutputTo = "inherit",
     timeout: float | None = None, grace: float = 5.0, cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None, check: bool = False,
 ) -> PipelineResult:  # fmt: skip
-    """Run argument lists as a chain: ``pipe(["ls", "-l"], ["wc"]).stdout``; what they mean is told at `Pipeline.run`.
+    """Run argument lists as a chain, without a shell; how every one of them ended.
+
+        pipe(["ls", "-l"], ["wc", "-l"], timeout=10, check=True).stdout
+
+    After ``timeout`` seconds everything that they have started is stopped, with ``grace`` seconds between TERM and KILL. ``stdin``: bytes,
+    the path of a file, an open file; None: ours. ``stdout`` and ``stderr``: "capture" (then they are in the result), "inherit" (where
+    ours go), "null", an open file; ``stderr`` also "stdout". `Pipeline.parse` makes a chain of one line.
 
     With ``check``, raises CommandError when a stage fails or time is up. Whatever happens, no command is left running.
     """
     result = Pipeline.of(*commands).run(
         stdin=stdin, stdout=stdout, stderr=stderr, timeout=timeout, grace=grace, cwd=cwd, env=env
     )
-    if check and not result.ok:
+    return check_result(result) if check else result
+
+
+def check_result(result: PipelineResult) -> PipelineResult:
+    """``result`` if all is well. Raises CommandError, which says which commands failed."""
+    if not result.ok:
         raise CommandError(_what_failed(result), result)
     return result
 
@@ -261,7 +283,7 @@ def _open(
 
 
 @contextmanager
-def opened_source(source: Source, opener: Opener) -> Iterator[int]:
+def opened_source(source: InputFrom, opener: Opener) -> Iterator[int]:
     """The descriptor that commands read. Bytes are put into a file first, so that nobody has to feed them: no deadlock."""
     if source is None:
         yield 0
@@ -284,7 +306,7 @@ def opened_source(source: Source, opener: Opener) -> Iterator[int]:
 
 
 @contextmanager
-def opened_sink(sink: Sink, inherited: int) -> Iterator[int]:
+def opened_sink(sink: OutputTo, inherited: int) -> Iterator[int]:
     """The descriptor that commands write to. What is captured goes to a file without a name: nobody has to read it while they
     run, and nobody waits for a stranger that keeps it open."""
     if sink == "inherit":

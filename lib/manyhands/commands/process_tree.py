@@ -59,7 +59,7 @@ class Completed:
     missing: bool = False
 
     @property
-    def status(self) -> int:
+    def returncode(self) -> int:
         """One number, as a shell gives it (POSIX, Shell Command Language, 2.8.2): 128+n for a signal, 124 at a time-out
         (timeout(1)), 127 when there is no such program, 126 when it cannot be started."""
         if self.timed_out:
@@ -71,7 +71,7 @@ class Completed:
     @property
     def ok(self) -> bool:
         """Whether it ended by itself, with exit status 0."""
-        return self.status == 0
+        return self.returncode == 0
 
 
 class Leader:

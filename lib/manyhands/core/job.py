@@ -8,12 +8,25 @@ from __future__ import annotations
 
 import os
 import signal as signals
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, cast
 
 from manyhands.core.errors import JobFailedError, JobTimeoutError, ManyhandsError
+from manyhands.core.kept_file import opened
 from manyhands.core.values import is_pickle, shown
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # for its default, which Python has from 3.13 on
+
+    T_co = TypeVar("T_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
+
+_BLOCK: Final = 1 << 20
 
 Values = tuple[bytes, ...]
 """One input: its columns, byte-exact. Most inputs have a single one."""
@@ -76,6 +89,33 @@ class Output:
     size: int = 0
     dropped: int = 0
 
+    def read(self, limit: int | None = None) -> bytes:
+        """All of it, or its first ``limit`` bytes, wherever they are. Raises ManyhandsError if its file has been removed."""
+        if self.path is None:
+            return self.data[:limit]
+        with opened(self.path) as file:
+            size = os.fstat(file.fileno()).st_size
+            found, wanted = [], size if limit is None else min(limit, size)
+            while wanted > 0 and (block := file.read(wanted)):  # one read(2) gives at most 2 GiB
+                found.append(block)
+                wanted -= len(block)
+        return b"".join(found)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The same piece by piece, of at most 1 MiB if it is in a file: memory does not grow with it."""
+        if self.path is None:
+            if self.data:
+                yield self.data
+            return
+        with opened(self.path) as file:
+            while block := file.read(_BLOCK):
+                yield block
+
+    @property
+    def text(self) -> str:
+        """All of it as text, with replacement characters for what is not UTF-8."""
+        return self.read().decode("utf-8", "replace")
+
 
 NOTHING = Output()
 
@@ -112,8 +152,11 @@ class Ending(NamedTuple):
 NO_ENDING = Ending()
 
 
-class Outcome(NamedTuple):
-    """How an attempt ended, and what that means. What was measured can be read here, too: `Ending` says what it is."""
+class Outcome(NamedTuple, Generic[T_co]):
+    """How an attempt ended, and what that means. What was measured can be read here, too: `Ending` says what it is.
+
+    ``Outcome[int]`` is one whose ``value`` is an int, ``Outcome[None]`` that of a command.
+    """
 
     attempt: Attempt
     status: Status
@@ -138,13 +181,13 @@ class Outcome(NamedTuple):
         return texts[0] if len(texts) == 1 else texts
 
     @property
-    def value(self) -> Any:
+    def value(self) -> T_co:
         """What a function returned; None for a command. Raises `JobFailedError` unless it is ok, from the exception of the function.
 
         Of an outcome that was read from a run's folder, a pickle is not read: ManyhandsError.
         """
         self.check()
-        return self._returned()
+        return cast("T_co", self._returned())
 
     def check(self) -> None:
         """Raise `JobFailedError` unless it is ok, from what the function raised, if that could travel."""

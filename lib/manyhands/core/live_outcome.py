@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from manyhands.core.errors import JobFailedError, ManyhandsError
-from manyhands.core.job import Outcome, Output, Status
+from manyhands.core.job import Outcome, Output, Status, T_co
 from manyhands.core.values import from_bytes, is_pickle
 
 _UNREAD: Final = object()
@@ -49,7 +49,7 @@ def unlinked(printed: Output) -> Output:
     return Unlinked(b"", f"/dev/fd/{file.number}", printed.size, printed.dropped, file)
 
 
-class LiveOutcome(Outcome):
+class LiveOutcome(Outcome[T_co]):
     """See `manyhands.core.job.Outcome`, of which it has the fields."""
 
     _given: Any
@@ -57,7 +57,7 @@ class LiveOutcome(Outcome):
     """What was returned or raised, once it has been asked for: so it is the same each time."""
 
     @classmethod
-    def of(cls, outcome: Outcome, given: Any) -> LiveOutcome:
+    def of(cls, outcome: Outcome[T_co], given: Any) -> LiveOutcome[T_co]:
         """``outcome``, which was a job's of this very program, with what that was given."""
         made = tuple.__new__(cls, outcome)
         made._given = given

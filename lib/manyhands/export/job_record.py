@@ -17,7 +17,6 @@ from manyhands.core.encoding import argv_or_base64, iso, known_signal, text_or_b
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Job, Outcome, Output, Status
 from manyhands.core.values import shown
-from manyhands.storage import output
 from manyhands.storage.journal import Journal
 from manyhands.storage.rows import JobRecord
 from manyhands.storage.stage_journals import Journals
@@ -100,7 +99,7 @@ def _printed(name: str, printed: Output, inline: int | None, gone_ok: bool) -> d
     if printed.path and inline is not None and printed.size - printed.dropped > inline:
         return place
     try:
-        return text_or_base64(name, output.read(printed))
+        return text_or_base64(name, printed.read())
     except ManyhandsError:
         if gone_ok:
             return place

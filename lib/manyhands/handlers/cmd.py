@@ -11,7 +11,7 @@ from dataclasses import replace
 from manyhands.commands.byte_queue import ByteQueue
 from manyhands.commands.command import limited, shell_argv, system
 from manyhands.commands.expect import answer
-from manyhands.commands.pipeline import Pipeline, PipelineResult, Sink, Source, content
+from manyhands.commands.pipeline import InputFrom, OutputTo, Pipeline, PipelineResult, content
 from manyhands.commands.process_tree import Completed
 from manyhands.core.errors import UsageError
 from manyhands.core.safe_text import Harmless, harmless, one_line
@@ -34,13 +34,13 @@ _OUTPUT, _COMMAND = "manyhands.output/1", "manyhands.command/1"
 
 
 def _captured(
-    pipeline: Pipeline, options: Limited, *, stdin: Source = None, stderr: Sink = "inherit", newline: bool = False,
+    pipeline: Pipeline, options: Limited, *, stdin: InputFrom = None, stderr: OutputTo = "inherit", newline: bool = False,
     first: Callable[[Completed], str] | None = None,
 ) -> PipelineResult:  # fmt: skip
     """Run with its output captured, then print that: as it is, or in JSON. Memory does not grow with the output."""
     limit = limit_of(options.timeout)
     with tempfile.TemporaryFile(buffering=0) as file, own_tree(options.grace) as tree:
-        result = pipeline.run(stdin=stdin, stdout=file, stderr=stderr, timeout=limit, tree=tree)
+        result = pipeline.run_on(tree, stdin=stdin, stdout=file, stderr=stderr, timeout=limit)
         if tree.stopped_by is not None:
             return result
         if options.json:
@@ -66,7 +66,7 @@ def show_output(options: ShellLineOptions) -> int:
 def show_status(options: ShellLineOptions) -> int:
     """Print the status of a shell line, then what it printed. To have found out is success, whatever the status."""
     pipeline = Pipeline.of(shell_argv(line_of(options.line)))
-    result = _captured(pipeline, options, stderr="stdout", newline=True, first=lambda end: f"{end.status} {told(end)}")
+    result = _captured(pipeline, options, stderr="stdout", newline=True, first=lambda end: f"{end.returncode} {told(end)}")
     return 124 if result.timed_out else 0
 
 
@@ -78,11 +78,11 @@ def check(options: CheckOptions) -> int:
 def call(options: CallOptions) -> int:
     """Let a command have the terminal; end with its status."""
     pipeline, limit = Pipeline.of(words_of(options)), limit_of(options.timeout)
-    sink: Sink = "null" if options.silent else "inherit"
+    sink: OutputTo = "null" if options.silent else "inherit"
     with own_tree(options.grace) as tree:
         # with --json stdout is ours: what the command prints goes where talk goes
-        result = pipeline.run(
-            stdout=2 if options.json and not options.silent else sink, stderr=sink, timeout=limit, tree=tree
+        result = pipeline.run_on(
+            tree, stdout=2 if options.json and not options.silent else sink, stderr=sink, timeout=limit
         )
     if options.json:
         print_json(command_record(result.stages[0], _COMMAND))
@@ -115,7 +115,7 @@ def run_pipe(options: PipeOptions) -> int:
         pipeline = pipeline.with_tee(stage, path)
     stdin = None if options.stdin in (None, "-") else options.stdin
     with own_tree(options.grace) as tree:
-        result = pipeline.run(stdin=stdin, stdout="capture" if options.json else "inherit", timeout=limit, tree=tree)
+        result = pipeline.run_on(tree, stdin=stdin, stdout="capture" if options.json else "inherit", timeout=limit)
     if options.json:
         print_json(pipeline_record(result))
     elif options.verbose and result.ok:
@@ -139,11 +139,11 @@ def feed(options: FeedOptions) -> int:
     if (text is None) == (file is None):
         raise UsageError("give the input with --text or with --file, one of them")
     pipeline, limit = Pipeline.of(words_of(options)), limit_of(options.timeout)
-    source: Source = os.fsencode(text) if text is not None else None if file == "-" else file
+    source: InputFrom = os.fsencode(text) if text is not None else None if file == "-" else file
     if options.json:
         return leave(_captured(pipeline, options, stdin=source), told_already=True)
     with own_tree(options.grace) as tree:
-        result = pipeline.run(stdin=source, timeout=limit, tree=tree)
+        result = pipeline.run_on(tree, stdin=source, timeout=limit)
     return leave(result)
 
 

@@ -95,11 +95,11 @@ def leave(result: PipelineResult | Completed, *, told_already: bool = False) -> 
     sys.stdout.flush()
     if any(stage.signal == signal.SIGINT for stage in result.stages):
         die_by(signal.SIGINT)
-    nobody_reads = result.status == 128 + signal.SIGPIPE
+    nobody_reads = result.returncode == 128 + signal.SIGPIPE
     if not result.ok and not told_already and not nobody_reads:
         for line in stage_lines(result):
             sys.stderr.write(line + "\n")
-    return result.status
+    return result.returncode
 
 
 def print_json(record: Mapping[str, Any]) -> None:

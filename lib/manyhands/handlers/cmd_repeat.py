@@ -34,7 +34,7 @@ def watch_line(options: WatchOptions) -> int:
     with own_tree(options.grace) as tree, _shown(line, interval, json=options.json) as show:
 
         def once(left: float | None) -> PipelineResult:
-            return pipeline.run(stdin=b"", stdout="capture", stderr="stdout", timeout=left, tree=tree)
+            return pipeline.run_on(tree, stdin=b"", stdout="capture", stderr="stdout", timeout=left)
 
         for look in watch(once, tree, every=interval, until=goal, times=times, timeout=limit):
             show(look)
@@ -85,7 +85,7 @@ def retry_line(options: RetryOptions) -> int:
     with own_tree(options.grace) as tree:
 
         def once() -> PipelineResult:
-            return pipeline.run(stdout="capture" if options.json else "inherit", timeout=limit, tree=tree)
+            return pipeline.run_on(tree, stdout="capture" if options.json else "inherit", timeout=limit)
 
         for one in retry(once, tree, times=options.times, backoff=wait, retry_on=rule):
             result = one.result

@@ -294,7 +294,7 @@ def stop(options: StopOptions) -> int:
     if not _agreed(chosen, yes=options.yes):
         sys.stderr.write("nothing was stopped\n")
         return 1
-    told = stop_processes(chosen, grace=seconds, number=number, tree=options.tree)
+    told = stop_processes(chosen, grace=seconds, signal=number, descendants=options.tree)
     if options.json:
         _print_json(map(stopped_record, told))
     else:

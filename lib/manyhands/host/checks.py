@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from manyhands.core.errors import UsageError
+from manyhands.core.hints import given_as, option_name
 from manyhands.options.host import CheckHostOptions
 
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)(%?)")
@@ -40,12 +41,14 @@ class Threshold:
         unit = "a percentage such as 90%" if percent else "a number such as 4"
         parts = [_NUMBER.fullmatch(part.strip()) for part in text.split(",")]
         if len(parts) > 2 or not all(parts) or any(part and bool(part[2]) != percent for part in parts):
-            raise UsageError(f"{option} {text!r}: expected {unit}, or two of them: a warning above the first")
+            raise UsageError(
+                f"{given_as(option, repr(text))}: expected {unit}, or two of them: a warning above the first"
+            )
         *warning, critical = (float(part[1]) for part in parts if part)
         if warning and warning[0] > critical:
-            raise UsageError(f"{option} {text!r}: the warning comes at a higher value than the alarm")
+            raise UsageError(f"{given_as(option, repr(text))}: the warning comes at a higher value than the alarm")
         if percent and critical > 100:
-            raise UsageError(f"{option} {text!r}: nothing is above 100%")
+            raise UsageError(f"{given_as(option, repr(text))}: nothing is above 100%")
         return cls(warning[0] if warning else None, critical, percent)
 
     def level(self, value: float) -> Level:
@@ -81,7 +84,10 @@ def check(wanted: CheckHostOptions) -> list[Checked]:
     """Look at all that is wanted. Raises UsageError for a threshold that is none, and if nothing is wanted."""
     looks = _looks(wanted)
     if not looks:
-        raise UsageError("nothing to check: give --load, --memory, --swap, --disk, --inodes, --processes or --zombies")
+        *names, last = map(
+            option_name, ("--load", "--memory", "--swap", "--disk", "--inodes", "--processes", "--zombies")
+        )
+        raise UsageError(f"nothing to check: give {', '.join(names)} or {last}")
     return [_look(name, threshold, measure) for name, threshold, measure in looks]
 
 
@@ -104,7 +110,7 @@ def _looks(wanted: CheckHostOptions) -> list[tuple[str, Threshold, Measure]]:
         for text in texts:
             path, equals, threshold = text.rpartition("=")
             if not (path and equals):
-                raise UsageError(f"{option} {text!r}: expected PATH=90% or PATH=80%,90%")
+                raise UsageError(f"{given_as(option, repr(text))}: expected PATH=90% or PATH=80%,90%")
             name = path if option == "--disk" else f"{path} inodes"
             looks.append((name, Threshold.parse(threshold, option, percent=True), of(path)))
     return looks

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
+import signal as signals
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -69,28 +69,33 @@ class Stopped:
         return self.fate in (Fate.ENDED, Fate.GONE, Fate.REUSED)
 
 
-def stop_tree(
-    pid: int, *, grace: float = 5.0, number: int = signal.SIGTERM, tree: bool = True, start: int | None = None
+def stop_process(
+    process: int | ProcessInfo, *, signal: int = signals.SIGTERM, grace: float = 5.0, descendants: bool = True
 ) -> tuple[Stopped, ...]:
-    """Stop the process ``pid`` and all below it; a process that is gone already is told so.
+    """Stop a process and all below it: ``signal``, and KILL if it has not ended after ``grace`` seconds; what became of each.
 
-    ``start``: only if it is the one that began then (``start`` of `ProcessInfo`). Raises UsageError for a pid that cannot be one.
+        for one in stop_process(pid): print(one.pid, one.fate, one.why)
+
+    One that is gone already is told so. Given as `ProcessInfo`, from `list_processes`, it is stopped only if it is still the same, although
+    pids are used again. Ourselves, our parents, init and parts of the kernel are refused. ``descendants`` False: it alone.
+
+    Raises UsageError for a pid that cannot be one.
     """
-    if pid < 1:
-        raise UsageError(f"{pid} is not the pid of a process")
-    info = process_info(pid)
-    if info is None:
-        return (Stopped(pid, "?", Fate.GONE, chosen=True),)
-    if start is not None and info.start != start:
-        return (Stopped(pid, info.name, Fate.REUSED, chosen=True, why="it is another process now"),)
-    return stop_processes([info], grace=grace, number=number, tree=tree)
+    if isinstance(process, int):
+        if process < 1:
+            raise UsageError(f"{process} is not the pid of a process")
+        info = process_info(process)
+        if info is None:
+            return (Stopped(process, "?", Fate.GONE, chosen=True),)
+        process = info
+    return stop_processes([process], signal=signal, grace=grace, descendants=descendants)
 
 
 def stop_processes(
-    chosen: Sequence[ProcessInfo], *, grace: float = 5.0, number: int = signal.SIGTERM, tree: bool = True
+    chosen: Sequence[ProcessInfo], *, signal: int = signals.SIGTERM, grace: float = 5.0, descendants: bool = True
 ) -> tuple[Stopped, ...]:
-    """Stop processes that `list_processes` gave; ``grace`` in seconds. Tells what became of each, and of
-    those below them that did not end by themselves meanwhile."""
+    """The same for processes that `list_processes` gave. Tells what became of each, and of those below them that did not end by
+    themselves meanwhile."""
     told: list[Stopped] = []
     targets: dict[int, _Target] = {}
     try:
@@ -99,12 +104,12 @@ def stop_processes(
                 told.append(Stopped(info.pid, info.name, _refusal(info), chosen=True, why=why))
             else:
                 targets[info.pid] = _Target(info.pid, info.start, info.name, chosen=True)
-        hunt = _Hunt(targets, tree=tree)
+        hunt = _Hunt(targets, tree=descendants)
         hunt.look()
-        hunt.signal(number)
-        if not hunt.wait(time.monotonic() + grace, number):
-            hunt.signal(signal.SIGKILL)
-            hunt.wait(time.monotonic() + _UNINTERRUPTIBLE, signal.SIGKILL)
+        hunt.signal(signal)
+        if not hunt.wait(time.monotonic() + grace, signal):
+            hunt.signal(signals.SIGKILL)
+            hunt.wait(time.monotonic() + _UNINTERRUPTIBLE, signals.SIGKILL)
         met = (target for target in targets.values() if target.chosen or target.fate is not Fate.GONE)
         return (*told, *(target.told() for target in met))
     finally:
@@ -169,7 +174,7 @@ class _Target:
             return
         try:
             if self.pidfd >= 0:
-                signal.pidfd_send_signal(self.pidfd, number)
+                signals.pidfd_send_signal(self.pidfd, number)
             elif self.alive():
                 os.kill(self.pid, number)
             else:
@@ -179,7 +184,7 @@ class _Target:
         except PermissionError:
             self.fate, self.why = Fate.DENIED, "no permission: it belongs to another user"
         else:
-            if number != signal.SIGCONT:
+            if number != signals.SIGCONT:
                 self.first = self.first or time.monotonic()
                 self.sent = number
 
@@ -226,9 +231,9 @@ class _Hunt:
         """To all that are left; those that are stopped must go on to obey."""
         for target in self._targets.values():
             target.signal(number)
-        if number != signal.SIGKILL:
+        if number != signals.SIGKILL:
             for target in self._targets.values():
-                target.signal(signal.SIGCONT)
+                target.signal(signals.SIGCONT)
 
     def wait(self, deadline: float, number: int) -> bool:
         """Until all are gone, or the deadline; who is born meanwhile gets the signal, too."""

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, overload
 
+from manyhands.core.errors import UsageError
 from manyhands.core.terminal_escapes import plain
 from manyhands.posix import linux
 from manyhands.processes.log_follower import Log
@@ -26,6 +27,49 @@ _RESOLVE: Final = 0.5
 """Seconds between two questions for the address of a host."""
 _CONNECT: Final = 2.0
 """Seconds after which a connection is tried anew."""
+
+
+@overload
+def wait(*, pid: int | Sequence[int], timeout: float | None = ...) -> bool: ...
+@overload
+def wait(*, port: int, host: str = ..., gone: bool = ..., timeout: float | None = ...) -> bool: ...
+@overload
+def wait(*, file: str | os.PathLike[str], gone: bool = ..., timeout: float | None = ...) -> bool: ...
+@overload
+def wait(
+    *, file: str | os.PathLike[str], log: str | re.Pattern[str], new: bool = ..., timeout: float | None = ...
+) -> str | None: ...
+
+
+def wait(
+    *, pid: int | Sequence[int] | None = None, port: int | None = None, host: str | None = None, file: str | os.PathLike[str] | None = None,
+    log: str | re.Pattern[str] | None = None, new: bool = False, gone: bool = False, timeout: float | None = None,
+) -> bool | str | None:  # fmt: skip
+    """Wait until something happens elsewhere, for ``timeout`` seconds at most; whether it came.
+
+        wait(port=8080, timeout=30)                  # until a connection is taken; with ``gone`` until none is; of another ``host``
+        wait(pid=4711)                               # until a process, or each of several, has ended, also such as are not ours
+        wait(file="/run/ready", gone=False)          # until something is there, or ``gone``
+        wait(file="server.log", log="listening on")  # until a line matches a pattern; that line. ``new``: only lines from now on
+
+    Raises UsageError for arguments that do not belong together, OSError for a ``host`` that cannot be the name of one.
+    """
+    if sum([pid is not None, port is not None, file is not None]) != 1:
+        raise UsageError("say what to wait for: pid, port, file, or file and log")
+    unused = {
+        "host": host is not None and port is None, "log": log is not None and file is None, "new": new and log is None,
+        "gone": gone and (pid is not None or log is not None),
+    }  # fmt: skip
+    if names := [name for name, is_unused in unused.items() if is_unused]:
+        raise UsageError(f"{names[0]} has no meaning with what is waited for here")
+    if pid is not None:
+        return not wait_for_processes([pid] if isinstance(pid, int) else pid, timeout=timeout)
+    if port is not None:
+        return wait_for_port(port, host or "localhost", gone=gone, timeout=timeout)
+    assert file is not None  # noqa: S101 - see above
+    if log is None:
+        return wait_for_file(file, gone=gone, timeout=timeout)
+    return wait_for_line(file, re.compile(log), new=new, timeout=timeout)
 
 
 def wait_for_processes(pids: Sequence[int], *, timeout: float | None = None) -> list[int]:

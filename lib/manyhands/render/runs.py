@@ -232,7 +232,7 @@ def _end_of(stream: Output) -> tuple[list[bytes], bool]:
 def output_lines(stream: Output) -> Iterator[bytes]:
     """The lines of what a job printed, without their ends, as `bytes.splitlines` cuts them; a line and a block are held."""
     held: list[bytes] = []
-    for block in output.chunks(stream):
+    for block in stream.chunks():
         for piece in io.BytesIO(block):
             held.append(piece)
             if piece.endswith(b"\n"):

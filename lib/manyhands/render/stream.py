@@ -80,7 +80,7 @@ def _descriptor(stream: BinaryIO) -> int | None:
 
 def dressed(printed: Output, job: Job, *, tag: bool, terminal: bool) -> Iterator[bytes]:
     """A job's output in pieces: harmless for a terminal, tagged if asked for. Pieces never tear a character of a terminal."""
-    chunks = output.chunks(printed)
+    chunks = printed.chunks()
     if terminal:
         chunks = _harmless(chunks)
     if not tag:

@@ -75,7 +75,7 @@ class Screen:
         width, height = os.get_terminal_size(sys.stdout.fileno())
         lines = coloured(look.output, width)[: height - 2]
         now = time.strftime("%H:%M:%S", time.localtime(look.at))
-        end = f"look {look.number}  status {look.result.status}  {now}"
+        end = f"look {look.number}  status {look.result.returncode}  {now}"
         head = f"every {duration(self._every)}: {self._line}"
         text = Text(one_line(head, max(1, width - len(end) - 2)).ljust(width - len(end)) + end + "\n\n")
         for number, line in enumerate(lines):

@@ -1,7 +1,4 @@
-"""Reading and passing on what an attempt printed, whether it is held in memory or in a file of the run.
-
-Nothing here holds more than 1 MiB of a file at once, but `read`, which is asked to.
-"""
+"""Passing on what an attempt printed, whether it is held in memory or in a file of the run. Nothing here holds more than 1 MiB of it."""
 
 from __future__ import annotations
 
@@ -9,12 +6,11 @@ import errno
 import os
 import select
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import BinaryIO, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
-from manyhands.core.errors import ManyhandsError, UsageError
+from manyhands.core.errors import UsageError
 from manyhands.core.job import Output
+from manyhands.core.kept_file import opened
 
 _BLOCK: Final = 1 << 20
 
@@ -37,55 +33,31 @@ def pass_on(out: Output, err: Output) -> None:
     """What jobs have printed, to where this program prints. Raises ManyhandsError if a file of it is gone."""
     for stream, printed in ((sys.stdout, out), (sys.stderr, err)):
         if printed.size and stream is not None:
-            for block in chunks(printed):
+            for block in printed.chunks():
                 stream.write(block.decode("utf-8", "replace"))
             stream.flush()
-
-
-def chunks(output: Output) -> Iterator[bytes]:
-    """All of it, in pieces of at most 1 MiB if it is in a file. Raises ManyhandsError if that is gone."""
-    if output.path is None:
-        if output.data:
-            yield output.data
-        return
-    with _opened(output.path) as file:
-        while block := file.read(_BLOCK):
-            yield block
-
-
-def read(output: Output, limit: int | None = None) -> bytes:
-    """All of it, or its first ``limit`` bytes. Raises ManyhandsError as `chunks` does."""
-    if output.path is None:
-        return output.data[:limit]
-    with _opened(output.path) as file:
-        size = os.fstat(file.fileno()).st_size
-        found, wanted = [], size if limit is None else min(limit, size)
-        while wanted > 0 and (block := file.read(wanted)):  # one read(2) gives at most 2 GiB
-            found.append(block)
-            wanted -= len(block)
-    return b"".join(found)
 
 
 def tail(output: Output, lines: int, limit: int = 1 << 16) -> list[bytes]:
     """Its last ``lines`` lines without their ends, looked for in its last ``limit`` bytes; a carriage return ends one, too.
 
-    Raises ManyhandsError as `chunks` does.
+    Raises ManyhandsError if its file is gone.
     """
     if output.path is None:
         found = output.data[-limit:]
     else:
-        with _opened(output.path) as file:
+        with opened(output.path) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - limit))
             found = file.read(limit)
     return found.splitlines()[-lines:] if lines > 0 else []
 
 
 def copy(output: Output, to: int) -> None:
-    """Write all of it to descriptor ``to``, which may be non-blocking. Raises BrokenPipeError; ManyhandsError as `chunks`."""
+    """Write all of it to descriptor ``to``, which may be non-blocking. Raises BrokenPipeError; ManyhandsError if its file is gone."""
     if output.path is None:
         write(to, output.data)
         return
-    with _opened(output.path) as file:
+    with opened(output.path) as file:
         file.seek(_send(to, file.fileno()))
         while block := file.read(_BLOCK):
             write(to, block)
@@ -135,15 +107,3 @@ def _wait(to: int) -> None:
     poll = select.poll()
     poll.register(to, select.POLLOUT)
     poll.poll()
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[BinaryIO]:
-    try:
-        file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below; only a failure to open is explained
-    except OSError as error:
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise
-        raise ManyhandsError(f"the output kept in {path} is gone: it was removed after the job had ended") from None
-    with file:
-        yield file

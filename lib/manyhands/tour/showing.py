@@ -117,7 +117,7 @@ class _Audience:
             self._receive()
             (end,) = self._tree.wait()
             if not self._tree.stopped_by:
-                self._settle(end.status)
+                self._settle(end.returncode)
             complaints.seek(0)
             self._complaint = complaints.read(1 << 16).decode("utf-8", "replace").strip()
 
