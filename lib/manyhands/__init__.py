@@ -1,12 +1,31 @@
-"""manyhands: run one command over many inputs, with as many hands as the machine has, and never lose track of one.
+"""Run one command, or call one function, over many inputs, with as many hands as the machine has, and never lose track of one.
 
     from manyhands import run_batch
 
     for outcome in run_batch("gzip -9 -kf {}", paths, jobs=4, timeout=60, retries=2):
-        print(outcome.attempt.job.values, outcome.status, outcome.exit)
+        print(outcome.input, outcome.status, outcome.exit)
 
-Names are loaded when they are used, so that importing the package costs nothing.
+Many inputs:
+    run_batch        a record of each job; time-outs, retries, and a run that can be resumed
+    map_batch        no records: what a function returns, as fast as processes can be fed
+One command, or a chain of them, without a shell; a time-out stops all that was started:
+    check_output     what it prints; an error if it fails
+    pipe             a chain, and how every part of it ended
+    retry, watch     again and again, until it succeeds; to see what becomes of it
+    answer           answer what a program asks
+Processes:
+    list_processes, process_tree   who runs
+    stop_process     one and all below it, and nobody else
+    wait             until a process has ended, a port answers, a file is there, a line is logged
+The machine:
+    host_info, identity   what it is, who we are
+    check_host       compare load, memory, disks with thresholds
+
+Each of them has a docstring, such as help(manyhands.run_batch); docs/library.md has all names on one page. What goes wrong is a
+`ManyhandsError`. Everything else in this package is its inside, and may move.
 """
+
+# Names are loaded when they are used, so that importing the package costs nothing.
 
 from __future__ import annotations
 
@@ -18,12 +37,18 @@ TYPE_CHECKING = False  # for type checkers, as `typing` has it, whose import wou
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from manyhands.api.map_batch import map_batch
+    from typing import Any
+
+    from manyhands.api.everyday import answer, check_host, retry, watch
+    from manyhands.api.map_batch import MapResults, map_batch
     from manyhands.api.results import Results
     from manyhands.api.run_batch import run_batch
     from manyhands.api.run_options import RunOptions
-    from manyhands.commands.pipeline import CommandError, Pipeline, PipelineResult, pipe
-    from manyhands.commands.process_tree import Completed, Tree
+    from manyhands.commands.command import check_output
+    from manyhands.commands.expect import Answered
+    from manyhands.commands.pipeline import CommandError, InputFrom, OutputTo, Pipeline, PipelineResult, pipe
+    from manyhands.commands.process_tree import Completed
+    from manyhands.commands.retry import Look
     from manyhands.core.errors import (
         BatchWarning,
         BusyError,
@@ -38,63 +63,72 @@ if TYPE_CHECKING:
         UsageError,
         WrongTypeError,
     )
-    from manyhands.core.job import Attempt, Job, Outcome, Output, Status
-    from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, Timeout
-    from manyhands.execution.batch import Batch
+    from manyhands.core.events import Summary
+    from manyhands.core.job import Attempt, Ending, Job, Outcome, Output, Status
+    from manyhands.core.limits import Backoff, RetryOn
+    from manyhands.host.checks import Checked, Level, Threshold
     from manyhands.host.info import HostInfo, Identity, host_info, identity
-    from manyhands.inputs.sources import Args, Csv, Glob, JsonLines, Lines, Product, Rows, Zip
-    from manyhands.processes.fork_demo import fork_demo
-    from manyhands.processes.listing import ProcessInfo, Selector, list_processes, process_tree
-    from manyhands.processes.stop import Fate, Stopped, stop_tree
-    from manyhands.storage.output import chunks, read
+    from manyhands.host.metrics import Disk, Interface, Memory, Sensors, Swap
+    from manyhands.inputs.readers import Csv, JsonLines, Lines
+    from manyhands.inputs.sources import Args, Glob, Product, Rows, Source, Zip
+    from manyhands.processes.listing import Branch, ProcessInfo, Selector, list_processes, process_tree
+    from manyhands.processes.stop import Fate, Stopped, stop_process
+    from manyhands.processes.wait import wait
     from manyhands.work.template import Template
 
-_HOME = {
-    "execution.batch": ["Batch"],
-    "core.errors": [
-        "BatchWarning", "BusyError", "CannotCreateError", "InputError", "InputWarning", "JobFailedError", "JobTimeoutError", "JournalError", "ManyhandsError", "TemplateError",
-        "UsageError", "WrongTypeError",
-    ],
-    "processes.fork_demo": ["fork_demo"],
-    "host.info": ["HostInfo", "Identity", "host_info", "identity"],
-    "inputs.sources": ["Args", "Csv", "Glob", "JsonLines", "Lines", "Product", "Rows", "Zip"],
-    "core.job": ["Attempt", "Job", "Outcome", "Output", "Status"],
-    "api.run_batch": ["run_batch"],
-    "api.run_options": ["RunOptions"],
-    "core.limits": ["Backoff", "Halt", "Limits", "RetryOn", "Timeout"],
-    "api.map_batch": ["map_batch"],
-    "storage.output": ["chunks", "read"],
-    "commands.pipeline": ["CommandError", "Pipeline", "PipelineResult", "pipe"],
-    "processes.listing": ["ProcessInfo", "Selector", "list_processes", "process_tree"],
-    "api.results": ["Results"],
-    "processes.stop": ["Fate", "Stopped", "stop_tree"],
-    "work.template": ["Template"],
-    "commands.process_tree": ["Completed", "Tree"],
-}  # fmt: skip
-_MODULES = {name: module for module, names in _HOME.items() for name in names}
+_NAMES = {
+    "api.everyday": "answer check_host retry watch",
+    "api.map_batch": "MapResults map_batch",
+    "api.results": "Results",
+    "api.run_batch": "run_batch",
+    "api.run_options": "RunOptions",
+    "commands.command": "check_output",
+    "commands.expect": "Answered",
+    "commands.pipeline": "CommandError InputFrom OutputTo Pipeline PipelineResult pipe",
+    "commands.process_tree": "Completed",
+    "commands.retry": "Look",
+    "core.errors": "BatchWarning BusyError CannotCreateError InputError InputWarning JobFailedError JobTimeoutError JournalError ManyhandsError TemplateError UsageError WrongTypeError",
+    "core.events": "Summary",
+    "core.job": "Attempt Ending Job Outcome Output Status",
+    "core.limits": "Backoff RetryOn",
+    "host.checks": "Checked Level Threshold",
+    "host.info": "HostInfo Identity host_info identity",
+    "host.metrics": "Disk Interface Memory Sensors Swap",
+    "inputs.readers": "Csv JsonLines Lines",
+    "inputs.sources": "Args Glob Product Rows Source Zip",
+    "processes.listing": "Branch ProcessInfo Selector list_processes process_tree",
+    "processes.stop": "Fate Stopped stop_process",
+    "processes.wait": "wait",
+    "work.template": "Template",
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
-    "Args", "Attempt", "Backoff", "Batch", "BatchWarning", "BusyError", "CannotCreateError", "CommandError", "Completed", "Csv", "Fate", "Glob",
-    "Halt", "HostInfo", "Identity", "InputError", "InputWarning", "Job", "JobFailedError", "JobTimeoutError", "JournalError", "JsonLines", "Limits", "Lines",
-    "ManyhandsError", "Outcome", "Output", "Pipeline", "PipelineResult", "ProcessInfo", "Product", "Results", "RetryOn", "Rows", "RunOptions",
-    "Selector", "Status", "Stopped", "Template", "TemplateError", "Timeout", "Tree", "UsageError", "WrongTypeError", "Zip", "chunks",
-    "fork_demo", "host_info", "identity", "list_processes", "map_batch", "pipe", "process_tree", "read", "run_batch", "stop_tree",
+    "Answered", "Args", "Attempt", "Backoff", "BatchWarning", "Branch", "BusyError", "CannotCreateError", "Checked",
+    "CommandError", "Completed", "Csv", "Disk", "Ending", "Fate", "Glob", "HostInfo", "Identity", "InputError",
+    "InputFrom", "InputWarning", "Interface", "Job", "JobFailedError", "JobTimeoutError", "JournalError", "JsonLines",
+    "Level", "Lines", "Look", "ManyhandsError", "MapResults", "Memory", "Outcome", "Output", "OutputTo", "Pipeline",
+    "PipelineResult", "ProcessInfo", "Product", "Results", "RetryOn", "Rows", "RunOptions", "Selector", "Sensors",
+    "Source", "Status", "Stopped", "Summary", "Swap", "Template", "TemplateError", "Threshold", "UsageError",
+    "WrongTypeError", "Zip", "answer", "check_host", "check_output", "host_info", "identity", "list_processes",
+    "map_batch", "pipe", "process_tree", "retry", "run_batch", "stop_process", "wait", "watch",
 ]  # fmt: skip
 
 
 _ENTRANCES = frozenset({"map_batch", "run_batch"})
 """What a script begins its work with."""
 
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _ENTRANCES and _for_a_worker():
-        return lambda *args, **kwargs: _found(name)(*args, **kwargs)  # type: ignore[operator]  # they are functions
-    return _found(name)
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name in _ENTRANCES and _for_a_worker():
+            return lambda *args, **kwargs: _found(name)(*args, **kwargs)
+        return _found(name)
 
 
-def _found(name: str) -> object:
+def _found(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
@@ -103,3 +137,7 @@ def _for_a_worker() -> bool:
     they need would be most of what it imports."""
     process = modules.get("multiprocessing.process")
     return process is not None and hasattr(process.current_process(), "_inheriting")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

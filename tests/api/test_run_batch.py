@@ -22,7 +22,6 @@ from conftest import LIB, open_descriptors, wait_for, with_tag
 from manyhands import Outcome, Status, UsageError, run_batch
 from manyhands.engine import channel
 from manyhands.storage.journal import Tally
-from manyhands.storage.output import read
 from manyhands.storage.runs import Store
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -252,9 +251,9 @@ def test_a_keyboard_interrupt_in_the_loop_stops_and_records() -> None:
 def test_what_only_functions_have_is_refused_for_commands() -> None:
     """By name, before anything is made; and so is a way of pulling that there is not."""
     with pytest.raises(UsageError, match="result, initializer: only for functions"):
-        run_batch("true", ["a"], result="none", initializer=print)
+        run_batch("true", ["a"], result="none", initializer=print)  # type: ignore[call-overload]
     with pytest.raises(UsageError, match="pull='elsewhere'"):
-        run_batch("true", ["a"], pull="elsewhere")  # type: ignore[arg-type]
+        run_batch("true", ["a"], pull="elsewhere")  # type: ignore[call-overload]
 
 
 # -- programs ------------------------------------------------------------------------------------------------------------
@@ -368,7 +367,7 @@ def test_without_a_journal_nothing_is_kept(own_state: Path, tmp_path: Path, monk
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     outcomes = list(run_batch("head -c 300000 /dev/zero; true {}", [1, 2], shell=True, journal=False))
     assert [one.input for one in outcomes] in ([1, 2], [2, 1])
-    assert [len(read(one.stdout)) for one in outcomes] == [300_000] * 2
+    assert [len(one.stdout.read()) for one in outcomes] == [300_000] * 2
     assert not list(tmp_path.glob("manyhands-*"))
     run_batch("true {}", [1], journal=False).close()
     assert not list(tmp_path.glob("manyhands-*"))

@@ -16,7 +16,7 @@ from manyhands.core.errors import UsageError
 from manyhands.options.batch import CommandOptions, FunctionOptions
 
 DECLARED = {one.name: one for one in fields(RunOptions)}
-NOT_KEYWORDS = ("template", "inputs", "options")
+NOT_KEYWORDS = ("work", "inputs", "options")
 
 
 def test_its_keywords_are_the_fields() -> None:
@@ -64,11 +64,11 @@ def test_an_object_does_what_keywords_do(tmp_path: Path) -> None:
 def test_a_keyword_that_there_is_not() -> None:
     """As with any function; type checkers see it, too, and the types (each comment is needed, or mypy would complain of it)."""
     with pytest.raises(TypeError, match=r"^run_batch\(\) got an unexpected keyword argument 'job'"):
-        run_batch("echo {}", ["a"], job=3)  # type: ignore[call-arg]
+        run_batch("echo {}", ["a"], job=3)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match=r"^RunOptions\(\) got an unexpected keyword argument 'job'"):
         RunOptions(job=3)  # type: ignore[call-arg]
     for options in (RunOptions(order=3), replace(RunOptions(), order=3)):  # type: ignore[arg-type]
         with pytest.raises(UsageError):
             run_batch("echo {}", ["a"], options=options)
     with pytest.raises(UsageError):
-        run_batch("echo {}", ["a"], jobs=[3])  # type: ignore[arg-type]
+        run_batch("echo {}", ["a"], jobs=[3])  # type: ignore[call-overload]

@@ -62,7 +62,7 @@ def test_an_option_is_honoured_or_refused(backend: str, name: str, own_state: Pa
 def test_where_they_are_honoured_they_have_an_effect(backend: str, tmp_path: Path) -> None:
     """Folder, environment and priority are what the job finds; with ``auto`` jobs that wait stay in processes, too."""
     given = {"workdir": tmp_path, "env": {"GIVEN": "yes"}, "nice": 4}
-    outcomes = list(run_batch(functions.surroundings, [0.02] * 20, backend=backend, jobs=2, **given))  # type: ignore[arg-type]
+    outcomes = list(run_batch(functions.surroundings, [0.02] * 20, backend=backend, jobs=2, **given))  # type: ignore[call-overload]
     assert {tuple(one.value) for one in outcomes} == {(str(tmp_path), "yes", os.nice(0) + 4)}
 
 

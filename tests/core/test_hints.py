@@ -171,7 +171,7 @@ def test_a_program_reads_what_it_has_written(options: dict[str, Any], said: str,
     ("make", "said"),
     [
         (lambda: run_batch("ls | wc", ["a"]), "add shell=True, or quote it"), (lambda: run_batch("echo {name}", ["a"]), "in a program Csv, JsonLines"),
-        (lambda: run_batch(len, ["a"], result="x"), "result='x': choose"),  # type: ignore[arg-type]
+        (lambda: run_batch(len, ["a"], result="x"), "result='x': choose"),  # type: ignore[call-overload]
         (lambda: map_batch(len, ["a"], jobs="x"), "jobs='x': expected"), (lambda: map_batch(len, ["a"], chunk=0), "chunk=0: at least"),
         (lambda: map_batch(len, ["a"], start_method="x"), "start_method='x'; choose"), (lambda: Glob(["/no/such/*"]), "Glob('/no/such/*'): no file"),
         (lambda: Zip([Args(["a"]), Args(["b", "c"])]), "Zip: the sources are not"), (lambda: Args.each("a b.c=1"), "Args.each('a b.c=1'): "),

@@ -73,7 +73,10 @@ def test_what_functions_returned_then_is_read_now(old_runs: Path) -> None:
     ]  # fmt: skip
     live, plain, printed, chain, command, _, process, stopped, halt, status, pattern, raised = outcomes.values()
     assert isinstance(live, manyhands.Outcome)
-    assert (live.ok, live.input, live.stdout.data, plain.number) == (True, "one", b"one\n", 1)
+    assert (live.ok, live.input, live.stdout.data, live.exit, live.final) == (True, "one", b"one\n", 0, True)
+    assert tuple(plain) == tuple(live)
+    assert int(live.started or 0) == 1795662702
+    assert (live.result, live.traceback, live.still_running, live.slot) == (None, None, False, 1)
     assert isinstance(printed, manyhands.Output)
     assert isinstance(chain, manyhands.PipelineResult)
     assert chain.ok

@@ -187,7 +187,7 @@ def test_an_input_that_cannot_travel_is_refused(nothing_left: None) -> None:
 def test_mistakes_are_told_before_anything_is_run(options: dict[str, object], said: str) -> None:
     """As everywhere."""
     with pytest.raises(UsageError, match=said):
-        map_batch(functions.double, [1], **options)  # type: ignore[arg-type]
+        map_batch(functions.double, [1], **options)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

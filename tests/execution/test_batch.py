@@ -48,7 +48,7 @@ def test_inputs_of_every_kind(tmp_path: Path) -> None:
     """Lists, mappings, rows, iterators, sources; outcomes in order when asked for."""
 
     def out(template: object, inputs: object) -> list[bytes]:
-        return [one.stdout.data for one in run_batch(template, inputs, ordered=True)]  # type: ignore[arg-type]
+        return [one.stdout.data for one in run_batch(template, inputs, ordered=True)]  # type: ignore[call-overload]
 
     (tmp_path / "x.txt").touch()
     assert out("echo {}", ["a", b"b \xff"]) == [b"a\n", b"b \xff\n"]
@@ -82,7 +82,7 @@ def test_a_shell_line_only_when_asked_for() -> None:
 def test_arguments_that_cannot_be_meant(arguments: dict[str, object], reason: str, own_state: Path) -> None:
     """They are refused before anything is made or run."""
     with pytest.raises(UsageError, match=reason):
-        run_batch("true", ["a"], **arguments)  # type: ignore[arg-type]
+        run_batch("true", ["a"], **arguments)  # type: ignore[call-overload]
     assert not own_state.exists()
 
 

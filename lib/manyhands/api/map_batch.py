@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, TypeVarTuple, Unpack, overload
 
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.table import check_backend, open_backend
 from manyhands.core.arguments import check_several
 from manyhands.core.errors import JobFailedError, UsageError
-from manyhands.core.job import Output
+from manyhands.core.job import Output, T_co
 from manyhands.core.limits import parse_jobs
 from manyhands.core.values import from_bytes
 from manyhands.engine.chunk_loop import AtHand, Items, Mapper
@@ -37,6 +37,70 @@ Found = Generator[tuple[int, list[Any], Done], None, None]
 """(number of the first input, inputs, what came of them) of each chunk."""
 
 
+if TYPE_CHECKING:
+    from manyhands.api.keywords import MapKeywords
+
+A = TypeVar("A")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+# One input is the argument, a tuple the arguments, a mapping the keyword arguments; an async function is awaited where it is called.
+@overload
+def map_batch(
+    function: Callable[[A], Awaitable[T]],
+    inputs: Iterable[A],
+    *,
+    return_exceptions: Literal[False] = ...,
+    **more: Unpack[MapKeywords],
+) -> MapResults[T]: ...
+@overload
+def map_batch(
+    function: Callable[[A], T],
+    inputs: Iterable[A],
+    *,
+    return_exceptions: Literal[False] = ...,
+    **more: Unpack[MapKeywords],
+) -> MapResults[T]: ...
+@overload
+def map_batch(
+    function: Callable[[*Ts], Awaitable[T]], inputs: Iterable[tuple[*Ts]], *, return_exceptions: Literal[False] = ...,
+    **more: Unpack[MapKeywords],
+) -> MapResults[T]: ...  # fmt: skip
+@overload
+def map_batch(
+    function: Callable[[*Ts], T],
+    inputs: Iterable[tuple[*Ts]],
+    *,
+    return_exceptions: Literal[False] = ...,
+    **more: Unpack[MapKeywords],
+) -> MapResults[T]: ...
+@overload
+def map_batch(
+    function: Callable[..., T],
+    inputs: Iterable[Mapping[str, Any]],
+    *,
+    return_exceptions: Literal[False] = ...,
+    **more: Unpack[MapKeywords],
+) -> MapResults[T]: ...
+@overload
+def map_batch(
+    function: Callable[[A], T], inputs: Iterable[A], *, return_exceptions: bool, **more: Unpack[MapKeywords]
+) -> MapResults[T | JobFailedError]: ...
+@overload
+def map_batch(
+    function: Callable[[*Ts], T], inputs: Iterable[tuple[*Ts]], *, return_exceptions: bool, **more: Unpack[MapKeywords]
+) -> MapResults[T | JobFailedError]: ...
+@overload
+def map_batch(
+    function: Callable[..., T],
+    inputs: Iterable[Mapping[str, Any]],
+    *,
+    return_exceptions: bool,
+    **more: Unpack[MapKeywords],
+) -> MapResults[T | JobFailedError]: ...
+
+
 def map_batch(
     function: Callable[..., Any],
     inputs: Iterable[Any],
@@ -44,18 +108,20 @@ def map_batch(
     jobs: int | str = "100%", chunk: int | None = None, ordered: bool = True, return_exceptions: bool = False,
     initializer: Callable[..., Any] | None = None, initargs: Sequence[Any] = (), start_method: str = "forkserver",
     pull: Pulling = "thread", output: Printed = "pass",
-) -> Mapped:  # fmt: skip
+) -> MapResults[Any]:  # fmt: skip
     """Yield what ``function`` returns for each input, in worker processes: `multiprocessing.Pool.imap` with lazy inputs.
+
+        for root in map_batch(math.sqrt, range(1_000_000), jobs=4): ...
 
     A tuple gives the arguments, a dict the keyword arguments, anything else is the one argument. Inputs are pulled as they are
     needed, so memory does not grow with their number, and travel in chunks of ``chunk`` (by default as many as make about
     20 ms of work). An iterator is pulled in a thread of its own, or, with ``pull="caller"``, by the one that takes the results.
     ``ordered``: in the order of the inputs, else as they end. What jobs print is passed on, or with ``output`` "keep" dropped.
-    Leaving early, ``close()`` and the end of the program end the workers.
+    Leaving early, `MapResults.close` and the end of the program end the workers.
 
     A job that raises, or that has killed two workers, raises `JobFailedError` when its turn comes, whose cause is what the function
-    raised, if that could travel, and everything is stopped; with ``return_exceptions`` that error is yielded in its place. A job may be done twice if its chunk's worker dies. There
-    are no time-outs, retries, or records: those are `run_batch`'s.
+    raised, if that could travel, and everything is stopped; with ``return_exceptions`` that error is yielded in its place. A job may
+    be done twice if its chunk's worker dies. There are no time-outs, retries, or records: those are `run_batch`'s.
 
     Raises UsageError for arguments that are invalid, InputError for an input that cannot be pickled. A script calls it under
     ``if __name__ == "__main__":``.
@@ -76,25 +142,30 @@ def map_batch(
     found = done_of(
         call, inputs, width, Workers(start_method=start_method, chunk=chunk), ordered=ordered, printed=printed, pull=pull
     )
-    return Mapped(found, return_exceptions=return_exceptions)
+    return MapResults(found, return_exceptions=return_exceptions)
 
 
-class Mapped:
-    """An iterable of what was returned, to be iterated once. The workers begin with the first result that is asked for."""
+class MapResults(Generic[T_co]):
+    """What `map_batch` gives: an iterator of what was returned. The workers begin with the first result that is asked for.
+
+    `close`, leaving a ``with`` block and forgetting it end them.
+    """
 
     def __init__(self, found: Found, *, return_exceptions: bool) -> None:
         self._found = found
         # Iterated in C: a method of ours for each result would take as long as the rest. Dropped, it closes ``found``.
-        self._results = chain.from_iterable(_results(found, *one, return_exceptions=return_exceptions) for one in found)
+        self._results: Iterator[T_co] = chain.from_iterable(
+            _results(found, *one, return_exceptions=return_exceptions) for one in found
+        )
         close_at_exit(found)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[T_co]:
         return self._results
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T_co:
         return next(self._results)
 
-    def __enter__(self) -> Mapped:
+    def __enter__(self) -> MapResults[T_co]:
         return self
 
     def __exit__(

@@ -7,18 +7,18 @@ import signal
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from manyhands.core.errors import BatchWarning, ManyhandsError, UsageError
-from manyhands.core.events import Finished, Summary, Warned
-from manyhands.core.job import Outcome, Status
+from manyhands.core.events import Event, Finished, Summary, Warned
+from manyhands.core.job import Outcome, Status, T_co
 from manyhands.core.live_outcome import LiveOutcome, unlinked
 from manyhands.engine.channel import Closed
 from manyhands.execution.batch import Batch
-from manyhands.execution.batch_thread import Carrier, carry
+from manyhands.execution.batch_thread import Carrier, InThread, carry, is_done_by_caller
 from manyhands.execution.staged import StagedBatch
 from manyhands.inputs.reader_thread import CallerFeed, Pulling
 from manyhands.posix.signals import Watched
@@ -27,18 +27,25 @@ from manyhands.storage.output import pass_on
 from manyhands.storage.runs import Store, TemporaryStore
 from manyhands.work.function import decode
 
+if TYPE_CHECKING:
+    from manyhands.api.loop_waiter import LoopWaiter
+
 _WANTED: Final = frozenset({Finished, Warned})
 
 
-class Results:
-    """The outcomes of a batch of `run_batch`: iterate it once, in any thread, or use it as a context manager.
+class Results(Generic[T_co]):
+    """The outcomes of a batch of `run_batch`: iterate it once, in any thread or event loop.
 
-        with run_batch("gzip {}", paths) as run:
+        for outcome in run_batch("gzip {}", paths): ...
+
+        with run_batch("gzip {}", paths) as run:              # or: async with, and async for
             for outcome in run: ...
 
     The batch begins with ``with``, or with the first outcome that is asked for. Leaving the ``with`` block (without one, the loop)
     early, `close`, or forgetting the object ends what runs and records it; the run can be resumed. ``summary`` is there when it
     is over.
+
+    ``async for`` does the same and never holds up the event loop; when its task is cancelled, what runs is ended and recorded.
     """
 
     def __init__(
@@ -54,7 +61,8 @@ class Results:
         self._watched = Watched(batch.stop, batch.wake, talkative=False) if handle_signals else None
         self._stopped = self._inside = False
         self._carrier: Carrier | None = None
-        self._outcomes: deque[Outcome] = deque()
+        self._in_loop: LoopWaiter | None = None
+        self._outcomes: deque[Outcome[T_co]] = deque()
         self._warned: set[Warned] = set()
         self._over = False
         self._forgotten: Any = weakref.finalize(self, _never_begun, batch, os.getpid())
@@ -69,7 +77,7 @@ class Results:
         """What it came to; None while it is not over."""
         return self._batch.summary
 
-    def __enter__(self) -> Results:
+    def __enter__(self) -> Results[T_co]:
         self._begin()
         self._inside = True
         return self
@@ -79,12 +87,16 @@ class Results:
     ) -> None:
         self.close()
 
-    def __iter__(self) -> Generator[Outcome, None, None]:
+    def __iter__(self) -> Generator[Outcome[T_co], None, None]:
         outcomes = self._outcomes
         try:
             while True:
                 while outcomes:
-                    yield self._handed_over(outcomes.popleft())
+                    outcome = self._handed_over(outcomes.popleft())
+                    if self._check and self._is_to_raise(outcome):
+                        self.close()
+                        outcome.check()
+                    yield outcome
                 if self._over:
                     return
                 self._take()
@@ -92,17 +104,21 @@ class Results:
             if not self._inside:  # else the `with` block ends it
                 self.close()
 
-    def __next__(self) -> Outcome:
+    def __next__(self) -> Outcome[T_co]:
         """The next final outcome. Raises what ended the batch, when all outcomes before that have been given, and, if they are to be
         checked, the error of the first that is not ok, when what runs has been stopped."""
         while not self._outcomes:
             if self._over:
                 raise StopIteration
             self._take()
-        return self._handed_over(self._outcomes.popleft())
+        outcome = self._handed_over(self._outcomes.popleft())
+        if self._check and self._is_to_raise(outcome):
+            self.close()
+            outcome.check()
+        return outcome
 
-    def _handed_over(self, outcome: Outcome) -> LiveOutcome:
-        """An outcome as the program gets it. Raises what `__next__` says."""
+    def _handed_over(self, outcome: Outcome[T_co]) -> LiveOutcome[T_co]:
+        """An outcome as the program gets it."""
         if self._shown:
             self._shown.step_aside()
         if self._temporary:
@@ -111,10 +127,38 @@ class Results:
         live = LiveOutcome.of(outcome, self._input_of(outcome))
         if self._passing:
             _pass_on(live)
-        if self._check and live.status is not Status.OK and not (self._stopped and live.status is Status.CANCELLED):
-            self.close()
-            live.check()
         return live
+
+    def _is_to_raise(self, outcome: Outcome[T_co]) -> bool:
+        """Whether an outcome that is to be checked is one to stop at."""
+        return outcome.status is not Status.OK and not (self._stopped and outcome.status is Status.CANCELLED)
+
+    async def __aenter__(self) -> Results[T_co]:
+        self._waiter()
+        self._inside = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    async def __aiter__(self) -> AsyncGenerator[Outcome[T_co], None]:
+        outcomes = self._outcomes
+        try:
+            while True:
+                while outcomes:
+                    outcome = self._handed_over(outcomes.popleft())
+                    if self._check and self._is_to_raise(outcome):
+                        await self._leave()
+                        outcome.check()
+                    yield outcome
+                if self._over:
+                    return
+                await self._take_in_loop()
+        finally:
+            if not self._inside:  # else the `async with` block ends it
+                await self._leave()
 
     def stop(self) -> None:
         """Begin nothing more and end what runs, with the grace; the second call kills. The outcomes can still be iterated."""
@@ -149,14 +193,54 @@ class Results:
 
     def _take(self) -> None:
         """Wait for events, and pull inputs meanwhile if that is this thread's part."""
-        carrier, feed = self._begin(), self._batch.inputs.feed
-        if isinstance(feed, CallerFeed) and feed.wanted:
-            feed.pull()
+        carrier = self._begin()
+        self._pull()
         try:
             events = carrier.take(TICK if self._shown else None)
         except Closed as end:
             self._end(end.__cause__)
             return
+        self._note(events)
+
+    async def _take_in_loop(self) -> None:
+        """The same; only the task that iterates waits."""
+        waiter = self._waiter()
+        self._pull()
+        try:
+            events = await waiter.take(TICK if self._shown else None)
+        except Closed as end:
+            self._end(end.__cause__)
+            return
+        self._note(events)
+
+    def _waiter(self) -> LoopWaiter:
+        """What waits in the event loop that runs here; begins the batch if need be."""
+        from manyhands.api.loop_waiter import LoopWaiter
+
+        if self._in_loop is None:
+            if is_done_by_caller(self._batch):
+                raise UsageError(
+                    "backend 'serial' calls the function in the thread that iterates, and would hold up the event loop: "
+                    "use backend='threads' with jobs=1"
+                )
+            carrier = self._begin()
+            self._in_loop = LoopWaiter(cast("InThread", carrier))
+        return self._in_loop
+
+    async def _leave(self) -> None:
+        """What `close` does, without holding up the event loop."""
+        if not self._over and self._in_loop is not None:
+            self._over = True
+            await self._in_loop.leave()
+        self.close()
+
+    def _pull(self) -> None:
+        feed = self._batch.inputs.feed
+        if isinstance(feed, CallerFeed) and feed.wanted:
+            feed.pull()
+
+    def _note(self, events: list[Event]) -> None:
+        """Keep the outcomes for whoever iterates, and show the rest."""
         finished = [one for one in events if isinstance(one, Finished)]
         if self._shown:
             self._shown.events(finished)
@@ -180,7 +264,7 @@ class Results:
 
                 logging.getLogger("manyhands").info(one.text)
             else:
-                warnings.warn(one.text, BatchWarning, stacklevel=4)
+                warnings.warn(one.text, BatchWarning, stacklevel=5)  # of whoever iterates
 
     def _input_of(self, outcome: Outcome) -> Any:
         """What the job was given; made again if an earlier execution has read it."""

@@ -6,10 +6,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack, overload
 
 from manyhands.api.results import Results
 from manyhands.api.run_options import RunOptions, collected
@@ -31,10 +31,71 @@ from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
 from manyhands.work.workers import Workers
 
+if TYPE_CHECKING:
+    from manyhands.api.keywords import BatchKeywords, CallKeywords
+
+A = TypeVar("A")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+Command = str | Sequence[str] | Template
+
+
+@overload
+def run_batch(
+    work: Command,
+    inputs: Source | Iterable[object],
+    *,
+    then: Sequence[Command] = ...,
+    max_args: int | None = ...,
+    **more: Unpack[BatchKeywords],
+) -> Results[None]: ...
+
+
+# Of a function: an input from a program is the argument, a tuple the arguments, a mapping the keyword arguments; what a `Source`
+# reads comes as text. An async function is awaited where it is called.
+@overload
+def run_batch(work: Callable[..., Awaitable[T]], inputs: Source, **more: Unpack[CallKeywords]) -> Results[T]: ...
+@overload
+def run_batch(work: Callable[..., T], inputs: Source, **more: Unpack[CallKeywords]) -> Results[T]: ...
+@overload
+def run_batch(work: Callable[[A], Awaitable[T]], inputs: Iterable[A], **more: Unpack[CallKeywords]) -> Results[T]: ...
+@overload
+def run_batch(work: Callable[[A], T], inputs: Iterable[A], **more: Unpack[CallKeywords]) -> Results[T]: ...
+@overload
+def run_batch(
+    work: Callable[[*Ts], Awaitable[T]], inputs: Iterable[tuple[*Ts]], **more: Unpack[CallKeywords]
+) -> Results[T]: ...
+@overload
+def run_batch(work: Callable[[*Ts], T], inputs: Iterable[tuple[*Ts]], **more: Unpack[CallKeywords]) -> Results[T]: ...
+@overload
+def run_batch(
+    work: Callable[..., Awaitable[T]], inputs: Iterable[Mapping[str, Any]], **more: Unpack[CallKeywords]
+) -> Results[T]: ...
+@overload
+def run_batch(
+    work: Callable[..., T], inputs: Iterable[Mapping[str, Any]], **more: Unpack[CallKeywords]
+) -> Results[T]: ...
+@overload
+def run_batch(
+    work: Callable[[list[A]], T], inputs: Iterable[A], *, max_args: int, **more: Unpack[CallKeywords]
+) -> Results[T]: ...
+@overload
+def run_batch(
+    work: Callable[..., Any], inputs: Source | Iterable[Any], *, result: AnyResult, **more: Unpack[CallKeywords]
+) -> Results[Any]: ...
+@overload
+def run_batch(
+    work: Callable[..., Any],
+    inputs: Source | Iterable[Any],
+    *,
+    then: Sequence[Callable[..., Any]],
+    **more: Unpack[CallKeywords],
+) -> Results[Any]: ...
+
 
 @collected(RunOptions)
 def run_batch(
-    template: str | Sequence[str] | Template | Callable[..., Any] | Call,
+    work: str | Sequence[str] | Template | Callable[..., Any],
     inputs: Source | Iterable[Any],
     *,
     jobs: int | str = "100%", timeout: float | str | None = None, grace: float | str = 5.0, retries: int = 0,
@@ -48,41 +109,75 @@ def run_batch(
     retry_failed: bool = False, retry_on: str | int | type[BaseException] | Sequence[str | int | type[BaseException]] | None = None,
     fail_if_empty: bool = False, max_args: int | None = None, check: bool = False, output: Printed | None = None, journal: bool = True,
     keep: float | str = "90d", progress: bool = False, options: RunOptions = RunOptions(),
-) -> Results:  # fmt: skip
-    """Run one command, or call one function, over many inputs; iterate the result for the final `Outcome` of each job.
+) -> Results[Any]:  # fmt: skip
+    """Run one command, or call one function, over many inputs; iterate the result for the `Outcome` of each job.
 
-    ``template``: of a command, a string is split into arguments as a shell would, a list is taken as it is; or a function.
-    ``inputs`` of a command: text, bytes, paths, numbers; sequences of these (columns by position), mappings, named tuples and dataclasses (columns
-    by name); of a function: a tuple gives its arguments, a dict its keyword arguments, anything else is the one argument. A source (`Lines`,
-    `Glob`, ...) for either; an iterator is pulled lazily; none at all: no outcomes. ``ordered``: outcomes in the order of the inputs, else as they
-    end. ``backend``: by default ``commands``, and ``processes`` for functions. ``then``: what is done with each input next, if that
-    went well: further commands, or functions, which get what the one before returned; ``jobs`` and ``backend`` may then be ``"4,2"``.
+        for outcome in run_batch("gzip -9 -kf {}", paths, jobs=4, timeout=60, retries=2):
+            print(outcome.input, outcome.status, outcome.stdout.text)
 
-    What a function returned is `Outcome.value`: the same value, of the same type, or with ``result`` "json" as JSON gives it back.
-    `Outcome.value` of a job that did not end well raises `JobFailedError`, from what the function raised; with ``check`` the loop
-    raises that at the first such job, and what runs is stopped. `Outcome.input` is the object that was given. What jobs print is in
-    `Outcome.stdout` and `Outcome.stderr`; with ``output`` "pass", the default for functions, it is also printed here, "keep": not.
-    ``progress``: how far it is, on stderr, while an outcome is waited for. Without ``journal`` nothing is kept of the run: it cannot be
-    listed or resumed, nothing waits for the disk, and large output is in files without a name, as long as the outcome is there.
-    ``retry_on``: the failures that are tried again, as exit statuses, classes of exceptions, and words such as ``"timeout"`` (see
-    `RetryOn`). ``fail_if_empty``: no inputs are an error. ``max_args``: so many inputs (of one column) for each job, a command's ``{}`` stands for all of them, a function is given a list.
-    `Template.each_line` makes each input a command. All other arguments mean what the options of ``batch`` and ``batch.call`` mean.
-    All of them can be given as one object, ``options``, which serves many batches; those beside it are what is different.
-    Nothing begins before the first outcome is asked for, or the ``with`` block is entered; leaving early stops what runs (see `Results`).
+        async for outcome in run_batch(fetch, urls, backend="asyncio", jobs=100):
+            print(outcome.value)
 
-    Time-outs, retries and the journal depend on nobody's loop: the batch is carried out in a thread of its own, and while
-    outcomes are not taken, only nothing more begins. An iterator of inputs is pulled in a thread, too; ``pull="caller"`` pulls it
-    where the outcomes are iterated, for inputs that belong to that thread (database cursors, sessions). ``serial`` calls the
-    function in the iterating thread.
+    ``work`` is a command or a function. A command is a text, split into arguments as a shell would, a list of arguments, which
+    is taken as it is, or a `Template`; ``{}`` in it stands for the input. ``inputs`` of a command are text, bytes, paths, numbers;
+    sequences of these (columns by position: ``{1}``), mappings, named tuples and dataclasses (columns by name: ``{host}``). Of a function
+    a tuple gives the arguments, a dict the keyword arguments, anything else is the one argument. An iterator is pulled lazily. Or
+    a source that can be read again: `Args`, `Rows`, `Lines`, `Csv`, `JsonLines`, `Glob`, `Product`, `Zip`.
 
-    A script that calls functions in processes does so under ``if __name__ == "__main__":``, because every worker imports it.
+    What a function returned is `Outcome.value`: the same value, of the same type. For a job that did not end well that raises
+    `JobFailedError`, from what the function raised. `Outcome.input` is the object that was given.
 
-    Raises UsageError for arguments that are invalid, CannotCreateError, JournalError. In the main thread, SIGINT, SIGTERM and
-    SIGHUP end the batch in good order, and then do what they would have done, unless ``handle_signals`` is False or another
-    program part (asyncio) has the wake-up descriptor.
+    The keyword arguments can also be given as one object, ``options``, which serves many batches; those beside it are what is different.
+
+    How many, how long:
+
+    - ``jobs``: how many at once: a number, "50%" or "+2" of the cores, 0 for as many as possible, "auto"; with ``then`` also "4,2".
+    - ``timeout``: seconds for one attempt, or "2m", or "300%" of the median of the finished ones. ``grace``: from TERM to KILL.
+    - ``retries``: so many further attempts. ``backoff``: the wait before them, seconds or "1,growth=2,max=1m,jitter=50%".
+      ``retry_on``: only after such failures: exit statuses, classes of exceptions, "timeout", "lost", "signal" (see `RetryOn`).
+    - ``halt``: when to give up, or to be content: "soon,fail=10%", "now,fail=1", "soon,success=5".
+    - ``delay``: seconds between two starts. ``order``, in which jobs begin: "input", "random", "longest" (of an earlier run).
+
+    What is done:
+
+    - ``then``: with each input next, if that went well: commands, or functions of what the one before returned.
+    - ``max_args``: so many inputs for each job: ``{}`` stands for all of them, a function is given a list.
+    - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto".
+    - ``workdir``, ``env``, ``nice``, ``stdin``: of the jobs. ``shell``: a command is a script for the user's shell.
+    - ``initializer``, ``initargs``, ``start_method``, ``chunk``, ``max_jobs_per_worker``: of the workers that call functions.
+    - ``allow_daemons``: let what a job leaves behind live on.
+
+    What comes back:
+
+    - ``ordered``: outcomes in the order of the inputs, else as they end.
+    - ``check``: raise the `JobFailedError` of the first job that is not ok, and stop what runs.
+    - ``result``: what is kept of what a function returns: "value", "json", "repr", "none", "pickle-file".
+    - ``output``: what jobs print is in the outcome's ``stdout`` and ``stderr``; "pass", the default for functions: also printed here;
+      "keep": not. ``output_cap``: bytes that are kept of it, such as "1M".
+    - ``fail_if_empty``: no inputs are an error. ``progress``: show on stderr how far it is, while an outcome is waited for.
+
+    The run on disk:
+
+    - ``run_id``: its name; if that run exists, it is continued: only new inputs run, with ``retry_failed`` also what failed.
+    - ``state_dir``: where runs are. ``keep``: how long one without a name stays that ended well: "30d", "forever".
+    - ``journal``: False: nothing is kept, nothing can be resumed, nothing waits for the disk.
+
+    This program:
+
+    - ``pull``: "caller": the iterator of inputs is pulled where outcomes are iterated, not in a thread of its own: for database
+      cursors and sessions.
+    - ``handle_signals``: in the main thread, SIGINT, SIGTERM and SIGHUP end the batch in good order, and then do what they would have
+      done, unless another part of the program (asyncio) has the wake-up descriptor.
+
+    Nothing begins before the first outcome is asked for, or a ``with`` block is entered; leaving early stops what runs (see `Results`).
+    The batch is carried out in a thread of its own: time-outs, retries and the journal depend on nobody's loop, and while outcomes
+    are not taken, only nothing more begins. ``serial`` calls the function in the iterating thread. A script that calls functions in
+    processes does so under ``if __name__ == "__main__":``, because every worker imports it.
+
+    Raises UsageError for arguments that are invalid, CannotCreateError, JournalError.
     """
     check_pulling(options.pull)
-    works, source = _works(template, inputs, options)
+    works, source = _works(work, inputs, options)
     is_call = works[0].is_function
     usual = "processes" if is_call else "commands"
     plan = plan_of(

@@ -61,7 +61,7 @@ def check_output(
     argv: Argv, *, stdin: InputFrom = b"", timeout: float | None = None, grace: float = 5.0,
     cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
 ) -> bytes:  # fmt: skip
-    """What a command writes to its stdout, exactly, as `subprocess.check_output` has it; its stderr goes where ours goes.
+    """What a command writes to its stdout, exactly, as ``subprocess.check_output`` has it; its stderr goes where ours goes.
 
         check_output(["git", "rev-parse", "HEAD"], cwd=checkout, timeout=10)
 

@@ -95,3 +95,11 @@ class BatchWarning(UserWarning):
 
 class InputWarning(UserWarning):
     """A list of inputs is read otherwise than byte for byte, or probably not as it was meant."""
+
+
+# The name by which programs know it: in tracebacks, and in pickles that outlive a move.
+for _public in (
+    ManyhandsError, UsageError, WrongTypeError, TemplateError, InputError, CannotCreateError, JournalError, JobFailedError, JobTimeoutError,
+    BusyError, BatchWarning, InputWarning,
+):  # fmt: skip
+    _public.__module__ = "manyhands"

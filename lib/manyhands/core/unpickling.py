@@ -28,14 +28,19 @@ _NOW: Final = {
     "manyhands.template": "manyhands.work.template",
     "manyhands.tree": "manyhands.commands.process_tree",
 }
-"""Where the classes are that programs could import, and their parts, by the module that had them when all lay in one folder."""
+"""Where the classes are now that programs could import, and their parts, by the module that had them when all lay in one folder."""
+_ANEW: Final = {
+    ("manyhands.job", "Outcome"): ("manyhands.core.old_outcome", "OldOutcome"),
+    ("manyhands.live_outcome", "LiveOutcome"): ("manyhands.core.old_outcome", "OldLiveOutcome"),
+}
+"""Records whose fields were others: what makes one of today from them."""
 _OURS: Final = b"manyhands."
 
 
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """See `_NOW`."""
-        return super().find_class(_NOW.get(module, module), name)
+        """See `_NOW` and `_ANEW`."""
+        return super().find_class(*_ANEW.get((module, name), (_NOW.get(module, module), name)))
 
 
 def unpickled(data: bytes) -> Any:

@@ -27,10 +27,12 @@ class Closed(Exception):
 
 
 class Channel:
-    """One sender, one taker at a time. ``drained`` is called (by the taker) when the channel is full no more."""
+    """One sender, one taker at a time. ``drained`` is called (by the taker) when the channel is full no more, ``arrived`` (by the
+    sender, or whoever nudges) when there is something to take."""
 
     def __init__(self, drained: Callable[[], None] = lambda: None) -> None:
         self.drained = drained
+        self.arrived: Callable[[], None] = lambda: None
         self._queue: queue.SimpleQueue[tuple[list[Event], int] | BaseException | None] = queue.SimpleQueue()
         # Each counter is written by one thread only, so none needs a lock.
         self._events_put = self._events_taken = self._bytes_put = self._bytes_taken = 0
@@ -47,10 +49,12 @@ class Channel:
         self._events_put += len(events)
         self._bytes_put += weight
         self._queue.put((events, weight))
+        self.arrived()
 
     def close(self, error: BaseException | None = None) -> None:
         """Send nothing more; ``error`` is raised at the other end when all that was sent has been taken."""
         self._queue.put(error)
+        self.arrived()
 
     def take(self, timeout: float | None = None) -> list[Event]:
         """The next events; none if nothing comes within ``timeout`` seconds. Raises Closed, then and ever after."""
@@ -74,6 +78,7 @@ class Channel:
     def nudge(self) -> None:
         """Let a waiting `take` return without events."""
         self._queue.put(([], 0))
+        self.arrived()
 
 
 def _weight(event: Event) -> int:

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Container
 from contextlib import closing
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeGuard
 
 from manyhands.core.events import HAPPENINGS, Event
 from manyhands.engine.channel import Channel, Closed
@@ -33,15 +33,23 @@ class Carrier(Protocol):
     def nudge(self) -> None:
         """Let a waiting `take` return without events. Safe in a signal handler."""
 
+    def leave(self) -> None:
+        """Begin to end what runs, and do not wait: `take` raises Closed when that is done and recorded."""
+
     def close(self) -> None:
         """End what runs, record it, and wait for that. Nothing if all is over, or in a forked child."""
 
 
 def carry(batch: Batch | StagedBatch, wanted: Container[type[Event]] = HAPPENINGS) -> Carrier:
     """Begin to carry it out, in a thread unless the calls have to be made in this one. Only events of the kinds ``wanted`` come."""
-    if isinstance(batch, Batch) and batch.plan.backend == "serial":
+    if is_done_by_caller(batch):
         return InSameThread(batch, wanted)
     return InThread(batch, wanted)
+
+
+def is_done_by_caller(batch: Batch | StagedBatch) -> TypeGuard[Batch]:
+    """Whether the calls are made by the thread that takes the events."""
+    return isinstance(batch, Batch) and batch.plan.backend == "serial"
 
 
 class InThread:
@@ -63,14 +71,23 @@ class InThread:
         """See `Carrier.nudge`."""
         self.channel.nudge()
 
+    def leave(self) -> None:
+        """See `Carrier.leave`."""
+        self._leaving = True
+        self._batch.leave()
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which it is not waited for any more."""
+        return self._batch.plan.limits.grace + _LEAVING
+
     def close(self) -> None:
         """See `Carrier.close`."""
         if self._pid != os.getpid():
             return
-        self._leaving = True
-        self._batch.leave()
+        self.leave()
         if threading.current_thread() is not self._thread:
-            self._thread.join(self._batch.plan.limits.grace + _LEAVING)
+            self._thread.join(self.patience)
 
     def _run(self) -> None:
         gathered: list[Event] = []
@@ -116,6 +133,10 @@ class InSameThread:
     def nudge(self) -> None:
         """See `Carrier.nudge`."""
         self._batch.wake()
+
+    def leave(self) -> None:
+        """See `Carrier.leave`."""
+        self.close()
 
     def close(self) -> None:
         """See `Carrier.close`."""

@@ -66,7 +66,9 @@ def show_output(options: ShellLineOptions) -> int:
 def show_status(options: ShellLineOptions) -> int:
     """Print the status of a shell line, then what it printed. To have found out is success, whatever the status."""
     pipeline = Pipeline.of(shell_argv(line_of(options.line)))
-    result = _captured(pipeline, options, stderr="stdout", newline=True, first=lambda end: f"{end.returncode} {told(end)}")
+    result = _captured(
+        pipeline, options, stderr="stdout", newline=True, first=lambda end: f"{end.returncode} {told(end)}"
+    )
     return 124 if result.timed_out else 0
 
 

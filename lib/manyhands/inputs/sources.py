@@ -38,7 +38,7 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Values]: ...
 
     def spec(self) -> Spec:
-        """What `open_source` makes this source of again; plain JSON."""
+        """What this source is made of again when a run is continued; plain JSON."""
         ...
 
 
