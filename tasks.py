@@ -193,7 +193,7 @@ def system(_ctx: Context, options: cmds.SystemOptions) -> int:
 
 @task(options=cmds.PipeOptions)
 def pipe(_ctx: Context, options: cmds.PipeOptions) -> int:
-    """Run 'ls -l | wc' as a chain of processes without a shell; fail when any stage fails.
+    """Run a pipeline such as 'ls -l | wc' without a shell; fail when any stage fails.
 
     manyhands pipe 'cut -d" " -f1 access.log | sort | uniq -c'
     manyhands pipe 'ls -l | wc' --tee 1=listing.txt --verbose
@@ -301,7 +301,7 @@ def top(_ctx: Context, options: processes.TopOptions) -> int:
 
 @task(options=processes.StopOptions)
 def stop(_ctx: Context, options: processes.StopOptions) -> int:
-    """Stop processes and all below them: TERM, then KILL; exit with 0 if all are gone, 1 if not or not to be seen, 3 if none.
+    """Stop processes and all their descendants: TERM, then KILL; exit with 0 if all are gone, 1 if some are left or hidden, 3 if none matches.
 
     manyhands proc.stop --port 8080
     manyhands proc.stop --name 'work*' --older-than 2h --dry-run

@@ -206,7 +206,7 @@ def _listed(name: str, given: Iterable[Any], what: str) -> list[Any]:
 def _store(options: RunOptions) -> Store:
     """Where the runs are; those that have expired are removed, which is logged. Without a ``journal`` nothing is kept.
 
-    Raises UsageError for what only a run that is kept can have.
+    Raises UsageError for arguments that need a journal.
     """
     if not options.journal:
         if options.run_id is not None or options.retry_failed or options.state_dir is not None:
@@ -216,7 +216,7 @@ def _store(options: RunOptions) -> Store:
     root = Path(options.state_dir).absolute() if options.state_dir else default_state_dir(os.environ)
     store = Store(root, program=program)
     if said := expire(store, parse_keep(options.keep), time.time()):
-        import logging  # which costs more than the look, and there is something to say once a day at most
+        import logging  # imported late: it is slow, and needed once a day at most
 
         logging.getLogger("manyhands").info(said)
     return store

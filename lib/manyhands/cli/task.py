@@ -49,7 +49,7 @@ class Task(invoke.Task[Any]):
         self.without = {other: one.name for one in self.declared for other in one.said.excludes}
         self.may_lack = frozenset(one.name for one in self.declared if one.said.positional and one.default is not MISSING)
         self.uses_context = not first_parameter(body).startswith("_")
-        """Whether it looks at what invoke hands it: how to run commands, and settings."""
+        """Whether the task uses invoke's Context (for running commands, and settings): its first parameter has no ``_`` before it."""
         super().__init__(body, auto_shortflags=False, **kwargs)
 
     @property
@@ -58,7 +58,7 @@ class Task(invoke.Task[Any]):
         return "dry_run" in self.kinds
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Task:
-        """invoke copies every task of a collection, and nobody changes one: with a hundred tasks that is half of ``invoke -l``."""
+        """No copy: invoke would copy every task of a collection, although none is changed; that took half the time of ``invoke -l``."""
         return self
 
     def fill_implicit_positionals(self, positional: Iterable[str] | None) -> list[str]:  # noqa: ARG002 - as invoke calls it
@@ -85,7 +85,7 @@ class Task(invoke.Task[Any]):
 
                 result = asyncio.run(result)
             sys.stdout.flush()  # here, where a closed pipe can still be told
-        except (KeyboardInterrupt, Exception) as error:  # all of them: what is no end of ours is raised again
+        except (KeyboardInterrupt, Exception) as error:  # catches all; what has no exit status of ours is raised again
             if was_interrupted(error):
                 end_by_interrupt()
             if is_closed_pipe(error):
@@ -125,8 +125,8 @@ class Task(invoke.Task[Any]):
         return complete
 
     def _refuse_ignored(self, typed: Iterable[str], complete: Mapping[str, Any]) -> None:
-        """Raise UsageError for an option that has no effect beside the others. One from a file or a variable is meant for those
-        calls in which it has one."""
+        """Raise UsageError for an option that has no effect beside the others. An option from a file or a variable
+        is not refused: it is for the calls in which it has an effect."""
         for name in typed:
             needed, other = self.needs.get(name, ""), self.without.get(name, "")
             if needed and not complete.get(needed):
@@ -148,7 +148,7 @@ def _frozen(options: type[Options], values: Mapping[str, Any]) -> Options:
 
 
 def _blamed(error: Exception, sources: Mapping[str, str]) -> Exception:
-    """``error``, with the place of the value that it complains of if that was not typed."""
+    """``error``; if its value was not typed, with the file or variable that it is from."""
     if isinstance(error, UsageError):
         for flag, where in sources.items():
             if re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", str(error)):
@@ -192,7 +192,7 @@ def task(*args: Any, **kwargs: Any) -> Any:
 
 
 class _CommandLine:
-    """The words that the program was called with, where they are not those of the process."""
+    """The command line that the program was called with, if it is not `sys.argv`."""
 
     given: list[str] | None = None
 
@@ -208,7 +208,7 @@ def given_argv() -> list[str] | None:
 
 
 def rest() -> list[str] | None:
-    """What stands after ``--`` on the command line, with exact borders (invoke joins it by blanks); None without ``--``."""
+    """What stands after ``--`` on the command line, word by word (invoke joins the words by blanks); None without ``--``."""
     argv = (sys.argv if _CommandLine.given is None else _CommandLine.given)[1:]
     return argv[argv.index("--") + 1 :] if "--" in argv else None
 

@@ -30,8 +30,7 @@ class Grouping(Options):
     """How many inputs a job is given."""
 
     max_args: int | None = option(
-        None, after="zip", help="give so many inputs to one job: {} as an argument of its own stands for all of them, {1} for the "
-        "first; a function is given a list",
+        None, after="zip", help="give up to N inputs to each job: {} as a separate argument stands for all of them, {1} for the first; a function gets a list",
     )  # fmt: skip
 
 
@@ -39,13 +38,11 @@ class Inputs(Grouping):
     """Where inputs come from; ``rest``: what stands after ``--`` (None: there is no ``--``)."""
 
     from_: Sequence[str] = option(
-        (), metavar="FILE", help="read inputs from this file, one a line; repeated: every combination, or --zip (-: standard input, "
-        "also the default when it is no terminal); if the first line ends with CR LF, the CRs are left out",
+        (), metavar="FILE", help="read inputs from this file, one a line (-: standard input, which is also the default unless it is a terminal); given more than once: every combination, or with --zip line by line; if the first line ends with CR LF, the CRs are dropped",
     )  # fmt: skip
     null: bool = option(False, short="0", help="inputs end with NUL instead of newline, as find -print0 writes them")
     glob: Sequence[str] = option(
-        (), metavar="PATTERN", help="inputs are the paths that match, ** for any depth, but not through links to folders; a file of "
-        "just this name if none matches; repeatable",
+        (), metavar="PATTERN", help="inputs are the paths that match; ** matches any depth, but does not follow links to folders; if nothing matches, a file of exactly this name; repeatable",
     )  # fmt: skip
     csv: str | None = option(
         None, metavar="FILE", help="inputs are the rows of this file, whose first line names the columns"
@@ -60,11 +57,12 @@ class Inputs(Grouping):
         None, metavar="REGEX", help="split each line into columns {1} {2} ... where this regular expression matches"
     )
     each: Sequence[str] = option(
-        (), metavar="NAME=A,B,C", help="NAME=A,B,C or A,B,C: these values; repeated: every combination"
+        (),
+        metavar="NAME=A,B,C",
+        help="NAME=A,B,C or A,B,C: inputs are these values; given more than once: every combination",
     )
     zip: bool = option(
-        False, help="link several sources (--each or --from more than once, or different ones): the first input of each together, "
-        "then the second of each; they must be equally long",
+        False, help="combine several sources line by line instead of every combination: job 1 gets the first input of each, job 2 the second; the sources must have the same length",
     )  # fmt: skip
     rest: Sequence[str] | None = None
 
@@ -88,7 +86,7 @@ class Execution(Surroundings, Grouping):
 
     jobs: int | str = option(
         "100%", short="j", metavar="N",
-        help="how many at once: N, 0 (up to 1024), 50%, +2, -1 of the cores (default: 100%), or auto; with --then A,B,...",
+        help="jobs at once: N; 0 for up to 1024; 50% of the cores; +2 or -1: more or fewer than the cores; or auto (default: 100%); with --then also A,B,...: one for each stage",
     )  # fmt: skip
     timeout: float | str | None = option(
         None, metavar="TIME", help="stop a job after this time (30, 2m, or 300% of the median of finished jobs)"
@@ -96,10 +94,9 @@ class Execution(Surroundings, Grouping):
     grace: float | str = option(
         5.0, metavar="TIME", help="seconds between TERM and KILL when a job is stopped (default: 5)"
     )
-    retries: int = option(0, help="try a failed job so many times more (default: 0)")
+    retries: int = option(0, help="retry a failed job up to N times (default: 0)")
     retry_on: str | int | type[BaseException] | Sequence[str | int | type[BaseException]] | None = option(
-        None, metavar="WHAT", help="try again only after these, with commas: exit statuses (75, 1-9), timeout, lost, signal, "
-        "SIGSEGV, and exceptions of functions (ConnectionError); default: after every failure",
+        None, metavar="WHAT", help="retry only after these failures, separated by commas: exit statuses (75, 1-9), timeout, lost, signal, SIGSEGV, exceptions of functions (ConnectionError); default: after every failure",
     )  # fmt: skip
     delay: float | str = option(0.0, metavar="TIME", help="seconds between two starts at least (default: 0)")
     backoff: float | str = option(
@@ -109,29 +106,29 @@ class Execution(Surroundings, Grouping):
     halt: str = option(
         "never",
         metavar="WHEN",
-        help="never, or soon or now, then ,fail= ,success= or ,done= and N or N% (default: never)",
+        help="stop the batch early: soon (start no more jobs) or now (stop running jobs, too), then ,fail=N ,success=N or ,done=N, or N%, as in now,fail=1 (default: never)",
     )
     order: Order = option(
-        "input", help="begin jobs in the order of the inputs, or at random, or those first that took longest in an earlier run of "
-        "the same",
+        "input", help="start jobs in the order of the inputs, at random, or longest first, by their times in an earlier run of the same command",
     )  # fmt: skip
     then: Sequence[Any] = option(
-        (), metavar="COMMAND", help="do this with each input next, if that went well; functions get what the one before returned; "
-        "repeatable",
+        (), metavar="COMMAND", help="a further stage: run this for each input whose previous stage succeeded; a function gets what the previous one returned; repeatable",
     )  # fmt: skip
     output_cap: int | str | None = option(
         None, metavar="SIZE", after="env", help="keep so many bytes of each stream of a job (64k, 10M; default: all)"
     )
     nice: int = option(0, help="lower the jobs' priority by so much (nice(1))")
     run_id: str | None = option(
-        None, metavar="NAME", help="name the run; if it exists, it is continued: only inputs that it has not done are run"
+        None,
+        metavar="NAME",
+        help="name the run; if a run of this name exists, continue it: run only the inputs that are not done yet",
     )
-    retry_failed: bool = option(False, help="when the run exists, try again what failed in it, too")
+    retry_failed: bool = option(False, help="when the run of --run-id exists, retry its failed jobs, too")
     fail_if_empty: bool = option(
         False, help="exit with status 2 when there are no inputs (default: 0, and a line that says so)"
     )
     keep: float | str = option(
-        "90d", help="remove runs without a name that ended well so long ago, such as 30d, or forever (default: 90d)"
+        "90d", help="how long to keep unnamed runs in which every job succeeded: 30d, or forever (default: 90d)"
     )
 
 
@@ -145,7 +142,7 @@ class Console(Execution, Variables, Json, State):
     dry_run: bool = option(False, excludes=("json",), help="print what would be run and run nothing")
     spool_limit: int | str = option(
         "1G", metavar="SIZE", after="output_cap",
-        help="keep so many bytes of piped inputs, then let the pipe wait for its jobs (default: 1G; 0: no limit)",
+        help="store at most so many bytes of piped inputs; beyond that, read on only as jobs are done (default: 1G; 0: no limit)",
     )  # fmt: skip
     quiet: bool = option(False, after="keep", help="nothing on standard error but what the jobs print there")
 
@@ -160,7 +157,7 @@ class Commands(Options):
         None, metavar="FILE", help="a file that every command reads as its standard input (-: ours); default: nothing"
     )
     allow_daemons: bool = option(
-        False, after="spool_limit", help="let live what a command leaves behind in the background"
+        False, after="spool_limit", help="do not kill background processes that a command leaves running"
     )
 
 
@@ -196,14 +193,13 @@ class FunctionOptions(Inputs, Console, Workers):
         help="module:function or file.py:function, looked for in this folder, too",
     )
     jsonl: str | None = option(
-        None, metavar="FILE", help="inputs are the JSON values in this file, one a line: an object gives the keyword arguments, "
-        "anything else, a list, too, is the one argument",
+        None, metavar="FILE", help="inputs are the JSON values in this file, one a line: an object gives the keyword arguments; any other value, also a list, is the only argument",
     )  # fmt: skip
     colsep: str | None = option(
         None, metavar="REGEX", help="split each line into several arguments where this regular expression matches"
     )
     type: Column = option(
-        "str", after="max_args", help="what each column of an input is given to the function as (default: str)"
+        "str", after="max_args", help="convert each column of an input to this type for the function (default: str)"
     )
     result: ResultKind = option(
         "json", help="keep what it returns as JSON (default), as its repr, not at all, or in a pickle file of the run"
@@ -212,11 +208,13 @@ class FunctionOptions(Inputs, Console, Workers):
         "processes", after="nice",
         help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, or auto (default: processes)",
     )  # fmt: skip
-    chunk: str = option("auto", help="hand so many inputs to a worker at once; auto (default): about 20 ms of work")
+    chunk: str = option(
+        "auto", help="send so many inputs to a worker in one message; auto (default): about 20 ms of work"
+    )
     initializer: str | None = option(
         None, metavar="MODULE:FUNCTION", help="module:function to be called first in every worker process or thread"
     )
-    initargs: str | None = option(None, metavar="JSON", help="a JSON list of its arguments")
+    initargs: str | None = option(None, metavar="JSON", help="the arguments of --initializer as a JSON list")
     no_journal: bool = option(
         False, after="start_method", excludes=("state_dir", "spool_limit"),
         help="keep no record: print the results and forget them; for very many very small jobs",
@@ -228,7 +226,7 @@ class CompareOptions(Inputs, Surroundings, Variables, Json):
 
     work: str = option(positional=True, help="a command, as for batch, or module:function, as for batch.call")
     type: Column = option(
-        "str", after="max_args", help="what each column of an input is given to a function as (default: str)"
+        "str", after="max_args", help="convert each column of an input to this type for a function (default: str)"
     )
     shell: bool = option(False, help="a command is a line for $SHELL (or bash)")
     sample: int = option(
@@ -248,9 +246,11 @@ class AgainOptions(Json, State):
 
     run: str | None = option(
         None, positional=True, metavar="RUN",
-        help="the run: its id or the beginning of it (default: the newest that a command has made, not a program by the library)",
+        help="the run: its id or the beginning of it (default: the newest that was made on the command line, not by a program through the library)",
     )  # fmt: skip
-    jobs: str | None = option(None, short="j", metavar="N", help="how many at once, if not as before")
+    jobs: str | None = option(
+        None, short="j", metavar="N", help="how many jobs at once (default: as when the run was made)"
+    )
     quiet: bool = option(False, help="nothing on standard error but what the jobs print there")
 
 
@@ -285,8 +285,7 @@ class ExportOptions(Found):
     """What ``batch.export`` takes."""
 
     format: Format = option(
-        "jsonl", help="jsonl: all that is known; csv: the same as a table, texts like =1+1 with an apostrophe before them; joblog: "
-        "as GNU parallel writes it",
+        "jsonl", help="jsonl: every field; csv: the same fields as a table, with an apostrophe before texts that a spreadsheet would take for a formula (=1+1); joblog: the job log of GNU parallel",
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ class Limited(Json):
     """What all have that run one: how long it may take, and how it is told."""
 
     timeout: str | None = option(
-        None, metavar="TIME", help="stop it, and all that it has started, after this time (30, 2m)"
+        None, metavar="TIME", help="stop the command, and all that it has started, after this time (30, 2m)"
     )
     grace: str = option("5", metavar="TIME", help="seconds between TERM and KILL when it is stopped (default: 5)")
 
@@ -26,7 +26,7 @@ class OneCommand(Options):
         None, positional=True, metavar="COMMAND",
         help="the program and its arguments in one text, split at blanks outside quotes; or as words after --",
     )  # fmt: skip
-    shell: bool = option(False, help="the text is a line for $SHELL (or bash)")
+    shell: bool = option(False, help="run it as a line for $SHELL (or bash)")
     rest: Sequence[str] | None = None
 
 
@@ -89,7 +89,7 @@ class PipeOptions(Limited):
     stdin: str | None = option(
         None, metavar="FILE", help="a file that the first stage reads (default: our standard input)"
     )
-    shell: bool = option(False, help="the text is a line for $SHELL (or bash)")
+    shell: bool = option(False, help="run it as a line for $SHELL (or bash)")
     verbose: bool = option(False, short="v", help="say how every stage ended, also when all is well")
     json: bool = option(
         False, excludes=("verbose",), help="one JSON line: what the last stage wrote, and how every stage ended"
@@ -119,14 +119,13 @@ class WatchOptions(Repeated, Limited):
 class RetryOptions(Repeated, Limited):
     """What ``cmd.retry`` takes."""
 
-    times: int = option(5, metavar="COUNT", help="try so many times at most (default: 5)")
+    times: int = option(5, metavar="COUNT", help="try at most so many times (default: 5)")
     backoff: str = option(
         "1", metavar="TIME", help="seconds before the second try, doubled for each further one; also "
         "TIME,growth=N,max=TIME,jitter=N% (default: 1)",
     )  # fmt: skip
     retry_on: str | None = option(
-        None, metavar="WHAT", help="try again only after these, with commas: exit statuses (75, 1-9), timeout, signal, SIGSEGV "
-        "(default: any failure)",
+        None, metavar="WHAT", help="retry only after these failures, separated by commas: exit statuses (75, 1-9), timeout, signal, SIGSEGV (default: any failure)",
     )  # fmt: skip
     shell: bool = option(False, help="the text is a line for $SHELL (or bash)")
     timeout: str | None = option(None, metavar="TIME", help="stop a try after this time (30, 2m)")

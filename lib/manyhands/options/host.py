@@ -25,9 +25,13 @@ class CpuOptions(LookOptions):
 class CheckHostOptions(Json):
     """What ``host.check`` takes: what is too much."""
 
-    load: str | None = option(None, metavar="LIMIT", help="of the last minute: CRIT, or WARN,CRIT (4, or 2,4)")
-    memory: str | None = option(None, metavar="LIMIT", help="in use, in percent: CRIT, or WARN,CRIT (90%, or 80%,90%)")
-    swap: str | None = option(None, metavar="LIMIT", help="in use, in percent")
+    load: str | None = option(
+        None, metavar="LIMIT", help="load average of the last minute: CRIT, or WARN,CRIT (4, or 2,4)"
+    )
+    memory: str | None = option(
+        None, metavar="LIMIT", help="memory in use, in percent: CRIT, or WARN,CRIT (90%, or 80%,90%)"
+    )
+    swap: str | None = option(None, metavar="LIMIT", help="swap in use, in percent: CRIT, or WARN,CRIT")
     disk: Sequence[str] = option(
         (), metavar="PATH=PERCENT",
         help="PATH=90% or PATH=80%,90%: space in use of the file system that holds PATH; repeatable",

@@ -18,10 +18,9 @@ class Choice(Options):
     user: Sequence[str] = option((), metavar="USER", help="the user that they run as; repeatable: any of them")
     port: Sequence[str] = option((), metavar="PORT", help="they listen on this port; repeatable: any of them")
     cmdline: Sequence[str] = option(
-        (), metavar="REGEX", help="a regular expression found in their command line; repeatable: all of them; never this command, "
-        "nor what has started it with the same --cmdline",
+        (), metavar="REGEX", help="a regular expression that matches in their command line; repeatable: all must match; this command, and a shell or sudo that has started it with this --cmdline, are left out",
     )  # fmt: skip
-    older_than: str | None = option(None, metavar="AGE", help="they began longer ago (90s, 2h, 3d)")
+    older_than: str | None = option(None, metavar="AGE", help="they started longer ago than this (90s, 2h, 3d)")
 
 
 class ListProcessesOptions(Choice, Json):
@@ -49,11 +48,11 @@ class StopOptions(Choice, Json):
     signal: str = option(
         "TERM", short="s", metavar="SIGNAL", after="older_than", help="what to send first (default: TERM)"
     )
-    grace: str = option("5", metavar="TIME", help="seconds until what is left is killed (default: 5)")
-    tree: bool = option(True, help="also all that descends from them (default)")
+    grace: str = option("5", metavar="TIME", help="seconds between the first signal and KILL (default: 5)")
+    tree: bool = option(True, help="stop their descendants, too (default)")
     dry_run: bool = option(False, short="n", help="say what would be stopped, and stop nothing")
     yes: bool = option(
-        False, short="y", help="do not ask before more than one is stopped (without a terminal it is needed for that)"
+        False, short="y", help="do not ask before more than one is stopped (required for that without a terminal)"
     )
 
 
@@ -65,9 +64,9 @@ class WaitOptions(Json):
     host: str = option("localhost", needs="port", help="where the port is (default: localhost, by IPv4 or IPv6)")
     file: str | None = option(None, metavar="FILE", help="until there is such a file")
     log: str | None = option(
-        None, metavar="REGEX", help="with --file: until a line has this regular expression; the line is printed"
+        None, metavar="REGEX", help="with --file: until a line matches this regular expression; that line is printed"
     )
-    new: bool = option(False, needs="log", help="with --log: look at lines only that are written from now on")
+    new: bool = option(False, needs="log", help="with --log: look only at lines written from now on")
     gone: bool = option(False, help="until the port answers no more, or the file is gone")
     timeout: str | None = option(None, metavar="TIME", help="give up after this time, with exit status 124")
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 METHODS: Final = ("fork", "spawn", "forkserver")
 
 OPTIONS: Final = {
-    "scale": "multiply all waiting by this (default: 1)",
+    "scale": "multiply all waiting times by this (default: 1)",
     "workers": "how many at once",
     "via": "in which way it is done",
     "start_method": "how processes are made",
@@ -155,10 +155,10 @@ _ALL: Final = [
             "queue_size": 0, "drunk_dryer": False,
         },
         {
-            "washers": "how many wash (default: 1)", "dryers": "how many dry (default: 3)", "dishes": "how many dishes (default: 12)",
-            "wash": "seconds for a dish (default: 0.2)", "dry": "seconds for a dish (default: 0.5)",
-            "queue_size": "dishes that the rack holds; who washes waits while it is full (default: 0, any number)",
-            "drunk_dryer": "one dryer falls over in the middle (by process only)",
+            "washers": "number of washers (default: 1)", "dryers": "number of dryers (default: 3)", "dishes": "number of dishes (default: 12)",
+            "wash": "seconds to wash a dish (default: 0.2)", "dry": "seconds to dry a dish (default: 0.5)",
+            "queue_size": "dishes that the rack holds; a washer waits while it is full (default: 0, no limit)",
+            "drunk_dryer": "one dryer is killed in the middle of a dish (--via process only)",
         }, module="dishes",
     ),
     Scene(
