@@ -86,9 +86,9 @@ def test_the_standard_input_given_now_is_read(tmp_path: Path, cli: Cli) -> None:
     args = ["batch", "sh -c 'cat; echo {}'", "--stdin", "-", "--run-id", "r", "--"]
     assert cli(*args, "a", input="old\n").stdout == "old\na\n"
     same = cli(*args, "a", "b", input="old\n")
-    assert (same.stdout, "not what it was" in same.stderr) == ("old\nb\n", False)
+    assert (same.stdout, "standard input has changed" in same.stderr) == ("old\nb\n", False)
     other = cli(*args, "a", "b", "c", input="new\n")
-    assert (other.stdout, "not what it was" in other.stderr) == ("new\nc\n", True)
+    assert (other.stdout, "standard input has changed" in other.stderr) == ("new\nc\n", True)
 
 
 def test_a_standard_input_that_was_not_read_to_its_end_is_missed(tmp_path: Path, cli: Cli, own_state: Path) -> None:

@@ -250,7 +250,7 @@ def simulate(seed: int) -> Simulation:
             # the time; nothing depends on it.
             with (
                 _holding(simulation.scenario.hold), patch.object(Keeper, "look", _nobody_looks), patch("manyhands.execution.batch.EVERY", None),
-                patch("manyhands.execution.recovery._own_line", _nobody),
+                patch("manyhands.execution.recovery._own_ancestry", _nobody),
             ):  # fmt: skip
                 simulation.go()
         finally:

@@ -1,1 +1,1 @@
-"""A batch from its first input to its last record: one plan carried out over many inputs, in one stage or several; continued, measured."""
+"""Runs a batch from its first input to its last record: one plan over many inputs, in one stage or several; also continued and measured."""

@@ -1,9 +1,9 @@
-"""A batch: one plan carried out over many inputs, as a run on disk. The library's front door; the tasks use it, too.
+"""A batch: one plan carried out over many inputs, as a run on disk. Programs and the tasks both use it.
 
     OpenRun (a run folder, its lock, its plan) --> journal, inputs, backend --> Engine --> events, in order
 
-Who drives it reads the events, and may stop and pause it in between. `manyhands.api.run_batch` is the short form for programs. How a
-run is made or continued is in `open_run`, which jobs it has in `job_source`, what its backend is told in `run_backend`.
+The caller iterates the events, and may stop or pause the batch meanwhile. `manyhands.api.run_batch` is the short form for programs.
+`open_run` makes or continues a run, `job_source` finds its jobs, `run_backend` makes the settings of its backend.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Batch:
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(self, opened: OpenRun, context: StageContext | None = None) -> None:
-        """``context``: what is around it, if it is one of several stages."""
+        """``context``: what connects it with the other stages, if there are several."""
         self._opened, self._context = opened, context
         self.run, self.plan, self.work, self.held = opened.run, opened.plan, opened.scope, opened.held
         self.summary: Summary | None = None
@@ -54,21 +54,21 @@ class Batch:
         self._stops: list[int] = []
         self._mutex = threading.RLock()  # reentrant: a signal handler may stop the batch while this thread does
         self.channel: Channel | None = None
-        """Where the events go if they are taken in another thread: while it is full, nothing more begins."""
+        """Carries the events if another thread takes them: while it is full, no new job begins."""
         self.issued = self._jobs.issued
-        self._taken = self._total_told = False
-        self.no_inputs = False  # known at the end; a new run then leaves nothing behind
+        self._taken = self._total_known = False
+        self.no_inputs = False  # known at the end; a new run without inputs is removed
 
     # -- making one ------------------------------------------------------------------------------------------------------
 
     @classmethod
     def start(cls, plan: Plan, store: Store, **options: Any) -> Batch:
-        """A new run; ``options`` are those of ``new_run`` in ``execution/open_run.py``, and what it raises."""
+        """Make a new run; ``options`` and exceptions are those of ``new_run`` in ``execution/open_run.py``."""
         return cls(new_run(plan, store, **options))
 
     @classmethod
     def resume(cls, run: Run, environ: Mapping[str, str], *, jobs: int | None = None) -> Batch:
-        """Do what is left of a run. Raises BusyError while somebody is working on it."""
+        """Do what is left of a run. Raises BusyError while another process is working on it."""
         return cls(again(run, environ, "rest", jobs))
 
     @classmethod
@@ -78,7 +78,7 @@ class Batch:
 
     @property
     def untouched(self) -> bool:
-        """Whether no job has been given out: the inputs were wrong, or there were none."""
+        """Whether no job has been given out: the inputs were invalid, or there were none."""
         return not self._jobs.begun
 
     # -- while it runs ---------------------------------------------------------------------------------------------------
@@ -94,40 +94,39 @@ class Batch:
             self.inputs.cancel()
 
     def wake(self) -> None:
-        """Look for new inputs, and whether something may begin again. Safe in a signal handler and from any thread."""
+        """Look for new inputs, and check whether jobs may begin again. Safe in a signal handler and from any thread."""
         if self._engine:
             self._engine.wake()
 
     def leave(self) -> None:
-        """Wait for no input any more, and yield soon, so that `events` can be closed. From any thread."""
+        """Stop waiting for inputs, and let `events` yield soon, so that it can be closed. Call it from any thread."""
         self.inputs.cancel()
         self.wake()
 
     def discard(self) -> None:
-        """Instead of `events`: let go of the run, and remove it if it is new."""
+        """Call this instead of `events` to release the run, and to remove it if it is new."""
         if self.work == "new":
             discard(self.run)
         self.held.close()
 
     @property
     def stopped_by(self) -> int | None:
-        """The signal that ended it, or came when it was ending anyway."""
+        """The signal that ended it, or that arrived while it was ending anyway."""
         return self._stops[0] if self._stops else None
 
     def pause(self, paused: bool) -> None:
-        """Hold or continue the jobs, and return when that is done. From any thread."""
+        """Suspend or continue the jobs, and return when that is done. Call it from any thread."""
         if self._engine:
             self._engine.pause(paused)
 
     def events(
         self, *, tick: float | None = None, before_waiting: Callable[[], None] = lambda: None
     ) -> Generator[Event, None, None]:
-        """Carry it out. ``tick``: seconds after which a Tick comes even if nothing happens. ``before_waiting`` is called when all
-        that has happened has been yielded. One thread iterates it to its end, and closes it.
+        """Carry out the batch. ``tick``: seconds after which a Tick is yielded even if nothing happens. ``before_waiting`` is called
+        when all that has happened has been yielded. One thread iterates it to its end, and closes it.
 
-        Raises UsageError when the inputs do not fit the template (a new run then leaves nothing behind),
-        InputError when one cannot be read, and whatever a program's iterator raises (what began is finished first, and the
-        Summary yielded), JournalError.
+        Raises UsageError when the inputs do not fit the template (a new run is then removed), InputError when an input cannot be
+        read, JournalError, and any exception of a program's iterator (jobs that began are finished first, and the Summary yielded).
         """
         try:
             with ExitStack() as stack:
@@ -148,7 +147,7 @@ class Batch:
     # -- inside ----------------------------------------------------------------------------------------------------------
 
     def take_over(self, journal: Journal) -> Iterator[Event]:
-        """Make sure that nothing of an earlier execution is alive, and close its open records; once is enough."""
+        """End all processes of an earlier execution, and close its open records. Only the first call does anything."""
         if self.work != "new" and not self._taken:
             self._taken = True
             if self._opened.note:
@@ -186,12 +185,12 @@ class Batch:
         self._use(engine)
         yield RunStarted(self.run.id, self.plan.template.text, self.plan.limits.jobs, total, earlier.done)
         started = time.time()
-        stack.callback((told := engine.run()).close)
+        stack.callback((happened := engine.run()).close)
         recall = recall_from(journal, renderer)
-        for event in in_order(told, self.issued, recall) if self.plan.limits.keep_order else told:
+        for event in in_order(happened, self.issued, recall) if self.plan.limits.keep_order else happened:
             if isinstance(event, Summary):
                 if engine.broken and not self._jobs.begun:
-                    continue  # nothing has been done: the error says it all
+                    continue  # nothing has been done: the error is enough
                 self.summary = event = self._summarise(event, journal, earlier.done)
                 self._keep_facts(event, climber)
                 journal.executed(started, event.wall, complete=not event.left and not event.unread)
@@ -206,18 +205,18 @@ class Batch:
         before_waiting()
 
     def _use(self, engine: Engine) -> None:
-        """From now on `stop` goes to the engine, and so does what has come before."""
+        """From now on, `stop` goes to the engine; so do the stops that came before."""
         with self._mutex:
             self._engine, stops = engine, list(self._stops)
         for number in stops:
             engine.stop(number)
 
     def _may_begin(self) -> bool:
-        """Whether what ends has somewhere to go: who listens keeps up, and so does the next stage."""
+        """Whether there is room for results: the consumer of the events keeps up, and so does the next stage."""
         return not (self.channel and self.channel.full) and (self._context is None or self._context.open())
 
     def _keep_facts(self, summary: Summary, climber: Climber | None) -> None:
-        """Write down what was found out about the run, if it is news."""
+        """Store what was found out about the run, if it is new."""
         facts: dict[str, Any] = {"widths": climber.steps} if climber else {}
         if summary.total is not None and summary.total != self.run.asked.get("total"):
             facts["total"] = summary.total
@@ -247,7 +246,7 @@ class Batch:
         return backend_for(self._opened, source)
 
     def _all_read(self, total: int) -> None:
-        """Everything has come, although not everything has begun."""
-        if self._engine and not self._total_told:
-            self._total_told = True
+        """All inputs have been read, although not all jobs have begun."""
+        if self._engine and not self._total_known:
+            self._total_known = True
             self._engine.know_total(total)

@@ -1,9 +1,9 @@
-"""A batch carried out in a thread of its own, so that nothing it has to do in time depends on the one that iterates.
+"""Runs a batch in a thread of its own, so that its deadlines do not depend on how fast the caller iterates.
 
     engine's thread: Batch.events() --lists of events--> Channel --take--> program, or console
 
-The thread opens the journal, uses it and closes it. It holds no reference to what the program iterates, so that a program which
-forgets that ends the batch. Calls of functions in the caller's own thread (``--backend serial``) are carried out there.
+The thread opens the journal, uses it and closes it. It holds no reference to the iterator that the program has, so the batch ends
+when the program drops that iterator. With ``--backend serial`` the functions are called in the caller's own thread.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from manyhands.execution.staged import StagedBatch
 from manyhands.runtime.at_exit import close_at_exit
 
 _LEAVING: Final = 10.0
-"""Seconds beyond the grace after which a thread that does not end is left to the end of the process."""
+"""Seconds beyond the grace to wait for the thread; after that it is left running until the process ends."""
 
 
 class Carrier(Protocol):
-    """How a batch is carried out; everything but `take` may be called from any thread."""
+    """Carries out a batch; every method but `take` may be called from any thread."""
 
     def take(self, timeout: float | None = None) -> list[Event]:
-        """The next events; none after ``timeout`` seconds. Raises Closed at the end, whose cause is the batch's error."""
+        """The next events; none after ``timeout`` seconds. At the end it raises Closed, whose cause is the batch's error."""
 
     def nudge(self) -> None:
         """Let a waiting `take` return without events. Safe in a signal handler."""
@@ -37,7 +37,7 @@ class Carrier(Protocol):
         """Begin to end what runs, and do not wait: `take` raises Closed when that is done and recorded."""
 
     def close(self) -> None:
-        """End what runs, record it, and wait for that. Nothing if all is over, or in a forked child."""
+        """End what runs, record it, and wait for that. Does nothing if all is over, or in a forked child."""
 
 
 def carry(batch: Batch | StagedBatch, wanted: Container[type[Event]] = HAPPENINGS) -> Carrier:
@@ -106,7 +106,7 @@ class InThread:
                         gathered.append(event)
                     if self._leaving:
                         break
-        except BaseException as caught:  # whatever it is, it is raised where somebody listens
+        except BaseException as caught:  # any error is raised again in the thread that takes the events
             error = caught
         finally:
             send()
@@ -120,7 +120,7 @@ class InSameThread:
         self._batch, self._wanted, self._pid = batch, wanted, os.getpid()
         self._events = batch.events()
 
-    def take(self, timeout: float | None = None) -> list[Event]:  # noqa: ARG002 - it takes as long as the call takes
+    def take(self, timeout: float | None = None) -> list[Event]:  # noqa: ARG002 - a call in this thread cannot time out
         """See `Carrier.take`."""
         try:
             event = next(self._events)

@@ -1,8 +1,8 @@
-"""How a sample of jobs fares on each backend, at several widths, and what follows from that.
+"""Measures a sample of jobs on each backend, at several widths, and gives one sentence of advice.
 
     sample --each backend that fits, 1, cores, 2 x cores ... jobs--> Measured, Measured, ... --> one sentence of advice
 
-Every measurement is a real batch, whose run is thrown away: the sample is done again and again.
+Every measurement is a real batch whose run is removed afterwards: the sample is done many times.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from manyhands.work.plan import Plan
 
 _WIDEST: Final = 64
 _GAIN: Final = 1.05
-"""A greater width must be so many times as fast, or no greater one is tried."""
+"""A greater width must be this many times as fast, or no greater one is tried."""
 _NEAR: Final = 0.9
-"""What is so near to the best is as good, if it needs less."""
+"""A rate of at least this share of the best one counts as equal; fewer jobs then win."""
 _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One backend at one width. Seconds and bytes; ``error`` when it could not be done."""
+    """One backend at one width, in seconds and bytes; ``error`` if it could not be measured."""
 
     backend: str
     jobs: int
@@ -56,9 +56,9 @@ class Measured:
     """Peak of one process: a worker, a command, or this one."""
     error: str | None = None
     queued: float = 0.0
-    """In which jobs that run in this process waited for a CPU."""
+    """Seconds in which jobs that run in this process waited for a CPU."""
     crowded: float = 0.0
-    """The share of the machine that others used meanwhile, if it had nothing left to give."""
+    """The share of the machine that other processes used meanwhile, if no CPU was idle."""
 
     @property
     def rate(self) -> float:
@@ -67,17 +67,17 @@ class Measured:
 
     @property
     def overhead(self) -> float:
-        """Seconds of a slot that each job cost beyond its own time."""
+        """Seconds for which each job occupied a slot beyond its own time."""
         return max(0.0, self.wall * min(self.jobs, max(self.done, 1)) - self.work) / max(self.done, 1)
 
     @property
     def waiting(self) -> float:
-        """The share of the jobs' time in which no CPU worked for them, nor was waited for as far as that is known."""
+        """The share of the jobs' time in which they neither used a CPU nor, as far as that is known, waited for one."""
         return waiting_share(self.work, self.user + self.system, self.queued)
 
 
 def sample_of(source: Source, count: int) -> list[Values]:
-    """Up to ``count`` inputs: from all over them if it is known how many there are, else the first."""
+    """Up to ``count`` inputs: evenly spread if their number is known, else the first."""
     total = source.total
     if total is None or total <= count:
         return list(islice(source, count))
@@ -86,7 +86,7 @@ def sample_of(source: Source, count: int) -> list[Values]:
 
 
 def backends_for(plan: Plan) -> list[str]:
-    """What can do this work here, the reference first."""
+    """The backends that can do this work here, the reference first."""
     if plan.call is None:
         return ["commands", "command-threads"]
     is_async = inspect.iscoroutinefunction(plan.call.function())
@@ -100,7 +100,7 @@ def backends_for(plan: Plan) -> list[str]:
 
 
 def widths_for(backend: str, cores: int, sample: int) -> Iterator[int]:
-    """1, then as many jobs as cores, and so on in powers of two, as far as that can make a difference."""
+    """1, then as many jobs as cores, then twice as many each time, as far as that can make a difference."""
     yield 1
     width, widest = cores, min(sample, 4 * cores if backend in ("processes", "interpreters") else _WIDEST)
     while 1 < width <= widest and backend != "serial":
@@ -138,7 +138,7 @@ def measure(plan: Plan, sample: Sequence[Values], columns: Sequence[str], backen
     queued, crowded = queued_seconds() - queued, crowd.measured()
     began, first, last = moments[0], moments[1], moments[-1]
     user, system = sum(one.user for one in outcomes), sum(one.system for one in outcomes)
-    if not user + system:  # a backend that cannot tell them apart: what all of us used
+    if not user + system:  # a backend that cannot measure single jobs: what the whole process used
         user = sum(b.ru_utime - a.ru_utime for a, b in zip(before, after, strict=True))
         system = sum(b.ru_stime - a.ru_stime for a, b in zip(before, after, strict=True))
     memory = max((one.max_rss for one in outcomes), default=0) or after[0].ru_maxrss * _RSS_UNIT
@@ -150,7 +150,7 @@ def measure(plan: Plan, sample: Sequence[Values], columns: Sequence[str], backen
 
 
 def _outcomes(batch: Batch, moments: list[float]) -> Iterator[Outcome]:
-    """The outcomes; ``moments`` gets when the batch, its first and its last job began or ended, in monotonic seconds."""
+    """Yield the outcomes; append to ``moments``, in monotonic seconds, when the batch and the first job began and each job ended."""
     moments.append(time.monotonic())
     for event in batch.events():
         if isinstance(event, Began) and len(moments) == 1:

@@ -1,6 +1,6 @@
-"""When a run is continued under its name: what must be the same, and what is fitted to what was there.
+"""When a run is continued under its name: what must be the same, and what is adapted to the earlier run.
 
-Separate from the batch, because these are rules about two descriptions of work, and about files, and carry out nothing.
+Separate from the batch, because these rules compare two descriptions of work, and files; they carry out nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from manyhands.work.plan import Plan
 
 
 def difference(plan: Plan, before: Plan) -> str | None:
-    """Why a run that does what ``before`` says cannot be continued as ``plan``, as the end of a sentence; None if it can."""
+    """Why a run of the plan ``before`` cannot be continued with ``plan``, as the end of a sentence; None if it can."""
     if plan.workdir != before.workdir:
         return f"runs in another folder ({before.workdir}, this is {plan.workdir}); add {given_as('--workdir', before.workdir)}"
     if len(plan.then) != len(before.then):
@@ -33,7 +33,7 @@ def difference(plan: Plan, before: Plan) -> str | None:
 
 
 class InColumns:
-    """The same inputs, their columns in the order in which the run has met them first: a job is known by its values in order."""
+    """The same inputs with their columns in the order of the run's first execution: a job is identified by its values in order."""
 
     def __init__(self, source: Source, columns: Sequence[str]) -> None:
         self._source, self.columns = source, tuple(columns)
@@ -51,8 +51,8 @@ class InColumns:
 
 
 def in_columns(source: Source, columns: Sequence[str]) -> Source:
-    """``source`` with its ``columns`` in this order, if it has just these."""
-    if isinstance(source, Iterating):  # its columns are known when its first item has come
+    """``source`` with its columns in the order of ``columns``, if it has exactly these."""
+    if isinstance(source, Iterating):  # its columns are known only when its first item has arrived
         source.preferred = tuple(columns)
         return source
     if source.columns == tuple(columns) or sorted(source.columns) != sorted(columns):
@@ -61,9 +61,9 @@ def in_columns(source: Source, columns: Sequence[str]) -> Source:
 
 
 def keep_stdin(folder: Path, stream: int = 0) -> str | None:
-    """Copy standard input to a run's folder, so that every command, also after a resume, can read all of it.
+    """Copy standard input to a run's folder, so that every command can read all of it, also after a resume.
 
-    Returns what is to be said if it takes the place of another one. Raises JournalError.
+    Returns a warning if it replaces a different one. Raises JournalError.
     """
     fresh, kept, disk = folder / "stdin.new", folder / "stdin", Disk()
     try:
@@ -80,12 +80,12 @@ def keep_stdin(folder: Path, stream: int = 0) -> str | None:
         disk.sync_folder(folder)
     except OSError as error:
         raise JournalError(f"cannot keep standard input in {kept}: {error.strerror}") from error
-    return "standard input is not what it was: the jobs that are still to run get the new one" if changed else None
+    return "standard input has changed: the jobs that still have to run get the new one" if changed else None
 
 
 def check_stdin(plan: Plan, folder: Path) -> None:
-    """Raise JournalError if the standard input of the commands was to be kept, and is not there."""
+    """Raise JournalError if the commands need the stored standard input, and it is missing."""
     if plan.stdin == "-" and not (folder / "stdin").exists():
         raise JournalError(
-            f"{folder / 'stdin'} is not there: the run was killed while it read it; give it again with {given_as('--run-id', folder.name)}"
+            f"{folder / 'stdin'} does not exist: the run was killed while reading standard input; give it again with {given_as('--run-id', folder.name)}"
         )

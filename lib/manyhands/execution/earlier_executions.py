@@ -1,6 +1,6 @@
-"""What earlier executions of a run have done, as far as one that continues it has to know.
+"""What earlier executions of a run have done, as far as the execution that continues it needs it.
 
-Separate from `batch`, because a line of stages counts in the same way.
+Separate from `batch`, because a batch of several stages counts in the same way.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from manyhands.inputs.grouping import groups_of
 from manyhands.storage.journal import Tally
 
 AGAIN: Final = (Status.FAILED, Status.TIMEOUT)
-"""How a job ended that `manyhands.execution.batch.Batch.retry` does again."""
+"""Status of the jobs that `manyhands.execution.batch.Batch.retry` does again."""
 
 
 class Earlier:
-    """The counts of a run before an execution that does ``work``; ``group``: inputs of one job, if that is more than one."""
+    """The counts of a run before an execution that does ``work``; ``group``: inputs in one job, if several."""
 
     def __init__(self, work: Scope, tally: Tally | None = None, group: int | None = None) -> None:
         self._work, self._tally, self._group = work, tally or Tally({}, 0), group
         again = AGAIN if work in ("failed", "both") else ()
         self._ok = self._tally.counts.get(Status.OK, 0)
         self.done: int = sum(number for status, number in self._tally.counts.items() if status not in again)
-        """Jobs that are done, and not done again."""
+        """Jobs that are done, and will not be done again."""
 
     def total(self, given: int | None, kept: int | None) -> int | None:
-        """Jobs of the run as far as that is known: ``given`` are the inputs, ``kept`` is what was found out earlier."""
+        """Number of jobs of the run, if it is known: ``given`` inputs now, ``kept``: the number known from earlier executions."""
         given = groups_of(given, self._group)
         if self._work == "failed":
             return kept
@@ -38,5 +38,5 @@ class Earlier:
         return max(given, kept or 0, sum(self._tally.counts.values()) + self._tally.left)
 
     def halting(self, rule: Halt, total: int | None) -> Halting:
-        """A halt rule that counts on from there."""
+        """A halt rule whose counts continue from the earlier ones."""
         return Halting(rule, total, failed=self.done - self._ok, succeeded=self._ok)

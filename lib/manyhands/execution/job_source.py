@@ -4,7 +4,7 @@
     new inputs ---key, number---+--> (job, the number of its last attempt)
     the stage before -----------+
 
-Separate from `manyhands.execution.batch`, because it is all about which jobs there are, and nothing about carrying them out.
+Separate from `manyhands.execution.batch`: this decides which jobs there are, and carries none of them out.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from manyhands.work.work import BoundWork
 
 
 class JobSource:
-    """Gives out the jobs of one execution of ``run``; a stage after the first, with its ``context``, gets them from the one before it."""
+    """Gives out the jobs of one execution of ``run``; a later stage gets them from the stage before it, through ``context``."""
 
     def __init__(self, run: Run, plan: Plan, scope: Scope, inputs: RunInputs, context: StageContext | None) -> None:
         self._run, self._plan, self._scope, self._inputs, self._context = run, plan, scope, inputs, context
         self.issued: deque[int] = deque()
-        """The numbers of those that were given out, for whoever keeps the order."""
+        """The numbers of the jobs that were given out, used to keep the order."""
         self.begun = False
-        """Whether any was given out."""
+        """Whether any job was given out."""
         self.any_input = False
         """Whether there was any input."""
 
     def jobs(
         self, journal: Journal, values: Iterator[Values | None], work: BoundWork, all_read: Callable[[int], None]
     ) -> Generator[tuple[Job, int] | None, None, None]:
-        """What is left or failed, then what is new among the inputs, or comes from the stage before; None while nothing has come.
-        ``all_read`` gets the number of all jobs when every input has come, although not every job has begun."""
+        """Yield the jobs that are left or failed, then those of new inputs or of the stage before; None while none has arrived.
+        ``all_read`` is called with the number of all jobs when every input has been read, although not every job has begun."""
         left = journal.left() if self._scope in ("rest", "both") else ()
         failed = journal.failed() if self._scope in ("failed", "both") else ()
         for job, last in chain(left, failed):
@@ -69,7 +69,7 @@ class JobSource:
     def _new(
         self, journal: Journal, values: Iterator[Values | None], work: BoundWork, all_read: Callable[[int], None]
     ) -> Iterator[Job | None]:
-        """What this run has not met before among the inputs."""
+        """Jobs for the inputs that are new to this run."""
         number, counted = journal.last_number(), False
         again, most = self._scope in ("rest", "both"), self._plan.max_args
         known = journal.known() if again and most is None else None

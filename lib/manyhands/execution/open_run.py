@@ -1,9 +1,8 @@
-"""How an execution comes by its run: a new one is made, one that exists is continued; either way its lock is held from here on.
+"""How an execution gets its run: a new one is made, an existing one is continued; in both cases its lock is held from here on.
 
     Plan + Source --new_run--> OpenRun <--again-- a run's own run.json
 
-Separate from `manyhands.execution.batch`, which carries out what it is given. All that can be wrong with a plan is found here,
-before anything is made.
+Separate from `manyhands.execution.batch`, which carries out the run. An invalid plan is rejected here, before anything is made.
 """
 
 from __future__ import annotations
@@ -26,28 +25,28 @@ from manyhands.work.plan import Plan
 
 @dataclass(frozen=True, kw_only=True)
 class OpenRun:
-    """A run whose lock we hold, and what is to be done of it."""
+    """A run whose lock we hold, and what to do of it."""
 
     run: Run
     held: RunLock
     plan: Plan
     scope: Scope
     stream: int | None = None
-    """The descriptor that its inputs come from, if they are piped in."""
+    """The descriptor to read its inputs from, if they are piped in."""
     source: Source | None = None
     """Its inputs, if they are given now."""
     note: str | None = None
-    """What is to be said before anything begins."""
+    """A warning to report before anything begins."""
 
 
 def new_run(
     plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None, source: Source | None = None,
     retry_failed: bool = False,
 ) -> OpenRun:  # fmt: skip
-    """A new run. Its inputs come from ``source`` if given, from descriptor ``stream`` if given, else from where the plan says. If the
-    run ``run_id`` exists, it is continued: only new inputs run, and with ``retry_failed`` what failed before.
+    """Make a new run. Its inputs come from ``source`` if given, from descriptor ``stream`` if given, else from where the plan says. If
+    the run ``run_id`` exists, it is continued: only new inputs run, and with ``retry_failed`` also the jobs that failed.
 
-    Raises UsageError for a plan that is invalid, before anything is made; CannotCreateError for the folder.
+    Raises UsageError if the plan is invalid, before anything is made; CannotCreateError if the folder cannot be made.
     """
     check_plan(plan)
     if stream is None and plan.then:
@@ -69,7 +68,7 @@ def new_run(
 
 
 def again(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None = None) -> OpenRun:
-    """Do what is left of a run, or what failed; ``jobs`` holds for its first stage. Raises BusyError while somebody is working on it."""
+    """Do what is left of a run, or what failed; ``jobs`` applies to its first stage. Raises BusyError while another process works on it."""
     plan = Plan.from_json(run.asked, environ)
     check_plan(plan)
     for work in plan.works:
@@ -79,7 +78,7 @@ def again(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None =
 
 
 def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, scope: Scope) -> OpenRun:
-    """Continue a run over inputs given anew: those it has done are passed over, by content."""
+    """Continue a run with inputs given again: those that it has done, compared by content, are skipped."""
     before = Plan.from_json(run.asked, os.environ | dict(plan.environment))
     if why := difference(plan, before):
         raise UsageError(f"run {run.id} exists and {why}; or choose another {option_name('--run-id')} for this one")
@@ -94,7 +93,7 @@ def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, 
 
 
 def _check_stages(plan: Plan, source: Source | None) -> None:
-    """Raise UsageError for what a later stage cannot do."""
+    """Raise UsageError if a later stage is invalid."""
     for stage in plan.then:
         stage.template.check()
         if stage.template.is_function:
@@ -104,6 +103,6 @@ def _check_stages(plan: Plan, source: Source | None) -> None:
 
 
 def _fit(plan: Plan, source: Source | None) -> None:
-    """Raise TemplateError unless the work fits the columns of the inputs, as far as they are known."""
+    """Raise TemplateError if the work does not fit the columns of the inputs, as far as they are known."""
     if source is not None and (not isinstance(source, Iterating) or source.shaped):
         plan.template.bind(source.columns, width=source.width)

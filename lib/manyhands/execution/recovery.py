@@ -1,6 +1,6 @@
-"""Before a run is continued: nothing of an earlier, killed execution may live, and its open records are closed.
+"""Before a run is continued: ends all processes of an earlier, killed execution, and closes its open records.
 
-Every step may be the last one, and be repeated: an attempt is open until its end is in the journal, whatever else there is of it.
+Recovery may be killed after any step, and is then repeated: an attempt is open until its end is in the journal.
 The caller holds the run's lock.
 """
 
@@ -24,17 +24,17 @@ from manyhands.work.plan import Plan
 
 
 class EndAll(Protocol):
-    """Ends every process that is chosen; returns how many there were, or raises TimeoutError (`manyhands.posix.linux.end_all`)."""
+    """Ends every process for which ``chosen`` is true; returns their number, or raises TimeoutError (`manyhands.posix.linux.end_all`)."""
 
     def __call__(self, chosen: Callable[[linux.ProcStat], bool], /) -> int: ...
 
 
 def take_over(run: Run, plan: Plan, journal: Journal, end_all: EndAll = linux.end_all) -> int:
-    """Record what had ended but was not recorded, end what is alive, close the rest as lost; returns how many were alive.
+    """Record attempts that had ended unrecorded, end live processes, close the rest as lost; return how many were alive.
 
-    Raises ManyhandsError when something of an earlier execution cannot be ended.
+    Raises ManyhandsError if a process of an earlier execution cannot be ended.
     """
-    _record_late(run, plan, journal)
+    _record_orphan_results(run, plan, journal)
     try:
         strays = end_all(_strays(run, plan, journal))
     except TimeoutError as error:
@@ -44,42 +44,42 @@ def take_over(run: Run, plan: Plan, journal: Journal, end_all: EndAll = linux.en
 
 
 def _strays(run: Run, plan: Plan, journal: Journal) -> Callable[[linux.ProcStat], bool]:
-    """Which processes are left over from the run; with daemons allowed, only those of attempts whose end is not known."""
-    prefix, spared, session = f"MH_TAG={run.token}.".encode(), _own_line(), os.getsid(0)
+    """Which processes are left over from the run; if daemons are allowed, only those of attempts whose end is not known."""
+    prefix, spared, session = f"MH_TAG={run.token}.".encode(), _own_ancestry(), os.getsid(0)
     unknown = [(job.number, last) for job, last in journal.open_attempts()] + list(journal.lost_attempts())
     tags = [b"%s%d.%d" % (prefix, number, last) for number, last in unknown]
 
     def is_stray(stat: linux.ProcStat) -> bool:
-        # A job has a session of its own. So if one of ours has its mark, we were called by a job, or by a shell that one began.
+        # A job has a session of its own. So if a process of our session has its tag, a job started us, directly or through a shell.
         if stat.pid in spared or stat.session == session:
             return False
         if not plan.allow_daemons:
             return linux.has_tag(stat.pid, prefix, prefix=True)
-        return any(linux.has_tag(stat.pid, tag) for tag in tags)  # what a finished job left behind may live
+        return any(linux.has_tag(stat.pid, tag) for tag in tags)  # daemons of finished jobs may live
 
     return is_stray
 
 
-def _own_line() -> set[int]:
+def _own_ancestry() -> set[int]:
     """This process and its ancestors."""
-    line, pid = set(), os.getpid()
-    while pid > 0 and pid not in line:
-        line.add(pid)
+    ancestry, pid = set(), os.getpid()
+    while pid > 0 and pid not in ancestry:
+        ancestry.add(pid)
         stat = linux.read_stat(pid)
         pid = stat.ppid if stat else 0
-    return line
+    return ancestry
 
 
-def _record_late(run: Run, plan: Plan, journal: Journal) -> None:
-    """Record what had ended when the coordinator was killed, but had not reached the journal."""
+def _record_orphan_results(run: Run, plan: Plan, journal: Journal) -> None:
+    """Record attempts that had ended when the coordinator was killed, but were not yet in the journal."""
     open_ones: dict[tuple[int, int], Job] = {(job.number, attempt): job for job, attempt in journal.open_attempts()}
     for end in orphan_results.read(run.outputs):
         job = open_ones.pop((end.job, end.attempt), None)
         if job is None:  # it was recorded
             continue
         if end.measured.signal == signal.SIGKILL:
-            # An earlier recovery may have done that, and have been killed before it said so; the launcher, which had not noticed
-            # yet that its coordinator was gone, saw a job end. We do not know: it is lost.
+            # An earlier recovery may have sent that KILL, and been killed before it recorded it; the launcher, which had not yet
+            # noticed that its coordinator was gone, saw a job end. We do not know how it ended: it is lost.
             continue
         ended = Ended(Attempt(job, end.attempt, ()), 0.0, ending_of(end.measured), end.began)
         outcome = judge(ended, None, Status.CANCELLED)
@@ -90,7 +90,7 @@ def _record_late(run: Run, plan: Plan, journal: Journal) -> None:
 
 
 def _failures(journal: Journal, number: int) -> int:
-    """How often a job has failed since it was last begun afresh."""
+    """How often a job has failed since its last final outcome."""
     failures = 0
     for outcome in journal.attempts(number):
         failures = 0 if outcome.final else failures + (outcome.status in (Status.FAILED, Status.TIMEOUT))

@@ -1,6 +1,6 @@
-"""The backend of an execution: its settings, taken from the plan; how many slots it has, and what finds out how many are worth it.
+"""The backend of an execution: its settings, taken from the plan, its number of slots, and what adapts that for ``--jobs auto``.
 
-Separate from `manyhands.execution.batch`, which carries the plan out and does not know what the backends want.
+Separate from `manyhands.execution.batch`, which carries out the plan and does not know the backends' settings.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from manyhands.work.plan import Plan
 
 
 def backend_for(opened: OpenRun, source: Source) -> Backend:
-    """The backend of the plan, ready for attempts. Nothing is started for jobs that do not exist; of a later stage, nobody knows how
-    many there will be."""
+    """The backend of the plan, ready for attempts. It has no more slots than there are inputs, if their number is known; for a later
+    stage it is not known."""
     plan = opened.plan
     jobs = plan.limits.jobs
     slots = min(jobs, source.total) if source.total and opened.scope == "new" else jobs
@@ -33,7 +33,7 @@ def backend_for(opened: OpenRun, source: Source) -> Backend:
 
 
 def climber_for(plan: Plan, backend: Backend) -> Climber | None:
-    """What finds out how many jobs at once are worth it, if that is asked for."""
+    """What adapts the number of jobs at once, if the plan requests that."""
     if not plan.limits.climb:
         return None
     from manyhands.host.metrics import strain
@@ -47,7 +47,7 @@ def climber_for(plan: Plan, backend: Backend) -> Climber | None:
 def settings_of(
     plan: Plan, run: Run, held: RunLock, slots: int, columns: Sequence[str]
 ) -> CommandSettings | FunctionSettings:
-    """For ``slots`` places at once and inputs with these ``columns``."""
+    """The settings for ``slots`` slots and inputs with these ``columns``."""
     environment = dict(os.environb) | {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()}
     environment[b"MH_RUN"] = run.id.encode()
     shared: dict[str, Any] = {

@@ -1,8 +1,8 @@
-"""Where the inputs of one execution come from, and how they reach the engine without making it wait.
+"""The inputs of one execution: where they come from, and how they reach the engine without making it wait.
 
-    given now, kept in the run's folder, or described in run.json --> Source --at hand, or through a thread--> values
+    given now, kept in the run's folder, or described in run.json --> Source --directly, or through a thread--> values
 
-Separate from `batch`, which makes jobs of them, and from `inputs`, which knows formats and nothing of runs.
+Separate from `batch`, which makes jobs of the inputs, and from the package `inputs`, which knows formats but not runs.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from manyhands.storage.runs import Run
 from manyhands.work.plan import Plan
 
 Scope = Literal["new", "rest", "failed", "both"]
-"""What an execution does of a run: all of it, what is left and what is new, what failed, or all three of these."""
+"""Which jobs an execution does: all of a new run; those left and new ones; those that failed; or those left, new and failed."""
 
 _PATIENCE: Final = 0.2
-"""Seconds that a program's iterator has to come back when the batch is over."""
+"""Seconds that a program's iterator has to return when the batch is over."""
 
 
 def check_commands(plan: Plan, source: Source | None) -> None:
-    """Raise InputError if the inputs are commands, and one that is at hand is none: before anything runs."""
+    """Raise InputError, before anything runs, if the inputs are commands and one that can be read already is not a command."""
     if plan.template.lines and not isinstance(source, Iterating | None):
         renderer = plan.template.bind(source.columns, width=source.width)
         for values in source:
@@ -50,12 +50,12 @@ class RunInputs:
         self._counter: Counter | None = None
         self._reopen: Open | None = None
         self.lacking: str | None = None
-        """What is missing of them, and why."""
+        """Which inputs are missing, and why, as a sentence."""
         self.given: dict[int, Any] | None = None
-        """What a program has given, by the number of the job, as long as it wants to have it back."""
+        """The items that a program gave, by job number, if the program wants them back."""
 
     def open(self, run: Run, plan: Plan, work: Scope, journal: Journal, stack: ExitStack) -> Source:
-        """The inputs; ``stack`` closes what was opened."""
+        """Open the inputs; ``stack`` closes them."""
         if self._stream is not None:
             journal.follow(self._durable)
             spool = self._spool = Spool(self._stream, run.path, limit=plan.spool_limit)
@@ -74,32 +74,32 @@ class RunInputs:
         return self._kept(run, plan, journal, stack)
 
     def _kept(self, run: Run, plan: Plan, journal: Journal, stack: ExitStack) -> Source:
-        """What came through a pipe, as far as it was kept."""
+        """The inputs that came through a pipe, as far as they were stored."""
         there = spooled(run.path, streamed_part(plan.source), journal.kept_inputs())
         if there.complete:
             self._reopen = lambda _: there.open()
             return open_source(plan.source, stream=stack.enter_context(there.open()))
         self.lacking = (
-            "the inputs were cut off when the run was killed; what had come is done now, "
+            "the inputs were cut off when the run was killed; those that were stored are done now; "
             f"give them all again with {given_as('--run-id', run.id)} to do the rest"
         )
         if there.size:
             return open_source(plan.source, stream=stack.enter_context(there.open()))
         if streamed_part(plan.source)["kind"] == "csv" and "columns" not in run.asked:
-            raise InputError(self.lacking)  # not even the names of the columns have come
+            raise InputError(self.lacking)  # not even the names of the columns were stored
         return Rows([], run.asked.get("columns", ()))
 
     def values(
         self, source: Source, stack: ExitStack, *, backend: str, wake: Callable[[], None], ask: Callable[[], None] | None
     ) -> Iterator[Values | None]:
-        """What ``source`` gives, None while nothing has come; its columns are known from here on.
+        """Yield the inputs of ``source``, None while none has arrived; its columns are known from here on.
 
-        ``wake`` is called when something has come or `counted` is known, ``ask`` when the thread that iterates the results is to pull some.
+        ``wake`` is called when an input has arrived or `counted` is known, ``ask`` when the thread that iterates the results should pull.
         """
         self._count(source, stack, wake)
         live = isinstance(source, Iterating)
         if self._stream is None and not live:
-            return iter(source)  # at hand
+            return iter(source)  # reading it does not wait
         if self._stream is None and backend == "serial":  # everything happens in one thread
             values = iter(source)
             first = list(islice(values, 1))
@@ -109,7 +109,7 @@ class RunInputs:
             stack.callback(self.feed.close)
         else:
             feed = self.feed = ReaderThread(source, wake)
-            # A stream has been closed when its feed is; a program's iterator may not come back.
+            # A stream is closed before its feed; but a program's iterator may never return.
             stack.callback(feed.close, _PATIENCE if live else None)
             feed.start()
         if isinstance(source, Iterating) and not source.shaped:
@@ -117,7 +117,7 @@ class RunInputs:
         return iter(self.feed)
 
     def remember(self, number: int, values: Values) -> Values:
-        """The columns of the input of job ``number``, without what they were made of, which is kept for `given`."""
+        """The columns of the input of job ``number``; the item that they were made of is kept in `given`."""
         if not isinstance(values, Given):
             return values
         if self.given is not None:
@@ -132,7 +132,7 @@ class RunInputs:
 
     @property
     def counted(self) -> int | None:
-        """How many inputs there are in all, if they had to be counted and have been."""
+        """How many inputs there are in all; None if they were not counted, or not yet."""
         return self._counter.number if self._counter else None
 
     def _durable(self) -> tuple[int, int]:
@@ -140,7 +140,7 @@ class RunInputs:
         return self._spool.kept() if self._spool else (0, 0)
 
     def cancel(self) -> None:
-        """Wait for no input any more. Safe in a signal handler and from any thread."""
+        """Stop waiting for inputs. Safe in a signal handler and from any thread."""
         if self._spool:
             self._spool.cancel()
         if self.feed:
@@ -148,5 +148,5 @@ class RunInputs:
 
     @property
     def rest(self) -> int | None:
-        """How many are still to be taken, if all have been read ahead; None while that is not known."""
+        """How many inputs still have to be taken, if all have been read ahead; None while that is not known."""
         return self.feed.rest if self.feed else None

@@ -1,4 +1,4 @@
-"""What a batch that is a stage of a line has around it. Separate, because the batch knows nothing else of lines."""
+"""What connects a batch that is one stage with the others. Separate, because the batch knows nothing else of stages."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from manyhands.engine.outcomes import Halting
 
 
 class StageContext(Protocol):
-    """What a batch that is a stage of a line (`manyhands.execution.staged`) has around it."""
+    """What connects a batch that is one of several stages (`manyhands.execution.staged`) with the others."""
 
     number: int
     """Counted from 1; the first has inputs."""
     halting: Halting
-    """The rule that ends the whole line."""
+    """The halt rule for all stages together."""
 
     def columns(self, found: Sequence[str] | None) -> Sequence[str]:
-        """Names of the inputs' columns; the first stage has ``found`` them, the others wait for it."""
+        """Names of the inputs' columns; the first stage passes them as ``found``, the others wait for it."""
         ...
 
     def coming(self) -> Pull:
-        """What comes from the stage before, new jobs only."""
+        """The jobs that arrive from the stage before, new ones only."""
         ...
 
     def open(self) -> bool:
-        """Whether there is room after this stage: while there is none, nothing more begins."""
+        """Whether there is room after this stage: while there is none, no new job begins."""
         ...

@@ -1,4 +1,4 @@
-"""What lies between two stages of a line. Separate, because it knows neither threads nor stages."""
+"""The queue between two stages. Separate, because it knows neither threads nor stages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from manyhands.core.job import Job
 
 
 class StageQueue:
-    """What one stage has done and the next has not taken. ``room``: how much of that there may be."""
+    """Jobs that one stage has done and the next has not taken; at most about ``room`` of them."""
 
     def __init__(self, room: int) -> None:
         self.jobs: deque[Job] = deque()

@@ -1,10 +1,10 @@
-"""A line of stages: every input goes through one command or function after another, as on a production line.
+"""A batch of several stages: every input goes through one command or function after another.
 
-    inputs --> stage 1 --belt--> stage 2 --belt--> stage 3        each a `Batch` with slots, a backend and a journal of its own
+    inputs --> stage 1 --queue--> stage 2 --queue--> stage 3      each a `Batch` with slots, a backend and a journal of its own
 
-Each stage runs in a thread; what it does well goes on a belt to the next, after it is in its journal. A belt holds little: when
-it is full, the stage before it begins nothing more. A job keeps its number on all stages, so a resume continues it where it
-was: with what the stage before has done, by its journal, and this one has not begun, by its own. The face is that of `Batch`.
+Each stage runs in a thread. A job that succeeded goes into the queue to the next stage, after its result is in the journal. A queue is
+short: when it is full, the stage before it begins no new job. A job keeps its number on all stages. So a resume finds the jobs
+between two stages: they are done in the journal of the first, and not begun in that of the second. The interface is that of `Batch`.
 """
 
 from __future__ import annotations
@@ -38,76 +38,76 @@ from manyhands.work.plan import Plan
 
 
 def begin(plan: Plan, store: Store, **options: Any) -> Batch | StagedBatch:
-    """A new run of one stage or of several; ``options`` are those of `manyhands.execution.open_run.new_run`."""
-    return _carried_out(new_run(plan, store, **options))
+    """Make a new run of one stage or of several; ``options`` are those of `manyhands.execution.open_run.new_run`."""
+    return _batch_for(new_run(plan, store, **options))
 
 
 def go_on(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None = None) -> Batch | StagedBatch:
     """Do what is left of a run, or again what failed; see `manyhands.execution.open_run.again`."""
-    return _carried_out(again(run, environ, scope, jobs))
+    return _batch_for(again(run, environ, scope, jobs))
 
 
-def _carried_out(opened: OpenRun) -> Batch | StagedBatch:
+def _batch_for(opened: OpenRun) -> Batch | StagedBatch:
     return StagedBatch(opened) if opened.plan.then else Batch(opened)
 
 
 class _Halting:
-    """The halt rule as one stage sees it: what went well is only counted at the end of the line."""
+    """The halt rule as one stage sees it: a success is only counted after the last stage."""
 
-    def __init__(self, line: StagedBatch, *, first: bool, last: bool) -> None:
-        self._line, self._first, self._last = line, first, last
+    def __init__(self, staged: StagedBatch, *, first: bool, last: bool) -> None:
+        self._staged, self._first, self._last = staged, first, last
 
     @property
     def reached(self) -> bool:
-        return self._line.halting.reached
+        return self._staged.halting.reached
 
     def count(self, status: Status) -> None:
         if self._last or status is not Status.OK:
-            with self._line.mutex:
-                self._line.halting.count(status)
+            with self._staged.mutex:
+                self._staged.halting.count(status)
 
     def know(self, total: int) -> None:
         if self._first:
-            with self._line.mutex:
-                self._line.halting.know(total)
+            with self._staged.mutex:
+                self._staged.halting.know(total)
 
 
 class _Stage:
-    """One stage and what is around it; a `StageContext`."""
+    """One stage and its connections with the others; a `StageContext`."""
 
     batch: Batch
-    """What carries it out; made right after this, for it has this as its context."""
+    """What carries it out; made after this object, which is its context."""
 
-    def __init__(self, line: StagedBatch, number: int, *, last: bool) -> None:
+    def __init__(self, staged: StagedBatch, number: int, *, last: bool) -> None:
         self.number, self.last = number, last
-        self.halting: Halting = _Halting(line, first=number == 1, last=last)  # type: ignore[assignment]  # its face
+        self.halting: Halting = _Halting(staged, first=number == 1, last=last)  # type: ignore[assignment]  # the same interface
         self.missing: Iterator[Job] = iter(())
-        self._line = line
+        self._staged = staged
 
     def columns(self, found: Sequence[str] | None) -> Sequence[str]:
         """See `StageContext.columns`."""
-        line = self._line
+        staged = self._staged
         if found is not None and self.number == 1:
-            line.columns = found
-            line.opened.set()
+            staged.columns = found
+            staged.opened.set()
         else:
-            line.opened.wait()
-        return line.columns
+            staged.opened.wait()
+        return staged.columns
 
     def coming(self) -> Pull:
-        """See `StageContext.coming`: what an earlier execution left between the stages, then what comes on the belt."""
-        before = self._line.stages[self.number - 2]
-        belt = self._line.belts[self.number - 2]
+        """See `StageContext.coming`: the jobs that an earlier execution left between the stages, then those from the queue."""
+        before = self._staged.stages[self.number - 2]
+        queued = self._staged.queues[self.number - 2]
         journal = self.batch.run.journal()
         with closing(journal):
             for job in before.leaving(self.missing, journal):
                 yield job, 0
         while True:
-            ended = belt.ended  # looked at first: what was laid on the belt before is then still found
-            if belt.jobs:
-                was_full = belt.full
-                job = belt.jobs.popleft()
-                if was_full and not belt.full:
+            ended = queued.ended  # read first: jobs that were queued before the end are then still found
+            if queued.jobs:
+                was_full = queued.full
+                job = queued.jobs.popleft()
+                if was_full and not queued.full:
                     before.batch.wake()
                 yield job, 0
             elif ended:
@@ -121,13 +121,13 @@ class _Stage:
 
     def open(self) -> bool:
         """See `StageContext.open`."""
-        return self.last or not self._line.belts[self.number - 1].full
+        return self.last or not self._staged.queues[self.number - 1].full
 
     def done(self, outcome: Outcome) -> None:
-        """Lay what went well on the belt: the same input, or, between functions, what the one before returned."""
+        """Queue a job that succeeded: with the same input or, between functions, with what the one before returned."""
         job = outcome.attempt.job
-        belt, after = self._line.belts[self.number - 1], self._line.stages[self.number]
-        belt.jobs.append(onward(job, outcome, after.batch.plan))
+        queued, after = self._staged.queues[self.number - 1], self._staged.stages[self.number]
+        queued.jobs.append(onward(job, outcome, after.batch.plan))
         after.batch.wake()
 
 
@@ -150,7 +150,7 @@ class StagedBatch:
         self._held = opened.held
         stdin = str(self.run.path / "stdin") if self.plan.stdin == "-" else self.plan.stdin
         plans = [replace(self.plan.stage(number), stdin=stdin) for number in range(1, len(self.plan.then) + 2)]
-        self.belts = [StageQueue(max(8, 2 * one.limits.jobs)) for one in plans[1:]]
+        self.queues = [StageQueue(max(8, 2 * one.limits.jobs)) for one in plans[1:]]
         self.stages = [_Stage(self, number, last=number == len(plans)) for number in range(1, len(plans) + 1)]
         for stage, run, plan in zip(self.stages, self.run.stages, plans, strict=True):
             own = OpenRun(run=run, held=self._lock(), plan=plan, scope=opened.scope)
@@ -224,9 +224,9 @@ class StagedBatch:
                 for one in self.stages:
                     one.batch.channel = self.channel
                 self._begin(stack)
-                told = self._told(tick, before_waiting)
+                merged = self._merged(tick, before_waiting)
                 ordered = self.plan.limits.keep_order and self.work == "new"
-                yield from in_order(told, self.stages[0].batch.issued, self._recall) if ordered else told
+                yield from in_order(merged, self.stages[0].batch.issued, self._recall) if ordered else merged
             if self.no_inputs and self.work == "new":
                 discard(self.run)
         except UsageError:
@@ -235,7 +235,7 @@ class StagedBatch:
             raise
 
     def _prepare(self) -> Iterator[Event]:
-        """Before anything begins: what an earlier execution left is closed on all stages, and what lies between them found."""
+        """Before anything begins: close what an earlier execution left in all stages, and find the jobs between the stages."""
         for stage in self.stages:
             with closing(stage.batch.run.journal(check=self.work != "new")) as journal:
                 yield from stage.batch.take_over(journal)
@@ -249,13 +249,13 @@ class StagedBatch:
                 stage.missing = (onward(one.job, one.outcome, plan) for one in passed if one.outcome)
 
     def _count_before(self) -> None:
-        """What earlier executions have done counts for the sum, and for a halt rule that is a share of all jobs."""
+        """Count what earlier executions have done, for the summary and for a halt rule that is a share of all jobs."""
         with closing(Journals.open(self.run)) as journals:
             earlier = Earlier(self.work, journals.tally())
         self._done_before, self.halting = earlier.done, earlier.halting(self.plan.limits.halt, None)
 
     def _begin(self, stack: ExitStack) -> None:
-        """Carry out each stage in a thread of its own; ``stack`` ends them."""
+        """Carry out each stage in a thread of its own; ``stack`` ends the threads."""
         threads = [threading.Thread(target=self._carry_out, args=(one,), daemon=True) for one in self.stages]
         stack.callback(self._end, threads)
         for thread in threads:
@@ -267,7 +267,7 @@ class StagedBatch:
             pass
 
     def _steps(self, stage: _Stage) -> Generator[None, None, None]:
-        """Carry out a stage, one event after another; what it tells, and its end, go into the queue."""
+        """Carry out a stage, one event after another; its events and its end go into `self._events`."""
         end: BaseException | None = None
         gathered: list[Event] = []
 
@@ -284,17 +284,17 @@ class StagedBatch:
                     if isinstance(event, Finished) and _goes_on(event) and not stage.last:
                         stage.done(event.outcome)
                     yield
-        except BaseException as error:  # whatever it is, it is raised where somebody listens
+        except BaseException as error:  # any error is raised again in the thread that iterates `events`
             end = error
         finally:
             send()
             self.opened.set()
             if not stage.last:
-                self.belts[stage.number - 1].ended = True
+                self.queues[stage.number - 1].ended = True
                 self.stages[stage.number].batch.wake()
             self._events.put((stage.number, end))
 
-    def _told(self, tick: float | None, before_waiting: Callable[[], None]) -> Iterator[Event]:
+    def _merged(self, tick: float | None, before_waiting: Callable[[], None]) -> Iterator[Event]:
         """The events of all stages as those of one run."""
         began, open_, broken = time.monotonic(), len(self.stages), None
         while open_:
@@ -303,7 +303,7 @@ class StagedBatch:
                 open_ -= 1
                 if found is not None and broken is None:
                     broken = found
-                    if not self.stages[0].batch.summary:  # else only the inputs have failed: what came of them goes on
+                    if not self.stages[0].batch.summary:  # else reading the inputs failed: their jobs continue
                         self._stop_stages(signal.SIGTERM)
                 continue
             for event in found:
@@ -320,7 +320,7 @@ class StagedBatch:
     def _next(
         self, tick: float | None, before_waiting: Callable[[], None]
     ) -> tuple[int, list[Event] | BaseException | None]:
-        """What the stages tell next; an empty list after ``tick`` seconds."""
+        """The next events of the stages; an empty list after ``tick`` seconds."""
         with suppress(queue.Empty):
             return self._events.get_nowait()
         before_waiting()
@@ -330,7 +330,7 @@ class StagedBatch:
             return 0, []
 
     def _one(self, number: int, event: Event) -> Iterator[Event]:
-        """An event of a stage as one of the line: what goes on to the next stage is not final."""
+        """An event of a stage as one of the whole run: the result of a job that goes on to the next stage is not final."""
         if isinstance(event, Finished):
             if self.halting.reached:
                 for stage in self.stages:
@@ -366,7 +366,7 @@ class StagedBatch:
         )
 
     def _end(self, threads: Sequence[threading.Thread]) -> None:
-        """All is over, or nobody listens any more: end what runs, and wait for it."""
+        """All is over, or the caller stopped iterating: end what runs, and wait for it."""
         for _ in range(0 if self._over else 2):
             self._stop_stages(signal.SIGTERM)
         for thread in threads:
@@ -374,5 +374,5 @@ class StagedBatch:
 
 
 def _goes_on(event: Finished) -> bool:
-    """Whether a job may go on to the next stage."""
+    """Whether the job of this event may go on to the next stage."""
     return event.outcome.final and event.outcome.status is Status.OK

@@ -1,6 +1,6 @@
-"""Results that were too far ahead of their turn to be held in memory, read from the journal when it has come.
+"""Reads results from the journal that came too early, in ordered output, to be held in memory.
 
-Separate from `manyhands.engine.order`, which knows no journal.
+Separate from `manyhands.engine.order`, which does not know the journal.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from manyhands.work.work import BoundWork
 
 
 def recall_from(journal: Journal, renderer: BoundWork) -> Callable[[int], Finished | None]:
-    """What gives the final result of a job by its number, with the arguments that it was run with; None: it has none."""
+    """A function that reads the final result of a job by its number, with the arguments it was run with; None if there is none."""
 
     def recall(number: int) -> Finished | None:
         record = journal.record(number)
