@@ -320,14 +320,14 @@ def test_a_pause_that_another_thread_asks_for_is_done_by_the_engines() -> None:
     woken = threading.Event()
     pauses = Pauses(lambda _: held.append(threading.get_ident()), woken.set, lambda: 0.0)
     pauses.begin()
-    other = threading.Thread(target=pauses.ask, args=(True,))
+    other = threading.Thread(target=pauses.request, args=(True,))
     other.start()
     assert woken.wait(60)
     assert held == []
     pauses.obey()
     other.join(60)
     assert held == [threading.get_ident()]
-    late = threading.Thread(target=pauses.ask, args=(False,))
+    late = threading.Thread(target=pauses.request, args=(False,))
     late.start()
     pauses.end()
     late.join(60)
@@ -593,13 +593,13 @@ def test_time_in_which_the_process_was_stopped_counts_once() -> None:
     """A stop while all was held, as by Ctrl-Z, is part of the hold; any other adds to it."""
     moments = iter([10.0, 20.0, 40.0])
     pauses = Pauses(lambda _: None, lambda: None, lambda: next(moments))
-    pauses.ask(True)
+    pauses.request(True)
     pauses.suspended(15.0, 4.0)
-    pauses.ask(False)
+    pauses.request(False)
     pauses.suspended(19.0, 8.0)
     assert pauses.total == 10.0
     pauses.suspended(30.0, 5.0)
     assert pauses.total == 15.0
-    pauses.ask(True)
+    pauses.request(True)
     pauses.suspended(45.0, 2.0)
     assert pauses.total == 15.0

@@ -1,1 +1,1 @@
-"""The one loop that decides: what begins when, what is ended, what is tried again, when to stop."""
+"""The one loop that decides when jobs begin, when they are ended, which are retried, and when the run stops."""

@@ -1,6 +1,6 @@
-"""``--jobs auto``: more at once while that makes more jobs a second, fewer while the machine is under pressure.
+"""``--jobs auto``: runs more jobs at once while that completes more per second, and fewer while the machine is under pressure.
 
-Separate from the loop, which only asks how many may be at work now.
+Separate from the loop, which only reads how many jobs may run now.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from typing import Final
 
 _LEAST: Final = 0.5
-"""Seconds that a width is tried at least."""
+"""Seconds for which each width is tried at least."""
 _GAIN: Final = 1.05
-"""A greater width must make so many times as many jobs a second."""
+"""A greater width must complete this many times as many jobs per second."""
 _CALM: Final = 4
-"""Looks without pressure after which a lowered width may grow again."""
+"""Measurements without pressure after which a lowered width may grow again."""
 
 
 class Climber:
-    """The number of jobs at once. ``strain`` says what presses, or None; ``clock`` is in seconds."""
+    """Chooses the number of jobs at once. ``strain`` names the resource under pressure, or None; ``clock`` is in seconds."""
 
     def __init__(self, first: int, most: int, strain: Callable[[], str | None], clock: Callable[[], float]) -> None:
         self.width, self._most, self._strain, self._clock = min(first, most), most, strain, clock
@@ -31,17 +31,17 @@ class Climber:
         self._obey: Callable[[int], None] | None = None
 
     def obeyed_by(self, obey: Callable[[int], None]) -> None:
-        """Tell the backend each width, by ``obey``."""
+        """Pass each width to the backend, by ``obey``."""
         self._obey = obey
         obey(self.width)
 
     @property
     def obeyed(self) -> bool:
-        """Whether the backend itself keeps to the width, so that more may lie ready there."""
+        """Whether the backend itself keeps to the width, so that more attempts may be queued there."""
         return self._obey is not None
 
     def ended(self) -> str | None:
-        """A job has ended; returns what changes, in words, if something does."""
+        """Count a job that has ended; return a sentence about the new width if it changes."""
         self._ended += 1
         now = self._clock()
         if self._ended < 2 * self.width or now - self._since < _LEAST:
@@ -57,14 +57,14 @@ class Climber:
         return f"{self.width} jobs at once, not {before}: {why}"
 
     def _look(self, rate: float) -> str:
-        """Choose the width for the next while; returns why."""
+        """Choose the next width; return the reason."""
         if pressed := self._strain():
             self.width, self._climbing, self._calm = max(1, self.width * 3 // 4), False, 0
             return pressed
         if self._climbing:
             return self._climb(rate)
         self._calm += 1
-        if self._calm >= _CALM and self.width < self._best[1]:  # what pressed has gone
+        if self._calm >= _CALM and self.width < self._best[1]:  # the pressure has gone
             self.width, self._calm = min(self._best[1], self.width * 4 // 3 + 1), 0
             return "the pressure has gone"
         return ""

@@ -1,10 +1,10 @@
-"""Events on their way from the thread that decides to the one that iterates.
+"""Carries events from the engine's thread to the thread that iterates them.
 
-    engine's thread --put: lists, one for each turn of its loop; never waits--> channel --take--> whoever iterates
+    engine's thread --put: lists, one for each turn of its loop; never waits--> channel --take--> iterating thread
            ^-------------------------drained: there is room again--------------'
 
-What is bounded is what *begins*: the engine asks whether the channel is `full` before it begins a job, while the ends of what
-runs always have room. So neither time-outs nor commits depend on how fast events are taken.
+The bound applies to *beginnings*: the engine checks whether the channel is `full` before it begins a job, but the results of
+running jobs always have room. So neither time-outs nor commits depend on how fast events are taken.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from manyhands.core.events import Event, Finished
 from manyhands.core.job import NOTHING
 
 MOST: Final = 1_000
-"""Events that may wait while more jobs begin."""
+"""Events that may wait here before no more jobs begin."""
 MOST_BYTES: Final = 1 << 24
-"""What they may hold altogether of what jobs printed and returned."""
+"""Bytes of outputs and results that those events may hold altogether."""
 
 
 class Closed(Exception):
-    """Nothing more will come; its cause is what ended the sender, if that was an error."""
+    """The channel has ended; the cause is the error that ended the sender, if there was one."""
 
 
 class Channel:
@@ -40,11 +40,11 @@ class Channel:
 
     @property
     def full(self) -> bool:
-        """Whether nothing more should begin for now."""
+        """Whether no more jobs should begin for now."""
         return self._events_put - self._events_taken >= MOST or self._bytes_put - self._bytes_taken >= MOST_BYTES
 
     def put(self, events: list[Event]) -> None:
-        """Send events; the list is the receiver's from now on."""
+        """Send events; the sender must not use the list afterwards."""
         weight = sum(map(_weight, events))
         self._events_put += len(events)
         self._bytes_put += weight
@@ -52,12 +52,12 @@ class Channel:
         self.arrived()
 
     def close(self, error: BaseException | None = None) -> None:
-        """Send nothing more; ``error`` is raised at the other end when all that was sent has been taken."""
+        """End the channel; ``error`` is raised at the other end when all events have been taken."""
         self._queue.put(error)
         self.arrived()
 
     def take(self, timeout: float | None = None) -> list[Event]:
-        """The next events; none if nothing comes within ``timeout`` seconds. Raises Closed, then and ever after."""
+        """The next events; none if none arrive within ``timeout`` seconds. Raises Closed at the end, and on every later call."""
         if self._closed:
             raise Closed
         try:

@@ -1,9 +1,9 @@
-"""The engine's short form for jobs so small that a record for each would cost more than the job: chunks instead of jobs.
+"""A smaller engine for jobs so short that a record for each would cost more than the job: it handles chunks of jobs.
 
-    inputs --pulled lazily, as many as make about 20 ms of work--> chunk --backend--> Done --in order--> what was returned
+    inputs --pulled lazily, as many as make about 20 ms of work--> chunk --backend--> Done --in order--> returned values
 
-It keeps no journal and no time: what fails is told, a worker that dies costs the chunk it had, whose jobs are then done one by
-one, so that only the guilty one is given up. It knows the backend protocol and no backend.
+It keeps no journal and no time limits. Failures are reported. If a worker dies, the jobs of its chunk are done one by one, so that
+only the job that kills workers is given up. It knows the backend protocol and no backend.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from manyhands.core.job import Attempt, Job, Output
 from manyhands.work.chunks import Done, Failed, Packed, pack
 
 CHUNK_SECONDS: Final = 0.020
-"""About so much work is one chunk: far more than a message costs, far less than anybody waits for."""
+"""Seconds of work in one chunk, about: far more than a message costs, far less than a user would notice."""
 _MOST_JOBS: Final = 8192
 _MOST_BYTES: Final = 1 << 22
 _MOST_HELD: Final = 64
-"""Chunks a slot may be ahead of the first that is not done, if results come in order."""
+"""Chunks per slot that may be ahead of the first unfinished one, if results are ordered."""
 
 
 class Items(Protocol):
-    """Where the inputs come from."""
+    """A source of inputs."""
 
     ended: bool
     """Whether there are no more."""
 
     @property
     def patience(self) -> float | None:
-        """Seconds to wait for more before the next look; None: until the backend is woken."""
+        """Seconds to wait before looking for more inputs; None: until the backend is woken."""
 
     def take(self, most: int) -> list[Any]:
-        """Up to ``most`` inputs that have come. Raises what a program's iterator raised."""
+        """Up to ``most`` inputs that have arrived. Raises what a program's iterator raised."""
 
 
 class AtHand:
-    """Inputs that make nobody wait: those of a list, or of an iterator that is pulled by the one who takes the results."""
+    """Inputs that are read without waiting: of a list, or of an iterator that the consumer of the results pulls."""
 
     patience = None
 
@@ -57,7 +57,7 @@ class AtHand:
         try:
             if self._error is None:
                 found.extend(islice(self._items, most))
-        except Exception as error:  # whatever a program's iterator raises: after what came before it
+        except Exception as error:  # any error of a program's iterator: raised after the inputs before it
             self._error = error
         if self._error and not found:
             raise self._error
@@ -66,7 +66,7 @@ class AtHand:
 
 
 class _Chunk:
-    """Inputs that travel together. ``first`` is the number of the first of them, from 1; ``deaths``: of workers that had it."""
+    """Inputs that are sent together. ``first`` is the number of the first one, from 1; ``deaths``: how many workers died with it."""
 
     __slots__ = ("deaths", "done", "first", "items", "packed", "parts", "printed")
 
@@ -85,7 +85,7 @@ class _Chunk:
         return all(part.done for part in self.parts) if self.parts else self.done is not None
 
     def whole(self) -> Done:
-        """What came of it, whichever way it was done."""
+        """The results, whether it was done as a whole or in parts."""
         if not self.parts:
             return self.done or Done([], [])
         found = Done([], [])
@@ -96,14 +96,14 @@ class _Chunk:
 
 
 class Mapper:
-    """Does one function for many inputs on a backend of ``slots`` slots. Iterate `chunks` once."""
+    """Calls one function for many inputs on a backend of ``slots`` slots. Iterate `chunks` once."""
 
     def __init__(self, items: Items, backend: Backend, slots: int, *, chunk: int | None, ordered: bool) -> None:
         self._items, self._backend, self._slots = items, backend, slots
         self._fixed, self._ordered = chunk, ordered
         self._mean: float | None = None
         self._weight = 0.0
-        """Bytes of an input."""
+        """Bytes per input."""
         self._last = 1
         self._number = self._pulled = 0
         self._flying: dict[int, _Chunk] = {}  # by the number of its attempt's job
@@ -111,7 +111,7 @@ class Mapper:
         self._broken: Exception | None = None
 
     def chunks(self, printed: Callable[[Output, Output], None]) -> Iterator[tuple[int, list[Any], Done]]:
-        """Yield (number of its first input, inputs, what came of them), and give ``printed`` what jobs have printed."""
+        """Yield (number of the first input, inputs, their results), and pass the jobs' output to ``printed``."""
         try:
             while True:
                 self._fill()
@@ -125,7 +125,7 @@ class Mapper:
                         if part.printed:
                             printed(*part.printed)
                     yield chunk.first, chunk.items, chunk.whole()
-            if self._broken:  # what came before it has been given
+            if self._broken:  # the results before the error have been yielded
                 raise self._broken
         finally:
             self._backend.close()
@@ -133,18 +133,18 @@ class Mapper:
                 _release(chunk)
 
     def _wants(self) -> bool:
-        """Whether there is room for another chunk: two a slot are under way, one being done, one on its way."""
+        """Whether there is room for another chunk: two per slot are in flight, one being done and one being sent."""
         most = self._slots * (_MOST_HELD if self._ordered else 2)
         return (
             not self._items.ended and not self._broken and len(self._flying) < 2 * self._slots and len(self._order) < most
         )
 
     def _fill(self) -> None:
-        """Make chunks of what has come."""
+        """Make chunks of the inputs that have arrived."""
         while self._wants():
             try:
                 items = self._items.take(self._size())
-            except Exception as error:  # whatever a program's iterator raises
+            except Exception as error:  # any error of a program's iterator
                 self._broken = error
                 return
             if not items:
@@ -157,7 +157,7 @@ class Mapper:
                 self._weight = chunk.packed.size / len(items)
 
     def _size(self) -> int:
-        """How many inputs make a chunk; it grows while that is being found out."""
+        """How many inputs make a chunk; it grows until the right size is known."""
         if self._fixed:
             return self._fixed
         if self._mean is None:
@@ -169,7 +169,7 @@ class Mapper:
     def _start(self, chunk: _Chunk) -> None:
         try:
             chunk.packed = pack(chunk.items)
-        except Exception as error:  # whatever a __reduce__ may raise
+        except Exception as error:  # a __reduce__ may raise anything
             if len(chunk.items) == 1:
                 raise InputError(f"the input {chunk.items[0]!r:.80} cannot be pickled: {error}") from None
             self._split(chunk)
@@ -192,7 +192,7 @@ class Mapper:
         if report.ending.result is not None:
             try:
                 chunk.done = pickle.loads(report.ending.result)  # noqa: S301 - our own worker made it
-            except Exception as error:  # whatever a class of the results raises when it is made here
+            except Exception as error:  # unpickling a result may raise anything
                 self._unreadable(chunk, error)
                 return
             mean = report.ending.wall / len(chunk.items)
@@ -209,7 +209,7 @@ class Mapper:
             chunk.done = Done([None], [Failed(0, why, report.ending.traceback)])
 
     def _unreadable(self, chunk: _Chunk, error: Exception) -> None:
-        """What came back cannot be read here: whose it is shows when its jobs are done one by one."""
+        """A result cannot be read here: do the jobs one by one to find out which."""
         if len(chunk.items) > 1:
             self._split(chunk)
             return
@@ -217,7 +217,7 @@ class Mapper:
         chunk.done = Done([None], [Failed(0, what, None)])
 
     def _ready(self) -> Iterator[_Chunk]:
-        """What can be told: all that is done, or what is done before anything that is not."""
+        """Chunks that can be yielded: all that are complete or, if ordered, those before the first incomplete one."""
         if self._ordered:
             while self._order and self._order[0].complete:
                 yield self._order.popleft()

@@ -1,6 +1,6 @@
-"""When a running attempt has had its time: a fixed number of seconds, or a share of the median of finished jobs.
+"""When a running attempt times out: after a fixed number of seconds, or a share of the median of finished jobs.
 
-Separate from the loop, because a moving limit wants bookkeeping that the loop should not see.
+Separate from the loop, because a changing limit needs bookkeeping that the loop should not contain.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from collections.abc import Iterator
 from manyhands.core.limits import Timeout
 
 _SAMPLE = 999  # wall times kept for the median: bounded, and recent enough to follow a drift
-_ENOUGH = 3  # as GNU parallel: no verdict by a median of fewer jobs
+_ENOUGH = 3  # as in GNU parallel: no limit from a median of fewer jobs
 
 
 class Deadlines:
-    """The deadlines of what is running. Moments are seconds of the engine's clock; keys are the caller's.
+    """The deadlines of running attempts. Moments are seconds of the engine's clock; the caller chooses the keys.
 
-    One limit holds for all, and attempts are noted as they begin: so the first one noted is the next one due.
+    The limit is the same for all, and attempts are added as they begin: so the first one added is the next one due.
     """
 
     def __init__(self, timeout: Timeout | None, *, sample: int = _SAMPLE) -> None:
         self._sample_size = sample
         self._percent = timeout.percent if timeout else None
         self.limit = timeout.seconds if timeout else None
-        """Seconds that an attempt has; None while that is not known."""
+        """Seconds that an attempt may take; None while that is not known."""
         self._timed = timeout is not None
         self._started: dict[int, float] = {}
         self._walls: deque[float] = deque()
@@ -45,7 +45,7 @@ class Deadlines:
                 self.limit = self._median() * self._percent / 100
 
     def _sample(self, wall: float) -> None:
-        """Take in a wall time; the oldest goes. The sample is kept sorted: to sort it at each end took 70 us."""
+        """Add a wall time and drop the oldest. The sample is kept sorted, because sorting it after each job took 70 us."""
         self._walls.append(wall)
         insort(self._sorted, wall)
         if len(self._walls) > self._sample_size:
@@ -62,7 +62,7 @@ class Deadlines:
         return next(iter(self._started.values())) + self.limit
 
     def expired(self, now: float) -> Iterator[tuple[int, float]]:
-        """Forget and yield (key, deadline) of everything whose time is over."""
+        """Yield and forget (key, deadline) of every attempt whose time is over."""
         while (moment := self.next()) is not None and moment <= now:
             key = next(iter(self._started))
             del self._started[key]

@@ -1,4 +1,4 @@
-"""The attempts that the loop has under way, and the jobs that failed and wait for another attempt."""
+"""The attempts that the loop has given to the backend, and the jobs that failed and wait for another attempt."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from manyhands.core.events import Began
 from manyhands.core.job import Attempt, Status
 
 MOST_WAITING: Final = 20_000
-"""Jobs that may wait for a retry, some 500 bytes each: while there are so many, no new job begins."""
+"""Jobs that may wait for a retry, some 500 bytes each: while that many wait, no new job begins."""
 
 
 class Flight:
-    """An attempt in the hands of the backend. ``tries`` counts those of this execution, ``deaths`` the workers that died of it."""
+    """An attempt that the backend has. ``tries``: attempts of its job in this execution; ``deaths``: workers that died of the job."""
 
-    __slots__ = ("asked", "attempt", "began", "deaths", "event", "started", "told", "tries", "why")
+    __slots__ = ("attempt", "began", "deaths", "event", "recorded", "started", "stop_at", "tries", "why")
 
     def __init__(self, attempt: Attempt, tries: int = 1, deaths: int = 0) -> None:
         self.attempt, self.tries, self.deaths = attempt, tries, deaths
         self.began = 0.0
         self.event: Began | None = None
-        """How its beginning was told."""
+        """The event that reported its beginning."""
         self.started = False
-        self.told = False
-        """Its end was recorded although it could not be stopped."""
-        self.asked: float | None = None
-        """When it had to end, and ``why``: what it then counts as."""
+        self.recorded = False
+        """It was recorded as over, although it could not be stopped."""
+        self.stop_at: float | None = None
+        """When it had to end; its status is then ``why``."""
         self.why = Status.CANCELLED
 
     def begun(self, report: Started) -> Began:
-        """It has begun: what is to be told of that."""
+        """Note that it has begun; return the event for that."""
         self.event = Began(report.attempt, report.at, report.slot, report.pid)
         return self.event
 
@@ -55,7 +55,7 @@ class Retries:
 
     @property
     def full(self) -> bool:
-        """Whether so many wait that no new job should begin."""
+        """Whether so many jobs wait that no new one should begin."""
         return len(self._heap) >= self._most
 
     @property

@@ -1,12 +1,12 @@
-"""The engine: takes jobs, keeps the slots of a backend full, records what happens, and tells.
+"""The engine: takes jobs, keeps the slots of a backend full, records what happens, and yields events.
 
     jobs --pulled lazily--> window --journal: began--> backend.start
                                                        backend.reports
-    events <--told-- journal: ended <--judged by deadline, stop, retry and halt rules-- Started / Ended
+    events <--yielded-- journal: ended <--judged by deadline, stop, retry and halt rules-- Started / Ended
 
-It knows the backend protocol and no backend; it waits in one place only (`Backend.reports`). A result is told only after it
-is in the journal; an attempt is handed over only after the journal holds its intent. Rows are committed in groups: together
-with the next refill of the window, or after at most 20 ms.
+It knows the backend protocol and no backend; it waits in one place only (`Backend.reports`). An attempt is given to the backend
+only after the journal says that it is about to begin; a result is yielded only after it is in the journal. Rows are committed in
+groups: together with the next refill of the window, or after at most 20 ms.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from manyhands.engine.pauses import Pauses
 from manyhands.engine.recording import Record, Recorder
 
 Pull = Iterator[tuple[Job, int] | None]
-"""Jobs with the number of their last attempt (0: none); None means that none is there just now."""
+"""Jobs with the number of their last attempt (0: none); None means that no job is available just now."""
 
 
 class Engine:
@@ -54,10 +54,10 @@ class Engine:
         done_before: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``total``: jobs of the run, ``done_before`` those of them that are not pulled because they are done; ``whole``: whether
-        all others are pulled, so that they can be counted; ``tick``: seconds after which a Tick comes at the latest. While
-        ``gate()`` is False nothing begins: call `wake` when that changes. ``before_waiting`` is called when everything that has
-        happened has been yielded.
+        """``total``: jobs of the run; ``done_before``: those of them that are not pulled because they are done; ``whole``: whether
+        all others are pulled, so that they can be counted; ``tick``: seconds after which a Tick is yielded at the latest. While
+        ``gate()`` is False no job begins: call `wake` when that changes. ``before_waiting`` is called when all events that have
+        happened have been yielded.
         """
         self._jobs, self._argv, self._backend = jobs, argv, backend
         self._recorder = Recorder(journal, clock)
@@ -67,23 +67,23 @@ class Engine:
         self._deadlines, self._halting = Deadlines(limits.timeout), halting or Halting(limits.halt, total)
         self._climber, self._gate, self._before_waiting = climber, gate, before_waiting
         self._total, self._whole, self._done_before = total, whole, done_before
-        # With a halt rule nothing lies ready at the backend: what does would begin after the end that meets the rule.
+        # With a halt rule no attempt is queued at the backend: it would begin after the result that meets the rule.
         self._careful = limits.halt.when is not HaltWhen.NEVER
         self._news: list[Began | Counted | Warned] = []
         self._halted = self._crowded = self._exhausted = self._dry = False
         self._pulled, self._next_start, self._owner = 0, 0.0, os.getpid()
         self._stop_signal: int | None = None
-        self._running = self._stops_asked = self._stops_obeyed = 0
+        self._running = self._stops_requested = self._stops_obeyed = 0
         self._pauses = Pauses(backend.pause, backend.wake, clock)
         self.broken: Exception | None = None
-        """What ended the run early: the journal cannot be written, or the inputs raised this."""
+        """The error that ended the run early: the journal cannot be written, or the inputs raised it."""
 
     # -- for others ------------------------------------------------------------------------------------------------------
 
     def stop(self, number: int) -> None:
-        """End the run because of signal ``number``: begin nothing more, TERM what runs. The second time: KILL it."""
+        """End the run because of signal ``number``: begin nothing more, and TERM what runs; on the second call KILL it."""
         self._stop_signal = number if self._stop_signal is None else self._stop_signal
-        self._stops_asked += 1
+        self._stops_requested += 1
         self._backend.wake()
 
     def wake(self) -> None:
@@ -91,7 +91,7 @@ class Engine:
         self._backend.wake()
 
     def know_total(self, pulled: int) -> None:
-        """So many jobs will have been pulled when the inputs end: all are read, if perhaps not all have begun."""
+        """All inputs have been read, although not all jobs may have begun: ``pulled`` jobs will be pulled in all."""
         total = self._done_before + pulled
         self._halting.know(total)
         if total != self._total:
@@ -99,17 +99,17 @@ class Engine:
             self._news.append(Counted(total))
 
     def pause(self, paused: bool) -> None:
-        """Hold or continue all attempts, and return when that is done; the time they are held does not count against their limits."""
-        self._pauses.ask(paused)
+        """Suspend or continue all attempts, and return when that is done; suspended time does not count against their limits."""
+        self._pauses.request(paused)
 
     def standing(self) -> tuple[list[Began], Retries, int | None]:
         """What runs, what waits for a retry, and how many jobs the run has, as far as that is known."""
-        return [one.event for one in self._flights.values() if one.event and not one.told], self._retries, self._total
+        return [one.event for one in self._flights.values() if one.event and not one.recorded], self._retries, self._total
 
     # -- the loop --------------------------------------------------------------------------------------------------------
 
     def run(self) -> Generator[Event, None, None]:
-        """Yield what happens, a Summary last. Raises JournalError, or what the inputs raised, after what ran has ended."""
+        """Yield events, a Summary last. Raises JournalError, or the inputs' error, after all running attempts have ended."""
         began, self._owner = self._clock(), os.getpid()
         self._pauses.begin()
         try:
@@ -117,7 +117,7 @@ class Engine:
                 self._obey()
                 self._fill()
                 self._commit_when_due()
-                yield from self._recorder.told()
+                yield from self._recorder.take_durable()
                 if self._over():
                     break
                 yield from self._wait()
@@ -127,12 +127,12 @@ class Engine:
             self._pauses.end()
 
     def _wait(self) -> Iterator[Event]:
-        """Wait for the backend once, take in all that it reports, and only then tell of it: who listens may leave here."""
+        """Wait for the backend once, handle all its reports, and only then yield events: the caller may stop iterating here."""
         self._before_waiting()
         reports = self._backend.reports(self._patience())
-        self._dry = False  # whatever woke us, it may have been new inputs
+        self._dry = False  # new inputs may have woken us
         self._take_in(reports)
-        while self._careful and (more := self._backend.reports(0)):  # all ends are known before anything begins
+        while self._careful and (more := self._backend.reports(0)):  # all results are known before anything begins
             self._take_in(more)
         self._expire()
         news, self._news = self._news, []
@@ -152,7 +152,7 @@ class Engine:
                 self._news.append(Warned(report.text, report.asked))
 
     def _patience(self) -> float | None:
-        """Seconds until something is due; None: nothing is."""
+        """Seconds until something is due; None if nothing is."""
         now = self._clock()
         due = [self._tick] if self._tick else []
         if (commit := self._recorder.due) is not None and not isinstance(self.broken, JournalError):
@@ -169,7 +169,7 @@ class Engine:
     # -- beginning -------------------------------------------------------------------------------------------------------
 
     def _ahead(self) -> int:
-        """Attempts that may lie ready at the backend beyond those that can begin at once."""
+        """Attempts that may be queued at the backend, beyond those that can begin at once."""
         exact = self._careful or self._limits.delay or (self._climber and not self._climber.obeyed)
         return 0 if exact else self._backend.ahead
 
@@ -179,7 +179,7 @@ class Engine:
         return width + self._ahead() - len(self._flights)
 
     def _fill(self) -> None:
-        """Take jobs, record the intents, then hand them over."""
+        """Take jobs, record that they are about to begin, then give them to the backend."""
         room = self._room()
         if room <= 0 or self._ending() or not self._gate():
             return
@@ -188,7 +188,7 @@ class Engine:
             return
         recorded = self._commit()
         for flight in batch:
-            if not recorded or self._stops_asked or self._halting.reached:  # by another stage, during the commit
+            if not recorded or self._stops_requested or self._halting.reached:  # set by another stage, during the commit
                 self._ended(Ended(flight.attempt, self._clock(), began=False))
                 continue
             self._backend.start(flight.attempt)
@@ -196,7 +196,7 @@ class Engine:
                 self._begin(flight, self._clock())
 
     def _choose(self, room: int) -> list[Flight]:
-        """Up to ``room`` flights: retries that are due, and new jobs once half of what lies ready is gone."""
+        """Up to ``room`` flights: retries that are due, and new jobs once half of the queued attempts have begun."""
         now, refill = self._clock(), room > self._ahead() // 2
         batch: list[Flight] = []
         while len(batch) < room and (not self._limits.delay or now >= self._next_start):
@@ -210,7 +210,7 @@ class Engine:
         return batch
 
     def _new_flight(self) -> Flight | None:
-        """The next job; None when there is none just now, or no more."""
+        """The next job; None if none is available now, or there are no more."""
         if self._exhausted or self._dry:
             return None
         if self._retries.full:
@@ -232,14 +232,14 @@ class Engine:
             self._exhausted = True
             if self._whole:
                 self.know_total(self._pulled)
-        except Exception as error:  # whatever a program's iterator raises: what has begun is finished, then it is raised
+        except Exception as error:  # any error of a program's iterator: raised after the jobs that began are finished
             self.broken = error
         return None
 
     def _started(self, report: Started) -> None:
         flight = self._flights.get(report.attempt.job.number)
         if flight is None or flight.started or flight.attempt.number != report.attempt.number:
-            return  # said twice, or too late
+            return  # reported twice, or too late
         self._begin(flight, report.at)
         self._news.append(flight.begun(report))
 
@@ -251,20 +251,20 @@ class Engine:
     # -- ending ----------------------------------------------------------------------------------------------------------
 
     def _ended(self, report: Ended) -> None:
-        """Judge an end, decide whether it is tried again, and lay it ready for the journal."""
+        """Find the outcome of an attempt that ended, decide whether the job is retried, and queue its row for the journal."""
         number = report.attempt.job.number
         flight = self._flights.get(number)
         if flight is None or flight.attempt.number != report.attempt.number:
-            return  # said twice, or too late
+            return  # reported twice, or too late
         del self._flights[number]
         self._running -= flight.started
-        if flight.told:  # it was given up when it could not be stopped, and has only now left its slot
+        if flight.recorded:  # it could not be stopped, was recorded then, and leaves its slot only now
             return
         limit = self._deadlines.limit
-        if not self._backend.can_stop and flight.asked is None and limit is not None and report.ending.wall > limit:
-            # nobody could end it in time, nor say so before it ended
-            flight.asked, flight.why = report.at, Status.TIMEOUT
-        outcome = judge(report, flight.asked, flight.why)
+        if not self._backend.can_stop and flight.stop_at is None and limit is not None and report.ending.wall > limit:
+            # it could not be ended in time, and its time-out was not noticed before it ended
+            flight.stop_at, flight.why = report.at, Status.TIMEOUT
+        outcome = judge(report, flight.stop_at, flight.why)
         if self._climber and (note := self._climber.ended()):
             self._news.append(Warned(note, asked=True))
         self._deadlines.end(number, report.ending.wall if outcome.status in COUNTED else None)
@@ -290,24 +290,24 @@ class Engine:
             self._halting.count(outcome.status)
 
     def _expire(self) -> None:
-        """End what is out of time; where that cannot be done, say that it is still running."""
+        """Stop attempts whose time is over; if the backend cannot stop them, record them as still running."""
         now = self._clock()
         for number, deadline in self._deadlines.expired(now - self._pauses.total):
             flight = self._flights[number]
-            if flight.asked is not None:
+            if flight.stop_at is not None:
                 continue
-            flight.asked, flight.why = deadline + self._pauses.total, Status.TIMEOUT
+            flight.stop_at, flight.why = deadline + self._pauses.total, Status.TIMEOUT
             if self._backend.can_stop:
                 self._backend.stop([flight.attempt])
             else:
                 self._leave_running(flight, Status.TIMEOUT, now)
 
     def _obey(self) -> None:
-        """Carry out what was asked for, and a halt rule that has come true."""
+        """Carry out requested pauses and stops, and a halt rule that has been met."""
         self._pauses.obey()
-        if self._stops_obeyed < self._stops_asked:
-            self._stops_obeyed = self._stops_asked
-            self._end_all(kill=self._stops_asked > 1)
+        if self._stops_obeyed < self._stops_requested:
+            self._stops_obeyed = self._stops_requested
+            self._end_all(kill=self._stops_requested > 1)
         elif self._halting.reached and not self._halted:
             self._halted = True
             if self._limits.halt.when is HaltWhen.NOW:
@@ -316,39 +316,39 @@ class Engine:
                 self._recall_ready()
 
     def _recall_ready(self) -> None:
-        """Take back what the backend has been given and has not begun."""
+        """Take back the attempts that the backend has not begun."""
         self._backend.recall([flight.attempt for flight in self._flights.values() if not flight.started])
 
     def _end_all(self, *, kill: bool) -> None:
-        """Take back what waits and end what runs."""
+        """Take back waiting attempts, and end running ones."""
         now = self._clock()
         attempts = [flight.attempt for flight in self._flights.values()]
         if self._backend.can_stop:
             for flight in self._flights.values():
-                flight.asked = now if flight.asked is None else flight.asked
+                flight.stop_at = now if flight.stop_at is None else flight.stop_at
             self._backend.stop(attempts, kill=kill)
             return
         self._backend.recall(attempts)
         if kill:
             for flight in self._flights.values():
-                if flight.started and not flight.told:
+                if flight.started and not flight.recorded:
                     self._leave_running(flight, Status.CANCELLED, now)
 
     def _leave_running(self, flight: Flight, status: Status, now: float) -> None:
-        """Record what cannot be stopped as over, and say that it still runs; it keeps its slot until it comes back."""
-        flight.told = True
+        """Record an attempt that cannot be stopped as over, but still running; it keeps its slot until it returns."""
+        flight.recorded = True
         wall = now - self._pauses.total - flight.began
         ending = Ending(started=time.time() - wall, wall=wall, still_running=True)
         self._record(Finished(Outcome(flight.attempt, status, ending)))
 
-    # -- recording and telling -------------------------------------------------------------------------------------------
+    # -- recording and reporting -----------------------------------------------------------------------------------------
 
     def _commit_when_due(self) -> None:
         if (due := self._recorder.due) is not None and (not self._busy() or self._clock() >= due):
             self._commit()
 
     def _commit(self) -> bool:
-        """Make all rows durable. After a failure nothing more begins, not even what lies ready, and nothing unrecorded is told."""
+        """Make all rows durable. After a failure nothing more begins, not even queued attempts, and no unrecorded result is yielded."""
         try:
             self._recorder.commit()
         except JournalError as error:
@@ -359,21 +359,21 @@ class Engine:
 
     def _ending(self) -> bool:
         """Whether nothing more may begin."""
-        return self._stops_asked > 0 or self._halting.reached or self.broken is not None
+        return self._stops_requested > 0 or self._halting.reached or self.broken is not None
 
     def _over(self) -> bool:
-        """Whether nothing runs (but what cannot be stopped) and nothing more will begin."""
+        """Whether nothing more will begin and nothing runs, except what cannot be stopped."""
         return not self._busy() and (self._ending() or (self._exhausted and not self._retries))
 
     def _busy(self) -> bool:
-        """Whether anything is under way whose end is not recorded."""
-        return any(not flight.told for flight in self._flights.values())
+        """Whether the backend has an attempt whose end is not recorded."""
+        return any(not flight.recorded for flight in self._flights.values())
 
     def _close(self, began: float) -> Iterator[Event]:
-        """Say what it all came to. What could not be recorded for a while, perhaps can be now."""
+        """Yield the Summary. If the journal could not be written, try once more."""
         if isinstance(self.broken, JournalError):
             self._commit()
-            yield from self._recorder.told()
+            yield from self._recorder.take_durable()
             raise self.broken
         recorder, left = self._recorder, self._recorder.left + len(self._retries)
         yield Summary(
@@ -384,12 +384,12 @@ class Engine:
             raise self.broken
 
     def _abandon(self) -> None:
-        """Nobody listens any more, or something broke: end everything and record it. In a fork, all of it is the parent's."""
+        """The caller stopped iterating, or an error occurred: end everything and record it. In a forked child, do nothing."""
         if os.getpid() != self._owner:
             return
         try:
             if self._busy() and not isinstance(self.broken, JournalError):
-                self._stops_asked += 1
+                self._stops_requested += 1
                 self._end_all(kill=True)
                 give_up = self._clock() + self._limits.grace + 5
                 while self._busy() and self._clock() < give_up:

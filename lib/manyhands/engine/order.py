@@ -1,8 +1,8 @@
-"""Results in the order of the inputs, with a bounded hold-back.
+"""Yields results in the order of the inputs, and holds a bounded number of them back in memory.
 
-    told as they end --> held in memory, or only remembered by number --their turn has come--> told in order
+    results as they end --> held in memory, or only remembered by number --their turn--> results in order
 
-Separate, because it only looks at finished events: the loop tells as things end, and this wraps it where order is wanted.
+Separate, because it only looks at finished events: the loop yields results as they end, and this wraps it if order is requested.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from manyhands.core.events import Event, Finished, Held, Summary
 from manyhands.core.number_set import Numbers
 
 HOLD: Final = 2_000
-"""How many results are kept in memory while an earlier one is missing; what is beyond is read from the journal in its turn."""
+"""How many results are held in memory while an earlier one is missing; further ones are read from the journal in their turn."""
 HOLD_BYTES: Final = 1 << 24
-"""How much they may have printed and returned altogether."""
+"""Bytes of outputs and results that they may hold altogether."""
 
 
 def in_order(
     events: Iterable[Event], issued: deque[int], recall: Callable[[int], Finished | None], *, hold: int = HOLD
 ) -> Iterator[Event]:
-    """Yield ``events``, but the final results in the order of ``issued``, to which the job numbers are appended as they begin.
+    """Yield ``events``, but final results in the order of ``issued``, to which the job numbers are appended as they begin.
 
-    A result that has to wait is announced by Held. ``recall(number)`` reads one that has come but was too far ahead to be held.
-    Other events pass at once. Jobs that never get a result (the run was stopped, or ``events`` raised) are passed over at the end.
+    A result that has to wait is announced by Held. ``recall(number)`` reads a result that came too early to be held in memory.
+    Other events are yielded at once. Jobs that never get a result (the run was stopped, or ``events`` raised) are skipped at the end.
     """
     waiting = _Waiting(recall, hold)
     try:
@@ -51,13 +51,13 @@ def in_order(
 
 
 class _Waiting:
-    """Results that have come before their turn."""
+    """Results that came before their turn."""
 
     def __init__(self, recall: Callable[[int], Finished | None], hold: int) -> None:
         self._recall, self._hold = recall, hold
         self._held: dict[int, Finished] = {}
         self._bytes = 0
-        self._beyond = Numbers()  # what has come and is not held
+        self._beyond = Numbers()  # results that came and are not in memory
 
     def add(self, event: Finished) -> None:
         number = event.outcome.attempt.job.number
@@ -68,14 +68,14 @@ class _Waiting:
             self._beyond.add(number)
 
     def take(self, number: int) -> Finished | None:
-        """The result of this job, if it has come."""
+        """The result of this job, if it came."""
         if found := self._held.pop(number, None):
             self._bytes -= _size(found)
             return found
         return self._recall(number) if self._beyond.discard(number) else None
 
     def rest(self, issued: deque[int]) -> Iterator[Finished]:
-        """What is there of ``issued``, which is empty afterwards."""
+        """The results of the jobs in ``issued``, as far as they came; ``issued`` is empty afterwards."""
         while issued:
             if found := self.take(issued.popleft()):
                 yield found

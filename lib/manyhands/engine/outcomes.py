@@ -1,6 +1,6 @@
-"""What an end means: which status it gets, and when enough has failed or succeeded.
+"""Which status an attempt gets when it ends, and when enough jobs have failed or succeeded.
 
-Pure functions of what was reported and asked, so that every rule can be tested without running anything.
+Pure functions of reports and requests, so that every rule can be tested without running anything.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from manyhands.core.job import Outcome, Status
 from manyhands.core.limits import Halt, RetryOn
 
 RETRIED: Final = frozenset({Status.FAILED, Status.TIMEOUT, Status.LOST})
-"""What is tried again while tries are left."""
+"""Statuses that are retried while attempts are left."""
 
 LEFT: Final = frozenset({Status.CANCELLED, Status.LOST})
-"""What still has to be done when a run is resumed."""
+"""Statuses of jobs that still have to be done when a run is resumed."""
 
 COUNTED: Final = frozenset({Status.OK, Status.FAILED})
-"""Whose wall time counts for a relative timeout."""
+"""Statuses of attempts whose wall time counts for a relative timeout."""
 
 
-def judge(report: Ended, asked: float | None, why: Status) -> Outcome:
-    """The outcome of an attempt that was asked to end at moment ``asked`` because of ``why`` (None: never asked).
+def judge(report: Ended, stop_at: float | None, why: Status) -> Outcome:
+    """The outcome of an attempt; ``stop_at``: when it was asked to end (None: it was not), ``why``: its status if that ended it.
 
-    What ended by itself before it was asked is judged by its own status, even if we only hear of it later; so is a function that
-    returned all the same when it was only to be cancelled. What has no status may have ended before it was asked: it is lost.
+    An attempt that ended by itself before that moment gets its own status, even if its end is reported later; so does a function
+    that returned a result although it was to be cancelled. An attempt without exit status may have ended before: it is lost.
     """
     end = report.ending
     if why is Status.CANCELLED and end.exit == 0 and end.result is not None:
-        asked = None
+        stop_at = None
     unknown = end.exit is None and end.signal is None
     if not report.began:
         status = Status.FAILED if end.error else Status.CANCELLED
-    elif asked is not None and report.at >= asked and not (unknown and not end.still_running):
+    elif stop_at is not None and report.at >= stop_at and not (unknown and not end.still_running):
         status = why
     elif unknown:
         status = Status.LOST
@@ -43,14 +43,14 @@ def judge(report: Ended, asked: float | None, why: Status) -> Outcome:
 
 
 def given_up(outcome: Outcome, deaths: int) -> Outcome:
-    """``outcome``, of a job that is not tried again because so many workers died of it."""
+    """``outcome`` of a job that is not retried because too many workers died of it."""
     why = f"{outcome.error}; given up: it has killed {deaths} workers"
     return outcome._replace(ending=outcome.ending._replace(error=why))
 
 
 def may_retry(report: Ended, outcome: Outcome, rule: RetryOn | None = None) -> bool:
-    """Whether another attempt could help: not of what cannot be started, nor beside one that still runs, nor where ``rule`` says
-    that it would not."""
+    """Whether another attempt could help: not if the job cannot be started, if this attempt still runs, or if ``rule`` does not
+    cover it."""
     if outcome.status not in RETRIED or not report.began or outcome.still_running:
         return False
     return rule is None or rule.covers(outcome.status, outcome.exit, outcome.signal, outcome.error)
@@ -59,8 +59,8 @@ def may_retry(report: Ended, outcome: Outcome, rule: RetryOn | None = None) -> b
 class Halting:
     """Counts final results against a halt rule; once reached, it stays reached.
 
-    ``failed`` and ``succeeded`` are those of earlier executions of the run: they count for a share of all jobs, while a number
-    of jobs means those of this execution. The rule is only looked at when a job of this execution has ended.
+    ``failed`` and ``succeeded`` are the counts of earlier executions of the run. They count for a rule that is a share of all jobs; a
+    rule that is a number of jobs counts this execution only. The rule is checked only after a job of this execution has ended.
     """
 
     def __init__(self, rule: Halt, total: int | None, *, failed: int = 0, succeeded: int = 0) -> None:
@@ -71,14 +71,14 @@ class Halting:
         self.reached = False
 
     def count(self, status: Status) -> None:
-        """One more job has come to its end."""
+        """One more job has ended."""
         self._counted = True
         self._succeeded += status is Status.OK
         self._failed += status is not Status.OK
         self._look()
 
     def know(self, total: int) -> None:
-        """All inputs have been counted."""
+        """The number of all jobs is known."""
         self._total = total
         if self._counted:
             self._look()

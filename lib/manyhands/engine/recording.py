@@ -1,8 +1,8 @@
-"""Rows on their way into the journal, and the events that may be told once they are there.
+"""Groups rows for the journal, and holds their events back until the rows are durable.
 
-    ended --> noted --commit: all rows at once, durable--> may be told
+    ended --> noted --commit: all rows at once, durable--> taken
 
-Separate from the loop, which only has to know when a commit is due.
+Separate from the loop, which only needs to know when a commit is due.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ GROUP_COMMIT: Final = 0.020
 
 
 class Record(Protocol):
-    """What the engine asks of a journal (`manyhands.storage.journal.Journal`)."""
+    """What the engine needs of a journal (`manyhands.storage.journal.Journal`)."""
 
     def began(self, attempt: Attempt) -> None: ...
     def ended(self, outcome: Outcome) -> None: ...
@@ -37,16 +37,16 @@ class Recorder:
         self.counts: dict[Status, int] = {}
         """Jobs that are done, by status."""
         self.left = 0
-        """Jobs that were read and still have to be done."""
+        """Jobs that were taken from the inputs and still have to be done."""
         self.work = 0.0
         """Seconds of all attempts together."""
 
     def began(self, attempt: Attempt) -> None:
-        """An attempt is going to begin: not before the next commit."""
+        """Note an attempt that is about to begin: it must not begin before the next commit."""
         self._journal.began(attempt)
 
     def ended(self, event: Finished) -> None:
-        """An attempt has ended: nobody hears of it before the next commit."""
+        """Note an attempt that has ended: its event is not taken before the next commit."""
         if not self._noted:
             self._noted_since = self._clock()
         self._noted.append(event)
@@ -60,16 +60,16 @@ class Recorder:
 
     @property
     def due(self) -> float | None:
-        """When the next commit must have happened; None: there is nothing to tell."""
+        """When the next commit must have happened; None if no result waits for it."""
         return self._noted_since + GROUP_COMMIT if self._noted else None
 
     def commit(self) -> None:
-        """Make all rows durable. Raises JournalError, and keeps them."""
+        """Make all rows durable. If it raises JournalError, the rows are kept."""
         self._journal.commit()
         self._durable += self._noted
         self._noted = []
 
-    def told(self) -> list[Finished]:
-        """What may be told now and was not before."""
+    def take_durable(self) -> list[Finished]:
+        """The events whose rows have become durable, each once."""
         durable, self._durable = self._durable, []
         return durable
