@@ -293,6 +293,6 @@ def test_what_the_error_of_a_result_advises_can_be_done(cli: Cli, tmp_path: Path
     (tmp_path / "mine.py").write_text("def letters(x): return set(x)\n")
     call = ["batch.call", "mine:letters", "--run-id", "r"]
     refused = cli(*call, "--", "a")
-    assert (refused.returncode, "ask for --result repr" in refused.stderr) == (1, True)
+    assert (refused.returncode, "choose --result repr" in refused.stderr) == (1, True)
     done = cli(*call, "--retry-failed", "--result", "repr", "--", "a")
     assert (done.returncode, json.loads(done.stdout)) == (0, "{'a'}"), done.stderr

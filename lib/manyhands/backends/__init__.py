@@ -1,4 +1,4 @@
-"""Ways of doing attempts: one module each, none of which knows another. `manyhands.backends.table` has their names.
+"""Ways of doing attempts: one module for each, and none imports another. `manyhands.backends.table` has their names.
 
-Nothing is imported here: every launcher and worker comes through this package, and a batch waits for them.
+Nothing is imported here, because every launcher and worker imports this package while a batch waits for it.
 """

@@ -48,8 +48,8 @@ class Interpreter:
         """Call it there, and collect what it printed."""
         name = attempt.name
         watch = Stopwatch(attempt, at, self._slot.number, self._suspension)
-        *told, lost = self._interpreter.call(perform_there, name, attempt.job.values, *self._slot.ready())
-        done = CallResult(*told)
+        *fields, lost = self._interpreter.call(perform_there, name, attempt.job.values, *self._slot.ready())
+        done = CallResult(*fields)
         return watch.ended(done, lambda: self._collect(name, OSError(*lost) if lost else None))
 
     def _collect(self, name: bytes, problem: OSError | None) -> Collected:

@@ -1,8 +1,8 @@
-"""What the engine asks of a way of doing attempts: a few verbs and honest flags, no policy.
+"""What the engine needs of a way of doing attempts: a few verbs and honest flags, no policy.
 
     engine --start/stop/pause--> backend --Started/Ended--> engine
 
-A backend never decides: it does not retry, does not time, does not journal. It says what it can do (``can_stop``,
+A backend never decides: it has no retries, no time limits and no journal. It says what it can do (``can_stop``,
 ``reports_start``, ``ahead``) and reports what happened. Every backend passes the same tests (tests/backends/test_command_backends.py).
 """
 
@@ -14,11 +14,11 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 from manyhands.core.job import NO_ENDING, Attempt, Ending
 
 POISON: Final = 2
-"""A job that has killed so many of its workers (`Ended.died`) is not tried again, whatever ``retries`` says."""
+"""A job that has killed this many workers (`Ended.died`) is not retried, whatever ``retries`` says."""
 
 
 class Started(NamedTuple):
-    """An attempt has begun. ``at`` is in seconds of the monotonic clock, which processes of one machine share."""
+    """An attempt has begun. ``at`` is in seconds of the monotonic clock, which all processes of a machine share."""
 
     attempt: Attempt
     at: float
@@ -29,7 +29,7 @@ class Started(NamedTuple):
 class Ended(NamedTuple):
     """An attempt is over, as far as the backend knows, at the monotonic moment ``at``.
 
-    An ending without exit status and signal has no status: then ``began`` tells whether it ran at all, and its error why.
+    If the ending has neither exit status nor signal, ``began`` says whether the attempt ran at all, and the error says why.
     """
 
     attempt: Attempt
@@ -37,18 +37,18 @@ class Ended(NamedTuple):
     ending: Ending = NO_ENDING
     began: bool = True
     died: bool = False
-    """What did the work died of it (a worker process), without being asked to."""
+    """The worker process died during the attempt, without being asked to end."""
 
 
 class Noted(NamedTuple):
-    """Something that the user should know; no attempt's business. ``asked``: it was asked for, as what ``auto`` has chosen."""
+    """Something that the user should know, not about one attempt. ``asked``: the user requested it, as with the choice of ``auto``."""
 
     text: str
     asked: bool = False
 
 
 class Suspended(NamedTuple):
-    """This process was stopped for so many ``seconds`` until the monotonic moment ``at``, and its jobs with it."""
+    """This process and its jobs were stopped for ``seconds``, until the monotonic moment ``at``."""
 
     at: float
     seconds: float
@@ -67,27 +67,27 @@ class Backend(Protocol):
         """Whether `stop` really ends the work."""
 
     reports_start: bool
-    """Whether `Started` comes when the work truly begins (else the engine takes the moment of `start`)."""
+    """Whether `Started` is reported when the work really begins (else the engine uses the moment of `start`)."""
 
     @property
     def ahead(self) -> int:
-        """How many attempts beyond its slots it wants in hand, so that a free slot never waits for the engine."""
+        """How many attempts it wants queued beyond its slots, so that a free slot never waits for the engine."""
 
     def start(self, attempt: Attempt) -> None:
-        """Take an attempt; never waits for the work. The engine keeps at most slots + ``ahead`` of them here."""
+        """Accept an attempt, without waiting for the work. The engine gives at most slots + ``ahead`` of them at a time."""
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
-        """Wait up to ``timeout`` seconds (None: for ever) for something to happen; the only place where the engine waits."""
+        """Wait up to ``timeout`` seconds (None: for ever) for reports. The engine waits nowhere else."""
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Give back those of ``attempts`` that have not begun, as ``Ended(began=False)``; none of them begins any more."""
+        """Report those of ``attempts`` that have not begun as ``Ended(began=False)``; they will not begin."""
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
         """End attempts: TERM, grace, KILL (``kill``: KILL at once), for the whole tree; recall those that have not begun.
-        Every end is reported like any other; asking again is harmless. Only called if ``can_stop``."""
+        Every end is reported as usual; repeated calls are harmless. Only called if ``can_stop``."""
 
     def pause(self, paused: bool) -> None:
-        """Hold (True) or continue (False) all attempts, and begin none while held. Nothing to do where it cannot be done."""
+        """Suspend (True) or continue (False) all attempts, and begin none while suspended. A backend that cannot suspend does nothing."""
 
     def wake(self) -> None:
         """Make a waiting `reports` return soon. May be called from a signal handler or another thread."""
@@ -98,7 +98,7 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Adjustable(Protocol):
-    """A backend of which fewer slots can be used than it has."""
+    """A backend that can use fewer slots than it has."""
 
     def limit(self, width: int) -> None:
-        """Let ``width`` attempts at most run at once from now on; more that run already end by themselves."""
+        """From now on run at most ``width`` attempts at once; running attempts are not ended for that."""

@@ -1,1 +1,1 @@
-"""Commands by launchers: small processes that spawn commands, watch them, end them and reap them. They decide nothing."""
+"""Launchers: small processes that spawn commands, watch them, end them and reap them. They decide nothing."""

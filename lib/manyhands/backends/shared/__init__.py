@@ -1,1 +1,1 @@
-"""What several backends need: slots, captured output, reports, how long this process was stopped."""
+"""Code that several backends use: slots, captured output, reports, how long this process was stopped."""

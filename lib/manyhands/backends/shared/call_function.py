@@ -1,8 +1,8 @@
-"""One call of a function, wherever it happens: decode the input, call, tell what came of it.
+"""One call of a function, on any backend: decode the input, call, encode the result.
 
     values --Call.arguments--> function(*args, **kwargs) --result kind--> CallResult
 
-The same for every backend, so that a job means the same on each. A coroutine function is awaited: by the backend if it has a
+All backends use this, so that a job means the same on each. A coroutine function is awaited by the backend if it has an event
 loop, else in a loop of its own (asyncio.run).
 """
 
@@ -40,7 +40,7 @@ _OURS: Final = (
 
 
 class CallResult(NamedTuple):
-    """What came of one call; fields as in `manyhands.backends.protocol.Ended`. ``exit``: 0 returned, 1 raised, or as the job left."""
+    """The result of one call; fields as in `manyhands.core.job.Ending`. ``exit``: 0 returned, 1 raised, else the job's exit status."""
 
     exit: int
     error: str | None = None
@@ -49,7 +49,7 @@ class CallResult(NamedTuple):
 
 
 def never(_: BaseException) -> bool:
-    """For backends that throw nothing into a job."""
+    """For backends that raise nothing inside a job."""
     return False
 
 
@@ -68,12 +68,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def generation() -> int:
-    """Another number in a process that was forked since."""
+    """A number that differs in a process forked since."""
     return _Process.generation
 
 
 def leave_if_forked(before: int, error: BaseException | None = None) -> None:
-    """End the process if it is a child that a job has forked and forgotten to end: it must not go on with its parent's work."""
+    """End the process if it is a child that a job forked and did not end: it must not continue its parent's work."""
     if _Process.generation == before:
         return
     status = 0 if error is None else exit_status(error)
@@ -84,9 +84,9 @@ def leave_if_forked(before: int, error: BaseException | None = None) -> None:
 
 
 class Performer:
-    """Performs the calls of one run, and alone decides what of their exceptions is caught: all but those that are ``ours``.
+    """Performs the calls of one run, and catches all their exceptions but those for which ``ours`` is true.
 
-    Raises UsageError when the function cannot be had, and whatever its initializer raises.
+    Raises UsageError if the function cannot be found.
     """
 
     def __init__(self, call: Call, columns: tuple[str, ...], outputs: Path, ours: Ours = never) -> None:
@@ -94,33 +94,33 @@ class Performer:
         self.function: Function = call.function()
         self.is_async = inspect.iscoroutinefunction(self.function)
         self._live = call.live is not None
-        """A program waits for it, to which exceptions can be given."""
+        """A program waits for the results, so exceptions can be passed to it."""
 
     def perform(self, name: bytes, values: Values) -> CallResult:
-        """Call it for one input; ``name`` is JOB.ATTEMPT. Raises what is ours."""
+        """Call the function for one input; ``name`` is JOB.ATTEMPT. Raises only exceptions that are ours."""
         here = _Process.generation
         try:
             args, kwargs = self._call.arguments(values, self._columns)
             found = self.function(*args, **kwargs)
             if inspect.iscoroutine(found):
                 found = run_coroutine(found)
-        except BaseException as error:  # whatever a job raises is its own ending
+        except BaseException as error:  # any exception of a job is the job's result
             leave_if_forked(here, error)
             return self.raised(name, error)
         leave_if_forked(here)
         return self.encode(name, found)
 
     async def await_(self, name: bytes, values: Values) -> CallResult:
-        """The same in a loop that runs."""
+        """As `perform`, in a running event loop."""
         try:
             args, kwargs = self._call.arguments(values, self._columns)
             found = await self.function(*args, **kwargs)
-        except BaseException as error:  # whatever a job raises is its own ending
+        except BaseException as error:  # any exception of a job is the job's result
             return self.raised(name, error)
         return self.encode(name, found)
 
     def raised(self, name: bytes, error: BaseException) -> CallResult:
-        """What an exception of a job means: ``sys.exit()`` is a success without a result, all else a failure. Raises what is ours."""
+        """The result of a job that raised: ``sys.exit()`` is a success without a result, all else a failure. Raises ours again."""
         if self._ours(error):
             raise error
         if isinstance(error, BadInput):
@@ -128,21 +128,21 @@ class Performer:
         status = exit_status(error)
         if status == 0:
             return self.encode(name, None)
-        told = failed(error, 1 if status is None else status)
+        result = failed(error, 1 if status is None else status)
         if self._call.named:
-            told = told._replace(error=with_kinds(told.error or "", error, self._call.named))
-        return told._replace(result=exception_to_bytes(error, self._ours)) if self._live else told
+            result = result._replace(error=with_kinds(result.error or "", error, self._call.named))
+        return result._replace(result=exception_to_bytes(error, self._ours)) if self._live else result
 
     def encode(self, name: bytes, found: object) -> CallResult:
-        """What was returned, in the form that was asked for. Raises what is ours."""
+        """The returned value, in the requested form. Raises only exceptions that are ours."""
         try:
             return self._encode(name, found)
         except BaseException as error:  # a __repr__, an items() or a __reduce__ of the result may raise anything
             if self._ours(error):
                 raise
-            told = failed(error)
+            result = failed(error)
             how = "kept" if self._call.result == "repr" else "pickled"
-            return told._replace(error=f"it returned {_article(found)}, which cannot be {how}: {told.error}")
+            return result._replace(error=f"it returned {_article(found)}, which cannot be {how}: {result.error}")
 
     def _encode(self, name: bytes, found: object) -> CallResult:
         kind = self._call.result
@@ -160,7 +160,7 @@ class Performer:
             what = f"{_article(found)}, which JSON cannot hold ({_text(error)})"
             return failed(error)._replace(
                 traceback=None,
-                error=f"it returned {what}: ask for --result repr, none or pickle-file (result=... in a program; in this run with "
+                error=f"it returned {what}: choose --result repr, none or pickle-file (result=... in a program; in this run with "
                 "--run-id RUN --retry-failed), or return something else",
             )
 
@@ -183,7 +183,7 @@ def _article(found: object) -> str:
 
 
 def exit_status(error: BaseException) -> int | None:
-    """The status with which a program would leave that ``error`` ends (`sys.exit`); None if that is no SystemExit with a number."""
+    """The exit status of a program that ``error`` ends; None unless it is a SystemExit with a number or without a code."""
     if not isinstance(error, SystemExit):
         return None
     code = error.code
@@ -193,54 +193,54 @@ def exit_status(error: BaseException) -> int | None:
 
 
 def failed(error: BaseException, status: int = 1) -> CallResult:
-    """An exception as it is kept: its type and message, and where it came from, without the frames of ours above it.
+    """An exception as it is recorded: its type and message, and its traceback, without the frames of ours above the job's.
 
-    Its causes and notes are part of the traceback. Nothing that the exception does while it is shown gets out of here.
+    Its causes and notes are part of the traceback. An exception that is raised while this one is formatted is caught.
     """
-    place = error.__traceback__
-    while place is not None and place.tb_frame.f_code.co_filename.startswith(_OURS):
-        place = place.tb_next
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
+        frames = frames.tb_next
     try:
-        told = "".join(traceback.format_exception(type(error), error, place))
+        text = "".join(traceback.format_exception(type(error), error, frames))
     except BaseException:  # a __str__ that raises
-        told = "".join(traceback.format_tb(place)) + _line(error) + "\n"
-    return CallResult(status, _line(error), _plain(told[-LONGEST:]))
+        text = "".join(traceback.format_tb(frames)) + _line(error) + "\n"
+    return CallResult(status, _line(error), _plain(text[-LONGEST:]))
 
 
-def with_kinds(told: str, error: BaseException, wanted: Collection[str]) -> str:
-    """``told``, which begins with the exception's own name, with those of ``wanted`` after it that the exception is, too."""
+def with_kinds(text: str, error: BaseException, wanted: Collection[str]) -> str:
+    """``text``, which begins with the exception's class, with those of its base classes added that are in ``wanted``."""
     own = type(error).__qualname__
     if own in wanted:
-        return told
+        return text
     kinds: dict[str, None] = {}
     for kind in type(error).__mro__:
         for name in (kind.__name__, kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}"):
             if name in wanted:
                 kinds[name] = None
-    return f"{own} ({', '.join(kinds)}){told.removeprefix(own)}" if kinds else told
+    return f"{own} ({', '.join(kinds)}){text.removeprefix(own)}" if kinds else text
 
 
 def broken(attempt: Attempt, at: float, error: BaseException) -> Ended:
-    """The end of an attempt that began at ``at``, when what broke is not the call but what is around it."""
-    told, now = failed(error), time.monotonic()
-    return Ended(attempt, now, Ending(1, error=told.error, wall=now - at, traceback=told.traceback))
+    """The end of an attempt that began at ``at`` and failed outside of the call itself."""
+    result, now = failed(error), time.monotonic()
+    return Ended(attempt, now, Ending(1, error=result.error, wall=now - at, traceback=result.traceback))
 
 
 def lost_output(error: OSError | ValueError) -> CallResult:
-    """What a job has printed could not be kept: nobody must take what is there for all of it."""
+    """A failure, because a job's output could not be stored: an incomplete output must not look complete."""
     why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
     return failed(error)._replace(error=f"what it has printed cannot be kept: {why}")
 
 
 def _line(error: BaseException) -> str:
-    """``ValueError: what it says``, in one line, with the notes that were added to it (PEP 678)."""
+    """``ValueError: message``, in one line, with the notes that were added to it (PEP 678)."""
     said = " ".join(_text(error).split())[:_LINE]
     line = f"{type(error).__qualname__}: {said}" if said else type(error).__qualname__
     return _plain("; ".join((line, *_notes(error))))
 
 
 def _notes(error: BaseException) -> list[str]:
-    """A note may be anything, and so may be what holds them."""
+    """The exception's notes; each note, and the attribute itself, may be of any type."""
     try:
         return [" ".join(str(note).split())[:_LINE] for note in getattr(error, "__notes__", ())]
     except BaseException:
@@ -248,7 +248,7 @@ def _notes(error: BaseException) -> list[str]:
 
 
 def _text(error: BaseException) -> str:
-    """What it says; a ``__str__`` may raise anything."""
+    """Its message; a ``__str__`` may raise anything."""
     try:
         return str(error)
     except BaseException:
@@ -256,5 +256,5 @@ def _text(error: BaseException) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without lone surrogates, which neither a socket nor a journal takes."""
+    """The text without lone surrogates, which neither a socket nor a journal accepts."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""What was captured and measured, as records for everybody else. Not for launchers, which import as little as they can."""
+"""Converts what was captured and measured to the records of `manyhands.core.job`. Launchers, which import little, do not use it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from manyhands.core import job
 
 
 def output_of(captured: Captured) -> job.Output:
-    """What was captured of one stream."""
+    """The captured output of one stream."""
     data, path, size, dropped = captured
     return job.Output(data, os.fsdecode(path) if path else None, size, dropped) if size else job.NOTHING
 
 
 def ending_of(measured: tuple[Any, ...]) -> job.Ending:
-    """What was measured, a `manyhands.backends.shared.measured.Measured` as a plain tuple."""
+    """The ending from a `manyhands.backends.shared.measured.Measured`, given as a plain tuple."""
     return job.Ending._make((*measured[:8], output_of(measured[8]), output_of(measured[9]), *measured[10:], False))

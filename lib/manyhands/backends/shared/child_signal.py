@@ -1,6 +1,6 @@
-"""SIGCHLD as it is by default: while it is ignored the kernel reaps children by itself, and their statuses are lost (wait(2)).
+"""Sets SIGCHLD to its default: while it is ignored, the kernel reaps children by itself, and their statuses are lost (wait(2)).
 
-Whoever started this program may have ignored it. It is set in the C library, because Python sets signals in the main thread only.
+The program that started this one may have ignored it. We call the C library, because Python sets signals in the main thread only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import signal
 
 
 class ChildSignal:
-    """Not ignored from now on, until `close`."""
+    """Keeps SIGCHLD from being ignored until `close`."""
 
     def __init__(self) -> None:
         self._ignored = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
@@ -18,7 +18,7 @@ class ChildSignal:
             _set(signal.SIG_DFL)
 
     def close(self) -> None:
-        """As it was."""
+        """Restore the former handling."""
         if self._ignored:
             self._ignored = False
             _set(signal.SIG_IGN)

@@ -1,6 +1,6 @@
-"""When something happened, for a process that may have been suspended (SIGSTOP): its threads hear of everything at once then.
+"""When an event happened, in a process that may have been suspended (SIGSTOP), which notices all events only when it continues.
 
-a thread that beats five times a second --a gap--> what is heard just after it may have happened at its beginning
+a thread that beats five times a second --a gap--> events noticed just after the gap may have happened at its beginning
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Final
 
 _BEAT: Final = 0.2
 _GAP: Final = 1.0
-"""Seconds without a beat that mean that the process was held up."""
+"""Seconds without a beat after which the process counts as suspended."""
 
 
 class Pulse:
-    """Beats while it is asked to, in a thread that is made when it is first needed."""
+    """Beats from `beat` to `close`, in a thread that is made when it is first needed."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
@@ -24,7 +24,7 @@ class Pulse:
         self._thread: threading.Thread | None = None
 
     def beat(self) -> None:
-        """Begin to beat, if it does not yet. Without room for a thread, moments are when they are heard of."""
+        """Begin to beat, if it does not yet. If no thread can be started, events count as happening when they are noticed."""
         if self._thread is not None:
             return
         self._last = time.monotonic()
@@ -35,20 +35,20 @@ class Pulse:
             self._thread = None
 
     def moment(self, began: float, *, asked: bool) -> float:
-        """When something happened that is heard of now: the earliest moment that is possible, but not before ``began``.
+        """When an event that is noticed now may have happened at the earliest, but not before ``began``.
 
-        ``asked``: it has happened because we said so, and so not before now.
+        ``asked``: we caused it, so it happened now.
         """
         now = time.monotonic()
         if asked or self._thread is None:
             return now
         last, (begin, end) = self._last, self._gap
-        if now - last > _GAP:  # the gap has only just ended, and the thread does not know it yet
+        if now - last > _GAP:  # the gap has only just ended, and the thread has not noticed it yet
             return max(began, last)
         return max(began, begin) if now - end < _GAP else now
 
     def close(self) -> None:
-        """Beat no more."""
+        """Stop beating."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()

@@ -1,4 +1,4 @@
-"""A job that is done inside this process: called, timed, and what it printed collected. For `serial` and `threads`."""
+"""Does a job inside this process: calls the function, times it, and collects its output. For `serial` and `threads`."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Doer(Protocol):
     """Does the jobs of one slot, in the thread that made it."""
 
     def perform(self, attempt: Attempt, at: float) -> Ended:
-        """One job, which began at ``at`` of the monotonic clock."""
+        """Do one job, which began at ``at`` of the monotonic clock."""
         ...
 
     def close(self) -> None:
-        """There are no more."""
+        """Release what it holds: there are no more jobs."""
 
 
 def performed(doer: Doer, attempt: Attempt, at: float) -> Ended:
-    """One job; what breaks around it is its ending, too, because that is waited for."""
+    """Do one job; an error outside of the call is its ending, too, because the engine waits for one."""
     try:
         return doer.perform(attempt, at)
     except BaseException as error:
@@ -39,7 +39,7 @@ def performed(doer: Doer, attempt: Attempt, at: float) -> Ended:
 
 
 class Inside:
-    """Does the jobs of one slot, in the thread that makes it. Raises UsageError and ManyhandsError when it cannot prepare."""
+    """Does the jobs of one slot, in the thread that made it. Raises UsageError or ManyhandsError if it cannot prepare."""
 
     def __init__(self, settings: FunctionSettings, switched: Switched, suspension: Suspension, number: int) -> None:
         self._suspension = suspension
@@ -51,7 +51,7 @@ class Inside:
         self._streams, self._here = Streams(), generation()
 
     def perform(self, attempt: Attempt, at: float) -> Ended:
-        """Do it. Memory is not told: it cannot be told apart from that of the other jobs."""
+        """Do one job. Its memory is not reported, because it cannot be separated from that of other jobs."""
         name = attempt.name
         printing = Printing(self._slot)
         watch = Stopwatch(attempt, at, self._slot.number, self._suspension)
@@ -79,7 +79,7 @@ class Stopwatch:
         self._started, self._before = time.time(), cpu_seconds()
 
     def ended(self, done: CallResult, collect: Callable[[], Collected]) -> Ended:
-        """It is over now; what it printed is collected outside of its time."""
+        """Stop the watch; the output is collected after that, so it does not count."""
         now, used = time.monotonic() - self._suspension.since(self._at), cpu_seconds()
         printed = collect()
         cpu = used[0] - self._before[0], used[1] - self._before[1]
@@ -87,7 +87,7 @@ class Stopwatch:
 
 
 def cpu_seconds() -> tuple[float, float]:
-    """(user, system) of this thread so far; where they cannot be told apart all is user time."""
+    """(user, system) of this thread so far; if the system does not separate them, all counts as user time."""
     if _MINE is None:
         return time.thread_time(), 0.0
     usage = resource.getrusage(_MINE)

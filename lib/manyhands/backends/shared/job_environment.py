@@ -1,7 +1,7 @@
-"""What a job's programs find in their environment about it: ``MH_TAG``, ``MH_JOB``, ``MH_ATTEMPT``.
+"""The environment variables that identify a job to its programs: ``MH_TAG``, ``MH_JOB``, ``MH_ATTEMPT``.
 
-putenv(3) of the C library keeps every value for ever, because somebody may still point to it: 145 bytes a job. So each of these
-variables is one buffer, which becomes part of the environment, and is written anew for each job.
+putenv(3) of the C library never frees a value, because a pointer to it may still be in use: 145 bytes a job. So each variable is one
+buffer, which becomes part of the environment, and is overwritten for each job.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _NUMBER: Final = 20
 
 
 class JobNames:
-    """The three variables, for Python (`os.environ`) and for whatever is started."""
+    """The three variables, in Python's `os.environ` and in the environment of programs that are started."""
 
     def __init__(self, token: bytes) -> None:
         self._token = token
@@ -31,16 +31,16 @@ class JobNames:
         self.put()
 
     def put(self) -> None:
-        """Make the buffers part of the environment, also after something else has taken their places there."""
+        """Make the buffers part of the environment, also again after something has replaced them there."""
         for buffer in (self._tag, self._job, self._attempt):
             self._libc.putenv(buffer)
 
     def write(self, job: int, attempt: int) -> None:
-        """From now on this job is being done."""
+        """Name the job that is done from now on."""
         values, number = self._values, b"%d" % job
         tag = values[b"MH_TAG"] = b"%s.%s.%d" % (self._token, number, attempt)
         values[b"MH_JOB"] = number
         self._tag.value, self._job.value = b"MH_TAG=" + tag, b"MH_JOB=" + number
-        if attempt != self._last:  # most are the first
+        if attempt != self._last:  # most attempts are number 1
             self._last, text = attempt, b"%d" % attempt
             values[b"MH_ATTEMPT"], self._attempt.value = text, b"MH_ATTEMPT=" + text

@@ -1,9 +1,9 @@
-"""What a function prints in a process that it shares with others: kept apart, job by job.
+"""Separates the output of functions that share a process, job by job.
 
     print() --sys.stdout--> a switch --the job of this thread or task--> files of its slot
                                      --no job------------------------> where it went before
 
-By a context variable, which every thread and every asyncio task has of its own. It reaches what goes through `sys.stdout` and
+It uses a context variable, of which every thread and every asyncio task has its own. This covers output through `sys.stdout` and
 `sys.stderr`; a program that the function starts, or C code, writes to the process's own descriptors.
 """
 
@@ -23,14 +23,14 @@ from manyhands.core.job import NOTHING, Ending, Output
 
 
 class Collected(NamedTuple):
-    """What a job has printed; ``problem`` if that could not be kept (a full disk)."""
+    """The output of a job; ``problem`` if it could not be stored (a full disk)."""
 
     stdout: Output
     stderr: Output
     problem: OSError | ValueError | None = None
 
     def checked(self, done: CallResult) -> CallResult:
-        """What came of the job: a good one that has lost output is none."""
+        """The result of the job: a success that has lost output becomes a failure."""
         return done if self.problem is None or done.exit else lost_output(self.problem)
 
     def ending(
@@ -45,18 +45,18 @@ class Collected(NamedTuple):
 
 
 class Aside:
-    """Stands for a `Printing` while nothing is a job's: what an initializer prints goes to stderr, away from results."""
+    """Replaces a `Printing` outside of jobs: the output of an initializer goes to stderr, separate from results."""
 
     def __init__(self, stderr: TextIO) -> None:
         self._stderr = stderr
 
     def text(self, _: int) -> TextIO:
-        """Both streams are the one."""
+        """Both streams are stderr."""
         return self._stderr
 
 
 class Printing:
-    """What one job prints, in the files of ``slot``; a file is touched only if something is printed."""
+    """The output of one job, in the files of ``slot``; a file is used only if something is printed."""
 
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
@@ -71,14 +71,14 @@ class Printing:
         return found
 
     def collect(self, name: bytes, cap: int | None) -> Collected:
-        """What the job, which is over, has printed; the slot is ready for the next."""
+        """The output of the job, which is over; the slot is ready for the next one."""
         problem: OSError | ValueError | None = None
         found = [NOTHING, NOTHING]
         for stream, text in enumerate(self._texts):
             if text is None:
                 continue
             try:
-                if not text.closed:  # the job may have closed it, which has flushed it
+                if not text.closed:  # if the job closed it, that flushed it
                     text.close()
             except (OSError, ValueError) as error:
                 problem = error
@@ -88,16 +88,16 @@ class Printing:
                 problem = error
         if problem is not None:
             with suppress(OSError):
-                self._slot.close()  # it may hold half of something: the next job begins with new files
+                self._slot.close()  # its files may be incomplete: the next job begins with new ones
         return Collected(found[0], found[1], problem)
 
 
 CURRENT: Final[ContextVar[Printing | Aside | None]] = ContextVar("manyhands_printing", default=None)
-"""The job whose code is running, as far as printing goes."""
+"""Where the running job prints."""
 
 
 class _Switch:
-    """Stands for sys.stdout or sys.stderr and is whatever stream the running job has."""
+    """Replaces sys.stdout or sys.stderr, and passes everything on to the stream of the running job."""
 
     def __init__(self, stream: int, before: TextIO) -> None:
         self._stream, self._before = stream, before
@@ -108,7 +108,7 @@ class _Switch:
 
 
 class Switched:
-    """While one of these is open, printing is kept apart. Several at once, in any order of closing, share the switches."""
+    """While one of these is open, the output of jobs is separated. Several share the switches, and may close in any order."""
 
     _mutex = threading.Lock()
     _open = 0
@@ -127,7 +127,7 @@ class Switched:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """What this thread or task prints meanwhile goes to stderr."""
+        """Send the output of this thread or task to stderr meanwhile."""
         token = CURRENT.set(Aside(Switched._before[1]))
         try:
             yield
@@ -135,7 +135,7 @@ class Switched:
             CURRENT.reset(token)
 
     def close(self) -> None:
-        """Print as before, once all are closed; a stream that somebody else has replaced meanwhile is left alone."""
+        """Restore the streams when all are closed; a stream that other code has replaced meanwhile is not touched."""
         with Switched._mutex:
             if self._closed:
                 return

@@ -1,4 +1,4 @@
-"""Where the threads of a backend leave their reports, and where the engine's thread waits for them."""
+"""A queue from the threads of a backend to the engine's thread, which waits there for reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Mailbox:
         self.put = self._queue.put
 
     def take(self, timeout: float | None) -> Sequence[Report]:
-        """Everything that has happened; waits up to ``timeout`` seconds for the first, or until it is woken."""
+        """All reports so far; waits for the first one up to ``timeout`` seconds, or until `wake`."""
         found: list[Report] = []
         try:
             report = self._queue.get(timeout=timeout)

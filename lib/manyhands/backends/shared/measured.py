@@ -1,7 +1,7 @@
-"""What a helper process knows of how an attempt ended: the fields of `manyhands.core.job.Ending`, outputs as they were captured.
+"""How an attempt ended, as a launcher or worker knows it: the fields of `manyhands.core.job.Ending`, with outputs as captured.
 
-Separate from that record, because launchers import as little as they can. As a plain tuple it travels to the coordinator, which
-makes an `Ending` of it; or into the run's folder, if the coordinator is gone.
+Separate from that record, because launchers import as little as they can. It is sent as a plain tuple to the coordinator, which makes
+an `Ending` of it; or it is written to the run's folder, if the coordinator is gone.
 """
 
 from __future__ import annotations

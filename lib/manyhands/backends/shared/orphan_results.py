@@ -1,10 +1,10 @@
-"""Ends that a launcher or worker could not tell, because the coordinator was killed: kept in the run's folder for the next one.
+"""Results that a launcher or worker could not report, because the coordinator was killed: stored in the run's folder for a resume.
 
     launcher, worker --coordinator is gone--> RUN/outputs/.late-N --resume--> journal
 
-Results travel and are committed in groups; what was on its way when the coordinator died has ended all the same, and must not
-run again. So each of them remembers its latest results, and writes them down before it leaves. JSON, because whoever resumes
-may run another version of Python; imported where it is used, because every launcher imports this module.
+Results are sent and committed in groups. A job whose result was on its way when the coordinator died has ended, and must not run
+again. So every launcher and worker keeps its latest results in memory, and writes them to a file before it exits. The file is JSON,
+because the resume may use another version of Python; json is imported where it is used, because every launcher imports this module.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class OrphanResult(NamedTuple):
-    """One end, as the process that waited for it knows it."""
+    """The result of one attempt, as the launcher or worker knows it."""
 
     job: int
     attempt: int
@@ -31,7 +31,7 @@ class OrphanResult(NamedTuple):
 
 
 def write(folder: bytes, index: int, ends: list[OrphanResult]) -> None:
-    """Keep ``ends`` for whoever resumes the run; durable when it returns. A full disk only means that they run again."""
+    """Store ``ends`` durably for a resume of the run. If the disk is full, these jobs only run again."""
     import json
 
     from manyhands.core.encoding import keep_bytes
@@ -51,7 +51,7 @@ def write(folder: bytes, index: int, ends: list[OrphanResult]) -> None:
 
 
 def read(folder: Path) -> Iterator[OrphanResult]:
-    """What the launchers or workers of a killed coordinator have kept; what cannot be understood is passed over: it runs again."""
+    """The results that launchers or workers of a killed coordinator stored. Invalid lines are skipped: their jobs run again."""
     for path in sorted(folder.glob(".late-*")):
         if path.is_symlink() or not path.is_file():
             continue
@@ -89,7 +89,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 
 
 def forget(folder: Path) -> None:
-    """Remove what has been read, once it is in the journal."""
+    """Remove the files, once their results are in the journal."""
     for path in folder.glob(".late-*"):
         if path.is_symlink() or path.is_file():
             path.unlink()
@@ -107,5 +107,5 @@ def _captured(plain: Any) -> Captured:
 
     data, path, size, dropped = plain
     if type(size) is not int or type(dropped) is not int or not 0 <= dropped <= size < 1 << 63:
-        raise ValueError("no size of an output")
+        raise ValueError("the size of an output is invalid")
     return base64.b64decode(data), os.fsencode(path) if path else None, size, dropped

@@ -1,4 +1,4 @@
-"""Of what there is too little, and for how long nothing has run because of it: what a backend says, and when it gives up."""
+"""Tracks a shortage (processes, descriptors, memory): what a backend reports, and when it gives up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from manyhands.backends.protocol import Noted
 
 PATIENCE: Final = 20
-"""Seconds in which nothing runs, and nothing can begin for want of something, until attempts fail for it."""
+"""Seconds without any running attempt, because of a shortage, after which attempts fail."""
 _WANTING: Final = {
     errno.EAGAIN: "no more processes may be started (ulimit -u, a limit of the control group)",
     errno.EMFILE: "too few file descriptors (ulimit -n)", errno.ENFILE: "too few file descriptors in the whole system",
@@ -18,29 +18,29 @@ _WANTING: Final = {
 
 
 def in_words(code: int) -> str:
-    """What is short, by the errno that says so."""
+    """What is short, for an errno."""
     return _WANTING.get(code) or os.strerror(code)
 
 
 class Shortage:
-    """What was short in a run of so many ``slots``. Seconds are counted by looks, so that one who was suspended loses none."""
+    """The shortages in a run with ``slots`` slots. Seconds are counted by calls of `look`: time in which we were suspended does not count."""
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._looks = 0
 
     def note(self, code: int) -> list[Noted]:
-        """Something is short: what the user is told of it, the first time."""
+        """Note a shortage; return the message to the user, the first time."""
         why = in_words(code)
-        if why in self._told:
+        if why in self._reported:
             return []
-        self._told.add(why)
+        self._reported.add(why)
         return [Noted(f"{why}: fewer than {self._slots} jobs at once")]
 
     def look(self, *, idle: bool) -> None:
-        """Once a second; ``idle``: nothing runs, although there is work."""
-        self._looks = self._looks + 1 if idle and self._told else 0
+        """Call this once a second; ``idle``: nothing runs, although there is work."""
+        self._looks = self._looks + 1 if idle and self._reported else 0
 
     def begun(self) -> None:
         """An attempt has begun."""
@@ -48,5 +48,5 @@ class Shortage:
 
     @property
     def lasting(self) -> bool:
-        """Whether there is no hope that something ends and makes room."""
+        """Whether it has lasted too long to expect that a job ends and makes room."""
         return self._looks > PATIENCE

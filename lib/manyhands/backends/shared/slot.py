@@ -1,6 +1,6 @@
-"""Room for one attempt of a command: its number, and the files that its output goes to.
+"""Room for one attempt: its number, and the files that its output goes to.
 
-Separate from the launcher, because the fall-back without launchers captures output in the same way.
+Separate from the launcher, because the other backends capture output in the same way.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Final
 from manyhands.posix.which import SHORTAGES
 
 INLINE: Final = 1 << 15
-"""Bytes of output per stream that travel inside a result; more stays in its file."""
+"""Bytes of output per stream that are sent inside a result; a longer output stays in its file."""
 
 WIDE: Final = 64
-"""More slots than this hold small output in memory: to make two files for each takes longer than to start the commands."""
+"""With more slots than this, small output is held in memory: making two files per slot takes longer than starting the commands."""
 
 Captured = tuple[bytes, bytes | None, int, int]
 """(data, path, size, dropped), see `manyhands.core.job.Output`."""
@@ -32,10 +32,10 @@ _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class Slot:
     """Room for one attempt: a number, and a file for each stream, kept open and reused while the output is small.
 
-    The files are on disk, where a gigabyte does no harm. With ``memory`` they begin as memfd_create(2), because to make two
-    thousand files takes longer than to start two thousand commands; at the first large output the slot changes to disk. Where
-    the disk will not have them (full, read-only, the folder removed), they are in memory, too.
-    O_APPEND, so that a command which reopens /dev/stderr and truncates it cannot leave a hole in the file.
+    The files are on disk, where a gigabyte does no harm. With ``memory`` they begin in memory (memfd_create(2)), because making two
+    thousand files takes longer than starting two thousand commands; at the first large output the slot changes to disk. If the
+    files cannot be made on disk (it is full or read-only, the folder was removed), they are in memory, too.
+    They are opened with O_APPEND, so that a command which reopens /dev/stderr and truncates it cannot leave a hole in the file.
     """
 
     __slots__ = ("failure", "files", "folder", "memory", "number")
@@ -44,10 +44,10 @@ class Slot:
         self.number, self.folder, self.memory = number, folder, memory
         self.files = [-1, -1]
         self.failure: OSError | None = None
-        """Why the last output that was collected could not be kept whole."""
+        """Why the last collected output could not be stored completely."""
 
     def ready(self) -> list[int]:
-        """The descriptors for stdout and stderr; made when they are first needed. Raises OSError when there can be none."""
+        """The descriptors for stdout and stderr, made when they are first needed. Raises OSError if they cannot be made."""
         for stream in (0, 1):
             if self.files[stream] < 0:
                 self.renew(stream)
@@ -58,7 +58,7 @@ class Slot:
         return b"%s/.slot-%d.%s" % (self.folder, self.number, _SUFFIX[stream])
 
     def renew(self, stream: int) -> None:
-        """Begin a new file: the old one was given away, or somebody may still be writing to it."""
+        """Begin a new file: the old one was given away, or a process may still write to it."""
         self.drop(stream)
         if not self.memory:
             try:
@@ -72,9 +72,9 @@ class Slot:
         self.files[stream] = file
 
     def collect(self, stream: int, name: bytes, cap: int | None) -> Captured:
-        """(data, path, size, dropped) of what was printed; leaves the slot ready for the next attempt.
+        """(data, path, size, dropped) of the output; leaves the slot ready for the next attempt.
 
-        What cannot be kept whole is cut to its beginning, and `failure` says why.
+        If it cannot be stored completely, only its beginning is kept, and `failure` says why.
         """
         file = self.files[stream]
         size = os.fstat(file).st_size
@@ -92,7 +92,7 @@ class Slot:
         except OSError as error:
             self.failure = error
             return self._small(file, INLINE, size)
-        with suppress(OSError):  # else `ready` says it when the slot is next used
+        with suppress(OSError):  # `ready` raises it again when the slot is next used
             self.renew(stream)
         return b"", path, size, size - kept
 
@@ -110,7 +110,7 @@ class Slot:
         os.rename(self.path(stream), path)
 
     def salvage(self, stream: int, name: bytes, cap: int | None) -> Captured:
-        """As `collect`, of a slot on disk whose process is dead."""
+        """As `collect`, for a slot on disk whose process is dead."""
         try:
             self.files[stream] = os.open(self.path(stream), os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -139,7 +139,7 @@ class Slot:
             os.close(self.files[stream])
             self.files[stream] = -1
         if not self.memory:
-            with suppress(OSError):  # there is none, or the disk does not let go of it
+            with suppress(OSError):  # it does not exist, or the disk refuses
                 os.unlink(self.path(stream))
 
     def close(self) -> None:
@@ -149,6 +149,6 @@ class Slot:
 
 
 def not_kept(error: OSError) -> str:
-    """Why an output is not whole, in words."""
+    """Why an output is not complete, in words."""
     name = errno.errorcode.get(error.errno or 0, "error")
     return f"its output could not be kept whole: {os.strerror(error.errno or 0)} ({name})"

@@ -1,6 +1,6 @@
-"""Threads that take attempts one by one: a thread a slot, made when it is first needed.
+"""Threads that take attempts one by one: one thread per slot, made when it is first needed.
 
-What an attempt is made of is not known here; `manyhands.backends.command_threads` and `manyhands.backends.threads` say it.
+What a thread does with an attempt is defined in `manyhands.backends.command_threads` and `manyhands.backends.threads`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from manyhands.backends.protocol import Ended, Report
 from manyhands.core.job import Attempt
 
 MAY_BE_DAEMONS: Final[bool] = getattr(threading, "_daemon_threads_allowed", lambda: True)()
-"""Not in an interpreter of its own (PEP 734), which waits for all its threads."""
+"""False in a subinterpreter (PEP 734), which waits for all its threads."""
 
 
 class SlotThreads:
@@ -36,7 +36,7 @@ class SlotThreads:
         self._paused = self.closed = False
 
     def start(self, attempt: Attempt) -> None:
-        """Give it to the next free thread."""
+        """Give an attempt to the next free thread."""
         with self._changed:
             self._waiting.append(attempt)
             if len(self._waiting) > self._idle and len(self._threads) < self._slots:
@@ -49,7 +49,7 @@ class SlotThreads:
             self._changed.notify()
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Give back what no thread has taken."""
+        """Report as not begun what no thread has taken."""
         with self._changed:
             for attempt in [waiting for waiting in self._waiting if waiting in attempts]:
                 self._waiting.remove(attempt)
@@ -62,14 +62,14 @@ class SlotThreads:
             self._changed.notify_all()
 
     def shut(self) -> None:
-        """Hand out nothing any more: idle threads leave, busy ones after what they do."""
+        """Hand out nothing any more: idle threads end now, busy ones after their attempt."""
         with self._changed:
             self.closed = True
             self._waiting.clear()
             self._changed.notify_all()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for all threads, up to ``timeout`` seconds altogether; returns whether they have left."""
+        """Wait for all threads, up to ``timeout`` seconds altogether; return whether they have ended."""
         deadline = None if timeout is None else time.monotonic() + timeout
         for thread in self._threads:
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))

@@ -1,6 +1,6 @@
-"""Where this process prints, put back after a job that has changed it: for jobs that share the process with its owner.
+"""Restores the standard streams after a job that has changed them: for jobs that run inside the user's own process.
 
-A job may assign to `sys.stdout`, or close, redirect or reuse descriptors 1 and 2; what comes after it must not suffer from that.
+A job may assign to `sys.stdout`, or close, redirect or reuse descriptors 1 and 2; later jobs and the program must not suffer from that.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
-_PLACES: Final = (1, 2)
+_DESCRIPTORS: Final = (1, 2)
 _LOOK: Final = 0.020
-"""Seconds between two looks at the descriptors: each lets another thread have the interpreter, which costs more than a small job."""
+"""Seconds between two checks of the descriptors: a check releases the interpreter's lock, which costs more than a small job."""
 
 
 class Streams:
-    """Remembers both streams while any job runs, and puts them back when the last one has ended.
+    """Remembers both streams while any job runs, and restores them when the last one has ended.
 
-    A descriptor that was closed is repaired; one that refers to something else only if a single job was there to do that, because
-    the program itself may redirect it between jobs, and another job for itself.
+    A descriptor that was closed is repaired. One that was redirected is repaired only if a single job ran and so must have done it,
+    because the program may redirect it between jobs, and another job may do so for itself.
     """
 
     _mutex = threading.Lock()
@@ -29,8 +29,8 @@ class Streams:
     _before: tuple[Any, Any] = (None, None)
 
     def __init__(self) -> None:
-        self._copies = [_copy(place) for place in _PLACES]
-        self._files = [_identity(place) for place in _PLACES]
+        self._copies = [_copy(descriptor) for descriptor in _DESCRIPTORS]
+        self._files = [_identity(descriptor) for descriptor in _DESCRIPTORS]
         self._looked, self._looking = 0.0, False
 
     def hold(self) -> None:
@@ -56,30 +56,30 @@ class Streams:
             self._looking = False
 
     def close(self) -> None:
-        """Look a last time, and close the copies. May be called twice."""
+        """Check a last time, and close the copies. May be called twice."""
         self._repair(alone=False)
         copies, self._copies = self._copies, [-1, -1]
         for copy in copies:
             _close(copy)
 
     def _follow(self) -> None:
-        """What the program has redirected meanwhile is what it wants."""
-        for number, place in enumerate(_PLACES):
-            found = _identity(place)
+        """Accept what the program itself has redirected meanwhile."""
+        for number, descriptor in enumerate(_DESCRIPTORS):
+            found = _identity(descriptor)
             if found is not None and found != self._files[number]:
                 _close(self._copies[number])
-                self._copies[number], self._files[number] = _copy(place), found
+                self._copies[number], self._files[number] = _copy(descriptor), found
 
     def _repair(self, *, alone: bool) -> None:
-        for place, file, copy in zip(_PLACES, self._files, self._copies, strict=True):
-            found = _identity(place)
+        for descriptor, file, copy in zip(_DESCRIPTORS, self._files, self._copies, strict=True):
+            found = _identity(descriptor)
             if copy >= 0 and found != file and (alone or found is None):
-                os.dup2(copy, place)
+                os.dup2(copy, descriptor)
 
 
-def _copy(place: int) -> int:
+def _copy(descriptor: int) -> int:
     try:
-        return os.dup(place)
+        return os.dup(descriptor)
     except OSError:  # it is closed, and stays so
         return -1
 
@@ -90,10 +90,10 @@ def _close(copy: int) -> None:
             os.close(copy)
 
 
-def _identity(place: int) -> tuple[int, int] | None:
+def _identity(descriptor: int) -> tuple[int, int] | None:
     """(device, inode) of what a descriptor refers to; None when it is closed."""
     try:
-        status = os.fstat(place)
+        status = os.fstat(descriptor)
     except OSError:
         return None
     return status.st_dev, status.st_ino

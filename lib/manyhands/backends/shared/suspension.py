@@ -1,7 +1,7 @@
-"""How long this process was stopped (SIGSTOP, a suspended virtual machine): time that its jobs did not have.
+"""How long this process was stopped (SIGSTOP, a suspended virtual machine): that time does not count for its jobs.
 
-No clock leaves that out, so a thread notes when it was awake; where it was not, and no CPU time was used meanwhile, the process did
-not run. For jobs inside this process: those in other processes run on, and their time counts.
+No clock leaves that time out, so a thread notes when it was awake. If it was not for a while, and the process used no CPU time
+meanwhile, the process was stopped. This is for jobs inside this process: those in other processes keep running.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Final
 from manyhands.backends.protocol import Suspended
 
 GONE_ON: Final = 0.2
-"""Seconds that jobs have after a stop to say that they have ended, before a time-out is looked at."""
+"""Seconds after a stop in which jobs may still report their end, before time-outs are checked."""
 _TICK: Final = 0.1
 _LEAST: Final = 0.4
-"""Seconds; less is a busy machine."""
+"""Seconds; a shorter gap means a busy machine."""
 _IDLE: Final = 0.2
-"""The share of CPU time beyond which it was not stopped, but held up by a job that does not let other threads run."""
+"""With more than this share of CPU time in a gap, it was not stopped, but blocked by a job that does not let other threads run."""
 _KEPT: Final = 100
 
 
 class Suspension:
-    """Looks on while it is open, if there are time-outs (``timed``)."""
+    """Watches for stops while it is open, if there are time-outs (``timed``)."""
 
     def __init__(self, *, timed: bool) -> None:
         self._mutex = threading.Lock()
         self._awake, self._cpu = time.monotonic(), time.process_time()
         self._spells: deque[Suspended] = deque(maxlen=_KEPT)
-        self._untold: list[Suspended] = []
+        self._unreported: list[Suspended] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._tick, name="manyhands-suspension", daemon=True) if timed else None
         if self._thread:
@@ -46,16 +46,16 @@ class Suspension:
             return sum(seconds for at, seconds in self._spells if at > moment)
 
     def news(self) -> Sequence[Suspended]:
-        """The stops that are over, each once. What has ended meanwhile may need a moment (`GONE_ON`) to say so."""
+        """The stops that are over, each once. Jobs that ended meanwhile may need a moment (`GONE_ON`) to report it."""
         if self._thread is None:
             return ()
         self._look()
         with self._mutex:
-            untold, self._untold = self._untold, []
-        return untold
+            unreported, self._unreported = self._unreported, []
+        return unreported
 
     def close(self) -> None:
-        """Look on no more. May be called twice."""
+        """Stop watching. May be called twice."""
         self._over.set()
         if self._thread:
             self._thread.join(2 * _TICK)
@@ -72,4 +72,4 @@ class Suspension:
             if gap > _LEAST and used < _IDLE * gap:
                 spell = Suspended(now, gap)
                 self._spells.append(spell)
-                self._untold.append(spell)
+                self._unreported.append(spell)

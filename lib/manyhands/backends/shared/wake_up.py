@@ -1,4 +1,4 @@
-"""What wakes a thread that waits in poll(2): a pipe to oneself (https://cr.yp.to/docs/selfpipe.html)."""
+"""Wakes a thread that waits in poll(2), by a self-pipe (https://cr.yp.to/docs/selfpipe.html)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class Alarm:
         for end in (self.descriptor, self._bell):
             os.set_blocking(end, False)
         self._closed = False
-        # else a ring could come between the question whether it is closed and the write, which would then go to whatever file
-        # has that number by now; reentrant, because a signal handler may ring while this thread does
+        # Without it, `close` could come between the check and the write of a ring, which would then write to another file that has
+        # the same number. Reentrant, because a signal handler may ring while this thread does.
         self._mutex = threading.RLock()
 
     def ring(self) -> None:
-        """Wake whoever waits; nothing if it is closed."""
-        with self._mutex, suppress(BlockingIOError):  # it rings already
+        """Wake the waiting thread; does nothing if the pipe is closed."""
+        with self._mutex, suppress(BlockingIOError):  # the pipe is full: it is readable already
             if not self._closed:
                 os.write(self._bell, b"x")
 
     def hush(self) -> None:
-        """It was heard."""
+        """Make it unreadable again."""
         with suppress(BlockingIOError):
             os.read(self.descriptor, 4096)
 
@@ -39,7 +39,7 @@ class Alarm:
                 os.close(self._bell)
 
     def abandon(self) -> None:
-        """Close the pipe in a process that was forked, where another thread's lock would never be released."""
+        """Close the pipe in a forked child, where a lock that another thread held would never be released."""
         self._closed = True
         os.close(self.descriptor)
         os.close(self._bell)

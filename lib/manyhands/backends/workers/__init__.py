@@ -1,1 +1,1 @@
-"""Worker processes that call functions: how they are made, told, signalled, and ended."""
+"""Worker processes that call functions: how they are started, given jobs, signalled, and ended."""
