@@ -518,7 +518,7 @@ def test_function_backends_are_named_when_there_is_no_such() -> None:
         run_batch(functions.double, [1], backend="commands")
     with pytest.raises(UsageError, match="it does not run commands"):
         run_batch("echo {}", ["a"], backend="threads")
-    with pytest.raises(UsageError, match="awaits async functions, and functions:double is none"):
+    with pytest.raises(UsageError, match="awaits async functions, and functions:double is not one"):
         list(run_batch(functions.double, [1], backend="asyncio"))
 
 

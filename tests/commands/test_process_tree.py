@@ -201,7 +201,7 @@ def test_with_ignored_children_the_status_is_called_unknown() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script, str(LIB)], capture_output=True, text=True, check=True, timeout=30
     )
-    assert done.stdout == "False somebody else took its exit status\n"
+    assert done.stdout == "False another part of the program took its exit status\n"
 
 
 def test_without_proc_and_pidfd_it_works_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

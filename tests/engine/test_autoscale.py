@@ -137,10 +137,10 @@ def drive(auto: Auto, count: int) -> list[object]:
 @pytest.mark.parametrize(
     ("wall", "cpu", "timed", "said"),
     [
-        (1.0, 0.1, False, "90% of the time of the first 1 jobs was waiting: going on in threads"),
+        (1.0, 0.1, False, "90% of the time of the first 1 jobs was waiting: continuing in threads"),
         (1.0, 0.1, True, "because threads cannot keep a time-out"),
-        (1.0, 0.9, False, "going on in processes"),
-        (0.001, 0.0, False, "100% of the time of the first 8 jobs was waiting: going on in processes"),
+        (1.0, 0.9, False, "continuing in processes"),
+        (0.001, 0.0, False, "100% of the time of the first 8 jobs was waiting: continuing in processes"),
     ],
 )
 def test_the_first_jobs_decide(monkeypatch: pytest.MonkeyPatch, wall: float, cpu: float, timed: bool, said: str) -> None:
@@ -175,7 +175,7 @@ def test_waiting_for_a_cpu_is_not_waiting() -> None:
     texts = [one.text for one in drive(auto, 20) if hasattr(one, "text")]
     auto.close()
     assert [text.partition(" of the time")[0] for text in texts] == ["0%"]
-    assert texts[0].endswith("going on in processes")
+    assert texts[0].endswith("continuing in processes")
 
 
 @pytest.mark.usefixtures("nothing_left")
@@ -203,7 +203,7 @@ def test_waiting_jobs_go_to_threads(cli: Cli) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 40
-    assert "was waiting: going on in threads" in done.stderr
+    assert "was waiting: continuing in threads" in done.stderr
 
 
 def test_fewer_slots_are_used_than_there_are() -> None:

@@ -1,9 +1,9 @@
-"""``--backend auto``: the first jobs are done in worker processes and measured, then the rest goes where such jobs belong.
+"""``--backend auto``: measures the first jobs in worker processes, then chooses the backend for the rest.
 
-Those that wait go to threads, which cost less; those that compute stay; an async function goes to the event loop at once. Where a
-time-out has to be kept, or a folder, an environment or a priority was asked for, processes stay, because threads have none of their
-own. What was chosen is told (`Noted`). Time in which a job waits for a CPU, because there are more jobs or other programs than
-CPUs, is no waiting.
+Jobs that wait go to threads, which cost less; jobs that compute stay in processes; an async function goes to the event loop at once.
+With a time-out, or a requested folder, environment or priority, jobs stay in processes, because threads have none of their own.
+The choice is reported (`Noted`). Time in which a job waits for a CPU, because there are more jobs or programs than CPUs, does not
+count as waiting.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from manyhands.posix.cpu_wait import queued_seconds_of, waiting_share
 
 _ENOUGH_JOBS: Final = 8
 _ENOUGH_TIME: Final = 1.0  # seconds of work
-_WORTH: Final = 0.005  # seconds: shorter jobs are done before a thread would help
-_DRAINING: Final = 0.02  # seconds between two looks while both work
+_WORTH: Final = 0.005  # seconds: threads do not help shorter jobs
+_DRAINING: Final = 0.02  # seconds between two polls while both backends work
 
 
 class Auto:
-    """A `manyhands.backends.protocol.Backend`; ``threads`` makes the other one; ``cannot``: what threads could not do."""
+    """A `manyhands.backends.protocol.Backend`; ``threads`` makes the other backend; ``cannot``: what threads cannot do, or None."""
 
     name = "auto"
     reports_start = True
@@ -39,25 +39,25 @@ class Auto:
         self._count, self._wall, self._cpu = 0, 0.0, 0.0
         self._queued = queued
         self._workers: dict[int, float] = {}
-        """For each process what it had waited for a CPU when its first job began."""
+        """For each process, the seconds that it had waited for a CPU when its first job began."""
 
     @property
     def can_stop(self) -> bool:
-        """As those that may have jobs now."""
+        """As the current backend."""
         return self._now.can_stop
 
     @property
     def ahead(self) -> int:
-        """Little until it is known where they go."""
+        """Nothing until the backend is chosen."""
         return self._now.ahead if self._chosen else 0
 
     def start(self, attempt: Attempt) -> None:
-        """Where jobs go now."""
+        """Give the attempt to the current backend."""
         self._in_old += not self._chosen
         self._now.start(attempt)
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
-        """What has happened anywhere; and, once, what was chosen."""
+        """The reports of both backends, and, once, which one was chosen."""
         if self._old is None:
             found = list(self._now.reports(timeout))
         else:
@@ -77,17 +77,17 @@ class Auto:
         return found
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """From both."""
+        """Recall from both backends."""
         for one in self._both():
             one.recall(attempts)
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
-        """In both."""
+        """Stop in both backends."""
         for one in self._both():
             one.stop(attempts, kill=kill)
 
     def pause(self, paused: bool) -> None:
-        """Both."""
+        """Pause or continue both backends."""
         for one in self._both():
             one.pause(paused)
 
@@ -97,7 +97,7 @@ class Auto:
             one.wake()
 
     def close(self) -> None:
-        """Both."""
+        """Close both backends."""
         for one in self._both():
             one.close()
 
@@ -105,7 +105,7 @@ class Auto:
         return [self._now] if self._old is None else [self._old, self._now]
 
     def _look(self, ends: Sequence[Ended]) -> list[Report]:
-        """Take ends into account; choose when there are enough."""
+        """Measure ended attempts; choose when there are enough."""
         self._in_old -= len(ends)
         for end in ends:
             self._count += end.began
@@ -118,9 +118,9 @@ class Auto:
         waiting = waiting_share(self._wall, self._cpu, queued)
         share = f"{waiting:.0%} of the time of the first {self._count} jobs was waiting"
         if waiting <= 0.5 or self._wall / self._count < _WORTH:
-            return [Noted(f"{share}: going on in processes", asked=True)]
+            return [Noted(f"{share}: continuing in processes", asked=True)]
         if self._cannot:
             why = f"because threads cannot {self._cannot}"
-            return [Noted(f"{share}: going on in processes all the same, {why}", asked=True)]
+            return [Noted(f"{share}: continuing in processes all the same, {why}", asked=True)]
         self._old, self._now = self._now, self._threads()
-        return [Noted(f"{share}: going on in threads", asked=True)]
+        return [Noted(f"{share}: continuing in threads", asked=True)]

@@ -1,9 +1,8 @@
-"""Commands on this machine, one thread a slot: the fall-back where launchers cannot be had (macOS, Linux before 5.3).
+"""Commands on this machine, one thread per slot: the fall-back if launchers are not supported (macOS, Linux before 5.3).
 
-The same promises as `manyhands.backends.commands` as far as the system gives them: every command is its own session, its
-output goes to files, a stop reaches its whole process group (and, where /proc tells, its whole tree); what is short makes
-attempts wait until others have ended. What is not promised here: jobs outlive a coordinator that is killed with -9, daemons of a
-job are not found.
+It keeps the promises of `manyhands.backends.commands` as far as the system allows: every command has its own session, its output goes
+to files, a stop reaches its whole process group (and, with /proc, its whole tree), and in a shortage attempts wait until others have
+ended. Not promised here: jobs outlive a coordinator that is killed with -9, and daemons of a job are not found.
 """
 
 from __future__ import annotations
@@ -38,26 +37,26 @@ from manyhands.posix.which import SHORTAGES, Programs, why_not_started
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
 _NO_USAGE = resource.struct_rusage((0.0, 0.0, *(0,) * 14))
 _AGAIN: Final = 0.1
-"""Seconds until what could not begin is tried again, if nothing ends meanwhile."""
+"""Seconds until an attempt that could not begin is tried again, if no other ends meanwhile."""
 
 
 class _Running:
-    """One command that is running. ``asked``: we have sent a signal that may have ended it."""
+    """One running command. ``signalled``: we have sent a signal that may have ended it."""
 
     def __init__(self, attempt: Attempt, process: subprocess.Popen[bytes]) -> None:
         self.attempt, self.process = attempt, process
         self.lock = threading.Lock()
-        self.reaped = self.asked = False
+        self.reaped = self.signalled = False
         self.grace: threading.Timer | None = None
         self.at, self.started = time.monotonic(), time.time()
 
     def signal(self, *numbers: int) -> None:
-        """Signal the whole tree, unless the leader's pid has been given back."""
+        """Signal the whole tree, unless the leader has been reaped."""
         with self.lock:
             if self.reaped:
                 return
             below = linux.descendants([self.process.pid])
-            self.asked = self.asked or self._lives()
+            self.signalled = self.signalled or self._lives()
             for number in numbers:
                 linux.signal_group(self.process.pid, number)
                 for found in below:
@@ -65,7 +64,7 @@ class _Running:
                         linux.send_signal_exact(found.pid, found.start, number)
 
     def _lives(self) -> bool:
-        """Whether the leader has not ended yet, though we may not have heard of it."""
+        """Whether the leader is still running, according to the kernel."""
         try:
             return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
         except ChildProcessError:
@@ -92,9 +91,9 @@ class CommandThreads:
         """Notified when an attempt has ended."""
         self._shortage = Shortage(settings.slots)
         self._unwanted: set[tuple[int, int]] = set()
-        """Attempts that were taken back, or stopped, before they began."""
+        """Attempts that were recalled, or stopped, before they began."""
         self._idle: set[Slot] = set()
-        """Slots whose thread waits for an attempt, or for room."""
+        """Slots whose thread waits for an attempt, or for the end of a shortage."""
         self._programs = Programs(settings.environment.get(b"PATH", os.defpath.encode()))
         self._pulse = Pulse()
         self._child_signal = ChildSignal()
@@ -102,17 +101,17 @@ class CommandThreads:
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
     def start(self, attempt: Attempt) -> None:
-        """Give it to the next free thread."""
+        """Give the attempt to the next free thread."""
         self._check_ours()
         self._threads.start(attempt)
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
-        """Everything that has happened; waits for the first."""
+        """All reports so far; waits for the first one."""
         self._check_ours()
         return self._mailbox.take(timeout)
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Give back what no thread has taken, and what waits for room."""
+        """Report as not begun what no thread has taken, or what waits in a shortage."""
         if not self._is_ours():
             return
         self._threads.recall(attempts)
@@ -122,7 +121,7 @@ class CommandThreads:
             self._room.notify_all()
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
-        """TERM and CONT, after the grace KILL; or KILL at once."""
+        """Send TERM and CONT, and KILL after the grace; or KILL at once."""
         if not self._is_ours():
             return
         self.recall(attempts)
@@ -139,7 +138,7 @@ class CommandThreads:
                 running.signal(signal.SIGTERM, signal.SIGCONT)
 
     def pause(self, paused: bool) -> None:
-        """SIGSTOP or SIGCONT to everything that runs."""
+        """Send SIGSTOP or SIGCONT to everything that runs."""
         if not self._is_ours():
             return
         self._threads.pause(paused)
@@ -167,7 +166,7 @@ class CommandThreads:
         self._child_signal.close()
 
     def _is_ours(self) -> bool:
-        """Whether this is not a process that was forked: there are no threads there, and the jobs are its parent's."""
+        """Whether this is not a forked child, which has no threads, and whose parent has the jobs."""
         return os.getpid() == self._pid
 
     def _check_ours(self) -> None:
@@ -177,9 +176,9 @@ class CommandThreads:
     # -- a slot ----------------------------------------------------------------------------------------------------------
 
     def _serve(self, take: Callable[[], Attempt | None], number: int) -> None:
-        """The life of one thread: take an attempt, run it, report it."""
+        """Run one thread: take an attempt, run it, report it."""
         slot = Slot(number, bytes(self.settings.outputs))
-        if sys.platform == "linux":  # here niceness belongs to a thread, and its children have it from their first moment
+        if sys.platform == "linux":  # niceness is per thread here, and its children inherit it
             os.nice(self.settings.nice)
         try:
             while (attempt := take()) is not None:
@@ -206,21 +205,21 @@ class CommandThreads:
         at, started = running.at, running.started
         self._mailbox.put(Started(attempt, at, slot.number, running.process.pid))
         status, usage = self._reap(running)
-        now = self._pulse.moment(at, asked=running.asked)
+        now = self._pulse.moment(at, asked=running.signalled)
         code = None if status is None else os.waitstatus_to_exitcode(status)
         out, err = (output_of(slot.collect(stream, name, self.settings.output_cap)) for stream in (0, 1))
-        not_whole = self._output_error(attempt, slot)
+        incomplete = self._output_error(attempt, slot)
         with self._room:
             del self._running[attempt.id]
             self._idle.add(slot)
             self._room.notify_all()
-        why = "somebody else took its exit status" if code is None else not_whole
+        why = "another part of the program took its exit status" if code is None else incomplete
         user, system, peak = usage.ru_utime, usage.ru_stime, _peak_of(usage.ru_maxrss)
         ending = Ending(*exit_and_signal(code), why, started, now - at, user, system, peak, out, err, slot.number)
         self._mailbox.put(Ended(attempt, now, ending))
 
     def _output_error(self, attempt: Attempt, slot: Slot) -> str | None:
-        """Why an output is not whole, also for the user."""
+        """Why an output is not complete; the user is warned, too."""
         failure, slot.failure = slot.failure, None
         if failure is None:
             return None
@@ -241,7 +240,7 @@ class CommandThreads:
         return why_not_started(error, name, place)
 
     def _spawn_when_possible(self, attempt: Attempt, arguments: list[bytes], slot: Slot, name: bytes) -> _Running:
-        """Spawn it; while something is short, wait for others to end, and give up only after nothing has run for long."""
+        """Spawn the command; in a shortage, wait for others to end, and give up only after nothing has run for long."""
         alone_since: float | None = None
         while True:
             try:
@@ -257,7 +256,7 @@ class CommandThreads:
                         raise
                     for note in self._shortage.note(error.errno or 0):
                         self._mailbox.put(note)
-                    for idle in self._idle:  # what they hold is what we lack
+                    for idle in self._idle:  # release the descriptors that we lack
                         idle.close()
                     self._room.wait(_AGAIN)
 
@@ -286,7 +285,7 @@ class CommandThreads:
     def _reap(self, running: _Running) -> tuple[int | None, resource.struct_rusage]:
         """Wait for the leader without reaping it, end what is left of its group, then take its status (wait4(2)).
 
-        The status is None when somebody else has taken it (SIGCHLD ignored, or a waitpid(-1) in the same process).
+        The status is None if it was lost (SIGCHLD is ignored, or other code in this process called waitpid(-1)).
         """
         process = running.process
         status: int | None = None
@@ -305,7 +304,7 @@ class CommandThreads:
 
 
 def _peak_of(maxrss: int) -> int:
-    """Peak memory of a command in bytes; 0: it is not known, because it was less than ours, which the kernel counts, too."""
+    """Peak memory of a command in bytes; 0: not known, because it was less than ours, which the kernel counts, too."""
     if sys.platform == "linux" and maxrss <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
         return 0
     return maxrss * _RSS_UNIT

@@ -1,13 +1,13 @@
 """Commands on this machine, by launchers: the coordinator's side (the other side is `manyhands.backends.launchers.launcher`).
 
-    start(attempt) --jobs socket--> whichever launcher has a free slot
+    start(attempt) --jobs socket--> any launcher with a free slot
     reports()      <--results------ all launchers
 
-The jobs socket is shared, so a short job never waits behind a long one, and a few attempts lie ready in it, so that a freed
-slot never waits for the coordinator. What lies there has not begun: it can be taken back (`stop`).
-A launcher that dies costs the attempts it was running, which are reported as lost after everything of theirs is dead; another
-takes its place. So does one that is stopped or does not answer. What is short (processes, descriptors, memory) makes attempts
-wait until others have ended.
+The jobs socket is shared, so a short job never waits behind a long one. A few attempts are queued in it, so that a freed slot never
+waits for the coordinator. Attempts in the socket have not begun, and can be taken back (`recall`).
+If a launcher dies, the attempts that it was running are reported as lost after all their processes are dead, and another launcher is
+started. A launcher that is stopped or does not answer is killed and replaced in the same way. In a shortage of processes,
+descriptors or memory, attempts wait until others have ended.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from manyhands.core.job import Attempt, Ending
 from manyhands.posix.which import SHORTAGES
 
 _MOST_DEATHS: Final = 20
-"""Deaths of launchers in a row that cost no attempt: something ends them before they can work."""
+"""Deaths of launchers in a row without a running attempt after which we give up: something kills them before they can work."""
 _GATHER: Final = 0.004
-"""Seconds to let results gather while enough attempts lie ready: one wake-up then serves several of them."""
+"""Seconds to let results gather while enough attempts are queued: one wake-up then handles several results."""
 _LOOK: Final = 1.0
-"""Seconds between two looks at the launchers."""
+"""Seconds between two checks of the launchers."""
 _open: weakref.WeakSet[Commands] = weakref.WeakSet()
 
 
@@ -50,7 +50,7 @@ class Commands:
     can_stop = True
     reports_start = True
     ahead = 64
-    """Enough to bridge the coordinator's commits: at 2,500 jobs a second, half of it lasts for 13 ms."""
+    """Enough to keep the slots busy during the coordinator's commits: at 2,500 jobs a second, half of it lasts 13 ms."""
 
     def __init__(self, settings: CommandSettings) -> None:
         self.settings = settings
@@ -58,15 +58,15 @@ class Commands:
         self._began: dict[int, tuple[int, int]] = {}  # id -> (launcher index, pid)
         self._ids: dict[tuple[int, int], int] = {}  # (job, attempt) -> id
         self._unwanted: set[int] = set()
-        """Ids that were to be taken back, and that a launcher had already: should it return them, they do not begin."""
+        """Ids that were recalled when a launcher had them already: if it returns them, they do not begin."""
         self._last = self._deaths = self._round = 0
         self._ready: list[Report] = []
         self._dead: dict[int, str] = {}
-        """Launchers that have died, and how, until it is known what died with them."""
+        """Launchers that have died, and how, until their attempts are known."""
         self._unsettled: set[int] = set()
-        """Launchers that have not yet said what they have begun, since one has died."""
+        """Launchers that have not yet reported what they have begun, since one has died."""
         self._vacant: dict[int, list[int]] = {}
-        """The slots of launchers that are to be started, by index."""
+        """The slots of launchers that have to be started, by index."""
         self._shortage = Shortage(settings.slots)
         self._look_at = time.monotonic() + _LOOK
         self._paused = self._closed = False
@@ -96,7 +96,7 @@ class Commands:
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
     def start(self, attempt: Attempt) -> None:
-        """Lay the attempt ready for the next free slot."""
+        """Queue the attempt for the next free slot."""
         self._check_open()
         self._last = id = self._last + 1
         self._flying[id] = attempt
@@ -106,11 +106,11 @@ class Commands:
             if len(self._jobs.waiting) == 1:
                 self._send()
         except OSError as error:
-            why = f"cannot hand over its arguments: {error.strerror} ({errno.errorcode.get(error.errno or 0, 'error')})"
+            why = f"cannot pass on its arguments: {error.strerror} ({errno.errorcode.get(error.errno or 0, 'error')})"
             self._over(id, Ended(attempt, time.monotonic(), Ending(126, error=why)))
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
-        """What has begun and ended; waits for it up to ``timeout`` seconds. Raises ManyhandsError when no launcher can work."""
+        """What has begun and ended; waits up to ``timeout`` seconds for it. Raises ManyhandsError if no launcher can work."""
         self._check_open()
         self._receive()
         now = time.monotonic()
@@ -128,7 +128,7 @@ class Commands:
         return ready
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Take back what still lies in the jobs socket; the others that lie there are laid ready again, at the next `reports`."""
+        """Take back those of ``attempts`` that no launcher has read; others in the socket are queued again at the next `reports`."""
         ids = [id for id in map(self._id, attempts) if id is not None and id not in self._began]
         if not ids:
             return
@@ -140,7 +140,7 @@ class Commands:
                 self._over(id, Ended(self._flying[id], time.monotonic(), began=False))
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
-        """Take back what has not begun, end the rest."""
+        """Recall what has not begun, and end the rest."""
         self.recall(attempts)
         owned: dict[int, list[int]] = {}
         for id in map(self._id, attempts):
@@ -151,7 +151,7 @@ class Commands:
             self._launchers[index].tell(wire.KILL if kill else wire.STOP, owned[index])
 
     def pause(self, paused: bool) -> None:
-        """Hold all commands (SIGSTOP) or let them go on (SIGCONT)."""
+        """Suspend all commands (SIGSTOP) or continue them (SIGCONT)."""
         self._paused = paused
         for launcher in () if self._closed else self._launchers.values():
             launcher.tell(wire.PAUSE if paused else wire.RESUME)
@@ -167,7 +167,7 @@ class Commands:
         self._alarm.ring()
 
     def close(self) -> None:
-        """Kill what runs, wait for the launchers to leave, close everything."""
+        """Kill what runs, wait for the launchers to exit, close everything."""
         if self._closed:
             return
         self._closed = True
@@ -190,7 +190,7 @@ class Commands:
             raise ManyhandsError("this backend is closed, or belongs to the process that this one was forked from")
 
     def abandon(self) -> None:
-        """In a process that was forked: close what is open, and leave the launchers to the parent."""
+        """In a forked child: close what is open, and leave the launchers to the parent."""
         if not self._closed:
             self._closed = True
             for launcher in self._launchers.values():
@@ -203,10 +203,10 @@ class Commands:
     # -- waiting ---------------------------------------------------------------------------------------------------------
 
     def _wait(self, deadline: float | None) -> bool:
-        """Wait until something happens, at most until the next look or the deadline; returns whether something has."""
+        """Wait for events, at most until the next check or the deadline; return whether there were any."""
         now = time.monotonic()
         until = self._look_at if deadline is None else min(deadline, self._look_at)
-        writers = [launcher.control for launcher in self._launchers.values() if launcher.has_more_to_say]
+        writers = [launcher.control for launcher in self._launchers.values() if launcher.has_unsent]
         if self._jobs.waiting and not self._dead:
             writers.append(self._jobs.sock)
         for writer in writers:
@@ -230,7 +230,7 @@ class Commands:
             self._bury(launcher)
 
     def _look(self, now: float) -> None:
-        """Once a second: see that every launcher works, and try again what could not be had."""
+        """Once a second: check that every launcher works, and try again to start those that could not be started."""
         if now < self._look_at:
             return
         self._look_at = now + _LOOK
@@ -238,7 +238,7 @@ class Commands:
         for launcher in [*self._launchers.values()]:
             if (why := launcher.look()) is not None:
                 launcher.kill(why, with_jobs=not self.settings.allow_daemons)
-            elif launcher.beyond_help:
+            elif launcher.unkillable:
                 self._bury(launcher)
         if self._vacant and not self._dead:
             self._fill_vacancies()
@@ -247,7 +247,7 @@ class Commands:
     # -- launchers -------------------------------------------------------------------------------------------------------
 
     def _fill_vacancies(self) -> None:
-        """Start the launchers that are to be there. For want of something some may come later; raises ManyhandsError if none can."""
+        """Start missing launchers. In a shortage some are started later; raises ManyhandsError if none can be started."""
         ends = self._jobs.theirs.fileno(), self._results_end.fileno()
         for index, slots in [*self._vacant.items()]:
             try:
@@ -267,7 +267,7 @@ class Commands:
                 launcher.tell(wire.PAUSE)
 
     def _bury(self, launcher: LauncherProcess) -> None:
-        """A launcher has died. What died with it is known when the others have said what they have begun."""
+        """Handle the death of a launcher. Which attempts it had is known when the others have reported what they have begun."""
         self._receive()
         self._poll.unregister(launcher.life)
         del self._launchers[launcher.index]
@@ -284,9 +284,9 @@ class Commands:
         self._settle()
 
     def _settle(self) -> None:
-        """When all have answered: make sure that the jobs of the dead are dead, report them as lost, and start others.
+        """When all have answered: kill the jobs of dead launchers, report them as lost, and start new launchers.
 
-        What a launcher had taken without saying so is found by elimination: neither lying ready, nor known to another.
+        Attempts that a launcher had taken without reporting it are found by elimination: they are neither queued nor at another.
         """
         if not self._dead or self._unsettled:
             return
@@ -304,15 +304,15 @@ class Commands:
         self._send()
 
     def _end_strays(self, ids: Collection[int]) -> bool:
-        """Kill everything that carries the tag or lives in the session of the given attempts; whether something will not go."""
+        """Kill all processes with the tag or in the session of the given attempts; return whether one could not be killed."""
         sessions = {self._began[id][1] for id in ids if id in self._began}
         names = ((self._flying[id].job.number, self._flying[id].number) for id in ids)
         return bool(ids) and end_strays(sessions, {b"%s.%d.%d" % (self.settings.token.encode(), *name) for name in names})
 
-    # -- what is short ---------------------------------------------------------------------------------------------------
+    # -- shortages -------------------------------------------------------------------------------------------------------
 
     def _returned(self, id: int, code: int) -> None:
-        """A launcher could not begin this one: it is next again, unless it was taken back or nothing has room for it for long."""
+        """A launcher could not begin an attempt: queue it first, unless it was recalled or the shortage lasts too long."""
         attempt = self._flying.get(id)
         if attempt is None:
             return
@@ -328,18 +328,18 @@ class Commands:
     # -- messages --------------------------------------------------------------------------------------------------------
 
     def _send(self) -> None:
-        """Write what waits, as far as the sockets take it."""
+        """Send what is queued, as far as the sockets take it."""
         for launcher in self._launchers.values():
-            if launcher.has_more_to_say:
+            if launcher.has_unsent:
                 launcher.flush()
-        if not self._dead:  # else not until it is known what died
+        if not self._dead:  # else wait until the attempts of the dead launcher are known
             self._jobs.send()
 
     def _id(self, attempt: Attempt) -> int | None:
         return None if self._closed else self._ids.get(attempt.id)
 
     def _receive(self) -> None:
-        """Read all results that are there."""
+        """Read all results that have arrived."""
         results, view = self._results, self._view
         try:
             while True:
@@ -368,7 +368,7 @@ class Commands:
             self._hear(index, *record)
 
     def _hear(self, index: int, kind: int, *about: Any) -> None:
-        """What is not said of every job."""
+        """Handle the rarer kinds of records."""
         if kind == wire.SYNCED:
             if about[0] == self._round:
                 self._unsettled.discard(index)

@@ -1,7 +1,7 @@
-"""An async function awaited in one event loop, in a thread of its own: for hundreds of jobs that wait for a network.
+"""Awaits an async function in one event loop, in a thread of its own: for hundreds of jobs that wait for a network.
 
-Stopping is cooperative: the task is cancelled, and whoever swallows that, or blocks the loop, is told as `still_running` when
-the grace is over, and keeps its slot until it ends.
+Stopping is cooperative: the task is cancelled. A task that suppresses cancellation, or blocks the loop, is reported as `still_running`
+when the grace is over, and keeps its slot until it ends.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from manyhands.core.hints import given_as
 from manyhands.core.job import Attempt, AttemptId, Ending
 
 _AT_ONCE: Final = 0.2
-"""Seconds that a task has to go when it is to be killed."""
+"""Seconds that a task has to end when it is killed."""
 
 
 class Aio:
@@ -46,13 +46,13 @@ class Aio:
         self._performer = Performer(settings.call, settings.columns, settings.outputs, self._ours)
         if not self._performer.is_async:
             raise UsageError(
-                f"{given_as('--backend', 'asyncio')} awaits async functions, and {settings.call.text} is none: choose threads or processes"
+                f"{given_as('--backend', 'asyncio')} awaits async functions, and {settings.call.text} is not one: choose threads or processes"
             )
         self._mailbox = Mailbox()
         self._waiting: deque[Attempt] = deque()
         self._tasks: dict[AttemptId, asyncio.Task[CallResult]] = {}
         self._cancelled: set[asyncio.Task[CallResult]] = set()
-        """Those that we have cancelled: no other CancelledError is ours."""
+        """Tasks that we have cancelled: only in these a CancelledError is ours."""
         self._running: dict[AttemptId, tuple[Attempt, float, Slot]] = {}
         self._give_up: dict[AttemptId, float] = {}
         self._free = [
@@ -71,13 +71,13 @@ class Aio:
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
     def start(self, attempt: Attempt) -> None:
-        """Make a task of it."""
+        """Queue the attempt, and make a task of it in the loop."""
         with self._mutex:
             self._waiting.append(attempt)
         self._call(self._begin)
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
-        """Everything that has happened; waits for the first. Raises ManyhandsError when the initializer failed."""
+        """All reports so far; waits for the first one. Raises ManyhandsError if the initializer failed."""
         if self._give_up:
             first = max(0.0, min(self._give_up.values()) - time.monotonic())
             timeout = first if timeout is None else min(timeout, first)
@@ -93,12 +93,14 @@ class Aio:
                 left = self._running.pop(key, None)
             if left:
                 attempt, at, slot = left
-                ending = Ending(error="it would not be cancelled", wall=now - at, slot=slot.number, still_running=True)
+                ending = Ending(
+                    error="it did not end when cancelled", wall=now - at, slot=slot.number, still_running=True
+                )
                 found.append(Ended(attempt, now, ending))
         return found
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Give back what has not become a task."""
+        """Report as not begun what has not become a task."""
         with self._mutex:
             for attempt in [waiting for waiting in self._waiting if waiting in attempts]:
                 self._waiting.remove(attempt)
@@ -124,7 +126,7 @@ class Aio:
         self._mailbox.wake()
 
     def close(self) -> None:
-        """Cancel everything and end the loop; if a task blocks it, it ends with the process at the latest."""
+        """Cancel everything and end the loop; a loop that a task blocks ends with the process at the latest."""
         if self._closed:
             return
         self._closed = True
@@ -133,7 +135,7 @@ class Aio:
         self._suspension.close()
         self._switched.close()
         self._streams.close()
-        if not self._thread.is_alive() and generation() == self._here:  # not in a fork: they are another process's
+        if not self._thread.is_alive() and generation() == self._here:  # in a forked child they are the parent's
             for slot in self._free:
                 slot.close()
 
@@ -144,11 +146,11 @@ class Aio:
             self._loop.call_soon_threadsafe(function, *args)  # type: ignore[arg-type]
 
     def _main(self) -> None:
-        """The life of the loop. A job may stop it, or raise through it from a task of its own: it goes on until we are closed."""
+        """Run the loop. A job may stop it, or raise through it from a task of its own: it is run again until we are closed."""
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             try:
                 runner.run(self._prepare())
-            except BaseException as error:  # whatever an initializer raises
+            except BaseException as error:  # an initializer may raise anything
                 self._broken = (
                     error
                     if isinstance(error, ManyhandsError)
@@ -159,7 +161,7 @@ class Aio:
             self._ready = True
             self._loop.call_soon(self._begin)
             while not self._closed and not self._loop.is_closed():
-                with suppress(BaseException):  # of a task that a job has made: its own await of that tells it
+                with suppress(BaseException):  # of a task that a job has made: the job gets it where it awaits that task
                     self._loop.run_forever()
 
     async def _prepare(self) -> None:
@@ -186,7 +188,7 @@ class Aio:
             started = time.time()
             task = self._loop.create_task(self._performer.await_(b"%d.%d" % key, attempt.job.values), context=context)
             self._tasks[key] = task
-            # not at the end of a coroutine: of a task that is cancelled before its first step, no line is carried out
+            # not at the end of the coroutine: a task that is cancelled before its first step executes no line of it
             task.add_done_callback(partial(self._ended, attempt, (at, started), slot, printing))
 
     def _cancel(self, key: AttemptId) -> None:
@@ -205,7 +207,7 @@ class Aio:
         del self._tasks[key]
         try:
             end = self._end_of(attempt, began, slot, printing, self._came_of(task))
-        except BaseException as error:  # what breaks around the call
+        except BaseException as error:  # an error outside of the call
             end = broken(attempt, began[0], error)
         with self._mutex:
             given_up = self._running.pop(key, None) is None
@@ -223,11 +225,11 @@ class Aio:
         return Ended(attempt, now, printed.ending(done, started, now - at, slot.number))
 
     def _came_of(self, task: asyncio.Task[CallResult]) -> CallResult:
-        """What a task came to; one that returned all the same when we had cancelled it has failed."""
+        """The result of a task; if we cancelled it, it has failed, even if it returned."""
         ours = task in self._cancelled
         self._cancelled.discard(task)
         try:
             done = task.result()
-        except BaseException as error:  # cancelled, by us or by somebody else, or what broke around the call
+        except BaseException as error:  # cancelled, by us or by other code, or an error outside of the call
             done = failed(error)
         return CallResult(1, "CancelledError") if ours else done

@@ -1,7 +1,7 @@
-"""A backend that runs nothing: attempts end as they are told to, in a time of their own.
+"""A backend that runs nothing: attempts end as a script says, in virtual time.
 
-It is real in that the command line can choose it (``--backend fake``: every job is ok at once and prints its command), and
-in that the engine's tests need no processes and never sleep: give it a script and let the engine read its `clock`.
+It is a real backend: the command line can choose it (``--backend fake``: every job is ok at once and prints its command). With it the
+engine's tests need no processes and never sleep: they give it a script, and the engine reads its `clock`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from manyhands.core.job import NOTHING, Arg, Attempt, Ending, Output
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Play:
-    """How one attempt shall go: it takes ``wall`` seconds unless it is stopped."""
+    """How one attempt ends: after ``wall`` seconds, unless it is stopped."""
 
     wall: float = 0.0
     exit: int | None = 0
@@ -28,11 +28,11 @@ class Play:
     began: bool = True
     stdout: bytes = b""
     obeys: bool = True
-    """Whether it ends when it is asked to; else only KILL ends it."""
+    """Whether TERM ends it; else only KILL does."""
 
 
 def echo(attempt: Attempt) -> Play:
-    """The script of ``--backend fake``: ok, and prints the command line."""
+    """The script of ``--backend fake``: an attempt is ok, and prints its command line."""
     words = (shlex.quote("".join(map(_text, arg)) if isinstance(arg, tuple) else _text(arg)) for arg in attempt.argv)
     return Play(stdout=" ".join(words).encode("utf-8", "surrogateescape") + b"\n")
 
@@ -42,7 +42,7 @@ def _text(arg: Arg) -> str:
 
 
 class Fake:
-    """A `manyhands.backends.protocol.Backend` with virtual time: waiting moves `clock` on."""
+    """A `manyhands.backends.protocol.Backend` with virtual time: waiting advances `clock`."""
 
     name = "fake"
     reports_start = True
@@ -51,11 +51,11 @@ class Fake:
         self, slots: int, script: Callable[[Attempt], Play] = echo, *, ahead: int = 0, can_stop: bool = True,
         patient: bool = False,
     ) -> None:  # fmt: skip
-        """``patient``: where nothing is due, wait for `wake`, as others do; else that is a mistake of whoever drives it."""
+        """``patient``: if nothing is due, wait for `wake`, as other backends do; else that is an error of the caller."""
         self.ahead, self.can_stop = ahead, can_stop
         self.time = 0.0
         self.began: list[tuple[float, int, int]] = []
-        """(when, job, attempt) of everything that has begun."""
+        """(when, job, attempt) of every attempt that has begun."""
         self.closed = False
         self._script = script
         self._free = list(range(slots, 0, -1))
@@ -67,7 +67,7 @@ class Fake:
         self._patient, self._rung = patient, threading.Event()
 
     def clock(self) -> float:
-        """Now, in virtual seconds."""
+        """The current time, in virtual seconds."""
         return self.time
 
     def start(self, attempt: Attempt) -> None:
@@ -76,14 +76,14 @@ class Fake:
         self._begin()
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
-        """Move the time on to the next end, or by ``timeout``."""
+        """Advance the time to the next end, or by ``timeout``."""
         if not self._ready and not self._woken:
             due = self._ends[0][0] if self._ends and not self._paused else None
             if timeout is None and due is None:
                 if not self._patient:
                     raise AssertionError("the engine would wait for ever")
                 self._rung.wait()
-            # One step of the number at least, or rounding could keep a waiting engine at the same moment for ever.
+            # At least the smallest step of a float, or rounding could keep a waiting engine at the same moment for ever.
             limit = max(self.time + timeout, math.nextafter(self.time, math.inf)) if timeout is not None else None
             if due is not None and (limit is None or due <= limit):
                 self.time = max(self.time, due)
@@ -96,13 +96,13 @@ class Fake:
         return ready
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Give back what waits."""
+        """Report waiting attempts as not begun."""
         for attempt in [waiting for waiting in self._waiting if waiting in attempts]:
             self._waiting.remove(attempt)
             self._ready.append(Ended(attempt, self.time, began=False))
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
-        """End what obeys, and everything when ``kill``."""
+        """End the attempts that obey TERM, or all if ``kill``."""
         self.recall(attempts)
         for attempt in attempts:
             key = attempt.id
@@ -110,7 +110,7 @@ class Fake:
                 self._end(key, signal=9 if kill else 15)
 
     def pause(self, paused: bool) -> None:
-        """Let no attempt end while held."""
+        """Let no attempt end while ``paused``."""
         self._paused = paused
 
     def wake(self) -> None:

@@ -1,9 +1,9 @@
-"""A process in which everything is patched to be cooperative, and jobs are greenlets (https://www.gevent.org/api/gevent.monkey.html).
+"""A process in which gevent has patched all blocking calls, and jobs are greenlets (https://www.gevent.org/api/gevent.monkey.html).
 
     coordinator --("go", job, attempt, values, slot) | ("stop", job, attempt)--> host --STARTED, ENDED--> coordinator
 
-Only this process is patched, before anything else is imported; whoever started it is not. Imports gevent, so it is imported by
-nobody but that process.
+Only this process is patched, before anything else is imported; the process that started it is not. This module imports gevent, so
+only that process imports it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from manyhands.core.job import AttemptId, Output, Values
 
 def main(descriptor: int) -> None:
     """Serve until the coordinator closes its end."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the program that started us blocks or ignores
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # do not inherit what the program blocks or ignores
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.dup2(2, 1)  # what no job prints is no result
+    os.dup2(2, 1)  # output outside of jobs is not a result
     sock = socket.socket(fileno=descriptor)
     with suppress(ConnectionError):
         Host(sock, framing.receive(sock)).serve()
@@ -51,11 +51,11 @@ class Host:
         self._streams = Streams()
         self._running: dict[AttemptId, Any] = {}
         self._stopped: set[Any] = set()
-        """Greenlets that we have thrown GreenletExit into: no other one is ours."""
+        """Greenlets that we have stopped: only in these a GreenletExit is ours."""
         self._slots: dict[int, Slot] = {}
 
     def serve(self) -> None:
-        """Prepare, then make a greenlet of each job. Raises ConnectionError when the coordinator is gone."""
+        """Prepare, then make a greenlet for each job. Raises ConnectionError if the coordinator is gone."""
         config = self._config
         os.chdir(config["workdir"])
         if config["nice"]:
@@ -66,18 +66,18 @@ class Host:
             call = pickle.loads(config["call"])  # noqa: S301 - our own parent made it
             performer = Performer(call, config["columns"], Path(os.fsdecode(config["outputs"])), self._ours)
             call.prepare()
-        except BaseException as error:  # whatever an initializer raises
+        except BaseException as error:  # an initializer may raise anything
             self._send((framing.BROKEN, str(error) if isinstance(error, ManyhandsError) else failed(error).error))
             return
         switched = Switched()
-        gevent.get_hub().SYSTEM_ERROR = ()  # else sys.exit() in a greenlet that a job has made would end all others, too
+        gevent.get_hub().SYSTEM_ERROR = ()  # else sys.exit() in a greenlet made by a job would end all others, too
         self._send((framing.READY,))
         while message := framing.receive(self._sock):
             verb, job, attempt, *more = message
             if verb == "go":
                 self._running[job, attempt] = gevent.spawn(self._guarded, performer, (job, attempt), *more)
             elif greenlet := self._running.get((job, attempt)):
-                gevent.sleep(0)  # one that has not begun would end without a word
+                gevent.sleep(0)  # a greenlet that has not begun would end without a report
                 self._stopped.add(greenlet)
                 greenlet.kill(block=False)
         switched.close()
@@ -85,7 +85,7 @@ class Host:
             slot.close()
 
     def _guarded(self, *arguments: Any) -> None:
-        """A job without an end would be waited for without end: when ours fails, perhaps by what it did to us, the host is replaced."""
+        """Run a job. If our own code fails, its end would never be reported: so exit, and the host is replaced."""
         try:
             self._run(*arguments)
         except BaseException:
@@ -103,7 +103,7 @@ class Host:
             done = performer.perform(name, values)
         except gevent.GreenletExit:
             stopped, done = True, CallResult(1)
-        except BaseException as error:  # what breaks around the call
+        except BaseException as error:  # an error outside of the call
             done = failed(error)
         now = time.monotonic()
         self._streams.release()

@@ -1,9 +1,9 @@
-"""A function called in greenlets of one patched child process: for blocking code that waits, hundreds at once.
+"""Calls a function in greenlets of one patched child process: for blocking code that waits, hundreds at once.
 
     start(attempt) --socket--> `manyhands.backends.greenlet_host` --socket--> reports()
 
-The process of whoever uses this is never patched. A greenlet that is stopped gets GreenletExit where it waits. One that does
-not wait holds up all others: when it will not end, the whole host is killed, and all that ran in it has died.
+The user's own process is never patched. A greenlet that is stopped gets GreenletExit where it waits. One that does not wait blocks
+all others: if it does not end, the whole host is killed with all jobs in it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _BOOT: Final = (
 )
 _MOST_FAILED_STARTS: Final = 3
 _LOOK: Final = 1.0
-"""Seconds between two looks at whether somebody has stopped the host or the warden."""
+"""Seconds between two checks of host and watchdog, which may have been stopped."""
 _AT_ONCE: Final = 0.5
-"""Seconds that greenlets have to go when they are to be killed."""
+"""Seconds that greenlets have to end when they are killed."""
 
 
 class Greenlets:
@@ -69,19 +69,19 @@ class Greenlets:
         self._prepared = self._paused = self._closed = False
         self._failed_starts = 0
         self._alarm = Alarm()
-        self._warden = Watchdog(settings)
+        self._watchdog = Watchdog(settings)
         self._launch()
         close_at_exit(self)
 
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
     def start(self, attempt: Attempt) -> None:
-        """Send it to the host as soon as there is a slot."""
+        """Send the attempt to the host as soon as there is a slot."""
         self._waiting.append(attempt)
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
-        """What has begun and ended; waits for it up to ``timeout`` seconds. Raises ManyhandsError if there can be no host."""
-        if os.getpid() != self._owner or self._closed:  # we are forked: what the host says is for another process
+        """What has begun and ended; waits up to ``timeout`` seconds for it. Raises ManyhandsError if no host can be started."""
+        if os.getpid() != self._owner or self._closed:  # in a forked child, the host's messages are the parent's
             ready, self._ready = self._ready, []
             time.sleep(0.0 if ready else timeout or 0.0)
             return ready
@@ -105,18 +105,18 @@ class Greenlets:
         return ready
 
     def _milliseconds(self, deadline: float | None) -> int:
-        """Until something is due."""
+        """Milliseconds until something is due."""
         due = [self._looked + _LOOK, *self._kill_at.values(), *([] if deadline is None else [deadline])]
         return max(0, math.ceil((min(due) - time.monotonic()) * 1000))
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Give back what has not been sent."""
+        """Report as not begun what has not been sent."""
         for attempt in [waiting for waiting in self._waiting if waiting in attempts]:
             self._waiting.remove(attempt)
             self._ready.append(Ended(attempt, time.monotonic(), began=False))
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
-        """End greenlets; the whole host if one will not end."""
+        """End greenlets, or the whole host if one does not end."""
         if os.getpid() != self._owner:
             return
         self.recall(attempts)
@@ -128,7 +128,7 @@ class Greenlets:
                 self._tell(("stop", *key))
 
     def pause(self, paused: bool) -> None:
-        """SIGSTOP or SIGCONT to the host, all its greenlets with it."""
+        """Send SIGSTOP or SIGCONT to the host, and so to all its greenlets."""
         self._paused = paused
         linux.send_signal_exact(self._host.pid, self._started_at, signal.SIGSTOP if paused else signal.SIGCONT)
 
@@ -137,13 +137,13 @@ class Greenlets:
         self._alarm.ring()
 
     def close(self) -> None:
-        """Let the host go, or kill it if it is busy, and what it has started."""
+        """Let the host exit, or kill it if it is busy; end what it has started."""
         if self._closed:
             return
         self._closed = True
         if os.getpid() != self._owner:
             self._sock.close()
-            self._warden.drop()
+            self._watchdog.drop()
             self._alarm.close()
             return
         lost = [attempt for attempt, _, _ in self._running.values()]
@@ -157,7 +157,7 @@ class Greenlets:
         except subprocess.TimeoutExpired:
             self._host.kill()
         self._clear()
-        self._warden.close()
+        self._watchdog.close()
         self._alarm.close()
 
     # -- the host --------------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ class Greenlets:
             theirs.close()
         stat = linux.read_stat(self._host.pid)
         self._started_at = stat.start if stat else 0
-        self._warden.add(self._host.pid, self._started_at)
+        self._watchdog.add(self._host.pid, self._started_at)
         self._inbox, self._outbox, self._prepared = framing.Inbox(self._sock), framing.Outbox(self._sock), False
         self._poll = select.poll()
         self._poll.register(self._alarm.descriptor, select.POLLIN)
@@ -223,7 +223,7 @@ class Greenlets:
         elif kind == framing.READY:
             self._prepared, self._failed_starts = True, 0
         else:
-            raise ManyhandsError(f"the process for greenlets cannot begin: {fields[0]}")
+            raise ManyhandsError(f"the process for greenlets cannot start: {fields[0]}")
 
     def _let_go(self, key: AttemptId) -> tuple[Attempt, int]:
         attempt, slot, _ = self._running.pop(key)
@@ -236,33 +236,33 @@ class Greenlets:
         now = time.monotonic()
         if any(due <= now for due in self._kill_at.values()):
             linux.send_signal_exact(self._host.pid, self._started_at, signal.SIGKILL)
-            late = [key for key, due in self._kill_at.items() if due <= now]
-            self._overdue.update(late)
-            for key in late:
+            overdue = [key for key, due in self._kill_at.items() if due <= now]
+            self._overdue.update(overdue)
+            for key in overdue:
                 del self._kill_at[key]
 
     def _look_after(self, now: float) -> None:
-        """A host that somebody has stopped is killed at the second look; the warden is replaced."""
+        """Kill a host that is found stopped twice in a row; replace a stopped watchdog."""
         if now - self._looked < _LOOK or self._paused:
             return
         self._looked = now
-        self._warden.look_after()
+        self._watchdog.look_after()
         stat = linux.read_stat(self._host.pid)
         self._found_stopped = self._found_stopped + 1 if stat is not None and stat.state == "T" else 0
         if self._found_stopped > 1:
             linux.send_signal_exact(self._host.pid, self._started_at, signal.SIGKILL)
 
     def _bury(self) -> None:
-        """The host is gone: report all that ran in it, and start another."""
+        """The host is gone: report all attempts that ran in it, and start another."""
         self._sock.close()
         code = self._host.wait()
         self._clear()
-        self._warden.remove(self._host.pid)
+        self._watchdog.remove(self._host.pid)
         if not self._prepared:
             self._failed_starts += 1
             if self._failed_starts >= _MOST_FAILED_STARTS:
                 raise ManyhandsError(f"the process for greenlets dies before it begins (status {code}): giving up")
-        now, alone = time.monotonic(), len(self._running) == 1  # of several, nobody knows which one it was
+        now, alone = time.monotonic(), len(self._running) == 1  # with several, we do not know which one it was
         for key in list(self._running):
             asked = key in self._overdue
             _, _, began = self._running[key]
@@ -273,7 +273,7 @@ class Greenlets:
             name, room = b"%d.%d" % key, Slot(slot, bytes(self.settings.outputs))
             out, err = (output_of(room.salvage(stream, name, self.settings.output_cap)) for stream in (0, 1))
             room.close()
-            why = "it would not end, and was killed" if asked else "the process that it shared with others died"
+            why = "it did not end, and was killed" if asked else "the process that it shared with others died"
             started, wall = time.time() - (now - began), now - began
             status, number = (None, -code) if code < 0 else (1, None)
             ending = Ending(status, number, why, started, wall, stdout=out, stderr=err, slot=slot)
@@ -281,7 +281,7 @@ class Greenlets:
         self._launch()
 
     def _clear(self) -> None:
-        """End what the host has left behind; its slots are made anew."""
+        """End what the host has left behind."""
         with suppress(TimeoutError):
             end_trees({self._host.pid: self._started_at}, b"MH_WORKER=" + self.settings.token.encode() + b".host")
         self._host.wait()

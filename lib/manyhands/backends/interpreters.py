@@ -1,7 +1,7 @@
-"""A function called in interpreters of their own, each in a thread of this process (PEP 734): Python 3.14 and later.
+"""Calls a function in subinterpreters, each in a thread of this process (PEP 734): Python 3.14 and later.
 
-Each has a lock of its own, so they compute at the same time, and share nothing; what crosses between them is bytes. Like a
-thread, none can be stopped. Extension modules that know only one interpreter cannot be imported there.
+Each has a lock of its own, so they compute at the same time. They share no objects, and exchange bytes. Like a thread, they cannot be
+stopped. Extension modules that support only one interpreter cannot be imported there.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Interpreter:
             raise ManyhandsError(problem)
 
     def perform(self, attempt: Attempt, at: float) -> Ended:
-        """Call it there, and collect what it printed."""
+        """Call the function in the interpreter, and collect its output."""
         name = attempt.name
         watch = Stopwatch(attempt, at, self._slot.number, self._suspension)
         *fields, lost = self._interpreter.call(perform_there, name, attempt.job.values, *self._slot.ready())
@@ -57,7 +57,7 @@ class Interpreter:
             out, err = (output_of(self._slot.collect(stream, name, self._cap)) for stream in (0, 1))
         except OSError as error:
             with suppress(OSError):
-                self._slot.close()  # it may hold half of something: the next job begins with new files
+                self._slot.close()  # its files may be incomplete: the next job begins with new ones
             return Collected(NOTHING, NOTHING, error)
         return Collected(out, err, problem)
 
@@ -69,9 +69,9 @@ class Interpreter:
 
 
 def prepare_there(call: bytes, columns: tuple[str, ...], outputs: bytes) -> str | None:
-    """In the other interpreter: get ready; returns what is wrong."""
+    """In the other interpreter: prepare; return the error, or None."""
     global _performer
-    sys.stdout = sys.stderr  # what an initializer prints is no result
+    sys.stdout = sys.stderr  # the output of an initializer is not a result
     try:
         found = pickle.loads(call)  # noqa: S301 - this very process made it
         _performer = Performer(found, columns, Path(os.fsdecode(outputs)))
@@ -84,7 +84,7 @@ def prepare_there(call: bytes, columns: tuple[str, ...], outputs: bytes) -> str 
 def perform_there(
     name: bytes, values: Values, out: int, err: int
 ) -> tuple[int, str | None, str | None, bytes | None, tuple[int, str] | None]:
-    """In the other interpreter: one call, with its own stdout and stderr; and what kept its output from being written."""
+    """In the other interpreter: one call, with its own stdout and stderr; also returns the error if its output could not be written."""
     assert _performer is not None  # noqa: S101 - `prepare_there` comes first
     texts = [open(file, "w", encoding="utf-8", errors="surrogateescape", closefd=False) for file in (out, err)]  # noqa: SIM115
     sys.stdout, sys.stderr = texts

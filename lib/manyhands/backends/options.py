@@ -1,6 +1,6 @@
-"""Which options each backend honours: what it cannot, is refused by name before anything runs; never ignored.
+"""Which options each backend honours: any other is refused by name before anything runs, never ignored.
 
-Separate from the backends, because to read the table must not import them. To add a backend: one line in `HONOURED`.
+Separate from the backends, because reading the table must not import them. To add a backend: one line in `HONOURED`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class _Option(NamedTuple):
 
     given: Callable[[Plan], bool]
     why: str
-    """Why a backend may have no use for it."""
+    """Why a backend may be unable to honour it."""
     by_one: bool = False
-    """In a line of stages it is enough that one of them honours it."""
+    """With several stages, it is enough that one of them honours it."""
 
 
-_HERE: Final = "it calls functions in this process, whose own it would change"
+_HERE: Final = "it calls functions in this process, which the option would change"
 _NO_WORKERS: Final = "it has no worker processes"
 _OPTIONS: Final[dict[str, _Option]] = {
     "--workdir": _Option(lambda plan: plan.workdir != _here(), _HERE),
@@ -87,7 +87,7 @@ def honoured(plan: Plan) -> frozenset[str]:
 
 
 def binding(*, workdir: str, environment: dict[bytes, bytes], nice: int, workers: Workers) -> str | None:
-    """The first option given that only processes honour; None if there is none: then a function may be called anywhere."""
+    """The first given option that only processes honour; None if there is none: then a function may be called anywhere."""
     given = {
         "--workdir": workdir != _here(), "--nice": nice != 0,
         "--env": any(os.environb.get(name) != value for name, value in environment.items() if not name.startswith(b"MH_")),
@@ -98,12 +98,12 @@ def binding(*, workdir: str, environment: dict[bytes, bytes], nice: int, workers
 
 
 def _several(plan: Plan) -> bool:
-    """More jobs at once than one, and than is the default."""
+    """Whether several jobs at once were requested, other than by default."""
     return plan.limits.climb or plan.limits.jobs not in (1, usable_cores())
 
 
 def _here() -> str | None:
-    """The working folder; None when it was removed."""
+    """The working folder; None if it was removed."""
     try:
         return os.getcwd()
     except FileNotFoundError:

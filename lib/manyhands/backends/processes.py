@@ -1,11 +1,11 @@
-"""A function called in worker processes of this machine: the backend for work that computes, and the only one that can be killed.
+"""Calls a function in worker processes of this machine: for work that computes, and the only one whose calls can be killed one by one.
 
     start(attempt) --a chunk of attempts--> the socket of an idle worker (`manyhands.backends.workers.worker`)
     reports()      <--a record for each---- its socket, or its death
 
-A worker belongs to one slot and talks over a socket of its own, so that the death of one, at whatever moment, costs the job
-that it was doing and nothing else: the others keep theirs, what it had not begun is laid ready again, and a fresh worker takes
-its place. Processes are made by multiprocessing, by ``forkserver`` or ``spawn``, never by a fork beside threads. A warden
+A worker belongs to one slot and has a socket of its own, so if a worker dies, at whatever moment, only the job that it was doing is
+affected: other workers continue, jobs that it had not begun are queued again, and a fresh worker replaces it. multiprocessing starts
+the processes, by ``forkserver`` or ``spawn``, never by a fork in a process with threads. A watchdog
 (`manyhands.backends.workers.watchdog`) ends them if the coordinator is killed.
 """
 
@@ -35,14 +35,14 @@ from manyhands.runtime.at_exit import close_at_exit
 from manyhands.runtime.main_guard import refuse_unguarded
 
 CHUNK_SECONDS: Final = 0.020
-"""About so much work is handed to a worker at once, if jobs are that small."""
+"""Seconds of work that a worker is given at once, about, if jobs are that short."""
 _LARGEST_CHUNK: Final = 1024
 _GATHER: Final = 0.002
-"""Seconds to let records gather while the workers have plenty to do: one wake-up then serves several."""
+"""Seconds to let records gather while the workers have enough to do: one wake-up then handles several records."""
 _PATIENCE: Final = 2.0
-"""Seconds that an idle worker has to leave when the batch is over."""
+"""Seconds that an idle worker has to exit when the batch is over."""
 _LOOK: Final = 1.0
-"""Seconds between two looks at what should run: somebody may have stopped a worker, the fork server or the warden."""
+"""Seconds between two checks of workers, fork server and watchdog, each of which may have been stopped."""
 
 
 class Processes:
@@ -55,15 +55,15 @@ class Processes:
     def __init__(self, settings: FunctionSettings) -> None:
         self.settings = settings
         self._owner = os.getpid()
-        self._maker = WorkerPool(settings)
+        self._pool = WorkerPool(settings)
         self._waiting: deque[Attempt] = deque()
-        self._hands: dict[int, Handle] = {}  # by slot
+        self._workers: dict[int, Handle] = {}  # by slot
         self._sockets: dict[int, Handle] = {}
         self._lives: dict[int, Handle] = {}
         self._recalled: set[AttemptId] = set()
         self._doomed: set[AttemptId] = set()
         self._ready: list[Report] = []
-        self._in_hands = 0
+        self._held = 0
         self._width = Width(settings.slots)
         self._looked = time.monotonic()
         self._mean: float | None = None
@@ -78,29 +78,29 @@ class Processes:
 
     @property
     def ahead(self) -> int:
-        """A round of chunks, and enough to bridge the coordinator's commits."""
+        """One more chunk for each worker, and enough to keep them busy during the coordinator's commits."""
         return 64 + 2 * self.settings.slots * self._chunk()
 
     def start(self, attempt: Attempt) -> None:
-        """Lay the attempt ready for the next idle worker."""
+        """Queue the attempt for the next idle worker."""
         self._waiting.append(attempt)
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
-        """What has begun and ended; waits for it up to ``timeout`` seconds. Raises ManyhandsError if no worker can be started."""
-        if os.getpid() != self._owner or self._closed:  # we are forked: what the workers say is for another process
+        """What has begun and ended; waits up to ``timeout`` seconds for it. Raises ManyhandsError if no worker can be started."""
+        if os.getpid() != self._owner or self._closed:  # in a forked child, the workers' messages are the parent's
             return self._last_words(timeout or 0.0)
         deadline = None if timeout is None else time.monotonic() + timeout
         self._woken = False
         self._dispatch()
         while not self._ready:
             found = self._poll.poll(self._milliseconds(deadline))
-            if found and self._in_hands > 4 * self.settings.slots:
+            if found and self._held > 4 * self.settings.slots:
                 time.sleep(_GATHER)
                 found = self._poll.poll(0)
             for file, event in found:
                 self._handle(file, event)
             now = time.monotonic()
-            kill_overdue(self._hands.values(), now)
+            kill_overdue(self._workers.values(), now)
             self._look_after(now)
             self._dispatch()
             if self._woken or (deadline is not None and now >= deadline):
@@ -109,9 +109,9 @@ class Processes:
         return ready
 
     def _milliseconds(self, deadline: float | None) -> int:
-        """Until something is due."""
-        due = [one.kill_at for one in self._hands.values() if one.kill_at is not None]
-        if self._waiting and not self._hands:
+        """Milliseconds until something is due."""
+        due = [one.kill_at for one in self._workers.values() if one.kill_at is not None]
+        if self._waiting and not self._workers:
             due.append(self._width.next_try)
         if deadline is not None:
             due.append(deadline)
@@ -119,12 +119,12 @@ class Processes:
         return max(0, math.ceil((min(due) - time.monotonic()) * 1000))
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Give back what has not begun; a worker that has some of it is asked to hand back its chunk after what it does."""
+        """Report as not begun what has not begun; a worker that has some of it is asked to return its chunk after its current job."""
         now, keys = time.monotonic(), {one.id for one in attempts}
         for attempt in [waiting for waiting in self._waiting if waiting.id in keys]:
             self._waiting.remove(attempt)
             self._ready.append(Ended(attempt, now, began=False))
-        for one in self._hands.values():
+        for one in self._workers.values():
             unbegun = list(one.held)[one.began is not None :]
             mine = keys & {attempt.id for attempt in unbegun}
             self._recalled |= mine
@@ -133,19 +133,19 @@ class Processes:
                 self._tell(one, framing.DROP)
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
-        """Recall what has not begun; TERM the rest, after the grace KILL, or KILL at once."""
-        if os.getpid() != self._owner:  # we are forked: they are another process's
+        """Recall what has not begun; send TERM to the rest, and KILL after the grace, or KILL at once."""
+        if os.getpid() != self._owner:  # in a forked child, the workers are the parent's
             return
         self.recall(attempts)
         keys = {one.id for one in attempts}
         self._doomed |= keys & self._recalled
-        end([one for one in self._hands.values() if one.doing in keys], grace=None if kill else self.settings.grace)
+        end([one for one in self._workers.values() if one.doing in keys], grace=None if kill else self.settings.grace)
 
     def pause(self, paused: bool) -> None:
-        """SIGSTOP or SIGCONT to everything that runs; begin nothing while ``paused``."""
+        """Send SIGSTOP or SIGCONT to everything that runs; begin nothing while ``paused``."""
         self._paused = paused
         number = signal.SIGSTOP if paused else signal.SIGCONT
-        for one, below in trees(one for one in self._hands.values() if one.held or not paused):
+        for one, below in trees(one for one in self._workers.values() if one.held or not paused):
             one.signal(number)
             signal_all(below, number)
 
@@ -154,66 +154,66 @@ class Processes:
         self._alarm.ring()
 
     def close(self) -> None:
-        """Kill what runs, let the idle workers leave, end what any of them has left behind, close everything."""
+        """Kill what runs, let idle workers exit, end what any worker has left behind, close everything."""
         with self._closing:
             if self._closed:
                 return
             self._closed = True
-        hands = list(self._hands.values())
-        self._hands.clear()
+        workers = list(self._workers.values())
+        self._workers.clear()
         if os.getpid() != self._owner:
-            self._let_be(hands)
+            self._let_be(workers)
             return
-        lost = [attempt for one in hands for attempt in one.held]
+        lost = [attempt for one in workers for attempt in one.held]
         self._ready += [Ended(attempt, time.monotonic(), Ending(error="the program has ended")) for attempt in lost]
-        for one in hands:
+        for one in workers:
             one.tell([])
             if one.held or not one.ready:
                 one.signal(signal.SIGKILL)
             one.sock.close()
         fork_server.wake()
         deadline = time.monotonic() + _PATIENCE
-        for one in hands:
+        for one in workers:
             one.process.join(max(0.0, deadline - time.monotonic()))
-        if hands:
-            self._maker.clear_all(hands)
-        for one in hands:
+        if workers:
+            self._pool.clear_all(workers)
+        for one in workers:
             one.forget()
-        self._maker.close()
+        self._pool.close()
         self._alarm.close()
 
     def _last_words(self, wait: float) -> Sequence[Report]:
-        """After the end: what was still at work then, once."""
+        """After the end: reports of the attempts that were still running then, once."""
         ready, self._ready = self._ready, []
         time.sleep(0.0 if ready else wait)
         return ready
 
-    def _let_be(self, hands: list[Handle]) -> None:
-        """Close our copies of what belongs to the process that we are a fork of."""
-        for one in hands:
+    def _let_be(self, workers: list[Handle]) -> None:
+        """In a forked child: close our copies of what belongs to the parent."""
+        for one in workers:
             one.sock.close()
-        self._maker.drop()
+        self._pool.drop()
         self._alarm.close()
 
     # -- workers ---------------------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        """Hand chunks to idle workers, and start workers while there are more jobs than those."""
+        """Give chunks to idle workers, and start workers while there are more jobs than starting workers."""
         if self._paused or not self._waiting:
             return
         chunk = self._chunk()
-        for one in [one for one in self._hands.values() if one.idle]:
+        for one in [one for one in self._workers.values() if one.idle]:
             if not self._waiting:
                 return
-            self._hand(one, min(chunk, math.ceil(len(self._waiting) / self.settings.slots)))
-        coming = sum(not one.ready for one in self._hands.values())
-        while len(self._hands) < self._width.workers and coming < len(self._waiting):
+            self._give(one, min(chunk, math.ceil(len(self._waiting) / self.settings.slots)))
+        coming = sum(not one.ready for one in self._workers.values())
+        while len(self._workers) < self._width.workers and coming < len(self._waiting):
             if time.monotonic() < self._width.next_try or not self._launch():
                 return
             coming += 1
 
     def _there(self) -> int:
-        return sum(one.ready for one in self._hands.values())
+        return sum(one.ready for one in self._workers.values())
 
     def _chunk(self) -> int:
         fixed = self.settings.workers.chunk
@@ -223,12 +223,12 @@ class Processes:
             return 1
         return max(1, min(_LARGEST_CHUNK, int(CHUNK_SECONDS / max(self._mean, 1e-6))))
 
-    def _hand(self, one: Handle, size: int) -> None:
+    def _give(self, one: Handle, size: int) -> None:
         limit = self.settings.workers.max_jobs
         size = size if limit is None else min(size, limit - one.done)
         taken = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
         one.held.extend(taken)
-        self._in_hands += len(taken)
+        self._held += len(taken)
         self._tell(one, [(*attempt.id, attempt.job.values) for attempt in taken])
 
     def _tell(self, one: Handle, message: Any) -> None:
@@ -237,28 +237,28 @@ class Processes:
             self._poll.modify(one.sock, select.POLLIN | select.POLLOUT)
 
     def _launch(self) -> bool:
-        """Start a worker for a slot that has none; False if there can be none now. Raises ManyhandsError if there can be none at all."""
-        slot = next(number for number in range(1, self.settings.slots + 1) if number not in self._hands)
+        """Start a worker for a slot without one; False if that fails for now. Raises ManyhandsError if no worker can be started at all."""
+        slot = next(number for number in range(1, self.settings.slots + 1) if number not in self._workers)
         try:
-            one = self._maker.make(slot, first=not self._hands)
+            one = self._pool.make(slot, first=not self._workers)
         except ManyhandsError as error:
-            self._ready += self._width.no_more(str(error), self._there() or len(self._hands))
+            self._ready += self._width.no_more(str(error), self._there() or len(self._workers))
             return False
-        self._hands[slot] = self._sockets[one.sock.fileno()] = self._lives[one.process.sentinel] = one
+        self._workers[slot] = self._sockets[one.sock.fileno()] = self._lives[one.process.sentinel] = one
         self._poll.register(one.sock, select.POLLIN)
         self._poll.register(one.process.sentinel, select.POLLIN)
         return True
 
     def _retire(self, one: Handle) -> None:
-        """Forget a worker whose end is near; whatever it has begun or been given is no longer there."""
-        del self._hands[one.slot.number], self._sockets[one.sock.fileno()]
+        """Forget a worker that is ending, and close its socket."""
+        del self._workers[one.slot.number], self._sockets[one.sock.fileno()]
         self._poll.unregister(one.sock)
         if one.watched:
             self._unwatch(one)
         one.sock.close()
 
     def _unwatch(self, one: Handle) -> None:
-        """Look no more for its end where multiprocessing would tell it; its socket tells it, too."""
+        """Stop watching multiprocessing's sentinel for its end; its socket shows the end, too."""
         del self._lives[one.process.sentinel]
         self._poll.unregister(one.process.sentinel)
         one.watched = False
@@ -277,7 +277,7 @@ class Processes:
             if one.inbox.ended:
                 self._bury(one)
         elif one := self._lives.get(file):
-            if one.alive:  # not it has died, but the fork server, which would have told us
+            if one.alive:  # not the worker has died, but the fork server, which would report its end
                 self._unwatch(one)
             else:
                 self._bury(one)
@@ -292,13 +292,13 @@ class Processes:
             one.ready = True
             self._width.began()
         elif kind == framing.BROKEN:
-            self._broken(f"a worker process cannot begin: {record[1]}", scarce=record[2])
+            self._broken(f"a worker process cannot start: {record[1]}", scarce=record[2])
         else:
             one.dropping = False
             self._take_back(one)
 
     def _broken(self, why: str, *, scarce: bool) -> None:
-        """A worker could not prepare itself. Raises ManyhandsError, unless others could, and it only lacks what they have taken."""
+        """A worker could not prepare itself. Raises ManyhandsError, unless only resources were ``scarce`` and other workers run."""
         if not scarce or not self._there():
             raise ManyhandsError(why)
         self._ready += self._width.no_more(why, self._there())
@@ -328,15 +328,15 @@ class Processes:
     def _let_go(self, one: Handle) -> Attempt:
         attempt = one.held.popleft()
         one.began = None
-        one.asked = one.kill_at = None  # what was meant for this job is not meant for the next
-        self._in_hands -= 1
+        one.stopping = one.kill_at = None  # a stop of this job does not apply to the next
+        self._held -= 1
         if self._recalled or self._doomed:
             self._doomed.discard(attempt.id)
             self._recalled.discard(attempt.id)
         return attempt
 
     def _take_back(self, one: Handle) -> None:
-        """What it had not begun is laid ready again, in its order, or given back if it was recalled."""
+        """Queue again, in order, what the worker had not begun; report it as not begun if it was recalled."""
         back, now = [], time.monotonic()
         while one.held:
             recalled = one.held[0].id in self._recalled
@@ -350,22 +350,22 @@ class Processes:
     # -- endings ---------------------------------------------------------------------------------------------------------
 
     def _look_after(self, now: float) -> None:
-        """Notice what somebody has stopped: a worker is killed at the second look, the fork server goes on, the warden is replaced."""
+        """Check for stopped processes: a worker is killed at the second check, the fork server continued, the watchdog replaced."""
         if now - self._looked < _LOOK or self._paused:
             return
         self._looked = now
         fork_server.wake()
-        self._maker.warden.look_after()
-        for one in stopped(self._hands.values()):
+        self._pool.watchdog.look_after()
+        for one in stopped(self._workers.values()):
             one.signal(signal.SIGKILL)
 
     def _bury(self, one: Handle) -> None:
-        """A worker is gone: end what it left behind, tell of the job that it was doing, lay the others ready again."""
+        """A worker is gone: end what it left behind, report the job that it was doing, and queue its other jobs again."""
         for record in one.inbox.records():
             self._record(one, record)
         code = one.status()
         self._retire(one)
-        left = self._maker.clear(one)
+        left = self._pool.clear(one)
         if one.held and one.began is not None:
             self._died(one, code, left)
         self._take_back(one)
@@ -377,7 +377,7 @@ class Processes:
     def _died(self, one: Handle, code: int | None, left: int) -> None:
         """Report the job that a dead worker was doing, with what it had printed."""
         at, began = time.monotonic(), one.began or 0.0
-        asked = one.asked is not None
+        stopping = one.stopping is not None
         attempt, slot = self._let_go(one), one.slot
         name = attempt.name
         out, err = (output_of(slot.salvage(stream, name, self.settings.output_cap)) for stream in (0, 1))
@@ -387,4 +387,4 @@ class Processes:
             None if number else 1, number, f"its worker process {why}", time.time() - (at - began), at - began, stdout=out,
             stderr=err, slot=slot.number, leftovers=left,
         )  # fmt: skip
-        self._ready.append(Ended(attempt, at, ending, died=not asked))
+        self._ready.append(Ended(attempt, at, ending, died=not stopping))

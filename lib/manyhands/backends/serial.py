@@ -1,6 +1,6 @@
-"""A function called in this process and thread, one job after another: the reference for all others, and for a debugger.
+"""Calls a function in this process and thread, one job after another: the reference for other backends, and for debugging.
 
-Nothing can interrupt a call: a time-out is told when it has come back, a stop is obeyed between two.
+Nothing can interrupt a call: a time-out is reported after the call has returned, a stop takes effect between two calls.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from manyhands.backends.shared.suspension import Suspension
 from manyhands.core.job import Attempt
 
 _A_COMMIT: Final = 0.025
-"""Seconds; a little more than an end waits for its commit (`manyhands.engine.loop.GROUP_COMMIT`)."""
+"""Seconds; a little more than a result waits for its commit (`manyhands.engine.recording.GROUP_COMMIT`)."""
 
 
 class Serial:
@@ -29,7 +29,7 @@ class Serial:
     can_stop = False
     reports_start = True
     ahead = 0
-    """The next job is handed over together with the record of the last: what has ended is recorded, and told, before it begins."""
+    """With 0, the last result is recorded and reported before the next job begins."""
 
     def __init__(self, settings: FunctionSettings) -> None:
         self.settings = settings
@@ -45,21 +45,21 @@ class Serial:
         self._begun: tuple[Attempt, float] | None = None
         self._paused = False
         self._fresh = False
-        """The last end has been told, and perhaps not been recorded yet: that is known when a new job is handed over."""
+        """Whether the last result may not be recorded yet: it is when the engine starts a new job."""
 
     def start(self, attempt: Attempt) -> None:
-        """Lay it ready for `reports`."""
+        """Queue the attempt for `reports`."""
         self._fresh = False
         self._waiting.append(attempt)
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
-        """Tell that a job begins; the next time, do it and tell how it ended."""
+        """Report that a job begins; on the next call, do it and report its end."""
         if self._begun:
             (attempt, at), self._begun = self._begun, None
             self._fresh = True
             return [performed(self._inside, attempt, at)]
         if self._waiting and not self._paused:
-            if self._fresh and timeout:  # something is due, such as a record: it would wait for the whole next job
+            if self._fresh and timeout:  # something is due, such as a commit: it would wait for the whole next job
                 self._fresh = False
                 return self._mailbox.take(min(timeout, _A_COMMIT) + 0.001)
             self._begun = self._waiting.popleft(), time.monotonic()
@@ -67,7 +67,7 @@ class Serial:
         return self._mailbox.take(timeout)
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Give back what waits."""
+        """Report waiting attempts as not begun."""
         for attempt in [waiting for waiting in self._waiting if waiting in attempts]:
             self._waiting.remove(attempt)
             self._mailbox.put(Ended(attempt, time.monotonic(), began=False))
@@ -85,7 +85,7 @@ class Serial:
         self._mailbox.wake()
 
     def close(self) -> None:
-        """Print as before."""
+        """Restore the streams, and release everything."""
         self._suspension.close()
         self._switched.close()
         self._inside.close()

@@ -1,4 +1,4 @@
-"""How attempts are carried out, the same for all of a run: plain data for every backend."""
+"""How the attempts of a run are carried out: plain data for every backend."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from manyhands.work.workers import Workers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What holds for commands and for functions; paths are absolute."""
+    """The settings for commands and for functions; paths are absolute."""
 
     slots: int
     outputs: Path
-    """A folder of this run for what jobs print."""
+    """A folder of this run for the output of jobs."""
     token: str
     """Marks every process of this run in its environment (``MH_TAG=TOKEN.JOB.ATTEMPT``)."""
     environment: Mapping[bytes, bytes]
@@ -24,10 +24,10 @@ class Settings:
     grace: float = 5.0
     """Seconds between TERM and KILL."""
     output_cap: int | None = None
-    """Bytes kept of each stream."""
+    """Bytes of each stream that are kept; None: all."""
     nice: int = 0
     keep_open: tuple[int, ...] = ()
-    """Descriptors that must stay open while anything of this run may live (the run's lock)."""
+    """Descriptors that must stay open while any process of this run may live (the run's lock)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class CommandSettings(Settings):
     """A file that every command reads from its beginning; None: the null device."""
     allow_daemons: bool = False
     launchers: int = 1
-    """At most so many launcher processes; as many as there are cores keeps them all busy."""
+    """The maximum number of launcher processes; one per core keeps all cores busy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,5 +51,5 @@ class FunctionSettings(Settings):
     columns: tuple[str, ...] = ()
     """Names of the inputs' columns."""
     disposable: bool = False
-    """Whether the ``outputs`` go when the batch does."""
+    """Whether ``outputs`` is removed at the end of the batch."""
     workers: Workers = field(default_factory=Workers)

@@ -1,4 +1,4 @@
-"""The backends by name, what each needs, and how it is opened."""
+"""The backends by name, what each requires, and how it is opened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _commands(settings: CommandSettings) -> Backend:
-    """Launchers where the kernel has what they need, else one thread a slot."""
+    """Launchers if the kernel supports them, else one thread per slot."""
     if not (hasattr(os, "pidfd_open") and hasattr(select, "epoll") and _pidfd_works()):
         return _command_threads(settings)
     from manyhands.backends.commands import Commands
@@ -100,7 +100,7 @@ COMMANDS: Final[dict[str, Callable[[CommandSettings], Backend]]] = {
     "auto": _commands,
     "fake": _fake,
 }
-"""What runs commands."""
+"""The backends for commands."""
 
 FUNCTIONS: Final[dict[str, Callable[[FunctionSettings], Backend]]] = {
     "processes": _processes,
@@ -112,7 +112,7 @@ FUNCTIONS: Final[dict[str, Callable[[FunctionSettings], Backend]]] = {
     "auto": _auto,
     "fake": _fake,
 }
-"""What calls functions."""
+"""The backends for functions."""
 
 
 _EXTRAS: Final = frozenset({"gevent"})
@@ -120,11 +120,11 @@ _EXTRAS: Final = frozenset({"gevent"})
 
 
 _NEED_THREADS: Final = frozenset({"processes", "auto", "gevent", "interpreters"})
-"""Backends that would wait for ever where threads are greenlets."""
+"""Backends that would wait for ever if threads are greenlets."""
 
 
 def check_backend(name: str, *, functions: bool = False) -> None:
-    """Raise UsageError, naming those that exist, unless ``name`` is a backend for commands, or for ``functions``."""
+    """Raise UsageError unless ``name`` is a backend for commands, or for ``functions``; the message lists those that exist."""
     ours, others = (FUNCTIONS, COMMANDS) if functions else (COMMANDS, FUNCTIONS)
     if name in ours:
         if name in _EXTRAS and find_spec(name) is None:
@@ -145,7 +145,7 @@ def check_backend(name: str, *, functions: bool = False) -> None:
 
 
 def check_plan(plan: Plan) -> None:
-    """Raise UsageError unless every stage of the plan has a backend that exists, and that honours what was given."""
+    """Raise UsageError unless every stage of the plan has an existing backend that honours the given options."""
     for work, name in zip(plan.works, (plan.backend, *(one.backend for one in plan.then)), strict=True):
         check_backend(name, functions=work.is_function)
     if (rule := plan.limits.retry_on) and rule.exceptions and not plan.template.is_function:
@@ -156,7 +156,7 @@ def check_plan(plan: Plan) -> None:
 
 
 def open_backend(name: str, settings: CommandSettings | FunctionSettings) -> Backend:
-    """The backend called ``name``, ready for attempts. Raises UsageError, and whatever keeps it from being ready."""
+    """The backend called ``name``, ready for attempts. Raises UsageError, or another error if it cannot be opened."""
     functions = isinstance(settings, FunctionSettings)
     check_backend(name, functions=functions)
     table: dict[str, Callable[[Any], Backend]] = {**(FUNCTIONS if functions else COMMANDS)}

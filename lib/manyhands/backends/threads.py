@@ -1,6 +1,6 @@
-"""A function called in threads of this process: for work that waits, or that releases the interpreter's lock.
+"""Calls a function in threads of this process: for work that waits, or that releases the interpreter's lock.
 
-A thread cannot be stopped: what runs beyond its limit is told as `still_running`, and keeps its slot until it comes back.
+A thread cannot be stopped: a call beyond its time limit is reported as `still_running`, and keeps its slot until it returns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from manyhands.core.job import Attempt
 
 
 class Threads:
-    """A `manyhands.backends.protocol.Backend`; see the module's first lines. ``make`` is called in each thread with what all share and its slot's number."""
+    """A `manyhands.backends.protocol.Backend`; see the module's first lines. ``make`` is called in each thread with the shared objects and the slot's number."""
 
     can_stop = False
     reports_start = True
@@ -36,11 +36,11 @@ class Threads:
         self._threads = SlotThreads(settings.slots, self._serve, self._mailbox.put)
 
     def start(self, attempt: Attempt) -> None:
-        """Give it to the next free thread."""
+        """Give the attempt to the next free thread."""
         self._threads.start(attempt)
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
-        """Everything that has happened; waits for the first. Raises ManyhandsError when an initializer failed."""
+        """All reports so far; waits for the first one. Raises ManyhandsError if an initializer failed."""
         found = self._mailbox.take(timeout)
         if spells := self._suspension.news():
             found = [*spells, *(found or self._mailbox.take(GONE_ON))]
@@ -49,7 +49,7 @@ class Threads:
         return found
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Give back what no thread has taken."""
+        """Report as not begun what no thread has taken."""
         self._threads.recall(attempts)
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:  # noqa: ARG002
@@ -65,7 +65,7 @@ class Threads:
         self._mailbox.wake()
 
     def close(self) -> None:
-        """Let the idle threads leave; one that is still busy is left alone, and ends with the process at the latest."""
+        """End the idle threads; a busy one is left running, and ends with the process at the latest."""
         self._threads.shut()
         self._threads.join(0.2)
         self._suspension.close()
@@ -75,11 +75,11 @@ class Threads:
         """The life of one thread."""
         try:
             doer = self._make(self._switched, self._suspension, number)
-        except ManyhandsError as error:  # the engine's thread must hear of it
+        except ManyhandsError as error:  # raised again in the engine's thread
             self._broken = error
             self._mailbox.wake()
             return
-        except BaseException as error:  # the same, of whatever else keeps it from being ready (no more descriptors)
+        except BaseException as error:  # any other error while preparing (no more descriptors)
             self._broken = ManyhandsError(f"cannot prepare a thread: {type(error).__name__}: {error}")
             self._mailbox.wake()
             return

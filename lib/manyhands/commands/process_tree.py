@@ -92,7 +92,7 @@ class Leader:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
         except ChildProcessError:  # SIGCHLD is ignored, or a waitpid(-1) elsewhere in this process
             self.close()
-            return self._completed(error="somebody else took its exit status")
+            return self._completed(error="another part of the program took its exit status")
         if pid == 0:
             return None
         self.close()

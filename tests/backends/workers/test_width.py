@@ -11,7 +11,9 @@ from manyhands.core.errors import ManyhandsError
 def test_fewer_workers_are_noted_once() -> None:
     """With the reason, and how many there are of how many."""
     width = Width(8)
-    assert [note.text for note in width.no_more("no descriptors", 3)] == ["no descriptors: going on with 3 of 8 workers"]
+    assert [note.text for note in width.no_more("no descriptors", 3)] == [
+        "no descriptors: continuing with 3 of 8 workers"
+    ]
     assert (width.no_more("no descriptors", 2), width.workers) == ([], 2)
 
 
@@ -31,6 +33,6 @@ def test_three_deaths_in_a_row_count_as_no_room() -> None:
     width.died("exit status 1", 2)
     width.began()
     assert (width.died("exit status 1", 2), width.died("exit status 1", 2), width.workers) == ([], [], 4)
-    assert "going on with 2 of 4" in width.died("exit status 1", 2)[0].text
+    assert "continuing with 2 of 4" in width.died("exit status 1", 2)[0].text
     with pytest.raises(ManyhandsError, match="giving up"):
         width.died("exit status 1", 0)

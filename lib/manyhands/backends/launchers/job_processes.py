@@ -1,10 +1,10 @@
-"""The processes of a launcher's attempts: who belongs to which, and how they are ended, many at once.
+"""The processes of a launcher's attempts: which process belongs to which attempt, and how they are ended, many at once.
 
-    leaders:   what the launcher has started, one an attempt; unreaped until all of the attempt has ended, so that its pid is ours
-    strangers: what jobs have left behind, and the kernel gave to the launcher as their subreaper
+    leaders:   started by the launcher, one per attempt; not reaped until all of the attempt has ended, so that the pid stays theirs
+    strangers: left behind by jobs; the kernel made the launcher, as their subreaper, their parent
 
-Everything here handles all attempts that are due in one pass with one look at /proc, and waits for nothing: with hundreds of
-attempts a look for each would take longer than the attempts themselves.
+Every method handles all attempts that are due in one pass, with one scan of /proc, and waits for nothing: with hundreds of attempts,
+a scan for each would take longer than the attempts themselves.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from manyhands.backends.shared.slot import Slot
 from manyhands.posix import linux
 
 PATIENCE: Final = 1.0
-"""Seconds that an attempt waits for the death of what it left behind: only uninterruptible sleep takes longer than some ms."""
+"""Seconds to wait for the death of processes that an attempt left behind: only uninterruptible sleep takes more than some ms."""
 _LAST_PATIENCE: Final = 3.0
-"""The same for everything, before the launcher leaves."""
+"""The same for all processes, before the launcher exits."""
 _NOTHING: Final[frozenset[Any]] = frozenset()
 
 
 class Running:
-    """One attempt that runs. ``ended``: when its leader ended; ``asked``: the signal that we have sent; ``tree``: what was below
-    the leader then; ``gone``: what had to be killed after the leader had ended by itself."""
+    """One attempt that runs. ``ended``: when its leader ended; ``signalled``: the signal that we have sent; ``tree``: the descendants
+    of the leader then; ``gone``: processes that had to be killed after the leader had ended by itself."""
 
-    __slots__ = ("asked", "at", "ended", "file", "gone", "id", "name", "pid", "slot", "started", "tree")
+    __slots__ = ("at", "ended", "file", "gone", "id", "name", "pid", "signalled", "slot", "started", "tree")
 
     def __init__(self, id: int, name: bytes, pid: int, slot: Slot, at: float, started: float) -> None:
         self.id, self.name, self.pid, self.slot, self.at, self.started = id, name, pid, slot, at, started
         self.file = -1
         self.ended: float | None = None
-        self.asked = 0
+        self.signalled = 0
         self.tree: frozenset[tuple[int, int]] = _NOTHING
         self.gone: frozenset[int] = _NOTHING
 
@@ -51,7 +51,7 @@ class JobProcesses:
         self.leaders: dict[int, Running] = {}
         self._names: dict[bytes, Running] = {}
         self._owners: dict[int, bytes] = {}
-        """Whose a stranger is, by the attempt's name. Strangers are our children: their pids are not used again."""
+        """The name of the attempt that a stranger belongs to. Strangers are our children, so their pids are not reused before we reap them."""
 
     def add(self, running: Running) -> None:
         """An attempt has begun."""
@@ -59,16 +59,16 @@ class JobProcesses:
         self._names[running.name] = running
 
     def remove(self, running: Running) -> None:
-        """Its leader is about to be reaped."""
+        """Forget an attempt whose leader is about to be reaped."""
         del self.leaders[running.pid]
         del self._names[running.name]
 
     def strangers(self) -> set[int]:
-        """Children that are no leaders, zombies included; nothing where the kernel cannot tell (CONFIG_PROC_CHILDREN)."""
+        """Children that are not leaders, zombies included; none if the kernel cannot list them (CONFIG_PROC_CHILDREN)."""
         return self._children.read().difference(self.leaders) if self._children else set()
 
     def may_have_left(self) -> bool:
-        """Whether ended attempts may have left something behind: always so where the kernel cannot tell."""
+        """Whether ended attempts may have left processes behind: always True if the kernel cannot list them."""
         return self._children is None or bool(self.strangers())
 
     def reap(self) -> int:
@@ -98,13 +98,13 @@ class JobProcesses:
             self._owners[pid] = name
         return name
 
-    # -- asked to end ----------------------------------------------------------------------------------------------------
+    # -- signalled -------------------------------------------------------------------------------------------------------
 
-    def end(self, asked: Mapping[Running, int]) -> None:
-        """Send TERM and CONT (or a stopped process would not see it), or KILL, to whole trees."""
+    def end(self, requested: Mapping[Running, int]) -> None:
+        """Send signals to the whole trees of attempts: TERM and CONT (a stopped process would not see TERM alone), or KILL."""
         look, left = linux.Look(), self._left_by_name()
-        for running, number in asked.items():
-            running.asked = number
+        for running, number in requested.items():
+            running.signalled = number
             roots = left.get(running.name, [])
             below = look.below([running.pid, *roots]) + [look.found[pid] for pid in roots if pid in look.found]
             running.tree |= {(found.pid, found.start) for found in below}
@@ -124,10 +124,10 @@ class JobProcesses:
     # -- ended -----------------------------------------------------------------------------------------------------------
 
     def sweep(self, over: Collection[Running]) -> set[Running]:
-        """Kill what attempts whose leaders have ended left behind; returns those of which something is still alive.
+        """Kill what the attempts in ``over``, whose leaders have ended, left behind; return those with a process still alive.
 
-        What belongs to an attempt is known by its session, by the tag in its environment, and by what was below its leader
-        when it was asked to end. When nothing else runs here, whatever is left must be its own.
+        A process belongs to an attempt by its session, by the tag in its environment, or because it was a descendant of the leader
+        when the attempt was signalled. If nothing else runs here, any process that is left belongs to it.
         """
         if self._children is None and not self._allow_daemons:
             for running in over:
@@ -141,7 +141,7 @@ class JobProcesses:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
             killed = _kill_exactly(look.below([pid]))
-            if not owner.asked and not ((stat := look.found.get(pid)) and stat.state == "Z"):
+            if not owner.signalled and not ((stat := look.found.get(pid)) and stat.state == "Z"):
                 owner.gone |= {pid, *killed}
         for running in over:
             if _kill_exactly([look.found[pid] for pid, start in running.tree if self._lives(look, pid, start)]):
@@ -149,11 +149,11 @@ class JobProcesses:
         return waiting
 
     def _claim(self, pid: int, over: Collection[Running]) -> Running | None:
-        """The attempt for whose end this stranger must go; None: it may stay, or belongs to one that waits for it no longer."""
+        """The attempt in ``over`` that this stranger must be killed for; None: it may live, or its attempt no longer waits for it."""
         name = self._owner(pid)
         running = self._names.get(name) if name is not None else None
         if running is not None:
-            return running if running in over and (running.asked or not self._allow_daemons) else None
+            return running if running in over and (running.signalled or not self._allow_daemons) else None
         if self._allow_daemons:
             return None
         if name is not None:
@@ -169,12 +169,12 @@ class JobProcesses:
     # -- everything ------------------------------------------------------------------------------------------------------
 
     def kill_leaders(self) -> None:
-        """KILL to the groups of all leaders: this needs no descriptor and hardly any memory."""
+        """Send KILL to the groups of all leaders: this needs no descriptor and hardly any memory."""
         for pid in self.leaders:
             linux.signal_group(pid, signal.SIGKILL)
 
     def end_everything(self) -> None:
-        """Kill whatever there is, but daemons that were allowed, until it is gone. Leaders stay unreaped."""
+        """Kill all processes, except allowed daemons, until they are gone. Leaders are not reaped."""
         deadline = time.monotonic() + _LAST_PATIENCE
         step = self._kill_living if self._allow_daemons or self._children is None else self._kill_strangers
         while (step() or self._leaders_live()) and time.monotonic() < deadline:
@@ -184,8 +184,8 @@ class JobProcesses:
         return any(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None for pid in self.leaders)
 
     def _kill_strangers(self) -> bool:
-        """Kill and reap all strangers; what is below them, and below leaders that have ended, comes to us. Whether there were any."""
-        self.kill_leaders()  # again: one may have been about to make a child
+        """Kill and reap all strangers; their children, and those of ended leaders, become ours. Return whether there were any."""
+        self.kill_leaders()  # again: one may have been about to fork
         strangers = self.strangers()
         for pid in strangers:
             with suppress(OSError):
@@ -194,7 +194,7 @@ class JobProcesses:
         return bool(strangers)
 
     def _kill_living(self) -> bool:
-        """Kill what is below us, but daemons that were allowed. Whether there was any."""
+        """Kill all our descendants, except allowed daemons. Return whether there were any."""
         look = linux.Look()
         if self._allow_daemons:
             left = self._left_by_name()
@@ -208,7 +208,7 @@ class JobProcesses:
 
 
 def _kill_exactly(found: Collection[linux.ProcStat]) -> list[int]:
-    """Kill processes that need not be our children; returns those that were alive."""
+    """Kill processes, which need not be our children; return the pids of those that were alive."""
     return [
         one.pid for one in found if one.state not in "ZX" and linux.send_signal_exact(one.pid, one.start, signal.SIGKILL)
     ]

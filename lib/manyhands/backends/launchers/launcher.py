@@ -1,15 +1,15 @@
-"""The launcher: a small process that spawns commands, watches them, ends them and reaps them. It decides nothing.
+"""The launcher: a small process that spawns commands, watches, ends and reaps them. It decides nothing.
 
     take a job --posix_spawn--> its own session, output to the slot's two files
-    pidfd readable --> end what it left behind --> wait4 (exact status and usage) --> result
+    pidfd readable --> end its leftover processes --> wait4 (exact status and usage) --> result
 
 Why a process of its own: posix_spawn(3) suspends the calling thread until the child has called exec, and CPython holds the
 GIL meanwhile; two tiny launchers keep two cores busy, and the cost does not depend on how large the user's process is.
-Why files for output: nothing to read while a job runs, no deadlock, and nobody waits for a stranger that keeps a pipe open.
-Why it is trusted with killing: it is the parent (no pid of its children can be recycled before it reaps them), a child
-subreaper (prctl(2): daemons of its jobs come back to it), and it watches the coordinator, so that even after kill -9 of the
-coordinator no job outlives it: however it leaves, its jobs are ended first.
-The loop never waits but in one place: all that is due is done in one pass, and no send blocks (see `wire`).
+Why files for output: nothing to read while a job runs, no deadlock, and no wait for another process that keeps a pipe open.
+Why it does the killing: it is the parent (no pid of its children can be reused before it reaps them) and a child subreaper
+(prctl(2): daemons of its jobs become its children), and it watches the coordinator. So no job outlives it, even after kill -9 of
+the coordinator: whatever makes it exit, it ends its jobs first.
+The loop waits in one place only: all that is due is done in one pass, and no send blocks (see `wire`).
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from manyhands.posix import linux
 from manyhands.posix.which import SHORTAGES
 
 _AT_ONCE: Final = 32
-"""Jobs that are begun in one pass: with many free slots the loop must still see what ends and what is asked."""
+"""Jobs that are begun in one pass: even with many free slots the loop must handle ends and requests in between."""
 _NEVER: Final = float("inf")
 _SWEEPING: Final = (0.001, 0.02)
-"""Seconds to the next look after what a job left behind was killed: at first, at most."""
+"""Seconds until the next check after leftover processes were killed: at first, at most."""
 _REAPING: Final = (0.02, 1.0)
-"""Seconds to the next look for orphans that have ended: when there were many, when there were none."""
+"""Seconds until the next reaping of strangers: after many, after few."""
 _MANY: Final = 16
 _BLIND: Final = 0.02
-"""Seconds to the next look where the kernel has no room to tell us by itself."""
+"""Seconds until the next check if the kernel had no resources to notify us."""
 
 
 class Gone(Exception):
@@ -55,11 +55,11 @@ class Gone(Exception):
 
 
 class Quit(Exception):
-    """The coordinator wants us to leave."""
+    """The coordinator wants us to exit."""
 
 
 class Launcher:
-    """The loop of one launcher process and the verbs it obeys."""
+    """The loop of one launcher process and its handling of the coordinator's verbs."""
 
     def __init__(self, index: int, jobs: socket.socket, results: socket.socket, control: socket.socket) -> None:
         self.index, self.jobs, self.control = index, jobs, control
@@ -70,8 +70,8 @@ class Launcher:
         self.watched: dict[int, Running] = {}  # by pidfd
         self.unwatched: list[Running] = []  # for which there was no pidfd
         self.over: list[Running] = []
-        """Their leaders have ended; something that they left behind may live."""
-        self.asked: dict[Running, int] = {}
+        """Attempts whose leaders have ended; processes that they left behind may live."""
+        self.to_signal: dict[Running, int] = {}
         self.kills: list[tuple[float, int]] = []  # (when the grace is over, id)
         self.sweep, self.sweep_at = _SWEEPING[0], _NEVER
         self.reap_at = self.due = 0.0
@@ -81,7 +81,7 @@ class Launcher:
     # -- setting up ------------------------------------------------------------------------------------------------------
 
     def configure(self, config: wire.Config, coordinator: int) -> None:
-        """Take the settings of the run; raises OSError when they cannot be had."""
+        """Apply the settings of the run; raises OSError if that fails."""
         self.spawner = Spawner(config)
         self.family = JobProcesses(config["token"], allow_daemons=config["allow_daemons"])
         self.grace: float = config["grace"]
@@ -91,7 +91,7 @@ class Launcher:
         self.latest: deque[tuple[bytes, Measured]] = deque(maxlen=config["remembered"])  # see `orphan_results`
         self.poll = select.epoll()
         self.life = os.pidfd_open(coordinator)
-        if os.getppid() != coordinator:  # it died before we looked, and somebody else may have its pid
+        if os.getppid() != coordinator:  # it died before pidfd_open, and another process may have its pid
             raise Gone
         self.poll.register(self.life, select.EPOLLIN)
         self.poll.register(self.control, select.EPOLLIN)
@@ -104,9 +104,9 @@ class Launcher:
     # -- the loop --------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Work until the coordinator says so or is gone: raises Quit, or Gone or ConnectionError."""
+        """Work until the coordinator says Quit or is gone: raises Quit, Gone or ConnectionError."""
         while True:
-            self.finish()  # what has ended makes room, and is told with what begins there
+            self.finish()  # ended attempts free slots, and are reported together with those that begin there
             self.take()
             self.outbox.flush()
             self.wait()
@@ -117,14 +117,14 @@ class Launcher:
         for _ in range(_AT_ONCE):
             if not self.slots.free or self.outbox.waiting:
                 return
-            self.obey()  # what was asked before a job was sent comes before that job
-            if self.paused or self.asked or not self.slots.free:
+            self.obey()  # requests that were sent before a job are handled before it
+            if self.paused or self.to_signal or not self.slots.free:
                 return
             try:
                 size = self.jobs.recv_into(self.buffer, 0, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
-            if not size:  # its end is closed: it is leaving, and has said so, or was killed
+            if not size:  # its end is closed: the coordinator is leaving, and has sent QUIT, or was killed
                 self.obey()
                 raise Gone
             message = marshal.loads(memoryview(self.buffer)[:size])
@@ -134,7 +134,7 @@ class Launcher:
                 self.begin(*message)
 
     def read_job(self, id: int, path: bytes) -> tuple[Any, ...] | None:
-        """A job that was too large for a message; None, and that is reported, when it cannot be read."""
+        """Read a job that was too large for a message; None if it cannot be read, which is reported."""
         try:
             with open(path, "rb") as file:
                 job: tuple[Any, ...] = marshal.load(file)
@@ -150,7 +150,7 @@ class Launcher:
         return (id, *job)
 
     def wait(self) -> None:
-        """Sleep until something ends, is asked, or is due."""
+        """Sleep until an attempt ends, a request comes, or something is due."""
         want = bool(self.slots.free) and not (self.paused or self.outbox.waiting)
         if want is not self.listening:
             self.listening = self._watch(self.jobs, want, select.EPOLLIN | select.EPOLLEXCLUSIVE)
@@ -167,7 +167,7 @@ class Launcher:
                 raise Gone
 
     def _watch(self, sock: socket.socket, want: bool, events: int) -> bool:
-        """Begin or cease to watch a socket; returns whether it is watched. Without room to watch it we look often."""
+        """Begin or stop watching a socket; return whether it is watched. If the kernel cannot watch it, we check it often."""
         if not want:
             self.poll.unregister(sock)
             return False
@@ -179,7 +179,7 @@ class Launcher:
         return True
 
     def patience(self) -> float:
-        """Seconds until something is due; -1: nothing is."""
+        """Seconds until something is due; -1 if nothing is."""
         due = self.reap_at if self.running or self.allow_daemons else _NEVER
         if self.kills:
             due = min(due, self.kills[0][0])
@@ -188,26 +188,26 @@ class Launcher:
         if (tried := self.slots.due()) is not None:
             due = min(due, tried)
         now = time.monotonic()
-        if self.asked or self.blind or self.unwatched or self.outbox.refused:
-            due = now if self.asked else min(due, now + _BLIND)
+        if self.to_signal or self.blind or self.unwatched or self.outbox.refused:
+            due = now if self.to_signal else min(due, now + _BLIND)
         self.due = due
         return -1 if due is _NEVER else max(0.0, due - now)
 
     def do_what_is_due(self) -> None:
-        """Everything whose moment has come, in one pass."""
+        """Do everything that is due, in one pass."""
         now = time.monotonic()
-        if now < self.due and not self.asked:
+        if now < self.due and not self.to_signal:
             return
         for running in [
             one for one in self.unwatched if os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
         ]:
             self.ended(running, now)
         while self.kills and self.kills[0][0] <= now:
-            late_one = self.running.get(heapq.heappop(self.kills)[1])
-            if late_one is not None and late_one.ended is None:
-                self.asked[late_one] = signal.SIGKILL
-        if self.asked:
-            self.end_asked()
+            due_one = self.running.get(heapq.heappop(self.kills)[1])
+            if due_one is not None and due_one.ended is None:
+                self.to_signal[due_one] = signal.SIGKILL
+        if self.to_signal:
+            self.send_signals()
         self.slots.wake(now)
         if self.reap_at <= now:
             self.reap_at = now + _REAPING[self.family.reap() < _MANY]
@@ -215,7 +215,7 @@ class Launcher:
     # -- one attempt -----------------------------------------------------------------------------------------------------
 
     def begin(self, id: int, job: int, attempt: int, argv: tuple[bytes | tuple[bytes, ...], ...]) -> None:
-        """Spawn one command on a free slot, and report that it started or why it could not."""
+        """Spawn one command in a free slot, and report that it started, or why it could not be started."""
         slot = self.slots.free.pop()
         number, name = b"%d" % slot.number, b"%d.%d" % (job, attempt)
         arguments = [number.join(part) if isinstance(part, tuple) else part for part in argv]
@@ -238,7 +238,7 @@ class Launcher:
         self.records.append((wire.STARTED, id, at, slot.number, pid))
 
     def watch(self, running: Running) -> None:
-        """Be told when it ends; where there is no descriptor for that, look now and then."""
+        """Watch for the end of an attempt; without a descriptor for that, check it regularly."""
         try:
             running.file = os.pidfd_open(running.pid)
             self.poll.register(running.file, select.EPOLLIN)
@@ -250,22 +250,22 @@ class Launcher:
             self.watched[running.file] = running
 
     def unwatch(self, running: Running) -> None:
-        """Close its pidfd, which ends the watch, too: nobody else has it."""
+        """Close its pidfd, which also ends the watch, because no other process has it."""
         if running.file >= 0:
             os.close(running.file)
             running.file = -1
 
     def fail(self, id: int, at: float, started: float, code: int, reason: str, *, began: bool) -> None:
-        """Report that an attempt could not be started; ``began``: as one that might be another time."""
+        """Report that an attempt could not be started; ``began``: whether another try might succeed."""
         self.records.append((wire.ENDED, id, at, began, tuple(Measured(code, None, reason, started))))
 
     def give_back(self, id: int, code: int) -> None:
-        """Something is short: return the attempt, and begin no others for a while."""
+        """Return an attempt because of a shortage, and begin no others for a while."""
         self.records.append((wire.RETURNED, id, code))
         self.slots.rest()
 
     def ended(self, running: Running, now: float) -> None:
-        """Its leader has ended: what it left behind is next."""
+        """Note that the leader of an attempt has ended: its leftover processes are next."""
         running.ended = now
         if running.file < 0:
             self.unwatched.remove(running)
@@ -275,9 +275,9 @@ class Launcher:
         self.sweep, self.sweep_at = _SWEEPING[0], now
 
     def finish(self) -> None:
-        """End what ended attempts left behind, all in one pass; report and reap those of which nothing is left.
+        """End the leftover processes of ended attempts, in one pass; report and reap attempts that have none any more.
 
-        A leader stays unreaped, and so keeps its pid, until everything that is known by this pid has been ended.
+        A leader is not reaped, and so keeps its pid, until all processes that are identified by this pid have been ended.
         """
         if not self.over or self.sweep_at > (now := time.monotonic()):
             return
@@ -285,7 +285,7 @@ class Launcher:
         waiting = self.family.sweep(over) if strangers else ()
         for running in over:
             if running in waiting and now - (running.ended or now) < PATIENCE:
-                self.unwatch(running)  # else it would wake us for ever
+                self.unwatch(running)  # else it would wake us again and again
                 self.over.append(running)
             else:
                 self.report(running)
@@ -304,11 +304,11 @@ class Launcher:
             usage.ru_utime, usage.ru_stime, self.peak_of(usage.ru_maxrss), out, err, slot.number, len(running.gone),
         )  # fmt: skip
         self.records.append((wire.ENDED, running.id, at, True, tuple(measured)))
-        if not running.asked:
+        if not running.signalled:
             self.latest.append((running.name, measured))
 
     def release(self, running: Running, *, renew: bool) -> None:
-        """Its slot is free; ``renew``: a daemon may still write to the files."""
+        """Free the slot of an attempt; ``renew``: a daemon may still write to its files."""
         del self.running[running.id]
         self.unwatch(running)
         if renew:
@@ -316,7 +316,7 @@ class Launcher:
         self.slots.put(running.slot)
 
     def output_error(self, running: Running) -> str | None:
-        """Why its output is not whole, also for the user."""
+        """Why its output is not complete; the user is warned, too."""
         failure, running.slot.failure = running.slot.failure, None
         if failure is None:
             return None
@@ -324,9 +324,9 @@ class Launcher:
         return not_kept(failure)
 
     def peak_of(self, kibibytes: int) -> int:
-        """Peak memory of a command in bytes; 0: it is not known, because it was less than ours.
+        """Peak memory of a command in bytes; 0: not known, because it was less than ours.
 
-        The kernel counts what the process was before exec(2), too, and that was us: posix_spawn(3) shares our memory until then.
+        The kernel also counts the process before exec(2), and posix_spawn(3) shares our memory until then.
         """
         if kibibytes > self.peak:
             self.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -334,17 +334,17 @@ class Launcher:
 
     # -- ending things ---------------------------------------------------------------------------------------------------
 
-    def end_asked(self) -> None:
-        """TERM or KILL to everything that was asked to end; what got TERM gets KILL after the grace."""
-        self.family.end(self.asked)
+    def send_signals(self) -> None:
+        """Send the requested TERM or KILL; attempts that get TERM get KILL after the grace."""
+        self.family.end(self.to_signal)
         due = time.monotonic() + self.grace
-        for running, number in self.asked.items():
+        for running, number in self.to_signal.items():
             if number == signal.SIGTERM:
                 heapq.heappush(self.kills, (due, running.id))
-        self.asked.clear()
+        self.to_signal.clear()
 
     def obey(self) -> None:
-        """Do everything that the coordinator has asked; end of file means that it is gone."""
+        """Carry out all requests of the coordinator; end of file means that it is gone."""
         try:
             while size := self.control.recv_into(self.buffer, 0, socket.MSG_DONTWAIT):
                 self.carry_out(*marshal.loads(memoryview(self.buffer)[:size]))
@@ -353,10 +353,10 @@ class Launcher:
         raise Gone
 
     def carry_out(self, verb: int, ids: list[int]) -> None:
-        """One verb of `manyhands.backends.launchers.wire`."""
+        """Carry out one verb of `manyhands.backends.launchers.wire`."""
         if verb in (wire.STOP, wire.KILL):
             for id in ids:
-                self.ask(id, signal.SIGKILL if verb == wire.KILL else signal.SIGTERM)
+                self.request_signal(id, signal.SIGKILL if verb == wire.KILL else signal.SIGTERM)
         elif verb in (wire.PAUSE, wire.RESUME):
             self.paused = verb == wire.PAUSE
             for running in self.running.values():
@@ -368,25 +368,25 @@ class Launcher:
         elif verb == wire.QUIT:
             raise Quit
 
-    def ask(self, id: int, number: int) -> None:
-        """An attempt is to end, at once with everything else that is asked before the next pass."""
+    def request_signal(self, id: int, number: int) -> None:
+        """Request a signal for an attempt; it is sent in the next pass, together with all other requests."""
         running = self.running.get(id)
-        if running is not None and running.ended is None and running.asked not in (number, signal.SIGKILL):
-            self.asked[running] = number if self.asked.get(running) != signal.SIGKILL else signal.SIGKILL
+        if running is not None and running.ended is None and running.signalled not in (number, signal.SIGKILL):
+            self.to_signal[running] = number if self.to_signal.get(running) != signal.SIGKILL else signal.SIGKILL
 
     # -- leaving ---------------------------------------------------------------------------------------------------------
 
     def leave(self, *, gone: bool) -> None:
-        """End everything that runs, and remove what is ours. May be called at any moment.
+        """End everything that runs, and remove our files. May be called at any moment.
 
-        If the coordinator is gone, what it may not have recorded is written down: nobody else knows how these attempts ended.
+        If the coordinator is ``gone``, write down the results that it may not have recorded: no other process knows them.
         """
         with suppress(OSError):
             for file, _ in self.poll.poll(0):
                 if (running := self.watched.get(file)) is not None:
                     self.ended(running, time.monotonic())
         self.family.kill_leaders()
-        self.poll.close()  # a full table of descriptors must not keep us from looking at /proc
+        self.poll.close()  # a full table of descriptors must not keep us from reading /proc
         self.family.end_everything()
         if gone:
             for running in self.over:  # these have ended by themselves

@@ -1,4 +1,4 @@
-"""One launcher as the coordinator sees it: started, told, watched, ended. What it runs is `manyhands.backends.commands`' business."""
+"""One launcher as the coordinator sees it: started, commanded, watched, ended. `manyhands.backends.commands` decides what it runs."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.back
 _IDS: Final = 8192
 """Ids in one message: at most five bytes each."""
 _STOPPED: Final = 3
-"""Looks in a row that find it stopped: more than somebody needs who continues one process after the other."""
+"""Checks in a row that find it stopped: longer than it takes a user to continue one process after the other."""
 _SILENT: Final = 120
-"""Looks in a row without an answer. The loop of a launcher answers within milliseconds, on a machine that hardly moves within
-seconds; looks are counted, not seconds, so that a coordinator that was itself held up suspects nobody."""
+"""Checks in a row without an answer. A launcher answers within milliseconds, on an overloaded machine within seconds. Checks are
+counted, not seconds, so that a coordinator that was itself stopped does not kill its launchers."""
 _STUBBORN: Final = 10
-"""Looks that it may take to die of KILL; more takes only what waits for a disk or a server that is not there."""
+"""Checks that it may take to die of KILL; it takes longer only if it waits for a disk or a server that does not answer."""
 _RESERVE: Final = 16
-"""Descriptors that the coordinator keeps for itself: the journal, files of output, a look at /proc."""
+"""Descriptors that the coordinator keeps for itself: the journal, files of output, /proc."""
 _LEAVING: Final = 10.0
-"""Seconds that launchers have to end their jobs and leave."""
+"""Seconds that launchers have to end their jobs and exit."""
 
 
 def end_strays(sessions: Collection[int], tags: Collection[bytes]) -> bool:
-    """Kill everything that lives in one of the ``sessions`` or carries one of the ``tags``; whether something will not go."""
+    """Kill all processes in one of the ``sessions`` or with one of the ``tags``; return whether one could not be killed."""
     try:
         linux.end_all(lambda one: one.session in sessions or linux.tag_of(one.pid) in tags)
     except TimeoutError:
@@ -48,7 +48,7 @@ def end_strays(sessions: Collection[int], tags: Collection[bytes]) -> bool:
 
 
 def config_of(settings: CommandSettings, slots: list[int], ahead: int) -> wire.Config:
-    """What a launcher is told at its start."""
+    """The settings that a launcher gets at its start."""
     return {
         "slots": slots, "memory": settings.slots > WIDE, "outputs": bytes(settings.outputs), "workdir": bytes(settings.workdir),
         "stdin": bytes(settings.stdin) if settings.stdin else None, "grace": settings.grace, "cap": settings.output_cap,
@@ -58,7 +58,7 @@ def config_of(settings: CommandSettings, slots: list[int], ahead: int) -> wire.C
 
 
 def how_many(wanted: int) -> int:
-    """So many launchers as there are descriptors for, at least one."""
+    """The number of launchers: ``wanted``, or as many as there are descriptors for, but at least one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or not os.path.isdir("/proc/self/fd"):
         return wanted
@@ -66,7 +66,7 @@ def how_many(wanted: int) -> int:
 
 
 class LauncherProcess:
-    """See the module's first lines. Raises OSError when it cannot be started."""
+    """See the module's first lines. Raises OSError if it cannot be started."""
 
     def __init__(self, index: int, slots: list[int], settings: CommandSettings, shared: Iterable[int]) -> None:
         self.index, self.slots = index, slots
@@ -88,14 +88,14 @@ class LauncherProcess:
         self._stopped = self._silent = self._dying = 0
 
     def send_config(self, config: wire.Config) -> None:
-        """Say how to work, once, before anything else."""
+        """Send the settings, once, before anything else."""
         with suppress(OSError):  # it is dead, which its pidfd says
             self.control.send(marshal.dumps(config), socket.MSG_DONTWAIT)
 
-    # -- telling ---------------------------------------------------------------------------------------------------------
+    # -- commanding ------------------------------------------------------------------------------------------------------
 
     def tell(self, verb: int, ids: Collection[int] = ()) -> None:
-        """Say something as soon as there is room for it; never waits. See `manyhands.backends.launchers.wire`."""
+        """Queue a message (`manyhands.backends.launchers.wire`) and send it as soon as there is room; never waits."""
         if self._outbox and self._outbox[-1][0] == verb and ids:
             self._outbox[-1][1].extend(ids)
             return
@@ -104,7 +104,7 @@ class LauncherProcess:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits, as far as the socket takes it."""
+        """Send queued messages, as far as the socket takes them."""
         try:
             while self._outbox:
                 verb, ids = self._outbox[0]
@@ -118,19 +118,19 @@ class LauncherProcess:
             self._outbox.clear()
 
     def share(self, width: int, count: int) -> None:
-        """Let it use its share of the ``width`` that it has together with the others, ``count`` launchers in all."""
+        """Limit it to its share of ``width``, which is divided among ``count`` launchers."""
         share, more = divmod(width, count)
         self.tell(wire.WIDTH, [share + (self.index < more)])
 
     @property
-    def has_more_to_say(self) -> bool:
+    def has_unsent(self) -> bool:
         """Whether `flush` is needed."""
         return bool(self._outbox)
 
     # -- watching --------------------------------------------------------------------------------------------------------
 
     def look(self) -> str | None:
-        """Look whether it works; to be called once a second. Returns why it must be given up, once."""
+        """Check whether it works; call this once a second. Returns why it must be killed, once."""
         if self.why:
             self._dying += 1
             return None
@@ -147,12 +147,12 @@ class LauncherProcess:
         return f"its launcher did not answer for {_SILENT} s" if self._silent >= _SILENT else None
 
     @property
-    def beyond_help(self) -> bool:
-        """Whether it was killed, and does not die."""
+    def unkillable(self) -> bool:
+        """Whether it was killed but does not die."""
         return self._dying >= _STUBBORN
 
     def kill(self, why: str, *, with_jobs: bool) -> None:
-        """End it at once. ``with_jobs``: everything below it first, while it can still be known by its parent."""
+        """Kill it. ``with_jobs``: kill all its descendants first, while they can still be identified by their parent."""
         self.why = self.why or why
         if with_jobs:
             for found in linux.descendants([self.pid]):
@@ -163,21 +163,21 @@ class LauncherProcess:
     # -- the end ---------------------------------------------------------------------------------------------------------
 
     def bury(self) -> str:
-        """Close what is open, and say how it ended. It is dead, or beyond help."""
+        """Close what is open, and return how it ended. It is dead, or cannot be killed."""
         self.control.close()
         os.close(self.life)
-        code = self.process.poll() if self.beyond_help else self.process.wait()
+        code = self.process.poll() if self.unkillable else self.process.wait()
         return self.why or f"its launcher died (status {code})"
 
     def abandon(self) -> None:
-        """Close what is open in a process that was forked: the launcher belongs to its parent."""
+        """Close what is open, in a forked child: the launcher belongs to the parent."""
         self.process.returncode = 0  # not ours to wait for
         self.control.close()
         os.close(self.life)
 
 
 def _start(index: int, settings: CommandSettings, descriptors: tuple[int, ...]) -> tuple[subprocess.Popen[bytes], int]:
-    """Start one in a session of its own, where no terminal can signal it; returns it and its pidfd."""
+    """Start a launcher in a session of its own, where no terminal can signal it; return it and its pidfd."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _BOOT, LIBRARY, str(index), str(os.getpid()), *map(str, descriptors)],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(settings.environment),
@@ -192,7 +192,7 @@ def _start(index: int, settings: CommandSettings, descriptors: tuple[int, ...]) 
 
 
 def wait_for_all(launchers: Collection[LauncherProcess], *, with_jobs: bool) -> None:
-    """Wait until those that were told to leave have left; kill those that are stopped, or do not leave in time."""
+    """Wait until all launchers that got QUIT have exited; kill those that are stopped, or do not exit in time."""
     poll = select.poll()
     there = {launcher.life: launcher for launcher in launchers}
     for life in there:
@@ -202,10 +202,10 @@ def wait_for_all(launchers: Collection[LauncherProcess], *, with_jobs: bool) -> 
         for life, _ in poll.poll(500):
             poll.unregister(life)
             del there[life]
-        late = time.monotonic() > deadline
+        overdue = time.monotonic() > deadline
         for launcher in there.values():
             stat = linux.read_stat(launcher.pid)
-            if late or (stat and stat.state in "Tt"):
+            if overdue or (stat and stat.state in "Tt"):
                 launcher.kill("its launcher did not leave", with_jobs=with_jobs)
-        if late and time.monotonic() > deadline + _LEAVING:
+        if overdue and time.monotonic() > deadline + _LEAVING:
             return

@@ -1,6 +1,6 @@
-"""The life of a launcher process from its first line to its last, whatever happens in between (`manyhands.backends.launchers.launcher`).
+"""Starts and ends a launcher process (`manyhands.backends.launchers.launcher`), whatever happens in between.
 
-It imports as little as it can: a batch waits for it.
+It imports as little as it can, because a batch waits for it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM,
 
 
 def main(index: int, coordinator: int, jobs: int, results: int, control: int) -> None:
-    """Run launcher number ``index`` on three inherited sockets until the coordinator is gone, or wants it to leave."""
+    """Run launcher number ``index`` on three inherited sockets until the coordinator is gone, or wants it to exit."""
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, the kernel would reap for us and lose every status
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what our parent's parent has blocked is no business of ours
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # while it is ignored, statuses of children are lost
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # do not inherit the signals that the user's program has blocked
     launcher = Launcher(index, *(socket.socket(fileno=number) for number in (jobs, results, control)))
     gc.disable()  # nothing here makes cycles
     for name in os.listdir("/proc/self/fd"):  # our sockets and the run's lock are ours, not the commands'
@@ -32,11 +32,11 @@ def main(index: int, coordinator: int, jobs: int, results: int, control: int) ->
             os.set_inheritable(int(name), int(name) < 3)
     if _configure(launcher, coordinator):
         _run(launcher)
-    os._exit(0)  # there is nothing to tidy up, and somebody waits for us
+    os._exit(0)  # there is nothing left to clean up, and the coordinator waits for us
 
 
 def _configure(launcher: Launcher, coordinator: int) -> bool:
-    """Take the settings; False, and the coordinator knows why, when they cannot be had."""
+    """Apply the settings; if that fails, send the reason to the coordinator, and return False."""
     try:
         if not (message := launcher.control.recv(wire.MESSAGE)):
             return False
@@ -51,7 +51,7 @@ def _configure(launcher: Launcher, coordinator: int) -> bool:
 
 
 def _run(launcher: Launcher) -> None:
-    """Work. Whatever ends this, a bug or a lack of memory included, ends the jobs with it."""
+    """Run the launcher. Whatever ends it, even a bug or a lack of memory, its jobs are ended, too."""
     gone = False
     try:
         launcher.run()
@@ -66,7 +66,7 @@ def _run(launcher: Launcher) -> None:
 
 
 def _say(launcher: Launcher, kind: int, text: str) -> None:
-    """Send a last word, if there is room for it."""
+    """Send a last message, if there is room for it."""
     launcher.records.append((kind, text))
     with suppress(OSError, MemoryError):
         launcher.outbox.flush()

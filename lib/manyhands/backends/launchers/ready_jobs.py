@@ -1,6 +1,6 @@
-"""Attempts that lie ready for the next free slot of any launcher: in a socket that all of them read, and behind it in order.
+"""Attempts queued for the next free slot of any launcher: in a socket that all launchers read, and in memory behind it.
 
-Separate from `manyhands.backends.commands`, because what lies here has not begun: it can be taken back, and comes back.
+Separate from `manyhands.backends.commands`, because attempts in this queue have not begun, and can be taken back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ReadyJobs:
         self._folder = folder
 
     def add(self, id: int, attempt: Attempt, *, first: bool = False) -> None:
-        """Lay one ready behind the others, or before them. Raises OSError when it is too large for a message, and for a file."""
+        """Queue an attempt, last or ``first``. Raises OSError if it is too large for a message and no file can be written for it."""
         job = attempt.job.number, attempt.number, attempt.argv
         message = marshal.dumps((id, *job))
         if len(message) > wire.MESSAGE:
@@ -42,7 +42,7 @@ class ReadyJobs:
             self.waiting[id] = message
 
     def send(self) -> None:
-        """Write what waits, as far as the socket takes it."""
+        """Send queued attempts, as far as the socket takes them."""
         waiting, send = self.waiting, self.sock.send
         try:
             while waiting:
@@ -56,7 +56,7 @@ class ReadyJobs:
                 raise
 
     def take_back(self) -> None:
-        """Take everything that no launcher has taken out of the socket; it waits before all others."""
+        """Take all attempts that no launcher has read out of the socket, and queue them before all others."""
         back: dict[int, bytes] = {}
         with suppress(BlockingIOError):
             while True:
@@ -66,7 +66,7 @@ class ReadyJobs:
             self.waiting = back | self.waiting
 
     def close(self) -> None:
-        """Close the sockets and remove what launchers have not read."""
+        """Close the sockets, and remove the files that launchers have not read."""
         self.sock.close()
         self.theirs.close()
         with suppress(OSError):
@@ -74,6 +74,6 @@ class ReadyJobs:
                 path.unlink()
 
     def abandon(self) -> None:
-        """In a process that was forked: close the sockets only."""
+        """In a forked child: close the sockets only."""
         self.sock.close()
         self.theirs.close()

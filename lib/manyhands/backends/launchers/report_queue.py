@@ -1,4 +1,4 @@
-"""What a launcher has to report: gathered into one message a pass, and queued while the coordinator does not read."""
+"""A launcher's reports: gathered into one message per pass, and queued while the coordinator does not read."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from manyhands.backends.launchers import wire
 
 
 class ReportQueue:
-    """``records`` of this pass, then messages that have found no room yet. No send waits. Raises ConnectionError when the
-    coordinator is gone."""
+    """``records``: reports of this pass; ``waiting``: messages for which there was no room yet. No send waits. Raises
+    ConnectionError if the coordinator is gone."""
 
     def __init__(self, index: int, sock: socket.socket) -> None:
         self._index, self.sock = index, sock
         self.records: list[tuple[Any, ...]] = []
         self.waiting: deque[bytes] = deque()
         self.refused = False
-        """The kernel had no memory for the last message: it will not tell us when it has."""
+        """The kernel had no memory for the last message; it does not notify us when it has."""
 
     def flush(self) -> None:
-        """Send what happened as one message: the end of one attempt and the beginning of the next cost one wake-up."""
+        """Send the reports as one message, so that the end of one attempt and the beginning of the next cost one wake-up."""
         if self.records:
             message = marshal.dumps((self._index, self.records))
             if len(message) <= wire.MESSAGE:

@@ -1,6 +1,6 @@
 """How a launcher starts a command: posix_spawn(3) in a new session, with the settings of the run.
 
-Separate from the launcher's loop, because what a command inherits is a matter of its own.
+Separate from the launcher's loop: this is all about what a command inherits.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _DEFAULT_SIGNALS: Final = [
     signal.SIGTERM, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGXCPU, signal.SIGXFSZ,
 ]  # fmt: skip
 _MARGIN: Final = 6
-"""Descriptors that must stay free: a look at /proc and a signal take three, to keep a large output or the last results one."""
+"""Descriptors that must stay free: reading /proc and signalling take three, storing a large output or the last results one."""
 _PER_SLOT: Final = 3
-"""Descriptors of a slot: its two files, and the pidfd of what runs."""
+"""Descriptors of a slot: its two files, and the pidfd of its attempt."""
 
 
 class Spawner:
-    """Starts commands as the settings of the run say. Raises OSError when they cannot be had."""
+    """Starts commands with the settings of the run. Raises OSError if the settings cannot be applied."""
 
     def __init__(self, config: wire.Config) -> None:
         self._environment = dict(os.environb)
@@ -39,12 +39,12 @@ class Spawner:
             os.nice(config["nice"])
         if self._given is None:
             self._stdin: tuple[Any, ...] = (os.POSIX_SPAWN_DUP2, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
-        else:  # opened anew for each command, which so reads it from its beginning
+        else:  # opened again for each command, so each reads it from the beginning
             self._stdin = (os.POSIX_SPAWN_OPEN, 0, self._given, os.O_RDONLY, 0)
         self._limit: tuple[int, int] | None = None
 
     def room(self, slots: int) -> int:
-        """For how many of ``slots`` there are descriptors, after the limit was raised as far as we may."""
+        """For how many of ``slots`` there are descriptors, after raising the limit as far as allowed."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft == resource.RLIM_INFINITY:
             return slots
@@ -57,7 +57,7 @@ class Spawner:
         return max(1, min(slots, (soft - used) // _PER_SLOT))
 
     def spawn(self, name: bytes, number: bytes, arguments: list[bytes], slot: Slot) -> int:
-        """Start attempt ``name`` in slot ``number`` with default signals and no descriptors but 0, 1 and 2; returns its pid."""
+        """Start attempt ``name`` in slot ``number`` with default signals and only descriptors 0, 1 and 2; return its pid."""
         out, err = slot.ready()
         environment = self._environment
         environment[b"MH_TAG"] = b"%s.%s" % (self._token, name)

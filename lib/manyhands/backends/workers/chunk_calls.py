@@ -1,6 +1,6 @@
-"""A chunk of calls, for jobs so small that a message for each would cost more than the job.
+"""Calls a function for a chunk of inputs: for jobs so short that a message for each would cost more than the job.
 
-Separate from `manyhands.backends.shared.call_function`, which does one job at a time and tells of each.
+Separate from `manyhands.backends.shared.call_function`, which does one job at a time and reports each.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from manyhands.work.function import Call, run_coroutine
 
 
 class _NotKept(Exception):
-    """A result that cannot be kept as asked."""
+    """A result that cannot be encoded in the requested form."""
 
     def __init__(self, done: CallResult) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class _NotKept(Exception):
 
 
 class ChunkPerformer:
-    """Performs chunks of one call, as `Performer` performs jobs; raises what that raises."""
+    """Performs chunks of one call, as `Performer` performs jobs; raises the same exceptions."""
 
     def __init__(self, call: Call, columns: tuple[str, ...], outputs: Path, ours: Ours = never) -> None:
         self._call, self._columns, self._ours = call, columns, ours
@@ -35,10 +35,10 @@ class ChunkPerformer:
         self._function = partial(_awaited, function) if self._performer.is_async else function
 
     def perform(self, name: bytes, values: Values) -> CallResult:
-        """Call it for each input of a chunk; the result is a sealed `Done`, or none if the chunk cannot be read as a whole."""
+        """Call the function for each input of a chunk; the result is a sealed `Done`, or a failure if the chunk cannot be unpickled."""
         try:
             items = unpack(values)
-        except BaseException as error:  # whatever a __setstate__ may raise
+        except BaseException as error:  # a __setstate__ may raise anything
             if self._ours(error):
                 raise
             done = failed(error)
@@ -52,7 +52,7 @@ class ChunkPerformer:
         for index, item in enumerate(items):
             try:
                 results.append(one(item))
-            except BaseException as error:  # whatever a job raises is its own ending
+            except BaseException as error:  # any exception of a job is the job's result
                 leave_if_forked(here, error)
                 done = error.done if isinstance(error, _NotKept) else self._performer.raised(name, error)
                 results.append(done.result if encoded else None)
@@ -62,7 +62,7 @@ class ChunkPerformer:
         return CallResult(0, result=seal(Done(results, failures)))
 
     def _way(self, items: list[Any]) -> Callable[[Any], Any]:
-        """How each of these is done; the shortest way, because a job may take less time than a call."""
+        """The function to call for each item: the cheapest one, because a job may take less time than another call."""
         if self._call.type != "object":
             return self._encoded
         if {tuple, dict}.isdisjoint(map(type, items)):
@@ -70,7 +70,7 @@ class ChunkPerformer:
         return partial(_apply, self._function)
 
     def _encoded(self, values: Values) -> bytes | None:
-        """One input as a command line gives it, and its result as that prints it."""
+        """Call the function for an input from a command line, and encode the result for output."""
         args, kwargs = self._call.arguments(values, self._columns)
         found = self._performer.encode(b"", self._function(*args, **kwargs))
         if found.exit:
@@ -79,7 +79,7 @@ class ChunkPerformer:
 
 
 def _apply(function: Callable[..., Any], item: Any) -> Any:
-    """A tuple gives the arguments, a dict the keyword arguments, anything else is the one (as `manyhands.work.function.encode`)."""
+    """A tuple gives the arguments, a dict the keyword arguments, anything else is the only argument (as `manyhands.work.function.encode`)."""
     kind = type(item)
     if kind is tuple:
         return function(*item)

@@ -1,8 +1,8 @@
-"""Care for multiprocessing's fork server, which makes the workers: a job may have stopped or killed it.
+"""Keeps multiprocessing's fork server working, which makes the workers: a job may have stopped or killed it.
 
-    preload --> ensure_running with SIGCHLD unblocked --> Process.start, looked after by a thread
+    preload --> ensure_running with SIGCHLD unblocked --> Process.start, watched by a thread
 
-All that is used of it is private to multiprocessing (Lib/multiprocessing/forkserver.py); where a name is missing, nothing is done.
+The names used are private to multiprocessing (Lib/multiprocessing/forkserver.py); if one is missing, nothing is done.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import Any, Final
 from manyhands.posix import linux
 
 _PATIENCE: Final = 30.0
-"""Seconds that it has to make a process, which takes milliseconds, before it is given up."""
+"""Seconds that it has to start a process, before it is killed; that usually takes milliseconds."""
 _LOOK: Final = 0.5
 _server: Any = getattr(forkserver, "_forkserver", None)
 
 
 def preload(name: str) -> None:
-    """Have it import what every worker needs, once, unless the program has said what it is to import."""
+    """Let it import the module ``name``, once for all workers, unless the program has chosen what it imports."""
     if getattr(_server, "_preload_modules", None) == ["__main__"]:
         forkserver.set_forkserver_preload(["__main__", name])
 
 
 def start(worker: Any) -> None:
-    """`Process.start` that never waits for a server that is stopped. Raises OSError and EOFError when there can be no process.
+    """As `Process.start`, but it never waits for a stopped server. Raises OSError or EOFError if the process cannot be started.
 
-    The process is forgotten by multiprocessing, which would wait for it when the program ends.
+    multiprocessing forgets the process; otherwise it would wait for it when the program ends.
     """
     over = threading.Event()
     watch = threading.Thread(target=_watch, args=(over,), name="manyhands-start", daemon=True)
@@ -48,7 +48,7 @@ def start(worker: Any) -> None:
 
 
 def wake() -> bool:
-    """Let it go on if somebody has stopped it; returns whether it was."""
+    """Continue the server if it was stopped; return whether it was."""
     pid = getattr(_server, "_forkserver_pid", None)
     stat = linux.read_stat(pid) if pid else None
     if stat is None or stat.state != "T":
@@ -57,19 +57,19 @@ def wake() -> bool:
 
 
 def _watch(over: threading.Event) -> None:
-    """While a process is being made: continue the server if it is stopped, and kill it if it does not answer at all."""
+    """While a process is being started: continue the server if it is stopped, and kill it if it does not answer."""
     waited = 0.0
     while not over.wait(_LOOK):
         wake()
         waited += _LOOK
         if waited >= _PATIENCE and (pid := getattr(_server, "_forkserver_pid", None)):
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)  # not reaped yet, so it can be no other
+                os.kill(pid, signal.SIGKILL)  # not reaped yet, so the pid is still its own
 
 
 @contextmanager
 def _sigchld_unblocked() -> Iterator[None]:
-    """A server inherits our mask; with SIGCHLD blocked it would never tell that a worker has ended."""
+    """A server inherits our signal mask; with SIGCHLD blocked, it would never report that a worker has ended."""
     before = signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
     try:
         yield
@@ -79,7 +79,7 @@ def _sigchld_unblocked() -> Iterator[None]:
 
 @contextmanager
 def _main_of_standard_input_hidden() -> Iterator[None]:
-    """A program that is read from standard input has a ``__file__``, which multiprocessing takes for one that can be imported."""
+    """Hide the ``__file__`` of a program that is read from standard input: multiprocessing would try to import it."""
     main = sys.modules["__main__"]
     if getattr(main, "__file__", None) != "<stdin>":
         yield
@@ -93,7 +93,7 @@ def _main_of_standard_input_hidden() -> Iterator[None]:
 
 @contextmanager
 def _this_folder_unsearched() -> Iterator[None]:
-    """Servers are started by ``python -c``, which looks for modules in this folder first: a random.py of the user's would end them.
+    """Keep servers, started by ``python -c``, from searching the working folder for modules: a random.py there would break them.
     Workers get our own `sys.path` afterwards."""
     usual = getattr(util, "_args_from_interpreter_flags", None)
     if usual is None or sys.flags.safe_path:
@@ -107,7 +107,7 @@ def _this_folder_unsearched() -> Iterator[None]:
 
 
 def _forget() -> None:
-    """In a forked child: the server is our parent's. Ours will be made when it is needed."""
+    """In a forked child: forget the server, which is our parent's. A new one is made when it is needed."""
     for name in ("_forkserver_alive_fd", "_forkserver_address", "_forkserver_pid"):
         if name == "_forkserver_alive_fd" and getattr(_server, name, None) is not None:
             with suppress(OSError):  # else the server would outlive the parent, as long as we live

@@ -1,6 +1,6 @@
-"""Messages between the coordinator and a worker process: marshal records over a stream socket, each with its length before it.
+"""Messages between the coordinator and a worker process: marshal records over a stream socket, each preceded by its length.
 
-marshal is private to one interpreter version, which both ends share by construction; nothing here comes from another user.
+marshal data is specific to one interpreter version, which both ends share by construction; no data comes from another user.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Any, Final
 
-# What a worker is told: a list of jobs (an empty one: leave), or
+# Messages to a worker: a list of jobs (an empty one: exit), or
 DROP: Final = "drop"
-"""Hand back what has not begun."""
+"""Return the jobs that have not begun."""
 
 # Kinds of records that a worker sends; the first field of each.
 READY: Final = 0
@@ -28,7 +28,7 @@ _BLOCK: Final = 1 << 18
 
 
 def send(sock: socket.socket, record: Any) -> None:
-    """Send one record; waits until the other end has taken it. Raises OSError when it is gone."""
+    """Send one record; waits until the other end has taken it. Raises OSError if the other end is gone."""
     data = marshal.dumps(record)
     head = _LENGTH.pack(len(data))
     if len(data) < _BLOCK:
@@ -39,7 +39,7 @@ def send(sock: socket.socket, record: Any) -> None:
 
 
 def receive(sock: socket.socket) -> Any:
-    """Wait for one record; None when the other end is gone."""
+    """Wait for one record; None if the other end is gone."""
     head = _exactly(sock, _LENGTH.size)
     data = head and _exactly(sock, _LENGTH.unpack(head)[0])
     return marshal.loads(data) if data else None
@@ -60,7 +60,7 @@ def _exactly(sock: socket.socket, size: int) -> bytearray | None:
 
 
 class Inbox:
-    """The records of one worker, as far as they have come: never waits, so a worker that stalls in the middle holds nobody up."""
+    """The records of one worker that have arrived. It never waits, so a worker that stalls in the middle of one delays no other."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -69,7 +69,7 @@ class Inbox:
         """Whether the other end is gone."""
 
     def records(self) -> Iterator[Any]:
-        """Whatever has come."""
+        """The records that have arrived completely."""
         self._read()
         data, at = self._data, 0
         try:
@@ -96,7 +96,7 @@ class Inbox:
 
 
 class Outbox:
-    """Records for one worker, sent as far as it takes them: never waits, so a worker that is stopped holds nobody up."""
+    """Records for one worker, sent as far as it reads them. It never waits, so a stopped worker delays no other."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -104,7 +104,7 @@ class Outbox:
 
     @property
     def waiting(self) -> bool:
-        """Whether something has still to be sent: call `flush` when the socket takes it."""
+        """Whether something still has to be sent: call `flush` when the socket is writable."""
         return bool(self._data)
 
     def put(self, record: Any) -> None:
@@ -118,7 +118,7 @@ class Outbox:
         self.flush()
 
     def flush(self) -> None:
-        """Send what can be sent now; forget it if the other end is gone, which will be found out by reading."""
+        """Send what can be sent now; discard it if the other end is gone, which reading will detect."""
         try:
             while self._data:
                 part = self._data[0]

@@ -1,6 +1,6 @@
-"""One worker process, as the coordinator sees it, and how workers are asked to end what they do.
+"""One worker process as the coordinator sees it, and how workers are made to end their jobs.
 
-Separate from `manyhands.backends.workers.pool`, which makes them, and from `manyhands.backends.processes`, which gives them work.
+Separate from `manyhands.backends.workers.pool`, which makes workers, and from `manyhands.backends.processes`, which gives them jobs.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ from typing import Any, Final
 
 from manyhands.backends.shared.slot import Slot
 from manyhands.backends.workers import fork_server, framing
-from manyhands.backends.workers.signal_page import Place
+from manyhands.backends.workers.signal_page import Entry
 from manyhands.core.job import Attempt, AttemptId
 from manyhands.posix import linux
 
 _PATIENCE: Final = 2.0
-"""Seconds that a process has to end when it has closed its socket."""
+"""Seconds that a process has to end after it has closed its socket."""
 _BRIEFLY: Final = 0.3
 _OVERDUE: Final = 1.0
-"""Seconds after which a worker is killed that neither does what it was to end nor says that it has ended."""
+"""Seconds after which a worker is killed that is no longer at the job to be ended, but has not reported its end."""
 
 
 class Handle:
-    """One worker process, and the attempts that it holds: the first of them runs, if it has ``began``."""
+    """One worker process, and the attempts that it has (``held``): the first one runs if ``began`` is set."""
 
-    def __init__(self, slot: Slot, process: Any, sock: socket.socket, place: Place) -> None:
-        self.slot, self.process, self.sock, self.place = slot, process, sock, place
+    def __init__(self, slot: Slot, process: Any, sock: socket.socket, entry: Entry) -> None:
+        self.slot, self.process, self.sock, self.entry = slot, process, sock, entry
         self.inbox, self.outbox = framing.Inbox(sock), framing.Outbox(sock)
         self.pid: int = process.pid
         stat = linux.read_stat(self.pid)
         self.start = stat.start if stat else 0
         self.held: deque[Attempt] = deque()
         self.began: float | None = None
-        """When the first of them began, in seconds of the monotonic clock."""
+        """When the first attempt began, in seconds of the monotonic clock."""
         self.ready = False
-        """It has prepared itself, and takes jobs."""
-        self.asked: AttemptId | None = None
+        """Whether it has prepared itself, and takes jobs."""
+        self.stopping: AttemptId | None = None
         """The job that it was asked to end."""
         self.dropping = False
-        """It was asked to hand back what it has not begun."""
+        """Whether it was asked to return what it has not begun."""
         self.leaving = False
-        """It takes no more jobs, and is about to end."""
+        """Whether it takes no more jobs, and is about to end."""
         self.done = 0
         self.kill_at: float | None = None
         self.stopped = 0
-        """How often in a row it was found stopped by a signal that is not ours."""
+        """How many checks in a row found it stopped by a signal that is not ours."""
         self.given_up = False
-        """It did not answer when the job that it was to end was over."""
+        """Whether the job that it was asked to end was over, but not reported, at the last check."""
         self.watched = True
-        """multiprocessing tells when it has ended, and with what status; not any more if its fork server has died."""
+        """Whether multiprocessing reports its end and exit status: not any more if the fork server has died."""
 
     @property
     def idle(self) -> bool:
@@ -62,20 +62,20 @@ class Handle:
 
     @property
     def doing(self) -> AttemptId | None:
-        """The job that it does, as far as we know."""
+        """The job that it is doing, as far as we know."""
         return self.held[0].id if self.held and self.began is not None else None
 
     def tell(self, message: Any) -> None:
-        """Send a record, as far as the worker takes it now; the rest waits in the outbox."""
+        """Send a record as far as the worker reads it now; the rest waits in the outbox."""
         self.outbox.put(message)
 
     @property
     def alive(self) -> bool:
-        """Whether the process is there and no zombie."""
+        """Whether the process exists and is not a zombie."""
         return linux.process_alive(self.pid, self.start)
 
     def status(self) -> int | None:
-        """How it has ended, as multiprocessing tells; None if that cannot be known."""
+        """Its exit status, as multiprocessing reports it; None if it cannot be known."""
         if not self.watched:
             return None
         fork_server.wake()
@@ -83,23 +83,23 @@ class Handle:
         return self.process.exitcode  # type: ignore[no-any-return]  # an int, or None
 
     def forget(self) -> None:
-        """Close what is left of it when it is gone; multiprocessing may never learn that, if the fork server is gone, too."""
+        """Close what is left of a dead worker. If the fork server is gone, too, multiprocessing may never notice the death."""
         self.process.join(_BRIEFLY)
         with suppress(ValueError):
             self.process.close()
         self.slot.close()
 
     def signal(self, number: int) -> None:
-        """Signal it alone."""
+        """Signal only this process."""
         linux.send_signal_exact(self.pid, self.start, number)
 
 
-def trees(hands: Iterable[Handle]) -> Iterator[tuple[Handle, list[linux.ProcStat]]]:
-    """Each with everything below it, from one look at /proc for all of them."""
+def trees(workers: Iterable[Handle]) -> Iterator[tuple[Handle, list[linux.ProcStat]]]:
+    """Yield each worker with its descendants, from one scan of /proc for all of them."""
     children: dict[int, list[linux.ProcStat]] = {}
     for stat in linux.processes():
         children.setdefault(stat.ppid, []).append(stat)
-    for one in hands:
+    for one in workers:
         found: list[linux.ProcStat] = []
         todo = [one.pid]
         while todo:
@@ -110,41 +110,41 @@ def trees(hands: Iterable[Handle]) -> Iterator[tuple[Handle, list[linux.ProcStat
 
 
 def signal_all(stats: Iterable[linux.ProcStat], *numbers: int) -> None:
-    """Signal these processes, if they are still the same."""
+    """Send these signals to these processes, if their pids have not been reused."""
     for number in numbers:
         for stat in stats:
             linux.send_signal_exact(stat.pid, stat.start, number)
 
 
-def end(hands: Sequence[Handle], *, grace: float | None) -> None:
-    """Ask workers to end what they do, and what that has started, KILL after ``grace``; at once if it is None.
+def end(workers: Sequence[Handle], *, grace: float | None) -> None:
+    """Send TERM to workers and what their jobs have started, and KILL after ``grace``; KILL at once if it is None.
 
-    A worker obeys if it is still at that job. What it has started is signalled only if it is so after the look at /proc, one for all
-    of them: then nothing that was seen belongs to a later job.
+    A worker obeys if it is still at that job. Its descendants are signalled only if it is still at that job after the scan of /proc:
+    then no process that was found belongs to a later job.
     """
     now = time.monotonic()
-    new = [one for one in hands if one.asked is None and grace is not None]
-    for one in hands:
+    new = [one for one in workers if one.stopping is None and grace is not None]
+    for one in workers:
         if (key := one.doing) is None:
             continue
-        one.asked = key
-        one.place.mean(key)
+        one.stopping = key
+        one.entry.request_stop(key)
         if grace is None or one in new:
             one.kill_at = now + (grace or 0.0)
     for one, below in trees(new):
-        if one.asked and one.place.does(one.asked):
+        if one.stopping and one.entry.is_doing(one.stopping):
             signal_all(below, signal.SIGTERM, signal.SIGCONT)
         one.signal(signal.SIGTERM)
         one.signal(signal.SIGCONT)
     if grace is None:
-        kill_overdue(hands, now)
+        kill_overdue(workers, now)
 
 
-def kill_overdue(hands: Iterable[Handle], now: float) -> None:
-    """KILL what was asked to end, or to leave, and did not; a worker that has ended that job by itself says so soon."""
-    due = [one for one in hands if one.kill_at is not None and one.kill_at <= now]
+def kill_overdue(workers: Iterable[Handle], now: float) -> None:
+    """KILL workers that did not end their job or exit in time; one that has ended the job by itself gets `_OVERDUE` to report it."""
+    due = [one for one in workers if one.kill_at is not None and one.kill_at <= now]
     for one, below in trees(due) if due else ():
-        if one.asked is None or one.place.does(one.asked) or one.given_up:
+        if one.stopping is None or one.entry.is_doing(one.stopping) or one.given_up:
             one.kill_at = None
             one.signal(signal.SIGKILL)
             signal_all(below, signal.SIGKILL)
@@ -152,12 +152,12 @@ def kill_overdue(hands: Iterable[Handle], now: float) -> None:
             one.given_up, one.kill_at = True, now + _OVERDUE
 
 
-def stopped(hands: Iterable[Handle]) -> list[Handle]:
-    """Those that were found stopped twice in a row, by a signal that is not ours."""
-    for one in hands:
+def stopped(workers: Iterable[Handle]) -> list[Handle]:
+    """The workers that were found stopped twice in a row, by a signal that is not ours."""
+    for one in workers:
         stat = linux.read_stat(one.pid)
         one.stopped = one.stopped + 1 if stat is not None and stat.state == "T" else 0
-    return [one for one in hands if one.stopped > 1]
+    return [one for one in workers if one.stopped > 1]
 
 
 def in_words(code: int | None) -> str:

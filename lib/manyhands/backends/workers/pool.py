@@ -1,8 +1,8 @@
-"""The coordinator's side of worker processes: how one is made, told, signalled, and what it leaves behind is ended.
+"""The coordinator's side of worker processes: starts them, and ends what they leave behind.
 
     WorkerPool.make(slot) --multiprocessing--> a process in `manyhands.backends.workers.worker_main.main`, with a socket of its own
 
-Separate from `manyhands.backends.processes`, which decides who gets which job.
+Separate from `manyhands.backends.processes`, which decides which worker gets which job.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _BOOT: Final = (
 
 
 _SPARE: Final = 20
-"""Descriptors that must be free before one more worker is made: it takes four, and the coordinator needs some for what it does."""
+"""Descriptors that must be free before one more worker is started: it takes four, and the coordinator needs some itself."""
 _LEAST: Final = 10
-"""The same before the first, without which nothing would be done at all."""
+"""The same before the first worker, without which no job could be done."""
 
 
 class WorkerPool:
-    """Makes workers for one run, and ends them. Raises UsageError for a function that cannot be sent to another process."""
+    """Starts workers for one run, and ends them. Raises UsageError if the function cannot be sent to another process."""
 
     def __init__(self, settings: FunctionSettings) -> None:
         self._settings = settings
@@ -56,18 +56,18 @@ class WorkerPool:
             "workdir": bytes(settings.workdir), "nice": settings.nice, "token": settings.token.encode(), "cap": settings.output_cap,
         }  # fmt: skip
         self._page = Page(settings.slots)
-        self.warden = Watchdog(settings)
+        self.watchdog = Watchdog(settings)
         if settings.workers.start_method == "forkserver":
-            self.warden.folder(get_temp_dir())  # where multiprocessing has the socket of its fork server
+            self.watchdog.folder(get_temp_dir())  # which contains the socket of multiprocessing's fork server
         if settings.disposable:
-            self.warden.folder(str(settings.outputs))
+            self.watchdog.folder(str(settings.outputs))
 
     def make(self, number: int, *, first: bool) -> Handle:
-        """Start a worker for slot ``number``; ``first``: there is no other. Raises ManyhandsError when the system will not have one more."""
+        """Start a worker for slot ``number``; ``first``: there is no other. Raises ManyhandsError if the system cannot start one more."""
         try:
             _have_spare_descriptors(_LEAST if first else _SPARE)
             return self._make(number)
-        except (OSError, EOFError) as error:  # EOF: the fork server has met the same limit, and died of it
+        except (OSError, EOFError) as error:  # EOF: the fork server has hit the same limit, and died of it
             why = error.strerror or str(error) if isinstance(error, OSError) else "the fork server has died"
             raise ManyhandsError(f"cannot start a worker process: {why}") from error
 
@@ -78,7 +78,7 @@ class WorkerPool:
         environment = dict(settings.environment) | {b"MH_SLOT": b"%d" % number, b"MH_WORKER": self._mark(b"%d" % number)}
         config = self._config | {"slot": number, "environment": environment}
         kept = tuple(map(Inherited, settings.keep_open))
-        place = self._page.place(number)
+        entry = self._page.entry(number)
         arguments = (theirs, config, Inherited(self._page.file), kept)
         try:
             process = self._start(arguments, number)
@@ -87,12 +87,12 @@ class WorkerPool:
             raise
         finally:
             theirs.close()
-        hand = Handle(Slot(number, bytes(settings.outputs)), process, ours, place)
-        self.warden.add(hand.pid, hand.start)
-        return hand
+        worker = Handle(Slot(number, bytes(settings.outputs)), process, ours, entry)
+        self.watchdog.add(worker.pid, worker.start)
+        return worker
 
     def _start(self, arguments: tuple[Any, ...], number: int) -> Any:
-        """A process; tried twice, because the fork server may have died in between."""
+        """Start a process; try twice, because the fork server may have died since the last start."""
         for _ in range(2):
             process = self._context.Process(target=worker_main.main, args=arguments, name=f"{WORKER}{number}")
             try:
@@ -102,37 +102,37 @@ class WorkerPool:
                 died = error
         raise died
 
-    def clear(self, hand: Handle) -> int:
-        """End what a worker that is gone has left behind; how many processes. Raises ManyhandsError if one will not go."""
+    def clear(self, worker: Handle) -> int:
+        """End what a dead worker has left behind; return how many processes. Raises ManyhandsError if one cannot be ended."""
         try:
-            left = end_trees({hand.pid: hand.start}, b"MH_WORKER=" + self._mark(b"%d" % hand.slot.number))
+            left = end_trees({worker.pid: worker.start}, b"MH_WORKER=" + self._mark(b"%d" % worker.slot.number))
         except TimeoutError as error:
-            raise ManyhandsError(f"what a worker has left cannot be ended: {error}") from error
-        self.warden.remove(hand.pid)
+            raise ManyhandsError(f"a process that a worker has left behind cannot be ended: {error}") from error
+        self.watchdog.remove(worker.pid)
         return left
 
-    def clear_all(self, hands: Iterable[Handle]) -> None:
-        """The same for all of them, whether they are gone or not; what will not go is left alone."""
+    def clear_all(self, workers: Iterable[Handle]) -> None:
+        """End these workers, dead or not, and what they have left behind; processes that cannot be ended are left running."""
         with suppress(TimeoutError):
-            end_trees({hand.pid: hand.start for hand in hands}, b"MH_WORKER=" + self._mark(b""), prefix=True)
+            end_trees({worker.pid: worker.start for worker in workers}, b"MH_WORKER=" + self._mark(b""), prefix=True)
 
     def close(self) -> None:
-        """Let the warden go. May be called twice."""
-        self.warden.close()
+        """End the watchdog. May be called twice."""
+        self.watchdog.close()
         self._page.close()
 
     def drop(self) -> None:
-        """Close our copies, in a process that was forked: all of it belongs to another one."""
-        self.warden.drop()
+        """In a forked child: close our copies; workers and watchdog belong to the parent."""
+        self.watchdog.drop()
         self._page.close()
 
     def _mark(self, number: bytes) -> bytes:
-        """What everything that a worker starts has in its environment."""
+        """The value of ``MH_WORKER`` in the environment of all that a worker starts."""
         return b"%s.%s" % (self._config["token"], number)
 
 
 class Watchdog:
-    """The coordinator's end of `manyhands.backends.workers.watchdog`, which is in a session of its own, where no terminal can signal it."""
+    """The coordinator's end of `manyhands.backends.workers.watchdog`, a process in a session of its own, which no terminal can signal."""
 
     def __init__(self, settings: FunctionSettings) -> None:
         self._token, self._keep_open = settings.token, settings.keep_open
@@ -147,35 +147,35 @@ class Watchdog:
                 stdout=subprocess.DEVNULL, pass_fds=self._keep_open, start_new_session=True, bufsize=0, cwd="/",
             )  # fmt: skip
         except OSError as error:
-            raise ManyhandsError(f"cannot start a warden for the workers: {error}") from error
+            raise ManyhandsError(f"cannot start a watchdog for the workers: {error}") from error
         assert process.stdin  # noqa: S101 - it is a pipe
         os.set_blocking(process.stdin.fileno(), False)
         at_fork.note(process.stdin)
         return process
 
     def add(self, pid: int, start: int) -> None:
-        """A worker is there."""
+        """Add a worker to watch."""
         self._workers[pid] = start
         self._say(b"+ %d %d\n" % (pid, start))
 
     def folder(self, path: str) -> None:
-        """Something that has to be removed if the coordinator cannot do it any more."""
+        """Add a folder to remove if the coordinator is killed."""
         if "\n" not in path and path not in self._folders:
             self._folders.add(path)
             self._say(b"folder %s\n" % os.fsencode(path))
 
     def remove(self, pid: int) -> None:
-        """A worker is gone, and what it had started with it."""
+        """Forget a worker that is gone, together with all that it had started."""
         self._workers.pop(pid, None)
         self._say(b"- %d\n" % pid)
 
     def look_after(self) -> None:
-        """Replace it if a job has stopped or killed it: only a second fault would make that matter, but that may come."""
+        """Replace it if a job has stopped or killed it: it is needed if the coordinator is killed, too."""
         stat = linux.read_stat(self._process.pid)
         if self._process.poll() is None and stat is not None and stat.state != "T":
             return
         self.close()
-        with suppress(ManyhandsError):  # again the next time
+        with suppress(ManyhandsError):  # tried again at the next check
             self._process = self._start()
             for pid, start in self._workers.items():
                 self._say(b"+ %d %d\n" % (pid, start))
@@ -183,31 +183,31 @@ class Watchdog:
                 self._say(b"folder %s\n" % os.fsencode(path))
 
     def close(self) -> None:
-        """All is in order: nobody needs it any more, even if it has hardly begun. May be called twice."""
+        """Kill it: it is not needed after an orderly end. May be called twice."""
         self._process.kill()
         self.drop()
         self._process.wait()
 
     def drop(self) -> None:
-        """Close our end, and leave it alone: it is another process's."""
+        """Close our end only; in a forked child, the watchdog belongs to the parent."""
         with suppress(OSError):
             self._process.stdin.close()  # type: ignore[union-attr]  # it is a pipe
 
     def _say(self, line: bytes) -> None:
-        with suppress(OSError, ValueError):  # somebody has stopped or killed it, which `look_after` will find out
+        with suppress(OSError, ValueError):  # it was stopped or killed, which `look_after` will detect
             self._process.stdin.write(line)  # type: ignore[union-attr]  # it is a pipe
 
 
 def packed(call: Call, *, main_by_value: bool = False) -> bytes:
-    """A call for another process of this machine: by name where it has one, else by value, if cloudpickle is installed.
+    """A call, pickled for another process of this machine: by name if possible, else by value, if cloudpickle is installed.
 
-    ``main_by_value``: that process is none of multiprocessing's, and does not import the main script.
+    ``main_by_value``: the other process is not started by multiprocessing, and does not import the main script.
 
-    Raises UsageError for a function that has neither (https://docs.python.org/3/library/pickle.html#what-can-be-pickled-and-unpickled).
+    Raises UsageError if neither is possible (https://docs.python.org/3/library/pickle.html#what-can-be-pickled-and-unpickled).
     """
     by_name = getattr(call.live, "__module__", None) != "__main__" or (_main_can_be_imported() and not main_by_value)
     if by_name:
-        with suppress(Exception):  # whatever a __reduce__ may raise
+        with suppress(Exception):  # a __reduce__ may raise anything
             return pickle.dumps(call)
     try:
         import cloudpickle
@@ -222,9 +222,9 @@ def packed(call: Call, *, main_by_value: bool = False) -> bytes:
 
 
 def _main_can_be_imported() -> bool:
-    """Whether a process of multiprocessing imports our main script (`multiprocessing.spawn.get_preparation_data`).
+    """Whether a process started by multiprocessing imports our main script (`multiprocessing.spawn.get_preparation_data`).
 
-    Not a package that is run (``python -m package``), a zip file, a session, or what is read from standard input.
+    It does not for a package (``python -m package``), a zip file, an interactive session, or a program from standard input.
     """
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
@@ -235,7 +235,7 @@ def _main_can_be_imported() -> bool:
 
 
 def _have_spare_descriptors(number: int) -> None:
-    """Raise OSError unless there are enough: multiprocessing leaks some when they run out in the middle."""
+    """Raise OSError unless ``number`` descriptors are free: multiprocessing leaks some if they run out while it starts a process."""
     spare: list[int] = []
     try:
         spare.extend(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(number))
@@ -245,7 +245,7 @@ def _have_spare_descriptors(number: int) -> None:
 
 
 class Inherited:
-    """A descriptor that another process gets a copy of when this is pickled for it (`multiprocessing.reduction`)."""
+    """A descriptor of which another process gets a copy when this object is pickled for it (`multiprocessing.reduction`)."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor

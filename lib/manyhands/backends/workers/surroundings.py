@@ -1,10 +1,10 @@
-"""What a job may change in its worker, and the next job must not find: compared after each job, put back where it differs.
+"""Restores what a job may change in its worker and the next job must not find: compared after each job, restored if it differs.
 
-The working folder, umask, environment, signal handlers and mask, timers, priority, limits, and `sys.stdin`. Output is
-`manyhands.backends.workers.worker`'s; whatever lives in Python's own modules and globals stays with the worker, on purpose.
+This covers the working folder, umask, environment, signal handlers and mask, timers, priority, limits, and `sys.stdin`. Output is
+handled in `manyhands.backends.workers.worker`. Python modules and their globals are kept as the job left them, on purpose.
 
-A job may take less time than it takes to ask the kernel for all of this. So what is expensive to ask for is asked for after a job that
-took a millisecond, at the end of a chunk, and when Python's own function that changes it was called.
+Checking all of this may take longer than a job. So the expensive checks are done only after a job that took a millisecond, at the end
+of a chunk, and if a Python function was called that changes what they check.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Final, cast
 from manyhands.backends.shared.job_environment import JobNames
 
 _getsignal: Final = import_module("_signal").getsignal
-"""`signal.getsignal` makes an enum of each, which takes ten times as long."""
+"""`signal.getsignal` converts each to an enum, which takes ten times as long."""
 _LONG: Final = 0.001
 _ALL: Final = tuple(number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP))
 _USUAL: Final = tuple(
@@ -54,7 +54,7 @@ _NOTED: Final = (
 
 
 class Surroundings:
-    """As they are when it is made; `restore` puts them back."""
+    """Remembers the state at its creation; `restore` restores it."""
 
     def __init__(self, names: JobNames) -> None:
         self._names = names
@@ -70,7 +70,7 @@ class Surroundings:
         self._stdin = sys.stdin
         self._set_mask, self._set_timer, self._set_limit = signal.pthread_sigmask, signal.setitimer, resource.setrlimit
         self._touched = False
-        """One of the functions was called that change what is expensive to ask for."""
+        """Whether a function was called that changes what is expensive to check."""
         for module, name in _NOTED:
             if hasattr(module, name):
                 setattr(module, name, self._noting(getattr(module, name)))
@@ -84,15 +84,15 @@ class Surroundings:
         return noting
 
     def named(self, job: int, attempt: int) -> None:
-        """A job begins: its names belong to the environment from now on."""
+        """A job begins: set the environment variables that identify it."""
         self._names.write(job, attempt)
         for name in (b"MH_TAG", b"MH_JOB", b"MH_ATTEMPT"):
             self._environment[name] = self._values[name]
 
     def restore(self, wall: float, *, more: bool) -> bool:
-        """Put back what a job of ``wall`` seconds has changed; ``more``: the next one begins at once.
+        """Restore what a job of ``wall`` seconds has changed; ``more``: the next one begins at once.
 
-        False when something cannot be put back, so that nothing more may be done here.
+        Returns False if something cannot be restored: then this worker must do no more jobs.
         """
         os.umask(self._mask)
         sys.stdin = self._stdin
@@ -107,7 +107,7 @@ class Surroundings:
                 os.setpriority(os.PRIO_PROCESS, 0, self._nice)
             if self._touched or not more or wall > _LONG:
                 self._restore_all()
-        except (OSError, ValueError):  # only root may do that; or the job has closed our folder
+        except (OSError, ValueError):  # only root may restore it; or the job has closed the descriptor of our folder
             return False
         return True
 
@@ -141,7 +141,7 @@ def _handlers(numbers: tuple[int, ...]) -> list[Any]:
 
 
 def _where() -> str | None:
-    """The working folder; None when it was removed."""
+    """The working folder; None if it was removed."""
     try:
         return os.getcwd()
     except FileNotFoundError:

@@ -1,9 +1,9 @@
-"""A small process that outlives a coordinator that is killed, just long enough to end its workers and all that they started.
+"""A small process that outlives a killed coordinator just long enough to end its workers and all that they started.
 
-    coordinator --"+ PID START", "- PID", "folder PATH"--> warden        end of the pipe: kill, clean up, leave
+    coordinator --"+ PID START", "- PID", "folder PATH"--> watchdog      end of the pipe: kill, clean up, exit
 
-It holds the run's lock meanwhile, so that whoever gets the lock knows that nothing is alive. A process of its own, because a
-thread in each worker would have to wait for the interpreter's lock, and would be in the way of jobs that fork.
+It holds the run's lock meanwhile, so a process that gets the lock knows that nothing of the run is alive. It is a process of its own,
+because a thread in each worker would have to wait for the interpreter's lock, and would disturb jobs that fork.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 from manyhands.posix import linux
 
 _GRACE: Final = 0.5
-"""Seconds that workers have to end by themselves: after one in all, everything is to be gone."""
+"""Seconds that workers have to end by themselves: all processes should be gone after one second in all."""
 
 
 def main(token: str) -> None:
@@ -34,7 +34,7 @@ def main(token: str) -> None:
             workers.pop(int(rest), None)
         else:
             folders.add(rest)
-    for pid, start in workers.items():  # an exception inside the job, which may yet tidy up
+    for pid, start in workers.items():  # raises an exception inside the job, which can then clean up
         linux.send_signal_exact(pid, start, signal.SIGHUP)
     deadline = time.monotonic() + _GRACE
     while time.monotonic() < deadline and any(linux.process_alive(*worker) for worker in workers.items()):
@@ -48,9 +48,9 @@ def main(token: str) -> None:
 
 
 def end_trees(workers: Mapping[int, int], tag: bytes | None = None, *, prefix: bool = False) -> int:
-    """Kill workers, given as {pid: start}, everything below them or in their sessions, and what carries ``tag``; how many.
+    """Kill workers, given as {pid: start}, their descendants and sessions, and processes with ``tag``; return how many.
 
-    A number that means another process by now is left alone. Raises TimeoutError when something will not go.
+    A pid that has been reused by another process is not signalled. Raises TimeoutError if a process cannot be killed.
     """
     there = {pid: stat for pid in workers if (stat := linux.read_stat(pid))}
     ours = {pid for pid, start in workers.items() if pid not in there or there[pid].start == start}

@@ -1,6 +1,6 @@
-"""How many workers there can be: as many as slots, until the machine has no room for one more.
+"""How many workers there can be: as many as slots, or as many as the machine can start.
 
-Separate from the backend, because it is policy: what is said once, what is tried again, and what ends the run.
+Separate from the backend, because it is policy: what is reported once, what is tried again, and what ends the run.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from manyhands.core.errors import ManyhandsError
 
 _MOST_FAILED_STARTS: Final = 3
 _AGAIN: Final = 0.3
-"""Seconds before the next try when there is no worker at all."""
+"""Seconds before the next try to start a worker."""
 
 
 class Width:
-    """Counts starts that fail. ``there`` is always the number of workers that do their work."""
+    """Counts starts that fail. In all methods ``there`` is the number of working workers."""
 
     def __init__(self, slots: int) -> None:
         self._slots = self.workers = slots
@@ -27,11 +27,11 @@ class Width:
         """A moment of the monotonic clock."""
 
     def began(self) -> None:
-        """A worker takes jobs."""
+        """Note that a worker takes jobs."""
         self._failed = 0
 
     def no_more(self, why: str, there: int) -> list[Noted]:
-        """No further worker can be made: go on with those that are there, and say so once. Raises ManyhandsError without any."""
+        """No further worker can be started: continue with those there are, and report it once. Raises ManyhandsError if there are none."""
         self.next_try = time.monotonic() + _AGAIN
         if not there:
             self._failed += 1
@@ -42,10 +42,10 @@ class Width:
         if self._noted:
             return []
         self._noted = True
-        return [Noted(f"{why}: going on with {there} of {self._slots} workers")]
+        return [Noted(f"{why}: continuing with {there} of {self._slots} workers")]
 
     def died(self, how: str, there: int) -> list[Noted]:
-        """A worker died before it took jobs; the third in a row means that there can be no more. Raises ManyhandsError without any."""
+        """A worker died before it took jobs; after three in a row no more are started. Raises ManyhandsError if there are no others."""
         self._failed += 1
         if self._failed < _MOST_FAILED_STARTS:
             return []

@@ -1,10 +1,10 @@
-"""A process that calls a function for one input after another, as the coordinator hands them to it.
+"""A process that calls a function for one input after another, as the coordinator sends them.
 
     coordinator --[(job, attempt, values), ...]--> worker: decode, call, collect what was printed --one record each--> coordinator
 
-The leader of a session of its own, so that everything a job starts can be found and ended with it. TERM is an exception inside
-the job, so that its `finally` and `with` are carried out; whoever does not obey is killed from outside
-(`manyhands.backends.processes`). What the job prints goes to the files of its slot, at the level of descriptors.
+It leads a session of its own, so that all processes that a job starts can be found and ended with it. TERM raises an exception inside
+the job, so that its `finally` and `with` blocks are executed; a job that does not end then is killed from outside
+(`manyhands.backends.processes`). The output of a job goes to the files of its slot, at the level of descriptors.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from manyhands.backends.shared.measured import Measured
 from manyhands.backends.shared.slot import Slot
 from manyhands.backends.workers import framing
 from manyhands.backends.workers.chunk_calls import ChunkPerformer
-from manyhands.backends.workers.signal_page import Place
+from manyhands.backends.workers.signal_page import Entry
 from manyhands.backends.workers.surroundings import Surroundings
 from manyhands.backends.workers.worker_output import WorkerOutput
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Values
 
 _REMEMBERED: Final = 2.0
-"""Seconds; results are committed far sooner (`manyhands.engine.recording.GROUP_COMMIT`), unless a disk is stuck."""
+"""Seconds that results are kept; they are committed far sooner (`manyhands.engine.recording.GROUP_COMMIT`), unless a disk hangs."""
 _MOST_REMEMBERED: Final = 1 << 22
-"""Bytes of them, at most; what is older is done again after a kill."""
+"""Bytes of results that are kept at most; jobs with older ones are done again after a kill."""
 _EACH: Final = 700
-"""Bytes that an end takes by itself."""
+"""Bytes that a result takes without its data."""
 _LARGE: Final = 1 << 16
 _SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
 
 
 class Stopped(BaseException):
-    """TERM has come: the job is to end. Not an Exception, so that no ``except Exception`` of a job swallows it."""
+    """TERM has arrived: the job has to end. Not an Exception, so that no ``except Exception`` of a job catches it."""
 
 
 def main(sock: socket.socket, config: dict[str, Any], page: Any, keep_open: tuple[object, ...]) -> None:  # noqa: ARG001
-    """The life of a worker. ``page``: the descriptor of `manyhands.backends.workers.signal_page`; ``keep_open``: what came along and stays open."""
+    """Run a worker. ``page``: the descriptor of `manyhands.backends.workers.signal_page`; ``keep_open``: inherited descriptors to keep open."""
     os.setsid()
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the program that started us blocks
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # do not inherit what the program has blocked
     try:
-        worker = Worker(sock, config, Place.there(page.descriptor, config["slot"]))
+        worker = Worker(sock, config, Entry.there(page.descriptor, config["slot"]))
         _settle(config, worker)
     except OSError as error:
         why = f"{error.strerror}: {error.filename}" if error.filename else str(error)
@@ -64,16 +64,16 @@ def main(sock: socket.socket, config: dict[str, Any], page: Any, keep_open: tupl
         return
     try:
         worker.serve()
-    except (ConnectionError, Stopped):  # the coordinator is gone, or has given us up
+    except (ConnectionError, Stopped):  # the coordinator is gone, or has stopped us
         worker.remember()
 
 
 def _settle(config: dict[str, Any], worker: Worker) -> None:
-    """Streams, environment, folder and signals as jobs are to find them."""
+    """Set streams, environment, folder and signals for the jobs."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    os.dup2(2, 1)  # what an initializer or an imported module prints is no result
+    os.dup2(2, 1)  # output of an initializer or an imported module is not a result
     os.environb.clear()
     os.environb.update(config["environment"])
     os.chdir(config["workdir"])
@@ -89,25 +89,25 @@ def _settle(config: dict[str, Any], worker: Worker) -> None:
 class Worker:
     """See the module's first lines."""
 
-    def __init__(self, sock: socket.socket, config: dict[str, Any], place: Place) -> None:
-        self._sock, self._config, self._place = sock, config, place
+    def __init__(self, sock: socket.socket, config: dict[str, Any], entry: Entry) -> None:
+        self._sock, self._config, self._entry = sock, config, entry
         self._slot = Slot(config["slot"], config["outputs"])
         self._ending = False
-        """TERM has come."""
+        """Whether TERM has arrived."""
         self._orphan = False
-        """The coordinator is gone: the warden says so, by HUP, and may know it before our socket does."""
+        """Whether the coordinator is gone: the watchdog signals it by HUP, perhaps before our socket shows it."""
         self._thrown = False
-        """It was thrown into the job, or the wait for one."""
+        """Whether `Stopped` was raised in the job, or in the wait for one."""
         self._interruptible = False
         self._used: tuple[float, float, int] | None = None
         self._latest: deque[tuple[float, int, orphan_results.OrphanResult]] = deque()
         self._remembered = 0
-        """Bytes of them."""
+        """Bytes of these results."""
         self._news = poll()
         self._news.register(sock, POLLIN)
 
     def serve(self) -> None:
-        """Prepare, then do what comes until there is nothing more. Raises ConnectionError when the coordinator is gone."""
+        """Prepare, then do jobs until there are no more. Raises ConnectionError if the coordinator is gone."""
         try:
             call = pickle.loads(self._config["call"])  # noqa: S301 - our own parent made it
             maker = ChunkPerformer if call.chunked else Performer
@@ -117,7 +117,7 @@ class Worker:
                 text.flush()
             self._output = WorkerOutput(self._slot, self._config["cap"])
             self._surroundings = Surroundings(JobNames(self._config["token"]))
-        except BaseException as error:  # whatever an initializer raises
+        except BaseException as error:  # an initializer may raise anything
             why = str(error) if isinstance(error, ManyhandsError) else failed(error).error
             scarce = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SCARCE)
             framing.send(self._sock, (framing.BROKEN, why, scarce))
@@ -125,7 +125,7 @@ class Worker:
         framing.send(self._sock, (framing.READY,))
         try:
             while message := self._receive():
-                if message == framing.DROP:  # it comes too late: all has been done
+                if message == framing.DROP:  # too late: all jobs have been done
                     framing.send(self._sock, (framing.DROPPED,))
                 else:
                     self._do(performer, message)
@@ -133,19 +133,19 @@ class Worker:
             self._slot.close()
 
     def on_term(self, _number: int, _frame: FrameType | None) -> None:
-        """End the job that it is meant for, and then ourselves."""
-        if self._place.signalled():
+        """End the current job if the signal is for it, and then this process."""
+        if self._entry.signalled():
             self._end()
 
     def _end(self) -> None:
-        """Never in the middle of what we do ourselves, which `_ending` is for."""
+        """Raise `Stopped`, but only inside a job or a wait for one; everywhere else `_ending` is checked."""
         self._ending = True
         if self._interruptible:
             self._interruptible, self._thrown = False, True
             raise Stopped
 
     def on_hup(self, _number: int, _frame: FrameType | None) -> None:
-        """The same, whatever is being done, and there is nobody to tell."""
+        """End whatever is being done: the coordinator is gone, so nothing is reported."""
         self._orphan = True
         self._end()
 
@@ -153,7 +153,7 @@ class Worker:
         return isinstance(error, Stopped) and self._thrown
 
     def remember(self) -> None:
-        """If the coordinator is gone, keep what may not have reached its journal."""
+        """If the coordinator is gone, store the results that may not have reached its journal."""
         orphan = self._orphan or any(
             event & POLLHUP for _, event in self._news.poll(0)
         )  # also when there is something left to read
@@ -161,7 +161,7 @@ class Worker:
             orphan_results.write(self._config["outputs"], self._slot.number, [end for _, _, end in self._latest])
 
     def _receive(self) -> Any:
-        """The next message. Raises ConnectionError when there will be none: nobody leaves without a word."""
+        """The next message. Raises ConnectionError if there will be none: a coordinator that ends properly sends an empty list."""
         self._interruptible = True
         message = None if self._ending else framing.receive(self._sock)
         self._interruptible = False
@@ -170,7 +170,7 @@ class Worker:
         return message
 
     def _do(self, performer: Performer | ChunkPerformer, chunk: list[tuple[int, int, Values]]) -> None:
-        """Do jobs one after another; what has not begun when the coordinator speaks is given back."""
+        """Do jobs one after another; when the coordinator sends a message, return those that have not begun."""
         framing.send(self._sock, (framing.STARTED, time.monotonic()))
         for left, (job, attempt, values) in zip(range(len(chunk) - 1, -1, -1), chunk, strict=True):
             goes_on = self._one(performer, job, attempt, values, more=left > 0)
@@ -180,17 +180,17 @@ class Worker:
                 return
 
     def _one(self, performer: Performer | ChunkPerformer, job: int, attempt: int, values: Values, *, more: bool) -> bool:
-        """Do a job and tell of it; returns, and tells, whether the next of its chunk begins at once."""
+        """Do a job and report it; return, and report, whether the next job of the chunk begins at once."""
         name, key = b"%d.%d" % (job, attempt), (job, attempt)
         self._surroundings.named(job, attempt)
         at, started, before = time.monotonic(), time.time(), self._used or _usage()
         found = self._perform(performer, key, name, values)
         now, after = time.monotonic(), _usage()
-        stopped = found is None or self._thrown  # thrown, and yet here: it has swallowed what was to end it
+        stopped = found is None or self._thrown  # raised, and yet here: the job has caught `Stopped`
         out, err, problem = self._output.collect(name)
         done = found or CallResult(0)
         done = lost_output(problem) if problem and not done.exit else done
-        if not self._surroundings.restore(now - at, more=more) or self._place.meant(key):
+        if not self._surroundings.restore(now - at, more=more) or self._entry.stop_requested(key):
             self._ending = True
         measured = Measured(
             None if stopped else done.exit, signal.SIGTERM.value if stopped else None, done.error, started, now - at,
@@ -209,10 +209,10 @@ class Worker:
     def _perform(
         self, performer: Performer | ChunkPerformer, key: tuple[int, int], name: bytes, values: Values
     ) -> CallResult | None:
-        """What came of the job; None if it was stopped."""
+        """The result of the job; None if it was stopped."""
         found = None
         try:
-            if self._place.begin(key):
+            if self._entry.begin(key):
                 self._ending = True
             self._interruptible = True
             if not self._ending:
@@ -220,11 +220,11 @@ class Worker:
             self._interruptible = False
         except Stopped:
             found = None
-        self._place.rest()
+        self._entry.rest()
         return found
 
     def _note(self, now: float, end: orphan_results.OrphanResult) -> None:
-        """Remember an end until it must have reached the journal; a large one would cost too much, and is done again."""
+        """Keep a result until it must have reached the journal. A large one would take too much memory: its job would be done again."""
         latest = self._latest
         one = end.measured
         size = _EACH + len(one.stdout[0]) + len(one.stderr[0]) + len(one.result or b"") + len(one.traceback or "")
@@ -235,13 +235,13 @@ class Worker:
             self._remembered += size
 
     def _leave(self) -> NoReturn:
-        """A job that was stopped may have left anything undone: the next one gets a fresh process."""
+        """Exit: a job that was stopped may leave anything unfinished, so the next one gets a fresh process."""
         self.remember()
         self._slot.close()
         os._exit(0)
 
 
 def _usage() -> tuple[float, float, int]:
-    """(user seconds, system seconds, peak memory) of this process and what it has waited for."""
+    """(user seconds, system seconds, peak memory) of this process and the children that it has reaped."""
     own, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + below.ru_utime, own.ru_stime + below.ru_stime, own.ru_maxrss

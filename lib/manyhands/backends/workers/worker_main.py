@@ -1,4 +1,4 @@
-"""The first line of a worker process: what `manyhands.backends.workers.worker` needs is imported there, and not where it is started from."""
+"""The entry point of a worker process: `manyhands.backends.workers.worker` is imported only there, not in the process that starts it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What a job of a worker prints: descriptors 1 and 2 are the files of its slot, and are so again for the next job.
+"""The output of a worker's jobs: descriptors 1 and 2 refer to the files of its slot, and are restored for each job.
 
-Separate from the worker, because a job may do anything with its streams: close them, put others in their places, at the level of
-Python or of descriptors.
+Separate from the worker, because a job may do anything with its streams: close or replace them, as Python objects or as descriptors.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _ERRORS = ("surrogateescape", "backslashreplace")
 
 
 class WorkerOutput:
-    """Takes over this process's streams. Raises OSError when the files cannot be made."""
+    """Redirects this process's streams. Raises OSError if the files cannot be made."""
 
     def __init__(self, slot: Slot, cap: int | None) -> None:
         self._slot, self._cap = slot, cap
@@ -29,7 +28,7 @@ class WorkerOutput:
             self._open(stream)
 
     def collect(self, name: bytes) -> tuple[Captured, Captured, OSError | None]:
-        """(stdout, stderr, what kept them from being kept whole) of the job, as `Slot.collect` gives it; both are empty again."""
+        """(stdout, stderr, error if they are incomplete) of the job, as `Slot.collect` gives them; both are empty afterwards."""
         out, problem = self._one(0, name)
         err, other = self._one(1, name)
         return out, err, problem or other
@@ -48,17 +47,17 @@ class WorkerOutput:
             captured = self._slot.collect(stream, name, self._cap)
         except OSError as error:
             problem = error
-            self._slot.renew(stream)  # it may hold half of something
+            self._slot.renew(stream)  # the file may be incomplete
         if problem or not whole or captured[1] is not None:  # a large one has given its file away
             self._direct(stream)
         return captured, problem
 
     def _flush(self, stream: int) -> OSError | None:
-        """Write what Python still holds; returns what was lost. The stream is ours again, and empty."""
+        """Write what Python has buffered; return the error if that fails. The stream is ours again, and empty."""
         text = self._texts[stream]
         now = sys.stderr if stream else sys.stdout
         problem = None
-        if now is not text:  # perhaps another way to write to the same descriptor
+        if now is not text:  # the job's own stream may write to the same descriptor
             with suppress(Exception):
                 now.flush()
             self._put(stream, text)
@@ -67,7 +66,7 @@ class WorkerOutput:
             text.flush()
         except OSError as error:
             problem = error
-        except ValueError:  # the job has closed or detached it, which has flushed it
+        except ValueError:  # the job has closed or detached it, which flushed it
             pass
         else:
             return None
@@ -79,7 +78,7 @@ class WorkerOutput:
         return problem
 
     def _direct(self, stream: int) -> None:
-        """The descriptor is the slot's file."""
+        """Let the descriptor refer to the slot's file."""
         file = self._slot.ready()[stream]
         os.dup2(file, stream + 1)
         status = os.fstat(file)
