@@ -1,1 +1,1 @@
-"""What is on disk: the folder of a run, its journal, its lock, what its jobs printed."""
+"""What is on disk: the folder of a run, its journal, its lock, and the output of its jobs."""

@@ -1,6 +1,6 @@
-"""The one place that opens a SQLite database: for writing, for reading, and where nothing can be written.
+"""The only module that opens SQLite databases: for writing, for reading, and on read-only disks.
 
-Separate from the journal, which only needs to execute statements: the simulator gives it a database on a disk of its own.
+Separate from the journal, which only executes statements: the simulator gives it a database on a simulated disk.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Cursor(Protocol):
 
 
 class Database(Protocol):
-    """What the journal asks of a connection. Errors are those of sqlite3."""
+    """What the journal needs of a connection. Errors are those of sqlite3."""
 
     @property
     def in_transaction(self) -> bool: ...
@@ -38,7 +38,7 @@ class Database(Protocol):
 
 
 Connect = Callable[[Path, bool], Database]
-"""Opens the database at a path, or makes a ``new`` one; for writing where that is possible. Raises JournalError."""
+"""Opens the database at a path, or makes a ``new`` one; for writing if possible. Raises JournalError."""
 
 _MAGIC: Final = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
 
@@ -50,7 +50,7 @@ class Sqlite(sqlite3.Connection):
     """(path, inode)."""
 
     def present(self) -> bool:
-        """See `Database.present`; SQLite itself goes on writing to a file that has been removed."""
+        """See `Database.present`; SQLite itself continues to write to a file that has been removed."""
         if self.file is None:
             return True
         try:
@@ -60,7 +60,7 @@ class Sqlite(sqlite3.Connection):
 
 
 def connect(path: Path, new: bool = False) -> Sqlite:
-    """See `Connect`; a new file is readable by its owner only, and nothing is written over. Raises sqlite3.Error and OSError, too."""
+    """See `Connect`; a new file is readable by its owner only, and no file is overwritten. Raises sqlite3.Error and OSError, too."""
     if new:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     else:
@@ -79,14 +79,14 @@ def connect(path: Path, new: bool = False) -> Sqlite:
 
 
 def connect_unkept(path: Path, new: bool = False) -> Sqlite:
-    """The same for what nobody will read after this program: nothing waits for the disk."""
+    """As `connect`, for a database that is only used by this program: no write waits for the disk."""
     db = connect(path, new)
     db.execute("PRAGMA synchronous = OFF")
     return db
 
 
 def _check(path: Path) -> None:
-    """SQLite would take an empty file, or none, for a new database."""
+    """Raise JournalError for a missing or empty file, which SQLite would open as a new database."""
     if not path.is_file():
         raise JournalError(f"no journal at {path}: the run cannot be read; start the batch again as a new run")
     with path.open("rb") as file:
@@ -95,14 +95,14 @@ def _check(path: Path) -> None:
 
 
 def _read_only(path: Path) -> Sqlite:
-    """Without its log, a database can be read as it is. With one, SQLite needs to write beside it, so that a copy is read."""
+    """Open a database read-only. If it has a log, SQLite would have to write beside it, so a copy is read."""
     log = path.with_name(path.name + "-wal")
     if not log.exists() or not log.stat().st_size:
         return _open(f"{path.absolute().as_uri()}?mode=ro&immutable=1")
     with tempfile.TemporaryDirectory(prefix="manyhands-") as folder:
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
-        with suppress(FileNotFoundError):  # whoever wrote it has just closed it
+        with suppress(FileNotFoundError):  # its writer has just closed it
             shutil.copyfile(log, copy.with_name(log.name))
         db = _open(copy.as_uri())
         try:

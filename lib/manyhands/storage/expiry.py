@@ -1,6 +1,6 @@
-"""Runs that nobody will look for again: those without a name, all of whose jobs went well, after a long time.
+"""Removes old runs that are no longer needed: those without a name, all of whose jobs succeeded, after a long time.
 
-Separate from the store, which removes only what it is told to.
+Separate from the store, which removes only given runs.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def parse_keep(text: str | float) -> float | None:
 
 
 def expire(store: Store, keep: float | None, now: float) -> str | None:
-    """Remove the runs that were last written to more than ``keep`` seconds before ``now``, have no name, and are wholly done and
-    well; says so in a line if there were any. Looks once a day at most.
+    """Remove the runs that were last written to more than ``keep`` seconds before ``now``, have no name, and are complete with all
+    jobs ok. Returns a message if there were any. Checks once a day at most.
 
-    Raises nothing: what cannot be read or removed stays.
+    Raises nothing: a run that cannot be read or removed is kept.
     """
     if keep is None or not _due(store, now):
         return None
@@ -49,12 +49,12 @@ def expire(store: Store, keep: float | None, now: float) -> str | None:
 
 
 def _due(store: Store, now: float) -> bool:
-    """Whether the last look was a day ago; if so, this is the look of today."""
+    """Whether the last check was a day ago; if so, record that today's check is done."""
     stamp = store.state / "expired"
     if not _is_ours(store.state):
         return False
     try:
-        if store.state.is_symlink():  # it is not trusted (`Store.create`): nothing is written there
+        if store.state.is_symlink():  # not trusted (`Store.create`): nothing is written there
             return False
         if stamp.lstat().st_mtime > now - _DAY:
             return False
@@ -63,13 +63,13 @@ def _due(store: Store, now: float) -> bool:
     try:
         os.close(os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         os.utime(stamp, (now, now))
-    except OSError:  # a state folder that cannot be written to, or is not there yet
+    except OSError:  # the state folder is read-only, or does not exist yet
         return False
     return True
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether it is a folder, not a link to one, that only we can write to; `Store.create` says what is wrong with another."""
+    """Whether it is a folder, not a link to one, that only we can write to; for any other `Store.create` reports the reason."""
     try:
         found = folder.lstat()
     except OSError:
@@ -79,7 +79,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _old(store: Store, before: float) -> Iterator[Run]:
-    """By the time of the journal, so that only what is old is read."""
+    """Old runs, found by the time of the journal file, so that only old ones are read."""
     try:
         names = os.listdir(store.root)
     except OSError:
@@ -91,7 +91,7 @@ def _old(store: Store, before: float) -> Iterator[Run]:
 
 
 def _went_well(run: Run) -> bool:
-    """Whether every input was done, and well, by the last execution."""
+    """Whether the last execution was complete, and every job is ok."""
     with closing(Journals.open(run)) as journals:
         tally = journals.tally()
     with closing(run.journal()) as journal:

@@ -1,7 +1,7 @@
-"""Whether a journal is as it was written: what SQLite's own check does not see.
+"""Detects damage to a journal that SQLite's own check does not find.
 
-SQLite keeps no checksum of its pages, so that a changed bit in a value is read as another value. Each row therefore carries one,
-and `seal` says how many rows there are, so that one that is no longer found is missed.
+SQLite has no checksums of its pages, so a changed bit in a value is read as another value. Therefore each row has a checksum, and `seal`
+has the number of rows, so that a missing row is detected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FRAME: Final = 24  # before each page in it
 
 
 def check_all(db: Database, path: Path, version: int) -> None:
-    """Read the whole journal. Raises JournalError if anything of it is not as it was written."""
+    """Read the whole journal. Raises JournalError if any of it differs from what was written."""
     found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
         raise damaged(path, found)
@@ -36,7 +36,7 @@ def check_all(db: Database, path: Path, version: int) -> None:
 
 
 def check_seal(db: Database, path: Path) -> None:
-    """Compare how many rows there are, and are found by their keys, with how many were written. Raises JournalError."""
+    """Compare the numbers of rows, and of rows found by their keys, with the number written. Raises JournalError if they differ."""
     counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in ("began", "ended", "execution"))  # noqa: S608
     found = "(SELECT count(*) FROM began b JOIN ended e ON e.job = b.job AND e.attempt = b.attempt)"
     rows = list(db.execute(f"SELECT began, ended, executions, ended, {counts}, {found} FROM seal"))  # noqa: S608
@@ -51,10 +51,10 @@ def kept_inputs(db: Database) -> tuple[int, int]:
 
 
 def check_log(db: Database, path: Path) -> None:
-    """Raise JournalError when the log holds commits that SQLite does not see, because something before them is damaged.
+    """Raise JournalError if the log holds commits that SQLite ignores, because something before them is damaged.
 
-    A crash can tear the last commit, which had not been told to anybody. Each commit is synchronised before the next is
-    written: so if more than one lies behind the place where the log ceases to be valid, that is no crash.
+    A crash can tear the last commit, which had not been reported yet. Each commit is synchronised before the next is written: so if
+    the log is invalid at some point and more than one commit follows, the cause is damage, not a crash.
     """
     commits = _commits(path.with_name(path.name + "-wal"))
     if not commits:
@@ -65,7 +65,7 @@ def check_log(db: Database, path: Path) -> None:
 
 
 def _commits(log: Path) -> list[int]:
-    """The numbers, from 1, of the frames that end a commit, as far as the log has been written since it last began anew."""
+    """The numbers, from 1, of the frames that end a commit, up to where the log was written since it was last reset."""
     found: list[int] = []
     with suppress(FileNotFoundError), log.open("rb") as file:
         header = file.read(_HEADER)
@@ -73,7 +73,7 @@ def _commits(log: Path) -> list[int]:
         number = 0
         while size in _PAGE_SIZES and len(frame := file.read(_FRAME)) == _FRAME:
             number += 1
-            salts = salts or frame[8:16]  # the log's own header is damaged: as its first frame has it
+            salts = salts or frame[8:16]  # the log's own header is damaged: use those of its first frame
             if frame[8:16] == salts and frame[4:8] != bytes(4):
                 found.append(number)
             file.seek(size, 1)
@@ -81,7 +81,7 @@ def _commits(log: Path) -> list[int]:
 
 
 def _salts(header: bytes) -> bytes:
-    """What distinguishes the frames of this log from those of the one before; nothing if its header is damaged."""
+    """The salts, which distinguish the frames of this log from those of the one before; empty if the header is damaged."""
     if len(header) < _HEADER:
         return b""
     words = struct.unpack((">" if header[3] & 1 else "<") + "6I", header[:24])

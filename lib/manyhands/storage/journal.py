@@ -1,14 +1,14 @@
 """The durable record of one run: a SQLite database with one row for each attempt that may begin and one for each that ended.
 
     began (job, attempt, key, input)  committed BEFORE the attempt is handed to a backend
-    ended (job, attempt, status, ...) committed BEFORE anyone is told
-    seal                              how many rows there are, and how much of piped inputs was kept, as of each commit
+    ended (job, attempt, status, ...) committed BEFORE it is reported
+    seal                              the number of rows, and how much of piped inputs was stored, as of each commit
 
-The first two only ever grow, in nearly the order of their keys: an insert dirties few pages, so a group of rows costs one
-small write and one fsync. No row is updated: a job's state is that of its last attempt, and `UNIQUE (job, attempt)` makes
-"recorded exactly once" a rule of the file, not of the code. WAL with synchronous FULL makes a commit survive power loss
-(https://sqlite.org/pragma.html#pragma_synchronous). There is one writer, who holds the run's lock; readers are welcome.
-Every row carries a checksum (`manyhands.storage.rows`), which is compared on every read that recovery or a report relies on.
+The first two only grow, in nearly the order of their keys: an insert dirties few pages, so a group of rows costs one small write
+and one fsync. No row of them is updated: a job's state is that of its last attempt, and `UNIQUE (job, attempt)` makes "recorded
+exactly once" a rule of the file, not of the code. WAL with synchronous FULL makes a commit survive power loss
+(https://sqlite.org/pragma.html#pragma_synchronous). There is one writer, which holds the run's lock, and any number of readers.
+Every row has a checksum (`manyhands.storage.rows`), which is verified on every read that recovery or a report relies on.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _KEPT = "UPDATE seal SET inputs_size = ?, inputs_sum = ?"
 _OPEN = "NOT EXISTS (SELECT 1 FROM ended e WHERE e.job = b.job AND e.attempt = b.attempt)"
 _FAILED = (Status.FAILED, Status.TIMEOUT)
 _PAGE: Final = 500
-"""Jobs that are read at once by those who read while the run is going on: a statement that stays open for the whole run
-would keep SQLite from taking the log into the file, which then grows without bound (https://sqlite.org/wal.html, 2.1)."""
+"""Jobs that are read at once while the run is going on: a statement that stays open for the whole run would keep SQLite from
+moving the log into the file, and the log would grow without bound (https://sqlite.org/wal.html, 2.1)."""
 
 
 class Tally(NamedTuple):
-    """How many jobs are in which state; ``left`` counts those without a final status."""
+    """The number of jobs in each state; ``left`` counts those that still have to be done."""
 
     counts: dict[Status, int]
     left: int
@@ -60,11 +60,11 @@ class Tally(NamedTuple):
 def _explained(path: Path, action: str) -> Iterator[None]:
     try:
         yield
-    except FileExistsError:  # nothing is written over; that is the maker's business
+    except FileExistsError:  # no file is overwritten; the caller handles it
         raise
     except DamagedRowError as error:
         raise damaged(path, str(error)) from error
-    except (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, ValueError) as error:  # a damaged name is no UTF-8
+    except (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, ValueError) as error:  # a damaged name is not UTF-8
         raise JournalError(f"cannot {action} the journal {path}: {' '.join(str(error).split())}") from error
 
 
@@ -93,10 +93,10 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path, *, check: bool = False, connect: Connect = connect) -> Journal:
-        """Open an existing journal; ``check``: to write further, so it is read whole, refused if damaged, and brought to this
-        schema. Raises JournalError.
+        """Open an existing journal. With ``check``, for writing: read it completely, refuse it if it is damaged, and migrate it to
+        the current schema. Raises JournalError.
 
-        A tail that was cut off by a crash is not damage: SQLite rolls back to the last commit by itself.
+        An end that was cut off by a crash is not damage: SQLite rolls back to the last commit by itself.
         """
         with _explained(path, "open"):
             db = connect(path, False)
@@ -116,18 +116,18 @@ class Journal:
     # -- writing ---------------------------------------------------------------------------------------------------------
 
     def follow(self, kept: Callable[[], tuple[int, int]]) -> None:
-        """Record in every commit how much of the inputs is durable: ``kept`` gives (bytes, their CRC). It is nothing at first."""
+        """Record in every commit how much of the inputs is durable: ``kept`` gives (bytes, their CRC)."""
         if self.kept_inputs() != (0, 0):
             with self._transaction() as db:
                 db.execute(_KEPT, (0, 0))
         self._kept, self._sealed = kept, (0, 0)
 
     def began(self, attempt: Attempt) -> None:
-        """Note that ``attempt`` may begin; it must not be handed on before `commit`."""
+        """Note that ``attempt`` may begin; it must not be given to a backend before `commit`."""
         self._began.append(began_row(attempt))
 
     def ended(self, outcome: Outcome) -> None:
-        """Note how an attempt ended; nobody may be told before `commit`."""
+        """Note how an attempt ended; it must not be reported before `commit`."""
         self._ended.append(ended_row(outcome))
 
     def commit(self) -> None:
@@ -152,14 +152,14 @@ class Journal:
         with _explained(self.path, "write to"):
             if not db.present():
                 raise JournalError(
-                    f"the journal {self.path} was removed while the run was going on: it cannot be recorded"
+                    f"the journal {self.path} was removed while the run was going on: results cannot be recorded"
                 )
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
                 db.execute("COMMIT")
             except BaseException:
-                if db.in_transaction:  # SQLite has already rolled back by itself after a full disk
+                if db.in_transaction:  # after a full disk SQLite has already rolled back
                     db.execute("ROLLBACK")
                 raise
 
@@ -172,7 +172,7 @@ class Journal:
             db.execute("UPDATE seal SET executions = executions + 1")
 
     def close_lost(self) -> int:
-        """End every attempt that an earlier, dead coordinator left open as `lost`; returns how many there were."""
+        """Record every attempt that an earlier, dead coordinator left open as `lost`; return how many there were."""
         number = 0
         for job, attempt in self.open_attempts():
             lost = Outcome(Attempt(job, attempt, ()), Status.LOST, Ending(error="the run was killed"), final=False)
@@ -218,20 +218,20 @@ class Journal:
         with _explained(self.path, "read"):
             row = self._db.execute(self._last("WHERE b.job = ?"), (number,)).fetchone()
             record = self._record(row) if row else None
-            if record is None or record.outcome is None:  # or it is there, and only not found
+            if record is None or record.outcome is None:  # damage may have made its row unfindable
                 self._check_seal()
             return record
 
     def left(self) -> Iterator[tuple[Job, int]]:
-        """Jobs that began and are not done now, with the number of their last attempt; writing meanwhile is safe."""
+        """Jobs that began and are not done, with the number of their last attempt; writing meanwhile is safe."""
         return self._select("e.final IS NULL OR e.final = 0 OR e.status IN (?, ?)", LEFT)
 
     def failed(self) -> Iterator[tuple[Job, int]]:
-        """Jobs that have finally failed by now, with the number of their last attempt; writing meanwhile is safe."""
+        """Jobs that have finally failed, with the number of their last attempt; writing meanwhile is safe."""
         return self._select("e.final = 1 AND e.status IN (?, ?)", _FAILED)
 
     def open_attempts(self) -> list[tuple[Job, int]]:
-        """Attempts that began and whose end is not recorded: after a crash nobody knows what became of them."""
+        """Attempts that began and whose end is not recorded: after a crash it is not known how they ended."""
         with _explained(self.path, "read"):
             rows = self._db.execute(f"SELECT job, attempt, key, input FROM began b WHERE {_OPEN} ORDER BY job, attempt")  # noqa: S608
             return [(Job(number, key, decode_values(blob)), attempt) for number, attempt, key, blob in rows]
@@ -242,8 +242,8 @@ class Journal:
             yield from self._db.execute("SELECT job, attempt FROM ended WHERE status = ?", (str(Status.LOST),))
 
     def _select(self, condition: str, states: tuple[Status, ...]) -> Iterator[tuple[Job, int]]:
-        """The jobs of now whose last attempt meets ``condition``, a page at a time: those that were given out may have new
-        attempts meanwhile, and lie behind; those that are new have higher numbers."""
+        """The present jobs whose last attempt meets ``condition``, a page at a time. Later writes do not disturb this: jobs that
+        were yielded may get new attempts, but are not read again; new jobs have higher numbers."""
         last = self.last_number()
         inner = self._last(
             "WHERE b.job > ? AND b.job <= ?",
@@ -254,7 +254,7 @@ class Journal:
             yield Job(number, key, decode_values(blob)), attempt
 
     def passed(self) -> Iterator[JobRecord]:
-        """The jobs that are ok, in the order of their numbers; those that are now, whatever is written later."""
+        """The jobs that are ok now, in the order of their numbers; rows that are written later do not count."""
         with _explained(self.path, "read"):
             last = int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM ended").fetchone()[0])
         inner = self._last("WHERE b.job > ?", more=", e.status AS state, e.rowid AS place")
@@ -262,8 +262,8 @@ class Journal:
         return (self._record(row[:-2]) for row in self._pages(sql, (last, str(Status.OK))))
 
     def _pages(self, sql: str, values: tuple[object, ...]) -> Iterator[Any]:
-        """The rows of ``sql``, whose first value is the job number after which a page begins; no statement stays open, and the
-        connection is another, so that the run's may be closed meanwhile."""
+        """The rows of ``sql``, whose first value is the job number after which a page begins. No statement stays open, and a
+        separate connection is used, so that this one may be closed meanwhile."""
         with _explained(self.path, "read"):
             reader, after = self._connect(self.path, False), 0
             try:
@@ -299,7 +299,7 @@ class Journal:
         return Tally(counts, left)
 
     def _states(self) -> Iterator[tuple[str | None, int | None, int]]:
-        """(status, final, how many jobs); counted by SQLite where all rows were checked when the journal was opened."""
+        """(status, final, number of jobs); counted by SQLite if all rows were checked when the journal was opened."""
         if self._checked:
             inner = self._last(columns="b.job, max(b.attempt), e.final AS final, e.status AS status")
             yield from self._db.execute(f"SELECT status, final, count(*) FROM ({inner}) GROUP BY status, final")  # noqa: S608
@@ -312,12 +312,12 @@ class Journal:
             yield end[2], end[3], 1
 
     def last_number(self) -> int:
-        """The highest job number in use; 0 when there is none."""
+        """The highest job number in use; 0 if there is none."""
         with _explained(self.path, "read"):
             return int(self._db.execute("SELECT coalesce(max(job), 0) FROM began").fetchone()[0])
 
     def executions(self) -> list[tuple[float, float, bool]]:
-        """(started, wall seconds, complete) of each execution that came to its end."""
+        """(started, wall seconds, complete) of each execution that ended properly."""
         with _explained(self.path, "read"):
             rows = list(self._db.execute("SELECT * FROM execution ORDER BY id"))
             for row in rows:
@@ -330,7 +330,7 @@ class Journal:
             return kept_inputs(self._db) if self._summed else (0, 0)
 
     def known(self) -> KnownInputs:
-        """For going on with a run: tells which inputs it has met before."""
+        """For continuing a run: which inputs it has met before."""
         with _explained(self.path, "write to"):
             self._db.execute("CREATE INDEX IF NOT EXISTS began_key ON began (key) WHERE attempt = 1")
             return KnownInputs(self._connect(self.path, False))
@@ -347,7 +347,7 @@ class Journal:
         return record_of(row, summed=self._summed)
 
     def _columns(self, attempt: str) -> str:
-        """Those of `record_of`: what an older schema lacks is null."""
+        """The columns for `record_of`: null for those that an older schema lacks."""
         began = f"b.job, {attempt} AS attempt, b.key, b.input, " + ("b.sum" if self._summed else "NULL")
         return f"{began}, {self._ended_columns()}"
 
@@ -366,7 +366,7 @@ class Journal:
 
 
 class KnownInputs:
-    """Which inputs a run has met, counted by content: the second time the same input comes, it is the second occurrence.
+    """Which inputs a run has met, counted by content: an input that comes twice counts as two occurrences.
 
     The counts live in a temporary table of SQLite, which spills to disk: memory does not grow with the inputs.
     """
@@ -374,7 +374,7 @@ class KnownInputs:
     def __init__(self, db: Database) -> None:
         self._db = db
         db.execute("CREATE TEMP TABLE seen (key BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID")
-        # What the run met is fixed now: rows that are added while it goes on must not count.
+        # What the run has met is fixed now: rows that are added from now on must not count.
         self._last = int(db.execute("SELECT coalesce(max(job), 0) FROM began").fetchone()[0])
 
     def met(self, key: bytes) -> bool:

@@ -1,6 +1,6 @@
 """The lock of a run: one open file that its coordinator and all its launchers hold (flock(2)).
 
-It is free only when the coordinator and everybody who could still have one of its jobs is gone.
+It is free only when the coordinator and every process that could still have one of its jobs are gone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from manyhands.runtime import at_fork
 
 
 class Lockable(Protocol):
-    """What can be locked: a run."""
+    """A run that can be locked."""
 
     @property
     def id(self) -> str: ...
@@ -35,11 +35,11 @@ class RunLock:
         at_fork.note(self)
 
     def fileno(self) -> int:
-        """The open file that is locked; negative when it is closed."""
+        """The descriptor of the locked file; negative if it is closed."""
         return self.descriptor
 
     def close(self) -> None:
-        """Let go. Launchers and workers that inherited the descriptor still hold the lock; a fork of this process does not."""
+        """Release the lock. Launchers and workers that inherited the descriptor still hold it; a forked child does not."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -48,8 +48,8 @@ class RunLock:
 def lock(run: Lockable, *, patience: float = 5.0, sleep: Callable[[float], None] = time.sleep) -> RunLock:
     """Take the lock of ``run``; raises BusyError naming the holder.
 
-    A living coordinator is a refusal at once. A dead one may have launchers that are still killing its jobs (they need
-    well under a second): these are waited for, up to ``patience`` seconds.
+    If the holder is a living coordinator, it is raised at once. A dead one may have launchers that are still killing its jobs, which
+    takes well under a second: these are waited for, up to ``patience`` seconds.
     """
     path = run.path / "lock"
     try:
@@ -60,7 +60,7 @@ def lock(run: Lockable, *, patience: float = 5.0, sleep: Callable[[float], None]
         raise JournalError(f"cannot lock the run {run.path}: {error.strerror}; it can only be read") from error
     try:
         _wait_for_lock(run, descriptor, patience, sleep)
-        if not _is_at(descriptor, path):  # whoever had it has removed the run
+        if not _is_at(descriptor, path):  # the former holder has removed the run
             raise BusyError(f"run {run.id} was removed at this moment")
         pid, start, boot = linux.own_identity()
         os.ftruncate(descriptor, 0)
@@ -96,10 +96,10 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def is_busy(run: Lockable) -> bool:
-    """Whether somebody holds the run's lock now."""
+    """Whether the run's lock is held now."""
     try:
         descriptor = os.open(run.path / "lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:  # none, or none that could be held
+    except OSError:  # there is no lock file, or it cannot be opened
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -111,7 +111,7 @@ def is_busy(run: Lockable) -> bool:
 
 
 def _holder(descriptor: int) -> tuple[int, int] | None:
-    """(pid, start time) of whoever wrote the lock file last; None when it is being written or from another boot."""
+    """(pid, start time) of the process that wrote the lock file last; None if it is being written, or from another boot."""
     try:
         record = json.loads(os.pread(descriptor, 4096, 0))
         pid, start, boot = record["pid"], record["start"], record["boot_id"]

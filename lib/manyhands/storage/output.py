@@ -19,18 +19,18 @@ _CANNOT_SEND: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, err
 
 
 Printed = Literal["pass", "keep"]
-"""What becomes of what jobs print, besides being kept: it is passed on to where the program prints, or not."""
+"""Whether the output of jobs, besides being stored, is also passed on to where the program prints."""
 
 
 def check_printed(output: str | None) -> bool:
-    """Whether it was said at all. Raise UsageError unless it is one of `Printed`."""
+    """Whether ``output`` was given. Raises UsageError if it is given and not one of `Printed`."""
     if output is not None and output not in get_args(Printed):
         raise UsageError(f"output={output!r}: choose one of {', '.join(get_args(Printed))}")
     return output is not None
 
 
 def pass_on(out: Output, err: Output) -> None:
-    """What jobs have printed, to where this program prints. Raises ManyhandsError if a file of it is gone."""
+    """Write the output of a job to where this program prints. Raises ManyhandsError if a file of it is gone."""
     for stream, printed in ((sys.stdout, out), (sys.stderr, err)):
         if printed.size and stream is not None:
             for block in printed.chunks():
@@ -39,7 +39,7 @@ def pass_on(out: Output, err: Output) -> None:
 
 
 def tail(output: Output, lines: int, limit: int = 1 << 16) -> list[bytes]:
-    """Its last ``lines`` lines without their ends, looked for in its last ``limit`` bytes; a carriage return ends one, too.
+    """Its last ``lines`` lines without line ends, from its last ``limit`` bytes; a carriage return also ends a line.
 
     Raises ManyhandsError if its file is gone.
     """
@@ -64,8 +64,8 @@ def copy(output: Output, to: int) -> None:
 
 
 def write(to: int, data: bytes) -> None:
-    """Write all of ``data`` to descriptor ``to``; one that was made non-blocking by somebody else is waited for. An OSError says
-    which of our streams it is about."""
+    """Write all of ``data`` to descriptor ``to``; if another process made it non-blocking, wait until it is writable. An OSError
+    names the stream."""
     rest = memoryview(data)
     while rest:
         try:
@@ -77,7 +77,7 @@ def write(to: int, data: bytes) -> None:
 
 
 def named(error: OSError, descriptor: int) -> OSError:
-    """The same, with the name of the stream if it is one of our own."""
+    """The error with the name of the stream, if it is one of our own."""
     names = {1: "standard output", 2: "standard error"}
     if error.filename is None and descriptor in names:
         error.filename = names[descriptor]
@@ -85,7 +85,7 @@ def named(error: OSError, descriptor: int) -> OSError:
 
 
 def _send(to: int, file: int) -> int:
-    """Let the kernel copy ``file``; returns how far it came, which is to the end or nowhere much."""
+    """Let the kernel copy ``file``; return how many bytes it copied, which may be none if it cannot."""
     offset = 0
     while True:
         try:
@@ -103,7 +103,7 @@ def _send(to: int, file: int) -> int:
 
 
 def _wait(to: int) -> None:
-    """Until ``to`` takes something again, or is broken, which the next write finds out."""
+    """Wait until ``to`` is writable again, or broken, which the next write will show."""
     poll = select.poll()
     poll.register(to, select.POLLOUT)
     poll.poll()

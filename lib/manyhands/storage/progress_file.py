@@ -1,9 +1,9 @@
-"""How a run stands while it goes on, for those who look at it from outside.
+"""The progress of a run while it is going on, as a file for other processes.
 
     engine --once a second--> RUN/standing.json --read--> batch.show, batch.list
 
-Separate from the journal, which says what has begun and ended for good: what lies ready at a backend has begun there, too, and is
-not running. Nothing depends on this file: it is not synchronised, and an older one tells at least how many jobs there are.
+Separate from the journal: there an attempt that is only queued at a backend has begun, too, although it is not running yet. Nothing
+depends on this file: it is not synchronised, and an outdated one still says how many jobs there are.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from manyhands.core.events import Began
 from manyhands.core.job import Output, Values
 
 EVERY: Final = 1.0
-"""Seconds between two writings at least; the first comes after as many."""
+"""Seconds between two writes at least, and before the first one."""
 _NAME: Final = "standing.json"
 _MOST: Final = 500
-"""Attempts that are named, those that run longest."""
+"""Attempts that are listed: the longest-running ones."""
 _LONGEST: Final = 400
-"""Bytes of each value of an input."""
+"""Bytes of each input value that are written."""
 _LARGEST: Final = 1 << 22
 
 
@@ -43,13 +43,13 @@ class Going(NamedTuple):
     pid: int
 
     def printed(self, outputs: Path) -> tuple[Output, Output]:
-        """What it has printed so far to stdout and stderr, as far as that is in the files of its slot."""
+        """Its stdout and stderr so far, as far as they are in the files of its slot."""
         return _printed(outputs / f".slot-{self.slot}.out"), _printed(outputs / f".slot-{self.slot}.err")
 
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """``at``, ``started``, ``next_retry``: seconds since the epoch; ``started`` is when this execution began. ``going``: how many
+    """``at``, ``started``, ``next_retry``: seconds since the epoch; ``started``: when this execution began. ``going``: how many
     attempts run, of which ``named`` are the longest-running ones. ``total``: jobs of the run; None while that is not known."""
 
     at: float
@@ -62,7 +62,7 @@ class RunProgress:
 
 
 class Waiting(Protocol):
-    """What waits for a retry (`manyhands.engine.in_flight.Retries`)."""
+    """Jobs that wait for a retry (`manyhands.engine.in_flight.Retries`)."""
 
     def __len__(self) -> int: ...
     @property
@@ -70,14 +70,14 @@ class Waiting(Protocol):
 
 
 class Keeper:
-    """Keeps the file of one execution. ``clock`` is the engine's."""
+    """Writes the file of one execution. ``clock`` is the engine's."""
 
     def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
         self._path, self._clock = folder / _NAME, clock
         self._started, self._next = time.time(), clock() + EVERY
 
     def look(self, standing: Callable[[], tuple[list[Began], Waiting, int | None]]) -> None:
-        """Write down how the run stands, if it is time. What cannot be written is not."""
+        """Write the progress of the run, if it is time. Errors in writing are ignored."""
         now = self._clock()
         if now < self._next:
             return
@@ -87,7 +87,7 @@ class Keeper:
             self._write(_record(running, waiting, total, now, self._started))
 
     def close(self) -> None:
-        """The execution is over: the journal says it all."""
+        """Remove the file: the execution is over, and the journal has everything."""
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 
@@ -100,7 +100,7 @@ class Keeper:
 
 
 def _record(running: list[Began], waiting: Waiting, total: int | None, now: float, started: float) -> dict[str, Any]:
-    """What is written; moments of the engine's clock become seconds since the epoch."""
+    """The content of the file; moments of the engine's clock become seconds since the epoch."""
     at = time.time()
     return {
         "at": at, "started": started, "total": total, "waiting": len(waiting),
@@ -117,7 +117,7 @@ def _record(running: list[Began], waiting: Waiting, total: int | None, now: floa
 
 
 def read(folder: Path) -> RunProgress | None:
-    """How the run in ``folder`` stood when that was last written down; None if it was not, or makes no sense."""
+    """The progress of the run in ``folder`` when it was last written; None if there is no valid file."""
     try:
         with open(os.open(folder / _NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
             record = json.loads(file.read(_LARGEST))

@@ -1,4 +1,4 @@
-"""Jobs and outcomes as rows of the journal's tables, and back: the one place that knows the order of the columns."""
+"""Converts jobs and outcomes to rows of the journal's tables and back: the only module that knows the order of the columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zlib import crc32
 from manyhands.core.job import NOTHING, Attempt, Ending, Job, Outcome, Output, Status, Values
 
 LEFT: Final = (Status.LOST, Status.CANCELLED)
-"""A last status that means that the job still has to be done."""
+"""A job whose last status is one of these still has to be done."""
 
 
 BEGAN: Final = ("job", "attempt", "key", "input")
@@ -27,7 +27,7 @@ ENDED: Final = (
 
 
 class DamagedRowError(ValueError):
-    """A row is not as it was written."""
+    """A row differs from what was written."""
 
 
 class JobRecord(NamedTuple):
@@ -37,7 +37,7 @@ class JobRecord(NamedTuple):
     attempt: int
     outcome: Outcome | None
     stage: int = 1
-    """Of a line: the last one that the job has begun."""
+    """With several stages: the last one that the job has begun."""
 
     @property
     def left(self) -> bool:
@@ -46,9 +46,9 @@ class JobRecord(NamedTuple):
 
 
 def encode_values(values: Values) -> bytes:
-    """One blob for one input: the bytes themselves when they cannot be mistaken, else ``NUL`` and a JSON list.
+    """One blob for one input: the bytes themselves if that is unambiguous, else ``NUL`` and a JSON list.
 
-    No argument can hold a NUL (execve(2)), so a leading one marks the list for certain.
+    No argument of a command can hold a NUL (execve(2)), so a leading one marks the list.
     """
     if len(values) == 1 and not values[0].startswith(b"\0"):
         return values[0]
@@ -68,20 +68,20 @@ _LARGE: Final = 1 << 16
 
 
 def checksum(row: Sequence[Any]) -> int:
-    """The checksum that is kept with a row: one changed bit anywhere in it is found for certain.
+    """The checksum that is stored with a row: it detects any single changed bit.
 
-    Of all ways to turn a row into bytes, marshal costs least (1.2 us with the CRC). Its version 2 depends on the values alone,
-    and every Python reads and writes it alike; later versions depend on how often an object is referred to.
+    marshal is the fastest way to turn a row into bytes (1.2 us with the CRC). Its version 2 depends only on the values, and is the same
+    in every Python; later versions depend on how often an object is referenced.
     """
     try:
         return crc32(dumps(row if type(row) is tuple else tuple(row), 2))
-    except ValueError:  # an IntEnum, a float of numpy: SQLite takes them for what they are derived from
+    except ValueError:  # an IntEnum, a float of numpy: SQLite stores them as their base type
         return crc32(dumps(tuple(map(_plain, row)), 2))
 
 
 def checksum_of_large(row: Sequence[Any]) -> int:
-    """The same number of a row that has large values, without a copy of the large values: in version 2 a tuple is ``(``, its length and its values one after
-    another, and bytes are ``s``, their length and they themselves (Python/marshal.c)."""
+    """The checksum of a row with large values, without copying these: in marshal's version 2 a tuple is ``(``, its length and its
+    values, and bytes are ``s``, their length and the bytes (Python/marshal.c)."""
     found = crc32(b"(" + len(row).to_bytes(4, "little"))
     for value in row:
         if type(value) is bytes:
@@ -104,7 +104,7 @@ def began_row(attempt: Attempt) -> tuple[object, ...]:
 
 
 def ended_row(outcome: Outcome) -> tuple[object, ...]:
-    """A row of `ended`; every value has the type that SQLite gives it back with."""
+    """A row of `ended`; every value has the type with which SQLite returns it."""
     attempt, end = outcome.attempt, outcome.ending
     out, err = end.stdout, end.stderr
     row = (
@@ -136,7 +136,7 @@ class _Insert(NamedTuple):
 
     @classmethod
     def without(cls, *left_out: str) -> _Insert:
-        """Of rows in which these columns have nothing to tell."""
+        """The statement for rows in which these columns are empty."""
         names = [name for name in (*ENDED, "sum") if name not in left_out]
         zeros = [name for name in left_out if name in ("leftovers", "still_running")]
         values = ["?"] * len(names) + ["0"] * len(zeros)
@@ -150,7 +150,7 @@ _WHOLE, _QUIET, _TALKED = _Insert.without(), _Insert.without(*_RARE, *_PRINTED),
 def inserts(rows: Iterable[Row]) -> Iterator[tuple[str, Iterator[Row]]]:
     """Statements for rows of `ended`, with the values of each, in the order of the rows.
 
-    SQLite takes 0.3 us to bind a column, null or not: most rows need half of them (all 26: 16 us a row; 13: 8).
+    SQLite takes 0.3 us to bind a column, null or not, and most rows need only half of the columns (all 26: 16 us a row; 13: 8 us).
     """
     for insert, some in groupby(rows, _insert_of):
         yield insert.sql, map(insert.values, some)
@@ -166,12 +166,12 @@ def _insert_of(row: Row) -> _Insert:
 
 
 def _sayable(text: str) -> str:
-    """Text as SQLite takes it: a lone surrogate, which stands for a byte that is no UTF-8, becomes ``\\udcNN``."""
+    """Text that SQLite accepts: a lone surrogate, which stands for a byte that is not UTF-8, becomes ``\\udcNN``."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _columns(printed: Output) -> tuple[bytes | None, bytes | None, int, int]:
-    """An output as its four columns; the path as bytes, because it may be no text."""
+    """An output as its four columns; the path as bytes, because it may not be valid text."""
     path = None if printed.path is None else os.fsencode(printed.path)
     return printed.data or None, path, printed.size, printed.dropped
 
@@ -183,15 +183,15 @@ def _output(data: bytes | None, path: bytes | None, size: int | None, dropped: i
 
 
 def check_row(row: Sequence[object], *, summed: bool = True) -> None:
-    """Raise DamagedRowError unless ``row`` is as it was written; its last value is its checksum, if it was ``summed``."""
+    """Raise DamagedRowError if ``row`` differs from what was written; its last value is its checksum, if it is ``summed``."""
     if summed and row[-1] != checksum(row[:-1]):
-        raise DamagedRowError(f"the row of job {row[0]!r:.40}, attempt {row[1]!r:.40}, is not as it was written")
+        raise DamagedRowError(f"the row of job {row[0]!r:.40}, attempt {row[1]!r:.40}, is damaged")
 
 
 def record_of(row: Sequence[object], *, summed: bool = True) -> JobRecord:
     """A job from the columns of `began` and those of `ended`, which are null while it has not ended; each with its checksum.
 
-    Raises DamagedRowError for a row that is not as it was written.
+    Raises DamagedRowError if a row differs from what was written.
     """
     began, end = row[: len(BEGAN) + 1], row[len(BEGAN) + 1 :]
     check_row(began, summed=summed)

@@ -1,7 +1,7 @@
-"""run.json: what was asked of a run, as a file that people can read, and which is refused when it is not as it was written.
+"""run.json: the request for a run, as a file that people can read, and that is refused if it was changed.
 
-A changed letter in a command is a command that nobody asked for. So the file carries a checksum; one without was written by an
-earlier version, and its values must at least be of the right types.
+A command with a changed letter is another command. So the file has a checksum; a file without one was written by an earlier version,
+and its values must at least have the right types.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 
 
 def to_bytes(record: Mapping[str, Any]) -> bytes:
-    """A line for each key: to be read by people, also where one of them holds a million inputs."""
+    """JSON with one line per key, so that people can read it even if one of them holds a million inputs."""
     texts = {key: json.dumps(value, sort_keys=_is_rows(value)).encode() for key, value in record.items()}
     texts["sum"] = b"%d" % _sum(record, {key: text for key, text in texts.items() if _is_rows(record[key])})
     parts: list[bytes] = []
@@ -37,7 +37,7 @@ def to_bytes(record: Mapping[str, Any]) -> bytes:
 
 
 def parse(data: bytes, name: str) -> dict[str, Any]:
-    """The inverse of `to_bytes`. Raises UsageError for another schema, JournalError for what is not as it was written."""
+    """The inverse of `to_bytes`. Raises UsageError for another schema, JournalError if the file is damaged."""
     try:
         record = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -54,7 +54,7 @@ def parse(data: bytes, name: str) -> dict[str, Any]:
 
 
 def _sum(record: Mapping[str, Any], texts: Mapping[str, bytes] = MappingProxyType({})) -> int:
-    """The checksum of the record's JSON with sorted keys, piece by piece; ``texts``: those pieces that are at hand."""
+    """The checksum of the record's JSON with sorted keys, piece by piece; ``texts``: pieces that have been made already."""
     found, before = 0, b"{"
     for key in sorted(record):
         for piece in (
@@ -69,12 +69,12 @@ def _sum(record: Mapping[str, Any], texts: Mapping[str, bytes] = MappingProxyTyp
 
 
 def _is_rows(value: object) -> bool:
-    """Whether it holds inputs that were given one by one: there may be a million, so their JSON is made only once."""
+    """Whether it is a source of inputs that were given one by one: there may be a million, so their JSON is made only once."""
     return isinstance(value, dict) and value.get("kind") == "rows"
 
 
 def _wrong(record: Mapping[str, Any]) -> str | None:
-    """What is of no type that it could have."""
+    """The first value of an impossible type, in words; None if there is none."""
     for name in ("token", "created", "template", "workdir"):
         if name not in record:
             return f"there is no {name}"
@@ -107,7 +107,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_source(spec: Mapping[str, Any]) -> bool:
-    """Whether the kind is one of those that there were, and the values that were given one by one are there."""
+    """Whether the kind of source exists, and has the values that were given one by one."""
     if spec.get("kind") == "args":
         return _is_text(spec.get("values"))
     return spec.get("kind") in _KINDS

@@ -1,14 +1,14 @@
 """Runs on disk: where they are, how one is made, found, locked and removed.
 
-    STATE/runs/ID/   0700    run.json   what was asked
+    STATE/runs/ID/   0700    run.json   what was requested
                              journal.db what happened (`manyhands.storage.journal`)
-                             outputs/   what jobs printed, when it is much
-                             inputs     what came from a pipe (inputs.part until it has ended), inputs.sum: its size and CRC
+                             outputs/   large outputs of jobs
+                             inputs     inputs from a pipe (inputs.part until it has ended), inputs.sum: their size and CRC
                              lock       held by the coordinator AND its launchers
 
-The lock is flock(2) on one open file that the launchers inherit: it is free only when the coordinator and everybody who
-could still have one of its jobs is gone. So whoever gets the lock knows that no earlier attempt is alive.
-Nothing here follows a symbolic link or trusts a folder that somebody else can write to.
+The lock is flock(2) on one open file that the launchers inherit: it is free only when the coordinator and every process that could
+still have one of its jobs are gone. So a process that gets the lock knows that no earlier attempt is alive.
+Nothing here follows a symbolic link or trusts a folder that another user can write to.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from manyhands.storage.locks import is_busy as is_busy
 from manyhands.storage.locks import lock as lock
 from manyhands.storage.run_json import RUN_SCHEMA, parse, to_bytes
 
-_STALE: Final = 86400.0  # seconds: nobody needs so long to make a run
+_STALE: Final = 86400.0  # seconds: making a run never takes so long
 _FRESH: Final = re.compile(r"[0-9a-f]{8}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -65,12 +65,12 @@ class Run:
 
     @property
     def outputs(self) -> Path:
-        """The folder for what jobs printed."""
+        """The folder for the output of jobs."""
         return self.path / "outputs"
 
     @property
     def token(self) -> str:
-        """A random word in the environment of every job of this run: by it, strays are known."""
+        """A random word in the environment of every job of this run, which identifies its stray processes."""
         return str(self.asked["token"])
 
     @property
@@ -80,7 +80,7 @@ class Run:
 
     @property
     def named(self) -> bool:
-        """Whether the user has named it; runs of an earlier version do not say so."""
+        """Whether the user has named it; unknown, so False, for runs of an earlier version."""
         return bool(self.asked.get("named", not _FRESH.fullmatch(self.id)))
 
     @property
@@ -90,7 +90,7 @@ class Run:
 
     @property
     def stages(self) -> list[Run]:
-        """The run itself, and a run for each further stage of a line: the same, with a journal and outputs of its own."""
+        """The run itself, and a run for each further stage: the same, with a journal and outputs of its own."""
         further = range(2, len(self.asked.get("then", ())) + 2)
         return [
             self,
@@ -106,21 +106,21 @@ class Run:
 
     @property
     def kept(self) -> bool:
-        """Whether it is to survive anything; else nothing waits for the disk."""
+        """Whether it must survive a loss of power; else no write waits for the disk."""
         return bool(self.asked.get("kept", True))
 
     @property
     def disk(self) -> Disk:
-        """What its files are written with."""
+        """The disk that its files are written to."""
         return Disk() if self.kept else Unsynchronised()
 
 
 class Store:
-    """All runs below one state folder; ``given``: that folder as the user has given it, for commands in messages;
-    ``program``: the name of the program that makes runs here by the library."""
+    """All runs below one state folder; ``given``: that folder as the user typed it, for commands in messages;
+    ``program``: the name of the program that makes runs here through the library."""
 
     _more: Mapping[str, Any] = MappingProxyType({})
-    """What is written to run.json besides what was asked."""
+    """What is written to run.json besides the request."""
 
     def __init__(self, state: Path, *, given: str | None = None, program: str | None = None) -> None:
         self.state, self.given, self.program = state, given, program
@@ -158,8 +158,8 @@ class Store:
             raise CannotCreateError(f"cannot create the run {run.path}: {why}") from error
 
     def find(self, prefix: str | None = None, *, by_program: bool = True) -> Run:
-        """The run whose id is ``prefix`` or begins so; None: the newest, not ``by_program`` the newest that was made by a command.
-        Raises UsageError when there is no single one."""
+        """The run whose id is ``prefix`` or begins with it; None: the newest run, or without ``by_program`` the newest that was made
+        by a command. Raises UsageError unless exactly one matches."""
         if prefix is None:
             return self._newest(by_program=by_program)
         exact = self.get(prefix)
@@ -181,7 +181,7 @@ class Store:
             raise UsageError(f"there are no runs in {self.root}")
         raise UsageError(
             f"all runs in {self.root} were made by programs, the newest, {self.short(every[0])}, by "
-            f"{every[0].asked['program']}: name the one that you mean; {self.typed('batch.list')} shows them"
+            f"{every[0].asked['program']}: give the id of one; {self.typed('batch.list')} shows them"
         )
 
     def get(self, run_id: str) -> Run | None:
@@ -194,12 +194,12 @@ class Store:
         for name in self._names():
             try:
                 runs.append(self._load(name))
-            except ManyhandsError:  # half made or half removed: not a run any more
+            except ManyhandsError:  # half made or half removed: not a run
                 continue
         return sorted(runs, key=lambda run: (run.created, run.id), reverse=True)
 
     def names(self) -> list[str]:
-        """The ids of all that looks like a run, the newest first; nothing is opened, so this is quick."""
+        """The ids of all folders that look like runs, the newest first; none is opened, so this is quick."""
 
         def changed(name: str) -> float:
             with suppress(OSError):
@@ -210,7 +210,7 @@ class Store:
 
     @staticmethod
     def update(run: Run, asked: Mapping[str, Any]) -> Run:
-        """Write down what is asked of a run now; its lock must be held."""
+        """Change the request of a run; its lock must be held."""
         record = run.asked | dict(asked)
         fresh, disk = run.path / "run.json.new", run.disk
         try:
@@ -227,16 +227,15 @@ class Store:
         return typed(*words, state_dir=self.given)
 
     def short(self, run: Run) -> str:
-        """What to call a run: its name if it has one, else the shortest beginning of its id, of 4 characters at least, that no
-        other run has."""
+        """A short name for a run: its name if it has one, else the shortest unique beginning of its id, of at least 4 characters."""
         return run.id if run.named else self.shorts().get(run.id, run.id)  # it may have been removed while it ran
 
     def shorts(self) -> dict[str, str]:
-        """For each id its shortest beginning, of 4 characters at least, that no other run has."""
+        """For each id its shortest unique beginning, of at least 4 characters."""
         return short_ids(self._names())
 
     def remove(self, run: Run) -> None:
-        """Delete a run that nobody is working on. Raises BusyError."""
+        """Delete a run. Raises BusyError while a process is working on it."""
         held = lock(run)
         try:
             discard(run)
@@ -250,7 +249,7 @@ class Store:
             return []
 
     def _sweep(self) -> None:
-        """Remove what somebody who was killed while making a run has left."""
+        """Remove the folders of processes that were killed while making a run."""
         for half in self.root.glob(".new-*"):
             with suppress(OSError):
                 if half.stat().st_mtime < time.time() - _STALE:
@@ -271,7 +270,7 @@ class Store:
 
 
 class TemporaryStore(Store):
-    """Runs of which nothing is kept: below a folder of our own, which `close` removes with all that is in it."""
+    """Temporary runs: in a folder of our own, which `close` removes with everything in it."""
 
     _more = MappingProxyType({"kept": False})
 
@@ -285,15 +284,15 @@ class TemporaryStore(Store):
 
 
 def _remove(folder: Path, owner: int) -> None:
-    """Not in a process that was forked: it is another one's."""
+    """Remove the folder, but not in a forked child: it belongs to the parent."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make(half: Run, path: Path) -> RunLock:
-    """Make the folder of a run under a name that nobody looks at, lock it, and give it its name when all of it is durable.
+    """Make the folder of a run under a hidden name, lock it, and rename it when all of it is durable.
 
-    So it is there whole, or not at all, and nobody can take the lock before its maker.
+    So a run exists completely or not at all, and no other process can take its lock before its maker.
     """
     disk = half.disk
     for stage in half.stages:
@@ -314,7 +313,7 @@ def _make(half: Run, path: Path) -> RunLock:
 
 
 def _made_by_another(run: Run) -> ManyhandsError:
-    """Why a run that was to be new is there already."""
+    """The error for a new run that exists already."""
     try:
         lock(run).close()
     except ManyhandsError as error:
@@ -331,21 +330,21 @@ def check_run_id(run_id: str) -> None:
 
 
 def lock_own(run: Run) -> RunLock:
-    """Take the lock of a run, in order to go on with it: that runs what its folder says, and reads its pickles.
+    """Take the lock of a run in order to continue it, which runs the commands in its folder, and reads its pickles.
 
-    Raises CannotCreateError for a run of somebody else, BusyError while somebody is working on it.
+    Raises CannotCreateError for a run of another user, BusyError while another process is working on it.
     """
     for path in (run.path, run.path / "journal.db"):
         with suppress(FileNotFoundError):
             found = path.lstat()
             if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 who = "can be written to by others" if found.st_uid == os.geteuid() else "belongs to another user"
-                raise CannotCreateError(f"{path} {who}: a resume runs what it says, so only its owner may go on with it")
+                raise CannotCreateError(f"{path} {who}: a resume runs its commands, so only its owner may continue it")
     return lock(run)
 
 
 def short_ids(ids: Sequence[str], least: int = 4) -> dict[str, str]:
-    """For each id its shortest beginning, of at least ``least`` characters, that no other id has."""
+    """For each id its shortest unique beginning, of at least ``least`` characters."""
     ordered = sorted(ids)
     found = {}
     for index, name in enumerate(ordered):
@@ -360,8 +359,8 @@ def _shared(one: str, other: str) -> int:
 
 
 def discard(run: Run) -> None:
-    """Delete the folder of a run whose lock the caller holds, or that has never begun."""
-    # run.json goes last: until then the folder is a run that can be removed again.
+    """Delete the folder of a run; the caller holds its lock, or the run has never begun."""
+    # run.json is removed last: until then the folder is a run, whose removal can be repeated.
     for entry in sorted(run.path.iterdir(), key=lambda entry: entry.name == "run.json"):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -371,7 +370,7 @@ def discard(run: Run) -> None:
 
 
 def _own_folder(path: Path) -> None:
-    """Make ``path`` (0700) if need be and make sure that nobody else can write to it or has put a link in its place."""
+    """Make ``path`` (0700) if necessary, and check that no other user can write to it and that it is not a link."""
     try:
         if not path.exists():
             path.mkdir(mode=0o700, parents=True, exist_ok=True)

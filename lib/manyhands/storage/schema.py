@@ -1,8 +1,8 @@
-"""The tables of a journal, and how an older one is brought to the present form.
+"""The tables of a journal, and how an older one is migrated to the current schema.
 
 1  began, ended, execution
 2  + ended.result, ended.traceback: what functions return
-3  + sum in every row, and `seal`: how many rows there are, and how much of the inputs was kept when they were written
+3  + sum in every row, and `seal`: the number of rows, and how much of the inputs was stored when they were written
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TABLES: Final = (
     "INSERT INTO seal VALUES (0, 0, 0, 0, 0)",
 )
 _COLUMNS: Final = {1: len(ENDED) - 2, 2: len(ENDED), 3: len(ENDED) + 1}
-"""How many columns `ended` has: a damaged version number does not agree with it."""
+"""The number of columns of `ended`, to detect a damaged version number."""
 
 
 def make(db: Database) -> None:
@@ -51,12 +51,12 @@ def make(db: Database) -> None:
 
 
 def version_of(db: Database, path: object) -> int:
-    """The schema of a journal. Raises JournalError for what is none, is damaged there, or was made by a newer manyhands."""
+    """The schema of a journal. Raises JournalError if it is not a journal, is damaged, or was made by a newer manyhands."""
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID or version < 1:
         raise JournalError(f"{path} is not a journal of manyhands; start the batch again as a new run")
     if version > SCHEMA_VERSION:
-        raise JournalError(f"{path} was written by a newer manyhands (schema {version}); upgrade to go on with it")
+        raise JournalError(f"{path} was written by a newer manyhands (schema {version}); upgrade to continue it")
     if sum(1 for _ in db.execute("PRAGMA table_info(ended)")) != _COLUMNS[version]:
         raise damaged(path, "its version does not fit its tables")
     return version
@@ -65,13 +65,13 @@ def version_of(db: Database, path: object) -> int:
 def damaged(path: object, why: str) -> JournalError:
     """The error for a journal that cannot be trusted."""
     return JournalError(
-        f"the journal {path} is damaged ({' '.join(why.split())}): it is left as it is; "
+        f"the journal {path} is damaged ({' '.join(why.split())}): it is not changed; "
         "start the batch again as a new run, or restore the file"
     )
 
 
 def migrate(db: Database, version: int) -> None:
-    """Bring a journal of schema ``version`` to the present one, in one transaction."""
+    """Migrate a journal of schema ``version`` to the current one, in one transaction."""
     statements = [
         "ALTER TABLE began ADD COLUMN sum INTEGER",
         "ALTER TABLE ended ADD COLUMN sum INTEGER",

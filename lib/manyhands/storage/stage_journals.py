@@ -1,6 +1,6 @@
-"""The journals of a run, one for each stage, read as one: where a job has got to, and how many are in which state.
+"""The journals of a run, one for each stage, read as one: the last stage of each job, and the number of jobs in each state.
 
-A job's record is that of the last stage it has begun; one that went well, but has further stages to go, is still to be done.
+A job's record is that of the last stage it has begun; a job that succeeded there, but has further stages, still has to be done.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Journals:
 
     @classmethod
     def open(cls, run: Run) -> Journals:
-        """Those of a run. Raises JournalError."""
+        """Open the journals of a run. Raises JournalError."""
         opened: list[Journal] = []
         try:
             for stage in run.stages:
-                opened.append(stage.journal())  # noqa: PERF401 - those that were opened have to be closed
+                opened.append(stage.journal())  # noqa: PERF401 - if one fails, the others have to be closed
         except BaseException:
             cls(opened).close()
             raise
@@ -65,7 +65,7 @@ class Journals:
                     yield placed
 
     def tally(self) -> Tally:
-        """See `Journal.tally`: ok at the end of the line, failed anywhere, else left."""
+        """See `Journal.tally`: ok after the last stage, failed in any, else left."""
         tallies = [journal.tally() for journal in self._journals]
         counts: dict[Status, int] = {}
         for stage, tally in enumerate(tallies, 1):
@@ -76,15 +76,15 @@ class Journals:
         return Tally(counts, everything - sum(counts.values()))
 
     def tallies(self) -> list[Tally]:
-        """Those of the stages, each by itself."""
+        """The tally of each stage."""
         return [journal.tally() for journal in self._journals]
 
     def executions(self) -> list[tuple[float, float, bool]]:
-        """See `Journal.executions`; the last stage takes as long as the line."""
+        """See `Journal.executions`; the last stage takes as long as the whole run."""
         return self._journals[-1].executions()
 
     def _placed(self, record: JobRecord, stage: int) -> JobRecord:
-        """A record with its stage; what has further stages to go is not final."""
+        """A record with its stage; a success before the last stage is not final."""
         outcome = record.outcome
         if outcome is not None and outcome.status is Status.OK and stage < len(self._journals):
             outcome = outcome._replace(final=False)
