@@ -1,1 +1,1 @@
-"""A run's jobs for other programs, one format a module: `manyhands.export.table` has their names."""
+"""Exports a run's jobs for other programs, one module per format: `manyhands.export.table` has their names."""

@@ -1,8 +1,8 @@
-"""Comma separated values (RFC 4180) for spreadsheets: the columns of the inputs, then those of the job, the most looked at first.
+"""Comma separated values (RFC 4180) for spreadsheets: the columns of the inputs, then those of the job, the most used first.
 
-The inputs' columns are called as the run calls them, else ``input``, ``input_2``; a column of ours that has such a name is then
-``job.NAME``. The others are the keys of JSON lines, ``wall`` as ``seconds``, ``argv`` as a JSON list. A text that a spreadsheet would
-take for a formula has an apostrophe before it; texts with a ``..._base64`` are exact there.
+The inputs' columns have their names in the run, else ``input``, ``input_2``; a column of ours with the same name is then
+``job.NAME``. The others are the keys of JSON lines, with ``wall`` as ``seconds``, ``argv`` as a JSON list. A text that a spreadsheet
+would take for a formula gets an apostrophe before it; a text that is changed is exact in its ``..._base64`` column.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _cell(record: dict[str, Any], name: str) -> object:
 
 
 def _exact(text: object) -> str | None:
-    """In base64, if the text itself is changed."""
+    """The text in base64, if the shown text is changed."""
     data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else b""
     return base64.b64encode(data).decode() if isinstance(text, str) and _no_formula(text) != text else None
 
@@ -62,7 +62,7 @@ def _csv_line(fields: Sequence[object]) -> bytes:
 
 
 def _no_formula(field: object) -> object:
-    """A cell that no spreadsheet computes (OWASP, CSV Injection); numbers stay as they are."""
+    """A cell that no spreadsheet computes (OWASP, CSV Injection); numbers are not changed."""
     return f"'{field}" if isinstance(field, str) and _FORMULA.match(field) and not _NUMBER.fullmatch(field) else field
 
 

@@ -1,9 +1,9 @@
 """A job of a run as a record for other programs: the keys that ``--json``, JSON lines and CSV share.
 
 Bytes that are not UTF-8 are never lost: a second key, ``..._base64``, then holds the exact bytes, and the text shows U+FFFD
-for them in JSON, ``\\xNN`` in CSV. A job that has not ended has the status null. Output of which only the place is given, be it
-too large or gone, is null with a ``..._path``. Times are ISO 8601 with the local offset (RFC 3339), durations float seconds,
-sizes bytes; ``..._size`` is what was written and ``..._dropped`` how much of that the output cap cut.
+for them in JSON, ``\\xNN`` in CSV. A job that has not ended has the status null. Output that is too large, or whose file is gone, is
+null, with its file in ``..._path``. Times are ISO 8601 with the local offset (RFC 3339), durations float seconds, sizes bytes;
+``..._size`` is what was written and ``..._dropped`` how much of that the output cap cut.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SCHEMA: Final = "manyhands.job/1"
 Argv = Callable[[JobRecord], Sequence[bytes]]
 """The command of a job, on the slot that it had."""
 Write = Callable[[bytes], object]
-"""Where an exporter writes to, piece by piece."""
+"""Writes a piece of an export."""
 
 
 @dataclass(frozen=True)
 class RunJobs:
-    """The jobs of one run, as every exporter gets them."""
+    """The jobs of one run, for an exporter."""
 
     journal: Journal | Journals
     run: str
@@ -41,8 +41,8 @@ class RunJobs:
     """The names of the inputs' columns, if they have any."""
 
     def records(self) -> Iterator[tuple[JobRecord, dict[str, Any]]]:
-        """Each job by its number, those that have not ended included, and the same as `job_record`; output whose file was removed
-        is named by that file."""
+        """Each job and its `job_record`, by number, including jobs that have not ended; output whose file was removed is given by
+        the file's name."""
         for found in self.journal.records():
             yield (
                 found,
@@ -71,8 +71,8 @@ def job_record(
 ) -> dict[str, Any]:
     """One job as a JSON object. ``outcome`` None: it has not ended, and its status is null.
 
-    Output of more than ``inline`` bytes is named by its file instead, if it has one. Raises ManyhandsError for output whose
-    file was removed, unless ``gone_ok``: then that is named by its file, too.
+    For output of more than ``inline`` bytes, the file's name is given instead, if it has a file. Raises ManyhandsError for output
+    whose file was removed, unless ``gone_ok``: then the file's name is given, too.
     """
     end = outcome or _NOT_ENDED
     return {
@@ -89,7 +89,7 @@ def job_record(
 
 
 def _result(end: Outcome) -> dict[str, Any]:
-    """What a function returned; of a pickle, which is not read, only its description."""
+    """The value that a function returned; a pickle is not read, but described."""
     value, text = shown(end.result) if end.ok else (None, None)
     return {"result": value} if text is None else {"result": None, "result_repr": text}
 

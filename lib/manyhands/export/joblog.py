@@ -1,4 +1,4 @@
-"""The job log of GNU parallel, as its ``--joblog`` writes it: for its ``--resume``, and for whatever reads such logs."""
+"""The job log of GNU parallel, as its ``--joblog`` writes it: for its ``--resume``, and for other programs that read such logs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from manyhands.work.template import quote
 
 
 def export(jobs: RunJobs, write: Write) -> None:
-    """Write the jobs that are done with, as they ended: ``parallel --resume`` takes every job that it finds for done, whatever its status.
-    A command for a shell is shown as it is, as GNU parallel does."""
+    """Write the finished jobs, in the order of their ends: ``parallel --resume`` takes every job in the log as done, whatever its
+    status. A command for a shell is not quoted, as in GNU parallel."""
     write(b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n")
     for found in jobs.journal.finished():
         if found.outcome and not found.left and found.outcome.status is not Status.SKIPPED:
@@ -20,8 +20,8 @@ def export(jobs: RunJobs, write: Write) -> None:
 def joblog_line(job: Job, outcome: Outcome, command: bytes) -> bytes:
     """One line as `sub print_joblog` of GNU parallel 20221122 writes it.
 
-    The runtime is cut to milliseconds, not rounded; Receive is the size of stdout; a newline in the command becomes a NUL,
-    while TABs stay. Quoting is the shell's but not always parallel's: it quotes ``@%=:,`` too, where we do not need to.
+    The runtime is truncated to milliseconds; Receive is the size of stdout; a newline in the command becomes a NUL, TABs stay. The
+    quoting is valid for a shell but not always the same as parallel's, which quotes ``@%=:,``, too.
     """
     fields = (
         job.number, ":", f"{outcome.started or 0:.3f}", f"{int(outcome.wall * 1000) / 1000:10.3f}", 0, outcome.stdout.size,
@@ -31,9 +31,9 @@ def joblog_line(job: Job, outcome: Outcome, command: bytes) -> bytes:
 
 
 def _exitval(outcome: Outcome) -> int:
-    """As parallel's `set_exitstatus`: -1 for a timeout, unless the job ended with a status of its own, which is not 0.
+    """As parallel's `set_exitstatus`: -1 for a timeout, unless the job ended with a status of its own other than 0.
 
-    Also -1 where there is neither status nor signal: with 0 and 0, ``--resume-failed`` would take it for well done.
+    Also -1 if there is neither status nor signal: with 0 and 0, ``--resume-failed`` would take the job as successful.
     """
     if outcome.exit or outcome.status is Status.OK:
         return outcome.exit or 0

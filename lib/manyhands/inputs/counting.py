@@ -1,10 +1,10 @@
-"""How many inputs there are, found out beside the run that takes them, so that a long list has a total soon.
+"""Counts the inputs in a thread while the run takes them, so that the total of a long list is known soon.
 
-    a regular file, or what came through a pipe, once it has ended --Counter (thread)--> number --wake--> engine's thread
+    a regular file, or the stored inputs of a pipe that has ended --Counter (thread)--> number --wake--> engine's thread
 
-Separate from `feed`, which reads only some way ahead: here nothing is kept but a number. The source itself says what an input
-is (`manyhands.inputs.readers.Read.pieces`), so that this is the number of those that it gives. What cannot be read twice (a FIFO, a
-program's iterator) is not counted, and neither is what cannot be read to its end: the run finds that out by itself.
+Separate from `reader_thread`, which reads only some way ahead: this module keeps nothing but a number. The source itself defines what
+an input is (`manyhands.inputs.readers.Read.pieces`), so the number is exact. A source that cannot be read twice (a FIFO, a program's
+iterator) is not counted, nor is one that cannot be read to its end: the run meets that error itself.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from manyhands.inputs.readers import Read
 from manyhands.inputs.sources import Product, Source
 
 _AT_ONCE: Final = 4096
-"""Inputs between two looks whether somebody still wants to know."""
+"""Inputs between two checks whether the number is still wanted."""
 
 Open = Callable[[Callable[[], bool]], BinaryIO | None]
-"""Waits until a stream has ended, as long as what it is given says that somebody wants to know, and opens what was kept of it."""
+"""Waits until a stream has ended, while its argument returns True, and opens the stored copy of the stream."""
 
 
 class Counter:
-    """Counts ``source`` in a thread; ``opened`` gives what was kept of the stream that it reads, if it reads one.
+    """Counts ``source`` in a thread; ``opened`` opens the stored copy of the stream that it reads, if it reads one.
 
-    ``wake`` is called, from the thread, when `number` is known; ``nudge``, when ``opened`` need not wait any more.
+    ``wake`` is called, from the thread, when `number` is known; ``nudge``, when ``opened`` has to stop waiting.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class Counter:
         self._thread = threading.Thread(target=self._count, name="manyhands-count", daemon=True)
 
     def start(self) -> None:
-        """Begin, if there is something that can be counted."""
+        """Begin, if the source can be counted."""
         if _countable(self._source, streamed=self._opened is not None):
             self._thread.start()
 
     def close(self) -> None:
-        """Nobody wants to know any more."""
+        """Stop counting."""
         self._wanted = False
         self._nudge()
         if self._thread.is_alive():
@@ -60,7 +60,7 @@ class Counter:
             stream = self._opened(lambda: self._wanted) if self._opened else None
             if self._opened is None or stream is not None:
                 self.number = self._many(self._source, stream)
-        except (ManyhandsError, OSError, csv.Error):  # whoever takes these inputs meets it, too, and says so
+        except (ManyhandsError, OSError, csv.Error):  # the reader of these inputs meets and reports the same error
             return
         if self.number is not None:
             self._wake()
@@ -86,7 +86,7 @@ class Counter:
 
 
 def _countable(source: Source, *, streamed: bool) -> bool:
-    """Whether it can be read a second time without taking anything from the run, and is not counted yet."""
+    """Whether it can be read a second time without taking inputs from the run, and its total is not known yet."""
     if source.total is not None:
         return False
     if isinstance(source, Product):

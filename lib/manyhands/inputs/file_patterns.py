@@ -1,7 +1,7 @@
 """Paths that match a pattern: as `glob.glob` finds them, but ``**`` does not follow links to folders.
 
-Two links to their own folder give a walk that follows them more paths than it can ever visit, and one gives each file forty
-times. bash (globstar, since 4.3) does not follow them either.
+If ``**`` followed links, two links to their own folder would give more paths than can ever be visited, and one would give each file
+forty times. bash (globstar, since 4.3) does not follow them either.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ _ANY_DEPTH: Final = b"**"
 
 
 def matching(pattern: bytes, folder: bytes) -> list[bytes]:
-    """The paths below ``folder`` that match, sorted, each once. Hidden names are matched only by a pattern with a dot; a link
-    to a folder is found, and entered where the pattern names it or ``*`` stands for it, but not by ``**``.
+    """The paths below ``folder`` that match, sorted, each once. Hidden names are matched only by a pattern with a dot. A link to a
+    folder is found, and entered if the pattern names it or ``*`` matches it, but not by ``**``.
 
-    A pattern that matches nothing, but is the very name of a file, stands for that file, as in a shell.
+    A pattern that matches nothing, but is itself the name of a file, gives that file, as in a shell.
     """
     found = sorted(path for path in set(_found(pattern, folder, to_enter=False)) if path)
     return found or list(_present([pattern], folder))
 
 
 def _found(pattern: bytes, folder: bytes, *, to_enter: bool) -> Iterator[bytes]:
-    """What matches; ``to_enter``: only folders, to look for the rest of a longer pattern in them."""
+    """The paths that match; ``to_enter``: only folders, in which the rest of a longer pattern is looked for."""
     head, name = os.path.split(pattern)
     if not glob.has_magic(pattern):
         yield from _present([pattern], folder)
@@ -45,7 +45,7 @@ def _found(pattern: bytes, folder: bytes, *, to_enter: bool) -> Iterator[bytes]:
 
 
 def _present(paths: Iterable[bytes], folder: bytes) -> Iterator[bytes]:
-    """Those that are there; with a slash at its end, a folder."""
+    """Those that exist; a path with a slash at its end must be a folder."""
     for path in paths:
         full = os.path.join(folder, path)
         if os.path.isdir(full) if path.endswith(b"/") else os.path.lexists(full):
@@ -53,7 +53,7 @@ def _present(paths: Iterable[bytes], folder: bytes) -> Iterator[bytes]:
 
 
 def _named(base: bytes, pattern: bytes, folder: bytes, *, to_enter: bool) -> Iterator[bytes]:
-    """What is in ``base`` and has such a name."""
+    """The entries of ``base`` whose names match."""
     for entry in _entries(base, folder):
         if (pattern.startswith(b".") or not entry.name.startswith(b".")) and fnmatch.fnmatch(entry.name, pattern):
             if to_enter and not _is_folder(entry, follow=True):
@@ -62,7 +62,7 @@ def _named(base: bytes, pattern: bytes, folder: bytes, *, to_enter: bool) -> Ite
 
 
 def _below(base: bytes, folder: bytes, *, to_enter: bool) -> Iterator[bytes]:
-    """``base`` and what is in it at any depth, but hidden names and what is in them."""
+    """``base`` and everything in it at any depth, except hidden entries and what is in them."""
     if os.path.isdir(os.path.join(folder, base)):
         yield os.path.join(base, b"")
     todo = [base]
@@ -79,7 +79,7 @@ def _below(base: bytes, folder: bytes, *, to_enter: bool) -> Iterator[bytes]:
 
 
 def _entries(base: bytes, folder: bytes) -> list[os.DirEntry[bytes]]:
-    """What is in ``base``; nothing if it is no folder, or may not be read."""
+    """The entries of ``base``; none if it is not a folder, or may not be read."""
     try:
         with os.scandir(os.path.join(folder, base)) as found:
             return list(found)

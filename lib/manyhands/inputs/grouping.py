@@ -1,9 +1,9 @@
-"""Several inputs in one job, as ``xargs -n`` has it: the next N of those that no earlier execution has had in a group.
+"""Groups several inputs in one job, as ``xargs -n``: the next N inputs that no earlier execution has put in a group.
 
     inputs --in_groups--> (a, b, c), (d, e, f), (g,)
 
-Separate from `manyhands.inputs.sources`, because which inputs are in a group depends on what a run has recorded: its groups stay as they
-were, whatever is new among the inputs and wherever it stands.
+Separate from `manyhands.inputs.sources`, because the groups depend on what a run has recorded: recorded groups stay as they were, even
+if there are new inputs between their members.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from manyhands.inputs.program_inputs import Given
 
 
 def groups_of(inputs: int | None, most: int | None) -> int | None:
-    """How many jobs so many inputs make; None while that is not known."""
+    """The number of jobs that ``inputs`` inputs make; None while it is not known."""
     return inputs if inputs is None or most is None else -(-inputs // most)
 
 
@@ -33,8 +33,8 @@ def never(_: bytes) -> bool:
 def in_groups(
     inputs: Iterable[Values | None], most: int, met: Callable[[bytes], bool] = never
 ) -> Iterator[Values | None]:
-    """Groups of ``most`` inputs of one column, the last may be smaller, but for those that were ``met``; None where ``inputs``
-    gives it. Raises InputError for an input of several columns."""
+    """Groups of ``most`` inputs of one column, without those that were ``met``; the last may be smaller. Yields None where
+    ``inputs`` does. Raises InputError for an input of several columns."""
     group: list[Values] = []
     for values in inputs:
         if values is None:
@@ -55,7 +55,7 @@ def in_groups(
 
 
 def _joined(group: list[Values]) -> Values:
-    """One input of many; what a program has given comes with it as a list."""
+    """One input made of many; items that a program gave are attached as a list."""
     columns = tuple(values[0] for values in group)
     if not isinstance(group[0], Given):
         return columns
@@ -63,7 +63,7 @@ def _joined(group: list[Values]) -> Values:
 
 
 def new_groups(inputs: Iterable[Values | None], most: int, recorded: Iterable[Values]) -> Iterator[Values | None]:
-    """`in_groups`, but for inputs that are in ``recorded`` groups."""
+    """As `in_groups`, without inputs that are in ``recorded`` groups."""
     with closing(Recorded(recorded)) as earlier:
         yield from in_groups(inputs, most, earlier.take)
 
@@ -80,12 +80,12 @@ class Recorded:
         )
 
     def take(self, value: bytes) -> bool:
-        """Whether one of them is ``value``; each counts once."""
+        """Whether ``value`` is one of them; each is found only as often as it was recorded."""
         changed = self._db.execute("UPDATE input SET times = times - 1 WHERE digest = ? AND times > 0", (_digest(value),))
         return changed.rowcount == 1
 
     def close(self) -> None:
-        """Forget them."""
+        """Remove the database."""
         self._db.close()
 
 

@@ -1,8 +1,8 @@
-"""Inputs that a program has at hand, or makes one after another.
+"""Inputs that a program has in a list, or makes one after another.
 
     item --columns_of, or `manyhands.work.function.encode`--> Given: the columns, and the item itself
 
-Separate from `inputs`, whose sources can describe themselves, so that a run can be taken up again without the program.
+Separate from `sources`, whose sources can describe themselves, so that a run can be resumed without the program.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from manyhands.core.job import Values
 from manyhands.inputs.sources import Rows, Source, Spec
 
 Convert = Callable[[Any], Values]
-"""The columns of an input."""
+"""Makes the columns of an input."""
 
 
 class Given(tuple[bytes, ...]):
@@ -37,7 +37,7 @@ class Given(tuple[bytes, ...]):
 
 
 class AtHand(Rows):
-    """Inputs that are there; a run of them can be resumed without the program."""
+    """Inputs in a list; a run of them can be resumed without the program."""
 
     def __init__(self, items: Sequence[Any], columns: Sequence[str], convert: Convert) -> None:
         super().__init__(_converted(items, convert), columns)
@@ -50,8 +50,8 @@ class AtHand(Rows):
 class Iterating:
     """Inputs that a program makes one after another; they can be read only once.
 
-    With ``convert``, they are of ``width`` columns; without, they are whatever `source_of` takes: what the first one is, all must
-    be, and ``columns`` and ``width`` are known when it has come.
+    With ``convert`` they have ``width`` columns. Without, they are anything that `source_of` accepts: all must be of the same kind as
+    the first one, and ``columns`` and ``width`` are known when that has arrived.
     """
 
     total: int | None = None
@@ -60,7 +60,7 @@ class Iterating:
         self._items, self.width, self._convert = items, width, convert
         self.columns: tuple[str, ...] = ()
         self.preferred: tuple[str, ...] = ()
-        """The order of the columns, if the items are mappings that have just these."""
+        """The order of the columns, if the items are mappings with exactly these keys."""
 
     @property
     def shaped(self) -> bool:
@@ -88,10 +88,11 @@ class Iterating:
 
 
 def source_of(inputs: Source | Iterable[Any], convert: Convert | None = None) -> Source:
-    """A source of what a program has at hand; ``convert`` is for functions, to which an input is one column.
+    """A source of a program's inputs; ``convert`` is for functions, for which an input is one column.
 
-    For commands: texts, bytes, paths and numbers, or rows of these: sequences, mappings by column name, named tuples, dataclasses. What the first
-    one is, all must be. A list or tuple is kept whole (it can be resumed), anything else is pulled lazily. Raises WrongTypeError.
+    For commands: texts, bytes, paths and numbers, or rows of these: sequences, mappings by column name, named tuples, dataclasses. All
+    must be of the same kind as the first one. A list or tuple is stored as a whole (it can be resumed), anything else is read lazily.
+    Raises WrongTypeError.
     """
     if hasattr(inputs, "spec"):
         return inputs  # type: ignore[return-value]  # it is a Source
@@ -104,7 +105,7 @@ def source_of(inputs: Source | Iterable[Any], convert: Convert | None = None) ->
 
 
 def shape_of(first: Sequence[Any], preferred: Sequence[str] = ()) -> tuple[tuple[str, ...], Convert]:
-    """(the names of the columns, if there are any, how to get the columns of an input) from the first input, if there is one."""
+    """(the names of the columns, if any; how to get the columns of an input) from the first input, if there is one."""
     if not first or _is_one(first[0]):
         return (), _single
     item = first[0]
@@ -119,7 +120,7 @@ def shape_of(first: Sequence[Any], preferred: Sequence[str] = ()) -> tuple[tuple
         return names, lambda row: tuple(argument_of(getattr(row, name)) for name in names)
     if hasattr(item, "__iter__"):
         return (), _row
-    argument_of(item)  # raises what is to be said
+    argument_of(item)  # raises the InputError
     return (), _single
 
 

@@ -1,9 +1,9 @@
-"""Inputs from a stream that may be slow, endless or cut off, without ever making the engine wait.
+"""Reads inputs from a stream that may be slow, endless or cut off, without ever making the engine wait.
 
     stream --Spool (`manyhands.inputs.spool`)--> RUN/inputs.part --> source --ReaderThread (thread)--> engine
                                               a program's iterator --ReaderThread (thread)--> engine
 
-Separate from `inputs`, which knows formats and nothing of threads.
+Separate from `sources` and `readers`, which know formats but not threads.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from manyhands.core.job import Values
 Pulling = Literal["thread", "caller"]
 """Which thread pulls the inputs of a program: one of its own, or the one that iterates the results."""
 
-_MOST: Final = 96  # inputs that may have come before the engine takes them; doubled whenever that keeps it waiting, up to
+_MOST: Final = 96  # inputs that may wait for the engine; doubled whenever the engine has to wait, up to
 _MOST_QUICK: Final = 3072
 _MOST_BYTES: Final = 1 << 24
 _LOOK: Final = 0.02
 _END: Final = object()
 _QUICKLY: Final = 0.02  # seconds for which the caller pulls inputs before it looks for results again
 _BLOCK: Final = 1 << 16
-_PATIENCE: Final = 0.2  # seconds after which a waiting reader looks whether it was cancelled (from a signal handler)
+_PATIENCE: Final = 0.2  # seconds between checks whether a waiting reader was cancelled (from a signal handler)
 
 
 def check_pulling(pull: str) -> None:
@@ -38,7 +38,7 @@ def check_pulling(pull: str) -> None:
 
 
 class _Arrivals:
-    """Inputs that have come, from whatever thread, for the engine's; iterating gives None when none is there just now."""
+    """Inputs that have arrived from another thread, for the engine's; iterating gives None if none is available just now."""
 
     def __init__(self, source: Iterable[Values], ask: Callable[[], None]) -> None:
         self._source, self._ask = source, ask
@@ -51,7 +51,7 @@ class _Arrivals:
         self._first = threading.Event()
 
     def wait_first(self) -> bool:
-        """Wait until the first input is there, or it is certain that there is none; False if `cancel` came before that."""
+        """Wait until the first input has arrived, or the inputs have ended; False if `cancel` was called before that."""
         self._hungry = True
         self._ask()
         self._first.wait()
@@ -63,7 +63,7 @@ class _Arrivals:
 
     @property
     def rest(self) -> int | None:
-        """How many inputs are still to be taken; None while more may come."""
+        """How many inputs still have to be taken; None while more may arrive."""
         return len(self._items) if self._ended else None
 
     def __iter__(self) -> Iterator[Values | None]:
@@ -75,7 +75,7 @@ class _Arrivals:
                 self._taken()
                 yield values
             elif self._ended:
-                if items:  # they came between the two looks
+                if items:  # they arrived between the two checks
                     continue
                 if self._error:
                     raise self._error
@@ -90,14 +90,14 @@ class _Arrivals:
                 yield None
 
     def _taken(self) -> None:
-        """One more has been taken."""
+        """Called after an input has been taken."""
 
     @property
     def _full(self) -> bool:
         return len(self._items) >= self._most or self._bytes_put - self._bytes_taken >= _MOST_BYTES
 
     def _put(self, values: Values) -> bool:
-        """Hand one over; returns whether the engine was waiting for it."""
+        """Add an input; return whether the engine was waiting for it."""
         self._bytes_put += sum(map(len, values))
         self._items.append(values)
         if not self._first.is_set():
@@ -113,7 +113,7 @@ class _Arrivals:
 class ReaderThread(_Arrivals):
     """Iterates a source in a thread, some way ahead of the engine.
 
-    ``wake`` is called (from the thread) when something has come that was waited for. The source's exceptions are raised here.
+    ``wake`` is called (from the thread) when an awaited input has arrived. Iterating raises the source's exceptions.
     """
 
     def __init__(self, source: Iterable[Values], wake: Callable[[], None]) -> None:
@@ -147,11 +147,11 @@ class ReaderThread(_Arrivals):
                 while self._full and not self._closed:
                     self._was_full = True
                     self._room.clear()
-                    if self._full:  # else there was room before it was cleared
+                    if self._full:  # else there was room again before the event was cleared
                         self._room.wait(_PATIENCE)
                 if self._closed:
                     return
-        except Exception as caught:  # whatever it is, it belongs to the program that pulls the inputs
+        except Exception as caught:  # any error of the source is raised again where its inputs are taken
             error = caught
         finally:
             self._end(error)
@@ -160,9 +160,9 @@ class ReaderThread(_Arrivals):
 
 
 class CallerFeed(_Arrivals):
-    """Inputs that the thread which iterates the results pulls itself, when the engine has asked for some.
+    """Inputs that are pulled by the thread that iterates the results, when the engine requests some.
 
-    ``ask`` is called (from the engine's thread) when it needs one, ``wake`` (from the caller's) when something has come.
+    ``ask`` is called (from the engine's thread) when it needs an input, ``wake`` (from the caller's) when one has arrived.
     """
 
     def __init__(self, source: Iterable[Values], ask: Callable[[], None], wake: Callable[[], None]) -> None:
@@ -176,7 +176,7 @@ class CallerFeed(_Arrivals):
         return self._hungry and not self._ended
 
     def pull(self) -> None:
-        """Pull some inputs: one at least, more as long as they come quickly."""
+        """Pull some inputs: at least one, and more as long as they come quickly."""
         until = time.monotonic() + _QUICKLY
         try:
             self._pulling = self._pulling or iter(self._source)
@@ -186,21 +186,21 @@ class CallerFeed(_Arrivals):
                     break
             else:
                 self._end()
-        except Exception as error:  # it is raised after what was pulled has been done
+        except Exception as error:  # raised after the inputs before it have been done
             self._end(error)
         self._wake()
 
-    def close(self, patience: float | None = None) -> None:  # noqa: ARG002 - as `ReaderThread.close`; nobody is to be waited for
-        """Let the engine wait no more."""
+    def close(self, patience: float | None = None) -> None:  # noqa: ARG002 - as `ReaderThread.close`; there is no thread to wait for
+        """End the inputs, so that the engine stops waiting."""
         self._first.set()
 
 
 class Ahead:
-    """Items of a program's iterator, pulled in a thread some way ahead, for one that wants them many at a time.
+    """Items of a program's iterator, pulled in a thread some way ahead, for a consumer that takes many at a time.
 
-    Twice as many are there as are taken at once. As many as there is room for are pulled in one go, which costs a few nanoseconds
-    each; what has come can be taken meanwhile.
-    ``wake`` is called when something has come after `take` found nothing.
+    It holds up to twice as many as are taken at once. It pulls as many at once as there is room for, which costs a few nanoseconds
+    each; items that have arrived can be taken meanwhile.
+    ``wake`` is called when items arrive after `take` found none.
     """
 
     def __init__(self, items: Iterable[Any], wake: Callable[[], None]) -> None:
@@ -215,7 +215,7 @@ class Ahead:
         self._thread.start()
 
     def take(self, most: int) -> list[Any]:
-        """Up to ``most`` items that have come; `ended` is True when there are no more. Raises what the iterator raised."""
+        """Up to ``most`` items that have arrived; `ended` is True when there are no more. Raises what the iterator raised."""
         items, self._most = self._items, 2 * most
         take = items.popleft
         found = [take() for _ in repeat(None, min(most, len(items)))]
@@ -232,11 +232,11 @@ class Ahead:
 
     @property
     def patience(self) -> float | None:
-        """Seconds to wait before the next look: while many are being pulled at once, nobody is woken for one of them."""
+        """Seconds to wait before the next check: while many items are pulled at once, ``wake`` is not called for each."""
         return None if self.ended or self._single else _LOOK
 
     def close(self) -> None:
-        """Let the thread end, unless it is inside the iterator."""
+        """End the thread, unless it is inside the iterator."""
         self._closed = True
         self._room.set()
         self._thread.join(_PATIENCE)
@@ -254,7 +254,7 @@ class Ahead:
                     self._room.clear()
                     if len(items) >= self._most:
                         self._room.wait(_PATIENCE)
-        except BaseException as error:  # whatever it is, it belongs to the program that takes the items
+        except BaseException as error:  # any error is raised again where the items are taken
             self._error = error
             items.append(_END)
             self._tell()

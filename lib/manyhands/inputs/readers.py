@@ -1,6 +1,6 @@
-"""Files and streams of inputs: lines, comma separated values, JSON lines; read lazily, byte-exact but for what is said here.
+"""Reads files and streams of inputs: lines, comma separated values, JSON lines; lazily, and byte-exact except where noted.
 
-`manyhands.inputs.sources` makes sources of them and of all other inputs.
+`manyhands.inputs.sources` has the other sources, and opens all of them.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Spec = dict[str, Any]
 _BLOCK: Final = 1 << 16
 _SECOND: Final = itemgetter(1)
 _LONGEST_FIELD: Final = (1 << 31) - 1
-"""Bytes of a field of CSV; the module's own limit of 131,072 is less than a function's argument may be."""
+"""The longest field of CSV, in bytes; the csv module's default of 131,072 is less than a function's argument may be."""
 
 
 class Read:
-    """What sources that read a file or a stream share: how it is opened, and what it is called in errors."""
+    """The base of sources that read a file or a stream: opens it, and names it in errors."""
 
     columns: tuple[str, ...] = ()
     width: int | None = None
@@ -59,7 +59,7 @@ class Read:
             raise InputError(f"no permission to read {self.path}") from None
 
     def pieces(self, file: BinaryIO) -> Iterator[object]:
-        """What stands for each input in ``file``, which holds the same bytes: as many as there are inputs."""
+        """One object for each input in ``file``, which holds the same bytes, in order to count them."""
         raise NotImplementedError
 
     @property
@@ -76,11 +76,12 @@ class Read:
 
 
 class Lines(Read):
-    """One input a line, without its newline; empty lines are left out, as by xargs(1). ``null``: ended by NUL instead, and
-    nothing is left out. Without ``comments``, lines of blanks and those that begin with ``#`` are left out. ``separator``: a regular expression that splits each into columns, as ``parallel --colsep``.
+    """One input per line, without its newline; empty lines are skipped, as by xargs(1). ``null``: inputs end with NUL instead, and
+    nothing is skipped. Without ``comments``, lines of blanks and those that begin with ``#`` are skipped. ``separator``: a regular
+    expression that splits each line into columns, as ``parallel --colsep``.
 
-    A byte order mark at the beginning is left out. A list whose first line ends with CR LF was made on another system, and
-    every CR before a newline is left out (InputWarning says so); in any other list a CR stays.
+    A byte order mark at the beginning is removed. If the first line ends with CR LF, the list was made on another system, and the CR
+    before each newline is removed (with an InputWarning); in any other list a CR is kept.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Lines(Read):
         first = self._unmarked(next(lines, b""))
         foreign, comments = first.endswith(b"\r\n"), self.comments
         if foreign:
-            say(f"{self.called}: its lines end with CR LF; the CR is not taken as part of the inputs")
+            say(f"{self.called}: its lines end with CR LF; the CR is removed from the inputs")
         for number, line in enumerate(chain((first,), lines), 1):
             if b"\0" in line:
                 raise InputError(
@@ -124,7 +125,7 @@ class Lines(Read):
                 yield piece
 
     def _until_nul(self, file: BinaryIO) -> Iterator[bytes]:
-        """What stands before each NUL, as soon as it has come."""
+        """The bytes before each NUL, as soon as it has arrived."""
         read = getattr(file, "read1", file.read)
         rest, any_nul = b"", False
         while block := read(_BLOCK):
@@ -145,9 +146,9 @@ class Lines(Read):
 
 
 class Csv(Read):
-    """Comma separated values (RFC 4180), or such with another ``delimiter``, whose first line names the columns.
+    """Comma separated values (RFC 4180), or values with another ``delimiter``, whose first line names the columns.
 
-    The delimiter is a TAB by default where the file's name ends with ``.tsv`` or ``.tab``."""
+    The delimiter is a TAB by default if the file's name ends with ``.tsv`` or ``.tab``."""
 
     def __init__(self, path: str, *, delimiter: str | None = None, stream: BinaryIO | None = None) -> None:
         self.delimiter = usual_delimiter(path) if delimiter is None else delimiter_of(delimiter)
@@ -187,7 +188,7 @@ class Csv(Read):
         return self._filled(rows)
 
     def _filled(self, rows: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-        """The rows that are no blank lines, with their numbers."""
+        """The rows that are not blank lines, with their numbers."""
         return filter(_SECOND, enumerate(self._checked(rows, 2), 2))
 
     def _values(self, rows: Iterator[tuple[int, list[str]]]) -> Iterator[Values]:
@@ -216,9 +217,9 @@ class Csv(Read):
 
 
 class JsonLines(Read):
-    """One JSON value a line. Of an object the columns ``names`` are taken (all of the line if there are none), an array is
-    columns by position, anything else is one value. Text is taken as it is, null as nothing, the rest as JSON.
-    ``whole``: the one column is the JSON text itself, as functions want it."""
+    """One JSON value per line. An object gives the columns ``names`` (without names, the whole line), an array gives columns by
+    position, anything else is one value. Text is taken as it is, null as empty, the rest as JSON.
+    ``whole``: the only column is the JSON text itself, as functions need it."""
 
     def __init__(
         self, path: str, names: Sequence[str] = (), *, whole: bool = False, stream: BinaryIO | None = None
@@ -227,7 +228,7 @@ class JsonLines(Read):
         self.columns = tuple(names)
         self.width = 1 if whole else len(self.columns) or None
         super().__init__(path, stream)
-        if stream is None:  # a look at the first line: a name that is not there should be told before anything is run
+        if stream is None:  # read the first line now: a missing name should be reported before anything is run
             next(iter(self), None)
 
     def __iter__(self) -> Iterator[Values]:
@@ -253,7 +254,7 @@ class JsonLines(Read):
         if self.columns:
             lacking = [name for name in self.columns if not isinstance(found, dict) or name not in found]
             if lacking:
-                there = ", ".join(found) if isinstance(found, dict) else "none, it is no object"
+                there = ", ".join(found) if isinstance(found, dict) else "none, it is not an object"
                 raise InputError(f"{self.called}, line {number}: there is no {lacking[0]!r} (columns: {there})")
             return tuple(_text(found[name]) for name in self.columns)
         if isinstance(found, list):
@@ -274,12 +275,12 @@ def delimiter_of(text: str) -> str:
 
 
 def usual_delimiter(path: str) -> str:
-    """What divides the columns of a file if nobody has said it."""
+    """The default delimiter of a file."""
     return "\t" if path.lower().endswith((".tsv", ".tab")) else ","
 
 
 def warn(text: str) -> None:
-    """Say that inputs are read otherwise than byte for byte, or probably not as they were meant."""
+    """Warn that inputs are not read byte for byte, or probably not as intended."""
     warnings.warn(text, InputWarning, stacklevel=3)
 
 
@@ -290,8 +291,8 @@ def _text(value: object) -> bytes:
 
 
 class _Unclosed(io.BufferedIOBase):
-    """A binary file as a text wrapper wants it, but which stays open when the wrapper goes away; ``first`` is given the first
-    bytes and returns those to use."""
+    """A binary file for a text wrapper that stays open when the wrapper is deleted; ``first`` gets the first bytes and returns
+    those to use."""
 
     def __init__(self, file: BinaryIO, first: Callable[[bytes], bytes]) -> None:
         self._file = file

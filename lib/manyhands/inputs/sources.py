@@ -1,8 +1,8 @@
-"""Where inputs come from: argument lists, lines, files found by pattern, CSV, JSON lines, and products of these.
+"""The sources of inputs: argument lists, lines, files found by pattern, CSV, JSON lines, and products of these.
 
-A source is iterated lazily and gives each input as a tuple of byte strings, its columns, byte-exact. What is wrong with it
-is said when it is made (InputError), as far as that can be known before reading it all. Every source can describe itself
-(`spec`) so that a run can be taken up again with the same inputs (`open_source`).
+A source is iterated lazily and gives each input as a tuple of byte strings, its columns, byte-exact. Errors are raised when it is
+made (InputError), as far as they can be found without reading all of it. Every source can describe itself (`spec`), so that a run
+can be resumed with the same inputs (`open_source`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class Source(Protocol):
-    """Some inputs. ``columns`` are their names (none: ``()``), ``width`` and ``total`` their numbers, when known."""
+    """Some inputs. ``columns``: the names of the columns (none: ``()``); ``width``: their number, ``total``: that of the inputs, if known."""
 
     columns: tuple[str, ...]
     width: int | None
@@ -43,7 +43,7 @@ class Source(Protocol):
 
 
 class Args:
-    """Inputs that were given one by one, with exact borders."""
+    """Inputs that were given one by one, so nothing is split."""
 
     columns: tuple[str, ...] = ()
     width: int | None = 1
@@ -100,8 +100,8 @@ class Rows:
 
 
 class Glob:
-    """Paths found by patterns (``**`` for any depth, not through links), sorted within each, hidden ones left out as the shell
-    does."""
+    """Paths found by patterns (``**`` for any depth, not through links), sorted within each pattern, without hidden ones, as in a
+    shell."""
 
     columns: tuple[str, ...] = ()
     width: int | None = 1
@@ -122,7 +122,7 @@ class Glob:
         self.total: int | None = len(self.found)
 
     def _means_another(self, pattern: str, matches: list[bytes]) -> bool:
-        """Whether there is a file whose name is the pattern itself, which it does not match."""
+        """Whether there is a file whose name is the pattern itself, which the pattern does not match."""
         there = glob.has_magic(pattern) and os.path.lexists(os.path.join(self.folder, pattern))
         return there and os.fsencode(pattern) not in matches
 
@@ -130,7 +130,7 @@ class Glob:
         return ((path,) for path in self.found)
 
     def spec(self) -> Spec:
-        """See `Source.spec`; the patterns are matched anew: new files are found, and those that have gone are not missed."""
+        """See `Source.spec`; the patterns are matched again: new files are found, and missing ones are no error."""
         return {"kind": "glob", "patterns": self.patterns, "folder": self.folder}
 
 
@@ -165,8 +165,8 @@ class Product:
 
 
 class Zip:
-    """The n-th input of each of several sources together, columns side by side, as with ``:::+``. The sources are equally long:
-    that is found before anything else where they can be read twice, else at the end of the shortest (InputError)."""
+    """The n-th input of each of several sources together, columns side by side, as with ``:::+``. The sources must be equally long:
+    this is checked first if they can be read twice, else at the end of the shortest (InputError)."""
 
     def __init__(self, sources: Sequence[Source], *, streamed: bool = False) -> None:
         self.sources = list(sources)
@@ -195,7 +195,7 @@ class Zip:
 
 
 def _side_by_side(sources: Sequence[Source]) -> tuple[tuple[str, ...], int | None]:
-    """(the names of the columns, if all have names, and how many there are, if that is known)."""
+    """(the names of the columns, if all have names; their number, if it is known)."""
     names = list(itertools.chain.from_iterable(source.columns for source in sources))
     if len(set(names)) < len(names):
         raise InputError(f"two sources name the same column: {', '.join(names)}")
@@ -205,7 +205,7 @@ def _side_by_side(sources: Sequence[Source]) -> tuple[tuple[str, ...], int | Non
 
 
 def streamed_part(spec: Spec) -> Spec:
-    """What is read from a stream, if the inputs are: a part of a `Zip`, or all of them."""
+    """The source that is read from a stream: a part of a `Zip`, or the whole source."""
     return next((part for part in spec.get("sources", ()) if part.get("streamed")), spec)
 
 

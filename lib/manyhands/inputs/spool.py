@@ -1,9 +1,9 @@
-"""Inputs from a pipe, kept in the run's folder, because a pipe can be read only once.
+"""Stores inputs from a pipe in the run's folder, because a pipe can be read only once.
 
     pipe --Spool (thread)--> RUN/inputs.part --follow--> source        at the end of the pipe: RUN/inputs
 
-Nothing is given to a reader that is not durable: what may begin can be found again after a loss of power. The journal notes with
-every commit how much that was, and its CRC, so that a file that has lost some of it is noticed.
+A reader gets only inputs that are durable: the input of every job that begins is still there after a loss of power. The journal
+records with every commit how many bytes were durable, and their CRC, so that a loss is detected.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from manyhands.core.hints import given_as
 from manyhands.posix.durable_files import Disk
 
 _WINDOW: Final = 16 << 20
-"""Bytes that are kept beyond what was read: some hundred thousand inputs, whose number is then known."""
+"""Bytes that are stored ahead of the reader: some hundred thousand inputs, whose number is then known."""
 _BLOCK: Final = 1 << 16
 _GROUP: Final = 1 << 20  # bytes that are synchronised at once while the pipe is quick
-_PATIENCE: Final = 0.2  # seconds after which a waiting reader looks whether it was cancelled (from a signal handler)
+_PATIENCE: Final = 0.2  # seconds between checks whether a waiting reader was cancelled (from a signal handler)
 
 
 class NotKeptError(InputError):
-    """Inputs that cannot be kept may not begin: what has begun is finished."""
+    """Inputs cannot be stored, so no more jobs begin; those that began are finished."""
 
     exit_code = JournalError.exit_code
 
 
 class InputFile:
-    """What has come so far: `append` writes, `sync` makes it durable and then visible as `kept`."""
+    """The inputs so far: `append` writes, `sync` makes them durable and then counts them in `kept`."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self.folder, self._disk = folder, disk
@@ -67,7 +67,7 @@ class InputFile:
             self.kept = self._size, self._crc
 
     def finish(self) -> None:
-        """Say by the file's name that it is whole, and beside it what that is."""
+        """Rename the file to show that it is complete, and write its size and CRC beside it."""
         self.sync()
         self._disk.write_new(self._sum, b"%d %d\n" % self.kept)
         self._disk.rename(self.path, self._final)
@@ -77,7 +77,7 @@ class InputFile:
 class Spool:
     """Copies a pipe to ``folder/inputs.part`` in a thread, until it ends or `close` is called.
 
-    It keeps some MiB more than was read from it; after ``limit`` bytes (0: never), only while nothing is left to be read.
+    It reads some MiB ahead of its reader; after ``limit`` bytes (0: no limit), only when the reader has read everything.
     """
 
     def __init__(self, stream: int, folder: Path, *, limit: int = 0, disk: Disk | None = None) -> None:
@@ -101,24 +101,24 @@ class Spool:
         return self._file.kept
 
     def follow(self) -> io.BufferedReader:
-        """A new reader from the beginning, which waits where the pipe has not come further yet."""
+        """A new reader from the beginning; at the end of what has arrived, it waits for more."""
         return io.BufferedReader(_Follower(self), _BLOCK)
 
     def whole(self, wanted: Callable[[], bool]) -> io.BufferedReader | None:
-        """Wait until the pipe has ended, as long as that is ``wanted``; then a reader from the beginning. Call `nudge` when
-        ``wanted`` has changed."""
+        """Wait until the pipe has ended, while ``wanted()`` is true; return a reader from the beginning. Call `nudge` after the
+        value of ``wanted()`` has changed."""
         with self._news:
             while not self._ended and not self._closing and wanted():
                 self._news.wait()
             return self.follow() if self.complete and wanted() else None
 
     def nudge(self) -> None:
-        """Let whoever waits look again."""
+        """Let waiting threads check again."""
         with self._news:
             self._news.notify_all()
 
     def read(self, offset: int, buffer: memoryview) -> int:
-        """Fill ``buffer`` from ``offset``; waits until something is there; 0 at the end. Raises InputError."""
+        """Fill ``buffer`` from ``offset``; waits until there is something; returns 0 at the end. Raises InputError."""
         with self._news:
             while offset >= (size := self._file.kept[0]) and not self._ended:
                 self._news.wait(_PATIENCE)
@@ -133,11 +133,11 @@ class Spool:
         return os.preadv(self._file.descriptor, [buffer[: size - offset]], offset)
 
     def cancel(self) -> None:
-        """Let a waiting reader find the end soon. Safe in a signal handler: it takes no lock."""
+        """Let a waiting reader reach the end soon. Safe in a signal handler: it takes no lock."""
         self._cancelled = True
 
     def close(self) -> None:
-        """Stop copying; readers find the end."""
+        """Stop copying; readers reach the end."""
         if self._stopper >= 0:
             with self._news:
                 self._closing = True
@@ -162,7 +162,7 @@ class Spool:
                 self._news.notify_all()
 
     def _blocks(self) -> Iterator[bytes]:
-        """What comes from the pipe; an empty block when nothing has come just now."""
+        """Blocks from the pipe; an empty block if nothing has arrived just now."""
         poll = select.poll()
         poll.register(self._stream, select.POLLIN)
         poll.register(self._stop, select.POLLIN)
@@ -182,7 +182,7 @@ class Spool:
             yield block
 
     def _append(self, block: bytes) -> None:
-        """Keep a block; durable at once when nothing follows for now, else in groups."""
+        """Store a block; make it durable at once if nothing follows just now, else in groups."""
         if block:
             self._keep(lambda: self._file.append(block))
         if not block or self._file.waiting >= _GROUP:
@@ -195,11 +195,11 @@ class Spool:
             action()
         except OSError as error:
             raise NotKeptError(
-                f"cannot keep the inputs in {self._file.path}: {error.strerror}; nothing more begins"
+                f"cannot store the inputs in {self._file.path}: {error.strerror}; no more jobs begin"
             ) from error
 
     def _has_room(self) -> bool:
-        """Wait until more may be copied; False when it never may."""
+        """Wait until more may be copied; False if that will never be."""
         size = self._file.kept[0] + self._file.waiting
         if size - self._taken >= self._room(size):
             self._append(b"")
@@ -209,7 +209,7 @@ class Spool:
         return not self._closing
 
     def _room(self, size: int) -> int:
-        """How many bytes may be there that nobody has read, when ``size`` have been copied."""
+        """How many unread bytes may be stored when ``size`` have been copied."""
         return _WINDOW if not self._limit or size < self._limit else 1
 
 
@@ -226,16 +226,16 @@ class _Follower(io.RawIOBase):
         return size
 
 
-# -- taken up again ------------------------------------------------------------------------------------------------------
+# -- resumed -------------------------------------------------------------------------------------------------------------
 
 
 class Spooled(NamedTuple):
-    """What is there of a pipe's inputs: the first ``size`` bytes of ``path``, which are whole inputs."""
+    """The stored inputs of a pipe: the first ``size`` bytes of ``path``, which are complete inputs."""
 
     path: Path
     size: int
     complete: bool
-    """Whether the pipe had ended; else nobody knows what would have come."""
+    """Whether the pipe had ended; else it is not known what would have followed."""
 
     def open(self) -> BinaryIO:
         """A reader of those bytes."""
@@ -262,10 +262,10 @@ class _Part(io.RawIOBase):
 
 
 def spooled(folder: Path, spec: Mapping[str, Any], kept: tuple[int, int]) -> Spooled:
-    """The inputs of a run that is taken up again, of the form that ``spec`` describes.
+    """The stored inputs of a run that is resumed, in the format that ``spec`` describes.
 
-    An input that was cut in the middle is left out, so that it is not mistaken for a whole one. Raises JournalError when what is
-    there is not what the journal knows to have been ``kept``: (bytes, their CRC).
+    An input that was cut in the middle is left out, so that it is not mistaken for a complete one. Raises JournalError if the file
+    does not match ``kept``, the (bytes, their CRC) in the journal.
     """
     part, final = folder / "inputs.part", folder / "inputs"
     complete = final.exists()
@@ -291,7 +291,7 @@ def spooled(folder: Path, spec: Mapping[str, Any], kept: tuple[int, int]) -> Spo
 
 
 def _whole_sum(folder: Path) -> tuple[int, int] | None:
-    """(bytes, their CRC) of all inputs; None for a run of an earlier version, which did not note that."""
+    """(bytes, their CRC) of all inputs; None for a run of an earlier version, which did not store them."""
     path = folder / "inputs.sum"
     if not path.exists():
         return None
@@ -310,7 +310,7 @@ def _crc(file: BinaryIO, size: int) -> tuple[int, int]:
 
 
 def _sound(file: BinaryIO, spec: Mapping[str, Any], kept: int) -> int:
-    """How far a file can be believed: what was not durable at a loss of power has holes, which are read as NUL."""
+    """How far a file is valid: after a loss of power, the part that was not durable has holes, which are read as NUL."""
     if spec.get("null") and kept:
         return kept
     end = file.seek(0, os.SEEK_END)
@@ -323,7 +323,7 @@ def _sound(file: BinaryIO, spec: Mapping[str, Any], kept: int) -> int:
 
 
 def _whole(file: BinaryIO, spec: Mapping[str, Any], sound: int) -> int:
-    """Where the last input ends that has come whole, of the first ``sound`` bytes."""
+    """The end of the last complete input in the first ``sound`` bytes."""
     if spec["kind"] == "csv":
         return _whole_rows(file, spec.get("delimiter") or ",", sound)
     end = b"\0" if spec.get("null") else b"\n"
@@ -339,7 +339,7 @@ def _whole(file: BinaryIO, spec: Mapping[str, Any], sound: int) -> int:
 
 
 def _whole_rows(file: BinaryIO, delimiter: str, sound: int) -> int:
-    """A line break within quotes does not end a row, so that the rows have to be read."""
+    """The end of the last complete row. A line break within quotes does not end a row, so the rows have to be parsed."""
     file.seek(0)
     read = whole = 0
 
@@ -354,6 +354,6 @@ def _whole_rows(file: BinaryIO, delimiter: str, sound: int) -> int:
     try:
         for _ in csv.reader(lines(), strict=True, delimiter=delimiter):
             whole = read
-    except csv.Error as error:  # what is wrong, and not only cut off, is left for the source to complain of
+    except csv.Error as error:  # if a row is invalid, not only cut off, the source reports it
         return whole if "unexpected end of data" in str(error) else read
     return whole

@@ -1,8 +1,8 @@
-"""What has to be closed when the program ends, while Python still works, and before multiprocessing waits for its processes.
+"""Closes what is open when the program ends, while Python still works, and before multiprocessing waits for its processes.
 
-An iterator that is kept is only closed when modules are taken apart, when nothing can be ended properly any more. And
-multiprocessing joins its processes at exit: it would wait for ever for workers whose batch nobody ends. Functions of atexit are called
-in the reverse order of their registration, so ours is registered after that of multiprocessing.
+An iterator that a program still holds is closed only when Python clears its modules, when nothing can be ended properly any more. And
+multiprocessing joins its processes at exit: it would wait for ever for the workers of an open batch. atexit calls functions in the
+reverse order of their registration, so ours is registered after that of multiprocessing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 
 class Closable(Protocol):
-    """What can be closed, twice."""
+    """Something that can be closed, also twice."""
 
     def close(self) -> None:
         """Leave nothing running."""
@@ -24,7 +24,7 @@ _open: Final[weakref.WeakSet[Closable]] = weakref.WeakSet()
 
 
 def close_at_exit(one: Closable) -> None:
-    """Close it when the program ends, unless it is gone by then."""
+    """Close ``one`` when the program ends, unless it has been deleted by then."""
     if (
         "multiprocessing" in sys.modules
     ):  # it registers itself when this is first imported, which may not have happened yet

@@ -1,8 +1,8 @@
-"""What a process that was made by fork(2) must not keep of its parent's batches.
+"""Closes the files of a parent's batches in a process that was made by fork(2).
 
 A program with a running batch may fork: gunicorn, Celery, a ProcessPoolExecutor. The child has copies of the batch's lock, pipes and
-sockets; while it lives, nobody would see the parent's ends close. So every such file is noted here, and in the child its
-descriptor is put on the null device: objects that close it later close nothing else.
+sockets; while it lives, other processes would not see the parent's ends close. So every such file is noted here, and in the child its
+descriptor is redirected to the null device: objects that close it later close no other file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 
 class HasDescriptor(Protocol):
-    """A file, a socket, or anything like them; negative, or a ValueError, when it is closed."""
+    """A file, a socket or the like; if it is closed, its descriptor is negative, or a ValueError is raised."""
 
     def fileno(self) -> int: ...
 
@@ -23,7 +23,7 @@ _noted: Final[WeakSet[HasDescriptor]] = WeakSet()
 
 
 def note(*files: HasDescriptor) -> None:
-    """These are the business of this process alone, as long as they are open."""
+    """Note files that a forked child must not keep open."""
     _noted.update(files)
 
 

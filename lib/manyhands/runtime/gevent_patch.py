@@ -1,4 +1,4 @@
-"""Whether gevent has patched this process. Separate, because both signals and backends have to know."""
+"""Whether gevent has patched this process. Separate, because both signal handling and backends use it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import sys
 
 
 def threads_are_patched() -> bool:
-    """Whether its threads are greenlets (gevent.monkey): one that waits in the kernel would hold up all others."""
+    """Whether its threads are greenlets (gevent.monkey): one that waits in the kernel would block all others."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))

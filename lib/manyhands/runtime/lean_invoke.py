@@ -1,8 +1,8 @@
-"""Imports invoke without two modules that it uses hardly ever: a third of the time of a start went into them.
+"""Imports invoke without two modules that it hardly ever uses: they took a third of the time of a start.
 
-``unittest.mock`` (for `invoke.MockContext`) brings unittest and asyncio along, ``importlib.metadata`` (for the number of invoke's
-version) the email package. Stand-ins take their places while invoke is imported, and import the real ones when they are used. Where
-invoke has been imported before us, as by plain `invoke`, there is nothing to do.
+``unittest.mock`` (for `invoke.MockContext`) imports unittest and asyncio, ``importlib.metadata`` (for invoke's version number) the
+email package. Stand-ins replace the two while invoke is imported, and import the real ones when they are used. If invoke has been
+imported before us, as by plain `invoke`, there is nothing to do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def import_invoke() -> None:
-    """Import it, if nobody has; whoever imports one of the two modules afterwards gets the real one."""
+    """Import invoke, unless it is imported already. Later imports of the two modules get the real ones."""
     if "invoke" in sys.modules:
         return
     stand_ins: dict[str, dict[str, Any]] = {

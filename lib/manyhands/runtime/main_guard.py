@@ -1,8 +1,8 @@
-"""A script without ``if __name__ == "__main__":``. Every worker process imports it, and would start the same work again.
+"""Detects a script without ``if __name__ == "__main__":``. Every worker process imports it, and would start the same work again.
 
-    script --run_batch--> worker --imports the script--> run_batch --leaves with `UNGUARDED`--> the script's own run_batch raises
+    script --run_batch--> worker --imports the script--> run_batch --exits with `UNGUARDED`--> the script's own run_batch raises
 
-So it is said once, in the last line that the user sees, and not in a traceback of each worker.
+So the error is shown once, in the last line that the user sees, and not in a traceback of each worker.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _UNGUARDED: Final = (
 
 
 def refuse_in_worker() -> None:
-    """End this process if it is a worker that imports the script; raise UsageError if it is somebody else's worker."""
+    """End this process if it is a worker that imports the script; raise UsageError if it is another library's worker."""
     process = current_process()
     if getattr(process, "_inheriting", False):
         if process.name.startswith(WORKER):
@@ -32,6 +32,6 @@ def refuse_in_worker() -> None:
 
 
 def refuse_unguarded(status: int | None) -> None:
-    """Raise UsageError if a worker has left with this status for that reason."""
+    """Raise UsageError if ``status`` says that a worker exited for that reason."""
     if status == UNGUARDED:
         raise UsageError(_UNGUARDED)

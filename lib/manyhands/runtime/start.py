@@ -1,7 +1,7 @@
-"""The first thing that the program does, before it imports what is slow: be independent of how it was started.
+"""Makes the program independent of how it was started: the first thing it does, before slow imports.
 
-Whoever starts us may have blocked signals, closed descriptors, or want output in an encoding that lacks our characters. Separate
-from `manyhands.cli`, whose import takes most of the time of a start, and imports little itself for that reason.
+The parent process may have blocked signals, closed descriptors, or chosen an output encoding that lacks our characters. Separate from
+`manyhands.cli`, whose import takes most of the time of a start; this module imports little.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _PLAIN: Final = {
     **dict.fromkeys("█▉▊▋▌▍▎▏■●", "#"), **dict.fromkeys("─━", "-"), **dict.fromkeys("│┃├┌┐┘┤┬┴┼", "|"), "└": "`", "▶": ">", "…": "~",
     "␤": "|", "°": " ", "—": "-",
 }  # fmt: skip
-"""Characters that we draw with, each as one of ASCII, so that columns stay columns."""
+"""Characters that we draw with, each with an ASCII character for it, so that columns stay aligned."""
 
 
 def begin() -> None:
-    """Make this process a program of its own; what it starts inherits that. Called once, by the main thread."""
+    """Set up this process; its children inherit that. Call it once, in the main thread."""
     open_standard_descriptors()
     make_encodable()
     unblock_signals()
@@ -35,28 +35,28 @@ def begin() -> None:
 
 
 def open_standard_descriptors() -> None:
-    """Open the null device on descriptors 0 to 2 where they are closed, or files of ours would take their places."""
+    """Open the null device on those of descriptors 0 to 2 that are closed, or files of ours would get these numbers."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free one; commands want it, too
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number; inherited
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115 - for good
 
 
 def make_encodable() -> None:
-    """Let nothing that is printed fail because the encoding of stdout or stderr lacks a character (LC_ALL=C, latin-1)."""
+    """Keep printing from failing if the encoding of stdout or stderr lacks a character (LC_ALL=C, latin-1)."""
     codecs.register_error(_HANDLER, _in_other_characters)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # not what a test, or a program that embeds us, has put in its place
+        if hasattr(stream, "reconfigure"):  # not a replacement by a test, or by a program that embeds us
             stream.reconfigure(errors=_HANDLER)
 
 
 def _in_other_characters(error: UnicodeError) -> tuple[str | bytes, int]:
-    """What stands for a character that cannot be encoded: a similar one; the byte that a surrogate stands for (PEP 383); or
-    its number."""
+    """The replacement for a character that cannot be encoded: a similar one; the byte that a surrogate stands for (PEP 383); or its
+    number."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character = error.object[error.start]
@@ -73,7 +73,7 @@ def _as_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None,
     usual: Callable[..., str] = warnings.formatwarning,
 ) -> str:  # fmt: skip
-    """A warning that is meant for the user as the program talks; others as ever."""
+    """Format our own warnings as one line of the program; format others in the usual way."""
     from manyhands.core.safe_text import harmless  # seldom needed
 
     return (
@@ -84,8 +84,8 @@ def _as_line(
 
 
 def unblock_signals() -> None:
-    """An empty mask and a SIGCHLD that says something: both are inherited over exec(2), and blocked we would never notice that
-    a child has ended, nor obey TERM."""
+    """Unblock all signals, and set SIGCHLD to its default: both are inherited over exec(2). With blocked signals we would neither
+    notice the end of a child nor obey TERM."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
