@@ -1,6 +1,6 @@
-"""What a program may give where several things are expected, and where a command's argument is: all else is refused, by one line.
+"""Checks a program's values where an iterable, or an argument of a command, is expected; others are refused with a one-line error.
 
-Separate, because Python would take a text letter by letter, and because every place has to do the same.
+Separate, because Python would iterate a text letter by letter, and because all callers must check in the same way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from manyhands.core.errors import InputError, WrongTypeError
 def check_several(name: str, given: object, what: str = "inputs") -> None:
     """Raise WrongTypeError, which is a TypeError, unless ``given`` is an iterable of ``what``.
 
-    A text would be taken letter by letter, a dict would give its keys only, a table of pandas the names of its columns.
+    A text would be iterated letter by letter, a dict would give only its keys, a pandas table the names of its columns.
     """
     if isinstance(given, str | bytes | bytearray | memoryview):
         raise WrongTypeError(
@@ -35,7 +35,7 @@ def check_several(name: str, given: object, what: str = "inputs") -> None:
 
 
 def argument_of(value: object) -> bytes:
-    """One argument of a command. Raises InputError for what is no text, bytes, path or number."""
+    """One argument of a command. Raises InputError for anything but text, bytes, paths and numbers."""
     if type(value) is bytes:
         return value
     if isinstance(value, str | bytes | os.PathLike):

@@ -1,4 +1,4 @@
-"""What JSON has no form for, in the forms that all our records have: bytes, moments, signals.
+"""Encodes what JSON has no type for: bytes, moments, signals; the same in all our records.
 
 Bytes that are not UTF-8 are never lost: a second key, ``..._base64``, then holds the exact bytes.
 """
@@ -18,7 +18,7 @@ from manyhands.core.terminal_escapes import HARMFUL
 
 def json_line(record: object) -> bytes:
     """A record as one line of JSON in UTF-8. Characters that could move a cursor or hide text, and surrogates, which stand for
-    bytes that are not UTF-8, are written as JSON's own escapes of them."""
+    bytes that are not UTF-8, are written as JSON escapes."""
     text = json.dumps(record, ensure_ascii=False)
     return HARMFUL.sub(lambda found: json.dumps(found[0])[1:-1], text).replace("\x7f", "\\u007f").encode() + b"\n"
 
@@ -37,7 +37,7 @@ def iso(seconds: float | None) -> str | None:
 
 
 def argv_or_base64(argv: Sequence[bytes]) -> dict[str, Any]:
-    """As `text_or_base64`: if one argument is not UTF-8, the whole list is there twice."""
+    """As `text_or_base64`: if one argument is not UTF-8, the whole list is given in both forms."""
     try:
         return {"argv": [value.decode() for value in argv]}
     except UnicodeDecodeError:
@@ -46,7 +46,7 @@ def argv_or_base64(argv: Sequence[bytes]) -> dict[str, Any]:
 
 
 def known_signal(number: int | None) -> str | None:
-    """``SIGKILL`` for 9; None for none, and for one without a name of its own (most real-time signals)."""
+    """``SIGKILL`` for 9; None for None, and for a signal without a name (most real-time signals)."""
     try:
         return None if number is None else signal.Signals(number).name
     except ValueError:

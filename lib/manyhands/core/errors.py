@@ -1,7 +1,7 @@
-"""What can go wrong, as types that carry their exit status.
+"""The errors, each with its exit status.
 
-Separate and at the bottom, because every floor raises these and only the command line turns them into a line of text and an
-exit status. The numbers are those of sysexits(3) where it has one, of the shell otherwise.
+Separate and at the bottom, because all packages raise these, and only the command line turns them into a line of text and an exit
+status. The numbers are those of sysexits(3) if it has one, else those of the shell.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ class ManyhandsError(Exception):
 
 
 class UsageError(ManyhandsError):
-    """The user asked for something that cannot be meant. Raised before anything is run."""
+    """The request is invalid. Raised before anything is run."""
 
     exit_code = 2
 
 
 class WrongTypeError(UsageError, TypeError):
-    """An argument of another type than it must have."""
+    """An argument of the wrong type."""
 
 
 class TemplateError(UsageError):
@@ -40,7 +40,7 @@ class TemplateError(UsageError):
 
 
 class InputError(UsageError):
-    """An input source that cannot be read as asked; says which file and line."""
+    """An input source that cannot be read as requested; names the file and line."""
 
 
 class CannotCreateError(ManyhandsError):
@@ -73,7 +73,7 @@ class JobFailedError(ManyhandsError):
 
 
 class JobTimeoutError(JobFailedError, TimeoutError):
-    """A job was stopped because its time was up."""
+    """A job was stopped because its time-out was over."""
 
 
 def _shown(given: object) -> str:
@@ -84,13 +84,13 @@ def _shown(given: object) -> str:
 
 
 class BusyError(ManyhandsError):
-    """Somebody else holds the run (sysexits EX_TEMPFAIL)."""
+    """Another process holds the lock of the run (sysexits EX_TEMPFAIL)."""
 
     exit_code = 75
 
 
 class BatchWarning(UserWarning):
-    """Something about a batch that a program runs, and that is no job's failure: it goes on, but not wholly as it was asked."""
+    """A problem of a batch that a program runs, other than a failed job: the batch continues, but not exactly as requested."""
 
 
 class InputWarning(UserWarning):

@@ -1,7 +1,7 @@
-"""What the engine tells whoever watches a run: a stream of small frozen records.
+"""The events of a run, which the engine yields: a stream of small frozen records.
 
-Renderers, the JSON writer and library users see only these; a `Finished` is yielded after its row is in the journal. What comes
-with every job is a NamedTuple, which is made in a third of a frozen dataclass's time.
+Renderers, the JSON writer and library users see only these; a `Finished` is yielded after its row is in the journal. Events of single
+jobs are NamedTuples, which are made in a third of a frozen dataclass's time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Finished(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A job is over and recorded, but told (`Finished`) only after those before it."""
+    """A job is over and recorded, but reported (`Finished`) only after those before it."""
 
     outcome: Outcome
 
@@ -66,7 +66,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something the user should know that is no job's failure; shown once. ``asked``: see `manyhands.backends.protocol.Noted`."""
+    """Something that the user should know, other than a failed job; shown once. ``asked``: see `manyhands.backends.protocol.Noted`."""
 
     text: str
     asked: bool = False
@@ -74,7 +74,7 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run came to. ``left`` counts jobs that were read but not done; ``unread`` that inputs may remain unread."""
+    """The result of a run. ``left``: the number of jobs that were read but not done; ``unread``: whether inputs may remain unread."""
 
     run: str
     counts: dict[Status, int] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Summary:
     halted: str | None = None
     """The halt rule that ended it early."""
     total: int | None = None
-    """Jobs of the run, those that were not read included; None while that is not known."""
+    """Jobs of the run, including unread ones; None while that is not known."""
     done_before: int = 0
     """Jobs of ``counts`` that an earlier execution has done."""
 
@@ -99,7 +99,7 @@ class Summary:
 
     @property
     def not_run(self) -> int | None:
-        """Jobs that have no final status; None where the inputs were not all counted."""
+        """Jobs that have no final status; None if not all inputs were counted."""
         if self.total is not None:
             return max(self.left, self.total - self.jobs)
         return None if self.unread else self.left
@@ -108,4 +108,4 @@ class Summary:
 Event = RunStarted | Counted | Began | Held | Finished | Tick | Warned | Summary
 
 HAPPENINGS: Final = frozenset({RunStarted, Counted, Began, Held, Finished, Warned, Summary})
-"""All kinds of events but Tick, which tells nothing: it only gives whoever drives the engine a moment."""
+"""All kinds of events but Tick, which reports nothing: it only lets the caller do something else for a moment."""

@@ -1,7 +1,7 @@
-"""How to install what an optional part needs, as a line that can be typed here.
+"""The command that installs what an optional part needs, as a line that can be typed here.
 
-The line names the needed packages themselves, never our own distribution: an index may hold somebody else's under our name, and
-what is installed may come from a checkout or a wheel that no index knows.
+The line names the needed packages themselves, never our own distribution: an index may have another project under our name, and this
+installation may come from a checkout or a wheel that is in no index.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Commands and options in messages: what the user can type as it stands, beginning with the name by which our program was called,
-or what a program writes.
+"""Commands and options in messages: as the user can type them, with the name by which our program was called, or as a program
+writes them.
 
-At the bottom, because every floor gives such advice and only the command line knows how it was called.
+At the bottom, because all packages give such advice, and only the command line knows how it was called.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class _Called:
 
 
 def call_it(words: Words) -> None:
-    """From now on begin every command with ``words()``, which is asked when the first is needed."""
+    """Begin every command with ``words()`` from now on, which is called when it is first needed."""
     _Called.words = words
 
 
@@ -33,7 +33,7 @@ _OTHERS: Final = {"--colsep": "separator", "--disk": "disks"}
 
 @contextmanager
 def typed_options() -> Iterator[None]:
-    """Meanwhile options are written as they are typed: a task is carried out. Otherwise a program calls us."""
+    """Meanwhile write options as they are typed, because a task is carried out. Otherwise a program calls us."""
     before, _Called.options_typed = _Called.options_typed, True
     try:
         yield

@@ -1,6 +1,6 @@
-"""The plain records that travel through the program: a job, an attempt at it, how that ended.
+"""The plain records that all parts of the program exchange: a job, an attempt at it, and how that ended.
 
-Kept free of behaviour, and of imports but for plain data, so that the engine, every backend, the journal and the renderers can
+They have no behaviour, and import only plain data, so that the engine, every backend, the journal and the renderers can
 share them without knowing each other. Times called ``started`` are seconds since the epoch; durations are seconds; sizes are bytes.
 """
 
@@ -68,18 +68,18 @@ class Attempt(NamedTuple):
 
     @property
     def id(self) -> AttemptId:
-        """What it is known by within a run."""
+        """Its identity within a run."""
         return self.job.number, self.number
 
     @property
     def name(self) -> bytes:
-        """The same as its files are called: ``JOB.ATTEMPT``."""
+        """Its identity in the names of its files: ``JOB.ATTEMPT``."""
         return b"%d.%d" % (self.job.number, self.number)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What one stream of an attempt printed: ``data`` when it is small, else the file ``path`` that holds it.
+    """The output of an attempt on one stream: ``data`` if it is small, else the file ``path`` that holds it.
 
     ``size`` counts the bytes the attempt wrote; ``dropped`` how many of them were cut by the output cap.
     """
@@ -121,13 +121,13 @@ NOTHING = Output()
 
 
 class Ending(NamedTuple):
-    """What is known of how an attempt ended, whoever measured it. All of it is optional, for not every backend knows everything."""
+    """How an attempt ended, as measured by its backend. All fields are optional, because not every backend can measure everything."""
 
     exit: int | None = None
-    """The exit status, or None when there is none (a signal, never begun, not known); of a function 0, or 1 if it raised."""
+    """The exit status; None if there is none (a signal, never begun, not known). For a function 0, or 1 if it raised."""
     signal: int | None = None
     error: str | None = None
-    """Why, in words, when the exit status does not say it (could not be started, given up, lost)."""
+    """The reason, if the exit status does not give it (could not be started, given up, lost)."""
     started: float | None = None
     wall: float = 0.0
     user: float = 0.0
@@ -144,7 +144,7 @@ class Ending(NamedTuple):
     """What a function returned, or, if it failed, the exception, in the form that the journal keeps (``value`` is the object); None for
     commands, and where there is neither."""
     traceback: str | None = None
-    """Where an exception of a function came from."""
+    """The traceback of a function's exception."""
     still_running: bool = False
     """The work could not be stopped: recorded, but still using its slot."""
 
@@ -166,7 +166,7 @@ class Outcome(NamedTuple, Generic[T_co]):
 
     @property
     def ok(self) -> bool:
-        """Whether the job was done, and well."""
+        """Whether the job succeeded."""
         return self.status is Status.OK
 
     @property
@@ -176,7 +176,7 @@ class Outcome(NamedTuple, Generic[T_co]):
 
     @property
     def input(self) -> Any:
-        """What the job was given: the very object, of an outcome of `run_batch`; else its text, or a tuple of its columns."""
+        """The input of the job: for an outcome of `run_batch` the very object, else its text, or a tuple of its columns."""
         texts = tuple(os.fsdecode(value) for value in self.attempt.job.values)
         return texts[0] if len(texts) == 1 else texts
 
@@ -200,7 +200,7 @@ class Outcome(NamedTuple, Generic[T_co]):
         return None if self.status is Status.OK else self._raised() or self.failure()
 
     def failure(self) -> JobFailedError:
-        """Why it is not ok, as an exception without a cause."""
+        """The reason why it is not ok, as an exception without a cause."""
         kind = JobTimeoutError if self.status is Status.TIMEOUT else JobFailedError
         return kind(self.number, self.input, why_not_ok(self), self.traceback or _last_words(self.stderr))
 
@@ -295,7 +295,7 @@ _TAIL: Final = 2000
 
 
 def _last_words(stderr: Output) -> str | None:
-    """The end of what a command printed there, if it is at hand."""
+    """The end of a command's stderr, if it is in memory."""
     return stderr.data[-_TAIL:].decode("utf-8", "replace") or None
 
 

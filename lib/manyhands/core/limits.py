@@ -18,13 +18,13 @@ from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as
 
 MAX_JOBS: Final = 1024
-"""What ``--jobs 0`` means: as many as the inputs allow, up to this."""
+"""The number of slots for ``--jobs 0``."""
 
 MOST_BY_ITSELF: Final = 64
 """The most that ``--jobs auto`` climbs to."""
 
 MAX_BACKOFF: Final = 300.0
-"""Seconds; the wait before a retry grows no further, unless another limit is given."""
+"""Seconds; the longest wait before a retry, unless another limit is given."""
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h|d|w)")
@@ -78,9 +78,9 @@ def parse_size(text: str | int, option: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long a failed job waits before it is tried again: ``first`` seconds, each further time ``growth`` times as long as the
-    time before, never more than ``cap``. A random share of it, up to ``jitter`` (0 to 1), is left out, so that jobs that failed
-    together are not tried again together."""
+    """How long a failed job waits before it is retried: ``first`` seconds, then ``growth`` times as long for each further retry, at
+    most ``cap``. A random share of the wait, up to ``jitter`` (0 to 1), is left out, so that jobs that failed together are not
+    retried together."""
 
     first: float = 1.0
     growth: float = 2.0
@@ -116,7 +116,7 @@ class Backoff:
         return cls(seconds, growth, cap, jitter / 100)
 
     def wait(self, failures: int, draw: Callable[[], float] = random.random) -> float:
-        """Seconds to wait after so many failed tries; ``draw`` gives a number from 0 to 1."""
+        """Seconds to wait after ``failures`` failed attempts; ``draw`` gives a number from 0 to 1."""
         if not self.first:
             return 0.0
         try:
@@ -146,7 +146,7 @@ _RAISED: Final = re.compile(r"([\w.]+)(?: \(([\w., ]+)\))?(?=:|$)")
 
 @dataclass(frozen=True, slots=True)
 class RetryOn:
-    """Which failures are tried again: exit statuses, ends by a signal, time-outs, lost jobs, exceptions by name."""
+    """Which failures are retried: exit statuses, ends by a signal, time-outs, lost jobs, exceptions by name."""
 
     text: str
     exits: frozenset[int] = frozenset()
@@ -157,7 +157,7 @@ class RetryOn:
 
     @classmethod
     def parse(cls, given: str | int | type[BaseException] | Collection[object], option: str = "--retry-on") -> RetryOn:
-        """From ``75,100-110,timeout,lost,signal,SIGSEGV,ConnectionError``, or from a list of such, of numbers and of exceptions."""
+        """From ``75,100-110,timeout,lost,signal,SIGSEGV,ConnectionError``, or from a list of such words, numbers and exceptions."""
         entries = given if isinstance(given, Collection) and not isinstance(given, str) else [given]
         words = [word for entry in entries for word in _words_of(entry, option)]
         if not words:
@@ -184,8 +184,8 @@ class RetryOn:
         )
 
     def covers(self, status: str, exit: int | None, signal: int | None, error: str | None) -> bool:
-        """Whether such an end is one of them. ``status``: as `manyhands.core.job.Status`; ``error`` begins with the exception's name,
-        and in parentheses those of ``exceptions`` that it is one of, if they are called otherwise."""
+        """Whether such an end is retried. ``status``: as `manyhands.core.job.Status`; ``error`` begins with the exception's name, and
+        has in parentheses the names of its base classes that are in ``exceptions``."""
         if status in _ENDINGS:
             return status in self.words
         if signal is not None:
@@ -209,9 +209,7 @@ def _words_of(entry: object, option: str) -> list[str]:
         return [entry.__name__ if entry.__module__ in ("builtins", "__main__") or "<" in found else found]
     if isinstance(entry, str | int) and not isinstance(entry, bool):
         return [word for part in str(entry).split(",") if (word := part.strip())]
-    raise UsageError(
-        f"{given_as(option, repr(entry)[:80])}: that is neither a text, nor a number, nor a class of exceptions"
-    )
+    raise UsageError(f"{given_as(option, repr(entry)[:80])}: expected text, a number or an exception class")
 
 
 def _exits(word: str, option: str) -> set[int]:
@@ -259,7 +257,7 @@ def parse_timeout(text: str | float | None) -> Timeout | None:
 
 
 class HaltWhen(StrEnum):
-    """What a halt rule does when it comes true."""
+    """What a halt rule does when it is met."""
 
     NEVER = "never"
     SOON = "soon"
@@ -273,7 +271,7 @@ _OLD_HALT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """When to give up, or to be content: GNU parallel's ``--halt`` (parallel(1))."""
+    """When a run stops early because enough jobs have failed or succeeded: GNU parallel's ``--halt`` (parallel(1))."""
 
     when: HaltWhen = HaltWhen.NEVER
     on: Literal["fail", "success", "done"] = "fail"
@@ -298,8 +296,8 @@ class Halt:
         return cls(HaltWhen(match[1]), on, None if match[4] else int(number), number if match[4] else None)
 
     def reached(self, done: int, failed: int, succeeded: int, total: int | None) -> bool:
-        """Whether the rule is true of so many jobs. A percentage is of all jobs, as GNU parallel counts it, and so never
-        reached while their ``total`` is not known."""
+        """Whether these numbers of jobs meet the rule. A percentage is of all jobs, as in GNU parallel, and so is not reached while
+        their ``total`` is not known."""
         if self.when is HaltWhen.NEVER:
             return False
         number = {"fail": failed, "success": succeeded, "done": done}[self.on]
@@ -315,24 +313,24 @@ class Halt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a batch may use and how it copes with failure. Durations in seconds."""
+    """What a batch may use, and how it handles failures. Durations in seconds."""
 
     jobs: int
     climb: bool = False
-    """Begin with as many as cores, and find out how many of ``jobs`` are worth it."""
+    """Begin with as many jobs as cores, and find the best number, up to ``jobs``."""
     timeout: Timeout | None = None
     grace: float = 5.0
-    """Between TERM and KILL."""
+    """The time between TERM and KILL."""
     retries: int = 0
     delay: float = 0.0
-    """At least so long between two starts."""
+    """The least time between two starts."""
     backoff: Backoff = Backoff()
     retry_on: RetryOn | None = None
-    """What is tried again; None: whatever can be."""
+    """Which failures are retried; None: all that can be."""
     halt: Halt = Halt()
     keep_order: bool = True
     output_cap: int | None = None
-    """Bytes kept of each stream of each job; None: all."""
+    """Bytes of each stream of each job that are kept; None: all."""
 
     def __post_init__(self) -> None:
         if self.jobs < 1:

@@ -1,6 +1,6 @@
-"""The outcome of a job as the program gets it whose run it is: with the very input, the very result, the exception itself.
+"""The outcome of a job for the program that runs it: with the input object itself, the result, and the exception.
 
-Separate from `manyhands.core.job`, whose records may come from a folder that somebody else has made: a pickle in one is never read.
+Separate from `manyhands.core.job`, whose records may come from another user's folder: a pickle in such a record is never read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _UNREAD: Final = object()
 
 
 class _Open:
-    """A descriptor that is closed when nobody refers to it any more."""
+    """A descriptor that is closed when there is no more reference to it."""
 
     def __init__(self, path: str) -> None:
         self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -29,7 +29,7 @@ class _Open:
 
 @dataclass(frozen=True, slots=True)
 class Unlinked(Output):
-    """Output in a file that has no name any more: it is there as long as this is."""
+    """Output in a file that has no name any more: it exists as long as this object."""
 
     file: _Open | None = None
 
@@ -40,11 +40,11 @@ def unlinked(printed: Output) -> Output:
         return printed
     try:
         file = _Open(printed.path)
-    except FileNotFoundError:  # somebody has removed it: whoever reads it is told
+    except FileNotFoundError:  # it was removed: reading it raises an error
         return printed
     except OSError as error:
         why = f"an output cannot be kept open: {error.strerror}"
-        raise ManyhandsError(f"{why}; let go of earlier outcomes, or keep a journal") from error
+        raise ManyhandsError(f"{why}; delete earlier outcomes, or keep a journal") from error
     os.unlink(printed.path)
     return Unlinked(b"", f"/dev/fd/{file.number}", printed.size, printed.dropped, file)
 
@@ -54,7 +54,7 @@ class LiveOutcome(Outcome[T_co]):
 
     _given: Any
     _found: Any = _UNREAD
-    """What was returned or raised, once it has been asked for: so it is the same each time."""
+    """What was returned or raised, after it was first read, so that it is the same object each time."""
 
     @classmethod
     def of(cls, outcome: Outcome[T_co], given: Any) -> LiveOutcome[T_co]:
@@ -65,7 +65,7 @@ class LiveOutcome(Outcome[T_co]):
 
     @property
     def input(self) -> Any:
-        """The object that was given; of a job that an earlier execution has read, an equal one."""
+        """The input object; for a job that an earlier execution has read, an equal one."""
         return self._given
 
     def _returned(self) -> Any:
@@ -73,7 +73,7 @@ class LiveOutcome(Outcome[T_co]):
             return self._found
         try:
             self._found = None if self.result is None else from_bytes(self.result)
-        except Exception as error:  # whatever a class of the result raises when it is made here
+        except Exception as error:  # unpickling a result may raise anything
             why = f"what it returned cannot be read here: {type(error).__name__}: {error}"
             raise JobFailedError(self.number, self.input, why) from error
         return self._found
@@ -84,6 +84,6 @@ class LiveOutcome(Outcome[T_co]):
         if self._found is _UNREAD:
             try:
                 self._found = from_bytes(self.result)
-            except Exception:  # then its text has to do
+            except Exception:  # then only its text is available
                 self._found = None
         return self._found  # type: ignore[no-any-return]

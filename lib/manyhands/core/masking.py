@@ -1,4 +1,4 @@
-"""What must be neither shown nor written down: values of environment variables that look like secrets. One pattern for all places."""
+"""Finds environment variables that look like secrets, which are neither shown nor stored. One pattern for the whole program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_secret(name: str, value: str) -> bool:
 
 
 def masked(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without its secrets: values of names that speak of one, and passwords in URLs, become ``***``."""
+    """An environment without its secrets: values of variables with such names, and passwords in URLs, become ``***``."""
     return {
         name: "***" if value and _NAMES.search(name) else _IN_URL.sub(r"\1:***@", value)
         for name, value in sorted(environment.items())

@@ -1,26 +1,26 @@
-"""A set of job numbers at a bit each: behind one slow job, a million results may have to wait for their turn.
+"""A set of job numbers that takes one bit per number: behind one slow job, a million results may have to wait for their turn.
 
-Separate, because both the order of results and the display have to know what is held back.
+Separate, because both the ordering of results and the display need to know what is held back.
 """
 
 from __future__ import annotations
 
 
 class Numbers:
-    """Job numbers, counted from 1; memory goes by the largest."""
+    """A set of job numbers, counted from 1; its memory depends on the largest number."""
 
     def __init__(self) -> None:
         self._bits = bytearray()
 
     def add(self, number: int) -> None:
-        """Put it in."""
+        """Add a number."""
         at = number >> 3
         if at >= len(self._bits):
             self._bits.extend(bytes(at + 1024 - len(self._bits)))
         self._bits[at] |= 1 << (number & 7)
 
     def discard(self, number: int) -> bool:
-        """Take it out; returns whether it was there."""
+        """Remove a number; return whether it was there."""
         at, bit = number >> 3, 1 << (number & 7)
         if at >= len(self._bits) or not self._bits[at] & bit:
             return False

@@ -1,7 +1,7 @@
-"""Making other programs' bytes harmless for a terminal: what could move the cursor, change colours or hide text is shown.
+"""Makes other programs' bytes harmless for a terminal: characters that move the cursor, change colours or hide text become visible.
 
-Everything that is shown to people and comes from a job, a name or a file goes through here; what goes to files and pipes
-does not. The colours of jobs may pass on a terminal.
+All text from a job, a name or a file that is shown to people goes through here; output to files and pipes does not. Colours of jobs
+may be kept on a terminal.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _shown(match: re.Match[str]) -> str:
 
 
 def harmless(text: str | bytes) -> str:
-    """``text`` with every control character and stray byte made visible (``^[``, ``\\x9b``, ``\\u202e``).
+    """``text`` with every control character and undecodable byte made visible (``^[``, ``\\x9b``, ``\\u202e``).
 
     Printable text, newlines and TABs stay as they are; CR LF becomes a newline.
     """
@@ -36,8 +36,8 @@ def harmless(text: str | bytes) -> str:
 
 
 class Harmless:
-    """`harmless` for a stream that comes in pieces: what is torn where two of them meet is put together first. ``colours``: those
-    may pass, and are reset at the end."""
+    """`harmless` for a stream that comes in pieces: sequences that are split between two pieces are joined first. ``colours``: keep
+    colours, and reset them at the end."""
 
     def __init__(self, *, colours: bool = False) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -45,7 +45,7 @@ class Harmless:
         self._held = ""
 
     def feed(self, data: bytes, *, final: bool = False) -> str:
-        """The next piece; ``final`` gives out what was held back because more could have followed."""
+        """Convert the next piece; with ``final``, also return what was held back because more could have followed."""
         text = self._held + self._decoder.decode(data, final)
         end = len(text)
         if not final:
@@ -78,7 +78,7 @@ def _cell(character: str) -> int:
 
 def one_line(text: str | bytes, width: int) -> str:
     """``text`` harmless, on one line of at most ``width`` columns, cut with an ellipsis."""
-    most = 8 * max(width, 1)  # an input may be megabytes: what can never be shown is not looked at
+    most = 8 * max(width, 1)  # an input may be megabytes: skip what can never be shown
     shown = harmless(text[:most]).replace("\n", "␤").replace("\t", " ")
     if len(text) <= most and cells(shown) <= width:
         return shown

@@ -1,7 +1,7 @@
 """Control characters and sequences of terminals in text (ECMA-48, 8.3; xterm's OSC): which are harmful, which set colours, and
 text without any.
 
-Separate from what is shown (`manyhands.core.safe_text`), because a prompt or a line is searched as people see it, too.
+Separate from `manyhands.core.safe_text`, because prompts and lines are also searched in the text as people see it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HARMFUL: Final = re.compile(
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
 COLOUR: Final = re.compile(r"\x1b\[[0-9;:]*m")
-"""SGR: colours, bold and the like, the only sequences that move nothing and hide nothing for good."""
+"""SGR: colours, bold and the like, the only sequences that move nothing and hide nothing permanently."""
 RESET: Final = "\x1b[0m"
 _ANY: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][0-9A-B]|\x1b[=>78cM]")
 _TORN: Final = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]?|\][^\x07\x1b]{0,256}\x1b?|[()])?\Z")
@@ -29,6 +29,6 @@ def plain(text: str) -> str:
 
 
 def torn(text: str) -> int:
-    """Where a control sequence begins that is not complete at the end of ``text``; its length if there is none."""
+    """The start of an incomplete control sequence at the end of ``text``; the length of ``text`` if there is none."""
     found = _TORN.search(text, max(0, len(text) - 512)) if "\x1b" in text else None
     return found.start() if found else len(text)

@@ -1,10 +1,10 @@
-"""What functions return and raise, as bytes and back: JSON where that gives back exactly the same, else a pickle.
+"""Converts what functions return and raise to bytes and back: JSON if that gives back exactly the same, else a pickle.
 
     3, "x", [1, None] --> JSON text          (1, 2), {3}, Point(1, 2), nan --> NUL, length, description, pickle
 
-A pickle can run any code when it is read. So `from_bytes` is only for the program whose own run made the bytes, and for a run
-that is resumed, which runs code of the run's folder anyway. Whatever lists, shows or exports reads `shown`: JSON, or the
-description, which was made where the value was.
+A pickle can run any code when it is read. So `from_bytes` is only for the program whose own run made the bytes, and for a resumed
+run, which runs code of the run's folder anyway. Code that lists, shows or exports values calls `shown`: it reads JSON, or the
+description that was made together with the pickle.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from typing import Any, Final, cast
 from manyhands.core.unpickling import unpickled
 
 Ours = Callable[[BaseException], bool]
-"""Whether an exception was thrown into the job from outside, in order to stop it."""
+"""Whether an exception was raised in the job from outside, in order to stop it."""
 
 _SEALED: Final = b"\0"  # no JSON text begins with it
 _HEAD: Final = 5
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
 _DESCRIBED: Final = 1 << 16
-"""Bytes of a pickle up to which it is described by its repr, which might take long for a large one."""
+"""Bytes of a pickle up to which it is described by its repr; that might take long for a larger one."""
 _LONGEST: Final = 400
 """Characters of a description."""
 _TRIED: Final = 1 << 20
-"""Bytes of a pickle up to which it is tried, where it is made, whether it can be read."""
+"""Bytes of a pickle up to which it is unpickled once where it is made, to check that it can be read."""
 _TRAVELS: Final = 1 << 16
-"""Bytes of an exception: a larger one is told in words only."""
+"""Bytes of a pickled exception; of a larger one only the text is kept."""
 
-_decode: Final = json.JSONDecoder().decode  # `json.loads` looks first which UTF it might be
+_decode: Final = json.JSONDecoder().decode  # `json.loads` first detects the UTF encoding
 _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def fits_json(found: object) -> bool:
-    """Whether JSON gives back exactly ``found``: the same types, not only equal values. Raises RecursionError for what is very deep."""
+    """Whether JSON gives back exactly ``found``: the same types, not only equal values. Raises RecursionError for deep nesting."""
     kind = type(found)
     if kind in _SCALARS:
         return True
@@ -52,7 +52,7 @@ def fits_json(found: object) -> bool:
 
 
 def _all_fit(items: Iterable[object]) -> bool:
-    """The same of each; in C for lists of texts and numbers."""
+    """Whether `fits_json` is true for all items; in C for lists of texts and numbers."""
     kinds = set(map(type, items))
     if kinds <= _SCALARS:
         return True
@@ -60,8 +60,8 @@ def _all_fit(items: Iterable[object]) -> bool:
 
 
 def to_json(found: object) -> bytes:
-    """As JSON, with tuples as lists and subclasses as what they are derived from. Raises ValueError or TypeError for what it
-    cannot hold: also for keys that are not text, which would come back as text."""
+    """A value as JSON, with tuples as lists and subclasses as their base types. Raises ValueError or TypeError for what JSON cannot
+    hold, also for keys that are not text, which would come back as text."""
     _refuse_keys(found)
     text = _encode(found)
     try:
@@ -74,7 +74,7 @@ def _refuse_keys(found: object) -> None:
     if isinstance(found, dict):
         for key, value in found.items():
             if not isinstance(key, str):
-                raise TypeError(f"the key {key!r:.80} is no text")
+                raise TypeError(f"the key {key!r:.80} is not text")
             _refuse_keys(value)
     elif isinstance(found, list | tuple) and not set(map(type, found)) <= _SCALARS:
         for value in found:
@@ -82,7 +82,7 @@ def _refuse_keys(found: object) -> None:
 
 
 def to_bytes(found: object, ours: Ours = lambda _: False) -> bytes:
-    """Raises whatever the pickling of ``found`` raises, and its reading, if that fails, and what is ``ours``."""
+    """A value as bytes. Raises what pickling ``found``, or unpickling it again, raises, and exceptions that are ``ours``."""
     try:
         if fits_json(found):
             return _encode(found).encode()
@@ -99,20 +99,20 @@ def to_bytes(found: object, ours: Ours = lambda _: False) -> bytes:
 
 
 def exception_to_bytes(error: BaseException, ours: Ours = lambda _: False) -> bytes | None:
-    """An exception that can be had again elsewhere; None for one that cannot travel. Raises what is ``ours``."""
+    """An exception as bytes; None if it cannot be pickled and unpickled. Raises exceptions that are ``ours``."""
     try:
         data = pickled(error)
         if len(data) > _TRAVELS or type(pickle.loads(data)) is not type(error):  # noqa: S301 - made in the line above
             return None
         return _sealed(type(error).__qualname__, data)
-    except BaseException as raised:  # a class that cannot be made again may raise anything; its text is kept anyway
+    except BaseException as raised:  # unpickling may raise anything; the exception's text is kept anyway
         if ours(raised):
             raise
         return None
 
 
 def from_bytes(data: bytes) -> Any:
-    """What `to_bytes` or `exception_to_bytes` was given. Only for bytes of one's own run; raises whatever the unpickling raises."""
+    """The inverse of `to_bytes` and `exception_to_bytes`. Only for bytes of one's own run; raises what unpickling raises."""
     if data.startswith(_SEALED):
         return unpickled(_parts(data)[1])
     return _decode(data.decode())
@@ -124,12 +124,12 @@ def is_pickle(data: bytes) -> bool:
 
 
 def description(data: bytes) -> str:
-    """What a pickle holds, in words, from where it was made; nothing is unpickled."""
+    """The description of a pickle, which was made together with it; nothing is unpickled."""
     return _parts(data)[0].decode("utf-8", "replace")
 
 
 def shown(data: bytes | None) -> tuple[Any, str | None]:
-    """(the value, None) of JSON, (None, a description) of a pickle: for whoever did not make it. Nothing is unpickled."""
+    """(the value, None) for JSON, (None, a description) for a pickle: for programs that did not make it. Nothing is unpickled."""
     if data is None:
         return None, None
     return (None, description(data)) if is_pickle(data) else (_decode(data.decode()), None)
@@ -146,10 +146,10 @@ def _sealed(text: str, data: bytes) -> bytes:
 
 
 def pickled(found: object) -> bytes:
-    """By name where that is possible, else by value, as functions of a session or a notebook travel."""
+    """A pickle: functions and classes by name if possible, else by value, as is needed in a session or a notebook."""
     try:
         return pickle.dumps(found, protocol=5)
-    except Exception as error:  # whatever a __reduce__ may raise
+    except Exception as error:  # a __reduce__ may raise anything
         by_value = _cloudpickle()
         if by_value is None or isinstance(error, RecursionError):
             raise
@@ -168,7 +168,7 @@ def _cloudpickle() -> Callable[[object], bytes] | None:
 
 
 def _is_plain(found: object) -> bool:
-    """Whether it is of Python's own types and flat, so that it can be read for certain."""
+    """Whether it is flat and of Python's own types, so that it can certainly be unpickled."""
     kind = type(found)
     if kind in (tuple, list, set, frozenset):
         return set(map(type, cast("Iterable[object]", found))) <= _SCALARS | {float, bytes}
@@ -176,7 +176,7 @@ def _is_plain(found: object) -> bool:
 
 
 class _Repr(reprlib.Repr):
-    """Shows the beginning of what is large."""
+    """Shows only the beginning of large values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class _Repr(reprlib.Repr):
 
 
 def _described(found: object, size: int, ours: Ours) -> str:
-    """Its repr, as far as that can be had. Raises what is ``ours``."""
+    """Its repr, as far as possible. Raises exceptions that are ``ours``."""
     kind = type(found)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     if size > _DESCRIBED:
