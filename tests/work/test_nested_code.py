@@ -47,7 +47,7 @@ def test_without_a_shell_such_inputs_must_be_harmless(template: Template) -> Non
     """A number passes; what sh would give a meaning is refused before it runs, with the way out."""
     assert template.bind().argv((b"3",), 1) == (b"sh", b"-c", b"exit 3")
     for value in (b"$(x)", b"a b", b"", b"~", b"a;b", b"\n", b"'"):
-        with pytest.raises(InputError, match="use --shell and write the code without sh -c, or hand it over"):
+        with pytest.raises(InputError, match="use --shell and write the code without sh -c, or pass it as an argument"):
             template.bind().argv((value,), 1)
 
 

@@ -1,1 +1,1 @@
-"""What is done with an input: a command template or a Python function; and the plan, what was asked of a run as a whole."""
+"""The work on each input, a command template or a Python function; and the plan, the request for a run as a whole."""

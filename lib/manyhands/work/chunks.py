@@ -1,11 +1,11 @@
-"""How many inputs travel at once to a process of this machine, and what came of them comes back.
+"""Sends many inputs at once to another process of this machine, and their results back.
 
     inputs --pack--> (values, a file in memory if they are large) --unpack--> inputs
     Done: results and failures --seal--> bytes --pickle.loads--> Done
 
-Separate from the backends, because the engine packs and a worker unpacks. Arrays and other objects with
-buffers travel out of band (pickle protocol 5, PEP 574): large ones lie in a file in memory (memfd_create(2)), which the worker
-maps, privately, so that nobody sees what it changes.
+Separate from the backends, because the engine packs and a worker unpacks. Arrays and other objects with buffers are sent out of band
+(pickle protocol 5, PEP 574): large ones in a file in memory (memfd_create(2)), which the worker maps privately, so that its changes
+are not visible elsewhere.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ALIGNED: Final = 64
 
 
 class Packed(NamedTuple):
-    """A chunk on its way; whoever packed it closes ``file`` (-1: there is none) when the chunk is done."""
+    """A packed chunk; the caller of `pack` closes ``file`` (-1: there is none) when the chunk is done."""
 
     values: Values
     file: int
@@ -41,11 +41,11 @@ class Failed(NamedTuple):
     error: str
     traceback: str | None
     exception: bytes | None = None
-    """What it raised, as `manyhands.core.values` has it, if that can travel."""
+    """The exception that it raised, as bytes (`manyhands.core.values`), if it can be pickled."""
 
 
 class Done(NamedTuple):
-    """What came of a chunk: what each job returned, None for those in ``failures``."""
+    """The results of a chunk: what each job returned, None for those in ``failures``."""
 
     results: list[Any]
     failures: list[Failed]
@@ -63,7 +63,7 @@ class _Gatherer:
 
 
 def pack(items: Sequence[Any]) -> Packed:
-    """Make inputs ready to travel. Raises whatever their pickling raises."""
+    """Pack inputs to be sent. Raises what pickling them raises."""
     gathered, size = _Gatherer(), b"%d" % len(items)
     buffers: list[pickle.PickleBuffer] = []
     pickle.Pickler(gathered, 5, buffer_callback=buffers.append).dump(items)
@@ -98,18 +98,18 @@ def unpack(values: Values) -> list[Any]:
 
 
 def count(values: Values) -> int:
-    """How many inputs a chunk has, also if they cannot be unpickled."""
+    """The number of inputs in a chunk, also if they cannot be unpickled."""
     return int(values[1])
 
 
 def seal(done: Done) -> bytes:
-    """What came of a chunk, for the way back: `pickle.loads` makes a `Done` of it.
+    """The results of a chunk, to be sent back: `pickle.loads` makes a `Done` of it.
 
-    A result that cannot be pickled here, or unpickled there, is a failure of its job alone; so each is a pickle of its own, unless
-    all of them consist of Python's own numbers, texts and containers, to which nothing can happen.
+    A result that cannot be pickled here, or unpickled there, is a failure of its job alone; so each result has its own pickle, unless
+    all consist of Python's own numbers, texts and containers, for which pickling cannot fail.
     """
     plain = _PlainPickler(gathered := io.BytesIO(), 5)
-    with suppress(BaseException):  # whatever a __reduce__ may raise: found again below
+    with suppress(BaseException):  # a __reduce__ may raise anything: it is handled below
         plain.dump(done.results)
         if not plain.foreign:
             return pickle.dumps(_Sealed([gathered.getvalue()], done.failures, whole=True), 5)
@@ -118,7 +118,7 @@ def seal(done: Done) -> bytes:
     for place, result in enumerate(done.results):
         try:
             parts.append(pickled(result))
-        except BaseException as error:  # whatever a __reduce__ may raise
+        except BaseException as error:  # a __reduce__ may raise anything
             parts.append(pickle.dumps(None))
             why = f"it returned a {type(result).__name__}, which cannot be pickled: {_said(error)}"
             failures.append(Failed(place, why, None))
@@ -126,7 +126,7 @@ def seal(done: Done) -> bytes:
 
 
 class _PlainPickler(pickle.Pickler):
-    """Notices whether something else than Python's own numbers, texts and containers is there."""
+    """Detects objects other than Python's own numbers, texts and containers."""
 
     foreign = False
 
@@ -141,7 +141,7 @@ class _Sealed(NamedTuple):
     parts: list[bytes]
     failures: list[Failed]
     whole: bool
-    """There is one part, which holds all results."""
+    """Whether there is only one part, which holds all results."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unseal, (self.parts, self.failures, self.whole)
@@ -154,9 +154,9 @@ def _unseal(parts: list[bytes], failures: list[Failed], whole: bool) -> Done:
     for place, part in enumerate(parts):
         try:
             results.append(pickle.loads(part))  # noqa: S301 - our own worker made it
-        except KeyboardInterrupt:  # that is for who waits for the results
+        except KeyboardInterrupt:  # for the caller, who waits for the results
             raise
-        except BaseException as error:  # whatever a __setstate__ may raise
+        except BaseException as error:  # a __setstate__ may raise anything
             results.append(None)
             failures.append(Failed(place, f"its result cannot be unpickled: {_said(error)}", None))
     return Done(results, sorted(failures, key=lambda one: one.place))

@@ -1,10 +1,10 @@
-"""How a line such as ``sort < names | uniq -c > counts`` is read, without a shell.
+"""Parses a line such as ``sort < names | uniq -c > counts``, without a shell.
 
     text --Line--> stages: words (with the pattern, if wildcards stand in them) and redirections
 
-What is understood is POSIX's (Shell Command Language, 2.2 quoting, 2.7 redirection, 2.9.2 pipelines), and ``|&`` of bash. All
-else that would mean something to a shell is refused, with its column: a line means here what it means there, or it does not
-run. Separate from the running of it (`manyhands.commands.pipeline`), and plain data.
+It supports parts of POSIX (Shell Command Language, 2.2 quoting, 2.7 redirection, 2.9.2 pipelines), and ``|&`` of bash. Everything else
+that has a meaning in a shell is refused, with its column: a line means the same as in a shell, or it does not run. Separate from running
+it (`manyhands.commands.pipeline`), and plain data.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DESCRIPTORS: Final = {"<": (0,), ">": (1, 2), ">>": (1, 2)}
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word. ``pattern`` is set when it holds wildcards: as `glob` understands them, with what was quoted protected."""
+    """One word. ``pattern`` is set if it has wildcards: a pattern for `glob`, with quoted characters escaped."""
 
     text: str
     pattern: str | None = None
@@ -128,7 +128,7 @@ class _Line:
 
     def _redirect(self) -> Redirect:
         match = _OPERATOR.match(self.text, self.at)
-        assert match is not None  # noqa: S101 - whoever calls has looked
+        assert match is not None  # noqa: S101 - the caller has checked
         begins, number, mode = self.at, match[1], match[2]
         self.at = match.end()
         if mode == ">&":
@@ -200,7 +200,7 @@ class _Line:
         return character, character if character in "*?" else None
 
     def _refuse_expansion(self) -> None:
-        """Fail if something begins here that a shell would put something else for."""
+        """Fail if something begins here that a shell would expand."""
         text, at = self.text, self.at
         if expanded := _EXPANDED.match(text, at):
             self._refuse(expanded[0])
@@ -222,7 +222,7 @@ class _Line:
         return "[", None
 
     def _double_quoted(self) -> str:
-        """What stands between two double quotes, the quotes taken off; the backslash protects only $ ` " and itself."""
+        """The text between two double quotes; the backslash escapes only $ ` " and itself."""
         text, opened = self.text, self.at
         self.at += 1
         found: list[str] = []

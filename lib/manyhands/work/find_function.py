@@ -1,4 +1,4 @@
-"""A function found by its name, such as ``module:function`` or ``file.py:function``: imported once, with one line for what is wrong."""
+"""Finds a function by its name, such as ``module:function`` or ``file.py:function``: imported once, with one-line errors."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _importing = threading.RLock()
 
 
 def load(text: str, folder: str) -> Function:
-    """The function that ``module:function`` or ``file.py:function`` names, looked for from ``folder``, too.
+    """The function that ``module:function`` or ``file.py:function`` names, searched in ``folder``, too.
 
-    Raises UsageError: not of this form, not importable, no such function (with what is like it), not callable.
+    Raises UsageError if it is not of this form, not importable, does not exist (with a similar name), or is not callable.
     """
     origin, colon, name = text.rpartition(":")
     if not colon or not origin or not name:
@@ -60,14 +60,14 @@ def _module(origin: str, folder: str) -> ModuleType:
         if error.name and (origin == error.name or origin.startswith(error.name + ".")):
             raise UsageError(f"there is no module {error.name!r}, neither in {folder} nor installed") from None
         raise UsageError(_why(origin, error)) from None
-    except BaseException as error:  # whatever a module raises, but for our own Ctrl-C
+    except BaseException as error:  # a module may raise anything; our own Ctrl-C is raised again
         if isinstance(error, KeyboardInterrupt):
             raise
         raise UsageError(_why(origin, error)) from None
 
 
 def _by_name(name: str) -> ModuleType:
-    """As the import statement has it; what the module prints then is no result of a job."""
+    """Import a module by name; what it prints is not output of a job."""
     found = sys.modules.get(name)
     if found is not None and not getattr(getattr(found, "__spec__", None), "_initializing", False):
         return found
@@ -76,8 +76,8 @@ def _by_name(name: str) -> ModuleType:
 
 
 def _from_file(path: str) -> ModuleType:
-    """The module of a file; the same again when it is asked for again."""
-    with _importing:  # as Python's own import has it: nobody sees a module that is half made
+    """The module of a file; later calls return the same module."""
+    with _importing:  # as in Python's own import: no other thread gets an incomplete module
         return _from_file_alone(path)
 
 
@@ -86,7 +86,7 @@ def _from_file_alone(path: str) -> ModuleType:
     loaded = sys.modules.get(name)
     if loaded is not None and os.path.abspath(getattr(loaded, "__file__", None) or "") == os.path.abspath(path):
         return loaded
-    if loaded is not None:  # another module has that name: leave it alone
+    if loaded is not None:  # another module has that name: do not replace it
         name = f"{name}@{path}"
         if name in sys.modules:
             return sys.modules[name]
@@ -105,7 +105,7 @@ def _from_file_alone(path: str) -> ModuleType:
 
 
 def _why(origin: str, error: BaseException) -> str:
-    """One line for what went wrong in somebody's module, with the place."""
+    """One line that says what went wrong in a module, and where."""
     frames = [one for one in traceback.extract_tb(error.__traceback__) if "importlib" not in one.filename]
     last = frames[-1] if frames else None
     place = f" ({os.path.basename(last.filename)}, line {last.lineno})" if last and last.filename != __file__ else ""

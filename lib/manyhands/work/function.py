@@ -2,8 +2,8 @@
 
     'images:thumbnail'  --load-->  the function        (b"a.jpg",)  --arguments-->  (("a.jpg",), {})
 
-It stands where a command template stands (`manyhands.work.template`): `bind` gives what makes the identity of each job. An input
-reaches the function as it is kept in the journal, so that a job of a resumed run gets exactly what it would have got.
+It has the same interface as a command template (`manyhands.work.template`): `bind` gives what makes the identity of each job. An input
+is passed as it is stored in the journal, so that a job of a resumed run gets exactly the same arguments.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _PICKLED: Final = b"\x80"  # the first byte of every pickle since protocol 2; no
 
 
 class BadInput(ValueError):
-    """An input that is not of the type that was asked for: the job fails with this sentence alone."""
+    """An input that is not of the requested type: the job fails with only this sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class Call:
     chunked: bool = False
     """What it is called for comes and goes as `manyhands.work.chunks`; of type ``object``, results are kept as they are."""
     group: int | None = None
-    """How many inputs a job may have: the function is then given a list of them."""
+    """How many inputs a job may have: the function then gets a list of them."""
     named: tuple[str, ...] = field(default=(), compare=False)
     """Exceptions that an error is to name if it is one of them, whatever it is called itself (see `manyhands.core.limits.RetryOn`)."""
     live: Function | None = field(default=None, compare=False)
@@ -83,7 +83,7 @@ class Call:
 
     @classmethod
     def of(cls, function: Function, **options: Any) -> Call:
-        """A call of a function that a program has at hand; ``text`` names it as well as it can be named."""
+        """A call of a function that a program passes; ``text`` names it as well as possible."""
         module = sys.modules.get(getattr(function, "__module__", None) or "")
         name = getattr(function, "__qualname__", None) or type(function).__qualname__
         file = getattr(module, "__file__", None)
@@ -95,7 +95,7 @@ class Call:
         named = "<" not in name and not origin.endswith(("__main__", "<stdin>")) and hasattr(function, "__qualname__")
         return cls(text=f"{origin}:{name}" if named else _NOWHERE + name, folder=os.getcwd(), live=function, **options)
 
-    # -- what a template has, too (`manyhands.work.work.Work`) -----------------------------------------------------------
+    # -- as a template (`manyhands.work.work.Work`) ----------------------------------------------------------------------
 
     @property
     def is_function(self) -> bool:
@@ -104,7 +104,7 @@ class Call:
 
     @property
     def lines(self) -> bool:
-        """Its inputs are no commands."""
+        """Its inputs are not commands."""
         return False
 
     @property
@@ -155,19 +155,19 @@ class Call:
 
     @property
     def name(self) -> str:
-        """The function for people."""
+        """The function's name for people."""
         return self.text.removeprefix(_NOWHERE)
 
     # -- the function ----------------------------------------------------------------------------------------------------
 
     def function(self) -> Function:
-        """The function. Raises UsageError with one line when it cannot be had."""
+        """The function. Raises UsageError with one line if it cannot be imported."""
         if self.live is None and not self.is_named:
-            raise UsageError(f"{self.name} was given by a program: only the same program can go on with this run")
+            raise UsageError(f"{self.name} was given by a program: only the same program can continue this run")
         return self.live or load(self.text, self.folder)
 
     def check(self) -> None:
-        """Raise UsageError unless the function and its initializer can be had."""
+        """Raise UsageError unless the function and its initializer can be imported."""
         self.function()
         if self.initializer:
             load(self.initializer, self.folder)
@@ -183,7 +183,7 @@ class Call:
         try:
             found = initializer(*self.initargs)
             return (run or run_coroutine)(found) if inspect.iscoroutine(found) else None
-        except BaseException as error:  # whatever an initializer raises, it is not for the thread that it prepares
+        except BaseException as error:  # an initializer may raise anything; it must not end the thread
             raise ManyhandsError(f"the initializer failed: {type(error).__name__}: {error}") from error
 
     def arguments(self, values: Values, columns: Sequence[str] = ()) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -212,14 +212,14 @@ class Call:
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """`asyncio.run`, which is imported when somebody needs it: every worker process would have to wait for it."""
+    """`asyncio.run`, imported only when it is needed, because every worker process would have to wait for it."""
     import asyncio
 
     return asyncio.run(coroutine)
 
 
 class CallRenderer:
-    """A call that fits its inputs: the identity of each job, and how it is shown."""
+    """A call fitted to its inputs: makes the identity of each job, and how it is shown."""
 
     def __init__(self, call: Call, columns: Sequence[str]) -> None:
         self._call, self._columns = call, tuple(columns)
@@ -239,20 +239,20 @@ class CallRenderer:
         return hasher.digest()
 
     def argv(self, values: Values, number: int) -> tuple[Arg, ...]:  # noqa: ARG002
-        """How the job is shown: the function, then the columns of its input; a pickle only by what is known of it."""
+        """How the job is shown: the function, then the columns of its input; of a pickle only its description."""
         if self._call.type in ("object", "value"):
             values = tuple(map(_displayed, values))
         return (self._name, *values)
 
     def _check(self, values: Values) -> None:
-        """A wrong number of arguments is found before anything is run, wherever Python can tell."""
+        """Raise InputError for a wrong number of arguments, before anything is run, if Python knows the signature."""
         try:
             args, kwargs = self._call.arguments(values, self._columns)
         except ValueError as error:
             raise InputError(f"{self._call.text}: {error}") from None
         try:
             signature = inspect.signature(self._call.function())
-        except ValueError:  # some functions in C do not tell
+        except ValueError:  # some functions in C have no signature
             return
         try:
             signature.bind(*args, **kwargs)
@@ -270,12 +270,12 @@ def _displayed(value: bytes) -> bytes:
 
 
 def encode(item: object) -> bytes:
-    """An input of a program as bytes: a tuple gives the arguments, a dict the keyword arguments, anything else is the one.
+    """An input of a program as bytes: a tuple gives the arguments, a dict the keyword arguments, anything else is the only argument.
 
-    JSON if that gives back exactly the same, so that people can read it, else a pickle. Raises InputError if neither can.
+    JSON if that gives back exactly the same, so that people can read it, else a pickle. Raises InputError if neither is possible.
     """
     kind = type(item)
-    if kind is int and -_LARGE < cast("int", item) < _LARGE:  # the short ways for what is most often given
+    if kind is int and -_LARGE < cast("int", item) < _LARGE:  # fast paths for the most common inputs
         return b"%d" % cast("int", item)
     if kind is str and item.isascii():  # type: ignore[attr-defined]
         return json.dumps(item).encode()
@@ -292,12 +292,12 @@ def encode(item: object) -> bytes:
         if not all(type(name) is str for name in kwargs):
             args, kwargs = (item,), {}
         return pickle.dumps((args, kwargs), protocol=5)
-    except Exception as error:  # whatever a __reduce__ may raise
+    except Exception as error:  # a __reduce__ may raise anything
         raise InputError(f"the input {item!r:.80} cannot be pickled: {type(error).__name__}: {error}") from None
 
 
 def decode(call: Call, values: Values) -> Any:
-    """An input that equals the one that `encode` was given; the arguments tell nothing of a list and a tuple that holds it."""
+    """An input that equals the one that `encode` got; a tuple with one item cannot be told from that item."""
     args, kwargs = call.arguments(values)
     if kwargs:
         return kwargs

@@ -1,8 +1,8 @@
-"""Which words of a command are read again, as code: the script of ``sh -c``, what ssh hands to the shell at the other end, the
-arguments of ``eval``.
+"""Which words of a command are parsed again, as code: the script of ``sh -c``, what ssh passes to the remote shell, the arguments of
+``eval``.
 
-An argument that arrives exactly as it was given is still dangerous there. A word is a text in which `HOLE` stands for each
-placeholder. Separate from the quoting of shells (`manyhands.work.shell_script`), because it matters without a shell, too.
+An argument that arrives unchanged is still dangerous there. A word is a text in which `HOLE` stands for each placeholder. Separate from
+the quoting for shells (`manyhands.work.shell_script`), because it matters without a shell, too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EVALUATING: Final = frozenset({
     "eval", "let", "trap", "alias", "read", "mapfile", "readarray", "unset", "getopts", "compgen", "complete", "bind",
     "wait", "integer", "float", "nameref",
 })  # fmt: skip
-"""Builtins that run an argument, or take it for a name, whose subscript they evaluate (bash(1), Arrays)."""
+"""Builtins that run an argument, or take it as a name whose subscript they evaluate (bash(1), Arrays)."""
 DECLARING: Final = frozenset({"declare", "typeset", "local", "export", "readonly"})
 _BEFORE: Final = frozenset({"command", "builtin", "exec", "time"})
 _OF_NAMES: Final = frozenset({"-v", "-R"})
@@ -43,8 +43,8 @@ def is_assignment(word: str) -> bool:
 
 
 def read_again(words: Sequence[str]) -> dict[int, str]:
-    """The program by the number of the word that it reads again, as a part of code. A word that is nothing but a placeholder
-    behind ``sh -c`` is not among them: such inputs are meant to be scripts."""
+    """For each word that is parsed again as code: its number, and the program that does so. A word after ``sh -c`` that is only a
+    placeholder is not included: such inputs are intended as scripts."""
     begin = next((n for n, word in enumerate(words) if not _ASSIGNMENT.match(word)), len(words))
     name = _basename(words[begin]) if begin < len(words) else ""
     if name in _REMOTE:
@@ -86,7 +86,7 @@ def _evaluated_by(words: Sequence[str], name: str, arguments: range, shell: str)
 
 
 def _in_test(words: Sequence[str], holes: Sequence[int], name: str, shell: str) -> int | None:
-    """What ``test``, ``printf -v`` and, in shells other than bash and sh, everything that takes a number would evaluate."""
+    """The word that ``test``, ``printf -v`` or, in shells other than bash and sh, a builtin that takes a number would evaluate."""
     if name in ("test", "[", "printf"):
         for n in holes:
             if words[n - 1] in _OF_NAMES:
@@ -99,7 +99,7 @@ def _in_test(words: Sequence[str], holes: Sequence[int], name: str, shell: str) 
 
 
 def _of_scripts(words: Sequence[str], begin: int) -> dict[int, str]:
-    """The scripts behind ``-c`` of shells from word ``begin`` on, if a placeholder is a part of them."""
+    """The scripts after ``-c`` of shells from word ``begin`` on, if a placeholder is a part of them."""
     found = {}
     for n in range(begin, len(words)):
         name = _basename(words[n])
@@ -121,7 +121,7 @@ def _of_scripts(words: Sequence[str], begin: int) -> dict[int, str]:
 
 
 def _of_ssh(words: Sequence[str], at: int) -> dict[int, str]:
-    """What ssh(1) sends to the other side's shell: all that follows the host."""
+    """What ssh(1) sends to the remote shell: everything after the host."""
     n = at + 1
     while n < len(words) and words[n].startswith("-"):
         n += 2 if words[n][-1] in _SSH_WITH_VALUE and len(words[n]) == 2 else 1

@@ -1,7 +1,7 @@
-"""What was asked of a run: one frozen record, written to run.json, so that the run can be taken up again exactly.
+"""The request for a run: one frozen record, written to run.json, so that the run can be resumed exactly.
 
-Separate from the batch that carries it out and from the folder that keeps it. Values of environment variables that look
-like secrets are not kept; whoever resumes the run must have them in the environment.
+Separate from the batch that carries it out, and from the folder that stores it. Values of environment variables that look like secrets
+are not stored; they must be in the environment when the run is resumed.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ class Plan:
     workers: Workers = field(default_factory=Workers)
     tag: bool = False
     order: Order = "input"
-    """In which order jobs begin; ``longest``: those first that took longest in an earlier run of the same work."""
+    """The order in which jobs begin; ``longest``: those first that took longest in an earlier run of the same work."""
     then: tuple[Stage, ...] = ()
-    """What is done with each input after that, if it went well."""
+    """What is done with each input after that, if it succeeded."""
     streamed: bool = False
-    """The inputs came from a stream and are kept in the run's folder."""
+    """Whether the inputs came from a stream and are stored in the run's folder."""
     spool_limit: int = 1 << 30
-    """Bytes of such inputs that are kept before the stream has to wait for the jobs (0: never)."""
+    """Bytes of such inputs that are stored before the stream has to wait for the jobs (0: it never waits)."""
 
     def to_json(self) -> dict[str, Any]:
-        """The content of run.json; `from_json` is the inverse, but for secrets."""
+        """The content of run.json; `from_json` is the inverse, except for secrets."""
         limits = self.limits
         return {
             **self.template.to_json(),
@@ -77,8 +77,8 @@ class Plan:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any], environ: Mapping[str, str]) -> Plan:
-        """Read a plan back; secrets are taken from ``environ``. Raises UsageError when one is not there, JournalError for what
-        is no plan."""
+        """Read a plan back; secrets are taken from ``environ``. Raises UsageError if one is missing there, JournalError if the
+        record is not a plan."""
         try:
             return cls._from_json(record, environ)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -126,7 +126,7 @@ class Plan:
         return self.template if isinstance(self.template, Call) else None
 
     def same_work(self, other: Plan) -> bool:
-        """Whether a run of this plan may go on as a run of the other: the commands must be the same."""
+        """Whether a run of this plan may be continued as a run of the other: the commands must be the same."""
         return self._identity() == other._identity()
 
     def _identity(self) -> tuple[object, ...]:
@@ -138,7 +138,7 @@ class Plan:
         return " --then ".join(one.text for one in self.works)
 
     def stage(self, number: int) -> Plan:
-        """What stage ``number``, from 1, of a line does by itself; order and halting are the line's business."""
+        """The plan of stage ``number``, from 1, alone; order and halting apply to all stages together."""
         limits = replace(self.limits, keep_order=False)
         if number == 1:
             return replace(self, then=(), limits=limits)
@@ -149,7 +149,7 @@ class Plan:
         )
 
     def with_jobs(self, jobs: int) -> Plan:
-        """The same with another number of slots."""
+        """A copy with another number of slots."""
         return replace(self, limits=replace(self.limits, jobs=jobs, climb=False))
 
 

@@ -1,4 +1,4 @@
-"""What is open at a place in a script for a shell: quotes, expansions, commands. Plain data of `manyhands.work.shell_script`."""
+"""What is open at a position in a script for a shell: quotes, expansions, commands. Plain data of `manyhands.work.shell_script`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from manyhands.work.nested_code import DECLARING, is_assignment
 
 @dataclass(slots=True)
 class Frame:
-    """Something that was opened in the script, and for commands what has been read of the present one."""
+    """Something that was opened in the script; for commands also what has been read of the current one."""
 
     kind: str
     """A quote, ``${``, ``((``, ``[``, ``#``, ``document``, ``array``, or ``command``: the script itself, (...), $(...), <(...)."""
@@ -18,10 +18,10 @@ class Frame:
     end: int = 0
     cases: int = 0
     word: str | None = None
-    """The present word, without its quotes."""
+    """The current word, without its quotes."""
     quoted: bool = False
     skip: bool = False
-    """The present word is where to redirect."""
+    """Whether the current word is the target of a redirection."""
     holes: list[tuple[int, int]] = field(default_factory=list)
     """(number of the word, number of the part) of each placeholder."""
     words: list[str] = field(default_factory=list)
@@ -33,5 +33,5 @@ class Frame:
 
     @property
     def assigns(self) -> bool:
-        """Whether the present word may be an assignment."""
+        """Whether the current word may be an assignment."""
         return all(map(is_assignment, self.words)) or self.words[0] in DECLARING

@@ -1,9 +1,9 @@
-"""How a template for a shell is read: where in a script an input can stand as one quoted word, and where it cannot.
+"""Parses a template for a shell: where in the script an input can stand as one quoted word, and where it cannot.
 
     text --Script--> parts: literal text and placeholders, each where quoting keeps the input one word; or TemplateError
 
-It follows what opens and closes in a script (bash(1), QUOTING, EXPANSION, SHELL GRAMMAR; POSIX, Shell Command Language, 2.2 to
-2.10), and needs no more of the grammar than that. Where it cannot be sure, a placeholder is refused.
+It tracks what opens and closes in a script (bash(1), QUOTING, EXPANSION, SHELL GRAMMAR; POSIX, Shell Command Language, 2.2 to 2.10), and
+needs no more of the grammar than that. If it cannot be sure, a placeholder is refused.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Script:
         ] = []  # (what ends it, leading TABs do not count, lines may be continued)
         self.doubt: str | None = None
         self.reader: str | None = None
-        """What reads inputs again that are put at the end."""
+        """The program that parses inputs at the end again, as code."""
 
     def parts(self) -> Word:
         """The script as one word; refuses placeholders where a quoted input would not be one word of the shell."""
@@ -70,7 +70,7 @@ class Script:
         return text[at : at + 2] in ("{{", "}}") or (text[at] == "{" and PLACEHOLDER.match(text, at) is not None)
 
     def place(self, frame: Frame, part: Part) -> None:
-        """Take a placeholder or a literal brace into account."""
+        """Add a placeholder or a literal brace."""
         if part.is_input and (reason := self.unprotected(frame)):
             raise TemplateError(reason, self.text, self.at)
         if frame.kind == "array" and part.is_input:
@@ -84,7 +84,7 @@ class Script:
             )
 
     def finish(self) -> None:
-        """The end of the script; an input that is added there must be protected, too."""
+        """Check the end of the script; an input that is added there must be protected by quoting, too."""
         frame = self.frames[-1]
         if frame.kind in _QUOTES and not self.doubt:
             raise TemplateError("this quote is not closed", self.text, frame.opened)
@@ -96,7 +96,7 @@ class Script:
                 self.not_in_array(one)
 
     def add_hole(self, frame: Frame) -> None:
-        """The input is put at the end, as no placeholder says where."""
+        """Add a placeholder at the end, because there is none in the template."""
         if frame.kind == "command":
             self.end_word(frame)
         why = self.unprotected(frame)
@@ -110,7 +110,7 @@ class Script:
         frame.words.append(HOLE)
 
     def unprotected(self, frame: Frame) -> str | None:
-        """Why an input here could not be kept one word by quoting it."""
+        """Why quoting could not keep an input here one word; None if it can."""
         kinds = [one.kind for one in self.frames]
         if "`" in kinds:
             return "an input inside backquotes cannot be quoted safely: use $(...)"
@@ -131,7 +131,7 @@ class Script:
     # -- what opens and closes -------------------------------------------------------------------------------------------
 
     def step(self, frame: Frame) -> int:
-        """Take the character here into account; returns how many characters belong together."""
+        """Process the character here; return how many characters belong together."""
         character, kind = self.text[self.at], frame.kind
         if kind in ("command", "array"):
             return self.in_command(frame, character)
@@ -154,12 +154,12 @@ class Script:
         return self.in_expansion(frame, character) if kind not in ("'", "$'", "`") else 1
 
     def keep(self, character: str) -> None:
-        """A character within quotes belongs to the word in which they stand."""
+        """Add a character within quotes to the current word."""
         if self.frames[-1].kind in _QUOTES and (word := self.frames[-2]).kind == "command":
             word.word, word.quoted = (word.word or "") + character, True
 
     def needs_more_than_posix(self, what: str) -> None:
-        """Other shells than these take it for something else, with other borders."""
+        """Note a doubt if the shell is not one of these: others parse it differently."""
         if self.shell not in ("bash", "zsh", "ksh", "mksh"):
             self.doubt = f"{self.shell} may not know {what}: use bash"
 
@@ -193,7 +193,7 @@ class Script:
         return 1
 
     def open(self, kind: str, length: int | None = None, depth: int = 0) -> int:
-        """Something begins here."""
+        """Note that something begins here."""
         self.frames.append(Frame(kind, self.at, depth))
         return length or len(kind)
 
@@ -351,14 +351,14 @@ class Script:
             self.end_command(frame)
 
     def end_command(self, frame: Frame) -> None:
-        """A command is complete: what does it do with its words?"""
+        """A command is complete: check what it does with its words."""
         self.end_word(frame)
         if frame.kind == "command" and frame.words:
             self.check(frame)
         frame.words, frame.holes, frame.skip = [], [], False
 
     def check(self, frame: Frame) -> None:
-        """Refuse what the shell evaluates, mark what another program reads again."""
+        """Refuse placeholders that the shell evaluates, mark those that another program parses again."""
         parts: dict[int, int] = dict(reversed(frame.holes))
         if found := evaluated(frame.words, self.shell):
             at, name = found
@@ -374,5 +374,5 @@ class Script:
                     self.reader = reader
 
     def column(self, part: int) -> int:
-        """Where a placeholder stands; one that is not written, at the end."""
+        """The column of a placeholder; the end for one that is not written."""
         return self.found[part].column if part < len(self.found) else len(self.text)

@@ -2,9 +2,9 @@
 
     'convert {} out/{/.}.jpg'  --parse-->  [[whole], [b"out/", stem, b".jpg"]]  --bind, argv-->  (b"convert", b"a b.png", ...)
 
-Whatever bytes an input holds, it is part of exactly one argument. With ``shell=True`` the template is text for a shell, and
-every input is quoted for it; a placeholder where quoting could not protect it (`manyhands.work.shell_script`) is refused. Where a program
-reads an argument again as code (`manyhands.work.nested_code`), only inputs that mean themselves to every shell are accepted. The placeholders and what they mean are GNU parallel's (parallel(1), "replacement strings"), and names.
+Whatever bytes an input holds, it is part of exactly one argument. With ``shell=True`` the template is text for a shell, and every input is
+quoted for it; a placeholder that quoting cannot protect (`manyhands.work.shell_script`) is refused. For an argument that a program parses as
+code (`manyhands.work.nested_code`), only inputs without special characters are accepted. Placeholders are GNU parallel's, and column names.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SAFE = re.compile(rb"[A-Za-z0-9@%+=:,./_-]+")  # what shlex.quote leaves as it 
 
 
 def without_extension(path: bytes) -> bytes:
-    """``{.}``: the extension of the last component is taken off; a leading dot begins no extension."""
+    """``{.}``: without the extension of the last component; a leading dot does not begin an extension."""
     head, slash, name = path.rpartition(b"/")
     stem, dot, _ = name.rpartition(b".")
     return head + slash + stem if dot and stem.strip(b".") else path
@@ -43,7 +43,7 @@ def basename(path: bytes) -> bytes:
 
 
 def dirname(path: bytes) -> bytes:
-    """``{//}``: what comes before the last slash, as dirname(1): ``.`` when there is none."""
+    """``{//}``: what comes before the last slash, as dirname(1): ``.`` if there is none."""
     stripped = path.rstrip(b"/")
     if not stripped:
         return b"/" if path else b"."
@@ -81,7 +81,7 @@ class Template:
     shell: str | None = None
     args: tuple[str, ...] | None = None
     reader: str | None = None
-    """The program that reads inputs again, as code, which are put at the end because no placeholder says where."""
+    """The program that parses inputs again as code, if there is no placeholder and inputs are added at the end."""
     group: int | None = None
     """How many inputs a job may have: ``{}`` as an argument of its own stands for all of them, ``{1}`` for the first."""
     lines: bool = False
@@ -147,11 +147,11 @@ class Template:
         return (self.kind, self.text, self.args, self.shell)
 
     def bind(self, columns: Sequence[str] = (), *, width: int | None = None) -> Renderer:
-        """Fit it to inputs with these column names, or this number of columns. Raises TemplateError for what does not fit."""
+        """Fit it to inputs with these column names, or this number of columns. Raises TemplateError if it does not fit."""
         return Renderer(self, columns, width)
 
     def check(self) -> None:
-        """See `manyhands.work.work.Work`: whether a command is there is known when it is started."""
+        """See `manyhands.work.work.Work`: whether a command exists is only known when it is started."""
 
     def difference(self, before: Work, place: str) -> str | None:
         """See `manyhands.work.work.Work`; the same shell may have two names."""
@@ -172,12 +172,12 @@ class Template:
 
 
 def _program(shell: str | None) -> str | None:
-    """The program itself: /bin/bash and /usr/bin/bash are often one."""
+    """The program file itself: /bin/bash and /usr/bin/bash are often the same."""
     return None if shell is None else os.path.realpath(shell)
 
 
 def _marked(words: Sequence[Word]) -> tuple[tuple[Word, ...], str | None]:
-    """The words with the placeholders marked that a program reads again, and what reads inputs at the end again."""
+    """The words, with placeholders marked that a program parses again; and the program that parses inputs at the end again."""
     texts = ["".join(HOLE if part.is_input else os.fsdecode(part.text or b"0") for part in word) for word in words]
     adds = not any(part.text is None for word in words for part in word)
     readers = read_again([*texts, HOLE] if adds else texts)
@@ -189,7 +189,7 @@ def _marked(words: Sequence[Word]) -> tuple[tuple[Word, ...], str | None]:
 
 
 class Renderer:
-    """A template that fits its inputs: makes the arguments and the identity of each job."""
+    """A template fitted to its inputs: makes the arguments and the identity of each job."""
 
     def __init__(self, template: Template, columns: Sequence[str], width: int | None) -> None:
         self._template = template
@@ -200,16 +200,16 @@ class Renderer:
         self._words = [self._compile(word) for word in template.words]
         self._append = not template.lines and not any(part.text is None for word in template.words for part in word)
         self.uses_slot = any(part.field == "%" for word in template.words for part in word)
-        # One byte tells the kinds of template apart, so that a list never has the identity of a text.
+        # One byte distinguishes the kinds of template, so that a list never has the identity of a text.
         kind = b"s" if template.shell else b"t" if template.args is None else b"l"
         kind = kind.upper() if template.lines else kind
         identity = "\0".join(template.args) if template.args is not None else template.text
         self._hasher = blake2b(kind + os.fsencode(identity) + b"\0", digest_size=16)
 
     def key(self, values: Values) -> bytes:
-        """16 bytes that identify (template, input); each value goes in with its length, so that borders count.
+        """16 bytes that identify (template, input); each value is hashed with its length, so that borders count.
 
-        Raises InputError for an input that is to be a command, and is none."""
+        Raises InputError if the input has to be a command, and is not."""
         if self._template.lines:
             self._command(values)
         hasher = self._hasher.copy()
@@ -218,7 +218,7 @@ class Renderer:
         return hasher.digest()
 
     def argv(self, values: Values, number: int) -> tuple[Arg, ...]:
-        """The arguments for one input; ``{%}`` stays open: such an argument is a tuple (see `fill_slot`).
+        """The arguments for one input; ``{%}`` is not filled in yet: such an argument is a tuple (see `fill_slot`).
 
         A NUL byte in a value is passed on: execve(2) cannot take it, and the backend reports that job as failed.
         """
@@ -246,7 +246,7 @@ class Renderer:
         return values
 
     def _checked(self, value: bytes, reader: str) -> bytes:
-        """An input that ``reader`` will read as a part of code. Raises InputError unless it means only itself there."""
+        """An input that ``reader`` will parse as a part of code. Raises InputError if it has special characters."""
         if _SAFE.fullmatch(value):
             return value
         why = (
@@ -255,7 +255,7 @@ class Renderer:
         if self._template.shell or reader in ("ssh", "rsh"):
             way = f'with {switch_name("--shell")}, "$(printf %q {{}})" quotes it for {reader}'
         else:
-            way = f"use {switch_name('--shell')} and write the code without {reader} -c, or hand it over: {reader} -c 'echo \"$1\"' {reader} {{}}"
+            way = f"use {switch_name('--shell')} and write the code without {reader} -c, or pass it as an argument: {reader} -c 'echo \"$1\"' {reader} {{}}"
         raise InputError(f"{why}: {way}")
 
     def _command(self, values: Values) -> tuple[Arg, ...]:
@@ -294,7 +294,7 @@ class Renderer:
         return [self._piece(part) for part in word]
 
     def _check_alone(self, word: Word) -> None:
-        """Raise TemplateError for a placeholder that stands for several arguments, and is only a part of one."""
+        """Raise TemplateError for a placeholder that stands for several arguments but is only a part of one."""
         blank = b" \t\n;&|()" if self._template.shell else b""
         for place, part in enumerate(word):
             around = [part.text for part in (*word[max(0, place - 1) : place], *word[place + 1 : place + 2])]

@@ -1,4 +1,4 @@
-"""How the text of a template is read: words and quotes of POSIX shells, placeholders, doubled braces.
+"""Parses the text of a template: words and quotes of POSIX shells, placeholders, doubled braces.
 
 Separate from what a template does with it (`manyhands.work.template`), and from scripts for a shell (`manyhands.work.shell_script`). Errors
 point at the column.
@@ -23,7 +23,7 @@ _BRACKET: Final = re.compile(r"\[\S+\]")
 
 class Part(NamedTuple):
     """A piece of an argument: literal ``text``, or a placeholder (``field``: a name, a position from 1, or None for all).
-    ``reader``: the program that reads it again, as a part of code (`manyhands.work.nested_code`)."""
+    ``reader``: the program that parses it again as a part of code (`manyhands.work.nested_code`)."""
 
     text: bytes | None = None
     field: str | int | None = None
@@ -33,7 +33,7 @@ class Part(NamedTuple):
 
     @property
     def is_input(self) -> bool:
-        """Whether an input comes here, not only a number of ours."""
+        """Whether it is replaced by the input, not only by a number of ours."""
         return self.text is None and self.field not in ("#", "%")
 
 
@@ -41,7 +41,7 @@ Word = tuple[Part, ...]
 
 
 def placeholder(text: str, at: int, whole: str, offset: int = 0) -> tuple[Part, int]:
-    """(what stands at the brace ``text[at]``, where it ends)."""
+    """(the part at the brace ``text[at]``, where it ends)."""
     pair = text[at : at + 2]
     if pair in ("{{", "}}"):
         return Part(os.fsencode(pair[0])), at + 2
@@ -77,7 +77,7 @@ class Words:
         self.at = 0
 
     def words(self) -> list[Word]:
-        """All of them."""
+        """All words."""
         found: list[Word] = []
         while True:
             while self.at < len(self.text) and self.text[self.at].isspace():
@@ -111,14 +111,14 @@ class Words:
         return parts
 
     def is_expanded(self, begins: int) -> bool:
-        """Whether a shell puts names of files or a home folder for the character here, in a word that began at ``begins``."""
+        """Whether a shell expands the character here to file names or a home folder, in a word that began at ``begins``."""
         character, before = self.text[self.at], self.text[begins : self.at]
         if character == "~":
             return not before or _ASSIGNED.fullmatch(before) is not None
         return character in "*?" or (character == "[" and _BRACKET.match(self.text, self.at) is not None)
 
     def quoted(self, mark: str) -> list[Part]:
-        """The parts between two quotes; placeholders hold there, too: quotes only keep a word together."""
+        """The parts between two quotes, including placeholders: quotes only keep a word together."""
         text, opened, parts = self.text, self.at, [Part(b"")]
         self.at += 1
         while self.at < len(text):
@@ -139,8 +139,8 @@ class Words:
 
 
 def end_of_document(text: str, at: int, delimiter: str, *, tabs: bool, continued: bool) -> int:
-    """Where a here-document of a shell that begins at ``at`` ends: behind the line that is its delimiter. ``tabs``: without its
-    leading TABs; ``continued``: a backslash at the end of a line joins the next."""
+    """Where a here-document of a shell that begins at ``at`` ends: after the line that is its delimiter. ``tabs``: ignore leading
+    TABs of that line; ``continued``: a backslash at the end of a line joins the next."""
     joined = False
     while at < len(text):
         line, newline, _ = text[at:].partition("\n")

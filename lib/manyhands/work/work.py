@@ -1,5 +1,5 @@
-"""What is done with each input, whether it is a command (`manyhands.work.template.Template`) or a function
-(`manyhands.work.function.Call`): all that is known of it above this package."""
+"""The interface of the work on each input, a command (`manyhands.work.template.Template`) or a function
+(`manyhands.work.function.Call`): code above this package uses nothing else of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from manyhands.core.job import Arg, Values
 
 
 class BoundWork(Protocol):
-    """Work that fits its inputs: it makes the arguments and the identity of each job."""
+    """Work fitted to its inputs: makes the arguments and the identity of each job."""
 
     def key(self, values: Values) -> bytes:
-        """16 bytes that identify (work, input). Raises InputError for an input that it cannot be done with."""
+        """16 bytes that identify (work, input). Raises InputError for an unsuitable input."""
 
     def argv(self, values: Values, number: int) -> tuple[Arg, ...]:
         """The arguments of a command; of a function, how its job is shown."""
@@ -24,15 +24,15 @@ class Work(Protocol):
 
     @property
     def text(self) -> str:
-        """As it was written."""
+        """The work as the user wrote it."""
 
     @property
     def kind(self) -> str:
-        """What it is, in words."""
+        """The kind of work, in words."""
 
     @property
     def is_function(self) -> bool:
-        """Whether it is a function, so that backends for functions do it."""
+        """Whether it is a function, so that backends for functions are used."""
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -51,19 +51,19 @@ class Work(Protocol):
         """Whether each input is a whole command."""
 
     def bind(self, columns: Sequence[str] = (), *, width: int | None = None) -> BoundWork:
-        """Fit it to inputs with these column names, or this number of columns. Raises TemplateError for what does not fit."""
+        """Fit it to inputs with these column names, or this number of columns. Raises TemplateError if it does not fit."""
 
     def check(self) -> None:
         """Raise UsageError unless it can be done here."""
 
     def difference(self, before: Any, place: str) -> str | None:
-        """Why a run that does the work ``before`` cannot go on with this, as the end of a sentence; None if it can. ``place`` says which
-        stage it is, if there are several."""
+        """Why a run of the work ``before`` cannot be continued with this, as the end of a sentence; None if it can. ``place`` names
+        the stage, if there are several."""
 
     def to_json(self) -> dict[str, Any]:
         """Its part of run.json."""
 
 
 def another(work: Work, before: Work, place: str) -> str | None:
-    """Why a run cannot go on, where there is nothing more to say of it than that the work is another."""
+    """Why a run of the work ``before`` cannot be continued: only that the work differs; None if it does not."""
     return None if work.identity == before.identity else f"runs another {before.kind}{place} ({before.text})"
