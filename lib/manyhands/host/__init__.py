@@ -1,1 +1,1 @@
-"""The machine: what it is, how much of it is in use, whether it is well, and whether it can do what manyhands needs."""
+"""The machine: what it is, how much of it is in use, whether it is healthy, and whether it can do what manyhands needs."""

@@ -1,6 +1,6 @@
-"""Whether this machine can do what manyhands needs. Nothing is concluded from versions: every probe tries the thing itself.
+"""Checks whether this machine can do what manyhands needs. Every probe tries the feature itself instead of reading versions.
 
-Each says what was seen and, if that is less than wanted, what follows from it and the way out. Probes leave nothing behind.
+Each reports what was seen and, if that is less than needed, the consequence and the way out. Probes leave nothing behind.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ class Health(StrEnum):
 
     OK = "ok"
     LIMITED = "limited"
-    """It works with less."""
+    """It works with restrictions."""
     BROKEN = "broken"
     """Something that manyhands promises does not hold here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``seen`` is what was tried, and came of it; ``so`` what follows from it, ``fix`` the way out, both None if all is well."""
+    """``seen``: what was tried, with the result; ``so``: the consequence, ``fix``: the way out, both None if all is well."""
 
     name: str
     health: Health
@@ -96,7 +96,7 @@ def examine(env: Mapping[str, str] | None = None) -> list[Finding]:
 
 
 def fork() -> Finding:
-    """A child, and its status."""
+    """Start a child, and read its exit status."""
     began = time.monotonic()
     if why := _in_a_fresh_python(_FORK):
         return Finding("fork", Health.BROKEN, why, "jobs cannot be run, or their statuses cannot be trusted",
@@ -105,7 +105,7 @@ def fork() -> Finding:
 
 
 def spawn() -> Finding:
-    """A fresh interpreter that runs a Python function in another one (multiprocessing)."""
+    """Start a fresh interpreter that runs a Python function in another one (multiprocessing)."""
     began = time.monotonic()
     why = _in_a_fresh_python(_SPAWN)
     if why:
@@ -116,7 +116,7 @@ def spawn() -> Finding:
 
 
 def _in_a_fresh_python(script: str, *args: str) -> str | None:
-    """Why it failed; None if it did not."""
+    """Run a script; return why it failed, None if it did not."""
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", script, *args], capture_output=True, text=True, check=False, timeout=60
@@ -129,7 +129,7 @@ def _in_a_fresh_python(script: str, *args: str) -> str | None:
 
 
 def semaphores() -> Finding:
-    """A semaphore that processes share, taken and given back (sem_overview(7))."""
+    """Acquire and release a semaphore that processes share (sem_overview(7))."""
     try:
         from multiprocessing import get_context
 
@@ -144,7 +144,7 @@ def semaphores() -> Finding:
 
 
 def shared_memory() -> Finding:
-    """A block of it, with all its pages (shm_overview(7))."""
+    """Allocate a block of shared memory, with all its pages (shm_overview(7))."""
     wanted, place = 8 << 20, Path("/dev/shm")  # noqa: S108 - that is where it is kept
     fix = "make it larger: docker run --shm-size=1g; in Kubernetes an emptyDir with medium Memory, mounted at /dev/shm"
     if sys.platform != "linux":
@@ -163,7 +163,7 @@ def shared_memory() -> Finding:
 
 
 def pidfd() -> Finding:
-    """One of a child, by which it is signalled and its end is seen (pidfd_open(2))."""
+    """Open the pidfd of a child, signal it, and see its end (pidfd_open(2))."""
     try:
         with subprocess.Popen(["sleep", "60"]) as child:
             try:
@@ -188,7 +188,7 @@ def pidfd() -> Finding:
 
 
 def memfd() -> Finding:
-    """A file in memory (memfd_create(2))."""
+    """Make and write a file in memory (memfd_create(2))."""
     try:
         descriptor = os.memfd_create("manyhands")
         os.write(descriptor, b"x")
@@ -200,7 +200,7 @@ def memfd() -> Finding:
 
 
 def subreaper() -> Finding:
-    """An orphan that comes to us instead of init (prctl(2))."""
+    """Adopt an orphan instead of init (prctl(2))."""
     why = _in_a_fresh_python(_SUBREAPER, LIBRARY)
     if why is None:
         return Finding("subreaper", Health.OK, "an orphan was adopted and collected")
@@ -212,7 +212,7 @@ def subreaper() -> Finding:
 
 
 def cgroups() -> Finding:
-    """Whether limits of a container can be seen."""
+    """Check whether the limits of a container can be seen."""
     versions = {version for controller in ("cpu", "memory") for _, version in own_groups(controller) if ROOT.is_dir()}
     if not versions or not any(ROOT.iterdir()):
         return Finding(
@@ -226,7 +226,7 @@ def cgroups() -> Finding:
 
 
 def open_files() -> Finding:
-    """So many that a wide batch has enough, opened."""
+    """Open as many files as a wide batch needs."""
     soft, hard = own_limits()["open_files"]
     opened: list[int] = []
     try:
@@ -245,7 +245,7 @@ def open_files() -> Finding:
 
 
 def processes() -> Finding:
-    """What is left of the limits of processes; root is bound by that of the cgroup only."""
+    """Read how many more processes may be started; for root only the limit of the cgroup counts."""
     found = allowance()
     left = []
     if found.cgroup_processes is not None:
@@ -261,7 +261,7 @@ def processes() -> Finding:
 
 
 def proc() -> Finding:
-    """Whether other processes can be seen (proc(5), hidepid)."""
+    """Check whether other processes can be seen (proc(5), hidepid)."""
     if sys.platform != "linux":
         return Finding(
             "/proc", Health.LIMITED, "there is none", "what jobs leave behind is not found", "run large batches on Linux"
@@ -285,7 +285,7 @@ def _journal_of(env: Mapping[str, str]) -> Finding:
 
 
 def journal(state: Path) -> Finding:
-    """A database as runs have it, where runs are kept: written, synchronised, read."""
+    """Write, synchronise and read a database as that of a run, in the folder of runs."""
     fix = "choose a folder on a local disk with --state-dir, or XDG_STATE_HOME"
     place = next(folder for folder in (state, *state.parents) if os.path.isdir(folder))  # False where we may not look
     try:
@@ -313,7 +313,7 @@ def journal(state: Path) -> Finding:
 
 
 def clock() -> Finding:
-    """A clock that goes on evenly, and one that knows the year: not before this program was installed."""
+    """Check that the monotonic clock runs evenly, and that the date is not before this program was installed."""
     before = time.monotonic()
     time.sleep(0.01)
     went = time.monotonic() - before
@@ -328,7 +328,7 @@ def clock() -> Finding:
 
 
 def terminal(env: Mapping[str, str]) -> Finding:
-    """Whether there is one that can show progress."""
+    """Check whether there is a terminal that can show progress."""
     if not sys.stderr.isatty():
         return Finding("terminal", Health.OK, "stderr is none: progress is told in plain lines")
     if env.get("TERM", "dumb") in ("dumb", "unknown", ""):
@@ -340,7 +340,7 @@ def terminal(env: Mapping[str, str]) -> Finding:
 
 
 def text() -> Finding:
-    """Whether names of files and what is printed are UTF-8."""
+    """Check whether file names and output are UTF-8."""
     names, out = sys.getfilesystemencoding(), sys.stdout.encoding or "?"
     if names.lower() != "utf-8":
         return Finding("text", Health.LIMITED, f"names of files are {names}", "what is not in it is shown as escapes",

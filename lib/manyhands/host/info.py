@@ -1,4 +1,4 @@
-"""The machine and this process on it: what they are. How much of the machine is in use is in `manyhands.host.metrics`.
+"""Facts about the machine and this process. `manyhands.host.metrics` has how much of the machine is in use.
 
 Bytes and seconds. What a machine does not have is None, and shown as "not available". psutil is imported when it is needed.
 """
@@ -34,7 +34,7 @@ _HYPERVISORS: Final = {
 class HostInfo:
     """A machine at one moment. ``cores`` is the bare count; ``usable_cores`` is what this process may use of it.
 
-    ``virtual``: the hypervisor below us, ``container``: what we run in, both None when there is none to be seen.
+    ``virtual``: the hypervisor below us, ``container``: the kind of container that we run in, both None if none is detected.
     """
 
     node: str
@@ -60,7 +60,7 @@ class HostInfo:
 
 
 def host_info() -> HostInfo:
-    """Look at this machine."""
+    """Describe this machine."""
     import psutil
 
     uname = os.uname()
@@ -85,7 +85,7 @@ def _distribution() -> str | None:
 
 
 def _virtual_and_container() -> tuple[str | None, str | None]:
-    """By systemd-detect-virt(1) where there is one; otherwise by what is easily seen, which misses the rarer kinds."""
+    """Detect both by systemd-detect-virt(1) if it is installed, else by simple signs, which miss the rarer kinds."""
     if program := shutil.which("systemd-detect-virt"):
         return _detected(program, "--vm"), _detected(program, "--container")
     container = next((name for path, name in _CONTAINER_FILES.items() if os.path.exists(path)), None)
@@ -107,7 +107,7 @@ def _detected(program: str, kind: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this process is. A name is None when the system has none for the number; ``cwd`` None: the folder is gone."""
+    """The identity of this process. A name is None if the system has none for the number; ``cwd`` None: the folder is gone."""
 
     pid: int
     ppid: int
@@ -155,7 +155,7 @@ def _cwd() -> str | None:
 
 
 def _umask() -> int:
-    """It can only be read by setting it, for a moment; on Linux the status file knows (proc(5))."""
+    """The umask: from the status file on Linux (proc(5)), else by setting it for a moment, as it cannot be read otherwise."""
     for line in read(Path("/proc/self/status")).splitlines():
         if line.startswith("Umask:"):
             return int(line.split()[1], 8)
@@ -192,7 +192,7 @@ class Clock:
 
 
 def clock() -> Clock:
-    """Look at the clock."""
+    """Read the clock."""
     import psutil
 
     now = time.time()

@@ -20,7 +20,7 @@ _PRESSURE: Final = Path("/proc/pressure")
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """The CPUs during ``seconds``. ``busy``: percent of all cores together; ``cores``: of each; ``times``: percent by what for.
+    """The CPUs during ``seconds``. ``busy``: percent of all cores together; ``cores``: of each; ``times``: percent by kind of use.
 
     ``load``: processes that run or wait, on average over 1, 5 and 15 minutes (getloadavg(3)).
     """
@@ -37,7 +37,7 @@ class Cpu:
 
 
 def cpu(seconds: float = 1.0) -> Cpu:
-    """Watch the CPUs for so long."""
+    """Watch the CPUs for ``seconds``."""
     import psutil
 
     before, began = psutil.cpu_times(percpu=True), time.monotonic()
@@ -55,7 +55,7 @@ def cpu(seconds: float = 1.0) -> Cpu:
 
 
 def _spent(before: Any, after: Any) -> dict[str, float]:
-    """Seconds by what for. Time of guests is counted in user and nice already (proc(5))."""
+    """Seconds by kind of use. Time of guests is included in user and nice (proc(5))."""
     both = zip(before._fields, before, after, strict=True)
     return {name: max(0.0, then - first) for name, first, then in both if not name.startswith("guest")}
 
@@ -74,7 +74,7 @@ class Memory:
     used: int
     free: int
     cached: int | None
-    """What the kernel keeps of files, and gives up when it is needed."""
+    """Memory in which the kernel caches files, and which it frees when it is needed."""
     shared: int | None
 
 
@@ -121,14 +121,14 @@ class Disk:
 
 
 def disks() -> tuple[Disk, ...]:
-    """The file systems on devices of this machine, by where they are mounted; what may not be looked at is left out."""
+    """The file systems on devices of this machine, by mount point; those that may not be read are left out."""
     import psutil
 
     found = []
     for part in psutil.disk_partitions():
         try:
             found.append(disk(part.mountpoint, part.device, part.fstype))
-        except OSError:  # not for us, or gone
+        except OSError:  # no permission, or gone
             continue
     return tuple(found)
 
@@ -185,7 +185,7 @@ def network() -> tuple[Interface, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Sensors:
-    """Degrees Celsius and turns a minute by sensor; ``battery`` in percent, ``plugged`` whether it is being fed."""
+    """Degrees Celsius and revolutions per minute, by sensor; ``battery`` in percent, ``plugged``: whether it is on mains power."""
 
     temperatures: dict[str, float]
     fans: dict[str, int]
@@ -194,7 +194,7 @@ class Sensors:
 
 
 def sensors() -> Sensors:
-    """What the sensors say; most virtual machines have none."""
+    """The readings of the sensors; most virtual machines have none."""
     import psutil
 
     def ask(name: str) -> Any:
@@ -213,8 +213,8 @@ def sensors() -> Sensors:
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """The share of time, in percent, in which some, or all, that was to be done waited for a resource: on average over 10, 60
-    and 300 seconds, and the seconds since boot (PSI: Documentation/accounting/psi.rst of Linux)."""
+    """The share of time, in percent, in which some tasks, or all, waited for a resource: on average over 10, 60 and 300 seconds,
+    and the seconds since boot (PSI: Documentation/accounting/psi.rst of Linux)."""
 
     some: tuple[float, float, float]
     some_seconds: float
@@ -223,7 +223,7 @@ class Pressure:
 
 
 def pressure(folder: Path = _PRESSURE) -> dict[str, Pressure]:
-    """By resource: cpu, memory, io, irq; empty where the kernel does not measure it."""
+    """The pressure by resource: cpu, memory, io, irq; empty if the kernel does not measure it."""
     found = {}
     for path in sorted(folder.glob("*")) if folder.is_dir() else ():
         try:
@@ -237,15 +237,15 @@ def pressure(folder: Path = _PRESSURE) -> dict[str, Pressure]:
 
 
 def strain(folder: Path = _PRESSURE) -> str | None:
-    """What makes programs wait so much that fewer of them would do better, in words; None if nothing does.
+    """The resource for which programs wait so much that fewer of them would do better, in words; None if there is none.
 
-    Memory that a tenth of the last ten seconds, or disks that half of them, somebody waited for (PSI,
-    https://docs.kernel.org/accounting/psi.html); without PSI, four times as many tasks as cores that want to run (getloadavg(3)).
+    That is memory if tasks waited for it during a tenth of the last ten seconds, and disks if during half of them (PSI,
+    https://docs.kernel.org/accounting/psi.html); without PSI, a load of more than four tasks per core (getloadavg(3)).
     """
     found = pressure(folder)
     for name, limit in (("memory", 10.0), ("io", 50.0)):
         if name in found and found[name].some is not None and found[name].some[0] > limit:
-            return f"somebody waited for {name} {found[name].some[0]:.0f}% of the last 10 s"
+            return f"tasks waited for {name} {found[name].some[0]:.0f}% of the last 10 s"
     load = os.getloadavg()[0]
     return f"the load is {load:.1f}" if not found and load > 4 * usable_cores() else None
 

@@ -1,1 +1,1 @@
-"""The operating system, one concern a module: processes as Linux knows them, signals, control groups, cores, where programs are."""
+"""The operating system, one module per concern: processes of Linux, signals, control groups, cores, paths of programs."""

@@ -1,6 +1,6 @@
-"""The control groups of this process (cgroups(7)): what its own and those above it limit. Both kinds, v1 and v2.
+"""The limits of this process's control group and those above it (cgroups(7)), of both versions, v1 and v2.
 
-Standard library only and quick to import, because every batch asks for its cores.
+Standard library only and quick to import, because every batch reads the number of its cores.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 ROOT: Final = Path("/sys/fs/cgroup")
 OWN: Final = Path("/proc/self/cgroup")
 _NO_LIMIT_V1: Final = 1 << 62
-"""A v1 group without a limit says a huge number, rounded down to pages."""
+"""A v1 group without a limit has a huge number, rounded down to pages."""
 
 
 def own_groups(controller: str, root: Path = ROOT, own: Path = OWN) -> Iterator[tuple[Path, int]]:
@@ -35,7 +35,7 @@ def own_groups(controller: str, root: Path = ROOT, own: Path = OWN) -> Iterator[
 
 
 def tightest(controller: str, v2: str, v1: str, root: Path = ROOT, own: Path = OWN) -> int | None:
-    """The smallest number in the files so named; None: no limit."""
+    """The smallest number in the files with these names; None: no limit."""
     found = []
     for group, version in own_groups(controller, root, own):
         text = read(group / (v2 if version == 2 else v1))
@@ -45,7 +45,7 @@ def tightest(controller: str, v2: str, v1: str, root: Path = ROOT, own: Path = O
 
 
 def cores_quota(root: Path = ROOT, own: Path = OWN) -> float | None:
-    """Cores by the tightest CPU quota; None: no quota."""
+    """Cores allowed by the tightest CPU quota; None: no quota."""
     quotas = [_quota_v2(group) if version == 2 else _quota_v1(group) for group, version in own_groups("cpu", root, own)]
     return min((quota for quota in quotas if quota is not None), default=None)
 
@@ -71,7 +71,7 @@ def _quota_v1(group: Path) -> float | None:
 
 
 def read(path: Path) -> str:
-    """What a small file says, stripped; nothing if it cannot be read."""
+    """The content of a small file, stripped; empty if it cannot be read."""
     try:
         return path.read_text().strip()
     except OSError:

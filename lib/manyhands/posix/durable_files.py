@@ -1,6 +1,6 @@
-"""The few things that are done to files which must survive a loss of power: each in its order.
+"""The few operations on files that must survive a loss of power.
 
-Separate and replaceable, because the simulator has a disk of its own, which forgets and tears what was not synchronised.
+Separate and replaceable, because the simulator has a simulated disk, which loses or tears what was not synchronised.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 class Disk:
-    """Files of the operating system. What was written is durable after `sync`, a name after `sync_folder` (fsync(2))."""
+    """Files of the operating system. Written data is durable after `sync`, a name after `sync_folder` (fsync(2))."""
 
     def create(self, path: Path) -> int:
-        """Make a file that is not there, readable by its owner only; returns its descriptor."""
+        """Make a new file, readable by its owner only; return its descriptor."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def write(self, file: int, data: bytes) -> None:
@@ -24,11 +24,11 @@ class Disk:
             rest = rest[os.write(file, rest) :]
 
     def sync(self, file: int) -> None:
-        """Make what was written durable."""
+        """Make the written data durable."""
         os.fsync(file)
 
     def rename(self, old: Path, new: Path) -> None:
-        """Give a file another name, in place of what has it now."""
+        """Rename a file, and replace a file that has the new name."""
         os.rename(old, new)
 
     def sync_folder(self, path: Path) -> None:
@@ -40,7 +40,7 @@ class Disk:
             os.close(folder)
 
     def write_new(self, path: Path, data: bytes) -> None:
-        """Make a file with ``data``, which is durable, though not yet its name."""
+        """Make a file with ``data``; the data is durable, its name is not yet."""
         file = self.create(path)
         try:
             self.write(file, data)
@@ -50,7 +50,7 @@ class Disk:
 
 
 class Unsynchronised(Disk):
-    """For what need not survive a loss of power."""
+    """For files that need not survive a loss of power."""
 
     def sync(self, file: int) -> None:
         """Nothing."""
@@ -60,7 +60,7 @@ class Unsynchronised(Disk):
 
 
 def size_of(path: Path) -> int:
-    """Bytes on the disk of a file, or of a folder with all that is in it; what goes away meanwhile counts nothing."""
+    """Bytes on the disk of a file, or of a folder with everything in it; files that are removed meanwhile do not count."""
     try:
         found = path.lstat()
         inner = list(path.iterdir()) if stat.S_ISDIR(found.st_mode) else []

@@ -1,7 +1,7 @@
 """The user's home folder, and paths that begin with it.
 
-Separate from os.path.expanduser, which takes an empty ``HOME`` for the root folder, and a relative one for a place below the folder
-that we happen to be in: neither is a home, so they are as good as none (XDG Base Directory Specification, on relative paths).
+Separate from os.path.expanduser, which takes an empty ``HOME`` as the root folder, and a relative one as a folder below the working
+folder: neither is a home, so both are ignored (XDG Base Directory Specification, on relative paths).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 
 def home_folder(env: Mapping[str, str]) -> str | None:
-    """``HOME`` if it is an absolute path, else what the user database says; None where there is none."""
+    """``HOME`` if it is an absolute path, else the home in the user database; None if there is none."""
     home = env.get("HOME", "")
     if home.startswith("/"):
         return home

@@ -1,7 +1,7 @@
-"""What Linux offers to find processes and to signal exactly the one that was meant.
+"""Finds processes on Linux, and signals exactly the intended one.
 
-Standard library only and quick to import, because every launcher imports it. Where the platform lacks something (macOS),
-functions find nothing or say no; they never raise for it.
+Standard library only and quick to import, because every launcher imports it. If the platform lacks something (macOS), functions
+find nothing or return False; they do not raise for that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ProcStat(NamedTuple):
 
 
 def become_subreaper() -> bool:
-    """Let orphaned descendants become children of this process (prctl(2)); False where that cannot be had."""
+    """Let orphaned descendants become children of this process (prctl(2)); return False if that is not possible."""
     import ctypes
 
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
@@ -37,7 +37,7 @@ def become_subreaper() -> bool:
 
 
 def read_stat(pid: int) -> ProcStat | None:
-    """The identity of a process; None when there is none. Its name may hold anything, so fields count from the last ')'."""
+    """The identity of a process; None if it does not exist. Its name may hold anything, so fields are counted from the last ')'."""
     line = _read(f"/proc/{pid}/stat")
     if not line:
         return None
@@ -46,7 +46,7 @@ def read_stat(pid: int) -> ProcStat | None:
 
 
 def _read(path: str) -> bytes:
-    """What a short file of /proc says; nothing when it cannot be read. Twice as fast as a file object, which matters in a scan."""
+    """The content of a short file of /proc; empty if it cannot be read. Twice as fast as a file object, which matters in a scan."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -60,7 +60,7 @@ def _read(path: str) -> bytes:
 
 
 def processes() -> list[ProcStat]:
-    """Every process that can be seen, zombies included."""
+    """Every visible process, including zombies."""
     try:
         names = os.listdir("/proc")
     except OSError:
@@ -69,7 +69,7 @@ def processes() -> list[ProcStat]:
 
 
 class Look:
-    """One look at /proc: which process is below which. To look costs some 30 us a process, so that many questions share one."""
+    """One scan of /proc, which finds the descendants of processes. It costs some 30 us per process, so several searches share one."""
 
     def __init__(self) -> None:
         self.found = {stat.pid: stat for stat in processes()}
@@ -78,29 +78,29 @@ class Look:
             self._children.setdefault(stat.ppid, []).append(stat)
 
     def below(self, roots: Collection[int]) -> list[ProcStat]:
-        """Everything below ``roots``, without the roots themselves."""
+        """All descendants of ``roots``, without the roots themselves."""
         found: dict[int, ProcStat] = {}
         todo = list(roots)
         while todo:
             for stat in self._children.get(todo.pop(), ()):
-                if stat.pid not in found:  # a pid that was used again during the look could make a circle
+                if stat.pid not in found:  # a pid that was reused during the scan could make a cycle
                     found[stat.pid] = stat
                     todo.append(stat.pid)
         return [stat for stat in found.values() if stat.pid not in roots]
 
 
 def descendants(roots: Collection[int]) -> list[ProcStat]:
-    """Everything below ``roots``, without the roots themselves, from one look at /proc."""
+    """All descendants of ``roots``, without the roots themselves, from one scan of /proc."""
     return Look().below(roots)
 
 
 def has_tag(pid: int, tag: bytes, *, prefix: bool = False) -> bool:
-    """Whether the environment that ``pid`` was started with holds the entry ``tag`` (or one that begins so)."""
+    """Whether the environment that ``pid`` was started with has the entry ``tag`` (``prefix``: one that begins with it)."""
     return b"\0" + tag + (b"" if prefix else b"\0") in _environ(pid)
 
 
 def tag_of(pid: int, name: bytes = b"MH_TAG") -> bytes | None:
-    """What ``name`` is in the environment that ``pid`` was started with; None when it is not there or may not be read."""
+    """The value of ``name`` in the environment that ``pid`` was started with; None if it is missing or may not be read."""
     _, found, rest = _environ(pid).partition(b"\0" + name + b"=")
     return rest[: rest.index(b"\0")] if found else None
 
@@ -114,9 +114,9 @@ def _environ(pid: int) -> bytes:
 
 
 def send_signal_exact(pid: int, start: int, number: int) -> bool:
-    """Signal ``pid`` only if it is still the process that began at ``start``; False when it is not, or may not be signalled.
+    """Signal ``pid`` only if it is still the process that began at ``start``; return False if it is not, or may not be signalled.
 
-    The pidfd pins the process while its start time is checked (pidfd_open(2)); where there is none, a small race stays.
+    The pidfd pins the process while its start time is checked (pidfd_open(2)); without pidfds a small race remains.
     """
     try:
         pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
@@ -140,14 +140,14 @@ def send_signal_exact(pid: int, start: int, number: int) -> bool:
 
 def signal_group(leader: int, number: int) -> None:
     """Signal the process group of an unreaped leader."""
-    with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
+    with suppress(ProcessLookupError, PermissionError):  # macOS returns EPERM for a group of zombies
         os.killpg(leader, number)
 
 
 def end_all(chosen: Callable[[ProcStat], bool], *, patience: float = 5.0) -> int:
-    """KILL every process that is ``chosen``, again and again until none is left; returns how many there were.
+    """KILL every process for which ``chosen`` is true, repeatedly until none is left; return how many there were.
 
-    Raises TimeoutError when some will not go within ``patience`` seconds (uninterruptible sleep).
+    Raises TimeoutError if some do not end within ``patience`` seconds (uninterruptible sleep).
     """
     ended: set[tuple[int, int]] = set()
     deadline = time.monotonic() + patience
@@ -162,7 +162,7 @@ def end_all(chosen: Callable[[ProcStat], bool], *, patience: float = 5.0) -> int
 
 
 def boot_id() -> str | None:
-    """What distinguishes this boot from all others (random(4)); None where the system does not say."""
+    """The id of this boot (random(4)); None if the system has none."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
@@ -171,7 +171,7 @@ def boot_id() -> str | None:
 
 
 def process_alive(pid: int, start: int) -> bool:
-    """Whether the process that began at ``start`` still runs. Without /proc the start time cannot be checked."""
+    """Whether the process ``pid`` that began at ``start`` still runs. Without /proc the start time is not checked."""
     stat = read_stat(pid)
     if stat is not None:
         return stat.start == start and stat.state != "Z"
@@ -187,7 +187,7 @@ def process_alive(pid: int, start: int) -> bool:
 
 
 def own_identity() -> tuple[int, int, str | None]:
-    """(pid, start time, boot id) of this process; the start time is 0 where it cannot be known."""
+    """(pid, start time, boot id) of this process; the start time is 0 if it is not known."""
     stat = read_stat(os.getpid())
     return os.getpid(), stat.start if stat else 0, boot_id()
 
@@ -195,7 +195,7 @@ def own_identity() -> tuple[int, int, str | None]:
 class ChildrenFile:
     """The list of this process's children, kept open: reading it again costs one system call.
 
-    Made by the thread that starts the children; adopted orphans come to the main thread, so use it there only.
+    Open it in the thread that starts the children. Adopted orphans are children of the main thread, so use it there only.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -203,7 +203,7 @@ class ChildrenFile:
 
     @classmethod
     def open(cls) -> ChildrenFile | None:
-        """None where the kernel has no such file (CONFIG_PROC_CHILDREN, proc(5))."""
+        """Open the list; None if the kernel has no such file (CONFIG_PROC_CHILDREN, proc(5))."""
         try:
             path = f"/proc/self/task/{threading.get_native_id()}/children"
             return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
@@ -211,7 +211,7 @@ class ChildrenFile:
             return None
 
     def read(self) -> set[int]:
-        """The pids of all children, zombies included."""
+        """The pids of all children, including zombies."""
         data = os.pread(self._descriptor, 1 << 16, 0)
         if len(data) >= 4000:  # more than a page: the kernel gives one part at a time
             parts = [data]

@@ -1,12 +1,12 @@
-"""What Unix users expect of signals while a batch runs, for the time that it runs.
+"""Handles signals while a batch runs, as Unix users expect.
 
-    INT TERM HUP  end the run (once: TERM to the jobs; twice: KILL; three times: leave at once)    USR1  say what is running
-    TSTP          hold the jobs, stop ourselves, go on with CONT
+    INT TERM HUP  end the run (once: TERM to the jobs; twice: KILL; three times: exit at once)    USR1  show what is running
+    TSTP          suspend the jobs, stop ourselves, continue after CONT
 
-One registry has the handlers, whatever runs at once and whatever order it ends in. A stop does not wait for the main thread,
-which may be busy in C code or in a write that nobody reads: the kernel's signal is written to a descriptor by the C handler
-(signal.set_wakeup_fd), and a thread that waits there passes it on. A signal that was ignored when we were started (nohup(1))
-stays ignored. Where somebody else has the wake-up descriptor (asyncio in the main thread), signals are left to them.
+One registry has the handlers for all batches that run at once, in whatever order they end. A stop does not wait for the main thread,
+which may be busy in C code or in a blocked write: Python's C handler writes the signal to a descriptor (signal.set_wakeup_fd), and a
+thread that waits there passes it on. A signal that was ignored when we were started (nohup(1)) stays ignored. If other code has set
+the wake-up descriptor (asyncio in the main thread), it keeps it.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class GivenUp(BaseException):
-    """Raised by a second signal out of a write that nobody reads (see `Watched.writing`)."""
+    """Raised by a second signal, to leave a blocked write (see `Watched.writing`)."""
 
 
 class Watched:
-    """A context in which signals are turned into calls and flags. Outside the main thread it does nothing (signal(7)).
+    """A context in which signals become calls and flags. Outside the main thread it does nothing (signal(7)).
 
-    ``stop`` is called from another thread than the main one, ``wake`` from the main thread. ``talkative``: USR1 and TSTP, too.
+    ``stop`` is not called from the main thread, ``wake`` is. ``talkative``: handle USR1 and TSTP, too.
     """
 
     def __init__(self, stop: Callable[[int], None], wake: Callable[[], None], *, talkative: bool = True) -> None:
         self.stop, self.wake, self.talkative = stop, wake, talkative
         self.asked_what_runs = self.asked_to_pause = False
         self.writing = False
-        """Set while the main thread writes something that can be given up: a second signal then raises `GivenUp` there."""
+        """Set while the main thread writes something that may be abandoned: a second signal then raises `GivenUp` there."""
 
     def __enter__(self) -> Watched:
         _registry.add(self)
@@ -53,18 +53,18 @@ class Watched:
 
 
 class _Registry:
-    """Who is to hear of signals, and what the handlers were before."""
+    """The contexts that get signals, and the former handlers."""
 
     def __init__(self) -> None:
         self._watchers: list[Watched] = []
         self._before: dict[int, Any] = {}
         self._bell: _Bell | None = None
-        # Each signal is seen by the handler in the main thread and by the bell's thread: the first one to see it passes it on.
-        self._mutex = threading.RLock()  # reentrant: a handler runs in the main thread, whatever that holds
+        # Both the handler in the main thread and the bell's thread get each signal: the first one passes it on.
+        self._mutex = threading.RLock()  # reentrant: a handler runs in the main thread, which may hold it
         self._handled, self._rung, self._passed = Counter[int](), Counter[int](), Counter[int]()
 
     def add(self, watched: Watched) -> None:
-        """Pass signals on to ``watched``; installs the handlers if need be. Nothing outside the main thread."""
+        """Pass signals on to ``watched``; install the handlers if necessary. Does nothing outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             return
         with self._mutex:
@@ -78,7 +78,7 @@ class _Registry:
                 self._install(signal.SIGTSTP, self._on_tstp)
 
     def remove(self, watched: Watched) -> None:
-        """Leave ``watched`` alone. The handlers go with the last one, if this is the main thread; else with the next last one."""
+        """Stop passing signals on to ``watched``. The last one removes the handlers, if it does so in the main thread."""
         with self._mutex:
             if watched in self._watchers:
                 self._watchers.remove(watched)
@@ -87,7 +87,7 @@ class _Registry:
             self._restore()
 
     def forked(self) -> None:
-        """In a forked child: nobody here waits for the parent's bell, and the parent's batches are not the child's."""
+        """In a forked child: forget the bell, whose thread exists only in the parent, and the parent's batches."""
         self._mutex = threading.RLock()
         self._watchers.clear()
         if self._bell:
@@ -97,7 +97,7 @@ class _Registry:
         self._restore()
 
     def _ring(self) -> bool:
-        """Begin to wait for signals in a thread; False if somebody else does."""
+        """Begin to wait for signals in a thread; return False if other code has the wake-up descriptor."""
         if threads_are_patched():
             return False
         bell = _Bell(self._hear)
@@ -121,30 +121,30 @@ class _Registry:
                 self._on_stop,
                 self._on_usr1,
                 self._on_tstp,
-            ):  # not replaced by somebody meanwhile
+            ):  # not replaced by other code meanwhile
                 signal.signal(number, handler)
         self._before.clear()
         if self._bell:
             current = signal.set_wakeup_fd(-1)
-            if current not in (self._bell.descriptor, -1):  # somebody took it meanwhile
+            if current not in (self._bell.descriptor, -1):  # other code has set it meanwhile
                 signal.set_wakeup_fd(current)
             self._bell.close()
             self._bell = None
 
     def _hear(self, number: int) -> None:
-        """In the bell's thread: a signal has come."""
+        """Called in the bell's thread when a signal has arrived."""
         if number in STOPPING and number in self._before:
             self._rung[number] += 1
             self._pass_on(number, self._rung[number])
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
-        if not self._watchers:  # they all left in other threads, which may not restore the handlers
+        if not self._watchers:  # all were removed in other threads, which may not restore the handlers
             self._as_before(number, frame)
             return
         self._handled[number] += 1
         self._pass_on(number, self._handled[number])
         stops = sum(self._passed.values())
-        if stops > 2:  # nobody obeys: a function in this very thread, perhaps
+        if stops > 2:  # the run does not end: perhaps a function blocks this very thread
             die_by(number)
         if stops > 1 and any(watched.writing for watched in self._watchers):
             raise GivenUp
@@ -187,13 +187,13 @@ class _Bell:
         self._thread.start()
 
     def close(self) -> None:
-        """Let the thread leave. The descriptor must not be in use any more."""
+        """End the thread. The descriptor must not be in use any more."""
         os.close(self.descriptor)
         self._thread.join()
         os.close(self._reading)
 
     def drop(self) -> None:
-        """In a forked child, where there is no thread."""
+        """Close the descriptors in a forked child, where there is no thread."""
         os.close(self.descriptor)
         os.close(self._reading)
 
@@ -209,7 +209,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def in_foreground() -> bool:
-    """Whether the terminal's Ctrl-C reaches us: our process group is the one in its foreground (tcgetpgrp(3))."""
+    """Whether the terminal's Ctrl-C reaches us, because our process group is in its foreground (tcgetpgrp(3))."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
@@ -224,10 +224,10 @@ def in_foreground() -> bool:
 
 def die_by(number: int) -> None:
     """End this process by signal ``number`` itself, so that a shell loop around it stops, too
-    (https://www.cons.org/cracauer/sigint.html). Pid 1 of a container cannot (kill(2)), and exits as a shell would tell it."""
+    (https://www.cons.org/cracauer/sigint.html). Pid 1 of a container cannot (kill(2)), and exits with a shell's status for it."""
     if multiprocessing := sys.modules.get("multiprocessing.util"):
         with suppress(Exception):
-            multiprocessing._run_finalizers()  # its temporary folder: what ends by a signal runs no atexit
+            multiprocessing._run_finalizers()  # removes its temporary folder: a process that dies by a signal runs no atexit functions
     signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
     signal.raise_signal(number)

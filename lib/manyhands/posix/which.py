@@ -1,6 +1,6 @@
-"""Where programs are, looked for as execvp(3) does, and remembered: a search costs more than most of a spawn's own work.
+"""Finds programs as execvp(3) does, and remembers their paths: a search costs more than most of the work of a spawn.
 
-And why one could not be started, in words: execve(2) says "No such file or directory" for a script that is there.
+It also explains why one could not be started: execve(2) says "No such file or directory" even for an existing script.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ _OF_THE_SHELL: Final = frozenset(
     b"read readarray readonly return select set shift shopt source suspend time times trap type typeset ulimit umask unalias "
     b"unset until wait while [[ {".split()
 )
-"""What only a shell understands (POSIX, Shell Command Language, 2.14 and 2.4; bash(1))."""
+"""Commands that only a shell has (POSIX, Shell Command Language, 2.14 and 2.4; bash(1))."""
 
 _LASTING: Final = frozenset({
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.E2BIG, errno.EINVAL, errno.ELOOP, errno.ENOTDIR,
     errno.ENAMETOOLONG, errno.EISDIR, getattr(errno, "ELIBBAD", errno.ENOEXEC),
 })  # fmt: skip
-"""Reasons of execve(2) that will be the same at the next try."""
+"""Errors of execve(2) that will be the same at the next try."""
 
 SHORTAGES: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
-"""What is short now and comes back when others end: processes, memory, descriptors."""
+"""Errors for shortages that end when other processes end: of processes, memory, descriptors."""
 
 
 class Programs:
-    """The programs on one PATH. Only what was found is remembered: what is missing may be installed meanwhile."""
+    """The programs on one PATH. Only found programs are remembered: a missing one may be installed meanwhile."""
 
     def __init__(self, search: bytes) -> None:
         self._folders = search.split(b":")
         self._known: dict[bytes, bytes] = {}
 
     def find(self, name: bytes) -> bytes:
-        """The path of ``name``. Raises FileNotFoundError, or PermissionError if all that is there may not be executed."""
+        """The path of ``name``. Raises FileNotFoundError, or PermissionError if no file with this name may be executed."""
         if b"/" in name:
             return name
         if (known := self._known.get(name)) is not None:
@@ -51,14 +51,14 @@ class Programs:
         raise OSError(code, os.strerror(code))
 
     def find_again(self, name: bytes, before: bytes) -> bytes | None:
-        """Where ``name`` is now, if it is no longer at ``before``; None if it has not moved."""
+        """The new path of ``name``, if it is no longer at ``before``; None if it has not moved."""
         if self._known.pop(name, None) is None:
             return None
         now = self.find(name)
         return None if now == before else now
 
     def place(self, name: bytes) -> bytes | None:
-        """Where ``name`` is, as far as that is known."""
+        """The path of ``name``; None if it is not known."""
         return name if b"/" in name else self._known.get(name)
 
 
@@ -74,9 +74,9 @@ def find_program(name: str, search: str, cwd: str | os.PathLike[str] | None = No
 
 
 def why_not_started(error: OSError | ValueError, name: bytes, path: bytes | None) -> tuple[int, str, bool]:
-    """(exit status as a shell gives it, reason, whether it will be the same next time) for a command that could not be started.
+    """(exit status as in a shell, reason, whether it will be the same next time) for a command that could not be started.
 
-    ``path`` is where its program is, None if it was not found.
+    ``path``: the path of its program, None if it was not found.
     """
     shown = os.fsdecode(name) or "''"
     if not isinstance(error, OSError):  # an argument with a NUL byte: execve(2) cannot pass it on
@@ -88,7 +88,7 @@ def why_not_started(error: OSError | ValueError, name: bytes, path: bytes | None
 
 
 def reason(code: int, name: bytes, path: bytes | None) -> str:
-    """Why a command could not be started that failed with ``code``: more than the kernel says, where the file itself tells it."""
+    """Why a command could not be started, with errno ``code``: more than the kernel says, if the file itself shows it."""
     return _reason(code, name, path) or os.strerror(code)
 
 
@@ -110,7 +110,7 @@ def _reason(code: int, name: bytes, path: bytes | None) -> str | None:
 
 
 def _reason_in(head: bytes, code: int) -> str | None:
-    """What the first bytes of a program tell (execve(2), "Interpreter scripts")."""
+    """The reason that the first bytes of a program show (execve(2), "Interpreter scripts")."""
     line = head.partition(b"\n")[0]
     if head.startswith(b"#!"):
         interpreter = os.fsdecode(line[2:].strip().partition(b" ")[0])
@@ -120,7 +120,7 @@ def _reason_in(head: bytes, code: int) -> str | None:
             return f"its interpreter {interpreter} does not exist"
         return f"its interpreter {interpreter} may not be executed" if interpreter and code == errno.EACCES else None
     if code == errno.ENOENT:
-        return "it is there, but the loader or the interpreter that it needs is not"
+        return "it exists, but the loader or the interpreter that it needs does not"
     if code != errno.ENOEXEC:
         return None
     if not head:
