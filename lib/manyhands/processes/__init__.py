@@ -1,1 +1,1 @@
-"""The processes of this machine: listed, looked into, waited for, stopped."""
+"""The processes of this machine: list, inspect, wait for and stop them."""

@@ -1,6 +1,6 @@
-"""All that can be known of one process: what ``proc.show`` shows. What may not be known is None.
+"""All that can be found out about one process, for ``proc.show``. What may not be read is None.
 
-Separate from `manyhands.processes.listing`, which looks at many and therefore at little of each.
+Separate from `manyhands.processes.listing`, which reads many processes and therefore little of each.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Socket:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """One process in full. None: there is no permission to know, or the system cannot tell."""
+    """One process in full. None: there is no permission, or the system does not report it."""
 
     info: ProcessInfo
     parent: str | None
@@ -52,7 +52,7 @@ class Details:
 
 
 def details(pid: int, *, environment: bool = False) -> Details:
-    """Look into a process. Raises UsageError if there is none. Values of its environment that look secret are masked."""
+    """Inspect a process. Raises UsageError if it does not exist. Values of its environment that look secret are masked."""
     import psutil
 
     info = process_info(pid)
@@ -77,7 +77,7 @@ def details(pid: int, *, environment: bool = False) -> Details:
 
 
 def _asked(ask: Callable[[], T]) -> T | None:
-    """What ``ask`` says; None if it may not, or cannot any more."""
+    """The result of ``ask``; None without permission, or if the process is gone."""
     import psutil
 
     try:

@@ -1,6 +1,6 @@
-"""What fork is, shown on real processes.
+"""Demonstrates fork with real processes.
 
-fork(2) is called once and returns twice. The report says, for each child, what both sides saw, so that it can be checked.
+fork(2) is called once and returns twice. The report has, for each child, what both sides saw, so that it can be checked.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class ForkEvent:
 
 @dataclass(frozen=True, slots=True)
 class ForkReport:
-    """What a demonstration showed. ``exits`` holds the exit status of each child by its pid."""
+    """The result of a demonstration. ``exits``: the exit status of each child by its pid."""
 
     parent: int
     exits: dict[int, int]
     parents_seen: dict[int, int]
-    """By child: which parent it saw."""
+    """The parent that each child saw, by the child's pid."""
 
     @property
     def as_expected(self) -> bool:
@@ -48,8 +48,8 @@ class ForkReport:
 def fork_demo(*, children: int = 1, exit_code: int = 0, emit: Callable[[ForkEvent], None] = lambda _: None) -> ForkReport:
     """Fork ``children`` times; each child reports over a pipe, and ends with ``exit_code``; all are reaped.
 
-    Raises UsageError where there is no fork, for numbers that make no sense, and when this process has other threads: of
-    these only the one that forks lives on in the child, and a lock that another held stays locked (fork(2)).
+    Raises UsageError if the system has no fork, for invalid numbers, and if this process has other threads: the child has only the
+    thread that forks, and a lock that another thread held stays locked (fork(2)).
     """
     if not hasattr(os, "fork"):
         raise UsageError("this system has no fork; use spawn instead")
@@ -82,7 +82,7 @@ def fork_demo(*, children: int = 1, exit_code: int = 0, emit: Callable[[ForkEven
 
 
 def _be_the_child(writing: int, returned: int, began: float, exit_code: int) -> None:
-    """Say who we are and leave; whatever happens, the child must not go on with its parent's work."""
+    """Report from the child and exit; whatever happens, the child must not continue its parent's work."""
     try:
         text = f"fork returned {returned}: I am the child, and my parent is {os.getppid()}"
         event = ForkEvent("child", os.getpid(), os.getppid(), returned, text, _since(began))

@@ -1,6 +1,6 @@
-"""The processes of this machine: listed, chosen, looked into. Over psutil, which is imported when it is needed.
+"""Lists and selects the processes of this machine. Based on psutil, which is imported when it is needed.
 
-A process is known by its pid and the moment it began, because pids are used again.
+A process is identified by its pid and the moment it began, because pids are reused.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _STATES: Final = {
 }  # fmt: skip
 _ATTRIBUTES: Final = ["uids", "status", "cpu_times", "memory_info", "name", "cmdline"]
 _SLOW_ATTRIBUTES: Final = ["ppid", "create_time"]
-"""psutil makes sure each time that the pid was not used again, and when the machine was booted."""
+"""For these psutil checks each time whether the pid was reused, and when the machine was booted."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessInfo:
-    """A process at one moment, as ps(1) tells it. ``state`` is ps's letter; ``cpu`` seconds of CPU since its start, ``percent``
+    """A process at one moment, as in ps(1). ``state`` is ps's letter; ``cpu`` seconds of CPU since its start, ``percent``
     that divided by its age; ``memory`` resident bytes; ``started`` seconds since the epoch; ``start`` is what the
-    kernel knows it by, in ticks since boot, 0 where that is not told."""
+    kernel identifies it by, in ticks since boot, 0 if that is not known."""
 
     pid: int
     ppid: int
@@ -51,7 +51,7 @@ class ProcessInfo:
 
     @property
     def command(self) -> str:
-        """Its command line; what has none (a kernel thread, a zombie) has its name in brackets."""
+        """Its command line; for a process without one (a kernel thread, a zombie) its name in brackets."""
         return " ".join(self.argv) if self.argv else f"[{self.name}]"
 
     @property
@@ -62,7 +62,7 @@ class ProcessInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
-    """What processes are chosen by; all that is given must hold. ``names``: the program's name exactly, or a pattern of
+    """Selects processes; all given conditions must be true. ``names``: the program's name exactly, or a pattern of
     glob(7); ``cmdline``: a regular expression found in the command line; ``older_than`` in seconds."""
 
     pids: Sequence[int] = ()
@@ -76,7 +76,7 @@ class Selector:
         return bool(self.pids or self.names or self.users or self.ports or self.cmdline or self.older_than is not None)
 
     def chooses(self, info: ProcessInfo, listening: Mapping[int, set[int]]) -> bool:
-        """Whether ``info`` is one; ``listening`` has the ports of each pid."""
+        """Whether ``info`` is selected; ``listening`` has the ports of each pid."""
         return (
             (not self.pids or info.pid in self.pids)
             and (not self.names or any(_is_named(info, name) for name in self.names))
@@ -100,12 +100,12 @@ def list_processes(selector: Selector | None = None) -> list[ProcessInfo]:
     for user in selector.users:
         _check_user(user)
     listening = ports_by_pid() if selector.ports else {}
-    # The identities first: if a pid is used again before psutil looks, its start is that of the one before, and it is not signalled.
+    # The identities first: if a pid is reused before psutil reads it, it has the start of the former process, and is not signalled.
     identities = {one.pid: one for one in linux.processes()}
     users: dict[int, str] = {}
     now, booted = time.time(), psutil.boot_time()
     found = []
-    # what has no permission to be read, or is gone meanwhile, gives None; its pid alone is always there
+    # fields without permission, or of a process that is gone, are None; only the pid is always given
     for process in psutil.process_iter(_ATTRIBUTES if identities else [*_ATTRIBUTES, *_SLOW_ATTRIBUTES]):
         if identities and process.pid not in identities:
             continue  # born since
@@ -116,7 +116,7 @@ def list_processes(selector: Selector | None = None) -> list[ProcessInfo]:
 
 
 def process_info(pid: int) -> ProcessInfo | None:
-    """One process; None if there is none."""
+    """One process; None if it does not exist."""
     import psutil
 
     stat = linux.read_stat(pid)
@@ -130,7 +130,7 @@ def process_info(pid: int) -> ProcessInfo | None:
 def _info(
     pid: int, seen: Mapping[str, Any], stat: linux.ProcStat | None, users: dict[int, str], now: float, booted: float
 ) -> ProcessInfo:
-    """psutil's words in ours."""
+    """A `ProcessInfo` from psutil's values."""
     uids, times, memory = (seen[name] for name in ("uids", "cpu_times", "memory_info"))
     started = booted + stat.start / _TICKS if stat else seen["create_time"] or 0.0
     cpu = times.user + times.system if times else 0.0
@@ -143,7 +143,7 @@ def _info(
 
 
 def user_name(uid: int, known: dict[int, str]) -> str:
-    """The name of a user, or the number of one without a name; ``known`` saves asking again."""
+    """The name of a user, or the number of one without a name; ``known`` caches the names."""
     import pwd
 
     if uid not in known:
@@ -169,7 +169,7 @@ def _check_user(user: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A socket that waits for others. ``pid`` is None when the process belongs to somebody else, and we may not know."""
+    """A socket that waits for others. ``pid`` is None if the process belongs to another user, and we may not see it."""
 
     protocol: str
     address: str
@@ -208,7 +208,7 @@ def ports_by_pid() -> dict[int, set[int]]:
 
 
 def hidden_listeners(port: int) -> list[Listener]:
-    """The sockets on ``port`` whose process we may not see, with the user who opened them where the system tells."""
+    """The sockets on ``port`` whose process we may not see, with the user who opened them, if the system reports it."""
     unseen = [one for one in listeners(port) if one.pid is None]
     users: dict[int, str] = {}
     owners = sorted({user_name(uid, users) for uid in _owners(port)}) if unseen else []
@@ -216,7 +216,7 @@ def hidden_listeners(port: int) -> list[Listener]:
 
 
 def _owners(port: int) -> Iterator[int]:
-    """The uids of the sockets that wait on ``port``, from /proc/net (proc(5)), which tells them to everybody."""
+    """The uids of the sockets that wait on ``port``, from /proc/net (proc(5)), which every user may read."""
     for name in ("tcp", "tcp6", "udp", "udp6"):
         with suppress(OSError), open(f"/proc/net/{name}", encoding="ascii") as table:
             for fields in map(str.split, table):
@@ -230,7 +230,7 @@ def _sockets() -> Iterable[Any]:
 
     try:
         return psutil.net_connections(kind="inet")
-    except psutil.AccessDenied:  # macOS tells them to root only, all at once
+    except psutil.AccessDenied:  # macOS lists all sockets only for root
         return _own_sockets()
 
 
@@ -243,7 +243,7 @@ def _own_sockets() -> Iterator[Any]:
                 yield psutil._ntuples.sconn(-1, one.family, one.type, one.laddr, one.raddr, one.status, process.pid)
 
 
-# -- who has lost its parent, who is waited for by nobody ------------------------------------------------------------------
+# -- zombies and orphans -------------------------------------------------------------------------------------------------
 
 
 def zombies() -> list[ProcessInfo]:
@@ -254,8 +254,8 @@ def zombies() -> list[ProcessInfo]:
 def orphans() -> list[ProcessInfo]:
     """Processes whose first parent has ended, so that init or a child subreaper has adopted them.
 
-    A child is in its parent's session until it leads one of its own (setsid(2)): who leads none, and yet is in another session
-    than its parent, has been adopted. One that leads a session cannot be told from a service, and is not counted.
+    A child is in its parent's session until it leads one of its own (setsid(2)). So a process that leads none, but is in another
+    session than its parent, has been adopted. One that leads a session cannot be distinguished from a service, and is not listed.
     """
     sessions = {one.pid: (one.session, one.ppid) for one in linux.processes()} or _sessions()
     adopted = {
@@ -267,7 +267,7 @@ def orphans() -> list[ProcessInfo]:
 
 
 def _sessions() -> dict[int, tuple[int, int]]:
-    """(session, parent) by pid, where there is no /proc."""
+    """(session, parent) by pid, for systems without /proc."""
     found = {}
     for one in list_processes():
         with suppress(OSError):
@@ -296,7 +296,7 @@ class Branch:
 
 
 def process_tree(pid: int | None = None) -> list[Branch]:
-    """The tree below ``pid``, itself at its root; None: all trees there are. Raises UsageError if there is no such process."""
+    """The tree with ``pid`` at its root; None: all trees. Raises UsageError if there is no such process."""
     infos = {one.pid: one for one in list_processes()}
     if pid is not None and pid not in infos:
         raise UsageError(f"there is no process {pid}")

@@ -1,9 +1,9 @@
-"""Lines as they are written to a log, through its rotations: renamed, made anew, cut to nothing, copied and cut.
+"""Follows the lines of a log through its rotations: renamed and replaced, truncated, or copied and truncated.
 
     path --opened, kept open--> [renamed earlier, still written to] ... [the file that has the name now] --new lines-->
 
-What was written just before a file is renamed is read from the open file, which keeps it (rename(2)). What was written just before
-it is cut is read from the copy that copytruncate (logrotate(8)) has made; without a copy nobody can read it any more.
+Lines that were written just before a file is renamed are read from the file, which is still open (rename(2)). Lines that were written
+just before it is truncated are read from the copy that copytruncate (logrotate(8)) has made; without a copy they are lost.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Final
 
 _LONGEST_LINE: Final = 1 << 20
-"""Bytes; a longer line is taken for several."""
+"""Bytes; a longer line is split."""
 _KNOWN: Final = 64
-"""Bytes before the place that we have reached, by which a file is known to be the same."""
+"""Bytes before our position by which a file is recognised as the same."""
 _MOST: Final = 4
-"""Files that once had the name and are still looked at: a program writes on into a renamed log until it is told."""
+"""Files that formerly had the name and are still read: a program writes to a renamed log until it is told to reopen it."""
 _SLACK: Final = 0.1
-"""Seconds by which the clock of a file system may be behind (it ticks with the kernel's timer)."""
+"""Seconds by which the clock of a file system may lag (it ticks with the kernel's timer)."""
 
 
 class Log:
-    """A file that grows, and is begun anew now and then. Use it as a context: it keeps files open."""
+    """A file that grows, and is rotated now and then. Use it as a context: it keeps files open."""
 
     def __init__(self, path: Path, *, at_end: bool) -> None:
         self._path = path
@@ -41,13 +41,13 @@ class Log:
             file.close()
 
     def new_lines(self) -> Iterator[str]:
-        """What has been written since the last look. A last line without an end is one when nothing is added to it."""
-        self._open(at_end=False)  # first: what is written to the old file until now is then found below
+        """The lines written since the last call. A last line without a line end counts when nothing is added to it."""
+        self._open(at_end=False)  # first: what was written to the old file until now is then read below
         for file in self._files:
             yield from map(_text, file.new_lines())
 
     def _open(self, *, at_end: bool) -> None:
-        """Take in the file that has the name now, if it is another."""
+        """Open the file that has the name now, if it is another one."""
         try:
             status = self._path.stat()
             if any(file.identity == (status.st_dev, status.st_ino) for file in self._files):
@@ -98,7 +98,7 @@ class _File:
                 yield from self._unended()
 
     def _lines_of_copy(self) -> Iterator[bytes]:
-        """What the file had beyond our place when it was cut, if a copy was made beside it just before."""
+        """The lines after our position when the file was truncated, if a copy was made beside it just before."""
         for path in self._path.parent.glob(f"{_escaped(self._path.name)}?*"):
             with suppress(OSError):
                 if path.stat().st_ctime < self._looked - _SLACK:
@@ -122,7 +122,7 @@ class _File:
 
 
 def _escaped(name: str) -> str:
-    """A name for a pattern that means it exactly."""
+    """A pattern that matches exactly this name."""
     return "".join(f"[{one}]" if one in "*?[" else one for one in name)
 
 

@@ -1,4 +1,4 @@
-"""What a program started here may use of the machine: cores, memory, files, processes. What of it is least counts.
+"""The limits of a program started here: cores, memory, files, processes. The lowest limit counts.
 
 Numbers are bytes, seconds, or counts; None: no limit, or not known on this system.
 """
@@ -16,31 +16,31 @@ from manyhands.posix.cgroup import OWN, ROOT, cores_quota, memory_limit, own_gro
 from manyhands.posix.cores import usable_cores
 
 Limit = tuple[int | None, int | None]
-"""(soft, hard) of getrlimit(2): what holds, and how far it can be raised without being root."""
+"""(soft, hard) of getrlimit(2): the limit, and how far it can be raised without being root."""
 
 RLIMITS: Final = {
     "core_bytes": "RLIMIT_CORE", "cpu_seconds": "RLIMIT_CPU", "file_bytes": "RLIMIT_FSIZE",
     "locked_bytes": "RLIMIT_MEMLOCK", "memory_bytes": "RLIMIT_AS", "open_files": "RLIMIT_NOFILE",
     "processes": "RLIMIT_NPROC", "stack_bytes": "RLIMIT_STACK",
 }  # fmt: skip
-"""Our names, with their units, for those of getrlimit(2)."""
+"""Our names, with units, for the limits of getrlimit(2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceLimits:
-    """What this process, and so what it starts, may use."""
+    """The limits of this process, and so of what it starts."""
 
     cores: int
     affinity: tuple[int, ...] | None
-    """The numbers of the cores that it is bound to."""
+    """The numbers of the cores that the process is bound to."""
     quota_cores: float | None
     usable_cores: int
     memory_total_bytes: int
     memory_available_bytes: int
     memory_limit_bytes: int | None
-    """Of its cgroup, with those above."""
+    """The limit of its cgroup and those above."""
     shm_total_bytes: int | None
-    """The size of /dev/shm, in which semaphores and shared memory are kept."""
+    """The size of /dev/shm, which holds semaphores and shared memory."""
     system_open_files: int | None
     system_processes: int | None
     cgroup_processes: int | None
@@ -55,7 +55,7 @@ class ResourceLimits:
 
 
 def allowance() -> ResourceLimits:
-    """Ask the system, now."""
+    """Read the limits from the system."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -64,7 +64,7 @@ def allowance() -> ResourceLimits:
         affinity=tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else None,
         quota_cores=cores_quota(), usable_cores=usable_cores(),
         memory_total_bytes=memory.total, memory_available_bytes=memory.available, memory_limit_bytes=memory_limit(),
-        shm_total_bytes=_size_of("/dev/shm"),  # noqa: S108 - its size is asked for, nothing is put there
+        shm_total_bytes=_size_of("/dev/shm"),  # noqa: S108 - only its size is read
         system_open_files=_number("/proc/sys/fs/file-max"), system_processes=_number("/proc/sys/kernel/pid_max"),
         cgroup_processes=processes_limit(), cgroup_processes_now=_processes_now(), nice=os.getpriority(os.PRIO_PROCESS, 0),
         limits=own_limits(),
@@ -72,7 +72,7 @@ def allowance() -> ResourceLimits:
 
 
 def own_limits() -> dict[str, Limit]:
-    """The limits of this process, which what it starts inherits, by our names."""
+    """The limits of this process, which its children inherit, by our names."""
     found = {}
     for name, constant in RLIMITS.items():
         if hasattr(resource, constant):

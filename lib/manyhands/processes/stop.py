@@ -1,10 +1,10 @@
-"""Stopping processes that are not ours: politely, then not, each exactly or not at all.
+"""Stops processes that are not ours: TERM first, then KILL; each process exactly or not at all.
 
     chosen (pid, start) --+ their descendants --> TERM, CONT --until all are gone, or the grace is over--> KILL
                           refused: ourselves, our ancestors, pid 1, kernel threads
 
-A process is signalled through a pidfd, taken and compared with its start before the first signal, so that no innocent is hit
-when a pid is used again (pidfd_open(2)). How a stranger ended is known to its parent alone; what we tell is what we sent.
+A process is signalled through a pidfd, which is opened and compared with its start before the first signal, so that no other process
+is hit if a pid is reused (pidfd_open(2)). Only its parent knows how a process ended; we report what we sent.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from manyhands.posix import linux
 from manyhands.processes.listing import ProcessInfo, ancestors, list_processes, process_info
 
 _LOOK_AGAIN: Final = 0.05
-"""Seconds between two looks for processes that were born meanwhile."""
+"""Seconds between two searches for processes that were started meanwhile."""
 _UNINTERRUPTIBLE: Final = 5.0
-"""Seconds after KILL; what does not end by then sits in the kernel (state D, ps(1))."""
+"""Seconds after KILL; a process that does not end by then waits in the kernel (state D, ps(1))."""
 
 
 OURSELVES: Final = "that is ourselves"
@@ -43,7 +43,7 @@ class Fate(StrEnum):
     GONE = "gone"
     """It had ended before it was signalled."""
     REUSED = "reused"
-    """Its pid belongs to another process now, which was let alone."""
+    """Its pid belongs to another process now, which was not signalled."""
     REFUSED = "refused"
     DENIED = "denied"
     ZOMBIE = "zombie"
@@ -52,8 +52,8 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """What became of one process. ``signal``: the last that was sent; ``seconds``: from the first signal to the end;
-    ``chosen``: it was asked for, not only found below such a one; ``why``: the reason, if it has not ended."""
+    """What became of one process. ``signal``: the last that was sent; ``seconds``: from the first signal to the end; ``chosen``: it
+    was requested, and is not only a descendant of such a process; ``why``: the reason, if it has not ended."""
 
     pid: int
     name: str
@@ -65,7 +65,7 @@ class Stopped:
 
     @property
     def gone(self) -> bool:
-        """Whether the process that was meant does not run any more."""
+        """Whether the process does not run any more."""
         return self.fate in (Fate.ENDED, Fate.GONE, Fate.REUSED)
 
 
@@ -118,7 +118,7 @@ def stop_processes(
 
 
 def with_reasons(chosen: Iterable[ProcessInfo]) -> list[tuple[ProcessInfo, str | None]]:
-    """Each with the reason why it is not to be signalled, if there is one."""
+    """Each process with the reason why it must not be signalled, if there is one."""
     ourselves = os.getpid()
     above = set(ancestors(ourselves))
 
@@ -144,7 +144,7 @@ def _refusal(info: ProcessInfo) -> Fate:
 
 
 class _Target:
-    """One process that is to end."""
+    """One process that has to end."""
 
     def __init__(self, pid: int, start: int, name: str, *, chosen: bool) -> None:
         self.pid, self.start, self.name, self.chosen = pid, start, name, chosen
@@ -165,11 +165,11 @@ class _Target:
             self.fate, self.why = Fate.REUSED, "it is another process now"
 
     def alive(self) -> bool:
-        """Whether it still runs; a zombie does not."""
+        """Whether it still runs; a zombie does not count."""
         return linux.process_alive(self.pid, self.start)
 
     def signal(self, number: int) -> None:
-        """Send it, if it is still the same process."""
+        """Send a signal, if it is still the same process."""
         if self.fate is not None:
             return
         try:
@@ -189,7 +189,7 @@ class _Target:
                 self.sent = number
 
     def end(self, now: float) -> None:
-        """It is gone."""
+        """Note that it is gone."""
         self.fate, self.last = (Fate.ENDED if self.sent else Fate.GONE), now
         if hasattr(time, "CLOCK_BOOTTIME"):
             self.end_tick = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
@@ -203,20 +203,20 @@ class _Target:
         return Stopped(self.pid, self.name, self.fate or Fate.LEFT, self.chosen, self.sent, seconds, why)
 
     def close(self) -> None:
-        """Let go of the pidfd."""
+        """Close the pidfd."""
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
 
 
 class _Hunt:
-    """Looks for what belongs to the targets, signals all, waits."""
+    """Finds the descendants of the targets, signals all, and waits."""
 
     def __init__(self, targets: dict[int, _Target], *, tree: bool) -> None:
         self._targets, self._tree = targets, tree
 
     def look(self) -> list[_Target]:
-        """Take what is below the targets and is not among them yet."""
+        """Add descendants of the targets that are not among them yet."""
         if not self._tree or not self._targets:
             return []
         names = _Names()
@@ -228,7 +228,7 @@ class _Hunt:
         return found
 
     def signal(self, number: int) -> None:
-        """To all that are left; those that are stopped must go on to obey."""
+        """Signal all that are left; stopped ones are continued, or they could not obey."""
         for target in self._targets.values():
             target.signal(number)
         if number != signals.SIGKILL:
@@ -236,7 +236,7 @@ class _Hunt:
                 target.signal(signals.SIGCONT)
 
     def wait(self, deadline: float, number: int) -> bool:
-        """Until all are gone, or the deadline; who is born meanwhile gets the signal, too."""
+        """Wait until all are gone, or the deadline; processes started meanwhile get the signal, too."""
         look = time.monotonic() + _LOOK_AGAIN
         while True:
             left = [target for target in self._targets.values() if target.fate is None]
@@ -253,7 +253,7 @@ class _Hunt:
             self._collect(left, max(0.0, min(deadline, look) - now))
 
     def _collect(self, left: Sequence[_Target], seconds: float) -> None:
-        """Wait until one has ended, and note all that have."""
+        """Wait until one has ended, and note all that have ended."""
         poll = select.poll()
         for target in left:
             if target.pidfd >= 0:
@@ -266,7 +266,7 @@ class _Hunt:
 
 
 class _Names:
-    """Names of processes; all are read when the first is asked for."""
+    """Names of processes; all are read when the first one is needed."""
 
     def __init__(self) -> None:
         self._names: dict[int, str] | None = None
@@ -279,7 +279,7 @@ class _Names:
 
 
 def _below(targets: dict[int, _Target]) -> list[linux.ProcStat]:
-    """What descends from the targets, and the orphans that they have left."""
+    """The descendants of the targets, and the orphans that they have left."""
     if not os.path.isdir("/proc/self"):
         return _below_without_proc(targets)
     everything = {stat.pid: stat for stat in linux.processes()}
@@ -298,8 +298,8 @@ def _below(targets: dict[int, _Target]) -> list[linux.ProcStat]:
 
 
 def _was_left(stat: linux.ProcStat, parent: linux.ProcStat | None, targets: dict[int, _Target]) -> bool:
-    """Whether it is an orphan in a group or session that a target leads, or has led: born before that one's end, because
-    afterwards the number may be that of a stranger's group."""
+    """Whether it is an orphan in a group or session that a target leads or has led, started before the target's end: afterwards
+    the number may be that of another group."""
     if stat.session == stat.pid or (parent and parent.session == stat.session):
         return False
     leader = targets.get(stat.pgid) or targets.get(stat.session)

@@ -1,6 +1,6 @@
-"""Waiting for what happens elsewhere: processes to end, a port to answer, a file to be there, a line to be logged.
+"""Waits for events elsewhere: the end of processes, a port that answers, a file that appears, a line in a log.
 
-Every function returns whether it came; False means that ``timeout`` seconds were over first.
+A function returns False, or what it says, if ``timeout`` seconds are over first.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from manyhands.posix import linux
 from manyhands.processes.log_follower import Log
 
 _LOOK_AGAIN: Final = 0.05
-"""Seconds between two looks at what cannot be waited for."""
+"""Seconds between two checks of what the kernel cannot notify."""
 _RESOLVE: Final = 0.5
-"""Seconds between two questions for the address of a host."""
+"""Seconds between two look-ups of a host's address."""
 _CONNECT: Final = 2.0
-"""Seconds after which a connection is tried anew."""
+"""Seconds after which a connection is tried again."""
 
 
 @overload
@@ -73,8 +73,8 @@ def wait(
 
 
 def wait_for_processes(pids: Sequence[int], *, timeout: float | None = None) -> list[int]:
-    """Wait until all these processes have ended, also such as are not ours; those that have not. One that is not there has
-    ended; a zombie, too."""
+    """Wait until all these processes have ended, also if they are not ours; return those that have not. A missing process and a
+    zombie count as ended."""
     deadline = _deadline(timeout)
     with ExitStack() as stack:
         pidfds = {pid: _pidfd(pid, stack) for pid in pids}
@@ -112,8 +112,8 @@ def _has_ended(pid: int, start: int, pidfd: int | None) -> bool:
 
 
 def wait_for_port(port: int, host: str = "localhost", *, gone: bool = False, timeout: float | None = None) -> bool:
-    """Wait until a TCP port takes a connection at one of the host's addresses; ``gone``: until it takes none at any. A host
-    that has no address yet is looked up again. Raises OSError for what cannot be the name of a host."""
+    """Wait until a TCP port accepts a connection at one of the host's addresses; ``gone``: until it accepts none at any. A host
+    without an address is looked up again. Raises OSError for an invalid host name."""
     deadline = _deadline(timeout)
     addresses: list[Address] = []
 
@@ -131,12 +131,12 @@ Address = tuple[socket.AddressFamily, tuple[str, int]]
 
 
 def _addresses(host: str, port: int) -> list[Address]:
-    """Every address; of this machine both, whatever hosts(5) says: a server may listen on one of them only."""
+    """All addresses; for this machine those of IPv4 and IPv6, whatever hosts(5) says: a server may listen on only one."""
     if host == "localhost":
         return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror:  # not known, or nobody to ask: both may change
+    except socket.gaierror:  # unknown host, or no name server: both may change
         return []
     except UnicodeError:  # a label that is empty or too long for a name
         raise OSError(errno.EINVAL, "cannot be the name of a host") from None
@@ -144,7 +144,7 @@ def _addresses(host: str, port: int) -> list[Address]:
 
 
 def _takes_connections(addresses: Sequence[Address], seconds: float) -> bool:
-    """Whether one takes a connection within so many seconds; all are tried at once, as one may not answer at all."""
+    """Whether one accepts a connection within ``seconds``; all are tried at once, because one may not answer at all."""
     until = time.monotonic() + seconds
     with ExitStack() as stack:
         poll, trying = select.poll(), {}
@@ -166,15 +166,15 @@ def _takes_connections(addresses: Sequence[Address], seconds: float) -> bool:
 
 
 def wait_for_file(path: str | os.PathLike[str], *, gone: bool = False, timeout: float | None = None) -> bool:
-    """Wait until something is at ``path``; ``gone``: until nothing is any more."""
+    """Wait until ``path`` exists; ``gone``: until it does not exist any more."""
     return _look_until(lambda: os.path.exists(path) != gone, _deadline(timeout))
 
 
 def wait_for_line(
     path: str | os.PathLike[str], pattern: re.Pattern[str], *, new: bool = False, timeout: float | None = None
 ) -> str | None:
-    """Wait until a file, which may not be there yet, has a line in which ``pattern`` is found; that line, None when the time
-    was up. ``new``: only lines that are written from now on. The file may be renamed, replaced or emptied meanwhile (logrotate(8)).
+    """Wait until a file, which may not exist yet, has a line in which ``pattern`` is found; return that line, None if the time is
+    over. ``new``: only lines written from now on. The file may be renamed, replaced or truncated meanwhile (logrotate(8)).
     """
     found = ""
     with Log(Path(path), at_end=new) as log:
