@@ -1,1 +1,1 @@
-"""Commands run by themselves or in chains: pipelines without a shell, retries, answers to prompts, everything they start ended with them."""
+"""Runs single commands or chains: pipelines without a shell, retries, answers to prompts; all processes that they start are ended."""

@@ -1,7 +1,7 @@
-"""Bytes on their way to somebody who may not take them now: kept, and written as far as that needs no waiting.
+"""A queue of bytes for a reader that may be slow: written as far as that is possible without waiting.
 
-For loops that have to keep a deadline: a plain write to a full pipe, or to a terminal that was stopped by Ctrl-S, waits for
-ever. Separate from `output`, which may wait.
+For loops that must meet a deadline: a plain write to a full pipe, or to a terminal that was stopped by Ctrl-S, waits for ever.
+Separate from `output`, which may wait.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from typing import Final
 from manyhands.storage.output import named
 
 FULL: Final = 1 << 20
-"""Bytes; whoever puts something in should first let an outbox with as much drain."""
+"""Bytes; with this many waiting, the caller should let the queue drain before it puts more."""
 _BLOCK: Final = 1 << 16
 _SURE: Final = min(512, select.PIPE_BUF)
-"""Bytes that a pipe takes at once when poll(2) says that it takes something (pipe(7), PIPE_BUF)."""
+"""Bytes that a pipe accepts at once when poll(2) says that it is writable (pipe(7), PIPE_BUF)."""
 
 
 class ByteQueue:
-    """What waits to be written to ``descriptor``. Use it as a context: it may open a descriptor of its own.
+    """Bytes that wait to be written to ``descriptor``. Use it as a context: it may open a descriptor of its own.
 
-    Without waiting needs O_NONBLOCK, which belongs to the open file and not to the descriptor: set on our stdout, it would
-    disturb everybody who shares that. A pipe or a terminal is therefore opened once more (/proc/self/fd, Linux).
+    Writing without waiting needs O_NONBLOCK, which belongs to the open file and not to the descriptor: set on our stdout, it would
+    disturb all processes that share it. A pipe or a terminal is therefore opened once more (/proc/self/fd, Linux).
     """
 
     def __init__(self, descriptor: int) -> None:
         self._given = self.descriptor = descriptor
         self._kept = bytearray()
         self.closed = False
-        """Whether nobody reads any more; what is put in then is forgotten."""
+        """Whether the reader is gone; bytes that are put then are discarded."""
         self._at_once = stat.S_ISREG(os.fstat(descriptor).st_mode) or not os.get_blocking(descriptor)
         if not self._at_once:
-            with suppress(OSError):  # a socket, no /proc, or it belongs to somebody else
+            with suppress(OSError):  # a socket, no /proc, or another user's file
                 self.descriptor = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
                 self._at_once = True
 
@@ -46,7 +46,7 @@ class ByteQueue:
         self.close()
 
     def put(self, data: bytes) -> None:
-        """Keep it, and write what can be written now."""
+        """Queue ``data``, and write what can be written now."""
         if not self.closed:
             self._kept += data
             self.drain()
@@ -57,7 +57,7 @@ class ByteQueue:
         return len(self._kept)
 
     def drain(self) -> None:
-        """Write what is taken at once."""
+        """Write what can be written now."""
         try:
             while self._kept and (done := self._write()):
                 del self._kept[:done]
@@ -66,7 +66,7 @@ class ByteQueue:
             self._kept.clear()
 
     def _write(self) -> int:
-        """How many bytes were taken."""
+        """Write once; return how many bytes were written."""
         if not self._at_once and not _takes(self.descriptor):
             return 0
         try:
@@ -77,7 +77,7 @@ class ByteQueue:
             raise named(error, self._given) from None
 
     def close(self) -> None:
-        """Let go of the descriptor of its own; what was not taken is lost."""
+        """Close its own descriptor; bytes that were not written are lost."""
         if self.descriptor != self._given:
             os.close(self.descriptor)
             self.descriptor = self._given

@@ -1,5 +1,5 @@
-"""One command at a time, as `subprocess` and `os` know it, without their known faults: a time-out stops the whole tree, nobody
-waits for a stranger that keeps a pipe open, any amount of input and output passes, and every end is told exactly.
+"""Runs one command at a time, as `subprocess` and `os` do, without their known faults: a time-out stops the whole tree, no call waits
+for another process that keeps a pipe open, any amount of input and output passes, and every end is reported exactly.
 
     output, status, system    a line for the user's shell        check_output, call, feed    an argument list, no shell
 """
@@ -22,8 +22,8 @@ Argv = Sequence[str]
 
 
 def shell_argv(line: str) -> tuple[str, ...]:
-    """How a line is given to the user's shell: $SHELL if it is a POSIX one, else bash, else /bin/sh. Bash and its like let a
-    pipe fail when any part of it fails."""
+    """The argument list that runs a line in the user's shell: $SHELL if it is a POSIX shell, else bash, else /bin/sh. In bash and
+    similar shells, a pipe fails if any part of it fails."""
     shell = user_shell(os.environ)
     return (shell, "-c", line) if os.path.basename(shell) == "sh" else (shell, "-o", "pipefail", "-c", line)
 
@@ -32,7 +32,7 @@ def run(
     argv: Argv, *, stdin: InputFrom = None, stdout: OutputTo = "capture", stderr: OutputTo = "capture", timeout: float | None = None,
     grace: float = 5.0, cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
 ) -> Completed:  # fmt: skip
-    """Run one command to its end; what the arguments mean is told at `Pipeline.run`."""
+    """Run one command to its end; `Pipeline.run` describes the arguments."""
     result = Pipeline.of(argv).run(
         stdin=stdin, stdout=stdout, stderr=stderr, timeout=timeout, grace=grace, cwd=cwd, env=env
     )
@@ -40,17 +40,17 @@ def run(
 
 
 def output(line: str, *, timeout: float | None = None) -> str:
-    """What a shell line prints, stdout and stderr together in the order of printing, without the last newline; whether it
+    """The output of a shell line, stdout and stderr together in the order of printing, without the last newline, whether it
     succeeds or not (`subprocess.getoutput`). Bytes that are not UTF-8 become surrogates (PEP 383).
 
-    Raises CommandError when time is up.
+    Raises CommandError at a time-out.
     """
     return status(line, timeout=timeout)[1]
 
 
 def status(line: str, *, timeout: float | None = None) -> tuple[int, str]:
     """(exit status as a shell gives it, what it printed) of a shell line: 128+n after death by signal n, where
-    `subprocess.getstatusoutput` says -n. Raises CommandError when time is up."""
+    `subprocess.getstatusoutput` gives -n. Raises CommandError at a time-out."""
     end = run(shell_argv(line), stderr="stdout", timeout=timeout)
     if end.timed_out:
         raise CommandError(f"stopped after {timeout:g} s: {line}", end)
@@ -88,7 +88,7 @@ def feed(argv: Argv, data: InputFrom, *, timeout: float | None = None) -> Comple
 def system(line: str) -> Completed:
     """`os.system`: a line for /bin/sh, straight to the terminal. Its wait status is decoded (`os.waitstatus_to_exitcode`).
 
-    os.system says nothing of the process, so its pid, times and memory are not known; and it cannot be told to stop.
+    os.system reports nothing about the process, so its pid, times and memory are not known, and it cannot be stopped.
     """
     sys.stdout.flush()
     started, began = time.time(), time.monotonic()
@@ -102,8 +102,8 @@ def system(line: str) -> Completed:
 
 @contextmanager
 def limited(tree: Tree, timeout: float | None) -> Iterator[threading.Event]:
-    """Stop the members of ``tree`` if the block takes longer, for work that cannot be asked to end; the event says whether
-    that was done."""
+    """Stop the members of ``tree`` if the block takes longer than ``timeout``, for work that has no time-out of its own; the event
+    is set if that was done."""
     late, over = threading.Event(), threading.Event()
 
     def stop() -> None:

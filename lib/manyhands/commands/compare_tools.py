@@ -1,7 +1,7 @@
-"""The same chore through the helpers that people use for it, side by side: same result? how long?
+"""Compares the helpers that people use to run a command line: do they give the same result, and how long do they take?
 
-Each way is what its own documentation shows for "run this line, and give me what it prints". The packages are imported when
-they are asked for; one that is not there is told with the extra that brings it.
+Each way is what its own documentation shows for "run this line, and give me what it prints". The packages are imported when they are
+needed; a missing one is reported with the extra that installs it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def compare(line: str, *, rounds: int = 5) -> list[Compared]:
             try:
                 status, printed = way.run(line)
                 answers[name] = status if status >= 0 else 128 - status, printed
-            except Exception as error:  # whatever it is, it is that helper's answer
+            except Exception as error:  # any error is that helper's answer
                 errors[name] = f"{type(error).__name__}: {error}".splitlines()[0]
             took[name].append(time.perf_counter() - began)
     reference = answers.get("subprocess")
@@ -132,7 +132,7 @@ def _pypeln(line: str) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How a helper does it, the package that it is in, and the extra of ours that installs that."""
+    """How a helper does it, its package, and the extra of ours that installs that."""
 
     run: Callable[[str], Answer]
     package: str | None = None

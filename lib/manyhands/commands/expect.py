@@ -1,9 +1,9 @@
-"""Answering what a program asks: its output is searched for prompts, and what belongs to each is typed.
+"""Answers the prompts of a program: searches its output for prompts, and types the reply that belongs to each.
 
-    program --pipe or pseudo-terminal--> text, cut at no character --invoke's Responder--> what is typed --> program
+    program --pipe or pseudo-terminal--> text, cut at no character --invoke's Responder--> typed reply --> program
 
-The matching is that of invoke's watchers (`invoke.watchers.Responder`); the reading is ours, because invoke's runner leaves
-the tree alive at a time-out. Nothing is read ahead of what was answered.
+The matching is that of invoke's watchers (`invoke.watchers.Responder`); the reading is ours, because invoke's runner leaves the tree
+running at a time-out. Nothing is read ahead of what was answered.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from manyhands.core.terminal_escapes import plain, torn
 from manyhands.posix.which import find_program
 
 _WINDOW: Final = 16384
-"""Characters that are searched: a prompt is the last that a program writes before it waits."""
+"""Characters that are searched, from the end: a prompt is the last text that a program writes before it waits."""
 _SCREEN: Final = 24
 _BLOCK: Final = 65536
 _HELD: Final = 1 << 16
@@ -40,7 +40,7 @@ _HELD: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """How it ended. ``replies``: how often each pattern was answered; ``screen``: the last lines of what was printed."""
+    """How it ended. ``replies``: how often each pattern was answered; ``screen``: the last lines of the output."""
 
     end: Completed
     replies: tuple[int, ...]
@@ -85,7 +85,7 @@ def _talk(dialogue: _Dialogue, tree: Tree, deadline: float) -> None:
 
 
 class _Counting(Responder):
-    """A Responder that knows how often it has answered."""
+    """A Responder that counts its answers."""
 
     count = 0
 
@@ -103,7 +103,7 @@ def _responder(pattern: str, reply: str) -> _Counting:
 
 
 class _Dialogue:
-    """What is read, typed and shown, each as far as it needs no waiting. ``open``: the program may still print."""
+    """Reads, types and shows, each without waiting. ``open``: the program may still print."""
 
     def __init__(
         self, reading: int, writing: int, responders: Sequence[_Counting], show: ByteQueue | None, encode: Callable[[bytes], bytes]
@@ -122,29 +122,29 @@ class _Dialogue:
 
     @property
     def readable(self) -> list[int]:
-        """What to wait for: nothing more is read while somebody is far behind."""
+        """The descriptors to read: none while the program or the display is far behind."""
         return [self._reading] if self.open and all(one.waiting < FULL for one in self._outboxes) else []
 
     @property
     def writable(self) -> list[int]:
-        """Where something waits to be taken."""
+        """The descriptors to which bytes wait to be written."""
         return [one.descriptor for one in self._outboxes if one.waiting]
 
     def go_on(self) -> None:
-        """Write what waits, read once what is there, show it, and answer."""
+        """Write what waits, read once, show that, and answer."""
         for one in self._outboxes:
             one.drain()
         if self.readable:
             self._read()
 
     def read_rest(self) -> None:
-        """What was printed last, as much as a pipe holds: whoever has kept the pipe open is not waited for."""
+        """Read the last output, as much as a pipe holds, without waiting for other processes that keep the pipe open."""
         left = _HELD
         while left > 0 and self.open and (found := self._read()):
             left -= found
 
     def _read(self) -> int:
-        """How many bytes there were."""
+        """Read once; return how many bytes there were."""
         try:
             data = os.read(self._reading, _BLOCK)
         except BlockingIOError:
@@ -162,7 +162,7 @@ class _Dialogue:
         return len(data)
 
     def deliver(self, tree: Tree, deadline: float) -> bool:
-        """Wait until all that was shown is taken; False when the deadline comes first."""
+        """Wait until all shown output is written; return False if the deadline comes first."""
         while self._shown is not None and self._shown.waiting and tree.stopped_by is None:
             if time.monotonic() >= deadline:
                 return False
@@ -171,8 +171,8 @@ class _Dialogue:
         return True
 
     def _search(self, new: str) -> None:
-        """Let the responders look, at the text as a terminal shows it; they remember how far they have looked, also when the
-        window moves on."""
+        """Let the responders search the text as a terminal shows it; they remember how far they have searched, also when the window
+        moves on."""
         whole = self._torn + new
         end = torn(whole) if new else len(whole)
         self._torn = whole[end:]
@@ -187,7 +187,7 @@ class _Dialogue:
                 one.index = max(0, one.index - surplus)
 
     def screen(self) -> str:
-        """The last lines of what was printed."""
+        """The last lines of the output."""
         return "\n".join(self._text.splitlines()[-_SCREEN:])
 
     def close(self) -> None:
@@ -197,7 +197,7 @@ class _Dialogue:
 
 
 def _start_on_pipes(argv: Sequence[str], tree: Tree) -> tuple[int, int]:
-    """Start the program; returns (what it prints, where to type)."""
+    """Start the program; return (descriptor of its output, descriptor for typing)."""
     printed, typed = os.pipe(), os.pipe()
     try:
         tree.start(argv, stdin=typed[0], stdout=printed[1], stderr=printed[1])
@@ -208,10 +208,10 @@ def _start_on_pipes(argv: Sequence[str], tree: Tree) -> tuple[int, int]:
 
 
 def _start_on_terminal(argv: Sequence[str], tree: Tree) -> tuple[int, int]:
-    """Start the program as leader of a session whose terminal is new; returns the other side of that, twice.
+    """Start the program as leader of a session with a new terminal; return the other side of the terminal, twice.
 
     posix_spawn begins the session before it opens files, and the first terminal that a leader opens becomes its own
-    (tty_ioctl(4), TIOCSCTTY). Echo is off: what we type would come back, and might be taken for a prompt.
+    (tty_ioctl(4), TIOCSCTTY). Echo is off: else what we type would come back, and might be mistaken for a prompt.
     """
     ours, theirs = pty.openpty()
     try:

@@ -1,9 +1,9 @@
-"""Chains of commands without a shell: ``pipe(["ls", "-l"], ["wc"])``, ``Pipeline.parse("ls -l | wc")``.
+"""Runs chains of commands without a shell: ``pipe(["ls", "-l"], ["wc"])``, ``Pipeline.parse("ls -l | wc")``.
 
     stdin --> [command] --pipe(2)--> [command] --pipe(2)--> [command] --> stdout      every command's end is known
 
-The kernel moves the bytes; no copy of a pipe's end stays with us, so a command whose reader has had enough gets SIGPIPE
-(pipe(7)), and one whose writer has ended gets the end of file.
+The kernel moves the bytes. We keep no copy of a pipe's end, so a command whose reader has ended gets SIGPIPE (pipe(7)), and one whose
+writer has ended gets the end of file.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _SET_PIPE_SIZE: Final = 1031  # F_SETPIPE_SZ, <linux/fcntl.h>
 
 
 class CommandError(ManyhandsError):
-    """A command failed, and its caller had asked for success; ``result`` tells all that is known."""
+    """A command failed that had to succeed; ``result`` has all that is known."""
 
     __module__ = "manyhands"  # as all errors have it (`manyhands.core.errors`)
 
@@ -63,14 +63,14 @@ class PipelineResult:
     stderr: bytes | None = None
 
     def is_fine(self, place: int) -> bool:
-        """Whether the stage at ``place`` (from 0) did its part: it ended with 0, or the next one had enough of it."""
+        """Whether the stage at ``place`` (from 0) succeeded: it ended with 0, or by SIGPIPE because the next one had ended."""
         stage = self.stages[place]
         had_enough = stage.signal == SIGPIPE or stage.exit == 128 + SIGPIPE
         return stage.ok or (had_enough and place + 1 < len(self.stages) and not stage.timed_out)
 
     @property
     def timed_out(self) -> bool:
-        """Whether it was stopped because its time was up."""
+        """Whether it was stopped by its time-out."""
         return any(stage.timed_out for stage in self.stages)
 
     @property
@@ -161,7 +161,7 @@ class Pipeline:
 
 
 def _not_begun(argvs: Sequence[Sequence[str]], why: str) -> tuple[Completed, ...]:
-    """The ends of commands for whose files the time was not enough."""
+    """The ends of commands that were not begun, because opening their files took too long."""
     return tuple(Completed(tuple(argv), error=why, timed_out=True) for argv in argvs)
 
 
@@ -178,7 +178,7 @@ def pipe(
     the path of a file, an open file; None: ours. ``stdout`` and ``stderr``: "capture" (then they are in the result), "inherit" (where
     ours go), "null", an open file; ``stderr`` also "stdout". `Pipeline.parse` makes a chain of one line.
 
-    With ``check``, raises CommandError when a stage fails or time is up. Whatever happens, no command is left running.
+    With ``check``, raises CommandError if a stage fails or at a time-out. No command is left running in any case.
     """
     result = Pipeline.of(*commands).run(
         stdin=stdin, stdout=stdout, stderr=stderr, timeout=timeout, grace=grace, cwd=cwd, env=env
@@ -203,7 +203,7 @@ def _what_failed(result: PipelineResult) -> str:
 
 
 def shown(argv: Sequence[str]) -> str:
-    """A command as it could be typed, of 200 characters at most."""
+    """A command as it could be typed, at most 200 characters."""
     text = shlex.join(map(os.fspath, argv))
     return text if len(text) <= 200 else text[:199] + "…"
 
@@ -232,7 +232,7 @@ def expand(words: Sequence[Word], cwd: str | os.PathLike[str] | None = None) -> 
 def _missing(
     argvs: Sequence[Sequence[str]], cwd: str | os.PathLike[str] | None, env: Mapping[str, str] | None
 ) -> tuple[Completed, ...] | None:
-    """What to report if a program is missing; None if all are there."""
+    """The ends of all commands if a program is missing; None if all exist."""
     search = os.pathsep.join(os.get_exec_path(env))
     ends: list[Completed] = []
     for argv in argvs:
@@ -263,7 +263,7 @@ def _plumb(
 
 
 def _pipe(files: ExitStack) -> tuple[int, int]:
-    """A pipe that takes as much as it may: fewer switches between the two that use it."""
+    """A pipe with the largest allowed buffer, for fewer switches between writer and reader."""
     reading, writing = os.pipe()
     files.callback(os.close, reading)
     files.callback(os.close, writing)
@@ -310,7 +310,7 @@ def opened_sink(sink: OutputTo, inherited: int) -> Iterator[int]:
     """The descriptor that commands write to. What is captured goes to a file without a name: nobody has to read it while they
     run, and nobody waits for a stranger that keeps it open."""
     if sink == "inherit":
-        (sys.stdout if inherited == 1 else sys.stderr).flush()  # what we have said before comes first
+        (sys.stdout if inherited == 1 else sys.stderr).flush()  # our own earlier output comes first
         yield inherited
     elif sink == "null":
         with open(os.devnull, "wb", buffering=0) as null:

@@ -1,12 +1,11 @@
-"""Commands that were started together, and all that they start: waited for, limited and stopped as one.
+"""Commands that are started together, with all their descendants: waited for, limited and stopped as one.
 
     start() start() ... --> wait(timeout) --each leader: pidfd, wait4--> Completed
-                               | time is up, or stop() was called: TERM and CONT to every member, KILL after the grace
-                               +-- members: what descends from a leader, or carries our mark in its environment
+                               | time-out, or stop() was called: TERM and CONT to every member, KILL after the grace
+                               +-- members: descendants of a leader, and processes with our mark in their environment
 
-The commands stay in the process group that they are started from, so a terminal treats them as a shell's: they may read from
-it, Ctrl-C and Ctrl-Z reach them. Separate from `manyhands.backends`, which runs thousands of jobs and lets none near a
-terminal.
+The commands stay in the process group that they are started from, so a terminal treats them like a shell's: they may read from it, and
+Ctrl-C and Ctrl-Z reach them. Separate from `manyhands.backends`, which runs thousands of jobs, none of which may use a terminal.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB e
 _KILL_EVERY: Final = 0.02
 _ADOPTED_EVERY: Final = 1.0
 _UNINTERRUPTIBLE: Final = 5.0
-"""Seconds after the first KILL for which we wait; what does not end by then sits in the kernel (state D, ps(1))."""
+"""Seconds to wait after the first KILL; a process that does not end by then waits in the kernel (state D, ps(1))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class Completed:
 
 
 class Leader:
-    """One started command that has not been collected."""
+    """One started command that has not been reaped."""
 
     def __init__(self, argv: Sequence[str], pid: int) -> None:
         self.argv, self.pid = tuple(argv), pid
@@ -83,7 +82,7 @@ class Leader:
         self.start = stat.start if (stat := linux.read_stat(pid)) else 0
         try:
             self.pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
-        except OSError:  # an old kernel, or no descriptor left: we look again and again
+        except OSError:  # an old kernel, or no descriptor left: we poll
             self.pidfd = -1
 
     def collect(self) -> Completed | None:
@@ -107,7 +106,7 @@ class Leader:
         return Completed(self.argv, self.pid, error=error, started=self.started, wall=wall)
 
     def close(self) -> None:
-        """Let go of the pidfd."""
+        """Close the pidfd."""
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
@@ -155,7 +154,7 @@ class Tree:
         self, argv: Sequence[str], *, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None,
         cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
     ) -> bool:  # fmt: skip
-        """Start a command with these descriptors (None: ours); False, and its end is known, if it cannot be started."""
+        """Start a command with these descriptors (None: ours); if it cannot be started, record its end and return False."""
         self._starting = True  # it may be signalled by a terminal, together with us, before we know its pid
         try:
             process = subprocess.Popen(
@@ -171,7 +170,7 @@ class Tree:
         return True
 
     def add(self, argv: Sequence[str], pid: int) -> None:
-        """Take charge of a child that was started in another way, with `environment`."""
+        """Add a child that was started in another way, with `environment`."""
         self._leaders[pid] = Leader(argv, pid)
         self._places[pid] = len(self._done)
         self._done.append(None)
@@ -182,9 +181,9 @@ class Tree:
 
     def wait(self, timeout: float | None = None) -> tuple[Completed, ...]:
         """How all commands ended, in the order in which they were started; what runs after ``timeout`` seconds is stopped.
-        Then the next ones may be started, unless somebody has called `stop`.
+        Then more may be started, unless `stop` has been called.
 
-        Raises TimeoutError if something does not end even when it is killed (uninterruptible sleep).
+        Raises TimeoutError if a process does not end even when it is killed (uninterruptible sleep).
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         timed_out: set[int] = set()
@@ -222,7 +221,7 @@ class Tree:
         return bool(self._leaders) or self.stopping
 
     def pause(self, seconds: float) -> bool:
-        """Wait so long while nothing runs; False, and at once, if `stop` has been called."""
+        """Wait for ``seconds`` while nothing runs; return False, at once, if `stop` has been called."""
         until = time.monotonic() + seconds
         while self.stopped_by is None and time.monotonic() < until:
             self.look(until)
@@ -240,7 +239,7 @@ class Tree:
 
     @property
     def stopping(self) -> bool:
-        """Whether it has been told to end."""
+        """Whether a stop has been requested."""
         return self._kill_at is not None
 
     def _collect(self) -> None:
@@ -250,7 +249,7 @@ class Tree:
                 self._done[self._places[pid]] = ended
 
     def _collect_adopted(self) -> None:
-        """Let no orphan that came to us stay a zombie while we wait, as init would not (we may be pid 1 of a container)."""
+        """Reap orphans that became our children, as init does (we may be pid 1 of a container)."""
         with suppress(ChildProcessError):
             while self._adopts and (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)):
                 if ended.si_pid in self._leaders:
@@ -282,7 +281,7 @@ class Tree:
         self.wake()
 
     def terminate(self) -> None:
-        """TERM and CONT to every member; whatever is left after the grace is killed by `step`."""
+        """Send TERM and CONT to every member; `step` kills what is left after the grace."""
         self._kill_at = time.monotonic() + self.grace
         self.signal(signal.SIGTERM)
         self.signal(signal.SIGCONT)
@@ -298,7 +297,7 @@ class Tree:
             os.write(self._waking[1], b"\0")
 
     def members(self) -> list[tuple[int, int]]:
-        """(pid, start time) of everything that is alive: commands, what they started, what has run away from them."""
+        """(pid, start time) of all live processes: commands, their descendants, and daemons that have left them."""
         if not os.path.isdir("/proc/self"):
             return [(pid, 0) for pid in _below(self._leaders)]
         below = {stat.pid for stat in linux.descendants([os.getpid()] if self._adopts else self._leaders)}
@@ -309,7 +308,7 @@ class Tree:
         ]
 
     def _is_marked(self, stat: linux.ProcStat) -> bool:
-        """Whether it has our mark; who was born without it cannot get it, and is looked at once."""
+        """Whether it has our mark; a process that started without it cannot get it, and is checked only once."""
         if (stat.pid, stat.start) in self._strangers:
             return False
         if linux.has_tag(stat.pid, f"{_MARK}={self._mark}".encode(), prefix=True):
@@ -318,7 +317,7 @@ class Tree:
         return False
 
     def _go_on_stopping(self) -> bool:
-        """Kill what is left if its time is up; False when nothing is left."""
+        """Kill what is left after the grace; return False if nothing is left."""
         living = self.members()
         if not living and not self._leaders:
             return False
@@ -334,7 +333,7 @@ class Tree:
         return True
 
     def close(self) -> None:
-        """Kill and collect what still runs, if `wait` was left early. May be called twice."""
+        """Kill and reap what still runs, if `wait` was left early. May be called twice."""
         if self._waking[0] < 0:
             return
         try:
@@ -375,7 +374,7 @@ def _send(pid: int, start: int, number: int) -> None:
 
 
 def _below(leaders: Mapping[int, Leader]) -> set[int]:
-    """Where there is no /proc: the leaders, which are ours until collected, and what psutil finds below them."""
+    """For systems without /proc: the leaders, which are ours until reaped, and their descendants by psutil."""
     import psutil
 
     found = set(leaders)
@@ -386,7 +385,7 @@ def _below(leaders: Mapping[int, Leader]) -> set[int]:
 
 
 def _collect_strangers() -> None:
-    """Collect the orphans that came to us and have ended, each by its pid."""
+    """Reap orphans that became our children and have ended, each by its pid."""
     for stat in linux.processes():
         if stat.ppid == os.getpid() and stat.state == "Z":
             with suppress(ChildProcessError):

@@ -1,4 +1,4 @@
-"""Opening what commands read and write, without waiting longer than they may run."""
+"""Opens the files that commands read and write, without waiting longer than they may run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Final
 from manyhands.commands.process_tree import Tree
 
 _LOOK_AGAIN: Final = 0.05
-"""Seconds between two looks whether somebody reads a FIFO, which cannot be waited for."""
+"""Seconds between two checks whether a FIFO has a reader, which cannot be waited for."""
 
 
 class Opener:
-    """Opens files within a limit: a FIFO waits for who opens its other end (fifo(7)), and that may be nobody."""
+    """Opens files within a time limit: opening a FIFO waits until its other end is opened (fifo(7)), which may never happen."""
 
     def __init__(self, tree: Tree, timeout: float | None) -> None:
         self._tree, self._began = tree, time.monotonic()
@@ -33,8 +33,8 @@ class Opener:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def open(self, path: str, flags: int) -> int:
-        """Open as a shell does: made with what the umask leaves of rw-rw-rw-. Raises OSError; TimeoutError when the limit, or
-        a call of ``tree.stop``, comes before somebody opens the other end."""
+        """Open as a shell does: a new file has mode rw-rw-rw- minus the umask. Raises OSError; TimeoutError if the limit, or a call
+        of ``tree.stop``, comes before the other end is opened."""
         flags |= os.O_CLOEXEC
         if not _is_fifo(path):
             return os.open(path, flags, 0o666)
@@ -49,13 +49,13 @@ class Opener:
                 try:
                     return os.open(path, flags)
                 except OSError as error:
-                    if error.errno != errno.ENXIO:  # nobody reads yet
+                    if error.errno != errno.ENXIO:  # there is no reader yet
                         raise
                 self._tree.look(self._moment(_LOOK_AGAIN))
         opened, poll = os.open(path, flags), select.poll()
         poll.register(opened, select.POLLIN)
         try:
-            while not poll.poll(0):  # neither data nor the end: nobody has written yet
+            while not poll.poll(0):  # neither data nor the end: there was no writer yet
                 self._check(path)
                 self._tree.look(self._moment(None), [opened])
         except BaseException:

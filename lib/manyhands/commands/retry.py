@@ -1,7 +1,7 @@
-"""A command again and again: until it succeeds (`retry`), or to see what becomes of it (`watch`).
+"""Runs a command repeatedly: until it succeeds (`retry`), or to watch its result (`watch`).
 
-Both yield what has happened and decide what comes next; showing it is left to whoever iterates. What runs in between is any
-function, here called ``once``, that runs commands on the ``tree`` and returns how they ended.
+Both yield what has happened and decide what comes next; the caller shows it. What runs each time is any function, here called
+``once``, that runs commands on the ``tree`` and returns how they ended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from manyhands.core.limits import Backoff, RetryOn
 from manyhands.core.terminal_escapes import plain
 
 Until = Literal["change", "success"] | re.Pattern[bytes] | None
-"""What a `watch` waits for: that the output is not what it was at first, that the status is 0, that the output, as people see it, matches."""
+"""What a `watch` waits for: the output differs from the first one, the status is 0, or the output, as people see it, matches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def watch(
 
 
 def _as_seen(output: bytes) -> bytes:
-    """What people read of it: without the control sequences of terminals, which may stand in the middle of a word."""
+    """The output as people see it: without the control sequences of terminals, which may stand in the middle of a word."""
     return plain(output.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
@@ -119,5 +119,5 @@ def _covered(result: PipelineResult, rule: RetryOn) -> bool:
 
 
 def was_interrupted(result: PipelineResult) -> bool:
-    """Whether Ctrl-C has ended one of the commands; it was meant for us, too."""
+    """Whether Ctrl-C has ended one of the commands; it was intended for us, too."""
     return any(stage.signal == SIGINT for stage in result.stages)
