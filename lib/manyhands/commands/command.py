@@ -75,13 +75,13 @@ def check_output(
 
 
 def call(argv: Argv, *, silent: bool = False, timeout: float | None = None) -> int:
-    """Let a command have the terminal, and return its status; ``silent``: what it prints goes nowhere (`subprocess.call`)."""
+    """Run a command on the terminal, and return its status; ``silent``: discard its output (`subprocess.call`)."""
     sink: OutputTo = "null" if silent else "inherit"
     return run(argv, stdout=sink, stderr=sink, timeout=timeout).returncode
 
 
 def feed(argv: Argv, data: InputFrom, *, timeout: float | None = None) -> Completed:
-    """Give a command its input, and take its output, however much that is (`subprocess.Popen.communicate`)."""
+    """Give a command its input, and capture its output, of any size (`subprocess.Popen.communicate`)."""
     return run(argv, stdin=data, stderr="inherit", timeout=timeout)
 
 

@@ -81,7 +81,7 @@ class PipelineResult:
 
     @property
     def ok(self) -> bool:
-        """Whether every stage did its part."""
+        """Whether every stage succeeded."""
         return self.returncode == 0
 
 
@@ -284,7 +284,7 @@ def _open(
 
 @contextmanager
 def opened_source(source: InputFrom, opener: Opener) -> Iterator[int]:
-    """The descriptor that commands read. Bytes are put into a file first, so that nobody has to feed them: no deadlock."""
+    """The descriptor that commands read. Bytes are written to a file first, so that no thread has to feed them: no deadlock."""
     if source is None:
         yield 0
     elif isinstance(source, int):
@@ -307,8 +307,8 @@ def opened_source(source: InputFrom, opener: Opener) -> Iterator[int]:
 
 @contextmanager
 def opened_sink(sink: OutputTo, inherited: int) -> Iterator[int]:
-    """The descriptor that commands write to. What is captured goes to a file without a name: nobody has to read it while they
-    run, and nobody waits for a stranger that keeps it open."""
+    """The descriptor that commands write to. Captured output goes to a file without a name: it need not be read while they run, and
+    there is no wait for another process that keeps it open."""
     if sink == "inherit":
         (sys.stdout if inherited == 1 else sys.stderr).flush()  # our own earlier output comes first
         yield inherited

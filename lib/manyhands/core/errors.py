@@ -94,7 +94,7 @@ class BatchWarning(UserWarning):
 
 
 class InputWarning(UserWarning):
-    """A list of inputs is read otherwise than byte for byte, or probably not as it was meant."""
+    """A list of inputs is not read byte for byte, or probably not as intended."""
 
 
 # The name by which programs know it: in tracebacks, and in pickles that outlive a move.

@@ -28,7 +28,7 @@ def call_it(words: Words) -> None:
 
 _CALLS: Final = {"--glob": "Glob", "--zip": "Zip", "--each": "Args.each"}
 _OTHERS: Final = {"--colsep": "separator", "--disk": "disks"}
-"""What programs write for an option that is not a keyword argument of its name."""
+"""Keyword arguments of programs whose names differ from the option's."""
 
 
 @contextmanager

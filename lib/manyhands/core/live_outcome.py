@@ -58,7 +58,7 @@ class LiveOutcome(Outcome[T_co]):
 
     @classmethod
     def of(cls, outcome: Outcome[T_co], given: Any) -> LiveOutcome[T_co]:
-        """``outcome``, which was a job's of this very program, with what that was given."""
+        """``outcome`` of a job of this program, with its input object ``given``."""
         made = tuple.__new__(cls, outcome)
         made._given = given
         return made

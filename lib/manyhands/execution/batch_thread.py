@@ -41,7 +41,7 @@ class Carrier(Protocol):
 
 
 def carry(batch: Batch | StagedBatch, wanted: Container[type[Event]] = HAPPENINGS) -> Carrier:
-    """Begin to carry it out, in a thread unless the calls have to be made in this one. Only events of the kinds ``wanted`` come."""
+    """Start the batch, in a thread unless the calls have to be made in this one. Only events of the kinds ``wanted`` are sent."""
     if is_done_by_caller(batch):
         return InSameThread(batch, wanted)
     return InThread(batch, wanted)
