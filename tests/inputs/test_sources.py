@@ -149,7 +149,7 @@ def test_json_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("{]\n", "line 1: not JSON"), ('{"b": 1}\n', "no 'a'"), ("3\n", "no object")]
+    ("text", "reason"), [("{]\n", "line 1: not JSON"), ('{"b": 1}\n', "no 'a'"), ("3\n", "not an object")]
 )
 def test_bad_json_lines_are_told_at_once(tmp_path: Path, text: str, reason: str) -> None:
     """The first line is looked at when the source is made."""

@@ -387,7 +387,7 @@ def test_what_a_program_has_made_is_not_resumed_without_its_name(tmp_path: Path)
     run, held = theirs.create({"template": "x"}, "theirs")
     held.close()
     with pytest.raises(
-        UsageError, match=r"made by programs, the newest, thei(rs)?, by report\.py: name the one.*batch\.list"
+        UsageError, match=r"made by programs, the newest, thei(rs)?, by report\.py: give the id of one.*batch\.list"
     ):
         ours.find(by_program=False)
     assert ours.find().id == run.id == ours.find("theirs", by_program=False).id
