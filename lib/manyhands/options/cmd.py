@@ -19,14 +19,19 @@ class Limited(Json):
     grace: str = option("5", metavar="TIME", help="seconds between TERM and KILL when it is stopped (default: 5)")
 
 
-class OneCommand(Options):
+class ShellText(Options):
+    """Whether a shell reads it."""
+
+    shell: bool = option(False, help="run it as a line for $SHELL (or bash)")
+
+
+class OneCommand(ShellText):
     """A command and its arguments, as one text or as words after ``--``."""
 
     command: str | None = option(
         None, positional=True, metavar="COMMAND",
         help="the program and its arguments in one text, split at blanks outside quotes; or as words after --",
     )  # fmt: skip
-    shell: bool = option(False, help="run it as a line for $SHELL (or bash)")
     rest: Sequence[str] | None = None
 
 
@@ -79,7 +84,7 @@ class AnswerOptions(OneCommand, Limited):
 _CHAIN = "programs and their arguments, with | |& < > >> 2> 2>&1, quotes and wildcards, run without a shell"
 
 
-class PipeOptions(Limited):
+class PipeOptions(ShellText, Limited):
     """What ``cmd.pipe`` takes."""
 
     line: str = option(positional=True, help=_CHAIN)
@@ -89,14 +94,13 @@ class PipeOptions(Limited):
     stdin: str | None = option(
         None, metavar="FILE", help="a file that the first stage reads (default: our standard input)"
     )
-    shell: bool = option(False, help="run it as a line for $SHELL (or bash)")
-    verbose: bool = option(False, short="v", help="say how every stage ended, also when all is well")
+    verbose: bool = option(False, short="v", after="shell", help="say how every stage ended, also when all is well")
     json: bool = option(
         False, excludes=("verbose",), help="one JSON line: what the last stage wrote, and how every stage ended"
     )
 
 
-class Repeated(Options):
+class Repeated(ShellText):
     """A chain that is run more than once; ``rest``: or the words of one command, which stand after ``--``."""
 
     line: str | None = option(None, positional=True, help=_CHAIN)
@@ -111,7 +115,6 @@ class WatchOptions(Repeated, Limited):
     until_success: bool = option(False, help="end when its status is 0")
     until: str | None = option(None, metavar="REGEX", help="end when its output matches this regular expression")
     times: int | None = option(None, metavar="COUNT", help="look so many times at most")
-    shell: bool = option(False, help="the text is a line for $SHELL (or bash)")
     timeout: str | None = option(None, metavar="TIME", help="give up after this time altogether, with exit status 124")
     json: bool = option(False, help="one JSON line for each look")
 
@@ -127,7 +130,6 @@ class RetryOptions(Repeated, Limited):
     retry_on: str | None = option(
         None, metavar="WHAT", help="retry only after these failures, separated by commas: exit statuses (75, 1-9), timeout, signal, SIGSEGV (default: any failure)",
     )  # fmt: skip
-    shell: bool = option(False, help="the text is a line for $SHELL (or bash)")
     timeout: str | None = option(None, metavar="TIME", help="stop a try after this time (30, 2m)")
     json: bool = option(False, help="one JSON line for each try")
 
