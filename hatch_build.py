@@ -16,7 +16,7 @@ class Manual(BuildHookInterface):  # type: ignore[type-arg]
         """Write the page and have it shipped."""
         sys.path.insert(0, str(Path(self.root) / "lib"))
         from manyhands import __version__
-        from manyhands.cli.loaded import load_tasks
+        from manyhands.cli.loaded_tasks import load_tasks
         from manyhands.cli.manual import manual
 
         page = self._page()

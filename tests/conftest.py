@@ -20,7 +20,7 @@ import pytest
 from invoke import Collection
 
 from manyhands.core.hints import typed_options
-from manyhands.core.places import LIBRARY, PACKAGE
+from manyhands.core.package_location import LIBRARY, PACKAGE
 from manyhands.posix import linux
 from warm import Warm
 
@@ -133,7 +133,7 @@ Said = Callable[..., tuple[int, str]]
 def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Said]:
     """(the exit status, what was said on stderr) of a command line, in this process; nothing may be said on stdout."""
     from manyhands.cli import Program
-    from manyhands.cli.loaded import load_tasks
+    from manyhands.cli.loaded_tasks import load_tasks
     from manyhands.core import hints
 
     words = hints._Called.words

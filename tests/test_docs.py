@@ -143,11 +143,11 @@ def test_options_and_tasks_that_are_named_exist() -> None:
 
 def test_the_table_of_backends_is_true() -> None:
     """docs/backends.md has a row for each backend, and says of each whether it can stop a call, as its flags do."""
-    from manyhands.backends.coroutines import Aio
-    from manyhands.backends.greenlets import Greenlets
+    from manyhands.backends.asyncio_loop import Aio
+    from manyhands.backends.gevent_greenlets import Greenlets
     from manyhands.backends.processes import Processes
+    from manyhands.backends.registry import FUNCTIONS
     from manyhands.backends.serial import Serial
-    from manyhands.backends.table import FUNCTIONS
     from manyhands.backends.threads import Threads
 
     rows = {

@@ -9,10 +9,10 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from manyhands.core import places
+from manyhands.core import package_location
 from manyhands.tour.contents import SCENES
 
-PACKAGE = Path(places.PACKAGE)
+PACKAGE = Path(package_location.PACKAGE)
 FLOORS = [
     "core", "options", "runtime", "posix", "work", "inputs", "storage", "export", "backends", "engine", "processes", "commands", "host",
     "execution", "render", "api", "handlers", "tour", "cli", "__main__", "__init__",

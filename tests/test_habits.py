@@ -63,8 +63,10 @@ def test_the_parts_that_contributors_are_sent_to_exist() -> None:
     assert len(paths) > 15
     for path in paths:
         assert path == "lib/" or (HERE / path).exists() or (Path(manyhands.__file__).parents[1] / path[4:]).exists(), path
-    table = Path(manyhands.__file__).parent / "export" / "table.py"
-    assert {"EXPORTERS", "Format"} <= set(re.findall(r"^\w+", table.read_text(encoding="utf-8"), re.MULTILINE))
+    for name, place in (("EXPORTERS", "export/formats.py"), ("Format", "options/choices.py")):
+        assert re.search(
+            rf"^{name}\b", (Path(manyhands.__file__).parent / place).read_text(encoding="utf-8"), re.MULTILINE
+        ), name
     for name in ("command", "function"):
         assert "\nBACKENDS = " in (HERE / "tests" / "backends" / f"test_{name}_backends.py").read_text(encoding="utf-8")
 

@@ -17,7 +17,7 @@ from manyhands.export.job_record import job_record
 from manyhands.handlers.batch_list import list_runs
 from manyhands.options.batch import ListOptions
 from manyhands.storage.runs import Store
-from render.test_render_jsonl import lines
+from render.test_render_event_lines import lines
 
 PAGE = (HERE / "docs" / "json.md").read_text()
 PATHS = {"stdout_path", "stderr_path"}  # only where the output is not in the line itself

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 from conftest import HERE, LIB
-from manyhands.cli.loaded import load_tasks
+from manyhands.cli.loaded_tasks import load_tasks
 
 AT_THE_ROOT = {"check-output", "fork-demo", "getoutput", "pipe", "system-info", "terminate"}
 TASKS = {

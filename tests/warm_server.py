@@ -56,7 +56,7 @@ def main() -> None:
 
 def _load_ours() -> None:
     importlib.import_module("manyhands.runtime.lean_invoke").import_invoke()
-    importlib.import_module("manyhands.cli.loaded").load_tasks()
+    importlib.import_module("manyhands.cli.loaded_tasks").load_tasks()
     for name in OURS:
         importlib.import_module(name)
 

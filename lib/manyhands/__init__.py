@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from manyhands.api.run_batch import run_batch
     from manyhands.api.run_options import RunOptions
     from manyhands.commands.command import check_output
+    from manyhands.commands.command_tree import Completed
     from manyhands.commands.expect import Answered
     from manyhands.commands.pipeline import CommandError, InputFrom, OutputTo, Pipeline, PipelineResult, pipe
-    from manyhands.commands.process_tree import Completed
     from manyhands.commands.retry import Look
     from manyhands.core.errors import (
         BatchWarning,

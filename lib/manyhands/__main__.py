@@ -24,7 +24,7 @@ def main() -> None:
     begin()
     import_invoke()
     from manyhands.cli import Program  # takes most of the time of a start
-    from manyhands.cli.loaded import load_tasks
+    from manyhands.cli.loaded_tasks import load_tasks
 
     namespace = load_tasks().namespace
     Program(

@@ -20,8 +20,8 @@ import pytest
 from conftest import wait_for, with_tag
 from manyhands.backends.options import HONOURED
 from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started
+from manyhands.backends.registry import COMMANDS, FUNCTIONS, open_backend
 from manyhands.backends.settings import CommandSettings
-from manyhands.backends.table import COMMANDS, FUNCTIONS, open_backend
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Job
 

@@ -485,8 +485,8 @@ class OneInterpreter:
 
 def test_what_is_done_in_an_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """All but the interpreter itself, where Python has none yet."""
+    from manyhands.backends.registry import open_backend
     from manyhands.backends.settings import FunctionSettings
-    from manyhands.backends.table import open_backend
     from manyhands.work.function import Call, encode
 
     if sys.version_info < (3, 14):

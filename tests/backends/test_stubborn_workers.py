@@ -205,7 +205,7 @@ def test_a_program_that_leaves_in_the_middle_ends(way: str, environment: dict[st
         tmp_path,
         f"""
         import gc, os, sys, functions
-        from manyhands.backends.table import open_backend
+        from manyhands.backends.registry import open_backend
         from manyhands.backends.settings import FunctionSettings
         from manyhands.work.function import Call, encode
         from manyhands.core.job import Attempt, Job
@@ -245,8 +245,8 @@ def test_a_program_that_keeps_an_iterator_ends(backend: str, environment: dict[s
 
 def test_a_backend_is_closed_from_anywhere(tmp_path: Path) -> None:
     """By another thread, by two at once, twice, while a job is at work: it is quick, and all is gone."""
+    from manyhands.backends.registry import open_backend
     from manyhands.backends.settings import FunctionSettings
-    from manyhands.backends.table import open_backend
     from manyhands.core.job import Attempt, Job
     from manyhands.work.function import Call, encode
 
@@ -402,8 +402,8 @@ def test_a_fork_of_the_program_runs_batches_of_its_own(environment: dict[str, st
 
 def test_a_fork_that_closes_a_backend_harms_nothing(tmp_path: Path) -> None:
     """Workers, files and threads of the parent are the parent's."""
+    from manyhands.backends.registry import open_backend
     from manyhands.backends.settings import FunctionSettings
-    from manyhands.backends.table import open_backend
     from manyhands.core.job import Attempt, Job
     from manyhands.work.function import Call, encode
 

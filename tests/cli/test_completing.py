@@ -17,7 +17,7 @@ from invoke.parser import Parser, ParserContext
 
 from conftest import HERE, LIB
 from manyhands.cli.completing import candidates
-from manyhands.cli.loaded import load_tasks
+from manyhands.cli.loaded_tasks import load_tasks
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from invoke.parser import Parser
 from conftest import Cli
 from manyhands.cli import task
 from manyhands.cli.helping import Page, columns, in_short, listing, overview, page_of, parts, sections, text
-from manyhands.cli.loaded import load_tasks
+from manyhands.cli.loaded_tasks import load_tasks
 
 NAMESPACE = load_tasks().namespace
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from conftest import HERE
 from manyhands.cli.helping import page_of
-from manyhands.cli.known import known_by
-from manyhands.cli.loaded import load_tasks
+from manyhands.cli.known_settings import known_by
+from manyhands.cli.loaded_tasks import load_tasks
 from manyhands.cli.task import Task
 
 FILE = HERE / "tests" / "data" / "interface.txt"

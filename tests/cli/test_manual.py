@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from manyhands.cli.loaded import load_tasks
+from manyhands.cli.loaded_tasks import load_tasks
 from manyhands.cli.manual import manual
 
 NAMESPACE = load_tasks().namespace

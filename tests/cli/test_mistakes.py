@@ -9,7 +9,7 @@ import pytest
 
 from conftest import Cli, Said
 from manyhands.cli import Program
-from manyhands.cli.loaded import load_tasks
+from manyhands.cli.loaded_tasks import load_tasks
 from manyhands.cli.mistakes import meant_task
 
 INSTEAD = [

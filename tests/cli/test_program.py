@@ -21,7 +21,7 @@ from invoke.runners import Result
 
 from conftest import HERE, Cli, wait_for, with_tag
 from manyhands import cli as command_line
-from manyhands.cli.loaded import load_tasks
+from manyhands.cli.loaded_tasks import load_tasks
 from manyhands.core.errors import BusyError, UsageError
 from manyhands.storage.runs import Store
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from invoke import Config, Context, Responder
 
-from manyhands.cli.loaded import load_tasks
+from manyhands.cli.loaded_tasks import load_tasks
 from manyhands.cli.runner import Utf8Local
 
 

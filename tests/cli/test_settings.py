@@ -9,8 +9,8 @@ from invoke import Collection
 
 from conftest import Cli, Said
 from manyhands.cli import task
-from manyhands.cli.known import known_by, refuse_unknown, scopes_of, variable_of
-from manyhands.cli.loaded import load_tasks
+from manyhands.cli.known_settings import known_by, refuse_unknown, scopes_of, variable_of
+from manyhands.cli.loaded_tasks import load_tasks
 
 BATCH = ["batch", "true", "--", "a"]
 WRONG = [

@@ -12,7 +12,7 @@ from invoke.parser import Parser, ParserContext
 from manyhands.cli import Program, task
 from manyhands.cli.completing import candidates
 from manyhands.cli.helping import page_of, text
-from manyhands.cli.loaded import load_tasks
+from manyhands.cli.loaded_tasks import load_tasks
 from manyhands.cli.task import Task
 from manyhands.options.declaration import Options, option
 

@@ -10,7 +10,7 @@ import pytest
 
 from manyhands import CommandError
 from manyhands.commands import command
-from manyhands.commands.process_tree import Tree
+from manyhands.commands.command_tree import Tree
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from manyhands import Pipeline
-from manyhands.commands.process_tree import Tree
+from manyhands.commands.command_tree import Tree
 from manyhands.commands.redirects import Opener
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

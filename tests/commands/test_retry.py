@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from manyhands.commands.command_tree import Completed, Tree
 from manyhands.commands.pipeline import PipelineResult
-from manyhands.commands.process_tree import Completed, Tree
 from manyhands.commands.retry import Look, retry, watch
 from manyhands.core.errors import UsageError
 from manyhands.core.limits import Backoff, RetryOn

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import HERE
 from manyhands.core import extras
-from manyhands.core.places import PACKAGE
+from manyhands.core.package_location import PACKAGE
 
 EXTRAS = sorted(tomllib.loads((HERE / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 

@@ -17,8 +17,8 @@ import pytest
 from conftest import LIB, wait_for, with_tag
 from manyhands import Glob, Outcome, Status, Template, UsageError, run_batch
 from manyhands.backends.protocol import Backend
+from manyhands.backends.registry import open_backend
 from manyhands.backends.settings import CommandSettings
-from manyhands.backends.table import open_backend
 from manyhands.core.events import Counted, Finished, RunStarted, Summary
 from manyhands.core.job import Attempt, Job
 from manyhands.core.limits import Backoff, Limits

@@ -16,7 +16,7 @@ from manyhands.core.limits import Limits
 from manyhands.execution.benchmark import Measured, advise, backends_for, best_of, measure, sample_of, widths_for
 from manyhands.inputs.program_inputs import Iterating
 from manyhands.inputs.sources import Args
-from manyhands.render.measured import HEADER, record, row
+from manyhands.render.comparison import HEADER, record, row
 from manyhands.work.function import Call
 from manyhands.work.plan import Plan
 

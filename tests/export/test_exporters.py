@@ -24,9 +24,9 @@ from manyhands.core.encoding import iso, json_line
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import NOTHING, Attempt, Ending, Job, Outcome, Output, Status
 from manyhands.core.safe_text import harmless
+from manyhands.export.formats import EXPORTERS
 from manyhands.export.job_record import Argv, RunJobs, job_record
 from manyhands.export.joblog import joblog_line
-from manyhands.export.table import EXPORTERS
 from manyhands.options.choices import Format
 from manyhands.storage.journal import Journal
 from manyhands.storage.rows import JobRecord

@@ -8,10 +8,10 @@ import pytest
 from rich.style import Style
 from rich.text import Span
 
+from manyhands.commands.command_tree import Tree
 from manyhands.commands.pipeline import PipelineResult
-from manyhands.commands.process_tree import Tree
 from manyhands.commands.retry import watch
-from manyhands.render.watching import _marked, coloured
+from manyhands.render.cmd_watch import _marked, coloured
 
 
 def colour_of(span: Span) -> int | None:

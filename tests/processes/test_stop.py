@@ -20,7 +20,7 @@ from manyhands.posix import linux
 from manyhands.processes import stop
 from manyhands.processes.listing import ProcessInfo, process_info
 from manyhands.processes.stop import Fate, Stopped, stop_process, stop_processes, with_reasons
-from manyhands.render.stopped import stopped_line
+from manyhands.render.stopped_processes import stopped_line
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 

@@ -53,7 +53,7 @@ def test_json_is_json_everywhere() -> None:
 def test_rich_is_loaded_only_for_the_live_display(environment: dict[str, str]) -> None:
     """It takes longer to load than a small batch takes to run."""
     code = (
-        "import sys, manyhands.render, manyhands.render.plain, manyhands.render.jsonl, manyhands.render.summary;"
+        "import sys, manyhands.render, manyhands.render.plain, manyhands.render.event_lines, manyhands.render.summary;"
         "print([name for name in sys.modules if name.split('.')[0] == 'rich'])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], env=environment) == b"[]\n"

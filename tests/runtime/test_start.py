@@ -59,7 +59,7 @@ def test_a_sigchld_that_is_blocked_or_ignored_hinders_nothing(cli: Cli, backend:
 EARLY = """
 import builtins, os, signal, sys
 def interrupted(name, *rest, real=builtins.__import__):
-    if name == "manyhands.cli.parsing":
+    if name == "manyhands.cli.invoke_patches":
         os.kill(os.getpid(), signal.SIGINT)
     return real(name, *rest)
 from manyhands.__main__ import main
@@ -68,7 +68,7 @@ main()
 """
 
 
-EARLIER = EARLY.replace("manyhands.cli.parsing", "importlib.util").replace(
+EARLIER = EARLY.replace("manyhands.cli.invoke_patches", "importlib.util").replace(
     "from manyhands", "sys.argv[0] = '/bin/manyhands'\nbuiltins.__import__ = interrupted\nfrom manyhands"
 )
 

@@ -12,7 +12,7 @@ from manyhands.posix.cores import usable_cores
 from manyhands.work.plan import Plan
 from manyhands.work.planning import check_group, plan_of
 from manyhands.work.template import Template
-from manyhands.work.workers import Workers
+from manyhands.work.worker_settings import Workers
 
 WORK = Template.parse("echo {}")
 

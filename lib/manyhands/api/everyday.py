@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from manyhands.commands import expect
 from manyhands.commands import retry as repeated
+from manyhands.commands.command_tree import Tree
 from manyhands.commands.expect import Answered
 from manyhands.commands.pipeline import InputFrom, OutputTo, Pipeline, PipelineResult, check_result
-from manyhands.commands.process_tree import Tree
 from manyhands.commands.retry import Look, Until
 from manyhands.core.errors import UsageError
 from manyhands.core.limits import Backoff, RetryOn

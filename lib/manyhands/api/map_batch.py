@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, TypeVarTuple, Unpack, overload
 
+from manyhands.backends.registry import check_backend, open_backend
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.table import check_backend, open_backend
 from manyhands.core.arguments import check_several
 from manyhands.core.errors import JobFailedError, UsageError
 from manyhands.core.job import Output, T_co
@@ -31,7 +31,7 @@ from manyhands.runtime.main_guard import refuse_in_worker
 from manyhands.storage.output import Printed, check_printed, pass_on
 from manyhands.work.chunks import Done, Failed
 from manyhands.work.function import Call
-from manyhands.work.workers import Workers
+from manyhands.work.worker_settings import Workers
 
 Found = Generator[tuple[int, list[Any], Done], None, None]
 """(number of the first input, inputs, what came of them) of each chunk."""

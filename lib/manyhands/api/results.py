@@ -22,7 +22,7 @@ from manyhands.execution.batch_thread import Carrier, InThread, carry, is_done_b
 from manyhands.execution.staged import StagedBatch
 from manyhands.inputs.reader_thread import CallerFeed, Pulling
 from manyhands.posix.signals import Watched
-from manyhands.render.shown import TICK, Shown
+from manyhands.render.program_progress import TICK, Shown
 from manyhands.storage.output import pass_on
 from manyhands.storage.runs import Store, TemporaryStore
 from manyhands.work.function import decode

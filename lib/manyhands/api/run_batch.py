@@ -20,7 +20,7 @@ from manyhands.inputs.program_inputs import source_of
 from manyhands.inputs.reader_thread import Pulling, check_pulling
 from manyhands.inputs.sources import Source
 from manyhands.options.choices import Order, StartMethod
-from manyhands.render.shown import Shown
+from manyhands.render.program_progress import Shown
 from manyhands.runtime.main_guard import refuse_in_worker
 from manyhands.storage.expiry import expire, parse_keep
 from manyhands.storage.output import Printed, check_printed
@@ -29,7 +29,7 @@ from manyhands.work.function import AnyResult, Call, encode
 from manyhands.work.planning import check_group, plan_of
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
-from manyhands.work.workers import Workers
+from manyhands.work.worker_settings import Workers
 
 if TYPE_CHECKING:
     from manyhands.api.keywords import BatchKeywords, CallKeywords

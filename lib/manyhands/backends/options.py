@@ -13,7 +13,7 @@ from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as, option_name
 from manyhands.core.limits import Limits
 from manyhands.posix.cores import usable_cores
-from manyhands.work.workers import Workers
+from manyhands.work.worker_settings import Workers
 
 if TYPE_CHECKING:
     from manyhands.work.plan import Plan

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from manyhands.work.function import Call
-from manyhands.work.workers import Workers
+from manyhands.work.worker_settings import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The command line: invoke with its known edges handled once, for `invoke` and for the `manyhands` program alike.
 
-    argv --invoke's parser (parsing.py)--> Task.__call__ (task.py) --> the function
+    argv --invoke's parser (invoke_patches.py)--> Task.__call__ (task.py) --> the function
            given, or Absent                    | what is absent: environment, files (defaults.py); text: typed (options.py)
                                                +-- whatever is raised or returned: one line and an exit status (exits.py)
 
@@ -13,9 +13,9 @@ from __future__ import annotations
 import sys
 
 from manyhands.cli.exits import explained
+from manyhands.cli.invoke_patches import patch_invoke
 from manyhands.cli.naming import learn_name
 from manyhands.cli.options import converter
-from manyhands.cli.parsing import patch_invoke
 from manyhands.cli.program import Program, keep_compiled_modules
 from manyhands.cli.task import Task, rest, task, undocumented
 from manyhands.runtime.start import begin, open_standard_descriptors

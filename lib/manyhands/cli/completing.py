@@ -114,7 +114,7 @@ def _values(option: Argument, context: ParserContext, parser: Parser) -> list[st
 
 def _backends(context: ParserContext) -> list[str]:
     """Those for functions where the task calls one."""
-    from manyhands.backends.table import COMMANDS, FUNCTIONS
+    from manyhands.backends.registry import COMMANDS, FUNCTIONS
 
     return [*(FUNCTIONS if "function" in context.args else COMMANDS)]
 

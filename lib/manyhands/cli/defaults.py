@@ -20,8 +20,8 @@ from typing import Any
 
 from invoke import Context
 
-from manyhands.cli.known import refuse_unknown, scopes_of, variable_of
-from manyhands.cli.loaded import Loaded
+from manyhands.cli.known_settings import refuse_unknown, scopes_of, variable_of
+from manyhands.cli.loaded_tasks import Loaded
 from manyhands.cli.settings import files_of, look_up
 
 

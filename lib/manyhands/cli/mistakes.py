@@ -1,6 +1,6 @@
 """What is wrong with a command line, in the user's words, with what to type instead.
 
-Separate from `manyhands.cli.parsing`, which only finds out where invoke's parser has stopped.
+Separate from `manyhands.cli.invoke_patches`, which only finds out where invoke's parser has stopped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from invoke.parser import ParserContext
 from invoke.parser.parser import ParseMachine
 
 from manyhands.cli.exits import Misuse
-from manyhands.cli.loaded import Loaded
+from manyhands.cli.loaded_tasks import Loaded
 from manyhands.cli.options import COMMANDS, Option, flag_name
 from manyhands.cli.task import Task, rest
 from manyhands.core.hints import typed

@@ -1,6 +1,6 @@
 """The program that ships its tasks: invoke's Program with our statuses and completion scripts.
 
-What plain `invoke` can be made to do as well is not here but in `manyhands.cli.parsing` and `manyhands.cli.task`.
+What plain `invoke` can be made to do as well is not here but in `manyhands.cli.invoke_patches` and `manyhands.cli.task`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from manyhands.commands.command_tree import Completed, Tree
 from manyhands.commands.pipeline import CommandError, InputFrom, OutputTo, Pipeline, shown, told
-from manyhands.commands.process_tree import Completed, Tree
 from manyhands.work.template import user_shell
 
 Argv = Sequence[str]

@@ -25,7 +25,7 @@ from typing import Final
 from invoke.watchers import Responder
 
 from manyhands.commands.byte_queue import FULL, ByteQueue
-from manyhands.commands.process_tree import Completed, Tree, not_started
+from manyhands.commands.command_tree import Completed, Tree, not_started
 from manyhands.core.errors import UsageError
 from manyhands.core.terminal_escapes import plain, torn
 from manyhands.posix.which import find_program

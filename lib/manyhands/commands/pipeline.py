@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from signal import SIGPIPE
 from typing import IO, Final, Literal
 
-from manyhands.commands.process_tree import Completed, Tree, not_started
+from manyhands.commands.command_tree import Completed, Tree, not_started
 from manyhands.commands.redirects import Opener
 from manyhands.core.arguments import argument_of, check_several
 from manyhands.core.errors import ManyhandsError, UsageError

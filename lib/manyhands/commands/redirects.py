@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from manyhands.commands.process_tree import Tree
+from manyhands.commands.command_tree import Tree
 
 _LOOK_AGAIN: Final = 0.05
 """Seconds between two checks whether a FIFO has a reader, which cannot be waited for."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from signal import SIGINT
 from typing import Literal
 
+from manyhands.commands.command_tree import Tree
 from manyhands.commands.pipeline import PipelineResult
-from manyhands.commands.process_tree import Tree
 from manyhands.core.errors import UsageError
 from manyhands.core.limits import Backoff, RetryOn
 from manyhands.core.terminal_escapes import plain

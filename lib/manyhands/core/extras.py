@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from manyhands.core.places import CHECKOUT
+from manyhands.core.package_location import CHECKOUT
 
 DISTRIBUTION: Final = "manyhands-tasks"
 

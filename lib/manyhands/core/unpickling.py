@@ -26,7 +26,7 @@ _NOW: Final = {
     "manyhands.stopping": "manyhands.processes.stop",
     "manyhands.syntax": "manyhands.work.template_syntax",
     "manyhands.template": "manyhands.work.template",
-    "manyhands.tree": "manyhands.commands.process_tree",
+    "manyhands.tree": "manyhands.commands.command_tree",
 }
 """Where the classes are now that programs could import, and their parts, by the module that had them when all lay in one folder."""
 _ANEW: Final = {

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from manyhands.backends.table import check_plan
+from manyhands.backends.registry import check_plan
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import option_name
 from manyhands.execution.continuation import check_stdin, difference, keep_stdin

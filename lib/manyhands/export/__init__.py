@@ -1,1 +1,1 @@
-"""Exports a run's jobs for other programs, one module per format: `manyhands.export.table` has their names."""
+"""Exports a run's jobs for other programs, one module per format: `manyhands.export.formats` has their names."""

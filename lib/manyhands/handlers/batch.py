@@ -16,8 +16,8 @@ from manyhands.core.limits import parse_jobs
 from manyhands.core.safe_text import harmless
 from manyhands.execution.run_inputs import Scope
 from manyhands.execution.staged import begin, go_on
+from manyhands.export.formats import EXPORTERS
 from manyhands.export.job_record import Argv, RunJobs, job_record
-from manyhands.export.table import EXPORTERS
 from manyhands.handlers import batch_list, batch_remove
 from manyhands.handlers.batch_options import Asked, nothing_to_run, plan_of
 from manyhands.handlers.run_console import carry_out
@@ -43,7 +43,7 @@ def new(asked: Asked) -> int:
     """Carry out what was asked; returns the exit status. Raises UsageError before anything is run."""
     forget_main()
     if isinstance(asked, FunctionOptions) and asked.no_journal:
-        from manyhands.handlers.batch_map import call_unjournaled
+        from manyhands.handlers.batch_unjournaled import call_unjournaled
 
         return call_unjournaled(asked)
     plan, stream = plan_of(asked)

@@ -19,7 +19,7 @@ from manyhands.inputs.grouping import groups_of
 from manyhands.inputs.sources import open_source
 from manyhands.options.batch import CommandOptions, CompareOptions, FunctionOptions
 from manyhands.posix.cores import usable_cores
-from manyhands.render.measured import HEADER, check_plot, plot, record, row
+from manyhands.render.comparison import HEADER, check_plot, plot, record, row
 
 _FUNCTION: Final = re.compile(r"[\w./-]+:[A-Za-z_][\w.]*")
 

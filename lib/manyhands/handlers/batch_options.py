@@ -22,7 +22,7 @@ from manyhands.work.function import Call
 from manyhands.work.plan import Plan
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
-from manyhands.work.workers import Workers
+from manyhands.work.worker_settings import Workers
 
 Asked = CommandOptions | FunctionOptions
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from manyhands.commands.byte_queue import ByteQueue
 from manyhands.commands.command import limited, shell_argv, system
+from manyhands.commands.command_tree import Completed
 from manyhands.commands.expect import answer
 from manyhands.commands.pipeline import InputFrom, OutputTo, Pipeline, PipelineResult, content
-from manyhands.commands.process_tree import Completed
 from manyhands.core.errors import UsageError
 from manyhands.core.safe_text import Harmless, harmless, one_line
 from manyhands.handlers.cmd_common import chain_of, leave, limit_of, line_of, own_tree, pass_on, print_json, words_of

@@ -11,8 +11,8 @@ from json import dumps
 from typing import Any
 
 from manyhands.commands.command import shell_argv
+from manyhands.commands.command_tree import Completed, Tree
 from manyhands.commands.pipeline import Pipeline, PipelineResult
-from manyhands.commands.process_tree import Completed, Tree
 from manyhands.core.errors import UsageError
 from manyhands.core.limits import parse_duration
 from manyhands.core.safe_text import Harmless

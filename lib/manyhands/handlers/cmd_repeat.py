@@ -17,8 +17,8 @@ from manyhands.core.limits import Backoff, RetryOn, parse_duration
 from manyhands.core.safe_text import one_line
 from manyhands.handlers.cmd_common import chain_of, leave, limit_of, line_of, own_tree, print_json
 from manyhands.options.cmd import CompareToolsOptions, RetryOptions, WatchOptions
+from manyhands.render.cmd_watch import Paper, Screen
 from manyhands.render.commands import comparison_lines, look_record, pipeline_record, printed_record, try_line
-from manyhands.render.watching import Paper, Screen
 
 # -- watch -----------------------------------------------------------------------------------------------------------------
 

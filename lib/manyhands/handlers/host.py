@@ -26,7 +26,7 @@ from manyhands.render.host import (
     pressure_lines,
     sensor_lines,
 )
-from manyhands.render.repeat import repeat
+from manyhands.render.refresh import repeat
 
 T = TypeVar("T")
 

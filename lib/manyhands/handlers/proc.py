@@ -52,7 +52,7 @@ from manyhands.render.processes import (
     listener_record,
     tree_lines,
 )  # fmt: skip
-from manyhands.render.stopped import stopped_line, stopped_record
+from manyhands.render.stopped_processes import stopped_line, stopped_record
 from manyhands.render.words import duration
 
 ORDERS: Final[Mapping[str, Callable[[ProcessInfo], float]]] = {

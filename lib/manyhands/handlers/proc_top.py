@@ -17,7 +17,7 @@ from manyhands.options.proc import TopOptions
 from manyhands.posix.cores import usable_cores
 from manyhands.processes.listing import ProcessInfo, list_processes
 from manyhands.render.processes import info_record, list_lines
-from manyhands.render.repeat import repeat
+from manyhands.render.refresh import repeat
 from manyhands.render.words import duration, size
 
 _KEYS: Final = {"c": "cpu", "m": "memory", "p": "pid", "a": "age"}

@@ -23,7 +23,7 @@ from typing import Final
 
 from manyhands.core.errors import CannotCreateError
 from manyhands.core.hints import typed
-from manyhands.core.places import LIBRARY
+from manyhands.core.package_location import LIBRARY
 from manyhands.posix import linux
 from manyhands.posix.cgroup import ROOT, cores_quota, memory_limit, own_groups
 from manyhands.processes.resource_limits import allowance, own_limits
@@ -48,7 +48,7 @@ raise SystemExit(child.exitcode)
 _SUBREAPER: Final = """
 import os, signal, subprocess, sys
 sys.path.insert(0, sys.argv[1])
-from manyhands.core.places import LIBRARY
+from manyhands.core.package_location import LIBRARY
 from manyhands.posix import linux
 if not linux.become_subreaper():
     sys.exit("prctl(PR_SET_CHILD_SUBREAPER) is refused")

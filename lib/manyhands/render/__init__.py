@@ -18,7 +18,7 @@ def choose(
     goes does not matter: with stdout in a pipe, the display is on the terminal and the jobs' output in the pipe.
     """
     if json:
-        from manyhands.render.jsonl import JsonLines
+        from manyhands.render.event_lines import JsonLines
 
         return JsonLines(stdout)
     if not quiet and stderr.isatty() and environ.get("TERM", "").lower() not in ("", "dumb", "unknown"):

@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from manyhands.commands.command_tree import Completed
 from manyhands.commands.compare_tools import Compared
 from manyhands.commands.pipeline import PipelineResult
-from manyhands.commands.process_tree import Completed
 from manyhands.commands.retry import Look, Try
 from manyhands.core.encoding import argv_or_base64, iso, known_signal, text_or_base64
 from manyhands.core.extras import install_line

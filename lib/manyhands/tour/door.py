@@ -22,7 +22,7 @@ from manyhands.handlers.batch_compare import report
 from manyhands.options.tour import AllScenesOptions, CompareWaysOptions, TopicOptions
 from manyhands.posix.cores import usable_cores
 from manyhands.posix.signals import die_by
-from manyhands.render.measured import check_plot
+from manyhands.render.comparison import check_plot
 from manyhands.tour.contents import SCENES, TOPICS, Scene
 from manyhands.tour.narrating import JsonTeller, Narrator, console, show_source, trace
 from manyhands.tour.showing import NOT_POSSIBLE, NOT_SEEN, SEEN, Performance, lacking, perform

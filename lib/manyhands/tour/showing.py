@@ -20,8 +20,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from manyhands.commands.process_tree import Tree
-from manyhands.core.places import LIBRARY
+from manyhands.commands.command_tree import Tree
+from manyhands.core.package_location import LIBRARY
 from manyhands.core.safe_text import harmless
 from manyhands.posix import linux
 from manyhands.posix.cpu_wait import Crowding, is_crowded

@@ -18,7 +18,7 @@ from manyhands.options.choices import Order
 from manyhands.work.function import Call
 from manyhands.work.template import Template
 from manyhands.work.work import Work
-from manyhands.work.workers import Workers
+from manyhands.work.worker_settings import Workers
 
 
 @dataclass(frozen=True, slots=True)

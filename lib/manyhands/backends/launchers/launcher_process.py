@@ -19,7 +19,7 @@ from typing import Final
 from manyhands.backends.launchers import wire
 from manyhands.backends.settings import CommandSettings
 from manyhands.backends.shared.slot import WIDE
-from manyhands.core.places import LIBRARY
+from manyhands.core.package_location import LIBRARY
 from manyhands.posix import linux
 
 _BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.backends.launchers.main import main; main(*map(int, sys.argv[2:]))"

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from manyhands.backends.protocol import Ended
 from manyhands.core import values
 from manyhands.core.job import Attempt, Ending, Values
-from manyhands.core.places import PACKAGE
+from manyhands.core.package_location import PACKAGE
 from manyhands.core.values import Ours, exception_to_bytes, to_bytes, to_json
 from manyhands.work.find_function import Function
 from manyhands.work.function import BadInput, Call, run_coroutine

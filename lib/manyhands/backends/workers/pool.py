@@ -26,7 +26,7 @@ from manyhands.backends.workers.handle import Handle
 from manyhands.backends.workers.signal_page import Page
 from manyhands.backends.workers.watchdog import end_trees
 from manyhands.core.errors import ManyhandsError, UsageError
-from manyhands.core.places import LIBRARY
+from manyhands.core.package_location import LIBRARY
 from manyhands.posix import linux
 from manyhands.runtime import at_fork
 from manyhands.runtime.main_guard import WORKER

@@ -31,7 +31,7 @@ from manyhands.backends.workers.pool import Watchdog, packed
 from manyhands.backends.workers.watchdog import end_trees
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, AttemptId, Ending
-from manyhands.core.places import LIBRARY
+from manyhands.core.package_location import LIBRARY
 from manyhands.posix import linux
 from manyhands.runtime import at_fork
 from manyhands.runtime.at_exit import close_at_exit

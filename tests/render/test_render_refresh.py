@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from manyhands.render import repeat as module
-from manyhands.render.repeat import repeat
+from manyhands.render import refresh as module
+from manyhands.render.refresh import repeat
 
 
 @pytest.fixture

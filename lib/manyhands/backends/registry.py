@@ -71,13 +71,13 @@ def _processes(settings: FunctionSettings) -> Backend:
 
 
 def _asyncio(settings: FunctionSettings) -> Backend:
-    from manyhands.backends.coroutines import Aio
+    from manyhands.backends.asyncio_loop import Aio
 
     return Aio(settings)
 
 
 def _gevent(settings: FunctionSettings) -> Backend:
-    from manyhands.backends.greenlets import Greenlets
+    from manyhands.backends.gevent_greenlets import Greenlets
 
     return Greenlets(settings)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from made_events import Clock, began, end, told
 from manyhands.core.events import Held, RunStarted, Summary, Tick, Warned
 from manyhands.core.job import Output, Status
-from manyhands.render.jsonl import JsonLines
+from manyhands.render.event_lines import JsonLines
 
 NOON = 1_700_000_000.25
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import invoke
 
-from manyhands.cli.loaded import load_tasks
+from manyhands.cli.loaded_tasks import load_tasks
 from manyhands.cli.settings import Settings
 from manyhands.core.errors import UsageError
 

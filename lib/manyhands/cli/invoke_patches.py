@@ -20,7 +20,7 @@ from invoke.vendor.yaml import YAMLError
 
 from manyhands.cli.core_options import refuse_ignored
 from manyhands.cli.exits import Misuse, end_by_closed_pipe, end_by_full_output, flush_output
-from manyhands.cli.loaded import Loaded
+from manyhands.cli.loaded_tasks import Loaded
 from manyhands.cli.naming import learn_name
 from manyhands.cli.options import COMMANDS, Option, flag_of
 from manyhands.cli.task import given_argv

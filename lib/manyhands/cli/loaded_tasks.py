@@ -10,7 +10,7 @@ from typing import Final
 
 import invoke
 
-from manyhands.core.places import CHECKOUT
+from manyhands.core.package_location import CHECKOUT
 
 _TASKS: Final = "manyhands._tasks"
 

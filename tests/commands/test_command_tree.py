@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from conftest import LIB, children, wait_for, with_tag
-from manyhands.commands.process_tree import Tree
+from manyhands.commands.command_tree import Tree
 from manyhands.posix import linux
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -170,7 +170,7 @@ def test_leaving_early_leaves_nothing() -> None:
 def test_a_daemon_that_forgets_its_environment_is_caught_by_a_program_that_adopts() -> None:
     """With a child subreaper nothing can run away; its orphans are collected."""
     script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.posix import linux; from manyhands.commands.process_tree import Tree\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.posix import linux; from manyhands.commands.command_tree import Tree\n"
         "import os\nlinux.become_subreaper()\n"
         "with Tree(grace=0.2, adopts=True) as tree:\n"
         " tree.start(['sh', '-c', 'env -i setsid sh -c \"sleep 65; true\" >/dev/null 2>&1 & sleep 66'])\n"
@@ -195,7 +195,7 @@ def test_with_ignored_children_the_status_is_called_unknown() -> None:
     """Never taken for success."""
     script = (
         "import sys, signal; sys.path.insert(0, sys.argv[1]); signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
-        "from manyhands.commands.process_tree import Tree\n"
+        "from manyhands.commands.command_tree import Tree\n"
         "with Tree() as tree:\n tree.start(['true']); end = tree.wait()[0]; print(end.ok, end.error)\n"
     )
     done = subprocess.run(
