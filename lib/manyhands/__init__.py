@@ -85,7 +85,7 @@ _NAMES = {
     "commands.command": "check_output",
     "commands.expect": "Answered",
     "commands.pipeline": "CommandError InputFrom OutputTo Pipeline PipelineResult pipe",
-    "commands.process_tree": "Completed",
+    "commands.command_tree": "Completed",
     "commands.retry": "Look",
     "core.errors": "BatchWarning BusyError CannotCreateError InputError InputWarning JobFailedError JobTimeoutError JournalError ManyhandsError TemplateError UsageError WrongTypeError",
     "core.events": "Summary",
