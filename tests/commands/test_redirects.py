@@ -27,7 +27,7 @@ def test_a_fifo_that_nobody_else_opens_ends_at_the_timeout(line: str, fifo: Path
     """The commands were not begun, and it says why."""
     result = Pipeline.parse(line).run(timeout=0.3, cwd=fifo.parent, stdin=b"")
     assert (result.timed_out, result.returncode) == (True, 124)
-    assert "nobody has opened the other end" in (result.stages[0].error or "")
+    assert "no process has opened the other end" in (result.stages[0].error or "")
 
 
 def test_the_input_may_be_such_a_fifo(fifo: Path) -> None:

@@ -199,7 +199,7 @@ def test_terminals(environment: dict[str, str]) -> None:
         assert seen(theirs, TERM="dumb") == "limited TERM is 'dumb'"
         assert seen(theirs, TERM="xterm", NO_COLOR="1").startswith("ok ")
         assert "without colours" in seen(theirs, TERM="xterm", NO_COLOR="1")
-        assert seen(subprocess.DEVNULL) == "ok stderr is none: progress is told in plain lines"
+        assert seen(subprocess.DEVNULL) == "ok stderr is not a terminal: progress is shown in plain lines"
     finally:
         os.close(ours)
         os.close(theirs)

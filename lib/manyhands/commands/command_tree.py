@@ -36,8 +36,8 @@ _UNINTERRUPTIBLE: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """How a command ended. ``exit`` and ``signal`` are None when it has none of it, both of them when it could not be started
-    or somebody else took its status, and ``error`` says why. ``wall``, ``user``, ``system`` in seconds, ``max_rss`` in bytes.
+    """How a command ended. ``exit`` or ``signal`` is None; both are if it could not be started, or other code took its status, and
+    then ``error`` says why. ``wall``, ``user``, ``system`` in seconds, ``max_rss`` in bytes.
 
     ``stdout`` and ``stderr`` are what was captured; None if it went elsewhere.
     """

@@ -137,7 +137,7 @@ class Pipeline:
         self, tree: Tree, *, stdin: InputFrom = None, stdout: OutputTo = "inherit", stderr: OutputTo = "inherit",
         timeout: float | None = None, cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
     ) -> PipelineResult:  # fmt: skip
-        """The same on a ``tree`` that somebody else may stop, too."""
+        """As `run`, on a ``tree`` that other code may stop, too."""
         with ExitStack() as stack:
             argvs = [expand(command.words, cwd) for command in self.commands]
             if missing := _missing(argvs, cwd, env):

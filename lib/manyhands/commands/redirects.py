@@ -69,7 +69,7 @@ class Opener:
 
     def _check(self, path: str) -> None:
         if self._tree.stopped_by is not None or self.left() == 0:
-            raise TimeoutError(f"was not begun: nobody has opened the other end of {path}")
+            raise TimeoutError(f"was not begun: no process has opened the other end of {path}")
 
 
 def _is_fifo(path: str) -> bool:

@@ -78,8 +78,8 @@ def watch(
     once: Callable[[float | None], PipelineResult], tree: Tree, *, every: float = 2.0, until: Until = None,
     times: int | None = None, timeout: float | None = None,
 ) -> Iterator[Look]:  # fmt: skip
-    """Look every ``every`` seconds, counted from start to start, until it is ``until``, or ``times`` times, or ``timeout``
-    seconds have gone; ``once`` is told how many seconds are left. The last look tells whether it was met."""
+    """Run it every ``every`` seconds, counted from start to start, until the result is ``until``, at most ``times`` times and for
+    ``timeout`` seconds; ``once`` gets the seconds that are left. ``met`` of the last look says whether ``until`` was met."""
     first: bytes | None = None
     before: bytes | None = None
     number, due = 0, time.monotonic()

@@ -27,8 +27,8 @@ class Closed(Exception):
 
 
 class Channel:
-    """One sender, one taker at a time. ``drained`` is called (by the taker) when the channel is full no more, ``arrived`` (by the
-    sender, or whoever nudges) when there is something to take."""
+    """For one sender and one taker at a time. The taker calls ``drained`` when the channel is no longer full. The sender, or a call
+    of `nudge`, calls ``arrived`` when there is something to take."""
 
     def __init__(self, drained: Callable[[], None] = lambda: None) -> None:
         self.drained = drained

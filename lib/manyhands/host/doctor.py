@@ -100,7 +100,7 @@ def fork() -> Finding:
     began = time.monotonic()
     if why := _in_a_fresh_python(_FORK):
         return Finding("fork", Health.BROKEN, why, "jobs cannot be run, or their statuses cannot be trusted",
-                       f"look at the limit of processes ({typed('proc.limits')}), and whether somebody ignores SIGCHLD")  # fmt: skip
+                       f"look at the limit of processes ({typed('proc.limits')}), and whether SIGCHLD is ignored")  # fmt: skip
     return Finding("fork", Health.OK, f"a child was started and collected in {time.monotonic() - began:.2f} s")
 
 
@@ -330,7 +330,7 @@ def clock() -> Finding:
 def terminal(env: Mapping[str, str]) -> Finding:
     """Check whether there is a terminal that can show progress."""
     if not sys.stderr.isatty():
-        return Finding("terminal", Health.OK, "stderr is none: progress is told in plain lines")
+        return Finding("terminal", Health.OK, "stderr is not a terminal: progress is shown in plain lines")
     if env.get("TERM", "dumb") in ("dumb", "unknown", ""):
         return Finding("terminal", Health.LIMITED, f"TERM is {env.get('TERM', 'not set')!r}", "no live display: plain lines instead",
                        "export TERM=xterm-256color")  # fmt: skip

@@ -72,14 +72,14 @@ class Stopped:
 def stop_process(
     process: int | ProcessInfo, *, signal: int = signals.SIGTERM, grace: float = 5.0, descendants: bool = True
 ) -> tuple[Stopped, ...]:
-    """Stop a process and all below it: ``signal``, and KILL if it has not ended after ``grace`` seconds; what became of each.
+    """Stop a process and its descendants: ``signal``, and KILL if it has not ended after ``grace`` seconds; returns what became of each.
 
         for one in stop_process(pid): print(one.pid, one.fate, one.why)
 
-    One that is gone already is told so. Given as `ProcessInfo`, from `list_processes`, it is stopped only if it is still the same, although
-    pids are used again. Ourselves, our parents, init and parts of the kernel are refused. ``descendants`` False: it alone.
+    One that is gone already is reported as gone. Given as `ProcessInfo`, from `list_processes`, it is stopped only if its pid has not been
+    reused. This process, its ancestors, init and kernel threads are refused. ``descendants`` False: only the process itself.
 
-    Raises UsageError for a pid that cannot be one.
+    Raises UsageError for an invalid pid.
     """
     if isinstance(process, int):
         if process < 1:
