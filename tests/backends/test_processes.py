@@ -310,7 +310,7 @@ def test_functions_of_a_session(environment: dict[str, str], tmp_path: Path) -> 
     again = [sys.executable, "-m", "manyhands", "batch.resume", "cubes"]
     resumed = subprocess.run(again, env=environment, cwd="/", capture_output=True, text=True, timeout=60, check=False)
     assert resumed.returncode == 2
-    assert "only the same program can go on" in resumed.stderr
+    assert "only the same program can continue" in resumed.stderr
 
 
 def test_a_program_on_standard_input(environment: dict[str, str]) -> None:

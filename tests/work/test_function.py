@@ -261,7 +261,7 @@ def test_a_function_without_a_name_belongs_to_its_program() -> None:
     call = Call.of(lambda x: x)
     assert not call.is_named
     assert call.name.endswith("<lambda>")
-    with pytest.raises(UsageError, match="only the same program can go on"):
+    with pytest.raises(UsageError, match="only the same program can continue"):
         Call.from_json(call.to_json()).function()
 
 
