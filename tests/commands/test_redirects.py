@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 @pytest.fixture
 def fifo(tmp_path: Path) -> Path:
-    """A FIFO that nobody has opened."""
+    """A FIFO that no process has opened."""
     os.mkfifo(tmp_path / "fifo")
     return tmp_path / "fifo"
 
@@ -57,7 +57,7 @@ def test_a_call_of_stop_ends_the_wait(flags: int, fifo: Path) -> None:
     with Tree() as tree:
         stopper = threading.Timer(0.1, tree.stop)
         stopper.start()
-        with pytest.raises(TimeoutError, match="nobody has opened"):
+        with pytest.raises(TimeoutError, match="no process has opened"):
             Opener(tree, None).open(str(fifo), flags)
         stopper.join()
 
