@@ -18,6 +18,7 @@ import pytest
 
 from conftest import HERE, Cli, wait_for
 from manyhands.core.extras import install_line
+from manyhands.options.declaration import declared_in
 from manyhands.options.tour import TopicOptions
 from manyhands.tour.contents import SCENES, TOPICS
 from manyhands.tour.door import show_list
@@ -77,7 +78,8 @@ def test_topics_are_told_apart() -> None:
     """The scenes of a topic stand together, and the option names all of them."""
     order = [scene.topic for scene in SCENES.values()]
     assert [one for n, one in enumerate(order) if n == 0 or order[n - 1] != one] == TOPICS
-    assert all(topic in (HERE / "tasks.py").read_text().partition("TOPIC =")[2].splitlines()[0] for topic in TOPICS)
+    help_ = {one.name: one.said.help for one in declared_in(TopicOptions)}["topic"]
+    assert all(topic in help_ for topic in TOPICS)
 
 
 # -- the questions of a verdict ------------------------------------------------------------------------------------------
