@@ -509,31 +509,31 @@ def check(ctx: Context, tests: bool = True) -> None:
     _script(ctx, "scripts/check")
 
 
-@task
+@task(listed=False)
 def lint(ctx: Context) -> None:
     """Check the style of the code, and its format."""
     _script(ctx, "scripts/check lint")
 
 
-@task
+@task(listed=False)
 def types(ctx: Context) -> None:
     """Check the types."""
     _script(ctx, "scripts/check types")
 
 
-@task
+@task(listed=False)
 def docs(ctx: Context) -> None:
     """Build the documentation as a site in build/docs; a warning is a failure."""
     _script(ctx, "scripts/check docs")
 
 
-@task
+@task(listed=False)
 def workflows(ctx: Context) -> None:
     """Check what GitHub reads: workflows, forms, dependabot; and the hooks of pre-commit."""
     _script(ctx, "scripts/check workflows")
 
 
-@task
+@task(listed=False)
 def wheel(ctx: Context) -> None:
     """Build the wheel and the source distribution in dist/, and use the wheel in a clean environment."""
     _script(ctx, "scripts/check wheel")
@@ -545,19 +545,19 @@ def test(ctx: Context, fast: bool = False) -> None:
     _script(ctx, f"scripts/test{' --fast' if fast else ''}")
 
 
-@task(help={"coverage": "note in coverage/ which lines they run"})
+@task(listed=False, help={"coverage": "note in coverage/ which lines they run"})
 def test_wheel(ctx: Context, coverage: bool = False) -> None:
     """Run the tests on the wheel in dist/, beside a copy of this checkout that has no lib/."""
     _script(ctx, f"scripts/test-wheel dist/*.whl{' --cov=manyhands --cov-report=' if coverage else ''}")
 
 
-@task
+@task(listed=False)
 def coverage(ctx: Context) -> None:
     """Combine what dev.test-wheel has noted in coverage/, and show the lines that no test runs."""
     _script(ctx, "scripts/coverage")
 
 
-@task
+@task(listed=False)
 def hooks(ctx: Context) -> None:
     """Let git check each commit, by pre-commit and the programs in .venv."""
     _script(ctx, "scripts/check lint && .venv/bin/pre-commit install")
@@ -575,7 +575,7 @@ def soak(ctx: Context, log: str = "soak.log", rounds: int = 3, kills: int = 200)
         ctx.run(f"scripts/soak {quote(str(path))} {rounds} {kills}")
 
 
-@task
+@task(listed=False)
 def manual(_ctx: Context) -> None:
     """Print the manual page, which the wheel ships.
 
@@ -587,7 +587,10 @@ def manual(_ctx: Context) -> None:
     print(page(namespace, "manyhands", __version__), end="")  # noqa: T201 - that is what it is for
 
 
-@task(help={"seeds": "how many (default: 1000)", "first": "the first of them (default: 0); one that fails is told"})
+@task(
+    listed=False,
+    help={"seeds": "how many (default: 1000)", "first": "the first of them (default: 0); one that fails is told"},
+)
 def simulate(ctx: Context, seeds: int = 1000, first: int = 0) -> None:
     """Simulate whole runs, their crashes and their disks; a seed that breaks a promise is told, and repeats it."""
     here = Path(__file__).parent

@@ -40,7 +40,9 @@ KEYS = [
 
 def end(number: int, status: Status, *, out: Output = NOTHING, **more: Any) -> Outcome:
     """How a job of one value ended."""
-    return Outcome(Attempt(Job(number, b"k%d" % number, (b"in%d" % number,)), 1, ()), status, Ending(stdout=out, **more))
+    final = bool(more.pop("final", True))
+    attempt = Attempt(Job(number, b"k%d" % number, (b"in%d" % number,)), 1, ())
+    return Outcome(attempt, status, Ending(stdout=out, **more), final)
 
 
 def kept(data: bytes) -> Output:

@@ -73,11 +73,12 @@ maybe = st.none() | st.text("abc", min_size=1)
 outputs = st.just(NOTHING) | st.builds(
     lambda data, path, more: Output(data, path, len(data) + more, more), st.binary(max_size=3), maybe, st.integers(0, 2)
 )
-ends = st.builds(
-    Outcome, st.just(attempt(1)), st.sampled_from(Status), st.none() | st.integers(0, 9), st.none() | st.integers(1, 9), maybe,
-    st.none() | st.just(5.5), st.just(1.5), st.just(0.5), st.just(0.25), st.integers(0, 9), outputs, outputs, st.integers(0, 3),
-    st.integers(0, 1), st.booleans(), st.booleans(), st.none() | st.binary(max_size=3), maybe,
+endings = st.builds(
+    Ending, st.none() | st.integers(0, 9), st.none() | st.integers(1, 9), maybe, st.none() | st.just(5.5), st.just(1.5), st.just(0.5),
+    st.just(0.25), st.integers(0, 9), outputs, outputs, st.integers(0, 3), st.integers(0, 1), st.none() | st.binary(max_size=3), maybe,
+    st.booleans(),
 )  # fmt: skip
+ends = st.builds(Outcome, st.just(attempt(1)), st.sampled_from(Status), endings, st.booleans())
 
 
 @given(st.lists(ends, max_size=8))
