@@ -31,7 +31,7 @@ _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Misuse(ParseError, Exit):
-    """A command line that cannot be meant: a ParseError for those in invoke who catch one, an Exit with status 2 for
+    """An invalid command line: a ParseError for those in invoke who catch one, an Exit with status 2 for
     `Program.run`, which would end with 1 for a ParseError alone."""
 
     def __init__(self, text: str, context: ParserContext | None = None) -> None:

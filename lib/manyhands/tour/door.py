@@ -174,7 +174,7 @@ def leave(done: Performance) -> int:
 
 
 def check(scene: Scene, options: Mapping[str, Any]) -> None:
-    """Raise UsageError for what cannot be meant."""
+    """Raise UsageError for a number that is out of range."""
     if not 0 < float(options.get("scale", 1)) <= 100:
         raise UsageError(f"--scale {options['scale']}: expected more than 0, and at most 100")
     for name, value in options.items():
