@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from invoke import Collection
 
+from manyhands.core import hints
 from manyhands.core.hints import typed_options
 from manyhands.core.package_location import LIBRARY, PACKAGE
 from manyhands.posix import linux
@@ -65,14 +66,16 @@ def options_typed() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """No test sees or touches the user's runs or configuration; names of options in the environment would change results."""
     for name in list(os.environ):
         if name.startswith(("MANYHANDS_", "MH_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    return tmp_path / "xdg" / "manyhands"
+    words = hints._Called.words  # a test may run a program of another name
+    yield tmp_path / "xdg" / "manyhands"
+    hints.call_it(words)
 
 
 @pytest.fixture
@@ -134,7 +137,6 @@ def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Said]:
     """(the exit status, what was said on stderr) of a command line, in this process; nothing may be said on stdout."""
     from manyhands.cli import Program
     from manyhands.cli.loaded_tasks import load_tasks
-    from manyhands.core import hints
 
     words = hints._Called.words
 

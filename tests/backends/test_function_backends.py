@@ -506,7 +506,7 @@ def test_what_is_done_in_an_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_pat
     finally:
         backend.close()
         sys.stdout, sys.stderr = before
-    end = reports[1]
+    end = reports[1].ending
     assert (end.exit, end.result, end.stdout.data, end.stderr.data) == (0, b"7", b"out 7\n", b"err 7\n")
 
 

@@ -420,7 +420,7 @@ def test_a_fork_that_closes_a_backend_harms_nothing(tmp_path: Path) -> None:
                 ended: list[Any] = []
                 while not ended:
                     ended = [one for one in backend.reports(30) if hasattr(one, "ending")]
-                assert (ended[0].exit, ended[0].stdout.data) == (0, b"out %d\n" % number), name
+                assert (ended[0].ending.exit, ended[0].ending.stdout.data) == (0, b"out %d\n" % number), name
                 before = sorted((tmp_path / name).iterdir())
                 if (child := os.fork()) == 0:
                     backend.close()

@@ -117,7 +117,7 @@ def test_inputs_become_arguments(cli: Cli, mine: Path) -> None:
             "--backend 'dusk': there is no such backend; choose one of processes, threads",
         ),
         (["mine:double", "--backend", "commands"], "--backend 'commands': it does not run functions"),
-        (["mine:double", "--backend", "asyncio"], "mine:double is none"),
+        (["mine:double", "--backend", "asyncio"], "mine:double is not one"),
         (["nosuch:double"], "there is no module 'nosuch'"),
         (["mine:doubel"], "mine has no doubel; did you mean double?"),
         (["mine:number"], "mine:number is not a function but an int"),

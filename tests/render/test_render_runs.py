@@ -19,7 +19,6 @@ from made_events import end
 from manyhands.core.job import NOTHING, Attempt, Job, Outcome, Output, Status
 from manyhands.core.safe_text import cells
 from manyhands.render import runs as table
-from manyhands.storage import output
 from manyhands.storage.journal import Journal
 from manyhands.storage.rows import JobRecord
 from manyhands.storage.runs import Run, Store, short_ids
@@ -377,7 +376,7 @@ def test_output_is_cut_into_lines_like_bytes(data: bytes, block: int) -> None:
     """Wherever the blocks of the file end, the lines are those of `bytes.splitlines`."""
     pieces = [data[at : at + block] for at in range(0, len(data), block)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(output, "chunks", lambda stream: iter(pieces))
+        patch.setattr(Output, "chunks", lambda _: iter(pieces))
         assert list(table.output_lines(NOTHING)) == data.splitlines()
 
 

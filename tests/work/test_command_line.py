@@ -140,6 +140,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @example("'*'* a\\*b \"?\"")
 @example("[a")
 @example("[[a]")
+@example("[[^]")
 @example("[a-b]*")
 def test_an_accepted_line_means_what_it_means_to_bash(folder: Path, text: str) -> None:
     """Whatever is not refused gives the same arguments, wildcards included."""

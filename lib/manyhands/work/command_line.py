@@ -215,7 +215,7 @@ class _Line:
         """``[a-z]`` and the like; a bracket that is not closed is an ordinary character."""
         if match := _BRACKET.match(self.text, self.at):
             self.at = match.end()
-            return match[0], match[0].replace("[^", "[!", 1)
+            return match[0], re.sub(r"^\[\^", "[!", match[0])
         if other := _OTHER_BRACKET.match(self.text, self.at):
             self._refuse(other[0])
         self.at += 1
