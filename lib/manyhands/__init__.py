@@ -133,7 +133,7 @@ def _found(name: str) -> Any:
 
 
 def _for_a_worker() -> bool:
-    """Whether a worker process imports the script. It calls none of these, and whoever began the batch waits for it meanwhile: what
+    """Whether a worker process imports the script. It calls none of these, and the program waits until the import is done: what
     they need would be most of what it imports."""
     process = modules.get("multiprocessing.process")
     return process is not None and hasattr(process.current_process(), "_inheriting")

@@ -1,6 +1,6 @@
 """For programs: what the everyday tasks ``cmd.retry``, ``cmd.watch``, ``cmd.answer`` and ``host.check`` do, as functions.
 
-What they are made of is in `manyhands.commands` and `manyhands.host`, where whoever shows them has a tree of processes of its own.
+What they are made of is in `manyhands.commands` and `manyhands.host`, where the caller passes a tree of processes.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -30,7 +31,7 @@ _LONGEST_FIELD: Final = (1 << 31) - 1
 """The longest field of CSV, in bytes; the csv module's default of 131,072 is less than a function's argument may be."""
 
 
-class Read:
+class Read(ABC):
     """The base of sources that read a file or a stream: opens it, and names it in errors."""
 
     columns: tuple[str, ...] = ()
@@ -58,9 +59,9 @@ class Read:
         except PermissionError:
             raise InputError(f"no permission to read {self.path}") from None
 
+    @abstractmethod
     def pieces(self, file: BinaryIO) -> Iterator[object]:
         """One object for each input in ``file``, which holds the same bytes, in order to count them."""
-        raise NotImplementedError
 
     @property
     def called(self) -> str:
