@@ -25,6 +25,7 @@ if (Path(__file__).parent / "lib" / "manyhands").is_dir():  # a checkout, perhap
 from manyhands.cli import task
 from manyhands.cli.runner import Utf8Local
 from manyhands.cli.scenes import scene_tasks
+from manyhands.options import admin as admin_options
 from manyhands.options import batch as runs
 from manyhands.options import cmd as cmds
 from manyhands.options import host as machine
@@ -433,7 +434,7 @@ def identity(_ctx: Context, options: machine.LookOptions) -> None:
     host.show_identity(options)
 
 
-@task(options=machine.CheckHostOptions, name="check")
+@task(options=machine.CheckHostOptions, name="check", monitor=True)
 def check_host(_ctx: Context, options: machine.CheckHostOptions) -> int:
     """Check the machine for a monitor: exit with 0 if all is well, 1 warning, 2 critical, 3 unknown, as Nagios plugins do.
 
@@ -458,6 +459,31 @@ def fork_demo(_ctx: Context, options: machine.ForkOptions) -> int:
     from manyhands.handlers import host
 
     return host.show_fork(options)
+
+
+# -- programs for administrators -----------------------------------------------------------------------------------------
+
+
+@task(options=admin_options.ReachOptions, monitor=True)
+def reach(_ctx: Context, options: admin_options.ReachOptions) -> int:
+    """Try which hosts answer, and how fast: TCP connections, which need no privileges.
+
+    manyhands admin.reach web1:443 web2:443 db1:5432 --warn 100ms
+    """
+    from manyhands.admin.reach import reach
+
+    return reach(options)
+
+
+@task(options=admin_options.UpdatesOptions, monitor=True)
+def updates(_ctx: Context, options: admin_options.UpdatesOptions) -> int:
+    """List packages with pending security updates (Debian, Ubuntu).
+
+    manyhands admin.updates --all
+    """
+    from manyhands.admin.updates import updates
+
+    return updates(options)
 
 
 # -- the tour ------------------------------------------------------------------------------------------------------------
@@ -607,18 +633,20 @@ commands = Collection(
 )
 procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, who_listens, orphans, zombies, limits)
 hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
+admin = Collection("admin", reach, updates)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
 dev = Collection(
     "dev", check, test, lint, types, docs, workflows, wheel, test_wheel, coverage, hooks, soak, manual, simulate
 )
 
-namespace = Collection(batches, commands, procs, hosts, tour, fork_demo)
+namespace = Collection(batches, commands, procs, hosts, admin, tour, fork_demo)
 if (Path(__file__).parent / "scripts").is_dir():  # the wheel has none
     namespace.add_collection(dev)
 for collection, purpose in [
     (batches, "many jobs from one command or function, and the runs that were made"), (commands, "one command"),
-    (procs, "processes"), (hosts, "this machine"), (dev, "work on manyhands itself"), (namespace, __doc__),
+    (procs, "processes"), (hosts, "this machine"),
+    (admin, "programs for administrators, with exit statuses for monitors: 0 ok, 1 warning, 2 critical, 3 unknown"), (dev, "work on manyhands itself"), (namespace, __doc__),
     (tour, "small programs that show ways of doing things at once, and check themselves"),
 ]:  # fmt: skip
     collection.__doc__ = purpose

@@ -65,8 +65,9 @@ if TYPE_CHECKING:
     )
     from manyhands.core.events import Summary
     from manyhands.core.job import Attempt, Ending, Job, Outcome, Output, Status
+    from manyhands.core.level import Level
     from manyhands.core.limits import Backoff, RetryOn
-    from manyhands.host.checks import Checked, Level, Threshold
+    from manyhands.host.checks import Checked, Threshold
     from manyhands.host.info import HostInfo, Identity, host_info, identity
     from manyhands.host.metrics import Disk, Interface, Memory, Sensors, Swap
     from manyhands.inputs.readers import Csv, JsonLines, Lines
@@ -90,8 +91,9 @@ _NAMES = {
     "core.errors": "BatchWarning BusyError CannotCreateError InputError InputWarning JobFailedError JobTimeoutError JournalError ManyhandsError TemplateError UsageError WrongTypeError",
     "core.events": "Summary",
     "core.job": "Attempt Ending Job Outcome Output Status",
+    "core.level": "Level",
     "core.limits": "Backoff RetryOn",
-    "host.checks": "Checked Level Threshold",
+    "host.checks": "Checked Threshold",
     "host.info": "HostInfo Identity host_info identity",
     "host.metrics": "Disk Interface Memory Sensors Swap",
     "inputs.readers": "Csv JsonLines Lines",

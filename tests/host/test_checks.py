@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from conftest import Cli
 from manyhands.core.errors import UsageError
-from manyhands.host.checks import Checked, Level, Threshold, check, overall
+from manyhands.core.level import Level, worst
+from manyhands.host.checks import Checked, Threshold, check
 from manyhands.options.host import CheckHostOptions
 from manyhands.render.checks import check_line
 
@@ -43,15 +44,10 @@ def test_thresholds_that_are_none(text: str, percent: bool) -> None:
 
 def test_the_worst_counts() -> None:
     """An alarm, then what is not known, then a warning."""
-    threshold = Threshold(None, 1, percent=False)
-
-    def at(*levels: Level) -> Level:
-        return overall([Checked("x", 1.0, "x", level, threshold) for level in levels])
-
-    assert at(Level.OK, Level.WARNING) is Level.WARNING
-    assert at(Level.UNKNOWN, Level.WARNING) is Level.UNKNOWN
-    assert at(Level.UNKNOWN, Level.CRITICAL, Level.OK) is Level.CRITICAL
-    assert at(Level.OK) is Level.OK
+    assert worst([Level.OK, Level.WARNING]) is Level.WARNING
+    assert worst([Level.UNKNOWN, Level.WARNING]) is Level.UNKNOWN
+    assert worst([Level.UNKNOWN, Level.CRITICAL, Level.OK]) is Level.CRITICAL
+    assert worst([Level.OK]) is Level.OK
 
 
 def test_the_line() -> None:
@@ -77,7 +73,7 @@ def test_every_check_measures(tmp_path: Path) -> None:
     )  # fmt: skip
     checked = {one.name: one for one in check(wanted)}
     assert set(checked) == {"load", "memory", "swap", "processes", "zombies", str(tmp_path), f"{tmp_path} inodes"}
-    assert overall([one for name, one in checked.items() if name != "zombies"]) is Level.OK
+    assert worst(one.level for name, one in checked.items() if name != "zombies") is Level.OK
     percent = subprocess.run(["df", "--output=pcent", str(tmp_path)], capture_output=True, text=True, check=True).stdout
     value = checked[str(tmp_path)].value
     assert value is not None

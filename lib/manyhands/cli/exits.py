@@ -34,12 +34,15 @@ class Misuse(ParseError, Exit):
     """An invalid command line: a ParseError for those in invoke who catch one, an Exit with status 2 for
     `Program.run`, which would end with 1 for a ParseError alone."""
 
-    def __init__(self, text: str, context: ParserContext | None = None) -> None:
+    def __init__(self, text: str, context: ParserContext | None = None, code: int = 2) -> None:
         if match := re.fullmatch(r"No idea what ['\"](.+)['\"] is!", text):
             text = f"unknown: {match[1]}"
         ParseError.__init__(self, text, context)
         self.text = text
-        self.message, self._code = None, 2  # Program.run prints a ParseError by itself, and an Exit if it has a message
+        self.message, self._code = (
+            None,
+            code,
+        )  # Program.run prints a ParseError by itself, and an Exit if it has a message
 
     def __str__(self) -> str:
         return harmless(f"manyhands: {self.text}")

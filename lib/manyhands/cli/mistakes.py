@@ -19,6 +19,7 @@ from manyhands.cli.loaded_tasks import Loaded
 from manyhands.cli.options import COMMANDS, Option, flag_name
 from manyhands.cli.task import Task, rest
 from manyhands.core.hints import typed
+from manyhands.core.level import Level
 
 _LIKENESS: Final = 0.8
 """Of two words that one may have been meant by the other (`difflib`); at less, ``rm`` would be taken for ``run``."""
@@ -40,7 +41,11 @@ def wrong(machine: ParseMachine, message: str) -> Misuse:
     elif context and context.missing_positional_args:
         lacking = ", ".join((one.name or "").strip("_") for one in context.missing_positional_args)
         message = f"{task} lacks its {lacking}; see {typed('--help', task)}"
-    return Misuse(message, context)
+    return Misuse(message, context, Level.UNKNOWN if task and _is_monitor(task) else 2)
+
+
+def _is_monitor(task: str) -> bool:
+    return bool(Loaded.program and getattr(Loaded.program.collection[task], "monitor", False))
 
 
 def _unknown(machine: ParseMachine, word: str, called: str) -> str:

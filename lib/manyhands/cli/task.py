@@ -18,6 +18,7 @@ from manyhands.cli.options import Absent, Option, converter, flag_name, kind_of
 from manyhands.cli.signature import declared_by, first_parameter
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import typed_options
+from manyhands.core.level import Level
 from manyhands.options.declaration import Declared, Options, declared_in
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ class Task(invoke.Task[Any]):
 
     def __init__(
         self, body: Callable[..., Any], *, options: type[Options] | None = None, declared: Iterable[Declared] | None = None,
-        remainder: bool = False, listed: bool = True, **kwargs: Any,
+        remainder: bool = False, listed: bool = True, monitor: bool = False, **kwargs: Any,
     ) -> None:  # fmt: skip
-        self.options, self.listed = options, listed
+        self.options, self.listed, self.monitor = options, listed, monitor
         self.remainder = remainder if options is None else "rest" in options.__dataclass_fields__
         said = {name: kwargs.pop(name) for name in _OF_PARAMETERS if name in kwargs}
         if options is not None:
@@ -73,6 +74,7 @@ class Task(invoke.Task[Any]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task; whatever it raises becomes one line and an exit status, except for bugs."""
         sources: dict[str, str] = {}
+        complete: dict[str, Any] = {}
         try:
             complete = self._complete(args[0], kwargs, sources)
             with typed_options():
@@ -91,11 +93,19 @@ class Task(invoke.Task[Any]):
             if is_closed_pipe(error):
                 end_by_closed_pipe()
             if isinstance(error, Exception) and (end := explained(_blamed(error, sources))):
-                raise end from error
+                raise (self._unknown(end, complete) if self.monitor else end) from error
             raise
         if isinstance(result, int) and not isinstance(result, bool) and result:
             raise Exit(code=int(result))
         return result
+
+    def _unknown(self, end: Exit, complete: Mapping[str, Any]) -> Exit:
+        """What a monitor wants instead: it shows the first line of stdout, and takes 1 and 2 for findings."""
+        text = (end.message or "").removeprefix("manyhands: ")
+        if complete.get("json"):
+            return Exit(f"manyhands: {text}", code=Level.UNKNOWN)
+        sys.stdout.write(f"{Level.UNKNOWN.name} - {text}\n")
+        return Exit(code=Level.UNKNOWN)
 
     def _complete(self, ctx: invoke.Context, given: Mapping[str, Any], sources: dict[str, str]) -> dict[str, Any]:
         """The arguments for the function, or for its options: what was given, else what a default is configured for, as typed values. ``sources``
@@ -186,7 +196,7 @@ def task(*args: Any, **kwargs: Any) -> Any:
     have an effect only together with another one, or only without it, such as ``{"every": "watch"}``; typed in vain they are
     refused. Whatever may be left out, or is an option, has a default.
 
-    A function that returns an int ends the program with that status if it is not 0; a coroutine function is run to its end.
+    ``monitor``: what goes wrong is told as a monitor wants it, with the status 3. A function that returns an int ends the program with that status if it is not 0; a coroutine function is run to its end.
     """
     return invoke.task(*args, klass=Task, **kwargs)
 

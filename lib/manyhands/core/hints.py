@@ -19,11 +19,18 @@ class _Called:
 
     words: ClassVar[Words] = lambda: ("manyhands",)
     options_typed: ClassVar[bool] = False
+    only_task: ClassVar[str] = ""
+    """The task that is not typed, because the program has no other."""
 
 
 def call_it(words: Words) -> None:
     """Begin every command with ``words()`` from now on, which is called when it is first needed."""
     _Called.words = words
+
+
+def stand_alone(task: str) -> None:
+    """Leave out ``task`` from all commands: the program has no other."""
+    _Called.only_task = task
 
 
 _CALLS: Final = {"--glob": "Glob", "--zip": "Zip", "--each": "Args.each"}
@@ -71,4 +78,4 @@ def typed(*words: str, state_dir: str | None = None) -> str:
     """``scripts/run batch.resume 7f3a --state-dir 'my runs'``: the program and ``words``, quoted for a shell, with ``state_dir`` as
     it was given."""
     place = ("--state-dir", state_dir) if state_dir else ()
-    return shlex.join([*_Called.words(), *words, *place])
+    return shlex.join([*_Called.words(), *(word for word in words if word != _Called.only_task), *place])

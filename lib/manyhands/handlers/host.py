@@ -102,17 +102,14 @@ def show_identity(options: LookOptions) -> None:
 
 
 def show_check(options: CheckHostOptions) -> int:
-    """Print a plugin's line; its exit status. A mistake is UNKNOWN, too, because a monitor reads the status only."""
-    from manyhands.host.checks import Level, check, overall
+    """Print a plugin's line; its exit status."""
+    from manyhands.core.level import worst
+    from manyhands.host.checks import check
     from manyhands.render.checks import check_line, checked_record
 
-    try:
-        checked = check(options)
-    except UsageError as error:
-        _write([f"UNKNOWN - {error}"])
-        return Level.UNKNOWN
+    checked = check(options)
     _write([dumps(checked_record(checked))] if options.json else [check_line(checked)])
-    return overall(checked)
+    return worst(one.level for one in checked)
 
 
 def show_doctor(*, json: bool) -> int:

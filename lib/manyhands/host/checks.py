@@ -7,24 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as, option_name
+from manyhands.core.level import Level
 from manyhands.options.host import CheckHostOptions
 
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)(%?)")
-
-
-class Level(IntEnum):
-    """Exit statuses of a plugin."""
-
-    OK = 0
-    WARNING = 1
-    CRITICAL = 2
-    UNKNOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +171,3 @@ def _inodes(path: str) -> Measure:
         return percent, f"{path} inodes {percent:.1f}%"
 
     return measure
-
-
-def overall(checked: Sequence[Checked]) -> Level:
-    """The worst of all: an alarm first, then what could not be known, then a warning."""
-    order = (Level.OK, Level.WARNING, Level.UNKNOWN, Level.CRITICAL)
-    return max((one.level for one in checked), key=order.index, default=Level.OK)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from manyhands.core.level import Level, worst
 from manyhands.core.safe_text import one_line
-from manyhands.host.checks import Checked, Level, overall
+from manyhands.host.checks import Checked
 from manyhands.host.doctor import Finding, Health
 
 
@@ -15,7 +16,7 @@ def check_line(checked: Sequence[Checked]) -> str:
     worst_first = sorted(checked, key=lambda one: one.level is Level.OK)
     said = ", ".join(one_line(one.text, 200) + _above(one) for one in worst_first)
     perfdata = " ".join(data for one in checked if (data := one.perfdata))
-    return f"{overall(checked).name} - {said}" + (f" | {perfdata}" if perfdata else "")
+    return f"{worst(one.level for one in checked).name} - {said}" + (f" | {perfdata}" if perfdata else "")
 
 
 def _above(one: Checked) -> str:
@@ -35,7 +36,7 @@ def checked_record(checked: Sequence[Checked]) -> dict[str, Any]:
         }
         for one in checked
     ]  # fmt: skip
-    return {"schema": "manyhands.check/1", "level": overall(checked).name, "checks": checks}
+    return {"schema": "manyhands.check/1", "level": worst(one.level for one in checked).name, "checks": checks}
 
 
 def finding_lines(finding: Finding) -> Iterator[str]:

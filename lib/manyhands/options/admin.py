@@ -1,0 +1,33 @@
+"""What the ``admin`` tasks take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from manyhands.options.common import Json
+from manyhands.options.declaration import option
+
+
+class Targets(Json):
+    """Several of something, as arguments or in a file."""
+
+    file: str | None = option(
+        None, short="f", metavar="FILE", help="more of them, one a line; # begins a comment, - is standard input"
+    )
+
+
+class ReachOptions(Targets):
+    """What ``admin.reach`` takes."""
+
+    hosts: Sequence[str] = option((), positional=True, metavar="HOST:PORT", help="where to connect to; IPv6 is [::1]:22")
+    port: int = option(443, short="p", metavar="PORT", help="for hosts without a port (default: 443)")
+    tries: int = option(3, short="n", metavar="COUNT", help="connections to each (default: 3)")
+    warn: str | None = option(None, short="w", metavar="TIME", help="a median above this is a warning (100ms)")
+    timeout: str = option("3", short="t", metavar="TIME", help="give up a connection after this time (default: 3)")
+    jobs: str = option("32", short="j", metavar="N", help="hosts at once (default: 32)")
+
+
+class UpdatesOptions(Json):
+    """What ``admin.updates`` takes."""
+
+    all: bool = option(False, short="a", help="the other updates, too, which are no reason for a warning")
