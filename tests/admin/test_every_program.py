@@ -31,7 +31,7 @@ def test_every_task_stands_alone() -> None:
 def test_a_script_shows_a_sample_of_its_output(script: Path) -> None:
     """In its docstring, below the command that prints it; it can be started as it is."""
     docstring = ast.get_docstring(ast.parse(script.read_text())) or ""
-    assert f"    $ scripts/admin/{script.name}" in f"{docstring}\n"
+    assert f"$ scripts/admin/{script.name}" in docstring
     assert re.search(r"\b(OK|WARNING|CRITICAL|UNKNOWN) - ", docstring)
     assert os.access(script, os.X_OK)
 
