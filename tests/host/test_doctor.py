@@ -17,7 +17,7 @@ import pytest
 
 from conftest import LIB, Cli
 from manyhands.host import doctor
-from manyhands.host.doctor import Finding, Health
+from manyhands.host.finding import Finding, Health
 from manyhands.posix import linux
 from manyhands.render.checks import finding_lines, verdict
 

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from manyhands.core.errors import InputError, TemplateError, UsageError
-from manyhands.work.template import Template, basename, dirname, display, fill_slot, quote, user_shell, without_extension
+from manyhands.work.template import Template, display, fill_slot, quote, user_shell
 
 pytestmark = pytest.mark.usefixtures("options_typed")
 
@@ -76,23 +76,6 @@ def test_a_shell_gets_the_exact_bytes_back(values: list[bytes]) -> None:
 def test_placeholders(text: str, expected: tuple[object, ...]) -> None:
     """Each placeholder gives its part of the input."""
     assert argv(text, b"d/b.tar.gz", number=7) == expected
-
-
-@pytest.mark.parametrize(
-    ("path", "stem", "name", "folder"),
-    [
-        (b"a/b.c", b"a/b", b"b.c", b"a"),
-        (b"b", b"b", b"b", b"."),
-        (b".bashrc", b".bashrc", b".bashrc", b"."),
-        (b"a.d/b", b"a.d/b", b"b", b"a.d"),
-        (b"/b.c", b"/b", b"b.c", b"/"),
-        (b"a/.x.y", b"a/.x", b".x.y", b"a"),
-        (b"", b"", b"", b"."),
-    ],
-)
-def test_parts_of_paths(path: bytes, stem: bytes, name: bytes, folder: bytes) -> None:
-    """Extensions, names and folders are taken off as GNU parallel does it."""
-    assert (without_extension(path), basename(path), dirname(path)) == (stem, name, folder)
 
 
 def test_columns_by_name_and_position() -> None:

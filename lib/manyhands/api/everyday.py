@@ -22,11 +22,19 @@ from manyhands.options.host import CheckHostOptions
 
 
 def retry(
-    *commands: Sequence[str], times: int = 5, backoff: Backoff | float | str = 1.0,
-    retry_on: RetryOn | str | int | Sequence[str | int] | None = None, stdin: InputFrom = None, stdout: OutputTo = "capture",
-    stderr: OutputTo = "inherit", timeout: float | None = None, grace: float = 5.0, cwd: str | os.PathLike[str] | None = None,
-    env: Mapping[str, str] | None = None, check: bool = False,
-) -> PipelineResult:  # fmt: skip
+    *commands: Sequence[str],
+    times: int = 5,
+    backoff: Backoff | float | str = 1.0,
+    retry_on: RetryOn | str | int | Sequence[str | int] | None = None,
+    stdin: InputFrom = None,
+    stdout: OutputTo = "capture",
+    stderr: OutputTo = "inherit",
+    timeout: float | None = None,
+    grace: float = 5.0,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    check: bool = False,
+) -> PipelineResult:
     """Run argument lists as a chain, as `pipe` does, again and again until it succeeds; how it ended the last time.
 
         retry(["curl", "-fsS", url], times=5, backoff="1,growth=2,max=1m", timeout=30, check=True)
@@ -52,9 +60,15 @@ def retry(
 
 
 def watch(
-    *commands: Sequence[str], every: float = 2.0, until: Until = None, times: int | None = None, timeout: float | None = None,
-    grace: float = 5.0, cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
-) -> Iterator[Look]:  # fmt: skip
+    *commands: Sequence[str],
+    every: float = 2.0,
+    until: Until = None,
+    times: int | None = None,
+    timeout: float | None = None,
+    grace: float = 5.0,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Look]:
     """Run argument lists as a chain every ``every`` seconds, and yield what was seen each time.
 
         for look in watch(["df", "-h", "/"], every=10, until="change", timeout=3600): print(look.output)
@@ -71,9 +85,15 @@ def watch(
 
 
 def _looks(
-    chain: Pipeline, every: float, until: Until, times: int | None, timeout: float | None, grace: float,
-    cwd: str | os.PathLike[str] | None, env: Mapping[str, str] | None,
-) -> Iterator[Look]:  # fmt: skip
+    chain: Pipeline,
+    every: float,
+    until: Until,
+    times: int | None,
+    timeout: float | None,
+    grace: float,
+    cwd: str | os.PathLike[str] | None,
+    env: Mapping[str, str] | None,
+) -> Iterator[Look]:
     with Tree(grace=grace) as tree:
 
         def once(left: float | None) -> PipelineResult:
@@ -83,9 +103,13 @@ def _looks(
 
 
 def answer(
-    argv: Sequence[str], replies: Mapping[str, str] | Sequence[tuple[str, str]], *, terminal: bool = False,
-    timeout: float | None = None, grace: float = 5.0,
-) -> Answered:  # fmt: skip
+    argv: Sequence[str],
+    replies: Mapping[str, str] | Sequence[tuple[str, str]],
+    *,
+    terminal: bool = False,
+    timeout: float | None = None,
+    grace: float = 5.0,
+) -> Answered:
     """Run a program and type, whenever a pattern (a regular expression) appears in what it prints, the reply and Enter.
 
         answer(["./install.sh"], {r"Continue\\?": "y", "Folder: ": "/opt"}, timeout=60)
@@ -99,9 +123,15 @@ def answer(
 
 
 def check_host(
-    *, load: float | str | None = None, memory: str | None = None, swap: str | None = None, disks: Mapping[str, str] | None = None,
-    inodes: Mapping[str, str] | None = None, processes: int | str | None = None, zombies: int | str | None = None,
-) -> list[Checked]:  # fmt: skip
+    *,
+    load: float | str | None = None,
+    memory: str | None = None,
+    swap: str | None = None,
+    disks: Mapping[str, str] | None = None,
+    inodes: Mapping[str, str] | None = None,
+    processes: int | str | None = None,
+    zombies: int | str | None = None,
+) -> list[Checked]:
     """Measure this machine and compare it with thresholds, as monitoring plugins do; what was found, in the order of the arguments.
 
         if any(one.level is Level.CRITICAL for one in check_host(load=4, memory="80%,90%", disks={"/": "95%"})): ...
@@ -111,10 +141,15 @@ def check_host(
     """
     return check(
         CheckHostOptions(
-            load=_text(load), memory=memory, swap=swap, processes=_text(processes), zombies=_text(zombies),
-            disk=_by_path(disks), inodes=_by_path(inodes),
+            load=_text(load),
+            memory=memory,
+            swap=swap,
+            processes=_text(processes),
+            zombies=_text(zombies),
+            disk=_by_path(disks),
+            inodes=_by_path(inodes),
         )
-    )  # fmt: skip
+    )
 
 
 def _text(threshold: float | str | None) -> str | None:

@@ -64,9 +64,12 @@ def map_batch(
 ) -> MapResults[T]: ...
 @overload
 def map_batch(
-    function: Callable[[*Ts], Awaitable[T]], inputs: Iterable[tuple[*Ts]], *, return_exceptions: Literal[False] = ...,
+    function: Callable[[*Ts], Awaitable[T]],
+    inputs: Iterable[tuple[*Ts]],
+    *,
+    return_exceptions: Literal[False] = ...,
     **more: Unpack[MapKeywords],
-) -> MapResults[T]: ...  # fmt: skip
+) -> MapResults[T]: ...
 @overload
 def map_batch(
     function: Callable[[*Ts], T],
@@ -105,10 +108,16 @@ def map_batch(
     function: Callable[..., Any],
     inputs: Iterable[Any],
     *,
-    jobs: int | str = "100%", chunk: int | None = None, ordered: bool = True, return_exceptions: bool = False,
-    initializer: Callable[..., Any] | None = None, initargs: Sequence[Any] = (), start_method: str = "forkserver",
-    pull: Pulling = "thread", output: Printed = "pass",
-) -> MapResults[Any]:  # fmt: skip
+    jobs: int | str = "100%",
+    chunk: int | None = None,
+    ordered: bool = True,
+    return_exceptions: bool = False,
+    initializer: Callable[..., Any] | None = None,
+    initargs: Sequence[Any] = (),
+    start_method: str = "forkserver",
+    pull: Pulling = "thread",
+    output: Printed = "pass",
+) -> MapResults[Any]:
     """Yield what ``function`` returns for each input, in worker processes: `multiprocessing.Pool.imap` with lazy inputs.
 
         for root in map_batch(math.sqrt, range(1_000_000), jobs=4): ...
@@ -179,30 +188,55 @@ class MapResults(Generic[T_co]):
 
 
 def done_of(
-    call: Call, inputs: Iterable[Any], jobs: int, workers: Workers, *, ordered: bool, printed: Callable[[Output, Output], None],
-    columns: Sequence[str] = (), environment: Mapping[bytes, bytes] = os.environb, workdir: Path | None = None, nice: int = 0,
-    grace: float = 5.0, pull: Pulling = "thread",
-) -> Found:  # fmt: skip
+    call: Call,
+    inputs: Iterable[Any],
+    jobs: int,
+    workers: Workers,
+    *,
+    ordered: bool,
+    printed: Callable[[Output, Output], None],
+    columns: Sequence[str] = (),
+    environment: Mapping[bytes, bytes] = os.environb,
+    workdir: Path | None = None,
+    nice: int = 0,
+    grace: float = 5.0,
+    pull: Pulling = "thread",
+) -> Found:
     """Yield (number of the first input, inputs, what came of them) for each chunk, in good time; ``call`` is chunked.
 
     ``printed`` is given what the jobs of a chunk have printed, before that. Options as in `Plan`.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="manyhands-"))
-        backend = open_backend("processes", FunctionSettings(
-            slots=jobs, outputs=Path(folder), token=os.urandom(8).hex(), environment=dict(environment),
-            workdir=workdir or Path.cwd(), nice=nice, grace=grace, call=call, columns=tuple(columns), disposable=True,
-            workers=Workers(start_method=workers.start_method, chunk=1),
-        ))  # fmt: skip
+        backend = open_backend(
+            "processes",
+            FunctionSettings(
+                slots=jobs,
+                outputs=Path(folder),
+                token=os.urandom(8).hex(),
+                environment=dict(environment),
+                workdir=workdir or Path.cwd(),
+                nice=nice,
+                grace=grace,
+                call=call,
+                columns=tuple(columns),
+                disposable=True,
+                workers=Workers(start_method=workers.start_method, chunk=1),
+            ),
+        )
         stack.callback(backend.close)
-        items: Items
-        if pull == "caller" or isinstance(inputs, list | tuple | range):
-            items = AtHand(inputs)
-        else:
-            items = ahead = Ahead(inputs, backend.wake)
-            stack.callback(ahead.close)
+        items = _items(inputs, pull, backend.wake, stack)
         mapper = Mapper(items, backend, jobs, chunk=workers.chunk, ordered=ordered)
         yield from mapper.chunks(printed)
+
+
+def _items(inputs: Iterable[Any], pull: Pulling, wake: Callable[[], None], stack: ExitStack) -> Items:
+    """The inputs, pulled where results are taken, or in a thread of their own, which ``stack`` ends."""
+    if pull == "caller" or isinstance(inputs, list | tuple | range):
+        return AtHand(inputs)
+    ahead = Ahead(inputs, wake)
+    stack.callback(ahead.close)
+    return ahead
 
 
 def _results(found: Found, first: int, items: list[Any], done: Done, *, return_exceptions: bool) -> Iterable[Any]:

@@ -49,9 +49,17 @@ class Results(Generic[T_co]):
     """
 
     def __init__(
-        self, batch: Batch | StagedBatch, store: Store | None = None, *, pull: Pulling = "thread", handle_signals: bool = True, check: bool = False,
-        passing: bool = False, shown: Shown | None = None, fail_if_empty: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        batch: Batch | StagedBatch,
+        store: Store | None = None,
+        *,
+        pull: Pulling = "thread",
+        handle_signals: bool = True,
+        check: bool = False,
+        passing: bool = False,
+        shown: Shown | None = None,
+        fail_if_empty: bool = False,
+    ) -> None:
         self._batch, self._fail_if_empty, self._check, self._passing = batch, fail_if_empty, check, passing
         self._shown = shown
         self._temporary = store if isinstance(store, TemporaryStore) else None

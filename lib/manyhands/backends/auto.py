@@ -28,9 +28,13 @@ class Auto:
     reports_start = True
 
     def __init__(
-        self, processes: Backend, threads: Callable[[], Backend], *, cannot: str | None,
+        self,
+        processes: Backend,
+        threads: Callable[[], Backend],
+        *,
+        cannot: str | None,
         queued: Callable[[int], float] = queued_seconds_of,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._old: Backend | None = None
         self._now = processes
         self._threads, self._cannot = threads, cannot
@@ -69,10 +73,13 @@ class Auto:
             wait = 0.0 if found else _DRAINING if timeout is None else min(timeout, _DRAINING)
             found += self._now.reports(wait if self._old else timeout if not found else 0)
         if not self._chosen:
-            self._workers.update({
-                one.pid: self._queued(one.pid)
-                for one in found if isinstance(one, Started) and one.pid and one.pid not in self._workers
-            })  # fmt: skip
+            self._workers.update(
+                {
+                    one.pid: self._queued(one.pid)
+                    for one in found
+                    if isinstance(one, Started) and one.pid and one.pid not in self._workers
+                }
+            )
             found += self._look([one for one in found if isinstance(one, Ended)])
         return found
 

@@ -263,18 +263,26 @@ class CommandThreads:
     def _spawn(self, attempt: Attempt, arguments: list[bytes], slot: Slot, name: bytes) -> _Running:
         settings = self.settings
         environment = dict(settings.environment) | {
-            b"MH_TAG": settings.token.encode() + b"." + name, b"MH_JOB": b"%d" % attempt.job.number,
-            b"MH_ATTEMPT": b"%d" % attempt.number, b"MH_SLOT": b"%d" % slot.number,
-        }  # fmt: skip
+            b"MH_TAG": settings.token.encode() + b"." + name,
+            b"MH_JOB": b"%d" % attempt.job.number,
+            b"MH_ATTEMPT": b"%d" % attempt.number,
+            b"MH_SLOT": b"%d" % slot.number,
+        }
         with self._mutex, open(self._stdin, "rb") as stdin:
             if self._threads.closed or attempt.id in self._unwanted:
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
             out, err = slot.ready()
             self._idle.discard(slot)
             process = subprocess.Popen(
-                arguments, stdin=stdin, stdout=out, stderr=err, cwd=settings.workdir,
-                env=environment, start_new_session=True, restore_signals=True,
-            )  # fmt: skip
+                arguments,
+                stdin=stdin,
+                stdout=out,
+                stderr=err,
+                cwd=settings.workdir,
+                env=environment,
+                start_new_session=True,
+                restore_signals=True,
+            )
             running = self._running[attempt.id] = _Running(attempt, process)
             self._pulse.beat()
         if settings.nice and sys.platform != "linux":

@@ -48,9 +48,14 @@ class Fake:
     reports_start = True
 
     def __init__(
-        self, slots: int, script: Callable[[Attempt], Play] = echo, *, ahead: int = 0, can_stop: bool = True,
+        self,
+        slots: int,
+        script: Callable[[Attempt], Play] = echo,
+        *,
+        ahead: int = 0,
+        can_stop: bool = True,
         patient: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """``patient``: if nothing is due, wait for `wake`, as other backends do; else that is an error of the caller."""
         self.ahead, self.can_stop = ahead, can_stop
         self.time = 0.0

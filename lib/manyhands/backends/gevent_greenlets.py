@@ -169,9 +169,12 @@ class Greenlets:
         environment = dict(settings.environment) | {b"MH_WORKER": settings.token.encode() + b".host"}
         try:
             self._host = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOT, LIBRARY, str(theirs.fileno())], stdin=subprocess.DEVNULL, env=environment,
-                pass_fds=(theirs.fileno(), *settings.keep_open), start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, "-P", "-c", _BOOT, LIBRARY, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                pass_fds=(theirs.fileno(), *settings.keep_open),
+                start_new_session=True,
+            )
         except OSError as error:
             raise ManyhandsError(f"cannot start a process for greenlets: {error}") from error
         finally:
@@ -183,10 +186,17 @@ class Greenlets:
         self._poll = select.poll()
         self._poll.register(self._alarm.descriptor, select.POLLIN)
         self._poll.register(self._sock, select.POLLIN)
-        self._tell({
-            "call": self._call, "columns": settings.columns, "outputs": bytes(settings.outputs), "workdir": bytes(settings.workdir),
-            "nice": settings.nice, "cap": settings.output_cap, "path": list(sys.path),
-        })  # fmt: skip
+        self._tell(
+            {
+                "call": self._call,
+                "columns": settings.columns,
+                "outputs": bytes(settings.outputs),
+                "workdir": bytes(settings.workdir),
+                "nice": settings.nice,
+                "cap": settings.output_cap,
+                "path": list(sys.path),
+            }
+        )
 
     def _dispatch(self) -> None:
         while self._prepared and not self._paused and self._waiting and self._free:

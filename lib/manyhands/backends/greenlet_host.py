@@ -112,9 +112,16 @@ class Host:
         CURRENT.set(None)
         self._stopped.discard(self._running.pop(key))
         measured = Measured(
-            None if stopped else done.exit, signal.SIGTERM.value if stopped else None, done.error, started, now - at,
-            stdout=_plain(printed.stdout), stderr=_plain(printed.stderr), result=done.result, traceback=done.traceback,
-        )  # fmt: skip
+            exit=None if stopped else done.exit,
+            signal=signal.SIGTERM.value if stopped else None,
+            error=done.error,
+            started=started,
+            wall=now - at,
+            stdout=_plain(printed.stdout),
+            stderr=_plain(printed.stderr),
+            result=done.result,
+            traceback=done.traceback,
+        )
         self._send((framing.ENDED, *key, now, tuple(measured)))
 
     def _ours(self, error: BaseException) -> bool:

@@ -89,11 +89,15 @@ def honoured(plan: Plan) -> frozenset[str]:
 def binding(*, workdir: str, environment: dict[bytes, bytes], nice: int, workers: Workers) -> str | None:
     """The first given option that only processes honour; None if there is none: then a function may be called anywhere."""
     given = {
-        "--workdir": workdir != _here(), "--nice": nice != 0,
-        "--env": any(os.environb.get(name) != value for name, value in environment.items() if not name.startswith(b"MH_")),
-        "--max-jobs-per-worker": workers.max_jobs is not None, "--chunk": workers.chunk is not None,
+        "--workdir": workdir != _here(),
+        "--nice": nice != 0,
+        "--env": any(
+            os.environb.get(name) != value for name, value in environment.items() if not name.startswith(b"MH_")
+        ),
+        "--max-jobs-per-worker": workers.max_jobs is not None,
+        "--chunk": workers.chunk is not None,
         "--start-method": workers.start_method != Workers().start_method,
-    }  # fmt: skip
+    }
     return next((name for name, is_given in given.items() if is_given), None)
 
 

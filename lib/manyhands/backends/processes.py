@@ -384,7 +384,14 @@ class Processes:
         number = -code if code is not None and code < 0 else None
         why = "was stopped by a signal, and killed" if one.stopped > 1 else f"died ({in_words(code)})"
         ending = Ending(
-            None if number else 1, number, f"its worker process {why}", time.time() - (at - began), at - began, stdout=out,
-            stderr=err, slot=slot.number, leftovers=left,
-        )  # fmt: skip
+            exit=None if number else 1,
+            signal=number,
+            error=f"its worker process {why}",
+            started=time.time() - (at - began),
+            wall=at - began,
+            stdout=out,
+            stderr=err,
+            slot=slot.number,
+            leftovers=left,
+        )
         self._ready.append(Ended(attempt, at, ending, died=not stopping))

@@ -84,8 +84,11 @@ def _gevent(settings: FunctionSettings) -> Backend:
 
 def _auto(settings: FunctionSettings) -> Backend:
     bound = binding(
-        workdir=os.fsdecode(settings.workdir), environment=dict(settings.environment), nice=settings.nice, workers=settings.workers
-    )  # fmt: skip
+        workdir=os.fsdecode(settings.workdir),
+        environment=dict(settings.environment),
+        nice=settings.nice,
+        workers=settings.workers,
+    )
     if inspect.iscoroutinefunction(settings.call.function()) and bound is None:
         return _asyncio(settings)
     from manyhands.backends.auto import Auto

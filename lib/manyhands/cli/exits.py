@@ -22,12 +22,11 @@ from invoke.parser import ParserContext
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.safe_text import harmless
 
-_OF_THE_USER: Final = frozenset(
-    {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG,
-     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ETXTBSY, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
-     errno.EAGAIN}
-)  # fmt: skip
+_PATH: Final = frozenset({errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+_REFUSED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ETXTBSY})
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+_OF_THE_USER: Final = _PATH | _REFUSED | _NO_ROOM | _SCARCE
 
 
 class Misuse(ParseError, Exit):

@@ -11,8 +11,12 @@ from invoke.parser import Argument
 from manyhands.cli.options import Option
 
 _OF_INVOKE: Final = {
-    "config": "FILE", "help": "TASK", "list": "COLLECTION", "list-format": "flat|nested|json", "print-completion-script": "bash|zsh|fish",
-}  # fmt: skip
+    "config": "FILE",
+    "help": "TASK",
+    "list": "COLLECTION",
+    "list-format": "flat|nested|json",
+    "print-completion-script": "bash|zsh|fish",
+}
 FILES: Final = frozenset({"FILE", "FOLDER", "PATTERN", "COMMAND", "MODULE:FUNCTION", "LINE", "TEMPLATE", "WORK", "PATH"})
 """What a shell completes by names of files."""
 _BY_KIND: Final = {"int": "N", "float": "NUMBER", "Path": "PATH"}

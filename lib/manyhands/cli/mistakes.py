@@ -24,9 +24,17 @@ from manyhands.core.level import Level
 _LIKENESS: Final = 0.8
 """Of two words that one may have been meant by the other (`difflib`); at less, ``rm`` would be taken for ``run``."""
 _HABITS: Final = {
-    "rm": "remove", "del": "remove", "delete": "remove", "ls": "list", "ps": "list", "kill": "stop", "cat": "show", "map": "call",
-    "parallel": "batch", "xargs": "batch",
-}  # fmt: skip
+    "rm": "remove",
+    "del": "remove",
+    "delete": "remove",
+    "ls": "list",
+    "ps": "list",
+    "kill": "stop",
+    "cat": "show",
+    "map": "call",
+    "parallel": "batch",
+    "xargs": "batch",
+}
 """What people type who know other programs, and the name of our task for it."""
 
 

@@ -31,8 +31,12 @@ _BOOLEANS: Final = {
     "off": False,
 }
 _TYPES: Final[dict[str, Callable[[str], Any]]] = {
-    "int": int, "float": float, "str": str, "Path": Path, "bool": lambda text: _BOOLEANS[text.strip().lower()],
-}  # fmt: skip
+    "int": int,
+    "float": float,
+    "str": str,
+    "Path": Path,
+    "bool": lambda text: _BOOLEANS[text.strip().lower()],
+}
 _WORDS: Final = {"int": "a whole number", "float": "a number", "bool": "yes or no"}
 
 
@@ -105,9 +109,13 @@ class Option(Argument):
         given, said = one.default is not MISSING, one.said
         default = list(one.default or ()) if kind == "list[str]" and given else one.default if given else None
         super().__init__(
-            names=[translate_underscores(one.name), *said.short], kind=parsed_as, default=default, help=said.help,
-            positional=said.positional, attr_name=one.name if "_" in one.name else None,
-        )  # fmt: skip
+            names=[translate_underscores(one.name), *said.short],
+            kind=parsed_as,
+            default=default,
+            help=said.help,
+            positional=said.positional,
+            attr_name=one.name if "_" in one.name else None,
+        )
         self.choices, self.may_lack, self.task = choices(kind), given and said.positional, ""
         self.value_kind, self.metavar = kind, said.metavar
 

@@ -25,10 +25,17 @@ def first_parameter(body: Callable[..., Any]) -> str:
 
 
 def declared_by(
-    body: Callable[..., Any], *, positional: Iterable[str] | None = None, lacking: Iterable[str] = (), remainder: bool = False,
-    help: Mapping[str, str] | None = None, short: Mapping[str, str] | None = None, metavar: Mapping[str, str] | None = None,
-    needs: Mapping[str, str] | None = None, without: Mapping[str, str] | None = None,
-) -> Iterator[Declared]:  # fmt: skip
+    body: Callable[..., Any],
+    *,
+    positional: Iterable[str] | None = None,
+    lacking: Iterable[str] = (),
+    remainder: bool = False,
+    help: Mapping[str, str] | None = None,
+    short: Mapping[str, str] | None = None,
+    metavar: Mapping[str, str] | None = None,
+    needs: Mapping[str, str] | None = None,
+    without: Mapping[str, str] | None = None,
+) -> Iterator[Declared]:
     """The parameters of ``body`` that are options: not the context, not ``rest`` of a task that takes a ``remainder``. What the others
     mean, see `manyhands.cli.task.task`. Raises ValueError for a name that is no parameter."""
     _, *parameters = inspect.signature(body).parameters.values()
@@ -39,13 +46,14 @@ def declared_by(
             continue
         about, stands_for, letter, needed = (texts.get(one.name, "") for texts in said)
         required = one.default is one.empty
+        by_place = one.name in named or (required and positional is None)
+        excluded = tuple(name for name, other in (without or {}).items() if other == one.name)
         yield Declared(
-            one.name, None if one.annotation is one.empty else one.annotation, MISSING if required else one.default,
-            Said(
-                about, stands_for, letter, one.name in named or (required and positional is None), "", needed,
-                tuple(name for name, other in (without or {}).items() if other == one.name),
-            ),
-        )  # fmt: skip
+            one.name,
+            None if one.annotation is one.empty else one.annotation,
+            MISSING if required else one.default,
+            Said(about, stands_for, letter, by_place, needs=needed, excludes=excluded),
+        )
 
 
 def _by_parameter(texts: Mapping[str, str], parameters: Iterable[inspect.Parameter]) -> dict[str, str]:

@@ -32,9 +32,16 @@ class Task(invoke.Task[Any]):
     """An invoke task whose options are typed by annotations; see `task`."""
 
     def __init__(
-        self, body: Callable[..., Any], *, options: type[Options] | None = None, declared: Iterable[Declared] | None = None,
-        remainder: bool = False, listed: bool = True, monitor: bool = False, **kwargs: Any,
-    ) -> None:  # fmt: skip
+        self,
+        body: Callable[..., Any],
+        *,
+        options: type[Options] | None = None,
+        declared: Iterable[Declared] | None = None,
+        remainder: bool = False,
+        listed: bool = True,
+        monitor: bool = False,
+        **kwargs: Any,
+    ) -> None:
         self.options, self.listed, self.monitor = options, listed, monitor
         self.remainder = remainder if options is None else "rest" in options.__dataclass_fields__
         said = {name: kwargs.pop(name) for name in _OF_PARAMETERS if name in kwargs}
@@ -180,9 +187,12 @@ def task(
 
 @overload
 def task(
-    *pre: invoke.Task[Any], short: Mapping[str, str] | None = None, lacking: Iterable[str] = (), remainder: bool = False,
+    *pre: invoke.Task[Any],
+    short: Mapping[str, str] | None = None,
+    lacking: Iterable[str] = (),
+    remainder: bool = False,
     **kwargs: Any,
-) -> Callable[[Callable[..., Any]], Task]:  # fmt: skip
+) -> Callable[[Callable[..., Any]], Task]:
     """With options that are the parameters of the function."""
 
 

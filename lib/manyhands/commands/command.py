@@ -29,9 +29,16 @@ def shell_argv(line: str) -> tuple[str, ...]:
 
 
 def run(
-    argv: Argv, *, stdin: InputFrom = None, stdout: OutputTo = "capture", stderr: OutputTo = "capture", timeout: float | None = None,
-    grace: float = 5.0, cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
-) -> Completed:  # fmt: skip
+    argv: Argv,
+    *,
+    stdin: InputFrom = None,
+    stdout: OutputTo = "capture",
+    stderr: OutputTo = "capture",
+    timeout: float | None = None,
+    grace: float = 5.0,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Completed:
     """Run one command to its end; `Pipeline.run` describes the arguments."""
     result = Pipeline.of(argv).run(
         stdin=stdin, stdout=stdout, stderr=stderr, timeout=timeout, grace=grace, cwd=cwd, env=env
@@ -58,9 +65,14 @@ def status(line: str, *, timeout: float | None = None) -> tuple[int, str]:
 
 
 def check_output(
-    argv: Argv, *, stdin: InputFrom = b"", timeout: float | None = None, grace: float = 5.0,
-    cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
-) -> bytes:  # fmt: skip
+    argv: Argv,
+    *,
+    stdin: InputFrom = b"",
+    timeout: float | None = None,
+    grace: float = 5.0,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> bytes:
     """What a command writes to its stdout, exactly, as ``subprocess.check_output`` has it; its stderr goes where ours goes.
 
         check_output(["git", "rev-parse", "HEAD"], cwd=checkout, timeout=10)

@@ -96,10 +96,9 @@ class Leader:
             return None
         self.close()
         code = os.waitstatus_to_exitcode(status)
-        return replace(
-            self._completed(), exit=code if code >= 0 else None, signal=-code if code < 0 else None,
-            user=usage.ru_utime, system=usage.ru_stime, max_rss=usage.ru_maxrss * _RSS_UNIT,
-        )  # fmt: skip
+        end, memory = self._completed(), usage.ru_maxrss * _RSS_UNIT
+        exit_, number = (code, None) if code >= 0 else (None, -code)
+        return replace(end, exit=exit_, signal=number, user=usage.ru_utime, system=usage.ru_stime, max_rss=memory)
 
     def _completed(self, error: str | None = None) -> Completed:
         wall = time.monotonic() - self.began
@@ -151,9 +150,15 @@ class Tree:
         return {**(os.environ if base is None else base), _MARK: self._mark}
 
     def start(
-        self, argv: Sequence[str], *, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None,
-        cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
-    ) -> bool:  # fmt: skip
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> bool:
         """Start a command with these descriptors (None: ours); if it cannot be started, record its end and return False."""
         self._starting = True  # it may be signalled by a terminal, together with us, before we know its pid
         try:

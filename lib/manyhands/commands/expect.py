@@ -48,9 +48,15 @@ class Answered:
 
 
 def answer(
-    argv: Sequence[str], replies: Sequence[tuple[str, str]], *, terminal: bool = False, timeout: float | None = None,
-    show: ByteQueue | None = None, encode: Callable[[bytes], bytes] = bytes, tree: Tree | None = None,
-) -> Answered:  # fmt: skip
+    argv: Sequence[str],
+    replies: Sequence[tuple[str, str]],
+    *,
+    terminal: bool = False,
+    timeout: float | None = None,
+    show: ByteQueue | None = None,
+    encode: Callable[[bytes], bytes] = bytes,
+    tree: Tree | None = None,
+) -> Answered:
     """Run a program and type, whenever a pattern (a regular expression) appears in what it prints, the reply and Enter.
 
     ``terminal``: on a pseudo-terminal of its own, for programs that ask only there (getpass, ssh, sudo). ``show`` is given
@@ -106,8 +112,13 @@ class _Dialogue:
     """Reads, types and shows, each without waiting. ``open``: the program may still print."""
 
     def __init__(
-        self, reading: int, writing: int, responders: Sequence[_Counting], show: ByteQueue | None, encode: Callable[[bytes], bytes]
-    ) -> None:  # fmt: skip
+        self,
+        reading: int,
+        writing: int,
+        responders: Sequence[_Counting],
+        show: ByteQueue | None,
+        encode: Callable[[bytes], bytes],
+    ) -> None:
         for descriptor in (reading, writing):
             os.set_blocking(descriptor, False)
         self._reading, self._writing, self._responders = reading, writing, responders
@@ -222,10 +233,17 @@ def _start_on_terminal(argv: Sequence[str], tree: Tree) -> tuple[int, int]:
         name = os.ttyname(theirs)
         path = find_program(argv[0], os.pathsep.join(os.get_exec_path()))
         pid = os.posix_spawn(
-            path, list(argv), tree.environment(), setsid=True, setsigdef=[SIGPIPE, SIGXFSZ],
-            file_actions=[(os.POSIX_SPAWN_OPEN, 0, name, os.O_RDWR, 0), (os.POSIX_SPAWN_DUP2, 0, 1),
-                          (os.POSIX_SPAWN_DUP2, 0, 2)],
-        )  # fmt: skip
+            path,
+            list(argv),
+            tree.environment(),
+            setsid=True,
+            setsigdef=[SIGPIPE, SIGXFSZ],
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, name, os.O_RDWR, 0),
+                (os.POSIX_SPAWN_DUP2, 0, 1),
+                (os.POSIX_SPAWN_DUP2, 0, 2),
+            ],
+        )
     except BaseException:
         os.close(ours)
         raise

@@ -119,9 +119,16 @@ class Pipeline:
         return replace(self, commands=(*self.commands[:stage], tee, *self.commands[stage:]))
 
     def run(
-        self, *, stdin: InputFrom = None, stdout: OutputTo = "inherit", stderr: OutputTo = "inherit", timeout: float | None = None,
-        grace: float = 5.0, cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
-    ) -> PipelineResult:  # fmt: skip
+        self,
+        *,
+        stdin: InputFrom = None,
+        stdout: OutputTo = "inherit",
+        stderr: OutputTo = "inherit",
+        timeout: float | None = None,
+        grace: float = 5.0,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> PipelineResult:
         """Run the chain to its end; after ``timeout`` seconds everything that it has started is stopped, with ``grace`` seconds
         between TERM and KILL.
 
@@ -134,9 +141,16 @@ class Pipeline:
             return self.run_on(tree, stdin=stdin, stdout=stdout, stderr=stderr, timeout=timeout, cwd=cwd, env=env)
 
     def run_on(
-        self, tree: Tree, *, stdin: InputFrom = None, stdout: OutputTo = "inherit", stderr: OutputTo = "inherit",
-        timeout: float | None = None, cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None,
-    ) -> PipelineResult:  # fmt: skip
+        self,
+        tree: Tree,
+        *,
+        stdin: InputFrom = None,
+        stdout: OutputTo = "inherit",
+        stderr: OutputTo = "inherit",
+        timeout: float | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> PipelineResult:
         """As `run`, on a ``tree`` that other code may stop, too."""
         with ExitStack() as stack:
             argvs = [expand(command.words, cwd) for command in self.commands]
@@ -155,9 +169,11 @@ class Pipeline:
                 return PipelineResult(_not_begun(argvs, str(error)), opener.waited)
             stages = tree.wait(opener.left())
             return PipelineResult(
-                stages, max(stage.wall for stage in stages), content(out) if stdout == "capture" else None,
+                stages,
+                max(stage.wall for stage in stages),
+                content(out) if stdout == "capture" else None,
                 content(err) if stderr == "capture" else None,
-            )  # fmt: skip
+            )
 
 
 def _not_begun(argvs: Sequence[Sequence[str]], why: str) -> tuple[Completed, ...]:
@@ -166,10 +182,16 @@ def _not_begun(argvs: Sequence[Sequence[str]], why: str) -> tuple[Completed, ...
 
 
 def pipe(
-    *commands: Sequence[str], stdin: InputFrom = None, stdout: OutputTo = "capture", stderr: OutputTo = "inherit",
-    timeout: float | None = None, grace: float = 5.0, cwd: str | os.PathLike[str] | None = None,
-    env: Mapping[str, str] | None = None, check: bool = False,
-) -> PipelineResult:  # fmt: skip
+    *commands: Sequence[str],
+    stdin: InputFrom = None,
+    stdout: OutputTo = "capture",
+    stderr: OutputTo = "inherit",
+    timeout: float | None = None,
+    grace: float = 5.0,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    check: bool = False,
+) -> PipelineResult:
     """Run argument lists as a chain, without a shell; how every one of them ended.
 
         pipe(["ls", "-l"], ["wc", "-l"], timeout=10, check=True).stdout
@@ -246,9 +268,14 @@ def _missing(
 
 
 def _plumb(
-    commands: Sequence[Command], files: ExitStack, source: int, out: int, err: int, cwd: str | os.PathLike[str] | None,
+    commands: Sequence[Command],
+    files: ExitStack,
+    source: int,
+    out: int,
+    err: int,
+    cwd: str | os.PathLike[str] | None,
     opener: Opener,
-) -> list[list[int]]:  # fmt: skip
+) -> list[list[int]]:
     """The descriptors 0, 1 and 2 of every command; ``files`` closes what is made here."""
     plumbed = []
     for place, command in enumerate(commands):
@@ -273,9 +300,7 @@ def _pipe(files: ExitStack) -> tuple[int, int]:
     return reading, writing
 
 
-def _open(
-    redirect: Redirect, path: str, files: ExitStack, cwd: str | os.PathLike[str] | None, opener: Opener
-) -> int:  # fmt: skip
+def _open(redirect: Redirect, path: str, files: ExitStack, cwd: str | os.PathLike[str] | None, opener: Opener) -> int:
     """Open a file of a redirection."""
     opened = opener.open(os.path.join(cwd or "", path), _MODES[redirect.mode])
     files.callback(os.close, opened)

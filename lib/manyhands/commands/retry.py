@@ -75,9 +75,14 @@ def retry(
 
 
 def watch(
-    once: Callable[[float | None], PipelineResult], tree: Tree, *, every: float = 2.0, until: Until = None,
-    times: int | None = None, timeout: float | None = None,
-) -> Iterator[Look]:  # fmt: skip
+    once: Callable[[float | None], PipelineResult],
+    tree: Tree,
+    *,
+    every: float = 2.0,
+    until: Until = None,
+    times: int | None = None,
+    timeout: float | None = None,
+) -> Iterator[Look]:
     """Run it every ``every`` seconds, counted from start to start, until the result is ``until``, at most ``times`` times and for
     ``timeout`` seconds; ``once`` gets the seconds that are left. ``met`` of the last look says whether ``until`` was met."""
     first: bytes | None = None
@@ -92,15 +97,20 @@ def watch(
             return
         output = (result.stdout or b"") + (result.stderr or b"")
         first = output if first is None else first
-        met = (
-            output != first if until == "change" else result.ok if until == "success"
-            else bool(until.search(_as_seen(output))) if isinstance(until, re.Pattern) else False
-        )  # fmt: skip
-        yield Look(number, at, result, output, before is not None and output != before, met)
+        changed = before is not None and output != before
+        look = Look(number, at, result, output, changed, _met(until, result, output, first))
+        yield look
         before = output
         due = max(due + every, time.monotonic())
-        if met or number == times or not tree.pause(min(due, deadline) - time.monotonic()):
+        if look.met or number == times or not tree.pause(min(due, deadline) - time.monotonic()):
             return
+
+
+def _met(until: Until, result: PipelineResult, output: bytes, first: bytes) -> bool:
+    """Whether the look is what was waited for; ``first``: the output of the first look."""
+    if isinstance(until, re.Pattern):
+        return bool(until.search(_as_seen(output)))
+    return output != first if until == "change" else result.ok if until == "success" else False
 
 
 def _as_seen(output: bytes) -> bytes:

@@ -99,7 +99,17 @@ class InputWarning(UserWarning):
 
 # The name by which programs know it: in tracebacks, and in pickles that outlive a move.
 for _public in (
-    ManyhandsError, UsageError, WrongTypeError, TemplateError, InputError, CannotCreateError, JournalError, JobFailedError, JobTimeoutError,
-    BusyError, BatchWarning, InputWarning,
-):  # fmt: skip
+    ManyhandsError,
+    UsageError,
+    WrongTypeError,
+    TemplateError,
+    InputError,
+    CannotCreateError,
+    JournalError,
+    JobFailedError,
+    JobTimeoutError,
+    BusyError,
+    BatchWarning,
+    InputWarning,
+):
     _public.__module__ = "manyhands"

@@ -265,8 +265,12 @@ class HaltWhen(StrEnum):
 
 
 _OLD_HALT: Final = {
-    "0": "never", "1": "soon,fail=1", "2": "now,fail=1", "-1": "soon,success=1", "-2": "now,success=1",
-}  # fmt: skip
+    "0": "never",
+    "1": "soon,fail=1",
+    "2": "now,fail=1",
+    "-1": "soon,success=1",
+    "-2": "now,success=1",
+}
 
 
 @dataclass(frozen=True, slots=True)

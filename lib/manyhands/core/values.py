@@ -46,9 +46,10 @@ def fits_json(found: object) -> bool:
         return isfinite(cast("float", found))
     if kind is list:
         return _all_fit(cast("list[object]", found))
-    return kind is dict and set(map(type, cast("dict[object, object]", found))) <= {str} and _all_fit(
-        cast("dict[object, object]", found).values()
-    )  # fmt: skip
+    if kind is not dict:
+        return False
+    named = cast("dict[object, object]", found)
+    return set(map(type, named)) <= {str} and _all_fit(named.values())
 
 
 def _all_fit(items: Iterable[object]) -> bool:

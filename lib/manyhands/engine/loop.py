@@ -376,10 +376,10 @@ class Engine:
             yield from self._recorder.take_durable()
             raise self.broken
         recorder, left = self._recorder, self._recorder.left + len(self._retries)
-        yield Summary(
-            self._run, dict(recorder.counts), left, not self._exhausted, self._clock() - began - self._pauses.total,
-            recorder.work, self._stop_signal, str(self._limits.halt) if self._halted else None, self._total,
-        )  # fmt: skip
+        counts, unread = dict(recorder.counts), not self._exhausted
+        wall = self._clock() - began - self._pauses.total
+        halted = str(self._limits.halt) if self._halted else None
+        yield Summary(self._run, counts, left, unread, wall, recorder.work, self._stop_signal, halted, self._total)
         if self.broken:
             raise self.broken
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
 from manyhands.backends.protocol import Backend
 from manyhands.core.errors import UsageError
-from manyhands.core.events import Event, RunStarted, Summary, Warned
+from manyhands.core.events import Event, Finished, RunStarted, Summary, Warned
 from manyhands.engine.autoscale import Climber
 from manyhands.engine.channel import Channel
 from manyhands.engine.loop import Engine
@@ -164,37 +164,62 @@ class Batch:
         if self._context:
             self._context.columns(source.columns)
         renderer = self.plan.template.bind(source.columns, width=source.width)
-        backend = self._open_backend(source)
-        stack.callback(backend.close)
+        backend = stack.enter_context(closing(self._open_backend(source)))
         if self.inputs.lacking:
             yield Warned(self.inputs.lacking)
         if source.columns and self.work != "failed" and (self._context is None or self._context.number == 1):
             self.run = Store.update(self.run, {"columns": source.columns})
         earlier = Earlier(self.work, journal.tally() if self.work != "new" else None, self.plan.max_args)
-        lacking = self.inputs.lacking is not None
-        total = None if lacking else earlier.total(source.total, self.run.asked.get("total"))
+        total = self._total(earlier, source)
         halting = self._context.halting if self._context else earlier.halting(self.plan.limits.halt, total)
         climber, jobs = climber_for(self.plan, backend), self._jobs.jobs(journal, values, renderer, self._all_read)
         stack.callback(jobs.close)
         engine = Engine(
-            jobs=jobs, argv=lambda job: renderer.argv(job.values, job.number), backend=backend, journal=journal,
-            limits=self.plan.limits, run=self.run.id, total=total, whole=not lacking and self.work != "failed", tick=tick or EVERY,
-            halting=halting, climber=climber, gate=self._may_begin, before_waiting=lambda: self._wait(earlier, before_waiting),
-            done_before=earlier.done, clock=self.clock,
-        )  # fmt: skip
+            jobs=jobs,
+            argv=lambda job: renderer.argv(job.values, job.number),
+            backend=backend,
+            journal=journal,
+            limits=self.plan.limits,
+            run=self.run.id,
+            total=total,
+            whole=self.inputs.lacking is None and self.work != "failed",
+            tick=tick or EVERY,
+            halting=halting,
+            climber=climber,
+            gate=self._may_begin,
+            before_waiting=lambda: self._wait(earlier, before_waiting),
+            done_before=earlier.done,
+            clock=self.clock,
+        )
         self._use(engine)
         yield RunStarted(self.run.id, self.plan.template.text, self.plan.limits.jobs, total, earlier.done)
+        recall = recall_from(journal, renderer)
+        yield from self._carried_out(engine, journal, stack, recall, earlier.done, climber)
+
+    def _carried_out(
+        self,
+        engine: Engine,
+        journal: Journal,
+        stack: ExitStack,
+        recall: Callable[[int], Finished | None],
+        done_before: int,
+        climber: Climber | None,
+    ) -> Iterator[Event]:
+        """What the engine does, and at its end the summary of the whole run, which is kept."""
         started = time.time()
         stack.callback((happened := engine.run()).close)
-        recall = recall_from(journal, renderer)
         for event in in_order(happened, self.issued, recall) if self.plan.limits.keep_order else happened:
             if isinstance(event, Summary):
                 if engine.broken and not self._jobs.begun:
                     continue  # nothing has been done: the error is enough
-                self.summary = event = self._summarise(event, journal, earlier.done)
+                self.summary = event = self._summarise(event, journal, done_before)
                 self._keep_facts(event, climber)
                 journal.executed(started, event.wall, complete=not event.left and not event.unread)
             yield event
+
+    def _total(self, earlier: Earlier, source: Source) -> int | None:
+        """How many jobs the run has; None if that is not known yet, or some inputs are lacking."""
+        return None if self.inputs.lacking is not None else earlier.total(source.total, self.run.asked.get("total"))
 
     def _wait(self, earlier: Earlier, before_waiting: Callable[[], None]) -> None:
         """All that has happened has been yielded."""

@@ -143,10 +143,19 @@ def measure(plan: Plan, sample: Sequence[Values], columns: Sequence[str], backen
         system = sum(b.ru_stime - a.ru_stime for a, b in zip(before, after, strict=True))
     memory = max((one.max_rss for one in outcomes), default=0) or after[0].ru_maxrss * _RSS_UNIT
     return Measured(
-        backend, jobs, len(outcomes), sum(one.status is not Status.OK for one in outcomes), first - began, last - first,
-        sum(one.wall for one in outcomes), user, system, memory, queued=max(0.0, queued) if backend == "serial" else 0.0,
+        backend=backend,
+        jobs=jobs,
+        done=len(outcomes),
+        failed=sum(one.status is not Status.OK for one in outcomes),
+        startup=first - began,
+        wall=last - first,
+        work=sum(one.wall for one in outcomes),
+        user=user,
+        system=system,
+        memory=memory,
+        queued=max(0.0, queued) if backend == "serial" else 0.0,
         crowded=crowded,
-    )  # fmt: skip
+    )
 
 
 def _outcomes(batch: Batch, moments: list[float]) -> Iterator[Outcome]:

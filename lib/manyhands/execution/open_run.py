@@ -40,9 +40,14 @@ class OpenRun:
 
 
 def new_run(
-    plan: Plan, store: Store, *, run_id: str | None = None, stream: int | None = None, source: Source | None = None,
+    plan: Plan,
+    store: Store,
+    *,
+    run_id: str | None = None,
+    stream: int | None = None,
+    source: Source | None = None,
     retry_failed: bool = False,
-) -> OpenRun:  # fmt: skip
+) -> OpenRun:
     """Make a new run. Its inputs come from ``source`` if given, from descriptor ``stream`` if given, else from where the plan says. If
     the run ``run_id`` exists, it is continued: only new inputs run, and with ``retry_failed`` also the jobs that failed.
 

@@ -76,22 +76,43 @@ def job_record(
     """
     end = outcome or _NOT_ENDED
     return {
-        "schema": SCHEMA, "run": run, "job": job.number, **text_or_base64("input", b"\t".join(job.values)), **argv_or_base64(argv),
-        "status": end.status.value if outcome else None, "exit": end.exit, "signal": end.signal,
-        "signal_name": known_signal(end.signal), "error": end.error, "attempts": attempts, "started": iso(end.started),
-        "wall": end.wall, "user": end.user, "system": end.system, "max_rss_bytes": end.max_rss or None,
-        **_printed("stdout", end.stdout, inline, gone_ok), **_printed("stderr", end.stderr, inline, gone_ok),
-        "stdout_size": end.stdout.size, "stdout_dropped": end.stdout.dropped,
-        "stderr_size": end.stderr.size, "stderr_dropped": end.stderr.dropped,
-        "slot": end.slot, "host": socket.gethostname(), "leftovers": end.leftovers, **_result(end),
-        "traceback": end.traceback, "stage": stage,
-    }  # fmt: skip
+        "schema": SCHEMA,
+        "run": run,
+        "job": job.number,
+        **text_or_base64("input", b"\t".join(job.values)),
+        **argv_or_base64(argv),
+        "status": end.status.value if outcome else None,
+        "exit": end.exit,
+        "signal": end.signal,
+        "signal_name": known_signal(end.signal),
+        "error": end.error,
+        "attempts": attempts,
+        "started": iso(end.started),
+        "wall": end.wall,
+        "user": end.user,
+        "system": end.system,
+        "max_rss_bytes": end.max_rss or None,
+        **_printed("stdout", end.stdout, inline, gone_ok),
+        **_printed("stderr", end.stderr, inline, gone_ok),
+        **_sizes("stdout", end.stdout),
+        **_sizes("stderr", end.stderr),
+        "slot": end.slot,
+        "host": socket.gethostname(),
+        "leftovers": end.leftovers,
+        **_result(end),
+        "traceback": end.traceback,
+        "stage": stage,
+    }
 
 
 def _result(end: Outcome) -> dict[str, Any]:
     """The value that a function returned; a pickle is not read, but described."""
     value, text = shown(end.result) if end.ok else (None, None)
     return {"result": value} if text is None else {"result": None, "result_repr": text}
+
+
+def _sizes(name: str, printed: Output) -> dict[str, int]:
+    return {f"{name}_size": printed.size, f"{name}_dropped": printed.dropped}
 
 
 def _printed(name: str, printed: Output, inline: int | None, gone_ok: bool) -> dict[str, Any]:

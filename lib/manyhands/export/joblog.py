@@ -24,9 +24,15 @@ def joblog_line(job: Job, outcome: Outcome, command: bytes) -> bytes:
     quoting is valid for a shell but not always the same as parallel's, which quotes ``@%=:,``, too.
     """
     fields = (
-        job.number, ":", f"{outcome.started or 0:.3f}", f"{int(outcome.wall * 1000) / 1000:10.3f}", 0, outcome.stdout.size,
-        _exitval(outcome), outcome.signal or 0,
-    )  # fmt: skip
+        job.number,
+        ":",
+        f"{outcome.started or 0:.3f}",
+        f"{int(outcome.wall * 1000) / 1000:10.3f}",
+        0,
+        outcome.stdout.size,
+        _exitval(outcome),
+        outcome.signal or 0,
+    )
     return "\t".join(map(str, fields)).encode() + b"\t" + command.replace(b"\n", b"\0") + b"\n"
 
 

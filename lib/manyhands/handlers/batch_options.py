@@ -39,9 +39,12 @@ def plan_of(asked: Asked) -> tuple[Plan, int | None]:
         raise UsageError(f"--nice {asked.nice}: expected 0 to 19")
     plan = planning.plan_of(asked, works, spec, folder, backend=asked.backend, keep_order=asked.keep_order)
     plan = replace(
-        plan, environment=_environment(asked.env), tag=asked.tag, streamed=stream is not None,
+        plan,
+        environment=_environment(asked.env),
+        tag=asked.tag,
+        streamed=stream is not None,
         spool_limit=parse_size(asked.spool_limit, "--spool-limit"),
-    )  # fmt: skip
+    )
     if isinstance(asked, FunctionOptions):
         return replace(plan, workers=_workers(asked)), stream
     return replace(plan, stdin=_stdin(asked.stdin, stream), allow_daemons=asked.allow_daemons), stream
@@ -58,9 +61,13 @@ def call_of(asked: FunctionOptions) -> Call:
     if not isinstance(initargs, list):
         raise UsageError(f"--initargs {asked.initargs}: expected a JSON list, such as '[1, \"two\"]'")
     return Call(
-        text=asked.function, folder=os.getcwd(), type="row" if asked.jsonl else asked.type, result=asked.result,
-        initializer=asked.initializer, initargs=tuple(initargs),
-    )  # fmt: skip
+        text=asked.function,
+        folder=os.getcwd(),
+        type="row" if asked.jsonl else asked.type,
+        result=asked.result,
+        initializer=asked.initializer,
+        initargs=tuple(initargs),
+    )
 
 
 def _works(asked: Asked) -> list[Work]:
@@ -103,17 +110,24 @@ def _workers(asked: FunctionOptions) -> Workers:
 def _source(asked: Asked, work: Work) -> tuple[Spec, int | None]:
     """What describes the inputs, and where they come from if they can be read only once."""
     given = {
-        "--": asked.rest, "--commands": asked.commands if isinstance(asked, CommandOptions) else None, "--from": asked.from_,
-        "--glob": asked.glob, "--csv": asked.csv, "--jsonl": asked.jsonl, "--each": asked.each,
-    }  # fmt: skip
+        "--": asked.rest,
+        "--commands": asked.commands if isinstance(asked, CommandOptions) else None,
+        "--from": asked.from_,
+        "--glob": asked.glob,
+        "--csv": asked.csv,
+        "--jsonl": asked.jsonl,
+        "--each": asked.each,
+    }
     chosen = [name for name, value in given.items() if value or (name == "--" and value is not None)]
     if len(chosen) > 1 and (not asked.zip or "--commands" in chosen):
         way = "" if "--commands" in chosen else ", or link them with --zip"
         raise UsageError(f"{' and '.join(chosen)} both give inputs: choose one{way}")
     kinds = chosen or ["--from"]
     for option, value, where in (
-        ("--null", asked.null, ("--from", "--commands")), ("--colsep", asked.colsep, ("--from",)), ("--delimiter", asked.delimiter, ("--csv",)),
-    ):  # fmt: skip
+        ("--null", asked.null, ("--from", "--commands")),
+        ("--colsep", asked.colsep, ("--from",)),
+        ("--delimiter", asked.delimiter, ("--csv",)),
+    ):
         if value not in (None, False) and not set(where) & set(kinds):
             meant = "inputs from a file or standard input" if where[0] == "--from" else where[0]
             raise UsageError(f"{option} is for {meant}, not for {kinds[0]}")

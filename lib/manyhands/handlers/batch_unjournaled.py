@@ -28,9 +28,22 @@ from manyhands.work.chunks import Done
 from manyhands.work.work import BoundWork
 
 _JOURNALED: Final = (
-    "then", "retries", "retry_on", "timeout", "delay", "halt", "order", "backend", "run_id", "retry_failed", "keep", "tag", "output_cap",
-    "dry_run", "max_jobs_per_worker",
-)  # fmt: skip
+    "then",
+    "retries",
+    "retry_on",
+    "timeout",
+    "delay",
+    "halt",
+    "order",
+    "backend",
+    "run_id",
+    "retry_failed",
+    "keep",
+    "tag",
+    "output_cap",
+    "dry_run",
+    "max_jobs_per_worker",
+)
 """What only a run with a journal has."""
 _SAYS_NOTHING: Final = (None, b"null")
 _NOBODY: Final = Job(0, b"", ())
@@ -53,9 +66,18 @@ def call_unjournaled(asked: FunctionOptions) -> int:
     teller = _Teller(renderer, json=asked.json)
     environment = dict(os.environb) | {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()}
     found = done_of(
-        call, _checked(in_groups(source, plan.max_args) if plan.max_args else source, renderer.key), plan.limits.jobs, plan.workers, ordered=asked.keep_order, columns=source.columns,
-        printed=teller.printed, environment=environment, workdir=Path(plan.workdir), nice=plan.nice, grace=plan.limits.grace,
-    )  # fmt: skip
+        call,
+        _checked(in_groups(source, plan.max_args) if plan.max_args else source, renderer.key),
+        plan.limits.jobs,
+        plan.workers,
+        ordered=asked.keep_order,
+        columns=source.columns,
+        printed=teller.printed,
+        environment=environment,
+        workdir=Path(plan.workdir),
+        nice=plan.nice,
+        grace=plan.limits.grace,
+    )
     began = time.monotonic()
     error = _tell_all(found, teller)
     if not teller.jobs:

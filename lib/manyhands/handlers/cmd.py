@@ -34,9 +34,14 @@ _OUTPUT, _COMMAND = "manyhands.output/1", "manyhands.command/1"
 
 
 def _captured(
-    pipeline: Pipeline, options: Limited, *, stdin: InputFrom = None, stderr: OutputTo = "inherit", newline: bool = False,
+    pipeline: Pipeline,
+    options: Limited,
+    *,
+    stdin: InputFrom = None,
+    stderr: OutputTo = "inherit",
+    newline: bool = False,
     first: Callable[[Completed], str] | None = None,
-) -> PipelineResult:  # fmt: skip
+) -> PipelineResult:
     """Run with its output captured, then print that: as it is, or in JSON. Memory does not grow with the output."""
     limit = limit_of(options.timeout)
     with tempfile.TemporaryFile(buffering=0) as file, own_tree(options.grace) as tree:

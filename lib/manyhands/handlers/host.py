@@ -32,9 +32,12 @@ T = TypeVar("T")
 
 
 def _show(
-    schema: str, look: Callable[[], T], record: Callable[[T], Mapping[str, Any]], lines: Callable[[T], Iterable[str]],
+    schema: str,
+    look: Callable[[], T],
+    record: Callable[[T], Mapping[str, Any]],
+    lines: Callable[[T], Iterable[str]],
     options: LookOptions,
-) -> None:  # fmt: skip
+) -> None:
     """Look, once or until Ctrl-C, and print what was seen."""
 
     def shown() -> Iterable[str]:
@@ -65,19 +68,22 @@ def show_cpu(options: CpuOptions) -> None:
 def show_memory(options: LookOptions) -> None:
     """Print what of memory and swap is used."""
     _show(
-        "memory", lambda: (memory(), swap()), lambda seen: {"memory": asdict(seen[0]), "swap": asdict(seen[1])},
-        lambda seen: memory_lines(*seen), options
-    )  # fmt: skip
+        "memory",
+        lambda: (memory(), swap()),
+        lambda seen: {"memory": asdict(seen[0]), "swap": asdict(seen[1])},
+        lambda seen: memory_lines(*seen),
+        options,
+    )
 
 
 def show_disks(options: LookOptions) -> None:
     """Print what of the file systems is used."""
-    _show("disks", disks, lambda seen: {"disks": [asdict(one) for one in seen]}, disk_lines, options)  # fmt: skip
+    _show("disks", disks, lambda seen: {"disks": [asdict(one) for one in seen]}, disk_lines, options)
 
 
 def show_network(options: LookOptions) -> None:
     """Print the network interfaces."""
-    _show("network", network, lambda seen: {"network": [asdict(one) for one in seen]}, network_lines, options)  # fmt: skip
+    _show("network", network, lambda seen: {"network": [asdict(one) for one in seen]}, network_lines, options)
 
 
 def show_sensors(options: LookOptions) -> None:
@@ -87,8 +93,13 @@ def show_sensors(options: LookOptions) -> None:
 
 def show_pressure(options: LookOptions) -> None:
     """Print what had to be waited for."""
-    _show("pressure", pressure, lambda seen: {"pressure": {name: asdict(one) for name, one in seen.items()} or None},
-          pressure_lines, options)  # fmt: skip
+    _show(
+        "pressure",
+        pressure,
+        lambda seen: {"pressure": {name: asdict(one) for name, one in seen.items()} or None},
+        pressure_lines,
+        options,
+    )
 
 
 def show_time(options: LookOptions) -> None:
@@ -114,7 +125,8 @@ def show_check(options: CheckHostOptions) -> int:
 
 def show_doctor(*, json: bool) -> int:
     """Print what the machine can do; 1 if something that is needed does not work."""
-    from manyhands.host.doctor import Health, examine
+    from manyhands.host.doctor import examine
+    from manyhands.host.finding import Health
     from manyhands.render.checks import finding_lines, verdict
 
     findings = examine()

@@ -25,7 +25,7 @@ from manyhands.options.proc import (
     StopOptions,
     TreeOptions,
     WaitOptions,
-)  # fmt: skip
+)
 from manyhands.processes.listing import (
     Listener,
     ProcessInfo,
@@ -38,7 +38,7 @@ from manyhands.processes.listing import (
     process_info,
     process_tree,
     zombies,
-)  # fmt: skip
+)
 from manyhands.processes.stop import OURSELVES, STARTED_US, stop_processes, with_reasons
 from manyhands.processes.wait import wait_for_file, wait_for_line, wait_for_port, wait_for_processes
 from manyhands.render.processes import (
@@ -51,24 +51,29 @@ from manyhands.render.processes import (
     listener_line,
     listener_record,
     tree_lines,
-)  # fmt: skip
+)
 from manyhands.render.stopped_processes import stopped_line, stopped_record
 from manyhands.render.words import duration
 
 ORDERS: Final[Mapping[str, Callable[[ProcessInfo], float]]] = {
-    "pid": lambda one: one.pid, "cpu": lambda one: -one.percent, "memory": lambda one: -one.memory,
+    "pid": lambda one: one.pid,
+    "cpu": lambda one: -one.percent,
+    "memory": lambda one: -one.memory,
     "age": lambda one: one.started,
-}  # fmt: skip
+}
 """How processes can be sorted."""
 
 
 def selector_of(choice: Choice, pids: Sequence[str] = ()) -> Selector:
     """The options that choose processes, checked. Raises UsageError."""
     return Selector(
-        pids=[pid_of(text) for text in pids], names=choice.name, users=choice.user, ports=[port_of(text) for text in choice.port],
+        pids=[pid_of(text) for text in pids],
+        names=choice.name,
+        users=choice.user,
+        ports=[port_of(text) for text in choice.port],
         cmdline=[pattern_of(text, "--cmdline") for text in choice.cmdline],
         older_than=None if choice.older_than is None else parse_duration(choice.older_than, "--older-than"),
-    )  # fmt: skip
+    )
 
 
 def pid_of(text: str) -> int:
@@ -183,10 +188,11 @@ def show_zombies(*, json: bool) -> int:
         sys.stderr.write("there are no zombies\n")
     for one in found:
         parent = _name(everyone, one.ppid)
-        _write([
+        line = (
             f"{one.pid} {one_line(one.name, 40)}: its parent {one.ppid} ({one_line(parent, 40)}) has not collected it; "
             f"remind it with kill -CHLD {one.ppid}, or restart it: a zombie itself cannot be killed"
-        ])  # fmt: skip
+        )
+        _write([line])
     return 0
 
 
@@ -199,10 +205,9 @@ def show_orphans(*, json: bool) -> int:
     if not found:
         sys.stderr.write("there are no orphans\n")
     for one in found:
-        _write([
-            f"{one.pid} {one_line(one.command, 60)} ({one.user}): adopted by {one.ppid} "
-            f"({one_line(_name(everyone, one.ppid), 40)}); if nobody needs it: {typed('proc.stop', str(one.pid))}"
-        ])  # fmt: skip
+        parent, stop = one_line(_name(everyone, one.ppid), 40), typed("proc.stop", str(one.pid))
+        command = one_line(one.command, 60)
+        _write([f"{one.pid} {command} ({one.user}): adopted by {one.ppid} ({parent}); if nobody needs it: {stop}"])
     return 0
 
 

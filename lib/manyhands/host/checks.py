@@ -89,9 +89,12 @@ Measure = Callable[[], tuple[float, str]]
 def _looks(wanted: CheckHostOptions) -> list[tuple[str, Threshold, Measure]]:
     """What to measure, all texts checked before anything is."""
     plain: list[tuple[str, str | None, bool, Measure]] = [
-        ("load", wanted.load, False, _load), ("memory", wanted.memory, True, _memory), ("swap", wanted.swap, True, _swap),
-        ("processes", wanted.processes, False, _processes), ("zombies", wanted.zombies, False, _zombies),
-    ]  # fmt: skip
+        ("load", wanted.load, False, _load),
+        ("memory", wanted.memory, True, _memory),
+        ("swap", wanted.swap, True, _swap),
+        ("processes", wanted.processes, False, _processes),
+        ("zombies", wanted.zombies, False, _zombies),
+    ]
     looks = [
         (name, Threshold.parse(text, f"--{name}", percent=percent), measure)
         for name, text, percent, measure in plain

@@ -16,14 +16,13 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from manyhands.core.errors import CannotCreateError
 from manyhands.core.hints import typed
 from manyhands.core.package_location import LIBRARY
+from manyhands.host.finding import Finding
 from manyhands.posix import linux
 from manyhands.posix.cgroup import ROOT, cores_quota, memory_limit, own_groups
 from manyhands.processes.resource_limits import allowance, own_limits
@@ -49,6 +48,7 @@ _SUBREAPER: Final = """
 import os, signal, subprocess, sys
 sys.path.insert(0, sys.argv[1])
 from manyhands.core.package_location import LIBRARY
+from manyhands.host.finding import Finding
 from manyhands.posix import linux
 if not linux.become_subreaper():
     sys.exit("prctl(PR_SET_CHILD_SUBREAPER) is refused")
@@ -64,34 +64,26 @@ _MANY_FILES: Final = 900
 _FEW_PROCESSES: Final = 512
 
 
-class Health(StrEnum):
-    """What a probe found."""
-
-    OK = "ok"
-    LIMITED = "limited"
-    """It works with restrictions."""
-    BROKEN = "broken"
-    """Something that manyhands promises does not hold here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """``seen``: what was tried, with the result; ``so``: the consequence, ``fix``: the way out, both None if all is well."""
-
-    name: str
-    health: Health
-    seen: str
-    so: str | None = None
-    fix: str | None = None
-
-
 def examine(env: Mapping[str, str] | None = None) -> list[Finding]:
     """Try everything. Takes about a second."""
     env = os.environ if env is None else env
     probes: list[Callable[[], Finding]] = [
-        fork, spawn, semaphores, shared_memory, pidfd, memfd, subreaper, cgroups, open_files, processes, proc,
-        lambda: _journal_of(env), clock, lambda: terminal(env), text,
-    ]  # fmt: skip
+        fork,
+        spawn,
+        semaphores,
+        shared_memory,
+        pidfd,
+        memfd,
+        subreaper,
+        cgroups,
+        open_files,
+        processes,
+        proc,
+        lambda: _journal_of(env),
+        clock,
+        lambda: terminal(env),
+        text,
+    ]
     return [probe() for probe in probes]
 
 
@@ -99,9 +91,13 @@ def fork() -> Finding:
     """Start a child, and read its exit status."""
     began = time.monotonic()
     if why := _in_a_fresh_python(_FORK):
-        return Finding("fork", Health.BROKEN, why, "jobs cannot be run, or their statuses cannot be trusted",
-                       f"look at the limit of processes ({typed('proc.limits')}), and whether SIGCHLD is ignored")  # fmt: skip
-    return Finding("fork", Health.OK, f"a child was started and collected in {time.monotonic() - began:.2f} s")
+        return Finding.broken(
+            "fork",
+            why,
+            "jobs cannot be run, or their statuses cannot be trusted",
+            f"look at the limit of processes ({typed('proc.limits')}), and whether SIGCHLD is ignored",
+        )
+    return Finding.ok("fork", f"a child was started and collected in {time.monotonic() - began:.2f} s")
 
 
 def spawn() -> Finding:
@@ -109,10 +105,8 @@ def spawn() -> Finding:
     began = time.monotonic()
     why = _in_a_fresh_python(_SPAWN)
     if why:
-        return Finding(
-            "spawn", Health.BROKEN, why, "Python functions cannot run in processes", "use threads, or another Python"
-        )
-    return Finding("spawn", Health.OK, f"two fresh interpreters were started in {time.monotonic() - began:.2f} s")
+        return Finding.broken("spawn", why, "Python functions cannot run in processes", "use threads, or another Python")
+    return Finding.ok("spawn", f"two fresh interpreters were started in {time.monotonic() - began:.2f} s")
 
 
 def _in_a_fresh_python(script: str, *args: str) -> str | None:
@@ -134,13 +128,14 @@ def semaphores() -> Finding:
         from multiprocessing import get_context
 
         with get_context("fork").Semaphore(1):  # nothing is forked; so it needs no process that cleans up after it
-            return Finding("semaphores", Health.OK, "one was made, taken and given back")
+            return Finding.ok("semaphores", "one was made, taken and given back")
     except (ImportError, OSError) as error:
-        return Finding(
-            "semaphores", Health.BROKEN, f"none can be made: {error}",
+        return Finding.broken(
+            "semaphores",
+            f"none can be made: {error}",
             "multiprocessing's locks and queues do not work, nor does what is built on them",
             "let /dev/shm be there, be writable and have space: docker run --shm-size=256m; mount -t tmpfs tmpfs /dev/shm",
-        )  # fmt: skip
+        )
 
 
 def shared_memory() -> Finding:
@@ -148,18 +143,22 @@ def shared_memory() -> Finding:
     wanted, place = 8 << 20, Path("/dev/shm")  # noqa: S108 - that is where it is kept
     fix = "make it larger: docker run --shm-size=1g; in Kubernetes an emptyDir with medium Memory, mounted at /dev/shm"
     if sys.platform != "linux":
-        return Finding("shared memory", Health.OK, "it is kept by the system, not in files")
+        return Finding.ok("shared memory", "it is kept by the system, not in files")
     try:
         with tempfile.TemporaryFile(dir=place) as block:
             os.posix_fallocate(block.fileno(), 0, wanted)
     except OSError as error:
-        return Finding("shared memory", Health.BROKEN, f"no {wanted >> 20} MiB can be had in {place}: {error.strerror}",
-                       "large arrays cannot be shared by processes", fix)  # fmt: skip
+        return Finding.broken(
+            "shared memory",
+            f"no {wanted >> 20} MiB can be had in {place}: {error.strerror}",
+            "large arrays cannot be shared by processes",
+            fix,
+        )
     total = allowance().shm_total_bytes or 0
     if total < _SMALL_SHM:
         so = "programs that share more than that die by SIGBUS"
-        return Finding("shared memory", Health.LIMITED, f"{place} has {total >> 20} MiB", so, fix)
-    return Finding("shared memory", Health.OK, f"{wanted >> 20} MiB of {total >> 20} MiB were taken, and given back")
+        return Finding.limited("shared memory", f"{place} has {total >> 20} MiB", so, fix)
+    return Finding.ok("shared memory", f"{wanted >> 20} MiB of {total >> 20} MiB were taken, and given back")
 
 
 def pidfd() -> Finding:
@@ -176,15 +175,16 @@ def pidfd() -> Finding:
             finally:
                 child.kill()
         if seen:
-            return Finding("pidfd", Health.OK, "a child was signalled through one, and its end was seen")
+            return Finding.ok("pidfd", "a child was signalled through one, and its end was seen")
         why = "the end of a child is not seen through it"
     except (AttributeError, OSError) as error:
         why = f"there is none: {error}"
-    return Finding(
-        "pidfd", Health.LIMITED, why,
+    return Finding.limited(
+        "pidfd",
+        why,
         "a process is compared with its start before it is signalled, which leaves a tiny gap; ends are looked for again and again",
         "Linux 5.3 or newer, and a container runtime whose seccomp profile lets pidfd_open through",
-    )  # fmt: skip
+    )
 
 
 def memfd() -> Finding:
@@ -194,35 +194,42 @@ def memfd() -> Finding:
         os.write(descriptor, b"x")
         os.close(descriptor)
     except (AttributeError, OSError) as error:
-        return Finding("memfd", Health.LIMITED, f"there is none: {error}", "wide batches keep small output in files, which is slower",
-                       "Linux 3.17 or newer")  # fmt: skip
-    return Finding("memfd", Health.OK, "one was made and written")
+        return Finding.limited(
+            "memfd",
+            f"there is none: {error}",
+            "wide batches keep small output in files, which is slower",
+            "Linux 3.17 or newer",
+        )
+    return Finding.ok("memfd", "one was made and written")
 
 
 def subreaper() -> Finding:
     """Adopt an orphan instead of init (prctl(2))."""
     why = _in_a_fresh_python(_SUBREAPER, LIBRARY)
     if why is None:
-        return Finding("subreaper", Health.OK, "an orphan was adopted and collected")
-    return Finding(
-        "subreaper", Health.LIMITED, why,
+        return Finding.ok("subreaper", "an orphan was adopted and collected")
+    return Finding.limited(
+        "subreaper",
+        why,
         "daemons that a job leaves behind are known by a mark in their environment only",
         "Linux 3.4 or newer with /proc mounted",
-    )  # fmt: skip
+    )
 
 
 def cgroups() -> Finding:
     """Check whether the limits of a container can be seen."""
     versions = {version for controller in ("cpu", "memory") for _, version in own_groups(controller) if ROOT.is_dir()}
     if not versions or not any(ROOT.iterdir()):
-        return Finding(
-            "cgroups", Health.LIMITED, "none can be seen",
-            "a quota of CPU or memory would not be noticed: --jobs 100% counts all cores", "say how many jobs with -j",
-        )  # fmt: skip
+        return Finding.limited(
+            "cgroups",
+            "none can be seen",
+            "a quota of CPU or memory would not be noticed: --jobs 100% counts all cores",
+            "say how many jobs with -j",
+        )
     quota, memory = cores_quota(), memory_limit()
     cores = "no quota of CPU" if quota is None else f"a quota of {quota:g} cores"
     bytes_ = "none of memory" if memory is None else f"{memory >> 20} MiB of memory"
-    return Finding("cgroups", Health.OK, f"version {max(versions)}: {cores}, {bytes_}")
+    return Finding.ok("cgroups", f"version {max(versions)}: {cores}, {bytes_}")
 
 
 def open_files() -> Finding:
@@ -235,13 +242,11 @@ def open_files() -> Finding:
     except OSError as error:
         seen = f"{len(opened)} were opened, then: {error.strerror}"
         fix = f"ulimit -n {min(hard or 65536, 65536)}" if soft and soft < 65536 else "look who has so many open: lsof"
-        return Finding("open files", Health.LIMITED, seen, "fewer jobs run at once than are asked for", fix)
+        return Finding.limited("open files", seen, "fewer jobs run at once than are asked for", fix)
     finally:
         for descriptor in opened:
             os.close(descriptor)
-    return Finding(
-        "open files", Health.OK, f"{_MANY_FILES} were opened; {'no limit' if soft is None else f'{soft:,} may be'}"
-    )
+    return Finding.ok("open files", f"{_MANY_FILES} were opened; {'no limit' if soft is None else f'{soft:,} may be'}")
 
 
 def processes() -> Finding:
@@ -253,26 +258,36 @@ def processes() -> Finding:
     if os.geteuid() != 0 and (soft := found.limits.get("processes", (None, None))[0]) is not None:
         left.append(soft)
     if left and min(left) < _FEW_PROCESSES:
-        return Finding("processes", Health.LIMITED, f"{min(left):,} more can be started", "fewer jobs run at once than are asked for",
-                       "ulimit -u, or the container's limit of pids (docker run --pids-limit)")  # fmt: skip
-    return Finding(
-        "processes", Health.OK, f"{min(left):,} more can be started" if left else "as many as the machine can hold"
-    )
+        return Finding.limited(
+            "processes",
+            f"{min(left):,} more can be started",
+            "fewer jobs run at once than are asked for",
+            "ulimit -u, or the container's limit of pids (docker run --pids-limit)",
+        )
+    return Finding.ok("processes", f"{min(left):,} more can be started" if left else "as many as the machine can hold")
 
 
 def proc() -> Finding:
     """Check whether other processes can be seen (proc(5), hidepid)."""
     if sys.platform != "linux":
-        return Finding(
-            "/proc", Health.LIMITED, "there is none", "what jobs leave behind is not found", "run large batches on Linux"
+        return Finding.limited(
+            "/proc", "there is none", "what jobs leave behind is not found", "run large batches on Linux"
         )
     if not linux.read_stat(os.getpid()):
-        return Finding("/proc", Health.BROKEN, "it is not mounted", "what jobs leave behind is not found, nor who holds a run",
-                       "mount -t proc proc /proc")  # fmt: skip
+        return Finding.broken(
+            "/proc",
+            "it is not mounted",
+            "what jobs leave behind is not found, nor who holds a run",
+            "mount -t proc proc /proc",
+        )
     if not linux.read_stat(1):
-        return Finding("/proc", Health.LIMITED, "it shows our own processes only", "proc.list and proc.stop see no others",
-                       "run as root, or mount it without hidepid")  # fmt: skip
-    return Finding("/proc", Health.OK, f"{len(linux.processes())} processes can be seen")
+        return Finding.limited(
+            "/proc",
+            "it shows our own processes only",
+            "proc.list and proc.stop see no others",
+            "run as root, or mount it without hidepid",
+        )
+    return Finding.ok("/proc", f"{len(linux.processes())} processes can be seen")
 
 
 def _journal_of(env: Mapping[str, str]) -> Finding:
@@ -280,7 +295,7 @@ def _journal_of(env: Mapping[str, str]) -> Finding:
         state = default_state_dir(env)
     except CannotCreateError as error:
         seen, _, fix = str(error).partition(": ")
-        return Finding("journal", Health.BROKEN, seen, "no batch can be run", fix)
+        return Finding.broken("journal", seen, "no batch can be run", fix)
     return journal(state)
 
 
@@ -291,7 +306,7 @@ def journal(state: Path) -> Finding:
     try:
         folder = tempfile.mkdtemp(prefix=".manyhands-", dir=place)
     except OSError as error:
-        return Finding("journal", Health.BROKEN, f"{place}: {error.strerror}", "no batch can be run", fix)
+        return Finding.broken("journal", f"{place}: {error.strerror}", "no batch can be run", fix)
     try:
         began = time.monotonic()
         with closing(sqlite3.connect(f"{folder}/probe.db", isolation_level=None)) as db:
@@ -302,14 +317,18 @@ def journal(state: Path) -> Finding:
                 db.execute("INSERT INTO probe VALUES (?)", (number,))
         each = 1000 * (time.monotonic() - began) / 11
     except sqlite3.Error as error:
-        return Finding("journal", Health.BROKEN, f"{place}: {error}", "no batch can be run", fix)
+        return Finding.broken("journal", f"{place}: {error}", "no batch can be run", fix)
     finally:
         with suppress(OSError):
             shutil.rmtree(folder)
     if mode != "wal":
-        return Finding("journal", Health.LIMITED, f"{place}: SQLite keeps no write-ahead log there ({mode})",
-                       "batches are slower; a network file system may lose what it has promised", fix)  # fmt: skip
-    return Finding("journal", Health.OK, f"{place}: a commit takes {each:.1f} ms")
+        return Finding.limited(
+            "journal",
+            f"{place}: SQLite keeps no write-ahead log there ({mode})",
+            "batches are slower; a network file system may lose what it has promised",
+            fix,
+        )
+    return Finding.ok("journal", f"{place}: a commit takes {each:.1f} ms")
 
 
 def clock() -> Finding:
@@ -318,31 +337,44 @@ def clock() -> Finding:
     time.sleep(0.01)
     went = time.monotonic() - before
     if not 0.009 < went < 5:
-        return Finding("clock", Health.BROKEN, f"10 ms took {went:.3f} s by the monotonic clock", "time-outs come at wrong moments",
-                       "look at the clock source of the (virtual) machine")  # fmt: skip
+        return Finding.broken(
+            "clock",
+            f"10 ms took {went:.3f} s by the monotonic clock",
+            "time-outs come at wrong moments",
+            "look at the clock source of the (virtual) machine",
+        )
     if time.time() < Path(__file__).stat().st_mtime - 86400:
-        return Finding("clock", Health.LIMITED, f"it is {time.strftime('%Y-%m-%d')}, before this program was installed",
-                       "times in the journal are wrong; limits are not, they use the monotonic clock", "set it: chronyd, ntpd")  # fmt: skip
+        return Finding.limited(
+            "clock",
+            f"it is {time.strftime('%Y-%m-%d')}, before this program was installed",
+            "times in the journal are wrong; limits are not, they use the monotonic clock",
+            "set it: chronyd, ntpd",
+        )
     resolution = time.get_clock_info("monotonic").resolution
-    return Finding("clock", Health.OK, f"it goes on evenly, in steps of {1e9 * resolution:.0f} ns")
+    return Finding.ok("clock", f"it goes on evenly, in steps of {1e9 * resolution:.0f} ns")
 
 
 def terminal(env: Mapping[str, str]) -> Finding:
     """Check whether there is a terminal that can show progress."""
     if not sys.stderr.isatty():
-        return Finding("terminal", Health.OK, "stderr is not a terminal: progress is shown in plain lines")
+        return Finding.ok("terminal", "stderr is not a terminal: progress is shown in plain lines")
     if env.get("TERM", "dumb") in ("dumb", "unknown", ""):
-        return Finding("terminal", Health.LIMITED, f"TERM is {env.get('TERM', 'not set')!r}", "no live display: plain lines instead",
-                       "export TERM=xterm-256color")  # fmt: skip
+        return Finding.limited(
+            "terminal",
+            f"TERM is {env.get('TERM', 'not set')!r}",
+            "no live display: plain lines instead",
+            "export TERM=xterm-256color",
+        )
     columns, lines = os.get_terminal_size(sys.stderr.fileno())
     colours = "without colours (NO_COLOR)" if env.get("NO_COLOR") else f"TERM is {env['TERM']}"
-    return Finding("terminal", Health.OK, f"{columns} columns, {lines} lines, {colours}")
+    return Finding.ok("terminal", f"{columns} columns, {lines} lines, {colours}")
 
 
 def text() -> Finding:
     """Check whether file names and output are UTF-8."""
     names, out = sys.getfilesystemencoding(), sys.stdout.encoding or "?"
     if names.lower() != "utf-8":
-        return Finding("text", Health.LIMITED, f"names of files are {names}", "what is not in it is shown as escapes",
-                       "export LC_ALL=C.UTF-8")  # fmt: skip
-    return Finding("text", Health.OK, f"names of files are {names}, output is {out}")
+        return Finding.limited(
+            "text", f"names of files are {names}", "what is not in it is shown as escapes", "export LC_ALL=C.UTF-8"
+        )
+    return Finding.ok("text", f"names of files are {names}, output is {out}")

@@ -25,9 +25,17 @@ from manyhands.posix.cores import usable_cores
 
 _CONTAINER_FILES: Final = {"/.dockerenv": "docker", "/run/.containerenv": "podman"}
 _HYPERVISORS: Final = {
-    "kvm": "kvm", "qemu": "qemu", "vmware": "vmware", "virtualbox": "virtualbox", "xen": "xen", "bochs": "bochs",
-    "hyper-v": "hyper-v", "microsoft": "hyper-v", "google": "google compute engine", "amazon": "amazon ec2",
-}  # fmt: skip
+    "kvm": "kvm",
+    "qemu": "qemu",
+    "vmware": "vmware",
+    "virtualbox": "virtualbox",
+    "xen": "xen",
+    "bochs": "bochs",
+    "hyper-v": "hyper-v",
+    "microsoft": "hyper-v",
+    "google": "google compute engine",
+    "amazon": "amazon ec2",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +75,27 @@ def host_info() -> HostInfo:
     booted = psutil.boot_time()
     virtual, container = _virtual_and_container()
     return HostInfo(
-        node=uname.nodename, system=uname.sysname, kernel=uname.release, machine=uname.machine,
-        distribution=_distribution(), virtual=virtual, container=container, cores=os.cpu_count() or 1,
-        usable_cores=usable_cores(), quota_cores=cores_quota(),
-        load=os.getloadavg() if hasattr(os, "getloadavg") else None, memory=memory(), swap=swap(), disks=disks(),
-        network=network(), sensors=sensors(), booted=datetime.fromtimestamp(booted).astimezone().isoformat(),
-        uptime=time.time() - booted, users=tuple(sorted({user.name for user in psutil.users()})),
+        node=uname.nodename,
+        system=uname.sysname,
+        kernel=uname.release,
+        machine=uname.machine,
+        distribution=_distribution(),
+        virtual=virtual,
+        container=container,
+        cores=os.cpu_count() or 1,
+        usable_cores=usable_cores(),
+        quota_cores=cores_quota(),
+        load=os.getloadavg() if hasattr(os, "getloadavg") else None,
+        memory=memory(),
+        swap=swap(),
+        disks=disks(),
+        network=network(),
+        sensors=sensors(),
+        booted=datetime.fromtimestamp(booted).astimezone().isoformat(),
+        uptime=time.time() - booted,
+        users=tuple(sorted({user.name for user in psutil.users()})),
         python=f"{platform.python_implementation()} {platform.python_version()} at {sys.executable}",
-    )  # fmt: skip
+    )
 
 
 def _distribution() -> str | None:
@@ -133,11 +154,25 @@ def identity() -> Identity:
     """The identity of this process, as id(1), pwd(1), tty(1) and umask tell it."""
     groups = tuple(sorted({*os.getgroups(), os.getegid()}))
     return Identity(
-        pid=os.getpid(), ppid=os.getppid(), pgid=os.getpgrp(), session=os.getsid(0), terminal=_terminal(), cwd=_cwd(),
-        uid=os.getuid(), user=_user(os.getuid()), euid=os.geteuid(), effective_user=_user(os.geteuid()),
-        gid=os.getgid(), group=_group(os.getgid()), egid=os.getegid(), effective_group=_group(os.getegid()),
-        groups=groups, group_names=tuple(map(_group, groups)), umask=_umask(), home=os.environ.get("HOME"),
-    )  # fmt: skip
+        pid=os.getpid(),
+        ppid=os.getppid(),
+        pgid=os.getpgrp(),
+        session=os.getsid(0),
+        terminal=_terminal(),
+        cwd=_cwd(),
+        uid=os.getuid(),
+        user=_user(os.getuid()),
+        euid=os.geteuid(),
+        effective_user=_user(os.geteuid()),
+        gid=os.getgid(),
+        group=_group(os.getgid()),
+        egid=os.getegid(),
+        effective_group=_group(os.getegid()),
+        groups=groups,
+        group_names=tuple(map(_group, groups)),
+        umask=_umask(),
+        home=os.environ.get("HOME"),
+    )
 
 
 def _terminal() -> str | None:
@@ -199,6 +234,10 @@ def clock() -> Clock:
     local = datetime.fromtimestamp(now).astimezone()
     offset = local.utcoffset()
     return Clock(
-        local.isoformat(timespec="seconds"), datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
-        local.tzname() or "?", int(offset.total_seconds()) if offset else 0, now, now - psutil.boot_time(),
-    )  # fmt: skip
+        local=local.isoformat(timespec="seconds"),
+        utc=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+        zone=local.tzname() or "?",
+        offset=int(offset.total_seconds()) if offset else 0,
+        epoch=now,
+        uptime=now - psutil.boot_time(),
+    )

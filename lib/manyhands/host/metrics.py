@@ -48,10 +48,16 @@ def cpu(seconds: float = 1.0) -> Cpu:
     whole = sum(total.values())
     frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
     return Cpu(
-        took, _busy(total), tuple(map(_busy, spent)), {name: 100 * part / whole for name, part in total.items() if whole},
-        frequency.current if frequency else None, os.getloadavg() if hasattr(os, "getloadavg") else None,
-        os.cpu_count() or 1, usable_cores(), cores_quota(),
-    )  # fmt: skip
+        seconds=took,
+        busy=_busy(total),
+        cores=tuple(map(_busy, spent)),
+        times={name: 100 * part / whole for name, part in total.items() if whole},
+        mhz=frequency.current if frequency else None,
+        load=os.getloadavg() if hasattr(os, "getloadavg") else None,
+        count=os.cpu_count() or 1,
+        usable=usable_cores(),
+        quota=cores_quota(),
+    )
 
 
 def _spent(before: Any, after: Any) -> dict[str, float]:
@@ -175,11 +181,19 @@ def network() -> tuple[Interface, ...]:
     found = []
     for name, state in psutil.net_if_stats().items():
         moved = traffic.get(name)
-        found.append(Interface(
-            name, state.isup, tuple(one.address for one in addresses.get(name, ())), state.mtu,
-            state.speed * 1_000_000 or None, moved.bytes_recv if moved else 0, moved.bytes_sent if moved else 0,
-            moved.errin + moved.errout if moved else 0, moved.dropin + moved.dropout if moved else 0,
-        ))  # fmt: skip
+        found.append(
+            Interface(
+                name=name,
+                up=state.isup,
+                addresses=tuple(one.address for one in addresses.get(name, ())),
+                mtu=state.mtu,
+                speed=state.speed * 1_000_000 or None,
+                received=moved.bytes_recv if moved else 0,
+                sent=moved.bytes_sent if moved else 0,
+                errors=moved.errin + moved.errout if moved else 0,
+                dropped=moved.dropin + moved.dropout if moved else 0,
+            )
+        )
     return tuple(found)
 
 
@@ -205,10 +219,11 @@ def sensors() -> Sensors:
 
     heat, fans, battery = ask("sensors_temperatures") or {}, ask("sensors_fans") or {}, ask("sensors_battery")
     return Sensors(
-        {f"{chip} {one.label}".strip(): one.current for chip, values in heat.items() for one in values},
-        {f"{chip} {one.label}".strip(): one.current for chip, values in fans.items() for one in values},
-        battery.percent if battery else None, battery.power_plugged if battery else None,
-    )  # fmt: skip
+        temperatures={f"{chip} {one.label}".strip(): one.current for chip, values in heat.items() for one in values},
+        fans={f"{chip} {one.label}".strip(): one.current for chip, values in fans.items() for one in values},
+        battery=battery.percent if battery else None,
+        plugged=battery.power_plugged if battery else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

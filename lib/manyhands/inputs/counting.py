@@ -36,8 +36,12 @@ class Counter:
     """
 
     def __init__(
-        self, source: Source, wake: Callable[[], None], opened: Open | None = None, nudge: Callable[[], None] = lambda: None
-    ) -> None:  # fmt: skip
+        self,
+        source: Source,
+        wake: Callable[[], None],
+        opened: Open | None = None,
+        nudge: Callable[[], None] = lambda: None,
+    ) -> None:
         self._source, self._wake, self._opened, self._nudge = source, wake, opened, nudge
         self.number: int | None = None
         self._wanted = True

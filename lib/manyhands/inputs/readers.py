@@ -86,9 +86,14 @@ class Lines(Read):
     """
 
     def __init__(
-        self, path: str, *, null: bool = False, separator: str | None = None, comments: bool = True,
+        self,
+        path: str,
+        *,
+        null: bool = False,
+        separator: str | None = None,
+        comments: bool = True,
         stream: BinaryIO | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.null, self.separator, self.comments = null, separator, comments
         try:
             self._split = re.compile(os.fsencode(separator)).split if separator else None

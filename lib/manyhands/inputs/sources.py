@@ -23,9 +23,21 @@ from manyhands.inputs.file_patterns import matching
 from manyhands.inputs.readers import Csv, JsonLines, Lines, Spec, delimiter_of, usual_delimiter, warn
 
 __all__ = [
-    "Args", "Csv", "Glob", "JsonLines", "Lines", "Product", "Rows", "Source", "Spec", "Zip", "delimiter_of", "open_source",
-    "streamed_part", "usual_delimiter",
-]  # fmt: skip
+    "Args",
+    "Csv",
+    "Glob",
+    "JsonLines",
+    "Lines",
+    "Product",
+    "Rows",
+    "Source",
+    "Spec",
+    "Zip",
+    "delimiter_of",
+    "open_source",
+    "streamed_part",
+    "usual_delimiter",
+]
 
 
 class Source(Protocol):
@@ -89,9 +101,10 @@ class Rows:
     def spec(self) -> Spec:
         """See `Source.spec`."""
         return {
-            "kind": "rows", "columns": list(self.columns),
+            "kind": "rows",
+            "columns": list(self.columns),
             "rows": [[keep_bytes(value) for value in row] for row in self.rows],
-        }  # fmt: skip
+        }
 
     @classmethod
     def of(cls, spec: Spec) -> Rows:

@@ -30,20 +30,26 @@ class Grouping(Options):
     """How many inputs a job is given."""
 
     max_args: int | None = option(
-        None, after="zip", help="give up to N inputs to each job: {} as a separate argument stands for all of them, {1} for the first; a function gets a list",
-    )  # fmt: skip
+        None,
+        after="zip",
+        help="give up to N inputs to each job: {} as a separate argument stands for all of them, {1} for the first; a function gets a list",
+    )
 
 
 class Inputs(Grouping):
     """Where inputs come from; ``rest``: what stands after ``--`` (None: there is no ``--``)."""
 
     from_: Sequence[str] = option(
-        (), metavar="FILE", help="read inputs from this file, one a line (-: standard input, which is also the default unless it is a terminal); given more than once: every combination, or with --zip line by line; if the first line ends with CR LF, the CRs are dropped",
-    )  # fmt: skip
+        (),
+        metavar="FILE",
+        help="read inputs from this file, one a line (-: standard input, which is also the default unless it is a terminal); given more than once: every combination, or with --zip line by line; if the first line ends with CR LF, the CRs are dropped",
+    )
     null: bool = option(False, short="0", help="inputs end with NUL instead of newline, as find -print0 writes them")
     glob: Sequence[str] = option(
-        (), metavar="PATTERN", help="inputs are the paths that match; ** matches any depth, but does not follow links to folders; if nothing matches, a file of exactly this name; repeatable",
-    )  # fmt: skip
+        (),
+        metavar="PATTERN",
+        help="inputs are the paths that match; ** matches any depth, but does not follow links to folders; if nothing matches, a file of exactly this name; repeatable",
+    )
     csv: str | None = option(
         None, metavar="FILE", help="inputs are the rows of this file, whose first line names the columns"
     )
@@ -62,8 +68,9 @@ class Inputs(Grouping):
         help="NAME=A,B,C or A,B,C: inputs are these values; given more than once: every combination",
     )
     zip: bool = option(
-        False, help="combine several sources line by line instead of every combination: job 1 gets the first input of each, job 2 the second; the sources must have the same length",
-    )  # fmt: skip
+        False,
+        help="combine several sources line by line instead of every combination: job 1 gets the first input of each, job 2 the second; the sources must have the same length",
+    )
     rest: Sequence[str] | None = None
 
 
@@ -85,9 +92,11 @@ class Execution(Surroundings, Grouping):
     """How a run is carried out: the same for commands and functions, on the command line and in a program."""
 
     jobs: int | str = option(
-        "100%", short="j", metavar="N",
+        "100%",
+        short="j",
+        metavar="N",
         help="jobs at once: N; 0 for up to 1024; 50% of the cores; +2 or -1: more or fewer than the cores; or auto (default: 100%); with --then also A,B,...: one for each stage",
-    )  # fmt: skip
+    )
     timeout: float | str | None = option(
         None, metavar="TIME", help="stop a job after this time (30, 2m, or 300% of the median of finished jobs)"
     )
@@ -96,24 +105,32 @@ class Execution(Surroundings, Grouping):
     )
     retries: int = option(0, help="retry a failed job up to N times (default: 0)")
     retry_on: str | int | type[BaseException] | Sequence[str | int | type[BaseException]] | None = option(
-        None, metavar="WHAT", help="retry only after these failures, separated by commas: exit statuses (75, 1-9), timeout, lost, signal, SIGSEGV, exceptions of functions (ConnectionError); default: after every failure",
-    )  # fmt: skip
+        None,
+        metavar="WHAT",
+        help="retry only after these failures, separated by commas: exit statuses (75, 1-9), timeout, lost, signal, SIGSEGV, exceptions of functions (ConnectionError); default: after every failure",
+    )
     delay: float | str = option(0.0, metavar="TIME", help="seconds between two starts at least (default: 0)")
     backoff: float | str = option(
-        1.0, metavar="TIME", needs="retries", help="seconds before the first retry, doubled for each further one; also "
+        1.0,
+        metavar="TIME",
+        needs="retries",
+        help="seconds before the first retry, doubled for each further one; also "
         "TIME,growth=N,max=TIME,jitter=N% (default: 1, which is 1,growth=2,max=300,jitter=0%)",
-    )  # fmt: skip
+    )
     halt: str = option(
         "never",
         metavar="WHEN",
         help="stop the batch early: soon (start no more jobs) or now (stop running jobs, too), then ,fail=N ,success=N or ,done=N, or N%, as in now,fail=1 (default: never)",
     )
     order: Order = option(
-        "input", help="start jobs in the order of the inputs, at random, or longest first, by their times in an earlier run of the same command",
-    )  # fmt: skip
+        "input",
+        help="start jobs in the order of the inputs, at random, or longest first, by their times in an earlier run of the same command",
+    )
     then: Sequence[Any] = option(
-        (), metavar="COMMAND", help="a further stage: run this for each input whose previous stage succeeded; a function gets what the previous one returned; repeatable",
-    )  # fmt: skip
+        (),
+        metavar="COMMAND",
+        help="a further stage: run this for each input whose previous stage succeeded; a function gets what the previous one returned; repeatable",
+    )
     output_cap: int | str | None = option(
         None, metavar="SIZE", after="env", help="keep so many bytes of each stream of a job (64k, 10M; default: all)"
     )
@@ -141,9 +158,11 @@ class Console(Execution, Variables, Json, State):
     tag: bool = option(False, after="then", help="begin every line of output with the input and a TAB")
     dry_run: bool = option(False, excludes=("json",), help="print what would be run and run nothing")
     spool_limit: int | str = option(
-        "1G", metavar="SIZE", after="output_cap",
+        "1G",
+        metavar="SIZE",
+        after="output_cap",
         help="store at most so many bytes of piped inputs; beyond that, read on only as jobs are done (default: 1G; 0: no limit)",
-    )  # fmt: skip
+    )
     quiet: bool = option(False, after="keep", help="nothing on standard error but what the jobs print there")
 
 
@@ -172,13 +191,17 @@ class CommandOptions(Inputs, Console, Commands):
     """What ``batch`` takes."""
 
     template: str | None = option(
-        None, positional=True, help="the command; {} is the input, {.} {/} {//} {/.} parts of its path, {#} the job's number, {%} "
+        None,
+        positional=True,
+        help="the command; {} is the input, {.} {/} {//} {/.} parts of its path, {#} the job's number, {%} "
         "the slot's, {name} or {1} a column; no placeholder: the input is appended; {{ and }} are braces",
-    )  # fmt: skip
+    )
     commands: str | None = option(
-        None, metavar="FILE", help="each line of this file is a whole command (-: standard input), split as a shell would, or with "
+        None,
+        metavar="FILE",
+        help="each line of this file is a whole command (-: standard input), split as a shell would, or with "
         "--shell run by it; empty lines and those that begin with # are left out",
-    )  # fmt: skip
+    )
     backend: str = option(
         "commands", after="nice", help="how to run them: commands, command-threads or fake (default: commands)"
     )
@@ -193,8 +216,10 @@ class FunctionOptions(Inputs, Console, Workers):
         help="module:function or file.py:function, looked for in this folder, too",
     )
     jsonl: str | None = option(
-        None, metavar="FILE", help="inputs are the JSON values in this file, one a line: an object gives the keyword arguments; any other value, also a list, is the only argument",
-    )  # fmt: skip
+        None,
+        metavar="FILE",
+        help="inputs are the JSON values in this file, one a line: an object gives the keyword arguments; any other value, also a list, is the only argument",
+    )
     colsep: str | None = option(
         None, metavar="REGEX", help="split each line into several arguments where this regular expression matches"
     )
@@ -205,9 +230,10 @@ class FunctionOptions(Inputs, Console, Workers):
         "json", help="keep what it returns as JSON (default), as its repr, not at all, or in a pickle file of the run"
     )
     backend: str = option(
-        "processes", after="nice",
+        "processes",
+        after="nice",
         help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, or auto (default: processes)",
-    )  # fmt: skip
+    )
     chunk: str = option(
         "auto", help="send so many inputs to a worker in one message; auto (default): about 20 ms of work"
     )
@@ -216,9 +242,11 @@ class FunctionOptions(Inputs, Console, Workers):
     )
     initargs: str | None = option(None, metavar="JSON", help="the arguments of --initializer as a JSON list")
     no_journal: bool = option(
-        False, after="start_method", excludes=("state_dir", "spool_limit"),
+        False,
+        after="start_method",
+        excludes=("state_dir", "spool_limit"),
         help="keep no record: print the results and forget them; for very many very small jobs",
-    )  # fmt: skip
+    )
 
 
 class CompareOptions(Inputs, Surroundings, Variables, Json):
@@ -245,9 +273,11 @@ class AgainOptions(Json, State):
     """What ``batch.resume`` and ``batch.retry`` take."""
 
     run: str | None = option(
-        None, positional=True, metavar="RUN",
+        None,
+        positional=True,
+        metavar="RUN",
         help="the run: its id or the beginning of it (default: the newest that was made on the command line, not by a program through the library)",
-    )  # fmt: skip
+    )
     jobs: str | None = option(
         None, short="j", metavar="N", help="how many jobs at once (default: as when the run was made)"
     )
@@ -285,8 +315,9 @@ class ExportOptions(Found):
     """What ``batch.export`` takes."""
 
     format: Format = option(
-        "jsonl", help="jsonl: every field; csv: the same fields as a table, with an apostrophe before texts that a spreadsheet would take for a formula (=1+1); joblog: the job log of GNU parallel",
-    )  # fmt: skip
+        "jsonl",
+        help="jsonl: every field; csv: the same fields as a table, with an apostrophe before texts that a spreadsheet would take for a formula (=1+1); joblog: the job log of GNU parallel",
+    )
 
 
 class RemoveOptions(State):

@@ -29,9 +29,11 @@ class OneCommand(ShellText):
     """A command and its arguments, as one text or as words after ``--``."""
 
     command: str | None = option(
-        None, positional=True, metavar="COMMAND",
+        None,
+        positional=True,
+        metavar="COMMAND",
         help="the program and its arguments in one text, split at blanks outside quotes; or as words after --",
-    )  # fmt: skip
+    )
     rest: Sequence[str] | None = None
 
 
@@ -124,12 +126,16 @@ class RetryOptions(Repeated, Limited):
 
     times: int = option(5, metavar="COUNT", help="try at most so many times (default: 5)")
     backoff: str = option(
-        "1", metavar="TIME", help="seconds before the second try, doubled for each further one; also "
+        "1",
+        metavar="TIME",
+        help="seconds before the second try, doubled for each further one; also "
         "TIME,growth=N,max=TIME,jitter=N% (default: 1)",
-    )  # fmt: skip
+    )
     retry_on: str | None = option(
-        None, metavar="WHAT", help="retry only after these failures, separated by commas: exit statuses (75, 1-9), timeout, signal, SIGSEGV (default: any failure)",
-    )  # fmt: skip
+        None,
+        metavar="WHAT",
+        help="retry only after these failures, separated by commas: exit statuses (75, 1-9), timeout, signal, SIGSEGV (default: any failure)",
+    )
     timeout: str | None = option(None, metavar="TIME", help="stop a try after this time (30, 2m)")
     json: bool = option(False, help="one JSON line for each try")
 

@@ -58,13 +58,17 @@ class _Signature:
     """What `help` says that a class takes; made when somebody asks."""
 
     def __get__(self, instance: object, owner: type[Options]) -> Signature:
-        return Signature([
-            Parameter(
-                one.name, Parameter.KEYWORD_ONLY, annotation=one.type,
-                default=Parameter.empty if one.default is MISSING else one.default,
-            )
-            for one in vars(owner).get("__dataclass_fields__", {}).values()
-        ])  # fmt: skip
+        return Signature(
+            [
+                Parameter(
+                    one.name,
+                    Parameter.KEYWORD_ONLY,
+                    annotation=one.type,
+                    default=Parameter.empty if one.default is MISSING else one.default,
+                )
+                for one in vars(owner).get("__dataclass_fields__", {}).values()
+            ]
+        )
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)

@@ -33,9 +33,10 @@ class CheckHostOptions(Json):
     )
     swap: str | None = option(None, metavar="LIMIT", help="swap in use, in percent: CRIT, or WARN,CRIT")
     disk: Sequence[str] = option(
-        (), metavar="PATH=PERCENT",
+        (),
+        metavar="PATH=PERCENT",
         help="PATH=90% or PATH=80%,90%: space in use of the file system that holds PATH; repeatable",
-    )  # fmt: skip
+    )
     inodes: Sequence[str] = option((), metavar="PATH=PERCENT", help="PATH=90%: the same of its inodes; repeatable")
     processes: str | None = option(None, metavar="LIMIT", help="how many there are")
     zombies: str | None = option(None, metavar="LIMIT", help="how many of them are zombies")

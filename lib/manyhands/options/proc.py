@@ -18,8 +18,10 @@ class Choice(Options):
     user: Sequence[str] = option((), metavar="USER", help="the user that they run as; repeatable: any of them")
     port: Sequence[str] = option((), metavar="PORT", help="they listen on this port; repeatable: any of them")
     cmdline: Sequence[str] = option(
-        (), metavar="REGEX", help="a regular expression that matches in their command line; repeatable: all must match; this command, and a shell or sudo that has started it with this --cmdline, are left out",
-    )  # fmt: skip
+        (),
+        metavar="REGEX",
+        help="a regular expression that matches in their command line; repeatable: all must match; this command, and a shell or sudo that has started it with this --cmdline, are left out",
+    )
     older_than: str | None = option(None, metavar="AGE", help="they started longer ago than this (90s, 2h, 3d)")
 
 

@@ -17,10 +17,21 @@ _OF_THE_SHELL: Final = frozenset(
 )
 """Commands that only a shell has (POSIX, Shell Command Language, 2.14 and 2.4; bash(1))."""
 
-_LASTING: Final = frozenset({
-    errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.E2BIG, errno.EINVAL, errno.ELOOP, errno.ENOTDIR,
-    errno.ENAMETOOLONG, errno.EISDIR, getattr(errno, "ELIBBAD", errno.ENOEXEC),
-})  # fmt: skip
+_LASTING: Final = frozenset(
+    {
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOEXEC,
+        errno.E2BIG,
+        errno.EINVAL,
+        errno.ELOOP,
+        errno.ENOTDIR,
+        errno.ENAMETOOLONG,
+        errno.EISDIR,
+        getattr(errno, "ELIBBAD", errno.ENOEXEC),
+    }
+)
 """Errors of execve(2) that will be the same at the next try."""
 
 SHORTAGES: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})

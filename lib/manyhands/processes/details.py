@@ -64,16 +64,24 @@ def details(pid: int, *, environment: bool = False) -> Details:
     sockets = _asked(lambda: process.net_connections(kind="inet"))
     files = _asked(process.open_files)
     return Details(
-        info=info, parent=None if parent is None else _asked(parent.name),
+        info=info,
+        parent=None if parent is None else _asked(parent.name),
         children=tuple((one.pid, _asked(one.name) or "?") for one in _asked(process.children) or ()),
-        exe=_asked(process.exe) or None, cwd=_asked(process.cwd) or None, terminal=_asked(process.terminal),
-        nice=_asked(process.nice), threads=_asked(process.num_threads),
-        user_seconds=times.user if times else None, system_seconds=times.system if times else None,
-        rss=memory.rss if memory else None, virtual=memory.vms if memory else None,
-        files=None if files is None else tuple(one.path for one in files), descriptors=_asked(process.num_fds),
-        sockets=None if sockets is None else tuple(_socket(one) for one in sockets), limits=_limits(process),
+        exe=_asked(process.exe) or None,
+        cwd=_asked(process.cwd) or None,
+        terminal=_asked(process.terminal),
+        nice=_asked(process.nice),
+        threads=_asked(process.num_threads),
+        user_seconds=times.user if times else None,
+        system_seconds=times.system if times else None,
+        rss=memory.rss if memory else None,
+        virtual=memory.vms if memory else None,
+        files=None if files is None else tuple(one.path for one in files),
+        descriptors=_asked(process.num_fds),
+        sockets=None if sockets is None else tuple(_socket(one) for one in sockets),
+        limits=_limits(process),
         environment=masked(_asked(process.environ) or {}) if environment else None,
-    )  # fmt: skip
+    )
 
 
 def _asked(ask: Callable[[], T]) -> T | None:

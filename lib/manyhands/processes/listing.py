@@ -21,9 +21,20 @@ if TYPE_CHECKING:
     pass
 
 _STATES: Final = {
-    "running": "R", "sleeping": "S", "disk-sleep": "D", "stopped": "T", "tracing-stop": "t", "zombie": "Z", "dead": "X",
-    "wake-kill": "K", "waking": "W", "idle": "I", "locked": "L", "waiting": "W", "parked": "P",
-}  # fmt: skip
+    "running": "R",
+    "sleeping": "S",
+    "disk-sleep": "D",
+    "stopped": "T",
+    "tracing-stop": "t",
+    "zombie": "Z",
+    "dead": "X",
+    "wake-kill": "K",
+    "waking": "W",
+    "idle": "I",
+    "locked": "L",
+    "waiting": "W",
+    "parked": "P",
+}
 _ATTRIBUTES: Final = ["uids", "status", "cpu_times", "memory_info", "name", "cmdline"]
 _SLOW_ATTRIBUTES: Final = ["ppid", "create_time"]
 """For these psutil checks each time whether the pid was reused, and when the machine was booted."""
@@ -136,10 +147,19 @@ def _info(
     cpu = times.user + times.system if times else 0.0
     age = max(now - started, 0.0) if started else 0.0
     return ProcessInfo(
-        pid, stat.ppid if stat else seen["ppid"] or 0, user_name(uids.effective, users) if uids else "?",
-        _STATES.get(seen["status"] or "", "?"), seen["name"] or "?", tuple(seen["cmdline"] or ()), started, age, cpu,
-        100 * cpu / age if age else 0.0, memory.rss if memory else 0, stat.start if stat else 0,
-    )  # fmt: skip
+        pid=pid,
+        ppid=stat.ppid if stat else seen["ppid"] or 0,
+        user=user_name(uids.effective, users) if uids else "?",
+        state=_STATES.get(seen["status"] or "", "?"),
+        name=seen["name"] or "?",
+        argv=tuple(seen["cmdline"] or ()),
+        started=started,
+        age=age,
+        cpu=cpu,
+        percent=100 * cpu / age if age else 0.0,
+        memory=memory.rss if memory else 0,
+        start=stat.start if stat else 0,
+    )
 
 
 def user_name(uid: int, known: dict[int, str]) -> str:

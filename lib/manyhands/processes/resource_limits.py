@@ -19,10 +19,15 @@ Limit = tuple[int | None, int | None]
 """(soft, hard) of getrlimit(2): the limit, and how far it can be raised without being root."""
 
 RLIMITS: Final = {
-    "core_bytes": "RLIMIT_CORE", "cpu_seconds": "RLIMIT_CPU", "file_bytes": "RLIMIT_FSIZE",
-    "locked_bytes": "RLIMIT_MEMLOCK", "memory_bytes": "RLIMIT_AS", "open_files": "RLIMIT_NOFILE",
-    "processes": "RLIMIT_NPROC", "stack_bytes": "RLIMIT_STACK",
-}  # fmt: skip
+    "core_bytes": "RLIMIT_CORE",
+    "cpu_seconds": "RLIMIT_CPU",
+    "file_bytes": "RLIMIT_FSIZE",
+    "locked_bytes": "RLIMIT_MEMLOCK",
+    "memory_bytes": "RLIMIT_AS",
+    "open_files": "RLIMIT_NOFILE",
+    "processes": "RLIMIT_NPROC",
+    "stack_bytes": "RLIMIT_STACK",
+}
 """Our names, with units, for the limits of getrlimit(2)."""
 
 
@@ -62,13 +67,19 @@ def allowance() -> ResourceLimits:
     return ResourceLimits(
         cores=os.cpu_count() or 1,
         affinity=tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else None,
-        quota_cores=cores_quota(), usable_cores=usable_cores(),
-        memory_total_bytes=memory.total, memory_available_bytes=memory.available, memory_limit_bytes=memory_limit(),
+        quota_cores=cores_quota(),
+        usable_cores=usable_cores(),
+        memory_total_bytes=memory.total,
+        memory_available_bytes=memory.available,
+        memory_limit_bytes=memory_limit(),
         shm_total_bytes=_size_of("/dev/shm"),  # noqa: S108 - only its size is read
-        system_open_files=_number("/proc/sys/fs/file-max"), system_processes=_number("/proc/sys/kernel/pid_max"),
-        cgroup_processes=processes_limit(), cgroup_processes_now=_processes_now(), nice=os.getpriority(os.PRIO_PROCESS, 0),
+        system_open_files=_number("/proc/sys/fs/file-max"),
+        system_processes=_number("/proc/sys/kernel/pid_max"),
+        cgroup_processes=processes_limit(),
+        cgroup_processes_now=_processes_now(),
+        nice=os.getpriority(os.PRIO_PROCESS, 0),
         limits=own_limits(),
-    )  # fmt: skip
+    )
 
 
 def own_limits() -> dict[str, Limit]:

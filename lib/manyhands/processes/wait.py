@@ -42,9 +42,16 @@ def wait(
 
 
 def wait(
-    *, pid: int | Sequence[int] | None = None, port: int | None = None, host: str | None = None, file: str | os.PathLike[str] | None = None,
-    log: str | re.Pattern[str] | None = None, new: bool = False, gone: bool = False, timeout: float | None = None,
-) -> bool | str | None:  # fmt: skip
+    *,
+    pid: int | Sequence[int] | None = None,
+    port: int | None = None,
+    host: str | None = None,
+    file: str | os.PathLike[str] | None = None,
+    log: str | re.Pattern[str] | None = None,
+    new: bool = False,
+    gone: bool = False,
+    timeout: float | None = None,
+) -> bool | str | None:
     """Wait until something happens elsewhere, for ``timeout`` seconds at most; whether it came.
 
         wait(port=8080, timeout=30)                  # until a connection is taken; with ``gone`` until none is; of another ``host``
@@ -57,9 +64,11 @@ def wait(
     if sum([pid is not None, port is not None, file is not None]) != 1:
         raise UsageError("say what to wait for: pid, port, file, or file and log")
     unused = {
-        "host": host is not None and port is None, "log": log is not None and file is None, "new": new and log is None,
+        "host": host is not None and port is None,
+        "log": log is not None and file is None,
+        "new": new and log is None,
         "gone": gone and (pid is not None or log is not None),
-    }  # fmt: skip
+    }
     if names := [name for name, is_unused in unused.items() if is_unused]:
         raise UsageError(f"{names[0]} has no meaning with what is waited for here")
     if pid is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from manyhands.core.level import Level, worst
 from manyhands.core.safe_text import one_line
 from manyhands.host.checks import Checked
-from manyhands.host.doctor import Finding, Health
+from manyhands.host.finding import Finding, Health
 
 
 def check_line(checked: Sequence[Checked]) -> str:
@@ -30,12 +30,16 @@ def checked_record(checked: Sequence[Checked]) -> dict[str, Any]:
     """The same as a JSON object."""
     checks = [
         {
-            "name": one.name, "level": one.level.name, "value": one.value, "text": one.text,
-            "unit": "percent" if one.threshold.percent else "count", "warning": one.threshold.warning,
+            "name": one.name,
+            "level": one.level.name,
+            "value": one.value,
+            "text": one.text,
+            "unit": "percent" if one.threshold.percent else "count",
+            "warning": one.threshold.warning,
             "critical": one.threshold.critical,
         }
         for one in checked
-    ]  # fmt: skip
+    ]
     return {"schema": "manyhands.check/1", "level": worst(one.level for one in checked).name, "checks": checks}
 
 

@@ -38,9 +38,12 @@ class Paper:
 def differences(before: Look, look: Look) -> bytes:
     """A unified diff between two looks, their times in its head."""
     lines = difflib.diff_bytes(
-        difflib.unified_diff, before.output.splitlines(True), look.output.splitlines(True),
-        (iso(before.at) or "").encode(), (iso(look.at) or "").encode(),
-    )  # fmt: skip
+        difflib.unified_diff,
+        before.output.splitlines(True),
+        look.output.splitlines(True),
+        (iso(before.at) or "").encode(),
+        (iso(look.at) or "").encode(),
+    )
     return b"".join(line if line.endswith(b"\n") else line + b"\n" for line in lines)
 
 

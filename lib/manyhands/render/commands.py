@@ -65,11 +65,21 @@ def try_line(one: Try, times: int) -> str:
 def command_record(end: Completed, schema: str) -> dict[str, Any]:
     """One command as a JSON object."""
     return {
-        "schema": schema, **argv_or_base64([os.fsencode(word) for word in end.argv]), "pid": end.pid, "status": end.returncode,
-        "exit": end.exit, "signal": end.signal, "signal_name": known_signal(end.signal), "error": end.error,
-        "timed_out": end.timed_out, "started": iso(end.started), "wall": end.wall, "user": end.user, "system": end.system,
+        "schema": schema,
+        **argv_or_base64([os.fsencode(word) for word in end.argv]),
+        "pid": end.pid,
+        "status": end.returncode,
+        "exit": end.exit,
+        "signal": end.signal,
+        "signal_name": known_signal(end.signal),
+        "error": end.error,
+        "timed_out": end.timed_out,
+        "started": iso(end.started),
+        "wall": end.wall,
+        "user": end.user,
+        "system": end.system,
         "max_rss_bytes": end.max_rss,
-    }  # fmt: skip
+    }
 
 
 def printed_record(name: str, data: bytes) -> dict[str, Any]:
@@ -85,17 +95,26 @@ def pipeline_record(result: PipelineResult) -> dict[str, Any]:
         del stage["schema"]
         stages.append(stage)
     return {
-        "schema": "manyhands.pipeline/1", "status": result.returncode, "timed_out": result.timed_out, "wall": result.wall,
-        "stages": stages, **text_or_base64("stdout", result.stdout or b""),
-    }  # fmt: skip
+        "schema": "manyhands.pipeline/1",
+        "status": result.returncode,
+        "timed_out": result.timed_out,
+        "wall": result.wall,
+        "stages": stages,
+        **text_or_base64("stdout", result.stdout or b""),
+    }
 
 
 def look_record(look: Look) -> dict[str, Any]:
     """One look of a watch as a JSON object."""
     return {
-        "schema": "manyhands.look/1", "look": look.number, "at": iso(look.at), "status": look.result.returncode,
-        "changed": look.changed, "met": look.met, **text_or_base64("output", look.output),
-    }  # fmt: skip
+        "schema": "manyhands.look/1",
+        "look": look.number,
+        "at": iso(look.at),
+        "status": look.result.returncode,
+        "changed": look.changed,
+        "met": look.met,
+        **text_or_base64("output", look.output),
+    }
 
 
 def comparison_lines(found: Sequence[Compared], rounds: int) -> Iterator[str]:

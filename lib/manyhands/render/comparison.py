@@ -55,8 +55,13 @@ def record(one: Measured, reference: Measured) -> dict[str, Any]:
     """For JSON: seconds, bytes, and the speed-up against the reference."""
     faster = one.rate / reference.rate if reference.rate and one.error is None else None
     return {
-        "schema": SCHEMA, **asdict(one), "rate": one.rate, "overhead": one.overhead, "waiting": one.waiting, "speed_up": faster
-    }  # fmt: skip
+        "schema": SCHEMA,
+        **asdict(one),
+        "rate": one.rate,
+        "overhead": one.overhead,
+        "waiting": one.waiting,
+        "speed_up": faster,
+    }
 
 
 def check_plot(path: str) -> None:
@@ -88,9 +93,10 @@ def plot(found: Sequence[Measured], path: str, title: str) -> None:
         .encode(
             x=altair.X("jobs:Q", scale=altair.Scale(type="log", base=2), title="jobs at once"),
             y=altair.Y("speed-up:Q", title=f"speed-up against {reference.backend}"),
-            color=altair.Color("backend:N"), tooltip=["backend:N", "jobs:Q", "speed-up:Q"],
+            color=altair.Color("backend:N"),
+            tooltip=["backend:N", "jobs:Q", "speed-up:Q"],
         )
-    )  # fmt: skip
+    )
     if path.endswith(".html"):
         chart.save(path, inline=True)
     else:

@@ -93,9 +93,11 @@ class JsonLines:
 
 def _started(event: RunStarted) -> Mapping[str, Any]:
     return {
-        **text_or_base64("template", os.fsencode(event.template)), "jobs": event.jobs, "total": event.total,
+        **text_or_base64("template", os.fsencode(event.template)),
+        "jobs": event.jobs,
+        "total": event.total,
         "done_before": event.done_before,
-    }  # fmt: skip
+    }
 
 
 def _began(event: Began) -> Mapping[str, Any]:
@@ -111,7 +113,15 @@ def _began(event: Began) -> Mapping[str, Any]:
 
 def _summary(event: Summary) -> Mapping[str, Any]:
     return {
-        "run": event.run, "counts": {status.value: count for status, count in event.counts.items()}, "left": event.left,
-        "unread": event.unread, "wall": event.wall, "work": event.work, "stopped_by": event.stopped_by,
-        "halted": event.halted, "total": event.total, "not_run": event.not_run, "done_before": event.done_before,
-    }  # fmt: skip
+        "run": event.run,
+        "counts": {status.value: count for status, count in event.counts.items()},
+        "left": event.left,
+        "unread": event.unread,
+        "wall": event.wall,
+        "work": event.work,
+        "stopped_by": event.stopped_by,
+        "halted": event.halted,
+        "total": event.total,
+        "not_run": event.not_run,
+        "done_before": event.done_before,
+    }

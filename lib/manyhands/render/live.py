@@ -50,15 +50,24 @@ class Live:
     """See the module's first lines."""
 
     def __init__(
-        self, stdout: BinaryIO, stderr: TextIO, *, tag: bool, environ: Mapping[str, str],
+        self,
+        stdout: BinaryIO,
+        stderr: TextIO,
+        *,
+        tag: bool,
+        environ: Mapping[str, str],
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.progress = Progress(clock)
         self._clock, self._drawn, self._tag, self._file = clock, 0.0, tag, stderr
         self._console = Console(
-            file=stderr, force_terminal=True, no_color=bool(environ.get("NO_COLOR")), highlight=False, markup=False,
+            file=stderr,
+            force_terminal=True,
+            no_color=bool(environ.get("NO_COLOR")),
+            highlight=False,
+            markup=False,
             emoji=False,
-        )  # fmt: skip
+        )
         self._out = Stream(stdout, tag=tag, clock=clock)
         self._same = _same_terminal(stdout, stderr)
         self._raised = Raised()
@@ -114,9 +123,13 @@ class Live:
         with self._console:
             if self._live is None:  # a new one each time: it knows where it was drawn, and others have printed since
                 self._live = RichLive(
-                    console=self._console, auto_refresh=False, transient=True, redirect_stdout=False,
-                    redirect_stderr=False, vertical_overflow="crop",
-                )  # fmt: skip
+                    console=self._console,
+                    auto_refresh=False,
+                    transient=True,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                    vertical_overflow="crop",
+                )
                 self._live.start()
             self._print_above()
             self._live.update(self.screen(), refresh=True)

@@ -32,9 +32,14 @@ class Plain:
     """See the module's first lines. ``quiet``: on stderr only what the jobs print there, and errors of ours."""
 
     def __init__(
-        self, stdout: BinaryIO, stderr: TextIO, *, tag: bool = False, quiet: bool = False,
+        self,
+        stdout: BinaryIO,
+        stderr: TextIO,
+        *,
+        tag: bool = False,
+        quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._out = Stream(stdout, tag=tag, clock=clock)
         self._err = Stream(stderr.buffer, tag=tag, clock=clock)
         self._talk, self._quiet, self._clock = stderr, quiet, clock

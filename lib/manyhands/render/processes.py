@@ -13,7 +13,7 @@ from manyhands.processes.listing import Branch, Listener, ProcessInfo
 from manyhands.render.words import duration, size
 
 if TYPE_CHECKING:
-    from manyhands.processes.details import Details
+    from manyhands.processes.details import Details, Socket
     from manyhands.processes.resource_limits import Limit, ResourceLimits
 
 _DENIED = "no permission to know"
@@ -41,10 +41,19 @@ def without_folder(one: ProcessInfo) -> str:
 def info_record(one: ProcessInfo, schema: str = "manyhands.process/1") -> dict[str, Any]:
     """A process as a JSON object."""
     return {
-        "schema": schema, "pid": one.pid, "ppid": one.ppid, "user": one.user, "state": one.state,
-        **text_or_base64("name", os.fsencode(one.name)), **argv_or_base64([os.fsencode(word) for word in one.argv]),
-        "started": iso(one.started), "age": one.age, "cpu": one.cpu, "percent": one.percent, "memory_bytes": one.memory,
-    }  # fmt: skip
+        "schema": schema,
+        "pid": one.pid,
+        "ppid": one.ppid,
+        "user": one.user,
+        "state": one.state,
+        **text_or_base64("name", os.fsencode(one.name)),
+        **argv_or_base64([os.fsencode(word) for word in one.argv]),
+        "started": iso(one.started),
+        "age": one.age,
+        "cpu": one.cpu,
+        "percent": one.percent,
+        "memory_bytes": one.memory,
+    }
 
 
 def tree_lines(branches: Sequence[Branch], width: int | None) -> Iterator[str]:
@@ -73,22 +82,7 @@ def branch_record(branch: Branch) -> dict[str, Any]:
 
 def details_lines(found: Details) -> Iterator[str]:
     """A line for each thing; what may not be known says so."""
-    info = found.info
-    started = datetime.fromtimestamp(info.started).strftime("%Y-%m-%d %H:%M:%S")
-    rows: list[tuple[str, object]] = [
-        ("process", f"{info.pid} {info.name} ({info.state})"), ("command", info.command),
-        ("parent", f"{info.ppid} {found.parent or '?'}"),
-        ("children", ", ".join(f"{pid} {name}" for pid, name in found.children) or "none"),
-        ("user", info.user), ("program", found.exe), ("folder", found.cwd), ("terminal", found.terminal or "none"),
-        ("started", f"{started}, {duration(info.age)} ago"),
-        ("cpu", None if found.user_seconds is None or found.system_seconds is None else
-            f"{found.user_seconds:.2f} s of user, {found.system_seconds:.2f} s of system, {info.percent:.1f}%"),
-        ("memory", None if found.rss is None or found.virtual is None else
-            f"{size(found.rss)} resident, {size(found.virtual)} virtual"),
-        ("threads", found.threads), ("nice", found.nice), ("descriptors", found.descriptors),
-        ("files", None if found.files is None else len(found.files)),
-    ]  # fmt: skip
-    for label, value in rows:
+    for label, value in _details(found):
         yield f"{label:12} {_DENIED if value is None else one_line(str(value), 1000)}"
     yield from (f"  {one_line(path, 1000)}" for path in found.files or ())
     yield f"{'sockets':12} {_DENIED if found.sockets is None else len(found.sockets)}"
@@ -99,6 +93,39 @@ def details_lines(found: Details) -> Iterator[str]:
     if found.environment is not None:
         yield "environment"
         yield from (f"  {one_line(f'{name}={value}', 1000)}" for name, value in found.environment.items())
+
+
+def _details(found: Details) -> Iterator[tuple[str, object]]:
+    """What one line is enough for; None: it may not be known."""
+    info = found.info
+    started = datetime.fromtimestamp(info.started).strftime("%Y-%m-%d %H:%M:%S")
+    yield "process", f"{info.pid} {info.name} ({info.state})"
+    yield "command", info.command
+    yield "parent", f"{info.ppid} {found.parent or '?'}"
+    yield "children", ", ".join(f"{pid} {name}" for pid, name in found.children) or "none"
+    yield "user", info.user
+    yield "program", found.exe
+    yield "folder", found.cwd
+    yield "terminal", found.terminal or "none"
+    yield "started", f"{started}, {duration(info.age)} ago"
+    yield "cpu", _cpu(found)
+    yield "memory", _memory(found)
+    yield "threads", found.threads
+    yield "nice", found.nice
+    yield "descriptors", found.descriptors
+    yield "files", None if found.files is None else len(found.files)
+
+
+def _cpu(found: Details) -> str | None:
+    if found.user_seconds is None or found.system_seconds is None:
+        return None
+    return f"{found.user_seconds:.2f} s of user, {found.system_seconds:.2f} s of system, {found.info.percent:.1f}%"
+
+
+def _memory(found: Details) -> str | None:
+    if found.rss is None or found.virtual is None:
+        return None
+    return f"{size(found.rss)} resident, {size(found.virtual)} virtual"
 
 
 def _limit_lines(limits: Mapping[str, Limit]) -> Iterator[str]:
@@ -131,20 +158,30 @@ def _count(number: int | None) -> str:
 
 def details_record(found: Details) -> dict[str, Any]:
     """All about a process as a JSON object; null: no permission to know."""
+    sockets = limits = None
+    if found.sockets is not None:
+        sockets = [_socket_record(one) for one in found.sockets]
+    if found.limits is not None:
+        limits = {name: {"soft": soft, "hard": hard} for name, (soft, hard) in found.limits.items()}
     return info_record(found.info, "manyhands.process.details/1") | {
-        "parent": found.parent, "children": [{"pid": pid, "name": name} for pid, name in found.children],
-        "exe": found.exe, "cwd": found.cwd, "terminal": found.terminal, "nice": found.nice, "threads": found.threads,
-        "user": found.user_seconds, "system": found.system_seconds, "user_name": found.info.user,
-        "rss_bytes": found.rss, "virtual_bytes": found.virtual, "descriptors": found.descriptors,
+        "parent": found.parent,
+        "children": [{"pid": pid, "name": name} for pid, name in found.children],
+        "exe": found.exe,
+        "cwd": found.cwd,
+        "terminal": found.terminal,
+        "nice": found.nice,
+        "threads": found.threads,
+        "user": found.user_seconds,
+        "system": found.system_seconds,
+        "user_name": found.info.user,
+        "rss_bytes": found.rss,
+        "virtual_bytes": found.virtual,
+        "descriptors": found.descriptors,
         "files": None if found.files is None else list(found.files),
-        "sockets": None if found.sockets is None else [
-            {"protocol": one.protocol, "local": one.local, "remote": one.remote, "state": one.state} for one in found.sockets
-        ],
-        "limits": None if found.limits is None else {
-            name: {"soft": soft, "hard": hard} for name, (soft, hard) in found.limits.items()
-        },
+        "sockets": sockets,
+        "limits": limits,
         "environment": None if found.environment is None else dict(found.environment),
-    }  # fmt: skip
+    }
 
 
 def listener_line(one: Listener) -> str:
@@ -158,9 +195,18 @@ def listener_line(one: Listener) -> str:
     return f"{one.protocol} {address}:{one.port}  {who}"
 
 
+def _socket_record(one: Socket) -> dict[str, Any]:
+    return {"protocol": one.protocol, "local": one.local, "remote": one.remote, "state": one.state}
+
+
 def listener_record(one: Listener) -> dict[str, Any]:
     """A socket that waits as a JSON object."""
     return {
-        "schema": "manyhands.listener/1", "protocol": one.protocol, "address": one.address, "port": one.port,
-        "pid": one.pid, "name": one.name, "user": one.user,
-    }  # fmt: skip
+        "schema": "manyhands.listener/1",
+        "protocol": one.protocol,
+        "address": one.address,
+        "port": one.port,
+        "pid": one.pid,
+        "name": one.name,
+        "user": one.user,
+    }

@@ -156,8 +156,9 @@ class Progress:
         done = self.before + self.done
         parts = [
             f"{done:,} done" if self.total is None else f"{done:,} of {self.total:,} done ({self.percent}%)",
-            f"{self.failed:,} failed", f"{self.running_now:,} running",
-        ]  # fmt: skip
+            f"{self.failed:,} failed",
+            f"{self.running_now:,} running",
+        ]
         if retries := self.retries():
             parts.append(retries)
         parts += [f"{duration(self.elapsed)} elapsed", f"{self.rate:,.1f}/s"]

@@ -97,8 +97,15 @@ def _width(columns: Sequence[Sequence[str]]) -> int:
 
 
 _ALIGN: Final = {
-    "ID": "<", "WHEN": "<", "OK": ">", "FAILED": ">", "LEFT": ">", "TOOK": ">", "SIZE": ">", "STATE": "<",
-}  # fmt: skip
+    "ID": "<",
+    "WHEN": "<",
+    "OK": ">",
+    "FAILED": ">",
+    "LEFT": ">",
+    "TOOK": ">",
+    "SIZE": ">",
+    "STATE": "<",
+}
 _LIST: Final = tuple(_ALIGN)
 _WHAT: Final = 10
 """Characters that a command should get at least."""

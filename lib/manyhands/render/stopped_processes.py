@@ -35,7 +35,13 @@ def stopped_line(one: Stopped) -> str:
 def stopped_record(one: Stopped) -> dict[str, Any]:
     """What became of a process as a JSON object."""
     return {
-        "schema": "manyhands.stopped/1", "pid": one.pid, **text_or_base64("name", os.fsencode(one.name)),
-        "fate": one.fate.value, "chosen": one.chosen, "signal": one.signal,
-        "signal_name": None if one.signal is None else signal_name(one.signal), "seconds": one.seconds, "why": one.why,
-    }  # fmt: skip
+        "schema": "manyhands.stopped/1",
+        "pid": one.pid,
+        **text_or_base64("name", os.fsencode(one.name)),
+        "fate": one.fate.value,
+        "chosen": one.chosen,
+        "signal": one.signal,
+        "signal_name": None if one.signal is None else signal_name(one.signal),
+        "seconds": one.seconds,
+        "why": one.why,
+    }

@@ -14,8 +14,12 @@ from manyhands.render.words import duration, signal_name
 from manyhands.work.template import display
 
 _WORDS: Final = {
-    Status.OK: "ok", Status.FAILED: "failed", Status.TIMEOUT: "timed out", Status.LOST: "lost", Status.SKIPPED: "skipped",
-}  # fmt: skip
+    Status.OK: "ok",
+    Status.FAILED: "failed",
+    Status.TIMEOUT: "timed out",
+    Status.LOST: "lost",
+    Status.SKIPPED: "skipped",
+}
 _SHELLS: Final = frozenset({b"sh", b"bash", b"dash", b"ksh", b"zsh", b"fish"})
 _AGAIN: Final = (Status.FAILED, Status.TIMEOUT)
 """What ``batch.retry`` does again."""

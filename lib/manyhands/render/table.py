@@ -16,5 +16,5 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, right: Seq
         padded = (
             cell.rjust(width) if name in right else cell.ljust(width)
             for name, cell, width in zip(header, row, widths, strict=True)
-        )  # fmt: skip
+        )
         yield "  ".join(padded).rstrip()

@@ -19,9 +19,16 @@ from manyhands.runtime.interrupts import die_of_interrupts
 
 _HANDLER: Final = "manyhands"
 _PLAIN: Final = {
-    **dict.fromkeys("█▉▊▋▌▍▎▏■●", "#"), **dict.fromkeys("─━", "-"), **dict.fromkeys("│┃├┌┐┘┤┬┴┼", "|"), "└": "`", "▶": ">", "…": "~",
-    "␤": "|", "°": " ", "—": "-",
-}  # fmt: skip
+    **dict.fromkeys("█▉▊▋▌▍▎▏■●", "#"),
+    **dict.fromkeys("─━", "-"),
+    **dict.fromkeys("│┃├┌┐┘┤┬┴┼", "|"),
+    "└": "`",
+    "▶": ">",
+    "…": "~",
+    "␤": "|",
+    "°": " ",
+    "—": "-",
+}
 """Characters that we draw with, each with an ASCII character for it, so that columns stay aligned."""
 
 
@@ -70,9 +77,13 @@ def _in_other_characters(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _as_line(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None,
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
     usual: Callable[..., str] = warnings.formatwarning,
-) -> str:  # fmt: skip
+) -> str:
     """Format our own warnings as one line of the program; format others in the usual way."""
     from manyhands.core.safe_text import harmless  # seldom needed
 

@@ -116,6 +116,4 @@ def _read_only(path: Path) -> Sqlite:
 
 
 def _open(uri: str) -> Sqlite:
-    return sqlite3.connect(
-        uri, uri=True, isolation_level=None, timeout=30, factory=Sqlite
-    )  # fmt: skip
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30, factory=Sqlite)

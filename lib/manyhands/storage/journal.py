@@ -283,8 +283,9 @@ class Journal:
         with _explained(self.path, "read"):
             yield from self._db.execute(
                 "SELECT b.key, e.wall FROM began b JOIN ended e ON e.job = b.job AND e.attempt = b.attempt"
-                " WHERE e.status = ?", (str(Status.OK),),
-            )  # fmt: skip
+                " WHERE e.status = ?",
+                (str(Status.OK),),
+            )
 
     def tally(self) -> Tally:
         """Count the jobs by the state of their last attempt."""

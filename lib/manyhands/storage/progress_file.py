@@ -103,17 +103,24 @@ def _record(running: list[Began], waiting: Waiting, total: int | None, now: floa
     """The content of the file; moments of the engine's clock become seconds since the epoch."""
     at = time.time()
     return {
-        "at": at, "started": started, "total": total, "waiting": len(waiting),
+        "at": at,
+        "started": started,
+        "total": total,
+        "waiting": len(waiting),
         "next_retry": None if waiting.next is None else at + waiting.next - now,
         "going": len(running),
         "named": [
             [
-                one.attempt.job.number, one.attempt.number, [keep_bytes(value[:_LONGEST]) for value in one.attempt.job.values],
-                at + one.at - now, one.slot, one.pid,
+                one.attempt.job.number,
+                one.attempt.number,
+                [keep_bytes(value[:_LONGEST]) for value in one.attempt.job.values],
+                at + one.at - now,
+                one.slot,
+                one.pid,
             ]
             for one in nsmallest(_MOST, running, key=lambda one: one.at)
         ],
-    }  # fmt: skip
+    }
 
 
 def read(folder: Path) -> RunProgress | None:

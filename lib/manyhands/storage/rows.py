@@ -108,19 +108,42 @@ def ended_row(outcome: Outcome) -> tuple[object, ...]:
     attempt, end = outcome.attempt, outcome.ending
     out, err = end.stdout, end.stderr
     row = (
-        attempt.job.number, attempt.number, outcome.status._value_, int(outcome.final), end.exit, end.signal,
-        end.error and _sayable(end.error), None if end.started is None else float(end.started), float(end.wall), float(end.user),
-        float(end.system), end.max_rss, end.slot, end.leftovers, int(end.still_running),
-        *(_NO_OUTPUT if out is NOTHING else _columns(out)), *(_NO_OUTPUT if err is NOTHING else _columns(err)), end.result,
+        attempt.job.number,
+        attempt.number,
+        outcome.status._value_,
+        int(outcome.final),
+        end.exit,
+        end.signal,
+        end.error and _sayable(end.error),
+        None if end.started is None else float(end.started),
+        float(end.wall),
+        float(end.user),
+        float(end.system),
+        end.max_rss,
+        end.slot,
+        end.leftovers,
+        int(end.still_running),
+        *(_NO_OUTPUT if out is NOTHING else _columns(out)),
+        *(_NO_OUTPUT if err is NOTHING else _columns(err)),
+        end.result,
         end.traceback and _sayable(end.traceback),
-    )  # fmt: skip
+    )
     return *row, checksum(row) if end.result is None or len(end.result) < _LARGE else checksum_of_large(row)
 
 
 Row = tuple[object, ...]
 _RARE: Final = (
-    "signal", "error", "leftovers", "still_running", "stdout_path", "stderr", "stderr_path", "stderr_size", "stderr_dropped", "traceback",
-)  # fmt: skip
+    "signal",
+    "error",
+    "leftovers",
+    "still_running",
+    "stdout_path",
+    "stderr",
+    "stderr_path",
+    "stderr_size",
+    "stderr_dropped",
+    "traceback",
+)
 _PRINTED: Final = ("stdout", "stdout_size", "stdout_dropped")
 _SIGNAL, _ERROR, _LEFTOVERS, _STILL, _PATH, _SIZE, _ERROR_SIZE, _TRACEBACK = map(
     ENDED.index,
@@ -221,5 +244,16 @@ _OF_STDOUT, _OF_STDERR = (
     tuple(name + part for part in ("", "_path", "_size", "_dropped")) for name in ("stdout", "stderr")
 )
 _AS_THEY_ARE: Final = (
-    "exit", "signal", "error", "started", "wall", "user", "system", "max_rss", "slot", "leftovers", "result", "traceback",
-)  # fmt: skip
+    "exit",
+    "signal",
+    "error",
+    "started",
+    "wall",
+    "user",
+    "system",
+    "max_rss",
+    "slot",
+    "leftovers",
+    "result",
+    "traceback",
+)

@@ -19,11 +19,30 @@ _KINDS: Final = ("rows", "glob", "lines", "csv", "jsonl", "product", "iterator")
 _LATEST: Final = 1e11  # seconds since the epoch: the year 5138
 _TEXT, _MAYBE = (str,), (str, type(None))
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
-    "token": _TEXT, "created": (int, float), "template": (str, list), "shell": _MAYBE, "call": (dict, type(None)),
-    "then": (list,), "workers": (dict,), "source": (dict,), "workdir": _TEXT, "environment": (dict,), "stdin": _MAYBE,
-    "nice": (int,), "allow_daemons": (bool,), "backend": _TEXT, "tag": (bool,), "order": _TEXT, "streamed": (bool,),
-    "limits": (dict,), "columns": (list,), "widths": (list,), "group": (int, type(None)), "lines": (bool,), "named": (bool,),
-}  # fmt: skip
+    "token": _TEXT,
+    "created": (int, float),
+    "template": (str, list),
+    "shell": _MAYBE,
+    "call": (dict, type(None)),
+    "then": (list,),
+    "workers": (dict,),
+    "source": (dict,),
+    "workdir": _TEXT,
+    "environment": (dict,),
+    "stdin": _MAYBE,
+    "nice": (int,),
+    "allow_daemons": (bool,),
+    "backend": _TEXT,
+    "tag": (bool,),
+    "order": _TEXT,
+    "streamed": (bool,),
+    "limits": (dict,),
+    "columns": (list,),
+    "widths": (list,),
+    "group": (int, type(None)),
+    "lines": (bool,),
+    "named": (bool,),
+}
 
 
 def to_bytes(record: Mapping[str, Any]) -> bytes:

@@ -115,9 +115,16 @@ def show_list(asked: TopicOptions) -> None:
         why = lacking(scene)
         if json:
             record = {
-                "topic": scene.topic, "rows": scene.rows, "title": scene.title, "instead": scene.instead, "needs": scene.needs,
-                "broken": scene.broken, "options": sorted(scene.options), "possible": why is None, "why_not": why,
-            }  # fmt: skip
+                "topic": scene.topic,
+                "rows": scene.rows,
+                "title": scene.title,
+                "instead": scene.instead,
+                "needs": scene.needs,
+                "broken": scene.broken,
+                "options": sorted(scene.options),
+                "possible": why is None,
+                "why_not": why,
+            }
             sys.stdout.write(jsons.dumps({"schema": "manyhands.contents/1", "scene": scene.name, **record}) + "\n")
             continue
         if scene.topic != last:
@@ -155,11 +162,14 @@ def compare_ways(asked: CompareWaysOptions) -> int:
     values: list[tuple[bytes, ...]] = [(_AMOUNT[work],)] * sample
     plain, waiting = (
         Plan(
-            template=Call(text=f"manyhands.tour.works:{name}", folder=os.getcwd(), type="int"), source={}, limits=Limits(jobs=1),
-            workdir=os.getcwd(), backend="serial",
+            template=Call(text=f"manyhands.tour.works:{name}", folder=os.getcwd(), type="int"),
+            source={},
+            limits=Limits(jobs=1),
+            workdir=os.getcwd(),
+            backend="serial",
         )
         for name in (work, f"{work}_async")
-    )  # fmt: skip
+    )
     cores = usable_cores()
     tasks = (measure(waiting, values, (), "asyncio", jobs) for jobs in widths_for("asyncio", max(2, cores), sample))
     return report(chain(compare(plain, values, (), cores), tasks), sample, work, plot_to=asked.plot, json=asked.json)

@@ -45,9 +45,14 @@ def measure(work: Callable[[int], float], kind: str, workers: int) -> None:
         cpu = sum(executor.map(work, range(workers)))
         took = time.perf_counter() - began
     tell(
-        "{work:<7} {workers} by {kind:<9} {took:.2f} s {bar}", work=work.__name__, workers=workers, kind=kind,
-        took=took, bar="█" * min(24, round(took / scaled(1) * 12)), cpu=cpu,
-    )  # fmt: skip
+        "{work:<7} {workers} by {kind:<9} {took:.2f} s {bar}",
+        work=work.__name__,
+        workers=workers,
+        kind=kind,
+        took=took,
+        bar="█" * min(24, round(took / scaled(1) * 12)),
+        cpu=cpu,
+    )
 
 
 def gil(workers: int) -> None:

@@ -138,10 +138,19 @@ class JsonTeller:
 
     def told(self, event: Event) -> None:
         """One object: when (seconds since the first), who, what."""
-        self._print({
-            "event": event.kind, "at": round(event.at, 6), "pid": event.pid, "process": event.process, "thread": event.thread,
-            "task": event.task, "text": event.said, "template": event.text, "data": dict(event.data),
-        })  # fmt: skip
+        self._print(
+            {
+                "event": event.kind,
+                "at": round(event.at, 6),
+                "pid": event.pid,
+                "process": event.process,
+                "thread": event.thread,
+                "task": event.task,
+                "text": event.said,
+                "template": event.text,
+                "data": dict(event.data),
+            }
+        )
 
     def verdict(self, performance: Performance) -> None:
         """The last object."""

@@ -56,8 +56,11 @@ def share_manager() -> None:
         child.start()
         child.join()
         tell("{words} and {numbers}", words=dict(words), numbers=list(numbers))
-        tell("+= takes {manager:.1f} us here, and {memory:.2f} us in shared memory", manager=add_to(manager.Value("i", 0), 1000),
-             memory=add_to(Value("i", 0), 1000))  # fmt: skip
+        tell(
+            "+= takes {manager:.1f} us here, and {memory:.2f} us in shared memory",
+            manager=add_to(manager.Value("i", 0), 1000),
+            memory=add_to(Value("i", 0), 1000),
+        )
 
 
 def share_manager_seen(seen: Seen) -> str:

@@ -140,9 +140,12 @@ class _Audience:
         argv = [sys.executable, "-P", "-m", "manyhands.tour", self._scene.name, json.dumps(self._options)]
         path = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
         environment = self._tree.environment() | {
-            "PYTHONPATH": path, "TMPDIR": str(self._folder / "tmp"), "MH_TOUR_SOCKET": str(self._folder / "stage"),
-            "MH_TOUR_SCALE": str(self._scale), "PYTHONUNBUFFERED": "1",
-        }  # fmt: skip
+            "PYTHONPATH": path,
+            "TMPDIR": str(self._folder / "tmp"),
+            "MH_TOUR_SOCKET": str(self._folder / "stage"),
+            "MH_TOUR_SCALE": str(self._scale),
+            "PYTHONUNBUFFERED": "1",
+        }
         onto = None if self._animated else complaints  # nothing but an animation prints by itself
         process = subprocess.Popen(
             argv,

@@ -58,9 +58,15 @@ def doing(text: str, **data: Any) -> Iterator[None]:
 
 def _send(kind: str, text: str, data: dict[str, Any]) -> None:
     event = {
-        "kind": kind, "at": _monotonic(), "pid": os.getpid(), "process": _process(), "thread": _thread(), "task": _task(),
-        "text": text, "data": data,
-    }  # fmt: skip
+        "kind": kind,
+        "at": _monotonic(),
+        "pid": os.getpid(),
+        "process": _process(),
+        "thread": _thread(),
+        "task": _task(),
+        "text": text,
+        "data": data,
+    }
     address = os.environ.get(_ADDRESS)
     if address is None:
         if kind != "end":

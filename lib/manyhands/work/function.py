@@ -37,9 +37,13 @@ TYPES: Final = get_args(Column)
 RESULTS: Final = get_args(ResultKind)
 
 _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
-    "str": os.fsdecode, "int": int, "float": float, "json": json.loads, "bytes": bytes,
+    "str": os.fsdecode,
+    "int": int,
+    "float": float,
+    "json": json.loads,
+    "bytes": bytes,
     "path": lambda value: Path(os.fsdecode(value)),
-}  # fmt: skip
+}
 _LARGE: Final = 1 << 63
 _NOWHERE: Final = "?:"  # begins the name of a function that cannot be imported
 _PICKLED: Final = b"\x80"  # the first byte of every pickle since protocol 2; no JSON text begins with it
@@ -137,9 +141,14 @@ class Call:
     def to_json(self) -> dict[str, Any]:
         """Its part of run.json; the function itself stays out."""
         call = {
-            "text": self.text, "folder": self.folder, "type": self.type, "result": self.result,
-            "initializer": self.initializer, "initargs": list(self.initargs), "group": self.group,
-        }  # fmt: skip
+            "text": self.text,
+            "folder": self.folder,
+            "type": self.type,
+            "result": self.result,
+            "initializer": self.initializer,
+            "initargs": list(self.initargs),
+            "group": self.group,
+        }
         return {"template": self.text, "shell": None, "call": call}
 
     @classmethod

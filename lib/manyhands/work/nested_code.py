@@ -15,20 +15,20 @@ HOLE: Final = "\0"
 
 _SHELLS: Final = frozenset({"sh", "ash", "bash", "dash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh"})
 _WITH_C: Final = _SHELLS | {"su", "runuser", "script", "flock"}
-_WRAPPERS: Final = frozenset({
-    "busybox", "chroot", "chrt", "command", "doas", "docker", "env", "exec", "find", "flock", "gosu", "ionice",
-    "kubectl", "nice", "nohup", "nsenter", "numactl", "parallel", "podman", "prlimit", "rsh", "setpriv", "setsid",
-    "ssh", "stdbuf", "strace", "sudo", "systemd-run", "taskset", "time", "timeout", "unshare", "watch", "xargs",
-})  # fmt: skip
+_AS_ANOTHER: Final = {"chroot", "doas", "gosu", "nsenter", "setpriv", "sudo", "unshare"}
+_ELSEWHERE: Final = {"docker", "kubectl", "podman", "rsh", "ssh", "systemd-run"}
+_LIMITED: Final = {"chrt", "ionice", "nice", "numactl", "prlimit", "taskset", "time", "timeout"}
+_REPEATED: Final = {"find", "parallel", "watch", "xargs"}
+_PLAIN: Final = {"busybox", "command", "env", "exec", "flock", "nohup", "setsid", "stdbuf", "strace"}
+_WRAPPERS: Final = frozenset(_AS_ANOTHER | _ELSEWHERE | _LIMITED | _REPEATED | _PLAIN)
 _REMOTE: Final = frozenset({"ssh", "rsh"})
 _SSH_WITH_VALUE: Final = "BbcDEeFIiJLlmOopQRSWw"
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=")
 _PLAIN_ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*\+?=")
 
-_EVALUATING: Final = frozenset({
-    "eval", "let", "trap", "alias", "read", "mapfile", "readarray", "unset", "getopts", "compgen", "complete", "bind",
-    "wait", "integer", "float", "nameref",
-})  # fmt: skip
+_RUNNING: Final = {"eval", "trap", "alias", "compgen", "complete", "bind"}
+_NAMING: Final = {"let", "read", "mapfile", "readarray", "unset", "getopts", "wait", "integer", "float", "nameref"}
+_EVALUATING: Final = frozenset(_RUNNING | _NAMING)
 """Builtins that run an argument, or take it as a name whose subscript they evaluate (bash(1), Arrays)."""
 DECLARING: Final = frozenset({"declare", "typeset", "local", "export", "readonly"})
 _BEFORE: Final = frozenset({"command", "builtin", "exec", "time"})

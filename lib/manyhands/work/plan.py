@@ -62,18 +62,36 @@ class Plan:
         limits = self.limits
         return {
             **self.template.to_json(),
-            "then": [{**one.template.to_json(), "jobs": one.jobs, "backend": one.backend, "climb": one.climb} for one in self.then],
-            "workers": asdict(self.workers), "source": self.source, "workdir": self.workdir,
+            "then": [
+                {**one.template.to_json(), "jobs": one.jobs, "backend": one.backend, "climb": one.climb}
+                for one in self.then
+            ],
+            "workers": asdict(self.workers),
+            "source": self.source,
+            "workdir": self.workdir,
             "environment": {name: None if is_secret(name, value) else value for name, value in self.environment.items()},
-            "stdin": self.stdin, "nice": self.nice, "allow_daemons": self.allow_daemons, "backend": self.backend,
-            "tag": self.tag, "order": self.order, "streamed": self.streamed, "spool_limit": self.spool_limit,
+            "stdin": self.stdin,
+            "nice": self.nice,
+            "allow_daemons": self.allow_daemons,
+            "backend": self.backend,
+            "tag": self.tag,
+            "order": self.order,
+            "streamed": self.streamed,
+            "spool_limit": self.spool_limit,
             "limits": {
-                "jobs": limits.jobs, "climb": limits.climb, "timeout": str(limits.timeout) if limits.timeout else None, "grace": limits.grace,
-                "retries": limits.retries, "delay": limits.delay, "backoff": str(limits.backoff), "halt": str(limits.halt),
+                "jobs": limits.jobs,
+                "climb": limits.climb,
+                "timeout": str(limits.timeout) if limits.timeout else None,
+                "grace": limits.grace,
+                "retries": limits.retries,
+                "delay": limits.delay,
+                "backoff": str(limits.backoff),
+                "halt": str(limits.halt),
                 "retry_on": str(limits.retry_on) if limits.retry_on else None,
-                "keep_order": limits.keep_order, "output_cap": limits.output_cap,
+                "keep_order": limits.keep_order,
+                "output_cap": limits.output_cap,
             },
-        }  # fmt: skip
+        }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any], environ: Mapping[str, str]) -> Plan:
@@ -90,9 +108,11 @@ class Plan:
     def _from_json(cls, record: Mapping[str, Any], environ: Mapping[str, str]) -> Plan:
         given = dict(record["limits"])
         parsed = {
-            "timeout": parse_timeout(given["timeout"]), "halt": Halt.parse(given["halt"]), "backoff": Backoff.parse(given["backoff"]),
+            "timeout": parse_timeout(given["timeout"]),
+            "halt": Halt.parse(given["halt"]),
+            "backoff": Backoff.parse(given["backoff"]),
             "retry_on": RetryOn.parse(given["retry_on"]) if given.get("retry_on") else None,
-        }  # fmt: skip
+        }
         limits = Limits(**given | parsed)
         then = tuple(
             Stage(work_from_json(one), one["jobs"], one["backend"], one.get("climb", False))
@@ -106,9 +126,15 @@ class Plan:
         names = ("source", "workdir", "stdin", "nice", "allow_daemons", "backend", "tag", "streamed")
         workers = Workers(**record.get("workers", {}))
         return cls(
-            template=work_from_json(record), then=then, limits=limits, environment=environment, workers=workers,
-            order=record.get("order", "input"), spool_limit=record.get("spool_limit", 1 << 30), **{name: record[name] for name in names},
-        )  # fmt: skip
+            template=work_from_json(record),
+            then=then,
+            limits=limits,
+            environment=environment,
+            workers=workers,
+            order=record.get("order", "input"),
+            spool_limit=record.get("spool_limit", 1 << 30),
+            **{name: record[name] for name in names},
+        )
 
     @property
     def max_args(self) -> int | None:

@@ -41,8 +41,15 @@ def plan_of(
     )
     limits = _limits(options, jobs[0], cores, keep_order=keep_order)
     return Plan(
-        template=work, source=source, limits=limits, workdir=workdir, backend=backends[0], then=then, nice=options.nice, order=options.order,
-    )  # fmt: skip
+        template=work,
+        source=source,
+        limits=limits,
+        workdir=workdir,
+        backend=backends[0],
+        then=then,
+        nice=options.nice,
+        order=options.order,
+    )
 
 
 def check_group(options: Execution) -> None:
@@ -53,9 +60,15 @@ def check_group(options: Execution) -> None:
 
 def _limits(options: Execution, jobs: str, cores: int, *, keep_order: bool) -> Limits:
     return Limits(
-        jobs=parse_jobs(jobs, cores), climb=jobs.strip() == "auto", timeout=parse_timeout(options.timeout),
-        grace=parse_duration(options.grace, "--grace"), retries=options.retries, delay=parse_duration(options.delay, "--delay"),
-        backoff=Backoff.parse(options.backoff), halt=Halt.parse(options.halt), keep_order=keep_order,
+        jobs=parse_jobs(jobs, cores),
+        climb=jobs.strip() == "auto",
+        timeout=parse_timeout(options.timeout),
+        grace=parse_duration(options.grace, "--grace"),
+        retries=options.retries,
+        delay=parse_duration(options.delay, "--delay"),
+        backoff=Backoff.parse(options.backoff),
+        halt=Halt.parse(options.halt),
+        keep_order=keep_order,
         output_cap=parse_size(options.output_cap, "--output-cap") if options.output_cap is not None else None,
         retry_on=RetryOn.parse(options.retry_on) if options.retry_on is not None else None,
-    )  # fmt: skip
+    )

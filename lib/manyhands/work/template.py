@@ -23,37 +23,12 @@ from manyhands.core.hints import option_name, switch_name
 from manyhands.core.job import Arg, Values
 from manyhands.work.command_line import parse_line
 from manyhands.work.nested_code import HOLE, read_again
+from manyhands.work.path_parts import OPERATIONS
 from manyhands.work.shell_script import Script
 from manyhands.work.template_syntax import Part, Word, Words, parts_of
 from manyhands.work.work import Work, another
 
 _SAFE = re.compile(rb"[A-Za-z0-9@%+=:,./_-]+")  # what shlex.quote leaves as it is
-
-
-def without_extension(path: bytes) -> bytes:
-    """``{.}``: without the extension of the last component; a leading dot does not begin an extension."""
-    head, slash, name = path.rpartition(b"/")
-    stem, dot, _ = name.rpartition(b".")
-    return head + slash + stem if dot and stem.strip(b".") else path
-
-
-def basename(path: bytes) -> bytes:
-    """``{/}``: what follows the last slash."""
-    return path.rpartition(b"/")[2]
-
-
-def dirname(path: bytes) -> bytes:
-    """``{//}``: what comes before the last slash, as dirname(1): ``.`` if there is none."""
-    stripped = path.rstrip(b"/")
-    if not stripped:
-        return b"/" if path else b"."
-    head, slash, _ = stripped.rpartition(b"/")
-    return head.rstrip(b"/") or slash or b"."
-
-
-_OPERATIONS: Final[dict[str, Callable[[bytes], bytes]]] = {
-    "": bytes, ".": without_extension, "/": basename, "//": dirname, "/.": lambda path: without_extension(basename(path)),
-}  # fmt: skip
 
 
 def quote(value: bytes) -> bytes:
@@ -310,7 +285,7 @@ class Renderer:
             return _NUMBER
         if part.field == "%":
             return _SLOT
-        operation = _OPERATIONS[part.operation]
+        operation = OPERATIONS[part.operation]
         if self._template.group is not None and not isinstance(part.field, int):
             if part.field is not None:
                 self._index(part)
@@ -392,9 +367,10 @@ def _shown(arg: bytes) -> str:
     text = arg.decode("utf-8", "surrogateescape")
     if text.isprintable():
         return quote(arg).decode()
-    escaped = "".join(
-        character if character.isprintable() and character not in "\\'" else
-        "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
-        for character in text
-    )  # fmt: skip
-    return f"$'{escaped}'"
+    return f"$'{''.join(map(_escaped, text))}'"
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable() and character not in "\\'":
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))

@@ -299,10 +299,10 @@ class Launcher:
         at, slot = running.ended or time.monotonic(), running.slot
         code = os.waitstatus_to_exitcode(status)
         out, err = slot.collect(0, running.name, self.cap), slot.collect(1, running.name, self.cap)
-        measured = Measured(
-            *exit_and_signal(code), self.output_error(running) if slot.failure else None, running.started, at - running.at,
-            usage.ru_utime, usage.ru_stime, self.peak_of(usage.ru_maxrss), out, err, slot.number, len(running.gone),
-        )  # fmt: skip
+        end = (*exit_and_signal(code), self.output_error(running) if slot.failure else None)
+        times = (running.started, at - running.at, usage.ru_utime, usage.ru_stime)
+        memory = self.peak_of(usage.ru_maxrss)
+        measured = Measured(*end, *times, memory, out, err, slot.number, len(running.gone))
         self.records.append((wire.ENDED, running.id, at, True, tuple(measured)))
         if not running.signalled:
             self.latest.append((running.name, measured))

@@ -50,11 +50,18 @@ def end_strays(sessions: Collection[int], tags: Collection[bytes]) -> bool:
 def config_of(settings: CommandSettings, slots: list[int], ahead: int) -> wire.Config:
     """The settings that a launcher gets at its start."""
     return {
-        "slots": slots, "memory": settings.slots > WIDE, "outputs": bytes(settings.outputs), "workdir": bytes(settings.workdir),
-        "stdin": bytes(settings.stdin) if settings.stdin else None, "grace": settings.grace, "cap": settings.output_cap,
-        "nice": settings.nice, "allow_daemons": settings.allow_daemons, "token": settings.token.encode(),
+        "slots": slots,
+        "memory": settings.slots > WIDE,
+        "outputs": bytes(settings.outputs),
+        "workdir": bytes(settings.workdir),
+        "stdin": bytes(settings.stdin) if settings.stdin else None,
+        "grace": settings.grace,
+        "cap": settings.output_cap,
+        "nice": settings.nice,
+        "allow_daemons": settings.allow_daemons,
+        "token": settings.token.encode(),
         "remembered": settings.slots + ahead,
-    }  # fmt: skip
+    }
 
 
 def how_many(wanted: int) -> int:
@@ -180,9 +187,12 @@ def _start(index: int, settings: CommandSettings, descriptors: tuple[int, ...]) 
     """Start a launcher in a session of its own, where no terminal can signal it; return it and its pidfd."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _BOOT, LIBRARY, str(index), str(os.getpid()), *map(str, descriptors)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(settings.environment),
-        pass_fds=(*descriptors, *settings.keep_open), start_new_session=True,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=dict(settings.environment),
+        pass_fds=(*descriptors, *settings.keep_open),
+        start_new_session=True,
+    )
     try:
         return process, os.pidfd_open(process.pid)
     except OSError:

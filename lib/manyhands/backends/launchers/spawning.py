@@ -17,9 +17,21 @@ from manyhands.posix.which import Programs, why_not_started
 
 # Python and nohup(1) change these; a command must find the defaults (posix_spawnattr_setsigdefault(3)).
 _DEFAULT_SIGNALS: Final = [
-    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGALRM,
-    signal.SIGTERM, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGXCPU, signal.SIGXFSZ,
-]  # fmt: skip
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGPIPE,
+    signal.SIGALRM,
+    signal.SIGTERM,
+    signal.SIGCHLD,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGXCPU,
+    signal.SIGXFSZ,
+]
 _MARGIN: Final = 6
 """Descriptors that must stay free: reading /proc and signalling take three, storing a large output or the last results one."""
 _PER_SLOT: Final = 3
@@ -79,9 +91,14 @@ class Spawner:
 
     def _spawn(self, program: bytes, arguments: list[bytes], actions: list[tuple[Any, ...]]) -> int:
         return os.posix_spawn(
-            program, arguments, self._environment,
-            file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULT_SIGNALS,
-        )  # fmt: skip
+            program,
+            arguments,
+            self._environment,
+            file_actions=actions,
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_DEFAULT_SIGNALS,
+        )
 
     def explain(self, error: OSError | ValueError, name: bytes) -> tuple[int, str, bool]:
         """(exit status, reason, whether it will be the same next time), see `manyhands.posix.which.why_not_started`."""

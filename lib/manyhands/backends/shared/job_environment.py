@@ -21,10 +21,13 @@ class JobNames:
         self._token = token
         self._values: dict[bytes, bytes] = cast("Any", os.environ)._data
         self._tag, self._job, self._attempt = (
-            ctypes.create_string_buffer(len(name) + size) for name, size in (
-                (b"MH_TAG=", len(token) + 2 * _NUMBER + 3), (b"MH_JOB=", _NUMBER + 1), (b"MH_ATTEMPT=", _NUMBER + 1),
+            ctypes.create_string_buffer(len(name) + size)
+            for name, size in (
+                (b"MH_TAG=", len(token) + 2 * _NUMBER + 3),
+                (b"MH_JOB=", _NUMBER + 1),
+                (b"MH_ATTEMPT=", _NUMBER + 1),
             )
-        )  # fmt: skip
+        )
         self._last = -1
         self._libc = ctypes.CDLL(None)
         self.write(0, 0)

@@ -38,10 +38,20 @@ class Collected(NamedTuple):
     ) -> Ending:
         """How the job ended; ``cpu``: seconds that it used, (user, system)."""
         done = self.checked(done)
+        user, system = cpu
         return Ending(
-            done.exit, None, done.error, started, wall, *cpu, stdout=self.stdout, stderr=self.stderr, slot=slot,
-            result=done.result, traceback=done.traceback,
-        )  # fmt: skip
+            exit=done.exit,
+            error=done.error,
+            started=started,
+            wall=wall,
+            user=user,
+            system=system,
+            stdout=self.stdout,
+            stderr=self.stderr,
+            slot=slot,
+            result=done.result,
+            traceback=done.traceback,
+        )
 
 
 class Aside:

@@ -70,8 +70,10 @@ def _parsed(line: bytes) -> OrphanResult | None:
         one = Measured(exit_, signal, error, *more)
         result: Any = one.result
         one = one._replace(
-            stdout=_captured(one.stdout), stderr=_captured(one.stderr), result=None if result is None else kept_bytes(result)
-        )  # fmt: skip
+            stdout=_captured(one.stdout),
+            stderr=_captured(one.stderr),
+            result=None if result is None else kept_bytes(result),
+        )
     except (LookupError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     fields = {"job": job, "attempt": attempt, "began": began, **one._asdict()}
@@ -82,10 +84,21 @@ def _parsed(line: bytes) -> OrphanResult | None:
 
 _NUMBER = (int, float)
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
-    "job": (int,), "attempt": (int,), "exit": (int, type(None)), "signal": (int, type(None)), "error": (str, type(None)),
-    "began": (bool,), "started": _NUMBER, "wall": _NUMBER, "user": _NUMBER, "system": _NUMBER, "max_rss": (int,),
-    "slot": (int,), "leftovers": (int,), "traceback": (str, type(None)),
-}  # fmt: skip
+    "job": (int,),
+    "attempt": (int,),
+    "exit": (int, type(None)),
+    "signal": (int, type(None)),
+    "error": (str, type(None)),
+    "began": (bool,),
+    "started": _NUMBER,
+    "wall": _NUMBER,
+    "user": _NUMBER,
+    "system": _NUMBER,
+    "max_rss": (int,),
+    "slot": (int,),
+    "leftovers": (int,),
+    "traceback": (str, type(None)),
+}
 
 
 def forget(folder: Path) -> None:

@@ -12,9 +12,10 @@ PATIENCE: Final = 20
 """Seconds without any running attempt, because of a shortage, after which attempts fail."""
 _WANTING: Final = {
     errno.EAGAIN: "no more processes may be started (ulimit -u, a limit of the control group)",
-    errno.EMFILE: "too few file descriptors (ulimit -n)", errno.ENFILE: "too few file descriptors in the whole system",
+    errno.EMFILE: "too few file descriptors (ulimit -n)",
+    errno.ENFILE: "too few file descriptors in the whole system",
     errno.ENOMEM: "too little memory",
-}  # fmt: skip
+}
 
 
 def in_words(code: int) -> str:

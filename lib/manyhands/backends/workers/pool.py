@@ -52,9 +52,14 @@ class WorkerPool:
         if settings.workers.start_method == "forkserver":
             fork_server.preload(worker_main.WORKER)
         self._config: dict[str, Any] = {
-            "call": packed(settings.call), "columns": settings.columns, "outputs": bytes(settings.outputs),
-            "workdir": bytes(settings.workdir), "nice": settings.nice, "token": settings.token.encode(), "cap": settings.output_cap,
-        }  # fmt: skip
+            "call": packed(settings.call),
+            "columns": settings.columns,
+            "outputs": bytes(settings.outputs),
+            "workdir": bytes(settings.workdir),
+            "nice": settings.nice,
+            "token": settings.token.encode(),
+            "cap": settings.output_cap,
+        }
         self._page = Page(settings.slots)
         self.watchdog = Watchdog(settings)
         if settings.workers.start_method == "forkserver":
@@ -143,9 +148,14 @@ class Watchdog:
     def _start(self) -> subprocess.Popen[bytes]:
         try:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOT, LIBRARY, self._token], stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL, pass_fds=self._keep_open, start_new_session=True, bufsize=0, cwd="/",
-            )  # fmt: skip
+                [sys.executable, "-I", "-S", "-c", _BOOT, LIBRARY, self._token],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                pass_fds=self._keep_open,
+                start_new_session=True,
+                bufsize=0,
+                cwd="/",
+            )
         except OSError as error:
             raise ManyhandsError(f"cannot start a watchdog for the workers: {error}") from error
         assert process.stdin  # noqa: S101 - it is a pipe

@@ -61,8 +61,10 @@ def end_trees(workers: Mapping[int, int], tag: bytes | None = None, *, prefix: b
         if stat.pid == me:
             return False
         return (
-            stat.session in ours or (stat.pid in ours and stat.start == workers[stat.pid]) or (stat.pid, stat.start) in below
+            stat.session in ours
+            or (stat.pid in ours and stat.start == workers[stat.pid])
+            or (stat.pid, stat.start) in below
             or (tag is not None and linux.has_tag(stat.pid, tag, prefix=prefix))
-        )  # fmt: skip
+        )
 
     return linux.end_all(is_theirs)

@@ -192,11 +192,12 @@ class Worker:
         done = lost_output(problem) if problem and not done.exit else done
         if not self._surroundings.restore(now - at, more=more) or self._entry.stop_requested(key):
             self._ending = True
+        exit_, number = None if stopped else done.exit, signal.SIGTERM.value if stopped else None
+        times = (started, now - at, after[0] - before[0], after[1] - before[1])
+        memory, slot, leftovers = after[2] * _RSS_UNIT, self._slot.number, 0
         measured = Measured(
-            None if stopped else done.exit, signal.SIGTERM.value if stopped else None, done.error, started, now - at,
-            after[0] - before[0], after[1] - before[1], after[2] * _RSS_UNIT, out, err, self._slot.number, 0, done.result,
-            done.traceback,
-        )  # fmt: skip
+            exit_, number, done.error, *times, memory, out, err, slot, leftovers, done.result, done.traceback
+        )
         if not stopped:
             self._note(now, orphan_results.OrphanResult(job, attempt, True, measured))
         self._used = after if more else None  # the next job begins where this one ends
