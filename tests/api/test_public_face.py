@@ -20,6 +20,7 @@ import pytest
 import manyhands
 from conftest import HERE
 from manyhands.api.keywords import CallKeywords, MapKeywords
+from manyhands.api.run_options import RunOptions
 
 PACKAGE = HERE / "lib" / "manyhands"
 NAMES = sorted(manyhands.__all__)
@@ -148,17 +149,23 @@ def test_errors_are_called_in_a_traceback_as_programs_call_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "keywords", "own"),
+    ("function", "taken", "keywords", "own"),
     [
-        (manyhands.run_batch, CallKeywords, {"then", "max_args", "result"}),
-        (manyhands.map_batch, MapKeywords, {"return_exceptions"}),
+        (
+            manyhands.run_batch,
+            {**get_type_hints(RunOptions), "options": RunOptions},
+            CallKeywords,
+            {"then", "max_args", "result"},
+        ),
+        (manyhands.map_batch, get_type_hints(manyhands.map_batch), MapKeywords, {"return_exceptions"}),
     ],
 )
-def test_type_checkers_see_the_keywords_that_there_are(function: Any, keywords: type, own: set[str]) -> None:
-    """Those of the typed dict and of the overloads are those of the function, with the same types."""
-    hints = get_type_hints(function)
+def test_type_checkers_see_the_keywords_that_there_are(
+    function: Any, taken: dict[str, Any], keywords: type, own: set[str]
+) -> None:
+    """Those of the typed dict and of the overloads are those that the function takes, with the same types."""
     given = {
-        name: hints[name]
+        name: taken[name]
         for name, one in inspect.signature(function).parameters.items()
         if one.kind is inspect.Parameter.KEYWORD_ONLY and name not in own
     }

@@ -20,7 +20,7 @@ NOT_KEYWORDS = ("work", "inputs", "options")
 
 
 def test_its_keywords_are_the_fields() -> None:
-    """The same names, types and defaults: the signature, which type checkers read, says nothing else."""
+    """The same names, types and defaults: what `help` shows, says nothing else."""
     keywords = {name: one for name, one in inspect.signature(run_batch).parameters.items() if name not in NOT_KEYWORDS}
     assert {name: (one.annotation, one.default) for name, one in keywords.items()} == {
         name: (one.type, one.default) for name, one in DECLARED.items()

@@ -1,6 +1,7 @@
 """The keyword arguments of `run_batch` and `map_batch`, for type checkers (PEP 692): said once, not in each of their overloads.
 
-The functions themselves have them one by one, as `help` shows them; a test compares the two.
+They stand here once more, because a type checker takes keywords from nothing but a typed dict or a signature: a test compares them with
+the fields of `RunOptions`, and with the parameters of `map_batch`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
 """The short form for programs: `run_batch` does all that the ``batch`` tasks do, and yields outcomes."""
-# ruff: noqa: ARG001, B008 - the keywords of run_batch are collected, so that what it does reads `RunOptions`, which nobody can change
 
 from __future__ import annotations
 
@@ -17,13 +16,12 @@ from manyhands.core.arguments import argument_of, check_several
 from manyhands.core.errors import UsageError
 from manyhands.execution.staged import begin
 from manyhands.inputs.program_inputs import source_of
-from manyhands.inputs.reader_thread import Pulling, check_pulling
+from manyhands.inputs.reader_thread import check_pulling
 from manyhands.inputs.sources import Source
-from manyhands.options.choices import Order, StartMethod
 from manyhands.render.program_progress import Shown
 from manyhands.runtime.main_guard import refuse_in_worker
 from manyhands.storage.expiry import expire, parse_keep
-from manyhands.storage.output import Printed, check_printed
+from manyhands.storage.output import check_printed
 from manyhands.storage.runs import Store, TemporaryStore, default_state_dir
 from manyhands.work.function import AnyResult, Call, encode
 from manyhands.work.planning import check_group, plan_of
@@ -93,23 +91,10 @@ def run_batch(
 ) -> Results[Any]: ...
 
 
-@collected(RunOptions)
+@collected
 def run_batch(
-    work: str | Sequence[str] | Template | Callable[..., Any],
-    inputs: Source | Iterable[Any],
-    *,
-    jobs: int | str = "100%", timeout: float | str | None = None, grace: float | str = 5.0, retries: int = 0,
-    delay: float | str = 0.0, backoff: float | str = 1.0, halt: str = "never", ordered: bool = False, then: Sequence[Any] = (), order: Order = "input",
-    workdir: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None, shell: bool = False,
-    stdin: str | os.PathLike[str] | None = None, output_cap: int | str | None = None, nice: int = 0,
-    allow_daemons: bool = False, backend: str | None = None, result: AnyResult = "value",
-    initializer: Callable[..., Any] | str | None = None, initargs: Sequence[Any] = (), chunk: int | None = None,
-    max_jobs_per_worker: int | None = None, start_method: StartMethod = "forkserver", run_id: str | None = None,
-    state_dir: str | os.PathLike[str] | None = None, pull: Pulling = "thread", handle_signals: bool = True,
-    retry_failed: bool = False, retry_on: str | int | type[BaseException] | Sequence[str | int | type[BaseException]] | None = None,
-    fail_if_empty: bool = False, max_args: int | None = None, check: bool = False, output: Printed | None = None, journal: bool = True,
-    keep: float | str = "90d", progress: bool = False, options: RunOptions = RunOptions(),
-) -> Results[Any]:  # fmt: skip
+    work: str | Sequence[str] | Template | Callable[..., Any], inputs: Source | Iterable[Any], options: RunOptions
+) -> Results[Any]:
     """Run one command, or call one function, over many inputs; iterate the result for the `Outcome` of each job.
 
         for outcome in run_batch("gzip -9 -kf {}", paths, jobs=4, timeout=60, retries=2):
@@ -181,20 +166,32 @@ def run_batch(
     is_call = works[0].is_function
     usual = "processes" if is_call else "commands"
     plan = plan_of(
-        options, works, source.spec(), os.path.abspath(options.workdir or "."), backend=options.backend or usual, keep_order=options.ordered,
-    )  # fmt: skip
+        options,
+        works,
+        source.spec(),
+        os.path.abspath(options.workdir or "."),
+        backend=options.backend or usual,
+        keep_order=options.ordered,
+    )
     plan = replace(
-        plan, environment=dict(options.env or {}), stdin=None if options.stdin is None else os.path.abspath(options.stdin),
+        plan,
+        environment=dict(options.env or {}),
+        stdin=None if options.stdin is None else os.path.abspath(options.stdin),
         allow_daemons=options.allow_daemons,
         workers=Workers(start_method=options.start_method, chunk=options.chunk, max_jobs=options.max_jobs_per_worker),
-    )  # fmt: skip
+    )
     store = _store(options)
     batch = begin(plan, store, run_id=options.run_id, source=source, retry_failed=options.retry_failed)
     return Results(
-        batch, store, pull=options.pull, handle_signals=options.handle_signals, check=options.check,
+        batch,
+        store,
+        pull=options.pull,
+        handle_signals=options.handle_signals,
+        check=options.check,
         passing=options.output == "pass" if check_printed(options.output) else is_call,
-        shown=Shown() if options.progress else None, fail_if_empty=options.fail_if_empty,
-    )  # fmt: skip
+        shown=Shown() if options.progress else None,
+        fail_if_empty=options.fail_if_empty,
+    )
 
 
 def _listed(name: str, given: Iterable[Any], what: str) -> list[Any]:
@@ -247,9 +244,14 @@ def _call(given: Callable[..., Any] | Call, inputs: Any, options: RunOptions) ->
         return replace(given, group=group), source_of(inputs)
     named = options.initializer if isinstance(options.initializer, str) else None
     call = Call.of(
-        given, type="str" if hasattr(inputs, "spec") else "object", result=options.result, initializer=named,
-        initargs=tuple(options.initargs), live_initializer=None if named else options.initializer, group=group,
-    )  # fmt: skip
+        given,
+        type="str" if hasattr(inputs, "spec") else "object",
+        result=options.result,
+        initializer=named,
+        initargs=tuple(options.initargs),
+        live_initializer=None if named else options.initializer,
+        group=group,
+    )
     return call, source_of(inputs, lambda item: (encode(item if group is None else (item,)),))
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from manyhands.inputs.reader_thread import Pulling
 from manyhands.options.batch import Commands, Execution, State, Workers
-from manyhands.options.declaration import Options
 from manyhands.storage.output import Printed
 from manyhands.work.function import AnyResult
 
-F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
 
 
 class RunOptions(Execution, Commands, Workers, State):
@@ -37,18 +37,29 @@ class RunOptions(Execution, Commands, Workers, State):
     progress: bool = False
 
 
-def collected(kind: type[Options]) -> Callable[[F], F]:
-    """Let a function find its keyword arguments in its argument ``options``, an object of ``kind``.
+def collected(body: Callable[[Any, Any, RunOptions], R]) -> Callable[..., R]:
+    """Let ``body`` find its keyword arguments in its argument ``options``.
 
-    Its signature is for readers and type checkers, who cannot see the fields of ``kind`` through it; a test holds the two together.
+    `help` shows them one by one. Type checkers cannot see the fields of a class as keywords: for them they stand once more in
+    `manyhands.api.keywords`.
     """
 
-    def decorate(body: F) -> F:
-        @functools.wraps(body)
-        def collecting(*args: Any, options: Options | None = None, **keywords: Any) -> Any:
-            named = {name: keywords.pop(name) for name in list(keywords) if name in kind.__dataclass_fields__}
-            return body(*args, options=kind(**named) if options is None else replace(options, **named), **keywords)
+    @functools.wraps(body)
+    def collecting(work: Any, inputs: Any, *, options: RunOptions | None = None, **keywords: Any) -> R:
+        if unknown := keywords.keys() - RunOptions.__dataclass_fields__.keys():
+            raise TypeError(f"{body.__name__}() got an unexpected keyword argument {min(unknown)!r}")
+        return body(work, inputs, RunOptions(**keywords) if options is None else replace(options, **keywords))
 
-        return cast(F, collecting)
+    vars(collecting)["__signature__"] = _one_by_one(inspect.signature(body))
+    return collecting
 
-    return decorate
+
+def _one_by_one(given: inspect.Signature) -> inspect.Signature:
+    """A signature with the fields as keywords in front of ``options``: first those that tasks have, too."""
+    *parameters, options = given.parameters.values()
+    fields = inspect.signature(RunOptions).parameters
+    names = dict.fromkeys(
+        name for cls in (*RunOptions.__mro__[1:], RunOptions) for name in getattr(cls, "own_fields", ())
+    )
+    parameters += [fields[name] for name in names]
+    return given.replace(parameters=[*parameters, options.replace(kind=options.KEYWORD_ONLY, default=RunOptions())])
