@@ -24,6 +24,7 @@ OPTIONAL = frozenset(
         "lsof",
         "make",
         "man",
+        "openssl",
         "parallel",
         "perl",
         "pgrep",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,6 @@ from typing import Any, Final
 from invoke import Context
 
 from manyhands.core.errors import UsageError
-from manyhands.core.records import dataclass
 from manyhands.posix.home import expanded
 
 _NAMES: Final = ("manyhands.yaml", "manyhands.yml", "manyhands.json")

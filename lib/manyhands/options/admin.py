@@ -16,6 +16,29 @@ class Targets(Json):
     )
 
 
+class CertificatesOptions(Targets):
+    """What ``admin.certificates`` takes."""
+
+    places: Sequence[str] = option(
+        (),
+        positional=True,
+        metavar="HOST:PORT|FILE|FOLDER",
+        help="whose certificates; a folder is searched for *.pem, *.crt, *.cer",
+    )
+    warn: str = option("30d", short="w", metavar="TIME", help="less than this left is a warning (default: 30d)")
+    critical: str = option("7d", short="c", metavar="TIME", help="less than this left is critical (default: 7d)")
+    ca: str | None = option(None, metavar="FILE", help="trust these certificate authorities, too (PEM)")
+    name: str | None = option(
+        None, short="n", metavar="NAME", help="expect certificates of this name, not of the host (SNI)"
+    )
+    starttls: str | None = option(
+        None, metavar="PROTOCOL", help="smtp, imap, pop3, ftp or none (default: by port: 25, 587, 143, 110, 21)"
+    )
+    port: int = option(443, short="p", metavar="PORT", help="for hosts without a port (default: 443)")
+    timeout: str = option("5", short="t", metavar="TIME", help="give up a handshake after this time (default: 5)")
+    jobs: str = option("32", short="j", metavar="N", help="hosts and files at once (default: 32)")
+
+
 class ReachOptions(Targets):
     """What ``admin.reach`` takes."""
 

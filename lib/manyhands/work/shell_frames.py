@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from manyhands.core.records import dataclass, field
+from dataclasses import dataclass, field
+
 from manyhands.work.nested_code import DECLARING, is_assignment
 
 
