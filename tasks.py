@@ -600,11 +600,14 @@ def hooks(ctx: Context) -> None:
     _script(ctx, "scripts/check lint && .venv/bin/pre-commit install")
 
 
-@task(metavar={"log": "FILE", "rounds": "COUNT"}, help={
-    "log": "the file that all output goes to (default: soak.log)",
-    "rounds": "run the tests so many times, each time in another order (default: 3)",
-    "kills": "kill so many runs at random points (default: 200)",
-})  # fmt: skip
+@task(
+    metavar={"log": "FILE", "rounds": "COUNT"},
+    help={
+        "log": "the file that all output goes to (default: soak.log)",
+        "rounds": "run the tests so many times, each time in another order (default: 3)",
+        "kills": "kill so many runs at random points (default: 200)",
+    },
+)
 def soak(ctx: Context, log: str = "soak.log", rounds: int = 3, kills: int = 200) -> None:
     """Run the tests again and again with four busy loops beside them, then random kills and the simulator; takes an hour."""
     path = Path(log).absolute()
@@ -655,15 +658,23 @@ namespace = Collection(batches, commands, procs, hosts, admin, tour, fork_demo)
 if (Path(__file__).parent / "scripts").is_dir():  # the wheel has none
     namespace.add_collection(dev)
 for collection, purpose in [
-    (batches, "many jobs from one command or function, and the runs that were made"), (commands, "one command"),
-    (procs, "processes"), (hosts, "this machine"),
-    (admin, "programs for administrators, with exit statuses for monitors: 0 ok, 1 warning, 2 critical, 3 unknown"), (dev, "work on manyhands itself"), (namespace, __doc__),
+    (batches, "many jobs from one command or function, and the runs that were made"),
+    (commands, "one command"),
+    (procs, "processes"),
+    (hosts, "this machine"),
+    (admin, "programs for administrators, with exit statuses for monitors: 0 ok, 1 warning, 2 critical, 3 unknown"),
+    (dev, "work on manyhands itself"),
+    (namespace, __doc__),
     (tour, "small programs that show ways of doing things at once, and check themselves"),
-]:  # fmt: skip
+]:
     collection.__doc__ = purpose
 SECOND_NAMES = {
-    "getoutput": output, "check-output": check_output, "pipe": pipe, "terminate": stop, "system-info": info,
-}  # fmt: skip
+    "getoutput": output,
+    "check-output": check_output,
+    "pipe": pipe,
+    "terminate": stop,
+    "system-info": info,
+}
 for second_name, same in SECOND_NAMES.items():  # the same tasks under the names that the tutorials use
     namespace.add_task(same, second_name)
 namespace.configure({"runners": {"local": Utf8Local}, "run": {"in_stream": False}})

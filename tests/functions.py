@@ -162,19 +162,40 @@ class Colour(IntEnum):
 
 
 TRAVELS: dict[str, Any] = {
-    "json": {"x": [1, None, 2.5, True]}, "umlaut": "gr\u00fcn", "none": None, "tuple": (1, 2), "nested": (1, [2, (3,)]), "keys": {2: 3, None: 4},
-    "set": {1}, "bytes": b"x\0", "path": Path("a"), "point": Point(1, 2.5), "enum": Colour.RED, "surrogate": "\udc80",
-    "surrogates": "\ud83d\ude00", "zero": -0.0, "infinite": math.inf, "list of tuples": [(1, 2)],
-    "moment": datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=1))), "decimal": Decimal("1.10"),
-    "counter": Counter("aab"), "error": ValueError("returned"), "names": namespace(a=1),
-}  # fmt: skip
+    "json": {"x": [1, None, 2.5, True]},
+    "umlaut": "gr\u00fcn",
+    "none": None,
+    "tuple": (1, 2),
+    "nested": (1, [2, (3,)]),
+    "keys": {2: 3, None: 4},
+    "set": {1},
+    "bytes": b"x\0",
+    "path": Path("a"),
+    "point": Point(1, 2.5),
+    "enum": Colour.RED,
+    "surrogate": "\udc80",
+    "surrogates": "\ud83d\ude00",
+    "zero": -0.0,
+    "infinite": math.inf,
+    "list of tuples": [(1, 2)],
+    "moment": datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=1))),
+    "decimal": Decimal("1.10"),
+    "counter": Counter("aab"),
+    "error": ValueError("returned"),
+    "names": namespace(a=1),
+}
 
 
 def returns(name: str) -> Any:
     """Things that JSON cannot hold, and things that it can."""
     return {
-        **TRAVELS, "nan": float("nan"), "object": object(), "lambda": lambda: 1, "lock": threading.Lock(), "unpacked": Unpacked(),
-    }[name]  # fmt: skip
+        **TRAVELS,
+        "nan": float("nan"),
+        "object": object(),
+        "lambda": lambda: 1,
+        "lock": threading.Lock(),
+        "unpacked": Unpacked(),
+    }[name]
 
 
 def where(x: int) -> list[Any]:
@@ -271,12 +292,19 @@ def changes(how: str) -> dict[str, Any] | None:
     mask = os.umask(0)
     os.umask(mask)
     return {
-        "folder": os.getcwd(), "umask": mask, "GIVEN": os.environ.get("GIVEN"), "NEW": os.environ.get("NEW"), "nice": os.nice(0),
+        "folder": os.getcwd(),
+        "umask": mask,
+        "GIVEN": os.environ.get("GIVEN"),
+        "NEW": os.environ.get("NEW"),
+        "nice": os.nice(0),
         "handlers": [str(signal.getsignal(number)).split(" at ")[0] for number in (1, 2, 10, 12, 14, 15, 17)],
-        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), "timer": signal.getitimer(signal.ITIMER_REAL)[0],
-        "limits": [resource.getrlimit(which) for which in range(9)], "stdin": sys.stdin is None, "MH_JOB": os.environ["MH_JOB"],
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        "timer": signal.getitimer(signal.ITIMER_REAL)[0],
+        "limits": [resource.getrlimit(which) for which in range(9)],
+        "stdin": sys.stdin is None,
+        "MH_JOB": os.environ["MH_JOB"],
         "out": sys.stdout.fileno(),
-    }  # fmt: skip
+    }
 
 
 def _lose_folder() -> None:
@@ -295,12 +323,23 @@ def _never_again() -> None:
 
 
 CHANGES: dict[str, Any] = {
-    "chdir": lambda: os.chdir("/"), "lost": _lose_folder, "umask": lambda: os.umask(0o777), "new": lambda: os.environ.update(NEW="x"),
-    "clear": lambda: os.environ.clear(), "nice": lambda: os.nice(3), "ignore": lambda: signal.signal(15, signal.SIG_IGN),
-    "handle": lambda: signal.signal(10, print), "block": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [1, 15]),
-    "alarm": lambda: signal.alarm(1), "limit": _limit, "hard": _never_again, "stdin": lambda: setattr(sys, "stdin", None),
-    "close": lambda: os.closerange(0, 3), "dup": lambda: os.dup2(0, 1), "stdout": lambda: setattr(sys, "stdout", None),
-}  # fmt: skip
+    "chdir": lambda: os.chdir("/"),
+    "lost": _lose_folder,
+    "umask": lambda: os.umask(0o777),
+    "new": lambda: os.environ.update(NEW="x"),
+    "clear": lambda: os.environ.clear(),
+    "nice": lambda: os.nice(3),
+    "ignore": lambda: signal.signal(15, signal.SIG_IGN),
+    "handle": lambda: signal.signal(10, print),
+    "block": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [1, 15]),
+    "alarm": lambda: signal.alarm(1),
+    "limit": _limit,
+    "hard": _never_again,
+    "stdin": lambda: setattr(sys, "stdin", None),
+    "close": lambda: os.closerange(0, 3),
+    "dup": lambda: os.dup2(0, 1),
+    "stdout": lambda: setattr(sys, "stdout", None),
+}
 
 
 class Mine(BaseException):
@@ -380,10 +419,19 @@ async def leaves() -> None:
 
 
 RAISED: dict[str, BaseException] = {
-    "base": Mine("x"), "cancelled": asyncio.CancelledError(), "generator": GeneratorExit(), "interrupt": KeyboardInterrupt(),
-    "mute": Mute(), "exit 0": SystemExit(0), "exit None": SystemExit(None), "exit 7": SystemExit(7), "exit text": SystemExit("why"),
-    "surrogate": ValueError("\udc80"), "noted": _noted(ValueError("why")), "unmade": Unmade("of", "two"),
-}  # fmt: skip
+    "base": Mine("x"),
+    "cancelled": asyncio.CancelledError(),
+    "generator": GeneratorExit(),
+    "interrupt": KeyboardInterrupt(),
+    "mute": Mute(),
+    "exit 0": SystemExit(0),
+    "exit None": SystemExit(None),
+    "exit 7": SystemExit(7),
+    "exit text": SystemExit("why"),
+    "surrogate": ValueError("\udc80"),
+    "noted": _noted(ValueError("why")),
+    "unmade": Unmade("of", "two"),
+}
 RETURNED: dict[str, Any] = {"repr": Unshowable(), "items": Unlistable(a=1), "unpacked": Unpacked()}
 
 

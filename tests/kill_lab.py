@@ -93,10 +93,20 @@ class Trial:
         source = chance.choice(["args", "file", "pipe", "pipe"])
         names = _names(chance, limited, daemons, backend)
         return cls(
-            seed, backend, tuple(options), names, source, chance.choice(["resume", "same"]),
-            chance.choice(["0", "0", "0.01", "0.05", "0.2"]), 1 if backend == "serial" else 32 if jobs == "auto" else width,
-            retries, stages, _points(chance, 2 * stages * len(names)), daemons, not halts,
-        )  # fmt: skip
+            seed,
+            backend,
+            tuple(options),
+            names,
+            source,
+            chance.choice(["resume", "same"]),
+            chance.choice(["0", "0", "0.01", "0.05", "0.2"]),
+            1 if backend == "serial" else 32 if jobs == "auto" else width,
+            retries,
+            stages,
+            _points(chance, 2 * stages * len(names)),
+            daemons,
+            not halts,
+        )
 
     def command(self, folder: Path) -> list[str]:
         """What runs it; what the first stage gets, the second gets, too."""
@@ -210,9 +220,13 @@ class Lab:
         self.ledger = Ledger(self.folder / "ledger")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MANYHANDS", "MH_"))}
         self.environment = kept | {
-            MARK: str(self.folder), "LEDGER": str(self.ledger.path), "WORK": self.trial.work, "HOME": str(self.folder),
-            "XDG_STATE_HOME": str(self.folder / "state"), "PYTHONPATH": str(HERE.parent / "lib"),
-        }  # fmt: skip
+            MARK: str(self.folder),
+            "LEDGER": str(self.ledger.path),
+            "WORK": self.trial.work,
+            "HOME": str(self.folder),
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "PYTHONPATH": str(HERE.parent / "lib"),
+        }
 
     def run(self) -> list[str]:
         """Begin, kill, look, resume to the end; what went wrong."""
@@ -247,9 +261,13 @@ class Lab:
                 stdin = subprocess.PIPE
         with (self.folder / "said").open("ab") as said:
             process = subprocess.Popen(
-                [sys.executable, "-m", "manyhands", *arguments], stdin=stdin, stdout=subprocess.DEVNULL, stderr=said,
-                cwd=self.folder, env=self.environment,
-            )  # fmt: skip
+                [sys.executable, "-m", "manyhands", *arguments],
+                stdin=stdin,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                cwd=self.folder,
+                env=self.environment,
+            )
         if process.stdin is not None:
             threading.Thread(target=_feed, args=(process, self.trial.names), daemon=True).start()
         return process

@@ -23,9 +23,22 @@ COMMAND = (
     'slow*) until [ -e "$GO" ]; do sleep 0.05; done;; esac; echo "out $0"\' '
 )
 RECORDS = [
-    "live-outcome", "outcome", "output", "chain", "command", "error", "process", "stopped", "halt", "status", "pattern", "bad-record", "slow-outcome",
-    "slow-chain", "slow-process",
-]  # fmt: skip
+    "live-outcome",
+    "outcome",
+    "output",
+    "chain",
+    "command",
+    "error",
+    "process",
+    "stopped",
+    "halt",
+    "status",
+    "pattern",
+    "bad-record",
+    "slow-outcome",
+    "slow-chain",
+    "slow-process",
+]
 """The jobs of `records` and `ended`, in their order; the last three are what was left of `records`."""
 
 
@@ -71,10 +84,22 @@ def _given() -> list[tuple[str, Any]]:
     chain = pipe(["echo", "x"], ["cat"])
     process = ProcessInfo(7, 1, "root", "S", "init", ("init", "-s"), 1.0, 2.0, 3.0, 4.0, 5, 6)
     records = [
-        live, plain, live.stdout, chain, chain.stages[0], UsageError("what", "why"), process, Stopped(7, "x", Fate.ENDED, True),
-        Halt.parse("now,fail=1"), Status.LOST,
-        Pipeline.parse("ls *.py | wc > n"), "no record", live, chain, process,
-    ]  # fmt: skip
+        live,
+        plain,
+        live.stdout,
+        chain,
+        chain.stages[0],
+        UsageError("what", "why"),
+        process,
+        Stopped(7, "x", Fate.ENDED, True),
+        Halt.parse("now,fail=1"),
+        Status.LOST,
+        Pipeline.parse("ls *.py | wc > n"),
+        "no record",
+        live,
+        chain,
+        process,
+    ]
     return list(zip(RECORDS, records, strict=True))
 
 

@@ -38,8 +38,12 @@ def test_only_listed_skips_are_accepted(ci: str, ended: str, tmp_path: Path) -> 
     environment = {**os.environ, "CI": ci, "PYTHONPATH": str(LIST.parent)}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", str(tmp_path)],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ended in done.stdout, done.stdout
     assert ("which allowed_skips.txt does not list: Skipped: no such program" in done.stdout) == bool(ci)
 

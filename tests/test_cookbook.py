@@ -45,11 +45,16 @@ def folder(tmp_path: Path) -> Path:
     (place / "odd").mkdir(parents=True)
     lines = [f"10.0.0.{number} GET /\n" for number in (1, 2, 1, 3, 2, 1)]
     files = {
-        "access.log": "".join(lines), "worker.log": "started\n", "hosts.csv": "host,port\none,22\ntwo,23\n",
-        "probe.sh": '[ "$1" = one ] || exit 1\necho "$1 $2 is up"\n', "inputs.txt": "one\ntwo\n", "odd/a b.txt": "abc",
-        "odd/new\nline.txt": "xyz", "app.log": "INFO\nERROR\nERROR\nINFO\n",
+        "access.log": "".join(lines),
+        "worker.log": "started\n",
+        "hosts.csv": "host,port\none,22\ntwo,23\n",
+        "probe.sh": '[ "$1" = one ] || exit 1\necho "$1 $2 is up"\n',
+        "inputs.txt": "one\ntwo\n",
+        "odd/a b.txt": "abc",
+        "odd/new\nline.txt": "xyz",
+        "app.log": "INFO\nERROR\nERROR\nINFO\n",
         "install.sh": "printf 'Continue? [y/n] '\nread go\n[ $go = y ] || exit 1\nprintf 'Folder: '\nread f\necho installed in $f\n",
-    }  # fmt: skip
+    }
     for name, text in files.items():
         (place / name).write_text(text)
     with gzip.open(place / "app.log.gz", "wb") as packed:
@@ -81,9 +86,15 @@ def test_a_recipe(recipe: Recipe, folder: Path, environment: dict[str, str]) -> 
         for script, shown in recipe.steps:
             done = subprocess.run(
                 ["bash", "-eo", "pipefail", "-c", re.sub(r"\b641\b", f"641.{os.getpid()}", script.replace("8765", port))],
-                cwd=folder, env={**environment, "PATH": path, "MH_TEST": tag}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True, check=False, stdin=subprocess.DEVNULL, timeout=90,
-            )  # fmt: skip
+                cwd=folder,
+                env={**environment, "PATH": path, "MH_TEST": tag},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                timeout=90,
+            )
             assert done.returncode == 0, (script, done.stdout)
             said = done.stdout.replace(port, "8765").replace(f"641.{os.getpid()}", "641")
             assert shown is None or matches(shown, said), (script, said)

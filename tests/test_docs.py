@@ -97,9 +97,14 @@ def test_every_batch_of_the_readme_runs(tmp_path: Path, environment: dict[str, s
     assert len(commands) >= 9
     for command in commands:
         done = subprocess.run(
-            ["bash", "-c", command], cwd=folder, env={**environment, "PATH": path}, capture_output=True, text=True, check=False,
+            ["bash", "-c", command],
+            cwd=folder,
+            env={**environment, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         refused = command.partition(" # ")[2] if "did you mean" in command else ""  # a mistake, with what is said to it
         assert done.returncode == (2 if refused else 0), (command, done.stderr)
         assert refused in done.stderr, (command, done.stderr)
@@ -189,9 +194,14 @@ def test_every_call_of_the_readme_runs(tmp_path: Path, environment: dict[str, st
     assert len(commands) >= 6
     for command in commands:
         done = subprocess.run(
-            ["bash", "-c", command], cwd=tmp_path, env={**environment, "PATH": f"{tmp_path}:{environment['PATH']}"},
-            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env={**environment, "PATH": f"{tmp_path}:{environment['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
         assert done.returncode == 0, (command, done.stderr)
 
 
@@ -209,9 +219,11 @@ def test_every_everyday_command_of_the_readme_runs(
     """With a listener of ours at the port. The machine may be busy: what host.check finds is no failure here."""
     (tmp_path / "access.log").write_text("10.0.0.1 GET /\n10.0.0.2 GET /\n10.0.0.1 GET /\n")
     scripts = {
-        "install.sh": "printf 'Continue? '\nread reply\n[ \"$reply\" = y ]\n", "rsync": "true\n", "curl": "true\n",
+        "install.sh": "printf 'Continue? '\nread reply\n[ \"$reply\" = y ]\n",
+        "rsync": "true\n",
+        "curl": "true\n",
         "manyhands": f'exec {sys.executable} -m manyhands "$@"\n',
-    }  # fmt: skip
+    }
     for name, text in scripts.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}")
         (tmp_path / name).chmod(0o755)
@@ -219,9 +231,14 @@ def test_every_everyday_command_of_the_readme_runs(
         assert listener.stdout is not None
         port = listener.stdout.readline().strip()
         done = subprocess.run(
-            ["bash", "-c", command.replace("8080", port)], cwd=tmp_path, capture_output=True, text=True, check=False,
-            env={**environment, "PATH": f"{tmp_path}:{environment['PATH']}"}, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            ["bash", "-c", command.replace("8080", port)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**environment, "PATH": f"{tmp_path}:{environment['PATH']}"},
+            stdin=subprocess.DEVNULL,
+        )
         listener.kill()
     assert done.returncode in ((0, 1, 2) if "host." in command else (0,)), (command, done.stderr)
     assert done.stdout or done.stderr or "cmd.check" in command or "cmd.retry" in command

@@ -18,9 +18,25 @@ PROJECT = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))
 SPEAKS = [HERE / "pyproject.toml", *HERE.glob("*.md"), *(HERE / "docs").rglob("*.md"), *(HERE / ".github").rglob("*.*")]
 """What is read by people who do not know the project yet."""
 HOSTS = {
-    "cr.yp.to", "docs.kernel.org", "docs.python.org", "sqlite.org", "www.cons.org", "www.gevent.org", "localhost",
-}  # fmt: skip
+    "cr.yp.to",
+    "docs.kernel.org",
+    "docs.python.org",
+    "sqlite.org",
+    "www.cons.org",
+    "www.gevent.org",
+    "localhost",
+}
 """Documentation of other projects, which is really there, and this machine."""
+
+
+LAID_OUT_BY_HAND = {
+    "lib/manyhands/__init__.py": "the public names",
+    "lib/manyhands/export/csv.py": "the columns of a table",
+    "lib/manyhands/storage/rows.py": "the columns of a table",
+    "lib/manyhands/tour/contents.py": "the table of the scenes",
+    "tests/test_floors.py": "the order of the packages",
+}
+"""Files with one long list of literals that the formatter would make many times as long; everything else is as it lays it out."""
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -85,6 +101,17 @@ def test_no_address_is_made_up(path: Path) -> None:
     for address in re.findall(r"https?://[^\s)>`'\"]+", text):
         assert urlsplit(address).hostname in HOSTS, address
     assert not re.search(r"[\w.+-]+@[\w-]+\.(?:com|org|net|io|dev|example)\b", text)
+
+
+def test_the_formatter_lays_the_code_out() -> None:
+    """No file but these has a place that it leaves alone, and these have one each."""
+    places = ("lib", "tests", "scripts", "docs")
+    paths = [*HERE.glob("*.py"), *(path for place in places for path in (HERE / place).rglob("*.py"))]
+    marks = {
+        path.relative_to(HERE).as_posix(): len(re.findall(r"# fmt: (?:skip|off)", path.read_text())) for path in paths
+    }
+    expected = {path: 1 for path in LAID_OUT_BY_HAND if (HERE / path).exists()}  # a wheel is tested without lib/
+    assert {path: count for path, count in marks.items() if count} == expected
 
 
 @pytest.mark.parametrize(

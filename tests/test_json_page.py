@@ -22,9 +22,13 @@ from render.test_render_event_lines import lines
 PAGE = (HERE / "docs" / "json.md").read_text()
 PATHS = {"stdout_path", "stderr_path"}  # only where the output is not in the line itself
 EVENTS = {
-    "run": RunStarted("r", "cmd {}", 4), "counted": Counted(9), "began": began(1, 1.0), "finished": told(1),
-    "warned": Warned("careful"), "summary": Summary("r", {Status.OK: 1}),
-}  # fmt: skip
+    "run": RunStarted("r", "cmd {}", 4),
+    "counted": Counted(9),
+    "began": began(1, 1.0),
+    "finished": told(1),
+    "warned": Warned("careful"),
+    "summary": Summary("r", {Status.OK: 1}),
+}
 
 
 def keys(heading: str) -> set[str]:

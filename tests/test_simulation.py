@@ -179,13 +179,20 @@ def a_share_is_of_what_was_pulled(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        results_behind_a_slow_one_are_miscounted, a_halt_rule_begins_more, ready_jobs_begin_without_a_journal,
+        results_behind_a_slow_one_are_miscounted,
+        a_halt_rule_begins_more,
+        ready_jobs_begin_without_a_journal,
         a_stop_begins_more,
-        an_unknown_end_is_late, doubled_reports_count, a_share_is_of_what_was_pulled,
-        recorded_ends_are_open, inputs_are_not_durable, a_commit_is_not_synchronised, strays_live_on,
+        an_unknown_end_is_late,
+        doubled_reports_count,
+        a_share_is_of_what_was_pulled,
+        recorded_ends_are_open,
+        inputs_are_not_durable,
+        a_commit_is_not_synchronised,
+        strays_live_on,
     ],
     ids=lambda fault: fault.__name__,
-)  # fmt: skip
+)
 def test_a_fault_is_found(fault: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is taken out of the engine, the recovery, the journal or the inputs, a few hundred seeds show it."""
     fault(monkeypatch)

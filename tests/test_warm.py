@@ -37,9 +37,15 @@ def script(tmp_path: Path, environment: dict[str, str], warm_plain: Warm) -> Cal
     def run(text: str, start: Start) -> Any:
         (tmp_path / "own.py").write_text(text)
         return start(
-            [sys.executable, str(tmp_path / "own.py"), "a b", "--é"], cwd=tmp_path / "elsewhere", env={**environment, "LOOK": "é"},
-            input="some\ninput", timeout=30, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, str(tmp_path / "own.py"), "a b", "--é"],
+            cwd=tmp_path / "elsewhere",
+            env={**environment, "LOOK": "é"},
+            input="some\ninput",
+            timeout=30,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     return run
 
@@ -56,12 +62,17 @@ def test_a_script_sees_the_same(script: Callable[[str, Start], Any], warm_plain:
 @pytest.mark.parametrize(
     "text",
     [
-        "raise SystemExit(7)", "raise SystemExit('so long')", "1 / 0", "import os; os.kill(os.getpid(), 9)", "import os; os._exit(4)",
-        "import atexit; atexit.register(print, 'last'); print('first')", "import sys; sys.stdout.write('no newline')",
+        "raise SystemExit(7)",
+        "raise SystemExit('so long')",
+        "1 / 0",
+        "import os; os.kill(os.getpid(), 9)",
+        "import os; os._exit(4)",
+        "import atexit; atexit.register(print, 'last'); print('first')",
+        "import sys; sys.stdout.write('no newline')",
         "import threading, time; threading.Thread(target=lambda: (time.sleep(0.1), print('waited for'))).start()",
         "import signal, os; os.kill(os.getpid(), signal.SIGINT)",
     ],
-)  # fmt: skip
+)
 def test_it_ends_the_same(text: str, script: Callable[[str, Start], Any], warm_plain: Warm) -> None:
     """By itself, by an exception, by a signal; what is done at the end of Python is done."""
     warm, cold = script(text, warm_plain.run), script(text, subprocess.run)

@@ -27,5 +27,5 @@ def matches(shown: str, said: str) -> bool:
     pattern = "".join(
         r"(?:.*\n)*?" if line == "..." else ".*?".join(map(re.escape, line.split("..."))) + r"\n"
         for line in shown.splitlines()
-    )  # fmt: skip
+    )
     return re.fullmatch(re.sub(r"\d+\\\.\d+\\ s\b", r"[\\d.]+ s", pattern), said) is not None

@@ -39,9 +39,14 @@ class Warm:
         command = [sys.executable, "-c", "import warm_server; warm_server.main()", str(theirs.fileno()), kind]
         with theirs:
             subprocess.run(
-                command, cwd=HERE, env=environment, pass_fds=[theirs.fileno()], check=True, stdin=subprocess.DEVNULL,
+                command,
+                cwd=HERE,
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                check=True,
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-            )  # fmt: skip
+            )
 
     def close(self) -> None:
         """Let the server go."""

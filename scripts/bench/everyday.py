@@ -114,10 +114,13 @@ def lists(rounds: int) -> list[str]:
     task = statistics.median((listed - empty) / one for listed, empty, one in pair)
     rows = [f"| {name} | {1000 * statistics.median(found):.0f} |" for name, found in figures.items()]
     return [
-        "| a list of 300 sleeping processes and what else runs | ms of CPU |", "|---|---:|", *rows, "",
+        "| a list of 300 sleeping processes and what else runs | ms of CPU |",
+        "|---|---:|",
+        *rows,
+        "",
         f"Beyond the interpreter's start the library takes {beyond:.1f} times the CPU time of `ps aux`, its imports included; the task "
         f"takes {task:.1f} times that beyond another task.",
-    ]  # fmt: skip
+    ]
 
 
 def cpu(argv: list[str]) -> float:
@@ -163,9 +166,12 @@ def stops(rounds: int) -> list[str]:
             figures.append(time.perf_counter() - began)
             assert len(told) == 501, len(told)
             assert all(one.gone for one in told)
-    return ["| a tree of 501 processes, stopped by TERM | seconds |", "|---|---:|",
-            f"| `stop_process`, median of {rounds} | {statistics.median(figures):.2f} |",
-            f"| the slowest | {max(figures):.2f} |"]  # fmt: skip
+    return [
+        "| a tree of 501 processes, stopped by TERM | seconds |",
+        "|---|---:|",
+        f"| `stop_process`, median of {rounds} | {statistics.median(figures):.2f} |",
+        f"| the slowest | {max(figures):.2f} |",
+    ]
 
 
 # -- all together ------------------------------------------------------------------------------------------------------------

@@ -125,9 +125,14 @@ def with_mpire(function: Callable[[Any], Any], inputs: Iterable[Any], count: int
 
 
 PEERS: dict[str, Peer] = {
-    "manyhands map_batch": mapped, "manyhands run_batch": journaled, "bare SQLite": sqlite, "multiprocessing.Pool": pool,
-    "ProcessPoolExecutor": executor, "joblib": with_joblib, "mpire": with_mpire,
-}  # fmt: skip
+    "manyhands map_batch": mapped,
+    "manyhands run_batch": journaled,
+    "bare SQLite": sqlite,
+    "multiprocessing.Pool": pool,
+    "ProcessPoolExecutor": executor,
+    "joblib": with_joblib,
+    "mpire": with_mpire,
+}
 
 
 def parts() -> dict[str, tuple[str, Callable[[Any], Any], Inputs]]:
@@ -251,12 +256,13 @@ def main() -> None:
         peak(asked.peak[0], int(asked.peak[1]))
         return
     lines = [
-        "# Functions on two worker processes", "",
+        "# Functions on two worker processes",
+        "",
         f"`scripts/bench/functions.py {' '.join(sys.argv[1:])}`, Python {platform.python_version()}, {os.cpu_count()} cores. "
         "Medians; ratios are medians of the ratios round by round. `run_batch` journals every job twice, with fsync, keeps its output "
-        "apart and survives `kill -9`; \"bare SQLite\" writes the same rows and does nothing else; `map_batch` and the others keep no "
+        'apart and survives `kill -9`; "bare SQLite" writes the same rows and does nothing else; `map_batch` and the others keep no '
         "record.",
-    ]  # fmt: skip
+    ]
     for name, (title, function, inputs) in parts().items():
         if not asked.part or name in asked.part:
             table = ["", f"## {title}", "", *measure(name, function, inputs, asked.rounds)]

@@ -136,8 +136,11 @@ def test_every_public_class_travels_by_a_name_that_leads_back_to_it() -> None:
     assert b"manyhands.core" not in pickle.dumps(error)
     back = pickle.loads(pickle.dumps(error))
     assert (type(back), back.args, back.number, back.__notes__) == (
-        manyhands.JobFailedError, error.args, 3, ["In the job:\nwhere"],
-    )  # fmt: skip
+        manyhands.JobFailedError,
+        error.args,
+        3,
+        ["In the job:\nwhere"],
+    )
 
 
 def test_errors_are_called_in_a_traceback_as_programs_call_them() -> None:

@@ -40,8 +40,12 @@ def test_a_program_and_a_task_share_declarations() -> None:
     for cls in (CommandOptions, FunctionOptions):
         both = {one.name: one.default for one in fields(cls) if one.name in DECLARED}
         assert {name for name, default in both.items() if DECLARED[name].default != default} <= {
-            "backend", "chunk", "env", "initargs", "result",
-        }  # fmt: skip
+            "backend",
+            "chunk",
+            "env",
+            "initargs",
+            "result",
+        }
         assert len(both) > 20
 
 

@@ -53,10 +53,13 @@ def table_of(count: int) -> Table:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: run_batch("ping {host}", TABLE), lambda: run_batch(functions.double, TABLE), lambda: map_batch(functions.double, TABLE),
-        lambda: run_batch("echo", ["a"], then=TABLE), lambda: run_batch(functions.double, [1], initargs=TABLE),
+        lambda: run_batch("ping {host}", TABLE),
+        lambda: run_batch(functions.double, TABLE),
+        lambda: map_batch(functions.double, TABLE),
+        lambda: run_batch("echo", ["a"], then=TABLE),
+        lambda: run_batch(functions.double, [1], initargs=TABLE),
     ],
-)  # fmt: skip
+)
 def test_a_table_as_the_inputs_is_refused_in_one_line(call: Callable[[], Any]) -> None:
     """It would give the names of its columns; the line says what gives its rows."""
     with pytest.raises(WrongTypeError) as told:

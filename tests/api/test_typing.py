@@ -198,11 +198,22 @@ def test_mypy_finds_what_is_wrong_and_nothing_else(tmp_path: Path, environment: 
         lines = enumerate(path.read_text().splitlines(), 1)
         wrong |= {(path.name, number) for number, line in lines if "# WRONG" in line}
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache"), *sorted(
-            path.name for path in tmp_path.glob("*.py")
-        )],
-        cwd=tmp_path, env={**environment, "MYPYPATH": str(LIB)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--config-file=",
+            "--cache-dir",
+            str(tmp_path / "cache"),
+            *sorted(path.name for path in tmp_path.glob("*.py")),
+        ],
+        cwd=tmp_path,
+        env={**environment, "MYPYPATH": str(LIB)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     found = {(file, int(line)) for file, line in re.findall(r"^(\w+\.py):(\d+): error", done.stdout, re.MULTILINE)}
     assert found == wrong, done.stdout + done.stderr
     assert len(wrong) == 4
@@ -213,9 +224,14 @@ def test_mypy_finds_what_is_wrong_and_nothing_else(tmp_path: Path, environment: 
 def test_the_program_does_what_its_types_say(name: str, tmp_path: Path, environment: dict[str, str]) -> None:
     """It runs, and prints what it is to print."""
     done = subprocess.run(
-        [sys.executable, written(name, tmp_path).name], cwd=tmp_path, env=environment, capture_output=True, text=True,
-        check=False, timeout=60,
-    )  # fmt: skip
+        [sys.executable, written(name, tmp_path).name],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert (done.stdout, done.stderr, done.returncode) == (PRINTED[name], "", 0)
 
 
@@ -223,7 +239,20 @@ def test_a_name_that_is_not_public_is_found_by_mypy(tmp_path: Path, environment:
     """The names that are loaded when they are used are not any names for a type checker."""
     (tmp_path / "program.py").write_text("from manyhands import run_bacth\n")
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache"), "program.py"],
-        cwd=tmp_path, env={**environment, "MYPYPATH": str(LIB)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--config-file=",
+            "--cache-dir",
+            str(tmp_path / "cache"),
+            "program.py",
+        ],
+        cwd=tmp_path,
+        env={**environment, "MYPYPATH": str(LIB)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert 'Module "manyhands" has no attribute "run_bacth"; maybe "run_batch"?' in done.stdout

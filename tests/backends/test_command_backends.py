@@ -76,8 +76,16 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     def bench(**settings: Any) -> Bench:
         outputs = tmp_path / f"outputs{len(made)}"
         outputs.mkdir()
-        given = {"slots": 2, "outputs": outputs, "token": TOKEN, "environment": dict(os.environb), "workdir": tmp_path,
-                 "grace": 0.3, "launchers": 2, **settings}  # fmt: skip
+        given = {
+            "slots": 2,
+            "outputs": outputs,
+            "token": TOKEN,
+            "environment": dict(os.environb),
+            "workdir": tmp_path,
+            "grace": 0.3,
+            "launchers": 2,
+            **settings,
+        }
         made.append(Bench(open_backend(request.param, CommandSettings(**given))))
         return made[-1]
 
@@ -126,10 +134,30 @@ def test_exit_statuses_are_exact(bench: Bench, status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", sorted({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGILL, signal.SIGABRT, signal.SIGFPE, signal.SIGKILL,
-                      signal.SIGUSR1, signal.SIGSEGV, signal.SIGUSR2, signal.SIGPIPE, signal.SIGALRM, signal.SIGTERM,
-                      signal.SIGXCPU, signal.SIGXFSZ, signal.SIGVTALRM, signal.SIGPROF, signal.SIGSYS})
-)  # fmt: skip
+    "number",
+    sorted(
+        {
+            signal.SIGHUP,
+            signal.SIGINT,
+            signal.SIGQUIT,
+            signal.SIGILL,
+            signal.SIGABRT,
+            signal.SIGFPE,
+            signal.SIGKILL,
+            signal.SIGUSR1,
+            signal.SIGSEGV,
+            signal.SIGUSR2,
+            signal.SIGPIPE,
+            signal.SIGALRM,
+            signal.SIGTERM,
+            signal.SIGXCPU,
+            signal.SIGXFSZ,
+            signal.SIGVTALRM,
+            signal.SIGPROF,
+            signal.SIGSYS,
+        }
+    ),
+)
 def test_deadly_signals_are_exact(bench: Bench, number: int) -> None:
     """A death by a signal is told as that signal, never as a status: none is ignored in a command."""
     end = bench.run(

@@ -165,18 +165,25 @@ def test_leaving_python_ends_that_job(backend: str) -> None:
     """sys.exit() ends the job, not us: a success without a number, else a failure with it, or with the text."""
     outcomes = run("ends", ["exit 0", "exit None", "exit 7", "exit text"], backend, ordered=True)
     assert [(one.status.value, one.exit, one.error) for one in outcomes] == [
-        ("ok", 0, None), ("ok", 0, None), ("failed", 7, "SystemExit: 7"), ("failed", 1, "SystemExit: why"),
-    ]  # fmt: skip
+        ("ok", 0, None),
+        ("ok", 0, None),
+        ("failed", 7, "SystemExit: 7"),
+        ("failed", 1, "SystemExit: why"),
+    ]
     assert values(outcomes[:2]) == [None, None]
 
 
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("base", "Mine: x"), ("cancelled", "CancelledError"), ("generator", "GeneratorExit"), ("interrupt", "KeyboardInterrupt"),
-        ("mute", "Mute: (its message cannot be made)"), ("surrogate", "ValueError: \\udc80"),
+        ("base", "Mine: x"),
+        ("cancelled", "CancelledError"),
+        ("generator", "GeneratorExit"),
+        ("interrupt", "KeyboardInterrupt"),
+        ("mute", "Mute: (its message cannot be made)"),
+        ("surrogate", "ValueError: \\udc80"),
     ],
-)  # fmt: skip
+)
 def test_whatever_a_job_raises_is_its_own_ending(backend: str, how: str, said: str) -> None:
     """It fails, with the place that it came from; those before and after it are not touched."""
     outcomes = run("ends", ["fine", how, "fine", how, "fine"], backend, ordered=True, chunk=5)
@@ -329,8 +336,11 @@ def test_results_come_back_as_they_were(backend: str) -> None:
         assert outcome.input is name
     assert math.isnan(outcomes[-1].value)
     assert [one.result for one in outcomes if one.result and not is_pickle(one.result)] == [
-        b'{"x":[1,null,2.5,true]}', b'"gr\xc3\xbcn"', b"null", b"-0.0",
-    ]  # fmt: skip
+        b'{"x":[1,null,2.5,true]}',
+        b'"gr\xc3\xbcn"',
+        b"null",
+        b"-0.0",
+    ]
 
 
 def test_a_result_that_cannot_travel(backend: str) -> None:
@@ -494,9 +504,17 @@ def test_what_is_done_in_an_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_pat
         stand_in.create = OneInterpreter  # type: ignore[attr-defined]
         stand_in.__spec__ = ModuleSpec("concurrent.interpreters", None)
         monkeypatch.setitem(sys.modules, "concurrent.interpreters", stand_in)
-    backend = open_backend("interpreters", FunctionSettings(
-        slots=1, outputs=tmp_path, token="t", environment={}, workdir=tmp_path, call=Call.of(functions.say, type="object"),
-    ))  # fmt: skip
+    backend = open_backend(
+        "interpreters",
+        FunctionSettings(
+            slots=1,
+            outputs=tmp_path,
+            token="t",
+            environment={},
+            workdir=tmp_path,
+            call=Call.of(functions.say, type="object"),
+        ),
+    )
     before = sys.stdout, sys.stderr
     try:
         backend.start(Attempt(Job(1, b"", (encode(7),)), 1, ()))
@@ -530,9 +548,22 @@ def command(name: str, backend: str, ledger: Path, *more: str) -> list[str]:
     call = f"{HERE / 'functions.py'}:{prefix}{name}"
     inputs = ledger.parent / "inputs.jsonl"
     return [
-        sys.executable, "-m", "manyhands", "batch.call", call, "--jsonl", str(inputs), "--backend", backend, "-j", "1" if backend == "serial" else "2",
-        "--run-id", RUN, "--no-keep-order", *more,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "manyhands",
+        "batch.call",
+        call,
+        "--jsonl",
+        str(inputs),
+        "--backend",
+        backend,
+        "-j",
+        "1" if backend == "serial" else "2",
+        "--run-id",
+        RUN,
+        "--no-keep-order",
+        *more,
+    ]
 
 
 def write_inputs(folder: Path, count: int, pause: float | None = None) -> Path:

@@ -105,10 +105,25 @@ def test_jobs_of_a_killed_coordinator_are_ended(environment: dict[str, str], tmp
     """With all that they have started, within a second."""
     seconds = 80 + os.getpid() / 1e7
     process = subprocess.Popen(
-        [sys.executable, "-m", "manyhands", "batch.call", f"{HERE / 'functions.py'}:has_children", "--type", "float", "-j", "2",
-         "--", str(seconds), str(seconds)],
-        env=environment, cwd=tmp_path, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "manyhands",
+            "batch.call",
+            f"{HERE / 'functions.py'}:has_children",
+            "--type",
+            "float",
+            "-j",
+            "2",
+            "--",
+            str(seconds),
+            str(seconds),
+        ],
+        env=environment,
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     wait_for(lambda: len(sleepers(seconds)) == 4, 20)
     process.kill()
     process.wait()
@@ -123,8 +138,11 @@ def test_no_file_is_left_by_a_signal(environment: dict[str, str], tmp_path: Path
     folder = Path(tempfile.mkdtemp(prefix="mh-"))  # a short path: it has to fit into the address of a socket
     process = subprocess.Popen(
         [sys.executable, "-m", "manyhands", "batch.call", "time:sleep", "--type", "float", "--", "90.25"],
-        env={**environment, "TMPDIR": str(folder)}, cwd=tmp_path, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        env={**environment, "TMPDIR": str(folder)},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     with process:
         wait_for(lambda: list(folder.iterdir()), 20)
         time.sleep(0.3)
@@ -179,8 +197,11 @@ def test_what_a_job_finds(tmp_path: Path) -> None:
     assert (folder, text) == (str(tmp_path), "")
     assert names["MH_RUN"]
     assert {key: names[key] for key in ("MH_JOB", "MH_ATTEMPT", "MH_SLOT", "GIVEN")} == {
-        "MH_JOB": "2", "MH_ATTEMPT": "1", "MH_SLOT": "1", "GIVEN": "yes",
-    }  # fmt: skip
+        "MH_JOB": "2",
+        "MH_ATTEMPT": "1",
+        "MH_SLOT": "1",
+        "GIVEN": "yes",
+    }
 
 
 def test_what_programs_of_a_job_print_is_captured() -> None:
@@ -221,9 +242,12 @@ def test_held_workers_do_nothing(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     source = Rows([(encode((n, str(ledger), 0.3)),) for n in range(2)])
     plan = Plan(
-        template=Call.of(functions.slow_and_noted, type="object"), source=source.spec(), limits=Limits(jobs=2),
-        workdir=str(tmp_path), backend="processes",
-    )  # fmt: skip
+        template=Call.of(functions.slow_and_noted, type="object"),
+        source=source.spec(),
+        limits=Limits(jobs=2),
+        workdir=str(tmp_path),
+        backend="processes",
+    )
     batch = Batch.start(plan, Store(tmp_path / "state"), source=source)
     ended = 0
     for event in batch.events():
@@ -331,9 +355,14 @@ def test_from_an_invoke_task(environment: dict[str, str], tmp_path: Path) -> Non
         "    for outcome in run_batch(work.cube, [1, 2], ordered=True):\n        print(outcome.value)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "invoke", "cubes"], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        [sys.executable, "-m", "invoke", "cubes"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
         check=False,
-    )  # fmt: skip
+    )
     assert (done.stdout, done.stderr) == ("1\n8\n", "")
 
 

@@ -40,9 +40,15 @@ def call(
     folder: Path, environment: dict[str, str], *command: str | Path, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(one) for one in command], cwd=folder, env={**environment, "PYTHONPATH": f"{HERE.parent / 'lib'}:{HERE}"},
-        capture_output=True, text=True, timeout=100, check=False, **options,
-    )  # fmt: skip
+        [str(one) for one in command],
+        cwd=folder,
+        env={**environment, "PYTHONPATH": f"{HERE.parent / 'lib'}:{HERE}"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        **options,
+    )
 
 
 # -- a stop reaches the job that it is meant for --------------------------------------------------------------------------
@@ -250,10 +256,17 @@ def test_a_backend_is_closed_from_anywhere(tmp_path: Path) -> None:
     from manyhands.core.job import Attempt, Job
     from manyhands.work.function import Call, encode
 
-    backend = open_backend("processes", FunctionSettings(
-        slots=2, outputs=tmp_path, token=f"c{os.getpid()}", environment=dict(os.environb), workdir=tmp_path,
-        call=Call.of(functions.sleepy, type="object"),
-    ))  # fmt: skip
+    backend = open_backend(
+        "processes",
+        FunctionSettings(
+            slots=2,
+            outputs=tmp_path,
+            token=f"c{os.getpid()}",
+            environment=dict(os.environb),
+            workdir=tmp_path,
+            call=Call.of(functions.sleepy, type="object"),
+        ),
+    )
     backend.start(Attempt(Job(1, b"", (encode((60, None)),)), 1, ()))
     assert backend.reports(30)
     threads = [threading.Thread(target=backend.close) for _ in range(2)]
@@ -336,9 +349,21 @@ def test_what_is_printed_beside_jobs_is_no_result(environment: dict[str, str], t
     )
     for backend in ("processes", "threads", "serial", "gevent"):
         done = call(
-            tmp_path, environment, sys.executable, "-m", "manyhands", "batch.call", "loud:go", "--initializer", "loud:get_ready",
-            "--backend", backend, "--json", "--", "1",
-        )  # fmt: skip
+            tmp_path,
+            environment,
+            sys.executable,
+            "-m",
+            "manyhands",
+            "batch.call",
+            "loud:go",
+            "--initializer",
+            "loud:get_ready",
+            "--backend",
+            backend,
+            "--json",
+            "--",
+            "1",
+        )
         assert "imported" not in done.stdout, backend
         assert "ready" not in done.stdout, backend
         assert "imported" in done.stderr
@@ -410,10 +435,17 @@ def test_a_fork_that_closes_a_backend_harms_nothing(tmp_path: Path) -> None:
     for name in ("processes", "gevent", "threads", "serial", "asyncio"):
         (tmp_path / name).mkdir()
         work = functions.a_say if name == "asyncio" else functions.say
-        backend = open_backend(name, FunctionSettings(
-            slots=1, outputs=tmp_path / name, token=f"t{os.getpid()}", environment=dict(os.environb), workdir=Path.cwd(),
-            call=Call.of(work, type="object"),
-        ))  # fmt: skip
+        backend = open_backend(
+            name,
+            FunctionSettings(
+                slots=1,
+                outputs=tmp_path / name,
+                token=f"t{os.getpid()}",
+                environment=dict(os.environb),
+                workdir=Path.cwd(),
+                call=Call.of(work, type="object"),
+            ),
+        )
         try:
             for number in (1, 2):
                 backend.start(Attempt(Job(number, b"", (encode(number),)), 1, ()))

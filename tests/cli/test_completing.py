@@ -162,7 +162,7 @@ def asked(*words: str) -> list[str] | None:
         (["batch.resume", "nightly", ""], ["--jobs", "--quiet"]),
     ],
     ids=lambda value: " ".join(value),
-)  # fmt: skip
+)
 def test_what_can_be_chosen_is_offered(words: list[str], wanted: list[str]) -> None:
     """Backends by what the task does, choices, signals, collections; when all arguments are there, the options."""
     found = asked(*words) or []

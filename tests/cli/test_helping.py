@@ -22,17 +22,33 @@ NAMESPACE = load_tasks().namespace
 @task(
     lacking=["runs"],
     short={"jobs": "j"},
-    remainder=True, metavar={"jobs": "N", "times": "COUNT", "from": "FILE", "runs": "RUN"},
+    remainder=True,
+    metavar={"jobs": "N", "times": "COUNT", "from": "FILE", "runs": "RUN"},
     help={
-        "template": "the command", "runs": "which", "jobs": "how many (default: as many as cores)", "times": "so often",
-        "order": "first what", "tag": "mark lines", "keep_order": "as they came", "where": "a place", "from_": "a list",
+        "template": "the command",
+        "runs": "which",
+        "jobs": "how many (default: as many as cores)",
+        "times": "so often",
+        "order": "first what",
+        "tag": "mark lines",
+        "keep_order": "as they came",
+        "where": "a place",
+        "from_": "a list",
     },
-)  # fmt: skip
+)
 def sample(
-    _ctx: Context, template: str, runs: list[str] = [], jobs: str = "100%", times: int = 3, tag: bool = False,  # noqa: B006
-    order: Literal["up", "down"] = "up", keep_order: bool = True, where: Path | None = None, from_: str | None = None,
+    _ctx: Context,
+    template: str,
+    runs: list[str] = [],  # noqa: B006
+    jobs: str = "100%",
+    times: int = 3,
+    tag: bool = False,
+    order: Literal["up", "down"] = "up",
+    keep_order: bool = True,
+    where: Path | None = None,
+    from_: str | None = None,
     rest: list[str] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Try a thing: carefully.
 
     Twice if need
@@ -61,10 +77,14 @@ def test_a_page_begins_with_the_purpose_then_the_usage(page: Page) -> None:
 def test_options_show_what_they_take_and_what_they_are_by_default(page: Page) -> None:
     """In the order of the signature; a default that the help names is not named twice."""
     assert [(one.typed, one.meaning) for one in page.options] == [
-        ("-j, --jobs N", "how many (default: as many as cores)"), ("--times COUNT", "so often (default: 3)"),
-        ("--tag", "mark lines"), ("--order up|down", "first what (default: up)"), ("--[no-]keep-order", "as they came"),
-        ("--where PATH", "a place"), ("--from FILE", "a list"),
-    ]  # fmt: skip
+        ("-j, --jobs N", "how many (default: as many as cores)"),
+        ("--times COUNT", "so often (default: 3)"),
+        ("--tag", "mark lines"),
+        ("--order up|down", "first what (default: up)"),
+        ("--[no-]keep-order", "as they came"),
+        ("--where PATH", "a place"),
+        ("--from FILE", "a list"),
+    ]
 
 
 def test_examples_begin_as_the_program_was_called(page: Page) -> None:

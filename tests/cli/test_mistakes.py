@@ -49,17 +49,40 @@ def test_what_is_shown_is_understood(line: str, why: str, instead: str, said: Sa
 @pytest.mark.parametrize(
     ("word", "meant"),
     [
-        ("batch.rm", ["batch.remove"]), ("batch.ls", ["batch.list"]), ("batch.shw", ["batch.show"]), ("resume", ["batch.resume"]),
-        ("show", ["batch.show", "proc.show"]), ("cmd.resume", ["batch.resume"]), ("proc.kill", ["proc.stop"]), ("batc.show", ["batch.show"]),
-        ("parallel", ["batch"]), ("batch.rn", ["batch.run"]), ("list", []), ("batch.zzz", []), ("top", ["proc.top"]), ("nope", []),
+        ("batch.rm", ["batch.remove"]),
+        ("batch.ls", ["batch.list"]),
+        ("batch.shw", ["batch.show"]),
+        ("resume", ["batch.resume"]),
+        ("show", ["batch.show", "proc.show"]),
+        ("cmd.resume", ["batch.resume"]),
+        ("proc.kill", ["proc.stop"]),
+        ("batc.show", ["batch.show"]),
+        ("parallel", ["batch"]),
+        ("batch.rn", ["batch.run"]),
+        ("list", []),
+        ("batch.zzz", []),
+        ("top", ["proc.top"]),
+        ("nope", []),
     ],
-)  # fmt: skip
+)
 def test_a_task_that_may_have_been_meant_is_offered_or_none(word: str, meant: list[str]) -> None:
     """The same name elsewhere, the habits of other programs, a slip of the finger; never what only looks alike."""
     names = [
-        "batch", "batch.run", "batch.call", "batch.resume", "batch.retry", "batch.list", "batch.show", "batch.remove", "cmd.retry",
-        "proc.list", "proc.show", "proc.stop", "proc.top", "tour.list",
-    ]  # fmt: skip
+        "batch",
+        "batch.run",
+        "batch.call",
+        "batch.resume",
+        "batch.retry",
+        "batch.list",
+        "batch.show",
+        "batch.remove",
+        "cmd.retry",
+        "proc.list",
+        "proc.show",
+        "proc.stop",
+        "proc.top",
+        "tour.list",
+    ]
     assert meant_task(word, names) == meant
 
 
@@ -175,9 +198,7 @@ def test_options_that_have_no_effect_together_are_refused(line: str, why: str, s
     assert said(*shlex.split(line)) == (2, f"manyhands: {why}")
 
 
-def test_an_option_from_settings_may_be_of_no_use_now(
-    cli: Cli, environment: dict[str, str]
-) -> None:  # fmt: skip
+def test_an_option_from_settings_may_be_of_no_use_now(cli: Cli, environment: dict[str, str]) -> None:
     """It is meant for the calls in which it has an effect."""
     environment["MANYHANDS_EVERY"] = "5"
     assert cli("host.time", env=environment).returncode == 0

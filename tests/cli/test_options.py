@@ -17,11 +17,19 @@ pytestmark = pytest.mark.usefixtures("options_typed")
 
 MANY = usable_cores() + 3
 GIVEN: dict[str, dict[str, Any]] = {
-    "--workdir": {"workdir": "/"}, "--env": {"env": {"FOO": "x"}}, "--nice": {"nice": 3}, "--grace": {"grace": 2},
-    "--chunk": {"chunk": 2}, "--max-jobs-per-worker": {"max_jobs_per_worker": 3}, "--start-method": {"start_method": "spawn"},
-    "--stdin": {"stdin": "/dev/null"}, "--allow-daemons": {"allow_daemons": True}, "--jobs": {"jobs": MANY},
-    "--timeout": {"timeout": 60}, "--output-cap": {"output_cap": 100_000},
-}  # fmt: skip
+    "--workdir": {"workdir": "/"},
+    "--env": {"env": {"FOO": "x"}},
+    "--nice": {"nice": 3},
+    "--grace": {"grace": 2},
+    "--chunk": {"chunk": 2},
+    "--max-jobs-per-worker": {"max_jobs_per_worker": 3},
+    "--start-method": {"start_method": "spawn"},
+    "--stdin": {"stdin": "/dev/null"},
+    "--allow-daemons": {"allow_daemons": True},
+    "--jobs": {"jobs": MANY},
+    "--timeout": {"timeout": 60},
+    "--output-cap": {"output_cap": 100_000},
+}
 OF_WORKERS = {"--chunk", "--max-jobs-per-worker", "--start-method"}
 OF_PROCESSES = {"--workdir", "--env", "--nice"}
 OF_COMMANDS = {"--stdin", "--allow-daemons"}

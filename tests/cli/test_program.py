@@ -131,9 +131,14 @@ def test_both_programs_do_the_same(program: list[str], environment: dict[str, st
     """Exact argument boundaries after --, short and long forms of options."""
     for jobs in (["-j4"], ["-j", "4"], ["--jobs=4"], ["--jobs", "+2"]):
         result = subprocess.run(
-            [*program, "batch", "printf '[%s]'", *jobs, "--quiet", "--", "a b", "", "--x", "*"], cwd=tmp_path, env=environment,
-            capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            [*program, "batch", "printf '[%s]'", *jobs, "--quiet", "--", "a b", "", "--x", "*"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
         assert result.stdout == "[a b][][--x][*]"
         assert result.stderr == ""
 
@@ -280,8 +285,9 @@ def test_a_signal_ends_everything_and_then_us(number: int, environment: dict[str
 def test_the_second_ctrl_c_kills(environment: dict[str, str], tmp_path: Path) -> None:
     """What ignores TERM does not have to be waited for."""
     command = [sys.executable, "-m", "manyhands", "batch", "sh -c 'trap : TERM; touch up; while :; do sleep 0.1; done'"]
-    process = subprocess.Popen([*command, "--grace", "60", "--run-id", "k", "--", "a"], cwd=tmp_path, env=environment,
-                               stderr=subprocess.PIPE)  # fmt: skip
+    process = subprocess.Popen(
+        [*command, "--grace", "60", "--run-id", "k", "--", "a"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
+    )
     wait_for(lambda: (tmp_path / "up").exists())
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
@@ -295,8 +301,9 @@ def test_the_second_ctrl_c_kills(environment: dict[str, str], tmp_path: Path) ->
 def test_an_ignored_signal_stays_ignored(environment: dict[str, str], tmp_path: Path) -> None:
     """As nohup wants it."""
     command = [sys.executable, "-m", "manyhands", "batch", "sh -c 'touch up; sleep 0.7'", "--", "a"]
-    process = subprocess.Popen(["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *command], cwd=tmp_path, env=environment,
-                               stderr=subprocess.DEVNULL)  # fmt: skip
+    process = subprocess.Popen(
+        ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *command], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL
+    )
     wait_for(lambda: (tmp_path / "up").exists())
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=20) == 0
@@ -363,9 +370,22 @@ def test_thousands_of_odd_names(tmp_path: Path, cli: Cli, environment: dict[str,
     names = [b"".join(chance.choices(parts, k=chance.randint(1, 6))) + b"%d" % n for n in range(3_000)]
     for shell in ([], ["--shell"]):
         result = subprocess.run(
-            [sys.executable, "-m", "manyhands", "batch", "printf %s\\\\0" if not shell else r"printf '%s\0' {}", *shell, "--null", "--quiet"],
-            cwd=tmp_path, env=environment, input=b"".join(name + b"\0" for name in names), capture_output=True, check=True,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "manyhands",
+                "batch",
+                "printf %s\\\\0" if not shell else r"printf '%s\0' {}",
+                *shell,
+                "--null",
+                "--quiet",
+            ],
+            cwd=tmp_path,
+            env=environment,
+            input=b"".join(name + b"\0" for name in names),
+            capture_output=True,
+            check=True,
+        )
         assert result.stdout == b"".join(name + b"\0" for name in names)
     assert not (tmp_path / "hacked").exists()
 
@@ -373,9 +393,12 @@ def test_thousands_of_odd_names(tmp_path: Path, cli: Cli, environment: dict[str,
 def test_the_first_job_begins_before_the_last_input_has_come(environment: dict[str, str], tmp_path: Path) -> None:
     """Inputs are taken from a pipe as they come."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "manyhands", "batch", "touch {}"], cwd=tmp_path, env=environment, stdin=subprocess.PIPE,
+        [sys.executable, "-m", "manyhands", "batch", "touch {}"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     assert process.stdin is not None
     process.stdin.write(b"first\n")
     process.stdin.flush()
@@ -432,8 +455,9 @@ def test_json_is_one_object_a_line(cli: Cli) -> None:
     assert [event["event"] for event in events if event["event"] != "began"] == ["run", "finished", "finished", "summary"]
     finished = [event for event in events if event["event"] == "finished"]
     assert [(event["job"], event["status"], event["exit"], event["stdout_base64"]) for event in finished] == [
-        (1, "ok", 0, "Yf8="), (2, "failed", 3, "Yf8="),
-    ]  # fmt: skip
+        (1, "ok", 0, "Yf8="),
+        (2, "failed", 3, "Yf8="),
+    ]
     assert events[-1]["counts"] == {"ok": 1, "failed": 1}
     assert result.stderr == ""
 
@@ -492,9 +516,15 @@ def test_the_list_and_the_help_read_well(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     ("annotation", "text", "value"),
-    [("int", "3", 3), ("float | None", "1.5", 1.5), ("bool", "yes", True), ("Path", "a", Path("a")), ("str", "x", "x"),
-     ("Literal['a', 'b']", "b", "b")],
-)  # fmt: skip
+    [
+        ("int", "3", 3),
+        ("float | None", "1.5", 1.5),
+        ("bool", "yes", True),
+        ("Path", "a", Path("a")),
+        ("str", "x", "x"),
+        ("Literal['a', 'b']", "b", "b"),
+    ],
+)
 def test_text_becomes_what_the_annotation_says(annotation: str, text: str, value: object) -> None:
     """By the annotation as it is written."""
     assert command_line.converter("--x", annotation)(text) == value
@@ -566,10 +596,20 @@ FULL = "manyhands: standard output: No space left on device"
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize(
     "args",
-    [["--version"], ["-l"], ["--help", "batch"], ["--help"], ["--print-completion-script", "bash"], ["proc.list"], ["batch.list"],
-     ["cmd.output", "seq 200000"], ["cmd.check", "--", "echo", "hi"], ["cmd.answer", "--expect", "x", "--reply", "y", "--", "echo", "hi"]],
+    [
+        ["--version"],
+        ["-l"],
+        ["--help", "batch"],
+        ["--help"],
+        ["--print-completion-script", "bash"],
+        ["proc.list"],
+        ["batch.list"],
+        ["cmd.output", "seq 200000"],
+        ["cmd.check", "--", "echo", "hi"],
+        ["cmd.answer", "--expect", "x", "--reply", "y", "--", "echo", "hi"],
+    ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_an_output_that_is_full_is_one_line(args: list[str], environment: dict[str, str], tmp_path: Path) -> None:
     """Whatever prints: no traceback, and not a success."""
     subprocess.run(
@@ -589,9 +629,13 @@ def test_an_output_that_is_full_is_one_line(args: list[str], environment: dict[s
 
 @pytest.mark.parametrize(
     "args",
-    [["cmd.check", "--", "seq", "100000"], ["cmd.pipe", "seq 100000 | cat", "--json"], ["cmd.feed", "cat", "--text", "x" * 100_000]],
+    [
+        ["cmd.check", "--", "seq", "100000"],
+        ["cmd.pipe", "seq 100000 | cat", "--json"],
+        ["cmd.feed", "cat", "--text", "x" * 100_000],
+    ],
     ids=lambda args: args[0],
-)  # fmt: skip
+)
 def test_a_temporary_folder_without_room_is_one_line(args: list[str], cli: Cli) -> None:
     """A limit on the size of files is the same as a full disk."""
     done = cli(*args, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)))
@@ -657,10 +701,14 @@ def test_a_rule_that_is_content_is_met_whatever_failed_before(rule: str, cli: Cl
 @pytest.mark.parametrize(
     "args",
     [
-        ["batch", "echo"], ["batch", "echo", "--"], ["batch", "echo", "--then", "echo"], ["batch", "echo", "--dry-run"],
-        ["batch.call", "math:sqrt", "--backend", "threads"], ["batch.call", "math:sqrt", "--no-journal", "-j", "1"],
+        ["batch", "echo"],
+        ["batch", "echo", "--"],
+        ["batch", "echo", "--then", "echo"],
+        ["batch", "echo", "--dry-run"],
+        ["batch.call", "math:sqrt", "--backend", "threads"],
+        ["batch.call", "math:sqrt", "--no-journal", "-j", "1"],
     ],
-)  # fmt: skip
+)
 def test_no_inputs_are_no_failure(cli: Cli, own_state: Path, args: list[str]) -> None:
     """A list may be empty tonight: one line, status 0, no run."""
     done = cli(*args)
@@ -733,8 +781,11 @@ def test_several_inputs_in_one_job(cli: Cli) -> None:
     assert second.stdout == "x y end\nz end\n"
     assert "4 jobs: 4 ok (2 of them before)" in second.stderr
     assert [json.loads(line)["argv"] for line in cli("batch.export", "r").stdout.splitlines()] == [
-        ["echo", "a", "b c", "d", "end"], ["echo", "e", "end"], ["echo", "x", "y", "end"], ["echo", "z", "end"],
-    ]  # fmt: skip
+        ["echo", "a", "b c", "d", "end"],
+        ["echo", "e", "end"],
+        ["echo", "x", "y", "end"],
+        ["echo", "z", "end"],
+    ]
     assert cli("batch", "echo", "--max-args", "2", "--dry-run", "--", "a", "b c", "d").stdout == "echo a 'b c'\necho d\n"
 
 

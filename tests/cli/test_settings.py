@@ -21,13 +21,17 @@ WRONG = [
     ("retries: x\n", BATCH, "retries in FILE, line 1: expected a whole number, got 'x'"),
     ("cmd: {every: x}\n", ["cmd.watch", "true"], "cmd.every in FILE, line 1: --every 'x'"),
     ("\njbos: 3\n", ["host.time"], "jbos in FILE, line 2: no task has such an option; did you mean jobs?"),
-    ("batch:\n  retires: 3\n", ["host.time"], "batch.retires in FILE, line 2: batch has no such option; did you mean retries?"),
+    (
+        "batch:\n  retires: 3\n",
+        ["host.time"],
+        "batch.retires in FILE, line 2: batch has no such option; did you mean retries?",
+    ),
     ("batch: {resume: {tag: true}}\n", BATCH, "batch.resume.tag in FILE, line 1: batch.resume has no such option"),
     ("host: {jobs: 3}\n", BATCH, "host.jobs in FILE, line 1: host has no such option"),
     ("batch: 3\n", BATCH, "batch in FILE, line 1: expected options of it and their values"),
     ("env: {A: 1}\n", BATCH, "env in FILE, line 1: expected a value, not names and values"),
     ("template: x\n", BATCH, "template in FILE, line 1: no task has such an option"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "args", "why"), WRONG)

@@ -125,17 +125,43 @@ def shown(result: subprocess.CompletedProcess[str]) -> list[str]:
 
 def test_annotations_type_the_options(run: Run) -> None:
     """int, float, bool, Path, Literal, list[str] and optional ones; lists repeat."""
-    found = run("batch", "x", "--jobs=3", "--ratio", "2", "--tag", "--no-keep-order", "--where", "a", "--form=json",
-                "--glob", "a", "--glob=b,c", "--from", "-", "--limit", "7")  # fmt: skip
+    found = run(
+        "batch",
+        "x",
+        "--jobs=3",
+        "--ratio",
+        "2",
+        "--tag",
+        "--no-keep-order",
+        "--where",
+        "a",
+        "--form=json",
+        "--glob",
+        "a",
+        "--glob=b,c",
+        "--from",
+        "-",
+        "--limit",
+        "7",
+    )
     assert shown(found) == ["x", "3", "2.0", "True", "False", "a", "json", "['a', 'b,c']", "-", "7", "None"]
     assert shown(run("batch", "x")) == ["x", "2", "1.5", "False", "True", ".", "csv", "[]", "None", "None", "None"]
 
 
 @pytest.mark.parametrize(
     ("args", "jobs"),
-    [(["-j4"], "4"), (["-j", "4"], "4"), (["-j=4"], "4"), (["--jobs", "-1"], "-1"), (["--jobs=-10"], "-10"), (["-j", "-1"], "-1"),
-     (["-j-10"], "-10"), (["-j", "+2"], "2"), (["-j2", "--jobs=3", "-j", "4"], "4")],
-)  # fmt: skip
+    [
+        (["-j4"], "4"),
+        (["-j", "4"], "4"),
+        (["-j=4"], "4"),
+        (["--jobs", "-1"], "-1"),
+        (["--jobs=-10"], "-10"),
+        (["-j", "-1"], "-1"),
+        (["-j-10"], "-10"),
+        (["-j", "+2"], "2"),
+        (["-j2", "--jobs=3", "-j", "4"], "4"),
+    ],
+)
 def test_values_are_given_in_every_usual_form(run: Run, args: list[str], jobs: str) -> None:
     """Short and long, with and without =, negative; the last one counts."""
     assert shown(run("batch", "x", *args))[1] == jobs
@@ -229,8 +255,13 @@ def test_files_give_defaults_in_their_order(run: Run, words: list[str], tmp_path
     (tmp_path / "manyhands.yaml").write_text("{jobs: 5, ratio: 5, batch: {go: {keep-order: no, glob: [a, b]}}}")
     found = shown(run("batch", "x", "-j7", env={"MANYHANDS_RATIO": "6"}, cwd=sub))
     assert [*found[1:3], *found[4:6], found[7], found[9]] == [
-        "7", "6.0", "False", "invoke" if words[-1] == "invoke" else "user", "['a', 'b']", "3",
-    ]  # fmt: skip
+        "7",
+        "6.0",
+        "False",
+        "invoke" if words[-1] == "invoke" else "user",
+        "['a', 'b']",
+        "3",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -269,9 +300,13 @@ def test_a_strangers_file_in_a_public_folder_is_refused(run: Run, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("how", "code", "said"),
-    [("busy", 75, "manyhands: somebody has it\n"), ("missing", 1, "manyhands: no/such file: No such file or directory\n"),
-     ("exit", 7, "so long\n"), ("closed", 141, "")],
-)  # fmt: skip
+    [
+        ("busy", 75, "manyhands: somebody has it\n"),
+        ("missing", 1, "manyhands: no/such file: No such file or directory\n"),
+        ("exit", 7, "so long\n"),
+        ("closed", 141, ""),
+    ],
+)
 def test_errors_are_one_line_and_their_status(run: Run, how: str, code: int, said: str) -> None:
     """No traceback for what a user can cause."""
     result = run("fails", how)
@@ -307,8 +342,15 @@ def test_commands_do_not_wait_for_input(run: Run) -> None:
 def test_ctrl_c_stops_a_shell_loop(words: list[str], tmp_path: Path, environment: dict[str, str], task: str) -> None:
     """We die by SIGINT itself, the shell sees it, and goes no further."""
     command = ["bash", "-c", f"for i in 1 2; do {' '.join(words)} {task}; echo went on; done"]
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     wait_for((tmp_path / "waiting").exists)
     time.sleep(0.1)  # until the wait has really begun
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does: everybody in the foreground gets it
@@ -402,8 +444,15 @@ def test_annotations_may_be_objects_or_missing() -> None:
     source = "@task\ndef t(c, a: int, b: Path, d: 'int | None', e: list[str], f: Literal['x'], g: int | None, h=2.5, i=None): 'T'"
     exec(compile(source, "tasks.py", "exec", dont_inherit=True), space)
     assert space["t"].kinds == {
-        "a": "int", "b": "Path", "d": "int", "e": "list[str]", "f": "Literal['x']", "g": "int", "h": "float", "i": "str",
-    }  # fmt: skip
+        "a": "int",
+        "b": "Path",
+        "d": "int",
+        "e": "list[str]",
+        "f": "Literal['x']",
+        "g": "int",
+        "h": "float",
+        "i": "str",
+    }
 
 
 def test_options_without_help_are_found() -> None:

@@ -56,9 +56,9 @@ def called(*words: str) -> Options:
 def test_the_function_gets_an_object_of_the_class() -> None:
     """Typed as declared, with the defaults of the class for what nobody has said, and what stands after ``--``."""
     assert called() == CakeOptions()
-    assert called("x", "-s", "square", "--layers", "3", "--weight", "2k", "--toppings", "a", "--toppings=b", "--", "c d") == CakeOptions(
-        name="x", shape="square", layers=3, weight="2k", toppings=("a", "b"), rest=("c d",)
-    )  # fmt: skip
+    assert called(
+        "x", "-s", "square", "--layers", "3", "--weight", "2k", "--toppings", "a", "--toppings=b", "--", "c d"
+    ) == CakeOptions(name="x", shape="square", layers=3, weight="2k", toppings=("a", "b"), rest=("c d",))
 
 
 def test_settings_are_read_as_for_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,10 +70,12 @@ def test_settings_are_read_as_for_every_option(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--every", "3"], "--every has no effect without --watch"), (["--json", "--watch"], "--json has no effect with --watch"),
-        (["--shape", "oval"], "--shape: expected one of round, square, got 'oval'"), (["--layers", "x"], "--layers: expected a whole"),
+        (["--every", "3"], "--every has no effect without --watch"),
+        (["--json", "--watch"], "--json has no effect with --watch"),
+        (["--shape", "oval"], "--shape: expected one of round, square, got 'oval'"),
+        (["--layers", "x"], "--layers: expected a whole"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """By what the class says of its options."""
     with pytest.raises(IndexError):
@@ -87,8 +89,14 @@ def test_help_and_completion_say_what_the_class_says() -> None:
     assert "Usage: p cake [NAME] [OPTIONS] [-- WORD ...]" in shown
     assert "-s, --shape round|square   its shape (default: round)" in shown
     assert [line.split()[0] for line in shown.splitlines() if line.startswith("  -")] == [
-        "-s,", "--layers", "--weight", "--toppings", "--watch", "--json", "--every",
-    ]  # fmt: skip
+        "-s,",
+        "--layers",
+        "--weight",
+        "--toppings",
+        "--watch",
+        "--json",
+        "--every",
+    ]
     assert "oven" not in shown
     parser, core = Parser(contexts=Collection(cake).to_contexts()), ParserContext()
     assert candidates(["p", "cake", "--shape", ""], parser, core) == ["round", "square"]

@@ -62,11 +62,31 @@ def test_sigpipe_of_the_last_stage_or_another_signal_is_a_failure() -> None:
 
 
 LINES = [
-    "printf 'b\\na\\n' | sort", "sort < in", "sort <in >out", "cat in | tr a-z A-Z > out", "cat < in >> in2",
-    "sh err.sh", "sh err.sh 2>e", "sh err.sh 2>&1", "sh err.sh 2>&1 | cat -n", "sh err.sh |& cat -n", "sh err.sh 2>&1 >out | cat -n",
-    "sh err.sh >out 2>&1", "sh err.sh >&2", "sh err.sh 2>e |& cat -n", "cat in in | sort -u | wc -l", "ls *.sh", "ls -d * | sort -r", "echo *.none",
-    "grep -c x in | cat", "false | true | cat", "printf 'a%s' \"b c\" 'd|e' | cat", "<in cat", "cat < in < in2", "echo a > out > out2",
-]  # fmt: skip
+    "printf 'b\\na\\n' | sort",
+    "sort < in",
+    "sort <in >out",
+    "cat in | tr a-z A-Z > out",
+    "cat < in >> in2",
+    "sh err.sh",
+    "sh err.sh 2>e",
+    "sh err.sh 2>&1",
+    "sh err.sh 2>&1 | cat -n",
+    "sh err.sh |& cat -n",
+    "sh err.sh 2>&1 >out | cat -n",
+    "sh err.sh >out 2>&1",
+    "sh err.sh >&2",
+    "sh err.sh 2>e |& cat -n",
+    "cat in in | sort -u | wc -l",
+    "ls *.sh",
+    "ls -d * | sort -r",
+    "echo *.none",
+    "grep -c x in | cat",
+    "false | true | cat",
+    "printf 'a%s' \"b c\" 'd|e' | cat",
+    "<in cat",
+    "cat < in < in2",
+    "echo a > out > out2",
+]
 
 
 @pytest.mark.parametrize("line", LINES)

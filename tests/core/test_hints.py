@@ -80,14 +80,21 @@ def test_a_store_says_where_its_runs_are_only_if_that_was_asked_for(tmp_path: Pa
 def test_what_a_summary_advises_can_be_typed(cli: Cli, environment: dict[str, str], tmp_path: Path) -> None:
     """By every way to call the program, with a state folder that has a blank in its name: the second command finds the run."""
     ways = [
-        ["manyhands"], [sys.executable, "-m", "manyhands"], ["invoke", "--search-root", str(HERE)],
-    ]  # fmt: skip
+        ["manyhands"],
+        [sys.executable, "-m", "manyhands"],
+        ["invoke", "--search-root", str(HERE)],
+    ]
     for number, way in enumerate(ways):
         state = f"my runs {number}"
         done = subprocess.run(
-            [*way, "batch", "sh -c 'test -e {}'", "--state-dir", state, "--", "file"], cwd=tmp_path, env=environment,
-            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            [*way, "batch", "sh -c 'test -e {}'", "--state-dir", state, "--", "file"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
         command = done.stderr.strip().rpartition("; again: ")[2]
         assert command.startswith(shlex.join(way))
         (tmp_path / "file").touch()
@@ -109,8 +116,15 @@ def test_scripts_run_is_named_and_jobs_do_not_inherit_that(cli: Cli, environment
 SPARED = {"cli", "handlers", "host", "options", "render", "tour"}
 """What only tasks reach says options as they are typed."""
 TASKS_ONLY = {
-    "expect.py", "retry.py", "listing.py", "fork_demo.py", "start.py", "lean_invoke.py", "hints.py", "__main__.py",
-}  # fmt: skip
+    "expect.py",
+    "retry.py",
+    "listing.py",
+    "fork_demo.py",
+    "start.py",
+    "lean_invoke.py",
+    "hints.py",
+    "__main__.py",
+}
 BOTH_WAYS = ("(in a program", "in a program;", "Csv, JsonLines")
 ASKED = {"option_name", "given_as", "switch_name"}
 
@@ -140,9 +154,10 @@ def test_messages_ask_how_the_caller_writes_an_option() -> None:
     """Whoever calls from a program reads ``jobs=``: no module that programs reach spells ``--jobs`` by itself."""
     package = Path(hints.__file__).parents[1]
     paths = [
-        path for path in package.rglob("*.py")
+        path
+        for path in package.rglob("*.py")
         if path.name not in TASKS_ONLY and not SPARED & set(path.relative_to(package).parts)
-    ]  # fmt: skip
+    ]
     assert len(paths) > 100
     assert [text for path in paths for text in spelt(path) if " --then " not in text] == []
 
@@ -150,16 +165,29 @@ def test_messages_ask_how_the_caller_writes_an_option() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"jobs": "many"}, "jobs='many': expected a number"), ({"jobs": "-99999"}, "jobs=-99999 leaves none"),
-        ({"timeout": "soon"}, "timeout='soon': expected"), ({"timeout": 0}, "timeout=0: nothing"), ({"grace": "x"}, "grace='x': expected"),
-        ({"retries": -1}, "retries=-1: cannot"), ({"retry_on": "75"}, "retry_on=75: how often? add retries=N"), ({"delay": -1}, "delay=-1: a"),
-        ({"backoff": "1,x"}, "backoff='1,x': expected"), ({"halt": "x"}, "halt='x': expected"), ({"output_cap": "x"}, "output_cap='x': expected"),
-        ({"retry_on": "x y", "retries": 1}, "retry_on='x y': expected"), ({"run_id": "a/b"}, "run_id='a/b': use"), ({"keep": "x"}, "keep='x': expected"),
-        ({"backend": "none"}, "backend='none': there"), ({"start_method": "fork"}, "start_method='fork': a fork"), ({"chunk": 0}, "chunk=0: at"),
-        ({"max_jobs_per_worker": 0}, "max_jobs_per_worker=0: at"), ({"jobs": "1,2"}, "jobs=1,2: there are 1 stages"), ({"chunk": 3}, "backend=commands cannot honour chunk:"),
+        ({"jobs": "many"}, "jobs='many': expected a number"),
+        ({"jobs": "-99999"}, "jobs=-99999 leaves none"),
+        ({"timeout": "soon"}, "timeout='soon': expected"),
+        ({"timeout": 0}, "timeout=0: nothing"),
+        ({"grace": "x"}, "grace='x': expected"),
+        ({"retries": -1}, "retries=-1: cannot"),
+        ({"retry_on": "75"}, "retry_on=75: how often? add retries=N"),
+        ({"delay": -1}, "delay=-1: a"),
+        ({"backoff": "1,x"}, "backoff='1,x': expected"),
+        ({"halt": "x"}, "halt='x': expected"),
+        ({"output_cap": "x"}, "output_cap='x': expected"),
+        ({"retry_on": "x y", "retries": 1}, "retry_on='x y': expected"),
+        ({"run_id": "a/b"}, "run_id='a/b': use"),
+        ({"keep": "x"}, "keep='x': expected"),
+        ({"backend": "none"}, "backend='none': there"),
+        ({"start_method": "fork"}, "start_method='fork': a fork"),
+        ({"chunk": 0}, "chunk=0: at"),
+        ({"max_jobs_per_worker": 0}, "max_jobs_per_worker=0: at"),
+        ({"jobs": "1,2"}, "jobs=1,2: there are 1 stages"),
+        ({"chunk": 3}, "backend=commands cannot honour chunk:"),
         ({"retry_on": "ValueError", "retries": 1}, "retry_on=ValueError: a command"),
     ],
-)  # fmt: skip
+)
 def test_a_program_reads_what_it_has_written(options: dict[str, Any], said: str, tmp_path: Path) -> None:
     """Not the option of a command line that it has not."""
     with pytest.raises(UsageError) as told:
@@ -170,14 +198,19 @@ def test_a_program_reads_what_it_has_written(options: dict[str, Any], said: str,
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: run_batch("ls | wc", ["a"]), "add shell=True, or quote it"), (lambda: run_batch("echo {name}", ["a"]), "in a program Csv, JsonLines"),
+        (lambda: run_batch("ls | wc", ["a"]), "add shell=True, or quote it"),
+        (lambda: run_batch("echo {name}", ["a"]), "in a program Csv, JsonLines"),
         (lambda: run_batch(len, ["a"], result="x"), "result='x': choose"),  # type: ignore[call-overload]
-        (lambda: map_batch(len, ["a"], jobs="x"), "jobs='x': expected"), (lambda: map_batch(len, ["a"], chunk=0), "chunk=0: at least"),
-        (lambda: map_batch(len, ["a"], start_method="x"), "start_method='x'; choose"), (lambda: Glob(["/no/such/*"]), "Glob('/no/such/*'): no file"),
-        (lambda: Zip([Args(["a"]), Args(["b", "c"])]), "Zip: the sources are not"), (lambda: Args.each("a b.c=1"), "Args.each('a b.c=1'): "),
-        (lambda: Csv("x.csv", delimiter="ab"), "delimiter='ab': expected"), (lambda: Lines("x", separator="("), "separator='(' is not"),
+        (lambda: map_batch(len, ["a"], jobs="x"), "jobs='x': expected"),
+        (lambda: map_batch(len, ["a"], chunk=0), "chunk=0: at least"),
+        (lambda: map_batch(len, ["a"], start_method="x"), "start_method='x'; choose"),
+        (lambda: Glob(["/no/such/*"]), "Glob('/no/such/*'): no file"),
+        (lambda: Zip([Args(["a"]), Args(["b", "c"])]), "Zip: the sources are not"),
+        (lambda: Args.each("a b.c=1"), "Args.each('a b.c=1'): "),
+        (lambda: Csv("x.csv", delimiter="ab"), "delimiter='ab': expected"),
+        (lambda: Lines("x", separator="("), "separator='(' is not"),
     ],
-)  # fmt: skip
+)
 def test_so_do_sources_templates_and_map_batch(make: Callable[[], Any], said: str) -> None:
     """Every way in for programs."""
     with pytest.raises(UsageError) as told:

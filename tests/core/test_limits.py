@@ -171,8 +171,20 @@ def test_a_back_off_can_be_written_down(backoff: Backoff, failures: int, share: 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "-1", "1,growth", "1,growth=0.5", "1,growth=x", "1,max=0.5", "1,jitter=101%", "1,jitter=3", "1,jitter=1%,jitter=1%", "1,cap=3"],
-)  # fmt: skip
+    [
+        "",
+        "x",
+        "-1",
+        "1,growth",
+        "1,growth=0.5",
+        "1,growth=x",
+        "1,max=0.5",
+        "1,jitter=101%",
+        "1,jitter=3",
+        "1,jitter=1%,jitter=1%",
+        "1,cap=3",
+    ],
+)
 def test_a_back_off_that_cannot_be_meant(text: str) -> None:
     """It is refused with the name of the option."""
     with pytest.raises(UsageError, match="--backoff"):
@@ -183,15 +195,22 @@ def test_what_is_tried_again_can_be_named() -> None:
     """Exit statuses, signals, time-outs, lost jobs and exceptions, each for itself."""
     rule = RetryOn.parse("75,100-110,timeout,SIGSEGV,ConnectionError")
     covered = [
-        rule.covers("failed", 75, None, None), rule.covers("failed", 105, None, None), rule.covers("timeout", None, 15, None),
-        rule.covers("failed", None, 11, None), rule.covers("failed", 1, None, "ConnectionError: reset"),
-        rule.covers("failed", 1, None, "ConnectionResetError (ConnectionError): reset by peer"), rule.covers("failed", 1, None, "ConnectionError"),
-    ]  # fmt: skip
+        rule.covers("failed", 75, None, None),
+        rule.covers("failed", 105, None, None),
+        rule.covers("timeout", None, 15, None),
+        rule.covers("failed", None, 11, None),
+        rule.covers("failed", 1, None, "ConnectionError: reset"),
+        rule.covers("failed", 1, None, "ConnectionResetError (ConnectionError): reset by peer"),
+        rule.covers("failed", 1, None, "ConnectionError"),
+    ]
     others = [
-        rule.covers("failed", 1, None, None), rule.covers("failed", 111, None, None), rule.covers("lost", None, None, None),
-        rule.covers("failed", None, 9, None), rule.covers("failed", 1, None, "ValueError: ConnectionError"),
+        rule.covers("failed", 1, None, None),
+        rule.covers("failed", 111, None, None),
+        rule.covers("lost", None, None, None),
+        rule.covers("failed", None, 9, None),
+        rule.covers("failed", 1, None, "ValueError: ConnectionError"),
         rule.covers("timeout", 75, None, None) and not rule.words,
-    ]  # fmt: skip
+    ]
     assert all(covered)
     assert not any(others)
     assert RetryOn.parse("signal").covers("failed", None, 9, None)

@@ -10,9 +10,24 @@ from manyhands.work.plan import Plan
 from manyhands.work.template import Template
 
 SECRET = [
-    "DB_PWD", "MYSQL_PWD", "OPENAI_KEY", "SSH_KEY", "SESSION_COOKIE", "PGPASSWORD", "DB_PASS", "API_TOKEN", "AWS_SECRET_ACCESS_KEY",
-    "apiKey", "GPG_PASSPHRASE", "HTTP_AUTH", "AUTHORIZATION", "AWS_ACCESS_KEY_ID", "KEYS", "TLS_PRIVATE", "npm_config__authToken",
-]  # fmt: skip
+    "DB_PWD",
+    "MYSQL_PWD",
+    "OPENAI_KEY",
+    "SSH_KEY",
+    "SESSION_COOKIE",
+    "PGPASSWORD",
+    "DB_PASS",
+    "API_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "apiKey",
+    "GPG_PASSPHRASE",
+    "HTTP_AUTH",
+    "AUTHORIZATION",
+    "AWS_ACCESS_KEY_ID",
+    "KEYS",
+    "TLS_PRIVATE",
+    "npm_config__authToken",
+]
 PLAIN = ["PWD", "OLDPWD", "HOME", "KEYBOARD", "GIT_AUTHOR_NAME", "XAUTHORITY", "PASSENGERS", "LANG", "PATH"]
 
 

@@ -10,10 +10,13 @@ from manyhands.core.terminal_escapes import plain, torn
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("a\x1b[1;31mb\x1b[mc", "abc"), ("\x1b]0;title\x07x\x1b]8;;http://y\x1b\\z", "xz"), ("\x1b[?25l\x1b[2Kx\x1b(B", "x"), ("a\x1bb", "a\x1bb"),
+        ("a\x1b[1;31mb\x1b[mc", "abc"),
+        ("\x1b]0;title\x07x\x1b]8;;http://y\x1b\\z", "xz"),
+        ("\x1b[?25l\x1b[2Kx\x1b(B", "x"),
+        ("a\x1bb", "a\x1bb"),
         ("plain", "plain"),
     ],
-)  # fmt: skip
+)
 def test_text_as_it_is_seen(text: str, shown: str) -> None:
     """Colours, titles, links and movements are gone; what is no sequence stays."""
     assert plain(text) == shown

@@ -50,9 +50,12 @@ def test_old_runs_are_listed_shown_and_exported(old_runs: Path, cli: Cli) -> Non
     """Reading unpickles nothing and finds what was there."""
     listed = [json.loads(line) for line in cli("batch.list", "--json").stdout.splitlines()]
     assert {one["id"]: (one["ok"], one["failed"], one["left"], one["state"]) for one in listed} == {
-        "chain": (1, 0, 3, "left"), "commands": (2, 1, 2, "left"), "ended": (11, 1, 0, "complete"),
-        "records": (11, 1, 3, "left"), "stages": (3, 1, 2, "left"),
-    }  # fmt: skip
+        "chain": (1, 0, 3, "left"),
+        "commands": (2, 1, 2, "left"),
+        "ended": (11, 1, 0, "complete"),
+        "records": (11, 1, 3, "left"),
+        "stages": (3, 1, 2, "left"),
+    }
     for name in ("chain", "commands", "ended", "records", "stages"):
         for command in (["batch.show", name], ["batch.export", name], ["batch.export", name, "--format", "csv"]):
             done = cli(*command)
@@ -68,9 +71,19 @@ def test_what_functions_returned_then_is_read_now(old_runs: Path) -> None:
     outcomes = {number: from_bytes(result) for number, result in found.items() if result}
     kinds = [type(outcomes[number]).__name__ for number in range(1, 13)]
     assert kinds == [
-        "LiveOutcome", "Outcome", "Output", "PipelineResult", "Completed", "UsageError", "ProcessInfo", "Stopped", "Halt", "Status",
-        "Pipeline", "UsageError",
-    ]  # fmt: skip
+        "LiveOutcome",
+        "Outcome",
+        "Output",
+        "PipelineResult",
+        "Completed",
+        "UsageError",
+        "ProcessInfo",
+        "Stopped",
+        "Halt",
+        "Status",
+        "Pipeline",
+        "UsageError",
+    ]
     live, plain, printed, chain, command, _, process, stopped, halt, status, pattern, raised = outcomes.values()
     assert isinstance(live, manyhands.Outcome)
     assert (live.ok, live.input, live.stdout.data, live.exit, live.final) == (True, "one", b"one\n", 0, True)

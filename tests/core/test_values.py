@@ -173,10 +173,13 @@ def test_what_ends_a_job_is_not_swallowed() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        errors.JobFailedError(3, "x", "why", "trace"), errors.JobTimeoutError(3, "x", "why"), errors.TemplateError("why", "a b", 1),
-        errors.UsageError("why"), errors.WrongTypeError("why"),
+        errors.JobFailedError(3, "x", "why", "trace"),
+        errors.JobTimeoutError(3, "x", "why"),
+        errors.TemplateError("why", "a b", 1),
+        errors.UsageError("why"),
+        errors.WrongTypeError("why"),
     ],
-)  # fmt: skip
+)
 def test_our_own_errors_can_be_pickled(error: Exception) -> None:
     """A job may raise one of them."""
     back = pickle.loads(pickle.dumps(error))

@@ -143,8 +143,13 @@ def test_failures_may_be_returned(nothing_left: None) -> None:
     """Each in the place of its result; the others are not hurt."""
     found = list(map_batch(functions.odd_fails, range(6), jobs=2, chunk=3, return_exceptions=True))
     assert [type(one).__name__ if isinstance(one, Exception) else one for one in found] == [
-        0, "JobFailedError", 2, "JobFailedError", 4, "JobFailedError",
-    ]  # fmt: skip
+        0,
+        "JobFailedError",
+        2,
+        "JobFailedError",
+        4,
+        "JobFailedError",
+    ]
 
 
 def test_a_worker_that_dies_costs_nothing(tmp_path: Path, nothing_left: None) -> None:
@@ -307,8 +312,10 @@ def test_json_lines_tell_everything(cli: Cli) -> None:
     done = cli("batch.call", "math:factorial", "--type", "int", "--no-journal", "--json", "--", "3", "-1", "x")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(line["job"], line["status"], line.get("result")) for line in lines] == [
-        (1, "ok", 6), (2, "failed", None), (3, "failed", None),
-    ]  # fmt: skip
+        (1, "ok", 6),
+        (2, "failed", None),
+        (3, "failed", None),
+    ]
     assert "not of type int" in lines[2]["error"]
     assert done.stderr == ""
 
@@ -316,13 +323,17 @@ def test_json_lines_tell_everything(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--retries", "1"], "--retries needs the journal"), (["--timeout", "3"], "--timeout needs the journal"),
-        (["--run-id", "x"], "--run-id needs the journal"), (["--backend", "threads"], "--backend needs the journal"),
-        (["--then", "math:sqrt"], "--then needs the journal"), (["--result", "repr"], "--result repr"),
+        (["--retries", "1"], "--retries needs the journal"),
+        (["--timeout", "3"], "--timeout needs the journal"),
+        (["--run-id", "x"], "--run-id needs the journal"),
+        (["--backend", "threads"], "--backend needs the journal"),
+        (["--then", "math:sqrt"], "--then needs the journal"),
+        (["--result", "repr"], "--result repr"),
         (["--chunk", "-1"], "--chunk -1"),
-        (["--jobs", "auto"], "--jobs auto needs"), (["--max-jobs-per-worker", "5"], "--max-jobs-per-worker needs"),
+        (["--jobs", "auto"], "--jobs auto needs"),
+        (["--max-jobs-per-worker", "5"], "--max-jobs-per-worker needs"),
     ],
-)  # fmt: skip
+)
 def test_what_needs_the_journal_is_refused(cli: Cli, options: list[str], said: str) -> None:
     """One line, exit 2."""
     done = cli("batch.call", "math:factorial", "--type", "int", "--no-journal", *options, "--", "1")

@@ -52,18 +52,32 @@ class Memory:
 class Run:
     """One run of the engine over jobs 1..count, and what came of it."""
 
-    def __init__(self, count: int, play: Callable[[Attempt], Play] | None = None, *, fake: Fake | None = None,
-                 journal: Memory | None = None, total: int | None = -1, gate: Callable[[], bool] = lambda: True,
-                 **limits: object) -> None:  # fmt: skip
+    def __init__(
+        self,
+        count: int,
+        play: Callable[[Attempt], Play] | None = None,
+        *,
+        fake: Fake | None = None,
+        journal: Memory | None = None,
+        total: int | None = -1,
+        gate: Callable[[], bool] = lambda: True,
+        **limits: object,
+    ) -> None:
         self.limits = Limits(**{"jobs": 2, "backoff": Backoff(0.0), **limits})  # type: ignore[arg-type]
         self.fake = fake or Fake(self.limits.jobs, play or (lambda _: Play(wall=1.0)))
         self.journal = journal or Memory()
         self.pulled = 0
         self.count = count
         self.engine = Engine(
-            jobs=self.pull(), argv=lambda job: (b"cmd", *job.values), backend=self.fake, journal=self.journal,
-            limits=self.limits, clock=self.fake.clock, total=count if total == -1 else total, gate=gate,
-        )  # fmt: skip
+            jobs=self.pull(),
+            argv=lambda job: (b"cmd", *job.values),
+            backend=self.fake,
+            journal=self.journal,
+            limits=self.limits,
+            clock=self.fake.clock,
+            total=count if total == -1 else total,
+            gate=gate,
+        )
         self.events: list[Event] = []
 
     def pull(self) -> Iterator[tuple[Job, int]]:
@@ -155,8 +169,13 @@ def test_tries_are_bounded() -> None:
 
 def test_a_job_that_is_too_slow_is_ended_at_its_deadline() -> None:
     """The limit counts from its true start, not from when it was handed over."""
-    run = Run(4, lambda a: Play(wall=9.0 if a.job.number == 2 else 1.0), timeout=Timeout(seconds=3.0), jobs=1,
-              fake=Fake(1, lambda a: Play(wall=9.0 if a.job.number == 2 else 1.0), ahead=8)).go()  # fmt: skip
+    run = Run(
+        4,
+        lambda a: Play(wall=9.0 if a.job.number == 2 else 1.0),
+        timeout=Timeout(seconds=3.0),
+        jobs=1,
+        fake=Fake(1, lambda a: Play(wall=9.0 if a.job.number == 2 else 1.0), ahead=8),
+    ).go()
     assert run.statuses() == {1: Status.OK, 2: Status.TIMEOUT, 3: Status.OK, 4: Status.OK}
     assert run.summary.wall == 6.0
 

@@ -36,17 +36,22 @@ CALL = Call(text="m:f", folder="/a", type="str", result="json")
         (plan(ECHO), plan(Template.parse("echo x {}")), "another command (echo {})"),
         (plan(ECHO), replace(plan(ECHO), workdir="/b"), "another folder (/a, this is /b); add --workdir /a"),
         (plan(ECHO), plan(SHELL), "without --shell"),
-        (plan(SHELL), plan(Template.parse("echo {}", shell="/bin/two")), "another shell (/bin/one, this is /bin/two); set SHELL=/bin/one"),
+        (
+            plan(SHELL),
+            plan(Template.parse("echo {}", shell="/bin/two")),
+            "another shell (/bin/one, this is /bin/two); set SHELL=/bin/one",
+        ),
         (plan(CALL), plan(replace(CALL, type="int")), "its inputs as --type str, this is int"),
         (plan(CALL), plan(replace(CALL, folder="/b")), "of another folder (/a, this is /b)"),
         (plan(CALL), plan(replace(CALL, text="m:g")), "another function (m:f)"),
         (plan(ECHO), plan(ECHO, then=(Stage(ECHO, 1, "commands"),)), "number of stages (1, these are 2)"),
         (
-            plan(ECHO, then=(Stage(ECHO, 1, "commands"),)), plan(ECHO, then=(Stage(SHELL, 1, "commands"),)),
+            plan(ECHO, then=(Stage(ECHO, 1, "commands"),)),
+            plan(ECHO, then=(Stage(SHELL, 1, "commands"),)),
             "as stage 2 without --shell",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_differs_is_said(old: Plan, new: Plan, said: str | None) -> None:
     """In plain words, with what to do where something can be done."""
     why = difference(new, old)

@@ -33,9 +33,12 @@ RETRIES = 2
 
 def plan(*, allow_daemons: bool = False) -> Plan:
     return Plan(
-        template=Template.parse("true"), source={"kind": "args", "values": []}, workdir="/", allow_daemons=allow_daemons,
+        template=Template.parse("true"),
+        source={"kind": "args", "values": []},
+        workdir="/",
+        allow_daemons=allow_daemons,
         limits=Limits(jobs=2, retries=RETRIES),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -86,10 +89,17 @@ def states(run: Run) -> dict[tuple[int, int], tuple[Status, bool]]:
 
 
 RECOVERED = {
-    (1, 1): (Status.OK, True), (2, 1): (Status.FAILED, False), (3, 1): (Status.OK, True), (4, 1): (Status.FAILED, False),
-    (5, 1): (Status.LOST, False), (6, 1): (Status.CANCELLED, True), (7, 1): (Status.LOST, True),
-    (8, 1): (Status.FAILED, False), (8, 2): (Status.FAILED, False), (8, 3): (Status.FAILED, True),
-}  # fmt: skip
+    (1, 1): (Status.OK, True),
+    (2, 1): (Status.FAILED, False),
+    (3, 1): (Status.OK, True),
+    (4, 1): (Status.FAILED, False),
+    (5, 1): (Status.LOST, False),
+    (6, 1): (Status.CANCELLED, True),
+    (7, 1): (Status.LOST, True),
+    (8, 1): (Status.FAILED, False),
+    (8, 2): (Status.FAILED, False),
+    (8, 3): (Status.FAILED, True),
+}
 
 
 def test_what_is_recorded_stays_and_what_is_open_is_closed_once(run: Run) -> None:
@@ -198,9 +208,15 @@ def test_a_resume_from_a_shell_that_a_job_began_does_not_end_it(tmp_path: Path, 
         write(journal, attempt(1))
     marked = environment | {"MH_TAG": f"{run.token}.1.1"}
     done = subprocess.run(
-        [sys.executable, "-c", FROM_A_JOB, str(store.state)], env=marked, cwd=tmp_path, start_new_session=True,
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", FROM_A_JOB, str(store.state)],
+        env=marked,
+        cwd=tmp_path,
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.stdout == "0 None\n", done
     assert [one.status for one in attempts_of(run, 1)] == [Status.LOST, Status.OK]
 
@@ -213,7 +229,14 @@ def attempts_of(run: Run, number: int) -> list[Outcome]:
 @pytest.mark.parametrize(
     "odd",
     [
-        b"", b"\xff\xfe\n", b"null\n", b"[]\n", b"{}\n", b"3\n", b"[1, 1]\n", b"[" * 100_000 + b"\n",
+        b"",
+        b"\xff\xfe\n",
+        b"null\n",
+        b"[]\n",
+        b"{}\n",
+        b"3\n",
+        b"[1, 1]\n",
+        b"[" * 100_000 + b"\n",
         b'["3", 1, 0, null, null, true, 0, 0, 0, 0, 0, ["", null, 0, 0], ["", null, 0, 0], 1, 0, null, null]\n',
         b'[3, 1, true, null, null, true, 0, 0, 0, 0, 0, ["", null, 0, 0], ["", null, 0, 0], 1, 0, null, null]\n',
         b'[3, 1, 0, null, null, true, NaN, 0, 0, 0, 0, ["", null, 0, 0], ["", null, 0, 0], 1, 0, null, null]\n',
@@ -222,7 +245,7 @@ def attempts_of(run: Run, number: int) -> list[Outcome]:
         b'[3, 1, 0, null, null, true, 0, 0, 0, 0, 0, ["!!", 7, 0, 0], ["", null, 0, 0], 1, 0, null, null]\n',
         b'[3, 1, 0, null, null, true, 0, 0, 0, 0, 0, ["", null, 0, 0], ["", null, -1, 0], 1, 0, [1], null]\n',
     ],
-)  # fmt: skip
+)
 def test_results_of_a_helper_that_cannot_be_understood_are_passed_over(run: Run, odd: bytes) -> None:
     """Their jobs run again; what stands beside them counts, and nothing is left for the next time."""
     with closing(run.journal()) as journal:

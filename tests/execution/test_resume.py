@@ -71,8 +71,13 @@ def recorded_ok(state: Path, run: str) -> set[str]:
 def start(environment: dict[str, str], folder: Path, *args: str, **options: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "manyhands", *args]
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **{"stdin": subprocess.DEVNULL, **options}
-    )  # fmt: skip
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        **{"stdin": subprocess.DEVNULL, **options},
+    )
 
 
 def finish(process: subprocess.Popen[bytes]) -> str:
@@ -145,9 +150,13 @@ def test_killed_while_many_quick_results_flow(environment: dict[str, str], tmp_p
         process.kill()
         finish(process)
         token = json.loads((own_state / "runs" / run / "run.json").read_text())["token"]
-        wait_for(lambda token=token: not any(  # type: ignore[misc]
-            linux.has_tag(one.pid, f"MH_TAG={token}.".encode(), prefix=True) for one in linux.processes()
-        ))  # fmt: skip
+        wait_for(
+            lambda token=token: (
+                not any(  # type: ignore[misc]
+                    linux.has_tag(one.pid, f"MH_TAG={token}.".encode(), prefix=True) for one in linux.processes()
+                )
+            )
+        )
         again = start(environment, tmp_path, "batch.resume", run)
         said = finish(again)
         assert again.returncode == 0, said
@@ -244,9 +253,24 @@ def test_killed_at_the_nth_write_of_the_journal(
     for nth in (1, 2, 3, 4, 6, 9, 13, 18, 25, 33):
         run, names = f"w{nth}", [f"{nth}x{number}" for number in range(30)]
         command = [
-            "strace", "-qq", "-e", "trace=pwrite64", "-e", f"inject=pwrite64:signal=SIGKILL:when={nth}", "-o", "/dev/null",
-            sys.executable, "-m", "manyhands", "batch", script, "--run-id", run, "--", *names,
-        ]  # fmt: skip
+            "strace",
+            "-qq",
+            "-e",
+            "trace=pwrite64",
+            "-e",
+            f"inject=pwrite64:signal=SIGKILL:when={nth}",
+            "-o",
+            "/dev/null",
+            sys.executable,
+            "-m",
+            "manyhands",
+            "batch",
+            script,
+            "--run-id",
+            run,
+            "--",
+            *names,
+        ]
         killed = subprocess.run(
             command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
@@ -449,9 +473,20 @@ def test_a_limit_on_the_size_of_files_is_one_line(
     names = [f"input{number}" for number in range(600)]
     script = 'ulimit -f 40; exec "$0" "$@"'
     command = [
-        "bash", "-c", script, sys.executable, "-m", "manyhands", "batch", f"sh -c 'echo {{}} >> {ledger}'", "-j2",
-        "--run-id", "r", "--", *names,
-    ]  # fmt: skip
+        "bash",
+        "-c",
+        script,
+        sys.executable,
+        "-m",
+        "manyhands",
+        "batch",
+        f"sh -c 'echo {{}} >> {ledger}'",
+        "-j2",
+        "--run-id",
+        "r",
+        "--",
+        *names,
+    ]
     limited = subprocess.run(
         command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

@@ -36,9 +36,12 @@ def plan_of(*lines: str, jobs: tuple[int, ...] = (), inputs: list[str], **limits
     jobs = jobs or (2,) * len(works)
     then = tuple(Stage(work, number, "commands") for work, number in zip(works[1:], jobs[1:], strict=True))
     return Plan(
-        template=works[0], then=then, source={"kind": "args", "values": inputs}, workdir=os.getcwd(),
+        template=works[0],
+        then=then,
+        source={"kind": "args", "values": inputs},
+        workdir=os.getcwd(),
         limits=Limits(jobs=jobs[0], backoff=Backoff(0), **limits),
-    )  # fmt: skip
+    )
 
 
 def values(outcomes: Any) -> list[Any]:
@@ -51,9 +54,13 @@ def values(outcomes: Any) -> list[Any]:
 def test_functions_get_what_the_one_before_returned() -> None:
     """On backends of their own; results in the order of the inputs, of the last stage only."""
     results = run_batch(
-        functions.double, range(40), then=[functions.double, functions.double], jobs="2,1,2", ordered=True,
+        functions.double,
+        range(40),
+        then=[functions.double, functions.double],
+        jobs="2,1,2",
+        ordered=True,
         backend="processes,serial,threads",
-    )  # fmt: skip
+    )
     assert values(results) == [8 * n for n in range(40)]
     assert results.summary is not None
     assert results.summary.counts == {Status.OK: 40}
@@ -90,10 +97,16 @@ def test_each_stage_tries_again_by_itself(tmp_path: Path) -> None:
     """The stages before are not repeated."""
     once = tmp_path / "once"
     ledger = tmp_path / "ledger"
-    results = list(run_batch(
-        f": {{}}; echo one >> {ledger}", ["x"], then=[f": {{}}; echo two >> {ledger}; test -e {once} || ! touch {once}"],
-        shell=True, retries=2, backoff=0,
-    ))  # fmt: skip
+    results = list(
+        run_batch(
+            f": {{}}; echo one >> {ledger}",
+            ["x"],
+            then=[f": {{}}; echo two >> {ledger}; test -e {once} || ! touch {once}"],
+            shell=True,
+            retries=2,
+            backoff=0,
+        )
+    )
     assert [(one.status, one.attempt.number) for one in results] == [(Status.OK, 2)]
     assert ledger.read_text().split() == ["one", "two", "two"]
 
@@ -167,9 +180,15 @@ def test_leaving_early_leaves_nothing(tmp_path: Path) -> None:
 def test_an_error_of_one_stage_ends_the_line() -> None:
     """And is raised as it is; the others are ended."""
     with pytest.raises(Exception, match="the initializer failed"):
-        list(run_batch(
-            functions.double, range(1000), then=[functions.double], backend="threads", initializer=functions.refuse,
-        ))  # fmt: skip
+        list(
+            run_batch(
+                functions.double,
+                range(1000),
+                then=[functions.double],
+                backend="threads",
+                initializer=functions.refuse,
+            )
+        )
 
 
 # -- by its users --------------------------------------------------------------------------------------------------------
@@ -178,9 +197,21 @@ def test_an_error_of_one_stage_ends_the_line() -> None:
 def test_a_line_is_told_as_one_run(cli: Cli, tmp_path: Path) -> None:
     """stdout of the last stage, one summary; show, export and list know the stages."""
     done = cli(
-        "batch", "echo one {}", "--then", "test {} != 2", "--then", "echo three {}", "-j", "2,1,3", "--run-id", "l", "--",
-        "1", "2", "3",
-    )  # fmt: skip
+        "batch",
+        "echo one {}",
+        "--then",
+        "test {} != 2",
+        "--then",
+        "echo three {}",
+        "-j",
+        "2,1,3",
+        "--run-id",
+        "l",
+        "--",
+        "1",
+        "2",
+        "3",
+    )
     assert (done.returncode, done.stdout) == (1, "three 1\nthree 3\n")
     assert "job 2 failed with exit status 1: test 2 '!=' 2" in done.stderr
     assert "3 jobs: 2 ok, 1 failed" in done.stderr
@@ -190,8 +221,10 @@ def test_a_line_is_told_as_one_run(cli: Cli, tmp_path: Path) -> None:
     assert "stage 3  2 ok, 0 failed, 0 left (-j 3): echo three {}" in shown
     records = [json.loads(line) for line in cli("batch.export", "l").stdout.splitlines()]
     assert [(one["stage"], one["status"], one["argv"][0]) for one in records] == [
-        (3, "ok", "echo"), (2, "failed", "test"), (3, "ok", "echo"),
-    ]  # fmt: skip
+        (3, "ok", "echo"),
+        (2, "failed", "test"),
+        (3, "ok", "echo"),
+    ]
     assert "echo one {} --then" in cli("batch.list").stdout
     one = cli("batch.show", "l", "--job", "2").stdout
     assert one.count("stage    ") == 2
@@ -236,12 +269,15 @@ def test_another_line_is_refused(cli: Cli) -> None:
         (["batch", "true {}", "--then", "true {", "--", "a"], "column"),
         (["batch", "true {}", "--then", "true {x}", "--", "a"], "there is no column 'x'"),
         (["batch", "true {}", "--then", "true {}", "-j", "1,2,3", "--", "a"], "--jobs 1,2,3: there are 2 stages"),
-        (["batch", "true {}", "--then", "true {}", "--backend", "commands,threads", "--", "a"], "it does not run commands"),
+        (
+            ["batch", "true {}", "--then", "true {}", "--backend", "commands,threads", "--", "a"],
+            "it does not run commands",
+        ),
         (["batch.call", "math:sqrt", "--then", "math:nosuch", "--", "1"], "math has no nosuch"),
         (["batch.call", "math:sqrt", "--then", "math:sqrt", "--result", "repr", "--", "1"], "--result repr"),
         (["batch", "true {}", "--then", "true {}", "--fail-if-empty"], "no inputs"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_in_a_line(cli: Cli, own_state: Path, args: list[str], said: str) -> None:
     """One line, exit 2, no run."""
     done = cli(*args)
@@ -254,9 +290,20 @@ def test_ctrl_c_ends_all_stages(environment: dict[str, str], tmp_path: Path, own
     """In good order; the rest can be resumed, and each job goes on where it was."""
     args = [sys.executable, "-m", "manyhands"]
     stages = [
-        "batch", "echo one {} >> ledger", "--then", "sleep 0.2; echo two {} >> ledger", "--then", "echo three {} >> ledger",
-        "--shell", "-j", "2", "--run-id", STOPPED, "--", *map(str, range(20)),
-    ]  # fmt: skip
+        "batch",
+        "echo one {} >> ledger",
+        "--then",
+        "sleep 0.2; echo two {} >> ledger",
+        "--then",
+        "echo three {} >> ledger",
+        "--shell",
+        "-j",
+        "2",
+        "--run-id",
+        STOPPED,
+        "--",
+        *map(str, range(20)),
+    ]
     process = subprocess.Popen([*args, *stages], env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: (tmp_path / "ledger").exists() and (tmp_path / "ledger").read_text().count("three") >= 2, 20)
     process.send_signal(signal.SIGINT)
@@ -320,9 +367,24 @@ def test_real_pictures_through_three_stages_killed_and_resumed(
         (tmp_path / name).mkdir()
     manyhands = [sys.executable, "-m", "manyhands"]
     args = [
-        *manyhands, "batch.call", "images:thumbnail", "--then", "images:grey", "--then", "images:digest", "-j", "2,1,1",
-        "--backend", "processes,processes,threads", "--run-id", "l", "--chunk", "1", "--", *pictures,
-    ]  # fmt: skip
+        *manyhands,
+        "batch.call",
+        "images:thumbnail",
+        "--then",
+        "images:grey",
+        "--then",
+        "images:digest",
+        "-j",
+        "2,1,1",
+        "--backend",
+        "processes,processes,threads",
+        "--run-id",
+        "l",
+        "--chunk",
+        "1",
+        "--",
+        *pictures,
+    ]
     ledger = tmp_path / "ledger"
     for kill in range(1, 4):
         process = subprocess.Popen(

@@ -32,10 +32,35 @@ from manyhands.storage.journal import Journal
 from manyhands.storage.rows import JobRecord
 
 KEYS = [
-    "schema", "run", "job", "input", "argv", "status", "exit", "signal", "signal_name", "error", "attempts", "started", "wall",
-    "user", "system", "max_rss_bytes", "stdout", "stderr", "stdout_size", "stdout_dropped", "stderr_size", "stderr_dropped",
-    "slot", "host", "leftovers", "result", "traceback", "stage",
-]  # fmt: skip
+    "schema",
+    "run",
+    "job",
+    "input",
+    "argv",
+    "status",
+    "exit",
+    "signal",
+    "signal_name",
+    "error",
+    "attempts",
+    "started",
+    "wall",
+    "user",
+    "system",
+    "max_rss_bytes",
+    "stdout",
+    "stderr",
+    "stdout_size",
+    "stdout_dropped",
+    "stderr_size",
+    "stderr_dropped",
+    "slot",
+    "host",
+    "leftovers",
+    "result",
+    "traceback",
+    "stage",
+]
 
 
 def end(number: int, status: Status, *, out: Output = NOTHING, **more: Any) -> Outcome:
@@ -187,8 +212,13 @@ def test_csv_has_a_header_without_jobs(journal: Journal) -> None:
     assert columns[:4] == ["input", "status", "wall", "exit"]
     assert sorted(name for name in columns if not name.endswith(("_base64", "_path"))) == sorted(KEYS[1:])
     assert set(columns) - set(KEYS) == {
-        "input_base64", "argv_base64", "stdout_base64", "stdout_path", "stderr_base64", "stderr_path",
-    }  # fmt: skip
+        "input_base64",
+        "argv_base64",
+        "stdout_base64",
+        "stdout_path",
+        "stderr_base64",
+        "stderr_path",
+    }
 
 
 @pytest.mark.parametrize(
@@ -335,9 +365,14 @@ def parallel(tmp_path: Path, environment: dict[str, str]) -> Callable[..., str]:
 
     def run(*args: str) -> str:
         done = subprocess.run(
-            [str(PARALLEL), "--will-cite", "-j1", "--null", *args], cwd=tmp_path, env=variables, check=False,
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
-        )  # fmt: skip
+            [str(PARALLEL), "--will-cite", "-j1", "--null", *args],
+            cwd=tmp_path,
+            env=variables,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+        )
         return os.fsdecode(done.stdout)
 
     return run

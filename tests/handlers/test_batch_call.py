@@ -223,7 +223,7 @@ def test_hashes_of_real_files(cli: Cli, mine: Path, backend: str) -> None:
     ).stdout
     assert {name: json.loads(text) for name, text in found.items()} == {
         line[66:]: line[:64] for line in sums.splitlines()
-    }  # fmt: skip
+    }
 
 
 THUMBNAIL = """

@@ -23,8 +23,11 @@ def store(tmp_path: Path) -> Store:
     """Four runs: bad (a job failed), nightly-1 and nightly-2 (half done, the second of two days ago), going (being worked on)."""
     store = Store(tmp_path)
     for name, ends, days in (
-        ("bad", [end(1), end(2, Status.FAILED)], 0), ("nightly-1", [], 0), ("nightly-2", [], 2), ("going", [], 0),
-    ):  # fmt: skip
+        ("bad", [end(1), end(2, Status.FAILED)], 0),
+        ("nightly-1", [], 0),
+        ("nightly-2", [], 2),
+        ("going", [], 0),
+    ):
         run, held = store.create({"template": "echo {}", "shell": None, "workdir": "/"}, name)
         run = Store.update(run, {"created": time.time() - 86400 * days})
         journal = run.journal()
@@ -61,9 +64,7 @@ def names(store: Store, capsys: pytest.CaptureFixture[str], **wanted: Any) -> li
         ({"since": "2999-01-01 12:00"}, []),
     ],
 )
-def test_filters(
-    store: Store, capsys: pytest.CaptureFixture[str], wanted: dict[str, Any], found: list[str]
-) -> None:  # fmt: skip
+def test_filters(store: Store, capsys: pytest.CaptureFixture[str], wanted: dict[str, Any], found: list[str]) -> None:
     """The newest first; a limit counts what passes the other filters."""
     assert names(store, capsys, **wanted) == found
 

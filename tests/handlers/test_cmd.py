@@ -51,7 +51,7 @@ MISTAKES = [
     (["cmd.retry", "true", "--times", "0"], "--times 0"),
     (["cmd.retry", "true", "--backoff", "x"], "--backoff"),
     (["cmd.compare", "true", "--rounds", "0"], "--rounds 0"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("args", "said"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
@@ -198,8 +198,14 @@ def test_nobody_reads_us(cli: Cli, environment: dict[str, str]) -> None:
     """The chain ends when our own reader has had enough, without a word."""
     done = subprocess.run(
         f"set -o pipefail; {sys.executable} -m manyhands cmd.pipe 'yes | cat' | head -1; echo ${{PIPESTATUS[0]}}",
-        shell=True, executable="/bin/bash", env=environment, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        shell=True,
+        executable="/bin/bash",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert (done.stdout, done.stderr) == ("y\n141\n", "")
 
 
@@ -231,8 +237,9 @@ def test_retry(cli: Cli, tmp_path: Path) -> None:
     done = cli("cmd.retry", "sh flaky", "--backoff", "0.05")
     assert (done.returncode, (tmp_path / "tries").read_text()) == (0, "x\nx\nx\n")
     assert done.stderr.splitlines() == [
-        "manyhands: try 1 of 5 failed with exit status 1; again in 0.1 s", "manyhands: try 2 of 5 failed with exit status 1; again in 0.1 s",
-    ]  # fmt: skip
+        "manyhands: try 1 of 5 failed with exit status 1; again in 0.1 s",
+        "manyhands: try 2 of 5 failed with exit status 1; again in 0.1 s",
+    ]
     assert cli("cmd.retry", "exit 6", "--shell", "--times", "2", "--backoff", "0").returncode == 6
     done = cli("cmd.retry", "sleep 60", "--times", "2", "--backoff", "0", "--timeout", "0.2", "--json")
     assert (done.returncode, [json.loads(line)["timed_out"] for line in done.stdout.splitlines()]) == (124, [True, True])
@@ -266,8 +273,16 @@ def test_compare(cli: Cli) -> None:
     done = cli("cmd.compare", "date -u +%F | wc", "--rounds", "1")
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
-        "way", "subprocess", "manyhands", "invoke", "sh", "click", "doit", "delegator", "pypeln",
-    ]  # fmt: skip
+        "way",
+        "subprocess",
+        "manyhands",
+        "invoke",
+        "sh",
+        "click",
+        "doit",
+        "delegator",
+        "pypeln",
+    ]
     done = cli("cmd.compare", "printf 'a\\377'", "--rounds", "1", "--json")
     assert done.returncode == 1
     ways = {record["way"]: record for record in map(json.loads, done.stdout.splitlines())}
@@ -325,9 +340,10 @@ IN_A_CONTAINER = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
 
 
 @pytest.mark.skipif(
-    not (shutil.which("unshare") and shutil.which("ps")) or subprocess.run([*IN_A_CONTAINER, "true"], capture_output=True, check=False).returncode != 0,
+    not (shutil.which("unshare") and shutil.which("ps"))
+    or subprocess.run([*IN_A_CONTAINER, "true"], capture_output=True, check=False).returncode != 0,
     reason="may not make a namespace of processes",
-)  # fmt: skip
+)
 def test_as_pid_1_of_a_container(environment: dict[str, str], tmp_path: Path) -> None:
     """Orphans are collected, TERM is obeyed, and the status is what a shell would say of it."""
     script = 'for i in 1 2 3; do (sh -c "sleep 0.1 & exit 0"); done; sleep 1.5; ps -e -o stat= > states; sleep 60'
@@ -354,9 +370,14 @@ def on_a_terminal(args: list[str], environment: dict[str, str], folder: Path) ->
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "manyhands", *args], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, preexec_fn=lead,
+        [sys.executable, "-m", "manyhands", *args],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=folder,
+        preexec_fn=lead,
         env={**environment, "TERM": "xterm"},
-    )  # fmt: skip
+    )
     os.close(theirs)
     return process, ours
 
@@ -427,9 +448,7 @@ def test_escapes_are_harmless_on_a_terminal(environment: dict[str, str], tmp_pat
         (["cmd.watch", "echo a; echo b", "--times", "1"], "a\nb\n"),
     ],
 )
-def test_what_a_refusal_advises_works(
-    words: list[str], printed: str, cli: Cli, environment: dict[str, str]
-) -> None:  # fmt: skip
+def test_what_a_refusal_advises_works(words: list[str], printed: str, cli: Cli, environment: dict[str, str]) -> None:
     """With the --shell that it names, for every task."""
     environment["WORD"] = "one word"
     refused = cli(*words, env=environment)

@@ -56,7 +56,7 @@ MISTAKES = [
     (["proc.wait", "--log", "x", "--file", "."], "Is a directory"),
     (["proc.wait", "--port", "80", "--host", "a..b"], "--host a..b: cannot be the name of a host"),
     (["proc.wait", "1", "--timeout", "x"], "--timeout"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("args", "said"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
@@ -119,9 +119,12 @@ def test_names_are_harmless(cli: Cli) -> None:
 def test_tree_and_show(cli: Cli) -> None:
     """Drawn as pstree draws it; all about one, as /proc says."""
     with subprocess.Popen(["sh", "-c", "sleep 62.5 & sleep 63.5 & wait"], start_new_session=True) as root:
-        wait_for(lambda: len(linux.descendants([root.pid])) == 2 and all(
-            (info := process_info(one.pid)) and info.name == "sleep" for one in linux.descendants([root.pid])
-        ))  # fmt: skip
+        wait_for(
+            lambda: (
+                len(linux.descendants([root.pid])) == 2
+                and all((info := process_info(one.pid)) and info.name == "sleep" for one in linux.descendants([root.pid]))
+            )
+        )
         drawn = cli("proc.tree", str(root.pid)).stdout.splitlines()
         record = json.loads(cli("proc.tree", str(root.pid), "--json").stdout)
         pstree = subprocess.run(["pstree", "-p", "-a", str(root.pid)], capture_output=True, text=True, check=True).stdout
@@ -221,8 +224,12 @@ def test_stop_records(cli: Cli, sleeper: subprocess.Popen[bytes]) -> None:
     """The last signal, and seconds."""
     record = json.loads(cli("proc.stop", str(sleeper.pid), "--signal", "9", "--json").stdout)
     assert (record["schema"], record["pid"], record["fate"], record["signal_name"], record["chosen"]) == (
-        "manyhands.stopped/1", sleeper.pid, "ended", "SIGKILL", True,
-    )  # fmt: skip
+        "manyhands.stopped/1",
+        sleeper.pid,
+        "ended",
+        "SIGKILL",
+        True,
+    )
     assert 0 <= record["seconds"] < 60
     assert sleeper.wait() == -signal.SIGKILL
 
@@ -312,9 +319,13 @@ def on_a_terminal(
     """Status and screen; the question gets the answer."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "manyhands", *args], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        [sys.executable, "-m", "manyhands", *args],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
         env={**environment, "TERM": "xterm", "COLUMNS": "80"},
-    )  # fmt: skip
+    )
     os.close(theirs)
     seen, deadline = b"", time.monotonic() + 30
     while time.monotonic() < deadline:

@@ -34,8 +34,18 @@ def test_levels_are_above_their_thresholds(one: int, other: int, value: int) -> 
 
 @pytest.mark.parametrize(
     ("text", "percent"),
-    [("", False), ("x", False), ("90%", False), ("90", True), ("1,2,3", False), ("5,4", False), ("90%,101%", True), ("-1", False), ("80%,90", True)],
-)  # fmt: skip
+    [
+        ("", False),
+        ("x", False),
+        ("90%", False),
+        ("90", True),
+        ("1,2,3", False),
+        ("5,4", False),
+        ("90%,101%", True),
+        ("-1", False),
+        ("80%,90", True),
+    ],
+)
 def test_thresholds_that_are_none(text: str, percent: bool) -> None:
     """One clear line, with the option."""
     with pytest.raises(UsageError, match="load="):
@@ -68,9 +78,14 @@ def test_the_line() -> None:
 def test_every_check_measures(tmp_path: Path) -> None:
     """Values that are those of the machine, for every option."""
     wanted = CheckHostOptions(
-        load="100000", memory="100%", swap="100%", disk=[f"{tmp_path}=100%"], inodes=[f"{tmp_path}=100%"],
-        processes="1000000", zombies="0,1000000",
-    )  # fmt: skip
+        load="100000",
+        memory="100%",
+        swap="100%",
+        disk=[f"{tmp_path}=100%"],
+        inodes=[f"{tmp_path}=100%"],
+        processes="1000000",
+        zombies="0,1000000",
+    )
     checked = {one.name: one for one in check(wanted)}
     assert set(checked) == {"load", "memory", "swap", "processes", "zombies", str(tmp_path), f"{tmp_path} inodes"}
     assert worst(one.level for name, one in checked.items() if name != "zombies") is Level.OK

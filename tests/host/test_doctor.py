@@ -37,9 +37,22 @@ def test_this_machine_is_examined(cli: Cli, tmp_path: Path) -> None:
     """Every probe finds something, none leaves anything, and none is broken where our own tests pass."""
     findings = doctor.examine({"XDG_STATE_HOME": str(tmp_path)})
     assert [one.name for one in findings] == [
-        "fork", "spawn", "semaphores", "shared memory", "pidfd", "memfd", "subreaper", "cgroups", "open files", "processes",
-        "/proc", "journal", "clock", "terminal", "text",
-    ]  # fmt: skip
+        "fork",
+        "spawn",
+        "semaphores",
+        "shared memory",
+        "pidfd",
+        "memfd",
+        "subreaper",
+        "cgroups",
+        "open files",
+        "processes",
+        "/proc",
+        "journal",
+        "clock",
+        "terminal",
+        "text",
+    ]
     assert all(bool(one.so) == bool(one.fix) == (one.health is not Health.OK) for one in findings)
     assert [
         one for one in findings if one.name in ("fork", "spawn", "journal", "clock") and one.health is Health.BROKEN
@@ -105,9 +118,13 @@ def test_few_descriptors(tmp_path: Path) -> None:
     )
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path,
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard)),
-    )  # fmt: skip
+    )
     health, seen, fix = done.stdout.strip().split("|")
     assert health == "limited"
     assert seen.endswith("were opened, then: Too many open files")

@@ -92,8 +92,11 @@ def test_the_identity_is_what_id_and_pwd_say() -> None:
     who = identity()
     assert (who.pid, who.ppid) == (os.getpid(), os.getppid())
     assert [str(who.uid), str(who.gid), who.user, who.group] == [
-        said("id", "-u"), said("id", "-g"), said("id", "-un"), said("id", "-gn"),
-    ]  # fmt: skip
+        said("id", "-u"),
+        said("id", "-g"),
+        said("id", "-un"),
+        said("id", "-gn"),
+    ]
     assert set(who.groups) == set(map(int, said("id", "-G").split()))
     assert set(who.group_names) == set(said("id", "-Gn").split())
     assert who.cwd == said("pwd", "-P")
@@ -119,9 +122,10 @@ def test_the_identity_of_nobody_in_particular(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     nobody = pwd.getpwuid(65534).pw_name
     for line in (
-        "folder     gone: it was removed", f"user       54321 (without a name), acting as 65534 ({nobody})",
+        "folder     gone: it was removed",
+        f"user       54321 (without a name), acting as 65534 ({nobody})",
         "groups     54321 (without a name)",
-    ):  # fmt: skip
+    ):
         assert line in done.stdout.splitlines()
 
 
@@ -131,14 +135,27 @@ def test_what_is_not_there_says_so() -> None:
     lines = list(info_lines(info))
     labels = {line.split()[0] for line in lines}
     assert labels >= {
-        "host", "system", "virtual", "cores", "load", "memory", "swap", "sensors", "battery", "booted", "users", "python",
-    }  # fmt: skip
+        "host",
+        "system",
+        "virtual",
+        "cores",
+        "load",
+        "memory",
+        "swap",
+        "sensors",
+        "battery",
+        "booted",
+        "users",
+        "python",
+    }
     bare = replace(info, load=None, swap=replace(info.swap, total=0), users=(), virtual=None, container=None)
     lines = list(info_lines(bare))
     for line in (
-        "load       not available", "swap       not available", "users      nobody is logged in",
+        "load       not available",
+        "swap       not available",
+        "users      nobody is logged in",
         "virtual    no hypervisor to be seen, no container to be seen",
-    ):  # fmt: skip
+    ):
         assert line in lines
 
 

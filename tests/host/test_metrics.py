@@ -148,8 +148,10 @@ def test_sensors_of_a_machine_that_has_them(monkeypatch: pytest.MonkeyPatch) -> 
     seen = sensors()
     assert seen == Sensors({"coretemp Core 0": 48.5}, {"thinkpad": 2100}, 73.2, False)
     assert [" ".join(line.split()) for line in sensor_lines(seen)] == [
-        "coretemp Core 0 48.5 °C", "thinkpad 2100 turns a minute", "battery 73%, on battery",
-    ]  # fmt: skip
+        "coretemp Core 0 48.5 °C",
+        "thinkpad 2100 turns a minute",
+        "battery 73%, on battery",
+    ]
 
 
 def test_sensors_of_a_machine_without(monkeypatch: pytest.MonkeyPatch) -> None:

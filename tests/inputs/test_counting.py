@@ -20,16 +20,48 @@ from manyhands.inputs.sources import Args, Csv, JsonLines, Lines, Product, Sourc
 from manyhands.inputs.spool import Spool
 
 PIECES = st.lists(
-    st.sampled_from([
-        b"a", b"b c", b"\n", b"\n", b"\r\n", b"\r", b" ", b"\t", b"\x0b", b"\x0c", b"\x1c", b"\x85", b"\xc2\xa0", b"\xe2\x80\xa8", b"\0",
-        b"1", b"#", b",", b";", b'"', b'""', b"[1, 2]", b'{"a": 1}', b"null", b"\xff", codecs.BOM_UTF8,
-    ])
-).map(b"".join)  # fmt: skip
+    st.sampled_from(
+        [
+            b"a",
+            b"b c",
+            b"\n",
+            b"\n",
+            b"\r\n",
+            b"\r",
+            b" ",
+            b"\t",
+            b"\x0b",
+            b"\x0c",
+            b"\x1c",
+            b"\x85",
+            b"\xc2\xa0",
+            b"\xe2\x80\xa8",
+            b"\0",
+            b"1",
+            b"#",
+            b",",
+            b";",
+            b'"',
+            b'""',
+            b"[1, 2]",
+            b'{"a": 1}',
+            b"null",
+            b"\xff",
+            codecs.BOM_UTF8,
+        ]
+    )
+).map(b"".join)
 MAKERS = st.one_of(
-    st.builds(partial, st.just(Lines), null=st.booleans(), separator=st.sampled_from([None, ",", r"\s+"]), comments=st.booleans()),
+    st.builds(
+        partial,
+        st.just(Lines),
+        null=st.booleans(),
+        separator=st.sampled_from([None, ",", r"\s+"]),
+        comments=st.booleans(),
+    ),
     st.builds(partial, st.just(Csv), delimiter=st.sampled_from([None, ";", "tab"])),
     st.builds(partial, st.just(JsonLines), names=st.sampled_from([(), ("a",)]), whole=st.booleans()),
-)  # fmt: skip
+)
 
 
 def counted(source: Source) -> int | None:
@@ -45,8 +77,13 @@ def counted(source: Source) -> int | None:
 @pytest.mark.filterwarnings("ignore::manyhands.core.errors.InputWarning")
 @given(PIECES, st.sampled_from([b"", b"a", b"a;b\n", b"a,b\r\n"]), st.booleans(), st.booleans(), MAKERS)
 def test_there_are_as_many_as_the_source_gives(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes, header: bytes, marked: bool, mixed: bool, make: Callable[[str], Source]
-) -> None:  # fmt: skip
+    tmp_path_factory: pytest.TempPathFactory,
+    data: bytes,
+    header: bytes,
+    marked: bool,
+    mixed: bool,
+    make: Callable[[str], Source],
+) -> None:
     """Of every format, with a byte order mark or without, whatever ends its lines, names its columns, or is a blank or a comment."""
     data = header + data if mixed else (header + data).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     path = tmp_path_factory.mktemp("counting") / "list"
@@ -69,13 +106,13 @@ def test_what_is_odd_about_a_list_is_said_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "make", "number"),
     [
-        (b"a,b\n1,2\n\n3,\"x\ny\"\n", Csv, 2),
+        (b'a,b\n1,2\n\n3,"x\ny"\n', Csv, 2),
         (b"a\r\n1\r\n2\r\n", Csv, 2),
         (b'{"a": 1}\n\n  \n[2]\n3', JsonLines, 3),
         (b"one\r\n\r\ntwo\r\n", Lines, 2),
         (b"", Lines, 0),
     ],
-)  # fmt: skip
+)
 def test_formats(tmp_path: Path, data: bytes, make: type[Csv | JsonLines | Lines], number: int) -> None:
     """Rows over several lines, blank lines, no newline at the end."""
     (tmp_path / "in").write_bytes(data)

@@ -12,10 +12,38 @@ from manyhands.inputs.file_patterns import matching
 
 FILES = ["a.txt", "b.log", ".hidden", "d/a.txt", "d/e/a.txt", "d/e/f/b.log", "d/.git/a.txt", ".cache/a.txt", "d/e/[x]"]
 PATTERNS = [
-    "*", "**", "**/", "**/*", "**/*.txt", "d/**", "d/**/*", "d/**/", "d/**/a.txt", "*/*", "*/**/*.log", "**/e/*", "**/e/**/*.log",
-    "**/**/*.txt", "d/*/../*", ".*", "**/.*", ".*/**/*", "d/[e-f]/*", "d/e/[[]x]", "a.txt", "d/", "a.txt/", "nosuch", "nosuch/*",
-    "d//*.txt", "./**/*.txt", "**.txt", "d/?.txt", "*/", "a.txt/*",
-]  # fmt: skip
+    "*",
+    "**",
+    "**/",
+    "**/*",
+    "**/*.txt",
+    "d/**",
+    "d/**/*",
+    "d/**/",
+    "d/**/a.txt",
+    "*/*",
+    "*/**/*.log",
+    "**/e/*",
+    "**/e/**/*.log",
+    "**/**/*.txt",
+    "d/*/../*",
+    ".*",
+    "**/.*",
+    ".*/**/*",
+    "d/[e-f]/*",
+    "d/e/[[]x]",
+    "a.txt",
+    "d/",
+    "a.txt/",
+    "nosuch",
+    "nosuch/*",
+    "d//*.txt",
+    "./**/*.txt",
+    "**.txt",
+    "d/?.txt",
+    "*/",
+    "a.txt/*",
+]
 
 
 @pytest.fixture

@@ -31,10 +31,17 @@ def test_so_is_such_a_folder_of_states(base: str) -> None:
 @pytest.mark.parametrize(
     ("home", "path", "wanted"),
     [
-        ("/h", "~/in/*.csv", "/h/in/*.csv"), ("/h/", "~", "/h"), ("/", "~/a", "/a"), ("", "~/a", f"{OWN}/a"), ("x", "~", OWN),
-        ("/h", "a/~", "a/~"), ("/h", "", ""), ("/h", "-", "-"), ("/h", "~nobody-of-that-name/a", "~nobody-of-that-name/a"),
+        ("/h", "~/in/*.csv", "/h/in/*.csv"),
+        ("/h/", "~", "/h"),
+        ("/", "~/a", "/a"),
+        ("", "~/a", f"{OWN}/a"),
+        ("x", "~", OWN),
+        ("/h", "a/~", "a/~"),
+        ("/h", "", ""),
+        ("/h", "-", "-"),
+        ("/h", "~nobody-of-that-name/a", "~nobody-of-that-name/a"),
     ],
-)  # fmt: skip
+)
 def test_paths_below_it(home: str, path: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only at the beginning, and by the same rule."""
     monkeypatch.setenv("HOME", home)

@@ -37,10 +37,29 @@ def test_nobody_reads_our_output(shown: tuple[str, ...], tmp_path: Path, environ
     mark = f"UNREAD={tmp_path}"
     reading, writing = os.pipe()
     program = subprocess.Popen(
-        [sys.executable, "-m", "manyhands", "batch", command, *shown, "-j", "5", "--timeout", "600", "--", "1", "2", "3", "4"],
-        cwd=tmp_path, env=environment | {"UNREAD": str(tmp_path)}, stdin=subprocess.DEVNULL, stdout=writing,
+        [
+            sys.executable,
+            "-m",
+            "manyhands",
+            "batch",
+            command,
+            *shown,
+            "-j",
+            "5",
+            "--timeout",
+            "600",
+            "--",
+            "1",
+            "2",
+            "3",
+            "4",
+        ],
+        cwd=tmp_path,
+        env=environment | {"UNREAD": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=writing,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     os.close(writing)
     try:
         pids = tmp_path / "pids"
@@ -66,9 +85,12 @@ def test_a_limit_is_kept_while_nobody_reads(tmp_path: Path, environment: dict[st
     mark = f"UNREAD={tmp_path}"
     program = subprocess.Popen(
         [sys.executable, "-m", "manyhands", "batch", command, "-j", "2", "--timeout", "3", "--", "1", "2"],
-        cwd=tmp_path, env=environment | {"UNREAD": str(tmp_path)}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment | {"UNREAD": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     try:
         wait_for((tmp_path / "began").exists, 60)
         wait_for(lambda: not jobs_of(mark, program), 60)

@@ -28,9 +28,12 @@ def test_limits_are_those_of_prlimit() -> None:
     shown = {
         name: tuple(None if word == "unlimited" else int(word) for word in limits)
         for name, *limits in (
-            line.split() for line in said("prlimit", "-p", str(os.getpid()), "--noheadings", "--raw", "-o", "RESOURCE,SOFT,HARD").splitlines()
+            line.split()
+            for line in said(
+                "prlimit", "-p", str(os.getpid()), "--noheadings", "--raw", "-o", "RESOURCE,SOFT,HARD"
+            ).splitlines()
         )
-    }  # fmt: skip
+    }
     names = {name: constant.removeprefix("RLIMIT_") for name, constant in RLIMITS.items()}
     assert own_limits() == {name: shown[constant] for name, constant in names.items()}
 

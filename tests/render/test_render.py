@@ -33,9 +33,13 @@ def test_the_live_display(tmp_path: Path, no_color: bool, environment: dict[str,
     more = {"NO_COLOR": "1"} if no_color else {}
     command = [sys.executable, "-m", "manyhands", "batch", "sh job.sh {}", "-j2", "--", "1", "2", "3"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, env={**environment, "TERM": "xterm-256color", "PYTHONPATH": str(LIB), **more},
-        stdin=follower, stdout=follower, stderr=follower,
-    )  # fmt: skip
+        command,
+        cwd=tmp_path,
+        env={**environment, "TERM": "xterm-256color", "PYTHONPATH": str(LIB), **more},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    )
     os.close(follower)
     seen = b""
     deadline = time.monotonic() + 20

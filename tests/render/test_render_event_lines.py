@@ -64,19 +64,35 @@ def test_what_each_kind_says() -> None:
     assert began_ == {"job": 7, "attempt": 2, "slot": 7, "pid": 1007, "stage": 1}
     assert warned == {"text": "careful"}
     assert last == {
-        "counts": {"ok": 3, "timeout": 1}, "left": 2, "unread": True, "wall": 1.5, "work": 2.5, "stopped_by": 15,
-        "total": None, "not_run": None, "done_before": 0,
+        "counts": {"ok": 3, "timeout": 1},
+        "left": 2,
+        "unread": True,
+        "wall": 1.5,
+        "work": 2.5,
+        "stopped_by": 15,
+        "total": None,
+        "not_run": None,
+        "done_before": 0,
         "halted": "soon,fail=1",
-    }  # fmt: skip
+    }
 
 
 def test_a_finished_job_has_the_keys_of_the_export() -> None:
     """So that one program reads both."""
     [line] = lines(told(5, Status.FAILED, b"a b", out=b"x\n", err=b"y", wall=0.5, user=0.25, leftovers=1, tries=2))
-    assert {key: line[key] for key in ("job", "input", "argv", "status", "exit", "signal", "attempts", "wall", "user")} == {
-        "job": 5, "input": "a b", "argv": ["cmd", "a b"], "status": "failed", "exit": 3, "signal": None, "attempts": 2,
-        "wall": 0.5, "user": 0.25,
-    }  # fmt: skip
+    assert {
+        key: line[key] for key in ("job", "input", "argv", "status", "exit", "signal", "attempts", "wall", "user")
+    } == {
+        "job": 5,
+        "input": "a b",
+        "argv": ["cmd", "a b"],
+        "status": "failed",
+        "exit": 3,
+        "signal": None,
+        "attempts": 2,
+        "wall": 0.5,
+        "user": 0.25,
+    }
     assert (line["stdout"], line["stderr"], line["slot"], line["leftovers"], line["final"]) == ("x\n", "y", 1, 1, True)
     assert {"run", "system", "max_rss_bytes", "started", "host", "error"} <= line.keys()
     assert datetime.fromisoformat(line["started"]).timestamp() == 1e9

@@ -26,8 +26,10 @@ def test_nothing_is_said_when_nothing_failed() -> None:
 def test_one_failure() -> None:
     """Its number, its input, how it ended, and where its output is."""
     assert lines(told(3, FAILED), told(4), counts={OK: 1, FAILED: 1}) == [
-        "failed:", "  job 3  in3  failed with exit status 3", "  what it printed: mh batch.show 7f3a --job 3",
-    ]  # fmt: skip
+        "failed:",
+        "  job 3  in3  failed with exit status 3",
+        "  what it printed: mh batch.show 7f3a --job 3",
+    ]
 
 
 def test_several_are_in_the_order_of_their_numbers() -> None:

@@ -151,9 +151,14 @@ def piped(tmp_path: Path) -> Iterator[Shown]:
 def test_a_bar_counts_and_what_is_running(shown: Shown) -> None:
     """The longest-running first, with age, number and command."""
     screen = shown.show(
-        RunStarted("r", "cmd {}", 4, 2010, 10), began(1, 97.0), told(1, FAILED), *[told(n) for n in range(2, 11)],
-        began(1200, 98.5), began(11, 97.5, tries=2), after=1.0,
-    )  # fmt: skip
+        RunStarted("r", "cmd {}", 4, 2010, 10),
+        began(1, 97.0),
+        told(1, FAILED),
+        *[told(n) for n in range(2, 11)],
+        began(1200, 98.5),
+        began(11, 97.5, tries=2),
+        after=1.0,
+    )
     bar, counts, first, second = screen[-4:]
     assert re.fullmatch(r"[━╸╺]+ 20/2,010   0%", bar)
     assert len(bar) == 80
@@ -287,9 +292,17 @@ def test_a_failure_comes_with_the_end_of_what_the_job_said(shown: Shown) -> None
     err = b"".join(b"line %d\n" % number for number in range(1, 8))
     shown.show(told(1, FAILED, out=b"out\n", err=err), told(2, FAILED, err=b"short\n"))
     assert shown.end() == [
-        "out", "job 1 failed with exit status 3: cmd in1", "  …", "  line 3", "  line 4", "  line 5", "  line 6", "  line 7",
-        "job 2 failed with exit status 3: cmd in2", "  short",
-    ]  # fmt: skip
+        "out",
+        "job 1 failed with exit status 3: cmd in1",
+        "  …",
+        "  line 3",
+        "  line 4",
+        "  line 5",
+        "  line 6",
+        "  line 7",
+        "job 2 failed with exit status 3: cmd in2",
+        "  short",
+    ]
 
 
 def test_a_failure_is_one_line_of_the_terminal(shown: Shown) -> None:
@@ -375,8 +388,10 @@ def test_what_was_dropped_or_left_behind_is_told(shown: Shown) -> None:
     """As in plain output."""
     shown.show(told(1, leftovers=1, stdout=Output(b"ab", size=1002, dropped=1000)))
     assert shown.end() == [
-        "ab", "job 1: 1,000 bytes of stdout dropped by --output-cap", "job 1 left 1 process behind, which was stopped",
-    ]  # fmt: skip
+        "ab",
+        "job 1: 1,000 bytes of stdout dropped by --output-cap",
+        "job 1 left 1 process behind, which was stopped",
+    ]
 
 
 # -- the terminal is not only ours ---------------------------------------------------------------------------------------
@@ -478,9 +493,12 @@ def test_in_a_process_of_its_own(environment: dict[str, str], columns: int) -> N
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     settings = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
     with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[1])], env=settings, stdin=follower, stdout=follower,
+        [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[1])],
+        env=settings,
+        stdin=follower,
+        stdout=follower,
         stderr=follower,
-    ) as process:  # fmt: skip
+    ) as process:
         os.close(follower)
         seen: list[bytes] = []
         thread = threading.Thread(target=_read_all, args=(leader, seen))

@@ -72,8 +72,12 @@ def test_stdout_and_stderr_in_one_file_stay_in_order(tmp_path: Path) -> None:
         plain.event(told(2, out=b"out2\n", err=b"err2\n"))
         plain.close()
     assert (tmp_path / "log").read_text().splitlines() == [
-        "out1", "err1", "manyhands: job 1 failed with exit status 3: cmd in1", "out2", "err2",
-    ]  # fmt: skip
+        "out1",
+        "err1",
+        "manyhands: job 1 failed with exit status 3: cmd in1",
+        "out2",
+        "err2",
+    ]
 
 
 def test_on_a_terminal_output_is_harmless() -> None:

@@ -59,8 +59,14 @@ def made(store: Store, *ends: Outcome, complete: bool | None = True, **asked: An
 
 def line(id: str = "7f3a12cd", **more: Any) -> table.RunLine:
     fields = {
-        "created": NOON, "template": "gzip -9 {}", "ok": 1997, "failed": 3, "left": 0, "took": 12.1, "state": "complete",
-    }  # fmt: skip
+        "created": NOON,
+        "template": "gzip -9 {}",
+        "ok": 1997,
+        "failed": 3,
+        "left": 0,
+        "took": 12.1,
+        "state": "complete",
+    }
     return table.RunLine(id, **{**fields, **more})
 
 

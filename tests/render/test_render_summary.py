@@ -71,11 +71,26 @@ def test_one_line_says_what_a_run_came_to(summary: Summary, line: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (-0.001, "0.0 s"), (0, "0.0 s"), (0.00004, "0.0 s"), (0.0004, "0.4 ms"), (0.0123, "12 ms"), (0.0499, "50 ms"), (0.05, "0.1 s"), (0.3, "0.3 s"), (12.06, "12.1 s"), (99.94, "99.9 s"), (99.95, "1 min 40 s"),
-        (125, "2 min 05 s"), (3599.4, "59 min 59 s"), (3599.5, "1 h 00 min"), (3725, "1 h 02 min"), (86399.9, "1 d 00 h"),
-        (273_600, "3 d 04 h"), (86400 * 1234, "1,234 d 00 h"),
+        (-0.001, "0.0 s"),
+        (0, "0.0 s"),
+        (0.00004, "0.0 s"),
+        (0.0004, "0.4 ms"),
+        (0.0123, "12 ms"),
+        (0.0499, "50 ms"),
+        (0.05, "0.1 s"),
+        (0.3, "0.3 s"),
+        (12.06, "12.1 s"),
+        (99.94, "99.9 s"),
+        (99.95, "1 min 40 s"),
+        (125, "2 min 05 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.5, "1 h 00 min"),
+        (3725, "1 h 02 min"),
+        (86399.9, "1 d 00 h"),
+        (273_600, "3 d 04 h"),
+        (86400 * 1234, "1,234 d 00 h"),
     ],
-)  # fmt: skip
+)
 def test_durations_are_in_the_units_people_use(seconds: float, text: str) -> None:
     """Two units at most, the second with two digits."""
     assert duration(seconds) == text

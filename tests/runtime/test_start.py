@@ -28,10 +28,14 @@ def block(*numbers: int) -> None:
 def test_a_blocked_term_is_obeyed(program: list[str], environment: dict[str, str], tmp_path: Path) -> None:
     """By both programs: the run ends, and its job, too."""
     process = subprocess.Popen(
-        [*program, "batch", "echo $$ > began; sleep 300; : {}", "--shell", "--grace", "1", "--", "a"], cwd=tmp_path, env=environment,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [*program, "batch", "echo $$ > began; sleep 300; : {}", "--shell", "--grace", "1", "--", "a"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         preexec_fn=lambda: block(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD),
-    )  # fmt: skip
+    )
     began = tmp_path / "began"
     wait_for(lambda: began.exists() and began.read_text().strip(), 60)
     process.terminate()
@@ -134,7 +138,7 @@ def test_without_any_home_runs_have_no_place(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("name", ["manyhands.yaml", "home/.manyhands.yaml", "home/.invoke.yaml"])
 def test_settings_that_may_not_be_read_are_one_line(
     name: str, cli: Cli, environment: dict[str, str], tmp_path: Path
-) -> None:  # fmt: skip
+) -> None:
     """They may hold what matters: they are not ignored."""
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
@@ -163,11 +167,22 @@ ENCODINGS = {
     "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
 }
 PRINTING = [
-    ["proc.tree"], ["proc.list"], ["batch.list"], ["batch.show", "one", "--output"], ["batch.show", "one", "--job", "1"],
-    ["batch.export", "one"], ["tour.list"], ["tour.spinner", "--timeline", "--scale", "0.1"], ["host.info"],
-    ["tour.spinner", "--source"], ["batch.compare", "true", "--sample", "2", "--each", "ä,€"], ["cmd.output", "echo 'ä…'"],
-    ["cmd.pipe", "echo ä… | cat", "-v"], ["batch", "echo {}", "--tag", "--", "ä…"], ["batch", "--dry-run", "echo", "--", "ä…"],
-]  # fmt: skip
+    ["proc.tree"],
+    ["proc.list"],
+    ["batch.list"],
+    ["batch.show", "one", "--output"],
+    ["batch.show", "one", "--job", "1"],
+    ["batch.export", "one"],
+    ["tour.list"],
+    ["tour.spinner", "--timeline", "--scale", "0.1"],
+    ["host.info"],
+    ["tour.spinner", "--source"],
+    ["batch.compare", "true", "--sample", "2", "--each", "ä,€"],
+    ["cmd.output", "echo 'ä…'"],
+    ["cmd.pipe", "echo ä… | cat", "-v"],
+    ["batch", "echo {}", "--tag", "--", "ä…"],
+    ["batch", "--dry-run", "echo", "--", "ä…"],
+]
 MISTAKES = [["bätch"], ["batch", "echo", "--from", "nö…"], ["proc.stop", "--name", "[nö"], ["batch", "nö… {}", "--", "ä"]]
 
 

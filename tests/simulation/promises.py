@@ -132,7 +132,7 @@ class Promises:
             Status.TIMEOUT: copy is not None and copy.ended - copy.began >= (self.scenario.timeout or 0),
             Status.CANCELLED: copy is None or end is not None,
             Status.LOST: True,
-        }  # fmt: skip
+        }
         if not fits[outcome.status]:
             raise Broken(f"{key} is recorded as {outcome}, and was {copy}")
 

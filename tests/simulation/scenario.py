@@ -42,14 +42,27 @@ class Scenario:
         rare = chance.random
         rules = (*("never",) * 6, "now,fail=1", "soon,fail=2", "now,success=3", "soon,done=4", "soon,done=30%")
         return cls(
-            jobs=chance.randint(1, 4), inputs=chance.choice((1, 3, 8, 12, 20)), retries=chance.choice((0, 0, 1, 2)),
-            backoff=chance.choice((0.0, 1.0, 30.0)), timeout=chance.choice((None, None, 3.0)), halt=chance.choice(rules),
-            ordered=rare() < 0.5, hold=chance.choice((0, 3, 2000)), piped=rare() < 0.3, stages=chance.choice((1, 1, 1, 2, 3)),
-            ahead=chance.choice((0, 2, 8)), helpers=chance.randint(1, 2), failing=chance.choice((0.0, 0.1, 0.5)),
-            stubborn=chance.choice((0.0, 0.2)), lateness=chance.choice((0.0, 0.0, 0.05, 30.0)),
-            doubling=chance.choice((0.0, 0.1)), losses=chance.choice((0, 0, 1, 2, 4)), crashes=chance.choice((0, 0, 1, 1, 2, 4)),
-            faults=chance.choice((0, 1)), stops=chance.choice((0, 0, 1, 2)),
-        )  # fmt: skip
+            jobs=chance.randint(1, 4),
+            inputs=chance.choice((1, 3, 8, 12, 20)),
+            retries=chance.choice((0, 0, 1, 2)),
+            backoff=chance.choice((0.0, 1.0, 30.0)),
+            timeout=chance.choice((None, None, 3.0)),
+            halt=chance.choice(rules),
+            ordered=rare() < 0.5,
+            hold=chance.choice((0, 3, 2000)),
+            piped=rare() < 0.3,
+            stages=chance.choice((1, 1, 1, 2, 3)),
+            ahead=chance.choice((0, 2, 8)),
+            helpers=chance.randint(1, 2),
+            failing=chance.choice((0.0, 0.1, 0.5)),
+            stubborn=chance.choice((0.0, 0.2)),
+            lateness=chance.choice((0.0, 0.0, 0.05, 30.0)),
+            doubling=chance.choice((0.0, 0.1)),
+            losses=chance.choice((0, 0, 1, 2, 4)),
+            crashes=chance.choice((0, 0, 1, 1, 2, 4)),
+            faults=chance.choice((0, 1)),
+            stops=chance.choice((0, 0, 1, 2)),
+        )
 
     @property
     def names(self) -> list[str]:
@@ -63,10 +76,18 @@ class Scenario:
         if self.piped:
             source = {"kind": "lines", "path": "-", "null": False, "separator": None}
         return Plan(
-            template=Template.parse("job {}"), source=source, workdir="/", streamed=self.piped,
+            template=Template.parse("job {}"),
+            source=source,
+            workdir="/",
+            streamed=self.piped,
             limits=Limits(
-                jobs=self.jobs, retries=self.retries, backoff=Backoff(self.backoff), timeout=timeout, halt=Halt.parse(self.halt),
-                grace=2.0, keep_order=self.ordered,
+                jobs=self.jobs,
+                retries=self.retries,
+                backoff=Backoff(self.backoff),
+                timeout=timeout,
+                halt=Halt.parse(self.halt),
+                grace=2.0,
+                keep_order=self.ordered,
             ),
             then=tuple(Stage(Template.parse(f"stage{n} {{}}"), self.jobs, "commands") for n in range(2, self.stages + 1)),
-        )  # fmt: skip
+        )

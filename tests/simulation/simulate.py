@@ -249,9 +249,11 @@ def simulate(seed: int) -> Simulation:
             # Nobody looks on. What is done for that each second would hide that an engine waits for ever, and takes a quarter of
             # the time; nothing depends on it.
             with (
-                _holding(simulation.scenario.hold), patch.object(Keeper, "look", _nobody_looks), patch("manyhands.execution.batch.EVERY", None),
+                _holding(simulation.scenario.hold),
+                patch.object(Keeper, "look", _nobody_looks),
+                patch("manyhands.execution.batch.EVERY", None),
                 patch("manyhands.execution.recovery._own_ancestry", _nobody),
-            ):  # fmt: skip
+            ):
                 simulation.go()
         finally:
             FILES.clear()

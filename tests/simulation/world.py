@@ -133,9 +133,15 @@ class World:
         """A job begins."""
         key = (stage, attempt.job.number, attempt.number)
         copy = Copy(
-            attempt, key, self.execution, helper, slot, self.now, self.chance.random() >= self.stubborn,
+            attempt,
+            key,
+            self.execution,
+            helper,
+            slot,
+            self.now,
+            self.chance.random() >= self.stubborn,
             int(self.chance.random() < self.failing),
-        )  # fmt: skip
+        )
         self.may_begin(copy)
         self.copies[key] = self.alive[key] = copy
         length = self.chance.choice((0.0, 0.001, 0.1, 1.0, 1.0, 5.0, 20.0))

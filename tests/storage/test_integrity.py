@@ -21,7 +21,21 @@ def outcome(number: int, tries: int = 1) -> Outcome:
     """One of each sort: ok, failed, timed out, with output in the row or in a file, with a result."""
     status = (Status.OK, Status.FAILED, Status.TIMEOUT, Status.OK)[number % 4]
     printed = Output(b"out %d\n" % number, None, 20, 0) if number % 3 else Output(b"", f"/x/{number}", 10**6, 5)
-    return Outcome(Attempt(Job(number, b"%016d" % number, (b"input %d" % number,)), tries, ()), status, Ending(int(status is not Status.OK), started=1e9 + number, wall=0.5, user=0.25, max_rss=4096, stdout=printed, slot=1, result=b"[1, 2]"), final=status is not Status.TIMEOUT)  # fmt: skip
+    return Outcome(
+        Attempt(Job(number, b"%016d" % number, (b"input %d" % number,)), tries, ()),
+        status,
+        Ending(
+            int(status is not Status.OK),
+            started=1e9 + number,
+            wall=0.5,
+            user=0.25,
+            max_rss=4096,
+            stdout=printed,
+            slot=1,
+            result=b"[1, 2]",
+        ),
+        final=status is not Status.TIMEOUT,
+    )
 
 
 @pytest.fixture(params=["closed", "with its log"])
@@ -52,10 +66,15 @@ def everything(path: Path, *, check: bool) -> Any:
     with closing(Journal.open(path, check=check)) as journal:
         numbers = [record.job.number for record in journal.records()]
         return (
-            list(journal.records()), list(journal.finished()), [journal.attempts(number) for number in numbers],
-            [journal.record(number) for number in numbers], journal.tally(), journal.executions(),
-            journal.open_attempts() if check else None, list(journal.left()) if check else None,
-        )  # fmt: skip
+            list(journal.records()),
+            list(journal.finished()),
+            [journal.attempts(number) for number in numbers],
+            [journal.record(number) for number in numbers],
+            journal.tally(),
+            journal.executions(),
+            journal.open_attempts() if check else None,
+            list(journal.left()) if check else None,
+        )
 
 
 @pytest.mark.slow

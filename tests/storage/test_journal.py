@@ -56,7 +56,26 @@ def test_only_its_owner_can_read_it(journal: Journal) -> None:
 
 def test_an_outcome_comes_back_as_it_was(journal: Journal) -> None:
     """Every field, output in the row and in a file."""
-    outcome = Outcome(attempt(3, value=b"a\xffb"), Status.FAILED, Ending(7, None, "why", started=12.5, wall=1.5, user=0.25, system=0.125, max_rss=4096, stdout=Output(b"\0out", None, 9, 5), stderr=Output(b"", "/some/file", 10**6, 0), slot=2, leftovers=1, still_running=True), final=False)  # fmt: skip
+    outcome = Outcome(
+        attempt(3, value=b"a\xffb"),
+        Status.FAILED,
+        Ending(
+            7,
+            None,
+            "why",
+            started=12.5,
+            wall=1.5,
+            user=0.25,
+            system=0.125,
+            max_rss=4096,
+            stdout=Output(b"\0out", None, 9, 5),
+            stderr=Output(b"", "/some/file", 10**6, 0),
+            slot=2,
+            leftovers=1,
+            still_running=True,
+        ),
+        final=False,
+    )
     write(journal, outcome)
     record = journal.record(3)
     assert record is not None
@@ -74,10 +93,23 @@ outputs = st.just(NOTHING) | st.builds(
     lambda data, path, more: Output(data, path, len(data) + more, more), st.binary(max_size=3), maybe, st.integers(0, 2)
 )
 endings = st.builds(
-    Ending, st.none() | st.integers(0, 9), st.none() | st.integers(1, 9), maybe, st.none() | st.just(5.5), st.just(1.5), st.just(0.5),
-    st.just(0.25), st.integers(0, 9), outputs, outputs, st.integers(0, 3), st.integers(0, 1), st.none() | st.binary(max_size=3), maybe,
+    Ending,
+    st.none() | st.integers(0, 9),
+    st.none() | st.integers(1, 9),
+    maybe,
+    st.none() | st.just(5.5),
+    st.just(1.5),
+    st.just(0.5),
+    st.just(0.25),
+    st.integers(0, 9),
+    outputs,
+    outputs,
+    st.integers(0, 3),
+    st.integers(0, 1),
+    st.none() | st.binary(max_size=3),
+    maybe,
     st.booleans(),
-)  # fmt: skip
+)
 ends = st.builds(Outcome, st.just(attempt(1)), st.sampled_from(Status), endings, st.booleans())
 
 

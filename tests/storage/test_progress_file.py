@@ -57,8 +57,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     found = progress_file.read(tmp_path)
     assert found
     assert found.named == (
-        Going(2, 2, (b"in2",), found.named[0].since, 2, 1002), Going(3, 2, (b"a\xff\n", b"b"), found.named[1].since, 3, 1003),
-    )  # fmt: skip
+        Going(2, 2, (b"in2",), found.named[0].since, 2, 1002),
+        Going(3, 2, (b"a\xff\n", b"b"), found.named[1].since, 3, 1003),
+    )
     assert found.at - found.named[0].since == pytest.approx(3.0)
     assert found.next_retry is not None
     assert found.next_retry - found.at == pytest.approx(10.0)

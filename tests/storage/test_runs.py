@@ -80,8 +80,11 @@ def test_bad_names_are_refused(store: Store, name: str) -> None:
 def test_short_ids() -> None:
     """As many characters as are needed, four at least."""
     assert short_ids(["aaaa1111", "aaaa2222", "b", "cccc3333"]) == {
-        "aaaa1111": "aaaa1", "aaaa2222": "aaaa2", "b": "b", "cccc3333": "cccc",
-    }  # fmt: skip
+        "aaaa1111": "aaaa1",
+        "aaaa2222": "aaaa2",
+        "b": "b",
+        "cccc3333": "cccc",
+    }
 
 
 def test_names_are_shown_as_they_were_given(store: Store) -> None:
@@ -307,9 +310,13 @@ def places(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
 def test_a_value_of_another_type_is_one_line(store: Store, odd: Any, summed: bool) -> None:
     """Wherever it stands: the run is refused, or done; a file with a checksum is refused whatever has changed in it."""
     plan = Plan(
-        template=Template.parse("true {}"), source={"kind": "args", "values": ["a", "b"]}, workdir="/", backend="fake",
-        environment={"A": "b"}, limits=Limits(jobs=2),
-    )  # fmt: skip
+        template=Template.parse("true {}"),
+        source={"kind": "args", "values": ["a", "b"]},
+        workdir="/",
+        backend="fake",
+        environment={"A": "b"},
+        limits=Limits(jobs=2),
+    )
     run, held = store.create(plan.to_json(), "r")
     held.close()
     good = json.loads((run.path / "run.json").read_text())

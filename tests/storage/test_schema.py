@@ -50,13 +50,20 @@ def test_old_runs_are_listed_and_shown(old_runs: Path, cli: Cli, environment: di
     listed = [json.loads(line) for line in cli("batch.list", "--json").stdout.splitlines()]
     counts = {one["id"]: (one["ok"], one["failed"], one["left"], one["state"]) for one in listed}
     assert counts == {
-        "cut": (3, 1, 4, "left"), "piped": (2, 0, 2, "left"), "plain": (3, 2, 0, "complete"),
-        "stages": (3, 1, 2, "left"), "waits": (2, 0, 1, "left"),
-    }  # fmt: skip
+        "cut": (3, 1, 4, "left"),
+        "piped": (2, 0, 2, "left"),
+        "plain": (3, 2, 0, "complete"),
+        "stages": (3, 1, 2, "left"),
+        "waits": (2, 0, 1, "left"),
+    }
     shown = [json.loads(line) for line in cli("batch.show", "plain", "--json").stdout.splitlines()]
     assert [(one["status"], one["attempts"]) for one in shown] == [
-        ("ok", 1), ("failed", 2), ("ok", 1), ("failed", 2), ("ok", 1),
-    ]  # fmt: skip
+        ("ok", 1),
+        ("failed", 2),
+        ("ok", 1),
+        ("failed", 2),
+        ("ok", 1),
+    ]
     for name in NAMES:
         assert cli("batch.show", name).returncode == 0
         assert version(old_runs / "runs" / name / "journal.db") == 2
@@ -73,9 +80,15 @@ def test_old_runs_are_listed_and_shown(old_runs: Path, cli: Cli, environment: di
     ],
 )
 def test_old_runs_are_continued(
-    command: str, name: str, status: int, ran: list[str], old_runs: Path, cli: Cli, environment: dict[str, str],
+    command: str,
+    name: str,
+    status: int,
+    ran: list[str],
+    old_runs: Path,
+    cli: Cli,
+    environment: dict[str, str],
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     """What was left or failed runs, once, and nothing else; the journals have the present schema then, and are whole."""
     done = cli(f"batch.{command}", name, env=environment | environ(tmp_path))
     assert done.returncode == status, done.stderr

@@ -75,10 +75,13 @@ def spans(events: Events, begins: str) -> list[tuple[float, float, dict[str, Any
     for one in events:
         if one["event"] == "begin" and one["template"].startswith(begins):
             end = next(
-                two for two in events
-                if two["event"] == "end" and two["at"] >= one["at"]
-                and [two[key] for key in ("pid", "thread", "task", "text")] == [one[key] for key in ("pid", "thread", "task", "text")]
-            )  # fmt: skip
+                two
+                for two in events
+                if two["event"] == "end"
+                and two["at"] >= one["at"]
+                and [two[key] for key in ("pid", "thread", "task", "text")]
+                == [one[key] for key in ("pid", "thread", "task", "text")]
+            )
             found.append((one["at"], end["at"], one))
     return sorted(found, key=lambda span: span[0])
 
@@ -558,11 +561,19 @@ def test_actor(play: Play) -> None:
 # -- what goes wrong -----------------------------------------------------------------------------------------------------
 
 BROKEN = {
-    "process-zombie": "5 zombies stayed", "process-daemon": "times more, until we ended it", "process-shell": "a new file 'oops'",
-    "pool-threads": "nothing was ever given out again", "talk-buffer": "waited for the other", "talk-queue": "would have waited for ever",
-    "share-locks": "additions were lost", "spinner": "held the whole event loop up", "thread-bank": "changes were lost",
-    "thread-fork": "stayed locked for ever", "coroutine-callbacks": "not one step was done", "actor": "have added 1, and the total is",
-}  # fmt: skip
+    "process-zombie": "5 zombies stayed",
+    "process-daemon": "times more, until we ended it",
+    "process-shell": "a new file 'oops'",
+    "pool-threads": "nothing was ever given out again",
+    "talk-buffer": "waited for the other",
+    "talk-queue": "would have waited for ever",
+    "share-locks": "additions were lost",
+    "spinner": "held the whole event loop up",
+    "thread-bank": "changes were lost",
+    "thread-fork": "stayed locked for ever",
+    "coroutine-callbacks": "not one step was done",
+    "actor": "have added 1, and the total is",
+}
 
 
 def test_every_broken_scene_has_a_verdict() -> None:

@@ -31,9 +31,18 @@ from manyhands.tour.stage import doing, tell
 from tour import test_scenes
 
 ROWS = [
-    *(f"B{n}" for n in range(1, 10)), *(f"C{n}" for n in range(1, 6)), *(f"D{n}" for n in range(1, 11)), "E1", "E5", "E6", "E7", "E8",
-    *(f"F{n}" for n in range(1, 7)), *(f"G{n}" for n in range(1, 10)), "G11",
-]  # fmt: skip
+    *(f"B{n}" for n in range(1, 10)),
+    *(f"C{n}" for n in range(1, 6)),
+    *(f"D{n}" for n in range(1, 11)),
+    "E1",
+    "E5",
+    "E6",
+    "E7",
+    "E8",
+    *(f"F{n}" for n in range(1, 7)),
+    *(f"G{n}" for n in range(1, 10)),
+    "G11",
+]
 """Of the catalogue of scenes: processes, pools, talking, examples, threads, coroutines and events."""
 
 
@@ -92,13 +101,23 @@ def event(kind: str, at: float, text: str = "works", actor: str = "MainThread", 
 
 def test_spans_are_told_apart() -> None:
     """By who, what and with what; one that never ended is none; they come in the order of their beginnings."""
-    seen = Seen([
-        event("begin", 0, n=1), event("begin", 1, n=2), event("end", 2, n=1), event("end", 3, n=2), event("begin", 4, n=3),
-        event("begin", 0.5, actor="other", n=1), event("end", 2.5, actor="other", n=1),
-    ], {})  # fmt: skip
+    seen = Seen(
+        [
+            event("begin", 0, n=1),
+            event("begin", 1, n=2),
+            event("end", 2, n=1),
+            event("end", 3, n=2),
+            event("begin", 4, n=3),
+            event("begin", 0.5, actor="other", n=1),
+            event("end", 2.5, actor="other", n=1),
+        ],
+        {},
+    )
     assert [(one.begin, one.end, one.event.actor) for one in seen.spans("works")] == [
-        (0, 2, "MainProcess"), (0.5, 2.5, "other"), (1, 3, "MainProcess"),
-    ]  # fmt: skip
+        (0, 2, "MainProcess"),
+        (0.5, 2.5, "other"),
+        (1, 3, "MainProcess"),
+    ]
     assert most_at_once(seen.spans("works")) == 3
     assert most_at_once([]) == 0
 
@@ -123,7 +142,12 @@ def test_one_means_one() -> None:
 def test_what_rests_on_times_is_qualified_on_a_busy_machine(busy: bool) -> None:
     """Two seconds for one of work say nothing of a GIL if others had the CPUs."""
     found = Seen([], {}, busy=busy).timed("it took 2 s")
-    assert found == "it took 2 s" + "; but the machine was busy with other work: waiting may have been for a CPU, so play it again when it is calm" * busy  # fmt: skip
+    assert (
+        found
+        == "it took 2 s"
+        + "; but the machine was busy with other work: waiting may have been for a CPU, so play it again when it is calm"
+        * busy
+    )
 
 
 def test_a_spinner_that_gets_no_cpu_is_not_blamed() -> None:
@@ -221,16 +245,24 @@ def test_the_source_is_the_scene_itself(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["tour.pool-size", "--workers", "0"], "--workers 0: expected 1 to 64"), (["tour.pool-size", "--scale", "0"], "--scale 0"),
-        (["tour.pool-size", "--via", "thread"], "via"), (["tour.dishes", "--via", "magic"], "expected one of process, thread, asyncio, gevent"),
-        (["tour.dishes", "--via", "thread", "--drunk-dryer"], "a process can be killed"), (["tour.primes", "x"], "expected whole numbers"),
-        (["tour.dishes", "--drunk-dryer", "--dryers", "1"], "at least 2 dryers"), (["tour.dishes", "--wash", "-1"], "--wash -1"),
-        (["tour.primes", "1" + "0" * 30], "expected whole numbers below"), (["tour.all", "--topic", "nothing"], "--topic 'nothing'"),
-        (["tour.resolve", "a..b"], "'a..b' cannot be the name"), (["tour.all", "--scale", "-1"], "--scale -1"), (["tour.compare", "--sample", "0"], "--sample 0"),
-        (["tour.compare", "--plot", "x.txt"], "--plot x.txt"), (["tour.pool-size", "--trace", "no/t.json"], "--trace no/t.json"),
+        (["tour.pool-size", "--workers", "0"], "--workers 0: expected 1 to 64"),
+        (["tour.pool-size", "--scale", "0"], "--scale 0"),
+        (["tour.pool-size", "--via", "thread"], "via"),
+        (["tour.dishes", "--via", "magic"], "expected one of process, thread, asyncio, gevent"),
+        (["tour.dishes", "--via", "thread", "--drunk-dryer"], "a process can be killed"),
+        (["tour.primes", "x"], "expected whole numbers"),
+        (["tour.dishes", "--drunk-dryer", "--dryers", "1"], "at least 2 dryers"),
+        (["tour.dishes", "--wash", "-1"], "--wash -1"),
+        (["tour.primes", "1" + "0" * 30], "expected whole numbers below"),
+        (["tour.all", "--topic", "nothing"], "--topic 'nothing'"),
+        (["tour.resolve", "a..b"], "'a..b' cannot be the name"),
+        (["tour.all", "--scale", "-1"], "--scale -1"),
+        (["tour.compare", "--sample", "0"], "--sample 0"),
+        (["tour.compare", "--plot", "x.txt"], "--plot x.txt"),
+        (["tour.pool-size", "--trace", "no/t.json"], "--trace no/t.json"),
         (["tour.pool-size", "--timeline", "--json"], "--timeline is for people"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told(cli: Cli, options: list[str], said: str) -> None:
     """One line, exit 2."""
     done = cli(*options)
@@ -244,8 +276,11 @@ def test_all_of_a_topic(cli: Cli) -> None:
     done = cli("tour.all", "--topic", "sharing", "--scale", "0.1")
     assert done.returncode == 0
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [
-        ["share-memory", "seen"], ["share-manager", "seen"], ["share-locks", "seen"], ["3", "scenes:"],
-    ]  # fmt: skip
+        ["share-memory", "seen"],
+        ["share-manager", "seen"],
+        ["share-locks", "seen"],
+        ["3", "scenes:"],
+    ]
     lines = [
         json.loads(line)
         for line in cli("tour.check", "--topic", "sharing", "--scale", "0.1", "--json").stdout.splitlines()

@@ -77,15 +77,46 @@ def test_a_number_is_a_descriptor_only_right_before_the_operator() -> None:
 @pytest.mark.parametrize(
     ("text", "column", "what"),
     [
-        ("echo $HOME", 6, "$HOME needs"), ("echo ${x}y", 6, "${x} needs"), ("echo $(ls) $1", 6, "$(ls) needs"), ("a $1", 3, "$1 needs"), ('echo "$x"', 7, "$x"), ("echo `ls`", 6, "`"),
-        ('echo "`ls`"', 7, "`"), ("a; b", 2, ";"), ("a && b", 3, "&&"), ("a || b", 3, "||"), ("a &", 3, "&"), ("(a)", 1, "("),
-        ("a {b,c}", 3, "{b,c}"), ("a {1..3}", 3, "{1..3}"), ("a ~/x", 3, "~"), ("a # b", 3, "comment"), ("! a", 1, "!"),
-        ("if a", 1, "if"), ("X=1 a", 1, "X=1"), ("a[1]=2 b", 1, "a[1]=2"), ("a <<x", 3, "<<"), ("a <(b)", 3, "<("), ("a >| b", 3, ">|"),
-        ("a &> b", 3, "&>"), ("a <> b", 3, "<>"), ("a 3> b", 3, "3>"), ("a 2>&3", 3, "2>&"), ("a 2>&-", 3, "2>&"), ("a > *", 3, "wildcard"),
-        ("a $'b'", 3, "$'"), ('a $"b"', 3, '$"'), ("a\nb", 2, "second line"), ("a ?(b)", 4, "("), ("a b\\\nc", 4, "within a word"), ('a "b\\\nc"', 5, "within a word"), ("ls [[:alpha:]]*", 4, "[[:alpha:]"),
-        ("a [b'c']", 3, "[b'c']"), ("a {'b c',d}", 3, "{'b c',d}"),
+        ("echo $HOME", 6, "$HOME needs"),
+        ("echo ${x}y", 6, "${x} needs"),
+        ("echo $(ls) $1", 6, "$(ls) needs"),
+        ("a $1", 3, "$1 needs"),
+        ('echo "$x"', 7, "$x"),
+        ("echo `ls`", 6, "`"),
+        ('echo "`ls`"', 7, "`"),
+        ("a; b", 2, ";"),
+        ("a && b", 3, "&&"),
+        ("a || b", 3, "||"),
+        ("a &", 3, "&"),
+        ("(a)", 1, "("),
+        ("a {b,c}", 3, "{b,c}"),
+        ("a {1..3}", 3, "{1..3}"),
+        ("a ~/x", 3, "~"),
+        ("a # b", 3, "comment"),
+        ("! a", 1, "!"),
+        ("if a", 1, "if"),
+        ("X=1 a", 1, "X=1"),
+        ("a[1]=2 b", 1, "a[1]=2"),
+        ("a <<x", 3, "<<"),
+        ("a <(b)", 3, "<("),
+        ("a >| b", 3, ">|"),
+        ("a &> b", 3, "&>"),
+        ("a <> b", 3, "<>"),
+        ("a 3> b", 3, "3>"),
+        ("a 2>&3", 3, "2>&"),
+        ("a 2>&-", 3, "2>&"),
+        ("a > *", 3, "wildcard"),
+        ("a $'b'", 3, "$'"),
+        ('a $"b"', 3, '$"'),
+        ("a\nb", 2, "second line"),
+        ("a ?(b)", 4, "("),
+        ("a b\\\nc", 4, "within a word"),
+        ('a "b\\\nc"', 5, "within a word"),
+        ("ls [[:alpha:]]*", 4, "[[:alpha:]"),
+        ("a [b'c']", 3, "[b'c']"),
+        ("a {'b c',d}", 3, "{'b c',d}"),
     ],
-)  # fmt: skip
+)
 def test_what_only_a_shell_can_do_is_refused_with_its_column(text: str, column: int, what: str) -> None:
     """And the way out is named."""
     with pytest.raises(TemplateError) as caught:
@@ -98,11 +129,20 @@ def test_what_only_a_shell_can_do_is_refused_with_its_column(text: str, column: 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "no command"), ("  ", "no command"), ("| a", "before this pipe"), ("a |", "after the last pipe"), ("a | | b", "before this pipe"),
-        ("a 'b", "quote is not closed"), ('a "b', "quote is not closed"), ("a \\", "backslash"), ("a >", "where to redirect"),
-        ("a > | b", "where to redirect"), ("a\0b", "NUL"), ("> b", "no command"),
+        ("", "no command"),
+        ("  ", "no command"),
+        ("| a", "before this pipe"),
+        ("a |", "after the last pipe"),
+        ("a | | b", "before this pipe"),
+        ("a 'b", "quote is not closed"),
+        ('a "b', "quote is not closed"),
+        ("a \\", "backslash"),
+        ("a >", "where to redirect"),
+        ("a > | b", "where to redirect"),
+        ("a\0b", "NUL"),
+        ("> b", "no command"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_explained(text: str, reason: str) -> None:
     """One reason, and where."""
     with pytest.raises(TemplateError, match=reason):

@@ -116,10 +116,15 @@ def test_columns_are_of_the_type_asked_for(kind: Any, values: Values, expected: 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (b"5", ((5,), {})), (b'"x"', (("x",), {})), (b"[1, 2]", ((1, 2), {})), (b"[[1, 2]]", (([1, 2],), {})),
-        (b'{"x": 1}', ((), {"x": 1})), (b"null", ((None,), {})), (b"[]", ((), {})),
+        (b"5", ((5,), {})),
+        (b'"x"', (("x",), {})),
+        (b"[1, 2]", ((1, 2), {})),
+        (b"[[1, 2]]", (([1, 2],), {})),
+        (b'{"x": 1}', ((), {"x": 1})),
+        (b"null", ((None,), {})),
+        (b"[]", ((), {})),
     ],
-)  # fmt: skip
+)
 def test_a_line_of_older_runs_is_the_arguments(line: bytes, expected: object) -> None:
     """A list gives them, an object the keyword arguments, anything else is the one."""
     assert Call(text="functions:describe", folder="", type="line").arguments((line,)) == expected

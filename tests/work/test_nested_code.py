@@ -18,13 +18,30 @@ def words(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("sh -c echo_{}", {2: "sh"}), ("/bin/bash -eo pipefail -c x{}", {4: "bash"}), ("sh -c {}", {}), ("sh -c x sh {}", {}), ("sh x.sh -c x{}", {}),
-        ("A=1 sh -c x{}", {3: "sh"}), ("env A=1 nice sh -c x{}", {5: "sh"}), ("xargs -0 sh -c x{}", {4: "sh"}), ("su me -c x{}", {3: "su"}),
-        ("find . -exec sh -c x{} ;", {5: "sh"}), ("grep sh -c x{}", {}), ("echo sh -c x{}", {}),
-        ("ssh {} ls", {}), ("ssh host ls {}", {3: "ssh"}), ("ssh -p 22 -v {} ls {}", {6: "ssh"}), ("ssh -oX=y host {}", {3: "ssh"}),
-        ("timeout 5 ssh host {}", {4: "ssh"}), ("ssh host sh -c x{}", {4: "sh"}), ("watch ls {}", {2: "watch"}), ("ls {}", {}), ("A=1", {}), ("sh", {}),
+        ("sh -c echo_{}", {2: "sh"}),
+        ("/bin/bash -eo pipefail -c x{}", {4: "bash"}),
+        ("sh -c {}", {}),
+        ("sh -c x sh {}", {}),
+        ("sh x.sh -c x{}", {}),
+        ("A=1 sh -c x{}", {3: "sh"}),
+        ("env A=1 nice sh -c x{}", {5: "sh"}),
+        ("xargs -0 sh -c x{}", {4: "sh"}),
+        ("su me -c x{}", {3: "su"}),
+        ("find . -exec sh -c x{} ;", {5: "sh"}),
+        ("grep sh -c x{}", {}),
+        ("echo sh -c x{}", {}),
+        ("ssh {} ls", {}),
+        ("ssh host ls {}", {3: "ssh"}),
+        ("ssh -p 22 -v {} ls {}", {6: "ssh"}),
+        ("ssh -oX=y host {}", {3: "ssh"}),
+        ("timeout 5 ssh host {}", {4: "ssh"}),
+        ("ssh host sh -c x{}", {4: "sh"}),
+        ("watch ls {}", {2: "watch"}),
+        ("ls {}", {}),
+        ("A=1", {}),
+        ("sh", {}),
     ],
-)  # fmt: skip
+)
 def test_words_that_are_code(text: str, found: dict[int, str]) -> None:
     """Scripts of shells in which an input is only a part; commands for another host."""
     assert read_again(words(text)) == found

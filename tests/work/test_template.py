@@ -81,8 +81,13 @@ def test_placeholders(text: str, expected: tuple[object, ...]) -> None:
 def test_columns_by_name_and_position() -> None:
     """Columns are told apart by name and by position, from either end; {} is all of them in one argument."""
     assert argv("p {host} {wait/} {2} {-2} {}", b"h", b"a/w", columns=("host", "wait")) == (
-        b"p", b"h", b"w", b"a/w", b"h", b"h a/w",
-    )  # fmt: skip
+        b"p",
+        b"h",
+        b"w",
+        b"a/w",
+        b"h",
+        b"h a/w",
+    )
     assert argv("p", b"h", b"w") == (b"p", b"h", b"w")
 
 
@@ -201,10 +206,12 @@ def test_several_inputs_in_one_command(text: str, argv: tuple[bytes, ...]) -> No
 @pytest.mark.parametrize(
     ("text", "script"),
     [
-        ("cat {} | wc", b"cat a 'b c' | wc"), ("(cat {};true)", b"(cat a 'b c';true)"), ("x={1}; cat {.}", b"x=a; cat a 'b c'"),
+        ("cat {} | wc", b"cat a 'b c' | wc"),
+        ("(cat {};true)", b"(cat a 'b c';true)"),
+        ("x={1}; cat {.}", b"x=a; cat a 'b c'"),
         ("wc", b"wc a 'b c'"),
     ],
-)  # fmt: skip
+)
 def test_several_inputs_in_one_script(text: str, script: bytes) -> None:
     """Each of them is a word of the shell."""
     template = replace(Template.parse(text, shell="/bin/sh"), group=2)
@@ -214,10 +221,14 @@ def test_several_inputs_in_one_script(text: str, script: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "shell", "reason"),
     [
-        ("cat x{}", None, "an argument of its own"), ("cat {}{}", None, "an argument of its own"), ("cat {.}.y", None, "an argument of its own"),
-        ("cat x{}", "/bin/sh", "an argument of its own"), ("cat x\\ {}", "/bin/sh", "an argument of its own"), ("cat {4}", None, "3 inputs at most"),
+        ("cat x{}", None, "an argument of its own"),
+        ("cat {}{}", None, "an argument of its own"),
+        ("cat {.}.y", None, "an argument of its own"),
+        ("cat x{}", "/bin/sh", "an argument of its own"),
+        ("cat x\\ {}", "/bin/sh", "an argument of its own"),
+        ("cat {4}", None, "3 inputs at most"),
     ],
-)  # fmt: skip
+)
 def test_several_inputs_where_one_is_meant(text: str, shell: str | None, reason: str) -> None:
     """They would not be what was meant: refused, with the place."""
     with pytest.raises(TemplateError, match=reason):
@@ -245,9 +256,16 @@ def test_a_line_is_a_command(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("line", "reason"),
-    [("a | b", "a pipe or a redirection"), ("a > b", "a pipe or a redirection"), ("ls *", "wildcard"), ("a $HOME", "needs a shell"),
-     ("a 'b", "not closed"), ("a; b", "needs a shell"), ("~/x", "needs a shell")],
-)  # fmt: skip
+    [
+        ("a | b", "a pipe or a redirection"),
+        ("a > b", "a pipe or a redirection"),
+        ("ls *", "wildcard"),
+        ("a $HOME", "needs a shell"),
+        ("a 'b", "not closed"),
+        ("a; b", "needs a shell"),
+        ("~/x", "needs a shell"),
+    ],
+)
 def test_a_line_that_only_a_shell_can_run(line: str, reason: str) -> None:
     """It is refused before it becomes a job, not run as something else."""
     with pytest.raises(InputError, match=reason):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from manyhands.core.errors import UsageError
+from manyhands.core.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

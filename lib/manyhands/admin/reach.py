@@ -6,7 +6,6 @@ import os
 import socket
 import statistics
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -16,6 +15,7 @@ from manyhands.admin.report import report
 from manyhands.core.errors import UsageError
 from manyhands.core.level import Level
 from manyhands.core.limits import parse_duration
+from manyhands.core.records import dataclass
 from manyhands.options.admin import ReachOptions
 
 _PAUSE: Final = 0.05

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from manyhands.admin.programs import failure, program
 from manyhands.admin.report import counted, report
 from manyhands.core.level import Level
+from manyhands.core.records import dataclass
 from manyhands.options.admin import UpdatesOptions
 
 _LINE: Final = re.compile(r"Inst (?P<name>\S+)(?: \[(?P<old>[^]]+)\])? \((?P<new>\S+) (?P<origin>.*?)(?: \[\S+\])?\)")

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack, overload
 
@@ -14,6 +13,7 @@ from manyhands.api.results import Results
 from manyhands.api.run_options import RunOptions, collected
 from manyhands.core.arguments import argument_of, check_several
 from manyhands.core.errors import UsageError
+from manyhands.core.records import replace
 from manyhands.execution.staged import begin
 from manyhands.inputs.program_inputs import source_of
 from manyhands.inputs.reader_thread import check_pulling

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
+from manyhands.core.records import fields_of, replace
 from manyhands.inputs.reader_thread import Pulling
 from manyhands.options.batch import Commands, Execution, State, Workers
 from manyhands.storage.output import Printed
@@ -46,7 +46,7 @@ def collected(body: Callable[[Any, Any, RunOptions], R]) -> Callable[..., R]:
 
     @functools.wraps(body)
     def collecting(work: Any, inputs: Any, *, options: RunOptions | None = None, **keywords: Any) -> R:
-        if unknown := keywords.keys() - RunOptions.__dataclass_fields__.keys():
+        if unknown := keywords.keys() - fields_of(RunOptions).keys():
             raise TypeError(f"{body.__name__}() got an unexpected keyword argument {min(unknown)!r}")
         return body(work, inputs, RunOptions(**keywords) if options is None else replace(options, **keywords))
 

@@ -11,10 +11,10 @@ import math
 import shlex
 import threading
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 from manyhands.backends.protocol import Ended, Report, Started
 from manyhands.core.job import NOTHING, Arg, Attempt, Ending, Output
+from manyhands.core.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

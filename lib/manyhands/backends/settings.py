@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from manyhands.core.records import dataclass, field
 from manyhands.work.function import Call
 from manyhands.work.worker_settings import Workers
 

@@ -14,7 +14,6 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import invoke
@@ -23,6 +22,7 @@ from invoke.parser import Argument
 from manyhands.cli.metavars import metavar
 from manyhands.cli.options import flag_name
 from manyhands.cli.task import Task
+from manyhands.core.records import dataclass
 
 _LEFT: Final = 30  # columns at most for what stands before an explanation
 _WIDEST: Final = 110  # longer lines are hard to read

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from copy import copy
-from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -18,6 +17,7 @@ from invoke.parser import Argument, ParserContext
 from invoke.parser.context import translate_underscores
 
 from manyhands.core.errors import UsageError
+from manyhands.core.records import MISSING, dataclass
 from manyhands.options.declaration import Declared
 
 _BOOLEANS: Final = {

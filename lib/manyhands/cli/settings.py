@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from typing import Any, Final
 from invoke import Context
 
 from manyhands.core.errors import UsageError
+from manyhands.core.records import dataclass
 from manyhands.posix.home import expanded
 
 _NAMES: Final = ("manyhands.yaml", "manyhands.yml", "manyhands.json")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import MISSING
 from typing import Any
 
 from invoke.parser.context import translate_underscores
 
+from manyhands.core.records import MISSING
 from manyhands.options.declaration import Declared, Said
 
 

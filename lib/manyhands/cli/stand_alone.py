@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import NoReturn
 
 import invoke
@@ -12,6 +11,7 @@ from manyhands.cli.helping import page_of, text
 from manyhands.cli.loaded_tasks import load_tasks
 from manyhands.cli.program import Program
 from manyhands.core import hints
+from manyhands.core.records import replace
 
 
 class StandAlone(Program):

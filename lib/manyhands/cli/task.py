@@ -6,7 +6,6 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import invoke
@@ -19,6 +18,7 @@ from manyhands.cli.signature import declared_by, first_parameter
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import typed_options
 from manyhands.core.level import Level
+from manyhands.core.records import MISSING, fields_of
 from manyhands.options.declaration import Declared, Options, declared_in
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Task(invoke.Task[Any]):
         **kwargs: Any,
     ) -> None:
         self.options, self.listed, self.monitor = options, listed, monitor
-        self.remainder = remainder if options is None else "rest" in options.__dataclass_fields__
+        self.remainder = remainder if options is None else "rest" in fields_of(options)
         said = {name: kwargs.pop(name) for name in _OF_PARAMETERS if name in kwargs}
         if options is not None:
             if said:

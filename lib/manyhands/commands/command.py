@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 from manyhands.commands.command_tree import Completed, Tree
 from manyhands.commands.pipeline import CommandError, InputFrom, OutputTo, Pipeline, shown, told
+from manyhands.core.records import replace
 from manyhands.work.template import user_shell
 
 Argv = Sequence[str]

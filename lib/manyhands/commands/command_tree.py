@@ -18,11 +18,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from secrets import token_hex
 from types import TracebackType
 from typing import Final
 
+from manyhands.core.records import dataclass, replace
 from manyhands.posix import linux
 from manyhands.posix.which import find_program, reason
 

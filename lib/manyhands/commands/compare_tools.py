@@ -12,11 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
 from manyhands.commands.command import run, shell_argv
+from manyhands.core.records import dataclass
 
 Answer = tuple[int, bytes]
 """(exit status as a shell gives it, what was printed to stdout)."""

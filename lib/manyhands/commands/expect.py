@@ -18,7 +18,6 @@ import termios
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from signal import SIGPIPE, SIGXFSZ
 from typing import Final
 
@@ -27,6 +26,7 @@ from invoke.watchers import Responder
 from manyhands.commands.byte_queue import FULL, ByteQueue
 from manyhands.commands.command_tree import Completed, Tree, not_started
 from manyhands.core.errors import UsageError
+from manyhands.core.records import dataclass, replace
 from manyhands.core.terminal_escapes import plain, torn
 from manyhands.posix.which import find_program
 

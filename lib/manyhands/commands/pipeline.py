@@ -16,7 +16,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from signal import SIGPIPE
 from typing import IO, Final, Literal
 
@@ -24,6 +23,7 @@ from manyhands.commands.command_tree import Completed, Tree, not_started
 from manyhands.commands.redirects import Opener
 from manyhands.core.arguments import argument_of, check_several
 from manyhands.core.errors import ManyhandsError, UsageError
+from manyhands.core.records import dataclass, field, replace
 from manyhands.posix.which import find_program
 from manyhands.work.command_line import Command, Redirect, Word, parse_line
 

@@ -10,7 +10,6 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from signal import SIGINT
 from typing import Literal
 
@@ -18,6 +17,7 @@ from manyhands.commands.command_tree import Tree
 from manyhands.commands.pipeline import PipelineResult
 from manyhands.core.errors import UsageError
 from manyhands.core.limits import Backoff, RetryOn
+from manyhands.core.records import dataclass
 from manyhands.core.terminal_escapes import plain
 
 Until = Literal["change", "success"] | re.Pattern[bytes] | None

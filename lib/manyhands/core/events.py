@@ -6,10 +6,10 @@ jobs are NamedTuples, which are made in a third of a frozen dataclass's time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from manyhands.core.job import Attempt, Outcome, Status
+from manyhands.core.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

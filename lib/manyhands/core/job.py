@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import signal as signals
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, cast
 
 from manyhands.core.errors import JobFailedError, JobTimeoutError, ManyhandsError
 from manyhands.core.kept_file import opened
+from manyhands.core.records import dataclass
 from manyhands.core.values import is_pickle, shown
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ import random
 import re
 import signal
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as
+from manyhands.core.records import dataclass
 
 MAX_JOBS: Final = 1024
 """The number of slots for ``--jobs 0``."""

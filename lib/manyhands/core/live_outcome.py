@@ -6,11 +6,11 @@ Separate from `manyhands.core.job`, whose records may come from another user's f
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Any, Final
 
 from manyhands.core.errors import JobFailedError, ManyhandsError
 from manyhands.core.job import Outcome, Output, Status, T_co
+from manyhands.core.records import dataclass
 from manyhands.core.values import from_bytes, is_pickle
 
 _UNREAD: Final = object()

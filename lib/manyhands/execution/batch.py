@@ -12,12 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from typing import Any
 
 from manyhands.backends.protocol import Backend
 from manyhands.core.errors import UsageError
 from manyhands.core.events import Event, Finished, RunStarted, Summary, Warned
+from manyhands.core.records import replace
 from manyhands.engine.autoscale import Climber
 from manyhands.engine.channel import Channel
 from manyhands.engine.loop import Engine

@@ -12,7 +12,6 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Final
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.events import Began, Finished
 from manyhands.core.job import Outcome, Status, Values
+from manyhands.core.records import dataclass, replace
 from manyhands.execution.batch import Batch
 from manyhands.inputs.sources import Rows, Source
 from manyhands.posix.cpu_wait import BUSY, Crowding, is_crowded, queued_seconds, waiting_share

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from manyhands.backends.registry import check_plan
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import option_name
+from manyhands.core.records import dataclass, replace
 from manyhands.execution.continuation import check_stdin, difference, keep_stdin
 from manyhands.execution.run_inputs import Scope, check_commands
 from manyhands.inputs.grouping import groups_of

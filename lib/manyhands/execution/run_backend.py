@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from manyhands.backends.protocol import Adjustable, Backend
 from manyhands.backends.registry import open_backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
+from manyhands.core.records import replace
 from manyhands.engine.autoscale import Climber
 from manyhands.execution.open_run import OpenRun
 from manyhands.inputs.sources import Source

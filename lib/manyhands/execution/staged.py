@@ -16,12 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import replace
 from typing import Any
 
 from manyhands.core.errors import UsageError
 from manyhands.core.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
 from manyhands.core.job import Job, Outcome, Status
+from manyhands.core.records import replace
 from manyhands.engine.channel import Channel
 from manyhands.engine.loop import Pull
 from manyhands.engine.order import in_order

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from manyhands.core.encoding import argv_or_base64, iso, known_signal, text_or_base64
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Job, Outcome, Output, Status
+from manyhands.core.records import dataclass
 from manyhands.core.values import shown
 from manyhands.storage.journal import Journal
 from manyhands.storage.rows import JobRecord

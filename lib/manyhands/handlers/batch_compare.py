@@ -7,11 +7,12 @@ import shutil
 import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import fields, replace
+from dataclasses import fields
 from json import dumps
 from typing import Final
 
 from manyhands.core.errors import UsageError
+from manyhands.core.records import replace
 from manyhands.execution.benchmark import Measured, advise, compare, sample_of
 from manyhands.handlers.batch import forget_main
 from manyhands.handlers.batch_options import Asked, plan_of

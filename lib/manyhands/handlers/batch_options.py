@@ -10,10 +10,10 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 from manyhands.core.errors import InputError, UsageError
 from manyhands.core.limits import parse_size
+from manyhands.core.records import replace
 from manyhands.inputs.sources import Args, Glob, Spec, delimiter_of, usual_delimiter
 from manyhands.options.batch import CommandOptions, FunctionOptions
 from manyhands.posix.home import expanded

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from json import dumps, loads
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ from manyhands.api.map_batch import Found, done_of
 from manyhands.core.errors import InputError, UsageError
 from manyhands.core.events import Summary
 from manyhands.core.job import Attempt, Ending, Job, Outcome, Output, Status, Values
+from manyhands.core.records import replace
 from manyhands.core.safe_text import harmless
 from manyhands.handlers.batch_options import call_of, nothing_to_run, plan_of
 from manyhands.inputs.grouping import in_groups

@@ -6,7 +6,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from manyhands.commands.byte_queue import ByteQueue
 from manyhands.commands.command import limited, shell_argv, system
@@ -14,6 +13,7 @@ from manyhands.commands.command_tree import Completed
 from manyhands.commands.expect import answer
 from manyhands.commands.pipeline import InputFrom, OutputTo, Pipeline, PipelineResult, content
 from manyhands.core.errors import UsageError
+from manyhands.core.records import replace
 from manyhands.core.safe_text import Harmless, harmless, one_line
 from manyhands.handlers.cmd_common import chain_of, leave, limit_of, line_of, own_tree, pass_on, print_json, words_of
 from manyhands.options.cmd import (

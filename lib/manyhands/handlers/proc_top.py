@@ -6,12 +6,12 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from json import dumps
 from typing import Final
 
 from manyhands.core.errors import UsageError
 from manyhands.core.limits import parse_duration
+from manyhands.core.records import replace
 from manyhands.handlers.proc import ORDERS, count_of
 from manyhands.options.proc import TopOptions
 from manyhands.posix.cores import usable_cores

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as, option_name
 from manyhands.core.level import Level
+from manyhands.core.records import dataclass
 from manyhands.options.host import CheckHostOptions
 
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)(%?)")

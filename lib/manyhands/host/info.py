@@ -14,11 +14,11 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from manyhands.core.records import dataclass
 from manyhands.host.metrics import Disk, Interface, Memory, Sensors, Swap, disks, memory, network, sensors, swap
 from manyhands.posix.cgroup import cores_quota, read
 from manyhands.posix.cores import usable_cores

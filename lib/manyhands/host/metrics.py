@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from manyhands.core.records import dataclass
 from manyhands.posix.cgroup import cores_quota
 from manyhands.posix.cores import usable_cores
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from numbers import Number
 from typing import Any
 
@@ -115,7 +114,9 @@ def shape_of(first: Sequence[Any], preferred: Sequence[str] = ()) -> tuple[tuple
         return names, lambda row: _named(row, names)
     if isinstance(item, tuple) and hasattr(item, "_fields"):  # a named tuple, as the rows of a data frame are
         return tuple(item._fields), _row
-    if is_dataclass(item):
+    if hasattr(item, "__dataclass_fields__"):
+        from dataclasses import fields
+
         names = tuple(field.name for field in fields(item))
         return names, lambda row: tuple(argument_of(getattr(row, name)) for name in names)
     if hasattr(item, "__iter__"):

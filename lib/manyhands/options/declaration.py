@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
-from inspect import Parameter, Signature, get_annotations
-from typing import Any, ClassVar, Final, NamedTuple, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar, cast, dataclass_transform
+
+from manyhands.core.records import FIELDS, MISSING, PARAMS, Field, fields_of, make_fields, refuse_to_delete, refuse_to_set
+
+if TYPE_CHECKING:
+    from inspect import Signature
 
 T = TypeVar("T")
 _KEY: Final = "option"
@@ -34,7 +37,7 @@ class Said(NamedTuple):
 
 
 def option(
-    default: T = MISSING,  # type: ignore[assignment]  # that is how a field without a default is made
+    default: T = MISSING,
     *,
     help: str,
     metavar: str = "",
@@ -51,13 +54,15 @@ def option(
     that follow in its class. ``needs``: the option without which it has no effect. ``excludes``: options that have none beside it.
     """
     said = Said(help, metavar, short, positional, after, needs, excludes)
-    return field(default=default, metadata={_KEY: said})
+    return cast("T", Field(default, metadata={_KEY: said}))  # the field is made of it
 
 
 class _Signature:
     """What `help` says that a class takes; made when somebody asks."""
 
     def __get__(self, instance: object, owner: type[Options]) -> Signature:
+        from inspect import Parameter, Signature
+
         return Signature(
             [
                 Parameter(
@@ -66,7 +71,7 @@ class _Signature:
                     annotation=one.type,
                     default=Parameter.empty if one.default is MISSING else one.default,
                 )
-                for one in vars(owner).get("__dataclass_fields__", {}).values()
+                for one in fields_of(owner).values()
             ]
         )
 
@@ -75,21 +80,23 @@ class _Signature:
 class Options:
     """Options that belong together. Every subclass is a frozen dataclass, whose arguments are given by name.
 
-    It has the methods below in the place of generated ones: these are compiled when a class is made, and with some forty classes
-    that would be a fifth of a start. A field that is no `option` can be given by programs only.
+    It has the methods below in the place of generated ones: even those of `manyhands.core.records` would have to be compiled for each
+    class of which there is an object. A field that is no `option` can be given by programs only.
     """
 
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    __record_fields__: ClassVar[dict[str, Field]] = {}
+    __dataclass_fields__: ClassVar[dict[str, Any]] = FIELDS
+    __dataclass_params__: ClassVar[Any] = PARAMS
     __signature__ = _Signature()
     own_fields: ClassVar[tuple[str, ...]] = ()
     """The names of those that the class itself declares."""
 
     def __init_subclass__(cls) -> None:
-        cls.own_fields = tuple(get_annotations(cls))
-        dataclass(init=False, repr=False, eq=False, kw_only=True)(cls)
+        cls.own_fields = tuple(cls.__annotations__)
+        make_fields(cls, kw_only=True)
 
     def __init__(self, **given: Any) -> None:
-        known = {one.name: one.default for one in fields(self)}
+        known = {one.name: one.default for one in fields_of(type(self)).values()}
         if unknown := [name for name in given if name not in known]:
             raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {unknown[0]!r}")
         values = known | given
@@ -97,11 +104,7 @@ class Options:
             raise TypeError(f"{type(self).__name__}() lacks the keyword argument {lacking[0]!r}")
         vars(self).update(values)
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise FrozenInstanceError(f"cannot assign to field {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise FrozenInstanceError(f"cannot delete field {name!r}")
+    __setattr__, __delattr__ = refuse_to_set, refuse_to_delete
 
     def __eq__(self, other: object) -> bool:
         return vars(self) == vars(other) if type(self) is type(other) else NotImplemented
@@ -114,7 +117,10 @@ class Options:
 
     def given(self) -> list[str]:
         """The names of those that have another value than their default."""
-        return [one.name for one in fields(self) if getattr(self, one.name) != one.default]
+        return [one.name for one in fields_of(type(self)).values() if getattr(self, one.name) != one.default]
+
+    def __replace__(self: T, /, **changes: Any) -> T:
+        return type(self)(**vars(self) | changes)
 
 
 class Declared(NamedTuple):
@@ -130,13 +136,13 @@ class Declared(NamedTuple):
 def declared_in(cls: type[Options]) -> list[Declared]:
     """The options of ``cls`` in the order in which they are listed: its own, then those of its bases from left to right, except
     that each stands where the lowest class that declares it has it, and what is said to come ``after`` another, there."""
-    found = cls.__dataclass_fields__
+    found = fields_of(cls)
     placed: list[str] = []
     moved: list[tuple[str, list[str]]] = []
     for owner, names in _names(cls):
         to = placed
         for name in names:
-            if anchor := _said(owner.__dataclass_fields__[name]).after:
+            if anchor := _said(fields_of(owner)[name]).after:
                 moved.append((anchor, to := []))
             to.append(name)
     while moved:
@@ -156,17 +162,17 @@ def _names(cls: type[Options]) -> Iterator[tuple[type[Options], list[str]]]:
 
 
 def _is_option(cls: type[Options], name: str) -> bool:
-    return _KEY in cls.__dataclass_fields__[name].metadata
+    return _KEY in fields_of(cls)[name].metadata
 
 
-def _said(one: Field[Any]) -> Said:
+def _said(one: Field) -> Said:
     said: Mapping[str, Said] = one.metadata
     return said.get(_KEY, Said())
 
 
 def _annotation(cls: type[Options], name: str) -> str:
     """As it is written, or what it stands for where it is the name of a type of the module that declares it."""
-    text = str(cls.__dataclass_fields__[name].type)
+    text = str(fields_of(cls)[name].type)
     word = text.removesuffix(" | None")
     owner = next(one for one in cls.__mro__ if name in vars(one).get("own_fields", ()))
     meant = vars(sys.modules[owner.__module__]).get(word)

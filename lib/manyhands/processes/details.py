@@ -6,11 +6,11 @@ Separate from `manyhands.processes.listing`, which reads many processes and ther
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from manyhands.core.errors import UsageError
 from manyhands.core.masking import masked
+from manyhands.core.records import dataclass
 from manyhands.processes.listing import ProcessInfo, process_info
 from manyhands.processes.resource_limits import RLIMITS, Limit
 

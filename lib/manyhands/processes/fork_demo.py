@@ -10,10 +10,11 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final
 
 from manyhands.core.errors import UsageError
+from manyhands.core.records import dataclass
 
 MOST_CHILDREN: Final = 64
 

@@ -11,10 +11,10 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from manyhands.core.errors import UsageError
+from manyhands.core.records import dataclass, replace
 from manyhands.posix import linux
 
 if TYPE_CHECKING:

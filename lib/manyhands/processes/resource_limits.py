@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from manyhands.core.records import dataclass
 from manyhands.posix.cgroup import OWN, ROOT, cores_quota, memory_limit, own_groups, processes_limit, read
 from manyhands.posix.cores import usable_cores
 

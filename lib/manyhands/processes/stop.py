@@ -17,11 +17,11 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from manyhands.core.errors import UsageError
+from manyhands.core.records import dataclass
 from manyhands.posix import linux
 from manyhands.processes.listing import ProcessInfo, ancestors, list_processes, process_info
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from heapq import nlargest, nsmallest
 from typing import Final
 
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Outcome, Status
+from manyhands.core.records import dataclass, field
 from manyhands.core.safe_text import one_line
 from manyhands.render.summary import describe
 from manyhands.render.words import duration

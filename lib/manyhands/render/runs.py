@@ -9,13 +9,13 @@ import io
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 from typing import Final
 
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Outcome, Output, Status
+from manyhands.core.records import dataclass
 from manyhands.core.safe_text import Harmless, harmless, one_line
 from manyhands.core.values import description, is_pickle
 from manyhands.render.running import Now

@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from heapq import nsmallest
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -21,6 +20,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from manyhands.core.encoding import keep_bytes, kept_bytes
 from manyhands.core.events import Began
 from manyhands.core.job import Output, Values
+from manyhands.core.records import dataclass
 
 EVERY: Final = 1.0
 """Seconds between two writes at least, and before the first one."""

@@ -24,13 +24,13 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from manyhands.core.errors import BusyError, CannotCreateError, JournalError, ManyhandsError, UsageError
 from manyhands.core.hints import given_as, option_name, typed
+from manyhands.core.records import dataclass, replace
 from manyhands.posix.durable_files import Disk, Unsynchronised, size_of
 from manyhands.posix.home import home_folder
 from manyhands.storage.database import connect, connect_unkept

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import glob
 import re
-from dataclasses import dataclass
 from typing import Final, Literal, NoReturn
 
 from manyhands.core.errors import TemplateError
 from manyhands.core.hints import switch_name
+from manyhands.core.records import dataclass
 
 _OPERATOR: Final = re.compile(r"([0-9]*)(<<<|<<-|<<|<>|<&|<\(|<|>>|>&|>\||>\(|>)")
 _EXPANDED: Final = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}?|\([^)]*\)?|[0-9\[*@#?$!-])")  # unquoted or in double quotes

@@ -15,7 +15,6 @@ import pickle
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Literal, cast, get_args
@@ -23,6 +22,7 @@ from typing import Any, Final, Literal, cast, get_args
 from manyhands.core.errors import InputError, ManyhandsError, UsageError
 from manyhands.core.hints import given_as
 from manyhands.core.job import Arg, Values
+from manyhands.core.records import dataclass, field, replace
 from manyhands.core.unpickling import unpickled
 from manyhands.core.values import description, fits_json, from_bytes, is_pickle
 from manyhands.options.choices import Column, ResultKind

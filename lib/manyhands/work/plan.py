@@ -7,13 +7,14 @@ are not stored; they must be in the environment when the run is resumed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from typing import Any
 
 from manyhands.core.errors import JournalError, UsageError
 from manyhands.core.hints import given_as
 from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_timeout
 from manyhands.core.masking import is_secret
+from manyhands.core.records import dataclass, field, replace
 from manyhands.options.choices import Order
 from manyhands.work.function import Call
 from manyhands.work.template import Template

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from manyhands.core.records import dataclass, field
 from manyhands.work.nested_code import DECLARING, is_assignment
 
 

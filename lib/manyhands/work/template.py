@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from manyhands.core.arguments import check_several
 from manyhands.core.errors import InputError, TemplateError, UsageError
 from manyhands.core.hints import option_name, switch_name
 from manyhands.core.job import Arg, Values
+from manyhands.core.records import dataclass
 from manyhands.work.command_line import parse_line
 from manyhands.work.nested_code import HOLE, read_again
 from manyhands.work.path_parts import OPERATIONS

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, get_args
 
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as
+from manyhands.core.records import dataclass
 from manyhands.options.choices import StartMethod
 
 START_METHODS: Final = get_args(StartMethod)

@@ -35,9 +35,15 @@ time.sleep(60)
 
 def settings(folder: Path, **more: object) -> CommandSettings:
     given: dict[str, object] = {
-        "slots": 2, "outputs": folder, "token": f"launch{os.getpid()}", "environment": dict(os.environb), "workdir": folder,
-        "grace": 0.3, "launchers": 2, **more,
-    }  # fmt: skip
+        "slots": 2,
+        "outputs": folder,
+        "token": f"launch{os.getpid()}",
+        "environment": dict(os.environb),
+        "workdir": folder,
+        "grace": 0.3,
+        "launchers": 2,
+        **more,
+    }
     return CommandSettings(**given)  # type: ignore[arg-type]
 
 
@@ -146,8 +152,9 @@ def test_nothing_outlives_a_coordinator_that_is_killed(tmp_path: Path, group: bo
     token = f"gone{os.getpid()}{group}"
     process = subprocess.Popen(
         [sys.executable, "-c", COORDINATOR, str(LIB), str(Path(__file__).parents[2]), str(tmp_path), token],
-        stdout=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
     wait_for(lambda: len(with_tag(f"MH_TAG={token}.1.1")) >= 4)

@@ -34,13 +34,19 @@ def test_ends_are_kept_exactly(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        b"", b"{", b"[1]", b"{}", b"null", b"\xff\xfe\x00", b"[" * 100_000,
+        b"",
+        b"{",
+        b"[1]",
+        b"{}",
+        b"null",
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
         json.dumps([*GOOD, ["!", None, 1, 0], 5, 1, 0]).encode(),
         json.dumps(["7", *GOOD[1:], ["", None, 0, 0], ["", None, 0, 0], 1, 0]).encode(),
         json.dumps([7, 1, "0", *GOOD[3:], ["", None, 0, 0], ["", None, 0, 0], 1, 0]).encode(),
         json.dumps([*GOOD, ["\u00e9", None, 1, 0], ["", None, 0, 0], 1, 0]).encode(),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_line_costs_only_what_follows_it(tmp_path: Path, damage: bytes) -> None:
     """What stands before it, and in other files, is taken; nothing is raised."""
     orphan_results.write(bytes(tmp_path), 0, [end(1)])

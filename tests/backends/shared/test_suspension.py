@@ -39,19 +39,24 @@ def test_without_time_outs_nobody_looks_on() -> None:
 def test_a_job_that_ended_within_its_own_time(backend: str, environment: dict[str, str], tmp_path: Path) -> None:
     """The coordinator is stopped for longer than the job's limit: that does not count."""
     main = tmp_path / "script.py"
-    main.write_text(textwrap.dedent(
-        f"""
+    main.write_text(
+        textwrap.dedent(
+            f"""
         import json, functions
         from manyhands import run_batch
         work = functions.{"a_" if backend == "asyncio" else ""}slow_and_noted
         for one in run_batch(work, [(1, "ledger", 2)], backend="{backend}", jobs=1, timeout=4):
             print(json.dumps([one.status, one.wall]))
         """
-    ))  # fmt: skip
+        )
+    )
     with subprocess.Popen(
-        [sys.executable, main], cwd=tmp_path, env={**environment, "PYTHONPATH": f"{HERE.parent / 'lib'}:{HERE}"},
-        stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+        [sys.executable, main],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": f"{HERE.parent / 'lib'}:{HERE}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         wait_for(lambda: (tmp_path / "ledger").exists(), 30)
         time.sleep(0.3)
         process.send_signal(signal.SIGSTOP)
