@@ -60,8 +60,15 @@ class Authority:
         run("req", "-x509", "-key", "key", "-subj", "/CN=Own CA", "-days", "3650", "-out", "ca.pem", folder=folder)
 
     def issue(
-        self, to: Path, *, begins: float = -10, days: float, alt: str = "IP:127.0.0.1", subject: str = "/CN=web", self_signed: bool = False
-    ) -> Path:  # fmt: skip
+        self,
+        to: Path,
+        *,
+        begins: float = -10,
+        days: float,
+        alt: str = "IP:127.0.0.1",
+        subject: str = "/CN=web",
+        self_signed: bool = False,
+    ) -> Path:
         """A certificate for the one key; ``begins`` and ``days`` from now."""
         now = datetime.now(UTC)
         start, end = (f"{now + timedelta(days=one):%Y%m%d%H%M%SZ}" for one in (begins, days))
@@ -137,15 +144,33 @@ def test_files_as_openssl_reads_them(authority: Authority, tmp_path: Path, cli: 
     run("x509", "-in", "one.pem", "-outform", "DER", "-out", "one.cer", folder=tmp_path)
     found = rows(cli, ".")
     assert [(row["where"], row["number"]) for row in found] == [
-        ("bundle.crt", 2), ("two.pem", 1), ("bundle.crt", 1), ("one.cer", 1), ("one.pem", 1),
-    ]  # fmt: skip
+        ("bundle.crt", 2),
+        ("two.pem", 1),
+        ("bundle.crt", 1),
+        ("one.cer", 1),
+        ("one.pem", 1),
+    ]
     for row in found:
         path = "two.pem" if row["number"] == 2 else str(row["where"])
         form = "DER" if path.endswith(".cer") else "PEM"
         said = run(
-            "x509", "-in", path, "-inform", form, "-noout", "-enddate", "-startdate", "-serial", "-fingerprint", "-sha256",
-            "-subject", "-issuer", "-nameopt", "RFC2253,-esc_msb,utf8", folder=tmp_path,
-        )  # fmt: skip
+            "x509",
+            "-in",
+            path,
+            "-inform",
+            form,
+            "-noout",
+            "-enddate",
+            "-startdate",
+            "-serial",
+            "-fingerprint",
+            "-sha256",
+            "-subject",
+            "-issuer",
+            "-nameopt",
+            "RFC2253,-esc_msb,utf8",
+            folder=tmp_path,
+        )
         told = dict(line.split("=", 1) for line in said.splitlines())
         for key, name in (("expires", "notAfter"), ("valid_from", "notBefore")):
             moment = datetime.strptime(told[name], "%b %d %H:%M:%S %Y GMT")
@@ -214,8 +239,15 @@ def test_a_trusted_host(authority: Authority, servers: Servers, tmp_path: Path, 
     ],
 )
 def test_a_host_that_is_not_trusted(
-    made: dict[str, object], args: list[str], state: str, problem: str | None, authority: Authority, servers: Servers, tmp_path: Path, cli: Cli
-) -> None:  # fmt: skip
+    made: dict[str, object],
+    args: list[str],
+    state: str,
+    problem: str | None,
+    authority: Authority,
+    servers: Servers,
+    tmp_path: Path,
+    cli: Cli,
+) -> None:
     """Its certificate is shown all the same, with the reason."""
     issued = authority.issue(tmp_path / "one.pem", **made)  # type: ignore[arg-type]
     port = servers.start_tls(issued, authority.key)
@@ -263,7 +295,7 @@ DIALOGUES = {
     "imap": [b"* OK mail\r\n", b"a STARTTLS", b"* CAPABILITY x\r\na OK go\r\n"],
     "pop3": [b"+OK mail\r\n", b"STLS", b"+OK go\r\n"],
     "ftp": [b"220 files\r\n", b"AUTH TLS", b"234 go\r\n"],
-}  # fmt: skip
+}
 
 
 def speak(connection: socket.socket, dialogue: list[bytes]) -> None:

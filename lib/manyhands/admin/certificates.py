@@ -13,7 +13,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -28,6 +27,7 @@ from manyhands.core.errors import InputError, UsageError
 from manyhands.core.extras import install_line
 from manyhands.core.level import Level
 from manyhands.core.limits import parse_duration
+from manyhands.core.records import dataclass, replace
 from manyhands.core.safe_text import one_line
 from manyhands.options.admin import CertificatesOptions
 

@@ -12,11 +12,11 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from manyhands.admin.addresses import Address
 from manyhands.core.errors import InputError, UsageError
+from manyhands.core.records import dataclass
 from manyhands.core.safe_text import one_line
 
 _MOST: Final = 64 * 1024
