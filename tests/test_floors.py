@@ -115,14 +115,14 @@ def test_files_and_functions_stay_small() -> None:
 def test_every_module_says_what_it_is() -> None:
     """A module and every public function has a docstring; of what a scene shows, the scene has one (tests/tour)."""
     scenes = {PACKAGE / "tour" / f"{scene.module or scene.topic}.py" for scene in SCENES.values()}
-    lacking = []
+    bare = []
     for module, path in MODULES.items():
         tree = ast.parse(path.read_text())
         if path.stat().st_size and not ast.get_docstring(tree):
-            lacking.append(module)
+            bare.append(module)
         if path in scenes:
             continue
-        lacking += [
+        bare += [
             f"{module}:{node.name}"
             for node in tree.body
             if isinstance(node, ast.FunctionDef | ast.ClassDef)
@@ -130,4 +130,4 @@ def test_every_module_says_what_it_is() -> None:
             and "overload" not in map(ast.unparse, node.decorator_list)
             and not ast.get_docstring(node)
         ]
-    assert lacking == []
+    assert bare == []

@@ -106,7 +106,7 @@ def classes_of(hint: Any) -> set[type]:
 def test_what_appears_in_a_public_signature_is_public() -> None:
     """Each class that is taken, returned, or a part of a record; and the annotations are such as `typing` can read."""
     public = {getattr(manyhands, name) for name in CLASSES}
-    lacking = set()
+    hidden = set()
     for name in NAMES:
         hints = {place: get_type_hints(function) for place, function in members(name)}
         if name in CLASSES and name not in MADE_FOR_PROGRAMS:
@@ -114,8 +114,8 @@ def test_what_appears_in_a_public_signature_is_public() -> None:
                 one: hint for one, hint in get_type_hints(getattr(manyhands, name)).items() if not one.startswith("_")
             }
         for place, found in hints.items():
-            lacking |= {f"{place}: {one.__name__}" for hint in found.values() for one in classes_of(hint) - public}
-    assert lacking == set()
+            hidden |= {f"{place}: {one.__name__}" for hint in found.values() for one in classes_of(hint) - public}
+    assert hidden == set()
 
 
 @pytest.mark.parametrize("name", [*CLASSES, *FUNCTIONS])

@@ -28,7 +28,7 @@ def warned(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def taking(self: InThread, timeout: float | None = None) -> list[Event]:
         events = take(self, timeout)
-        notes: list[Event] = [Warned("few of them"), Warned("few of them"), Warned("threads it is", asked=True)]
+        notes: list[Event] = [Warned("few of them"), Warned("few of them"), Warned("threads it is", requested=True)]
         return [*notes, *events] if any(isinstance(one, Finished) for one in events) else events
 
     monkeypatch.setattr(InThread, "take", taking)

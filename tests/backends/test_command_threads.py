@@ -121,8 +121,8 @@ def test_a_moment_is_now_unless_we_were_held_up() -> None:
     pulse = Pulse()
     pulse.beat()
     before = time.monotonic()
-    assert before <= pulse.moment(0.0, asked=False) <= time.monotonic()
-    assert before <= pulse.moment(0.0, asked=True)
+    assert before <= pulse.moment(0.0, caused=False) <= time.monotonic()
+    assert before <= pulse.moment(0.0, caused=True)
     pulse.close()
 
 

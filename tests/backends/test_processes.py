@@ -242,7 +242,7 @@ def test_held_workers_do_nothing(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     source = Rows([(encode((n, str(ledger), 0.3)),) for n in range(2)])
     plan = Plan(
-        template=Call.of(functions.slow_and_noted, type="object"),
+        work=Call.of(functions.slow_and_noted, type="object"),
         source=source.spec(),
         limits=Limits(jobs=2),
         workdir=str(tmp_path),

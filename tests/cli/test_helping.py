@@ -20,7 +20,7 @@ NAMESPACE = load_tasks().namespace
 
 
 @task(
-    lacking=["runs"],
+    omittable=["runs"],
     short={"jobs": "j"},
     remainder=True,
     metavar={"jobs": "N", "times": "COUNT", "from": "FILE", "runs": "RUN"},
@@ -162,12 +162,12 @@ def test_every_example_can_be_typed(example: str) -> None:
 
 def test_every_task_with_arguments_of_its_own_has_an_example() -> None:
     """Scenes of the tour and tasks that need nothing do without."""
-    lacking = [
+    missing = [
         name
         for name in NAMESPACE.task_names
         if NAMESPACE[name].listed and NAMESPACE[name].positional and not parts(inspect.getdoc(NAMESPACE[name]) or "")[2]
     ]
-    assert set(lacking) <= {"batch.remove", "proc.show"}
+    assert set(missing) <= {"batch.remove", "proc.show"}
 
 
 def test_help_is_asked_for_in_every_usual_way(cli: Cli) -> None:

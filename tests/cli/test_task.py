@@ -38,12 +38,12 @@ TASKS = """
         \"\"\"Show what came.\"\"\"
         print(template, jobs, ratio, tag, keep_order, where, form, glob, from_, limit, rest, sep="|")
 
-    @task(lacking=["run"])
+    @task(omittable=["run"])
     def show(ctx: Context, run: str = "latest", full: bool = False):
         \"\"\"Show a run.\"\"\"
         print(run, full)
 
-    @task(lacking=["runs"])
+    @task(omittable=["runs"])
     def remove(ctx, runs: list[str] = [], older: int = 0):
         print(runs, older)
 

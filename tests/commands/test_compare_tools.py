@@ -57,6 +57,6 @@ def test_what_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(compare_tools, "_is_installed", lambda _: False)
     monkeypatch.delitem(compare_tools.WAYS, "invoke")  # it leaves its pipes to the garbage collector
     found = {one.way: one for one in compare_tools.compare("true", rounds=1)}
-    assert {one.lacking for way, one in found.items() if way not in ("subprocess", "manyhands")} == {"compare"}
+    assert {one.extra for way, one in found.items() if way not in ("subprocess", "manyhands")} == {"compare"}
     assert found["manyhands"].same
     assert found["manyhands"].seconds is not None

@@ -1,4 +1,4 @@
-"""What is lacking is named with a line that installs it, from no stranger."""
+"""What is missing is named with a line that installs it, from no stranger."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_names_that_speak_of_a_secret(name: str) -> None:
     """Their values are shown as *** and not kept in a run's folder."""
     assert is_secret(name, "x")
     assert masked({name: "x"}) == {name: "***"}
-    plan = Plan(template=Template.parse("true"), source={}, limits=Limits(jobs=1), workdir="/", environment={name: "x"})
+    plan = Plan(work=Template.parse("true"), source={}, limits=Limits(jobs=1), workdir="/", environment={name: "x"})
     assert plan.to_json()["environment"] == {name: None}
 
 
@@ -50,6 +50,6 @@ def test_passwords_in_urls() -> None:
     """The password is masked; the whole value is not kept."""
     url = {"DATABASE_URL": "postgres://user:hunter2@host/db"}
     assert masked(url) == {"DATABASE_URL": "postgres://user:***@host/db"}
-    plan = Plan(template=Template.parse("true"), source={}, limits=Limits(jobs=1), workdir="/", environment=url)
+    plan = Plan(work=Template.parse("true"), source={}, limits=Limits(jobs=1), workdir="/", environment=url)
     assert "hunter2" not in str(plan.to_json())
     assert not is_secret("URL", "http://user@host/a:b@c")

@@ -113,7 +113,7 @@ def test_several_inputs_in_one_job_of_a_program(own_state: Path) -> None:
     assert sent == [repr(given[:4]), repr(given[4:])]
     with pytest.raises(UsageError, match="max_args=0"):
         run_batch("true", ["a"], max_args=0)
-    assert Plan.from_json(Store(own_state).find("r").asked, {}).max_args == 2
+    assert Plan.from_json(Store(own_state).find("r").record, {}).max_args == 2
 
 
 def test_inputs_that_are_commands() -> None:
@@ -175,7 +175,7 @@ def test_a_resumed_run_keeps_its_rule_for_retries(own_state: Path) -> None:
     work = "sh -c 'exit {}'"
     list(run_batch(work, ["0"], run_id="r", retries=2, retry_on=[75, "timeout"], backoff="0,max=1,jitter=10%"))
     run = Store(own_state).find("r")
-    kept = Plan.from_json(run.asked, {}).limits
+    kept = Plan.from_json(run.record, {}).limits
     assert (str(kept.retry_on), kept.backoff) == ("75,timeout", Backoff(0.0, cap=1.0, jitter=0.1))
     with closing(run.journal()) as journal:
         journal.began(Attempt(Job(2, b"k", (b"75",)), 1, ()))
@@ -204,9 +204,7 @@ def test_inputs_that_were_cut_off_are_not_counted(own_state: Path) -> None:
     os.write(writing, b"a\nb\n")
     os.close(writing)
     source: Spec = {"kind": "lines", "path": "-", "null": False, "separator": None}
-    plan = Plan(
-        template=Template.parse("true {}"), source=source, workdir=os.getcwd(), streamed=True, limits=Limits(jobs=1)
-    )
+    plan = Plan(work=Template.parse("true {}"), source=source, workdir=os.getcwd(), streamed=True, limits=Limits(jobs=1))
     first = Batch.start(plan, Store(own_state), stream=reading)
     list(first.events())
     os.close(reading)
@@ -299,7 +297,7 @@ def test_secrets_are_not_written_down(own_state: Path, monkeypatch: pytest.Monke
     for path in own_state.rglob("*"):
         assert not path.is_file() or path.name == "journal.db" or b"hunter2" not in path.read_bytes()
     run = Store(own_state).find(results.run_id)
-    assert run.asked["environment"] == {"API_TOKEN": None, "PLAIN": "x"}
+    assert run.record["environment"] == {"API_TOKEN": None, "PLAIN": "x"}
     monkeypatch.delenv("API_TOKEN", raising=False)
     with pytest.raises(UsageError, match="API_TOKEN"):
         Batch.retry(run, os.environ)
@@ -330,7 +328,7 @@ def test_a_long_list_is_counted_while_it_runs(own_state: Path, tmp_path: Path, p
     path = "-" if piped else str(tmp_path / "list")
     source: Spec = {"kind": "lines", "path": path, "null": False, "separator": None}
     plan = Plan(
-        template=Template.parse("sleep {}"), source=source, workdir=os.getcwd(), streamed=piped, limits=Limits(jobs=1)
+        work=Template.parse("sleep {}"), source=source, workdir=os.getcwd(), streamed=piped, limits=Limits(jobs=1)
     )
     stream = os.open(tmp_path / "list", os.O_RDONLY)
     batch = Batch.start(plan, Store(own_state), stream=stream if piped else None)

@@ -59,7 +59,7 @@ def test_what_fits_is_tried() -> None:
     """Async functions on asyncio, others on threads; the reference is first."""
 
     def names(call: Call) -> list[str]:
-        return backends_for(Plan(template=call, source={}, limits=Limits(jobs=1), workdir="/"))
+        return backends_for(Plan(work=call, source={}, limits=Limits(jobs=1), workdir="/"))
 
     assert names(Call.of(functions.double))[:3] == ["serial", "threads", "processes"]
     assert names(Call.of(functions.a_double))[:3] == ["serial", "asyncio", "processes"]
@@ -109,7 +109,7 @@ def test_overhead_is_what_a_slot_does_beside_the_work() -> None:
 def test_a_measurement_is_a_real_batch(tmp_path: Path, own_state: Path) -> None:
     """It leaves no run behind; failures are counted."""
     plan = Plan(
-        template=Call.of(functions.odd_fails, type="int", result="none"),
+        work=Call.of(functions.odd_fails, type="int", result="none"),
         source={},
         limits=Limits(jobs=1),
         workdir=os.getcwd(),
@@ -224,5 +224,5 @@ def test_mistakes_in_a_comparison(cli: Cli, args: list[str], said: str) -> None:
 
 def test_this_python_is_the_one_that_is_measured() -> None:
     """Interpreters are only tried where there are any."""
-    plan = Plan(template=Call.of(functions.double), source={}, limits=Limits(jobs=1), workdir="/")
+    plan = Plan(work=Call.of(functions.double), source={}, limits=Limits(jobs=1), workdir="/")
     assert ("interpreters" in backends_for(plan)) == (sys.version_info >= (3, 14))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("options_typed")
 
 
 def plan(work: Template | Call, **more: Any) -> Plan:
-    return Plan(template=work, source={"kind": "args", "values": []}, workdir="/a", limits=Limits(jobs=1), **more)
+    return Plan(work=work, source={"kind": "args", "values": []}, workdir="/a", limits=Limits(jobs=1), **more)
 
 
 ECHO = Template.parse("echo {}")

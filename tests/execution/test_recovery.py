@@ -33,7 +33,7 @@ RETRIES = 2
 
 def plan(*, allow_daemons: bool = False) -> Plan:
     return Plan(
-        template=Template.parse("true"),
+        work=Template.parse("true"),
         source={"kind": "args", "values": []},
         workdir="/",
         allow_daemons=allow_daemons,

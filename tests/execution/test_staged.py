@@ -36,7 +36,7 @@ def plan_of(*lines: str, jobs: tuple[int, ...] = (), inputs: list[str], **limits
     jobs = jobs or (2,) * len(works)
     then = tuple(Stage(work, number, "commands") for work, number in zip(works[1:], jobs[1:], strict=True))
     return Plan(
-        template=works[0],
+        work=works[0],
         then=then,
         source={"kind": "args", "values": inputs},
         workdir=os.getcwd(),

@@ -52,16 +52,14 @@ def test_an_earlier_run_knows_how_long_jobs_take(tmp_path: Path, own_state: Path
     assert go([1, 2, 3]) == [1, 2, 3]
     assert began(ledger) == ["3", "2", "1"]
     plan = Plan(
-        template=Call.of(functions.slow_and_noted, type="object"),
+        work=Call.of(functions.slow_and_noted, type="object"),
         source={},
         limits=Limits(jobs=1),
         workdir=str(Path.cwd()),
     )
     walls = walls_of(plan, Store(own_state).all())
     assert [wall >= n / 20 for n, wall in enumerate(sorted(walls.values()), 1)] == [True] * 3
-    other = Plan(
-        template=Call.of(functions.double, type="object"), source={}, limits=Limits(jobs=1), workdir=str(Path.cwd())
-    )
+    other = Plan(work=Call.of(functions.double, type="object"), source={}, limits=Limits(jobs=1), workdir=str(Path.cwd()))
     assert walls_of(other, Store(own_state).all()) == {}
 
 

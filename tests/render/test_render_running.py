@@ -28,7 +28,7 @@ from storage.test_progress_file import kept, waiting
 def test_a_run_is_looked_at_while_it_goes_on(own_state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What runs and for how long, what it has printed so far, how many there are; what lies ready is not running."""
     plan = Plan(
-        template=Template.parse("sh -c 'echo hello {}; sleep 100'"),
+        work=Template.parse("sh -c 'echo hello {}; sleep 100'"),
         source=Args(["a", "b", "c"]).spec(),
         workdir=os.getcwd(),
         limits=Limits(jobs=2),

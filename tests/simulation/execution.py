@@ -42,7 +42,7 @@ class SimulatedBatch(Batch):
         return self.backend(self._context.number if self._context else 1)
 
     def take_over(self, journal: Journal) -> Iterator[Event]:
-        if self.work != "new" and not self._taken:
+        if self.scope != "new" and not self._taken:
             self._taken = True
             take_over(self.run, self.plan, journal, lambda _: self.world.kill_all())
         yield Warned("taken over")

@@ -142,7 +142,7 @@ class Promises:
         """What was told is recorded, the counts add up, something was done; returns whether nothing is left, which is true, too."""
         rows = dict(recorded(run))
         self._check_records(rows)
-        with closing(Journals.open(Run(run.id, run.path, run.asked))) as journals:
+        with closing(Journals.open(Run(run.id, run.path, run.record))) as journals:
             self._check_counts(summary, journals.tally())
         complete = not summary.left and not summary.unread
         disturbed = self.helper_lost or self.stopped

@@ -76,7 +76,7 @@ class Scenario:
         if self.piped:
             source = {"kind": "lines", "path": "-", "null": False, "separator": None}
         return Plan(
-            template=Template.parse("job {}"),
+            work=Template.parse("job {}"),
             source=source,
             workdir="/",
             streamed=self.piped,

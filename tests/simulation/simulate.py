@@ -44,7 +44,7 @@ class Simulation:
         world.doubling, world.prompt = scenario.doubling, scenario.halt != "never"
         self.promises = Promises(scenario, world, self._reader)
         made, self._held = Store(state).create(scenario.plan().to_json(), "r")
-        self.run = SimulatedRun(made.id, made.path, made.asked)
+        self.run = SimulatedRun(made.id, made.path, made.record)
         self._faulty: range = range(0)
         self._backends: list[SimulatedBackend] = []
         self._pipe: Pipe | None = None
@@ -106,7 +106,7 @@ class Simulation:
             batch.stop(SIGINT)
 
     def _batch(self, work: Scope, *, give: bool) -> SimulatedBatch | SimulatedLine:
-        plan = Plan.from_json(self.run.asked, {})
+        plan = Plan.from_json(self.run.record, {})
         opened = OpenRun(run=self.run, held=self._held, plan=plan, scope=work)
         text = "".join(f"{name}\n" for name in self.scenario.names)
         self._pipe = Pipe(text.encode(), self.world, self.chance) if give else None

@@ -170,9 +170,9 @@ def test_updating(store: Store) -> None:
     """What is asked of a run can be written anew; the rest stays."""
     run, held = store.create(ASKED, "r")
     held.close()
-    assert Store.update(run, {"template": "false"}).asked["template"] == "false"
+    assert Store.update(run, {"template": "false"}).record["template"] == "false"
     again = store.find("r")
-    assert (again.asked["template"], again.token) == ("false", run.token)
+    assert (again.record["template"], again.token) == ("false", run.token)
     discard(again)
     assert not run.path.exists()
 
@@ -310,7 +310,7 @@ def places(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
 def test_a_value_of_another_type_is_one_line(store: Store, odd: Any, summed: bool) -> None:
     """Wherever it stands: the run is refused, or done; a file with a checksum is refused whatever has changed in it."""
     plan = Plan(
-        template=Template.parse("true {}"),
+        work=Template.parse("true {}"),
         source={"kind": "args", "values": ["a", "b"]},
         workdir="/",
         backend="fake",
@@ -422,7 +422,7 @@ def test_a_run_whose_template_is_refused_today(
     store: Store, capsys: pytest.CaptureFixture[str], template: str, shell: str | None
 ) -> None:
     """It can still be looked at and exported; only what would begin something is refused."""
-    plan = Plan(template=Template.parse("true"), source={}, limits=Limits(jobs=1), workdir="/")
+    plan = Plan(work=Template.parse("true"), source={}, limits=Limits(jobs=1), workdir="/")
     run, held = store.create(plan.to_json() | {"template": template, "shell": shell}, "old")
     job = Job(1, b"k", (b"a; b",))
     with closing(run.journal()) as journal:

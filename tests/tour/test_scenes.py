@@ -14,7 +14,7 @@ import pytest
 
 from conftest import HERE
 from manyhands.tour.contents import METHODS, SCENES
-from manyhands.tour.showing import lacking
+from manyhands.tour.showing import why_not
 from warm import Warm
 
 Events = list[dict[str, Any]]
@@ -26,7 +26,7 @@ def play(environment: dict[str, str], warm: Warm) -> Play:
     """Plays a scene as a user would, checks that it says it was seen, and gives what it told."""
 
     def run(name: str, *options: str, scale: float = 0.2, status: int = 0) -> Events:
-        if why := lacking(SCENES[name]):
+        if why := why_not(SCENES[name]):
             pytest.skip(why)
         argv = [sys.executable, "-m", "manyhands", f"tour.{name}", "--json", "--scale", str(scale), *options]
         done = warm.run(argv, cwd=HERE, env=environment, capture_output=True, text=True, check=False, timeout=100)

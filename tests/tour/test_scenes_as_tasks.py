@@ -25,7 +25,7 @@ from manyhands.tour.door import show_list
 from manyhands.tour.narrating import bars, fitting, trace
 from manyhands.tour.pasting import program_of
 from manyhands.tour.seen import Event, NotSeen, Seen, Span, expect, most_at_once
-from manyhands.tour.showing import lacking
+from manyhands.tour.showing import why_not
 from manyhands.tour.spinner import spinner_seen
 from manyhands.tour.stage import doing, tell
 from tour import test_scenes
@@ -302,9 +302,9 @@ def test_what_is_not_possible_is_skipped(cli: Cli) -> None:
 def test_a_package_that_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the extra to install."""
     monkeypatch.setattr("manyhands.tour.showing.find_spec", lambda _: None)
-    assert lacking(SCENES["knock"]) == f"it needs twisted, which is not installed: {install_line('tour')}"
+    assert why_not(SCENES["knock"]) == f"it needs twisted, which is not installed: {install_line('tour')}"
     monkeypatch.delattr(os, "fork")
-    assert lacking(SCENES["process-fork"]) == "this system has no fork"
+    assert why_not(SCENES["process-fork"]) == "this system has no fork"
 
 
 def test_a_way_whose_package_lacks_is_skipped(environment: dict[str, str], tmp_path: Path) -> None:

@@ -21,14 +21,14 @@ WORK = Template.parse("echo {}")
 def test_what_nobody_has_said_is_what_the_records_have(options: CommandOptions | FunctionOptions | RunOptions) -> None:
     """So that there is one default, whoever asks: a task, a program, or somebody who makes the records."""
     plan = plan_of(options, [WORK], {}, "/", backend="commands", keep_order=True)
-    assert plan == Plan(template=WORK, source={}, limits=Limits(jobs=usable_cores()), workdir="/")
+    assert plan == Plan(work=WORK, source={}, limits=Limits(jobs=usable_cores()), workdir="/")
 
 
 def test_so_it_is_where_only_one_of_them_has_it() -> None:
     """Bytes of piped inputs; how workers are made."""
     for one in (FunctionOptions(function="f:f"), RunOptions()):
         assert (one.start_method, one.max_jobs_per_worker) == (Workers().start_method, Workers().max_jobs)
-    plan = Plan(template=WORK, source={}, limits=Limits(jobs=1), workdir="/")
+    plan = Plan(work=WORK, source={}, limits=Limits(jobs=1), workdir="/")
     assert parse_size(CommandOptions().spool_limit, "--spool-limit") == plan.spool_limit
     assert (CommandOptions().allow_daemons, CommandOptions().stdin) == (plan.allow_daemons, plan.stdin)
 

@@ -267,7 +267,7 @@ class Results(Generic[T_co]):
         if new and self._shown:
             self._shown.step_aside()
         for one in new:
-            if one.asked:
+            if one.requested:
                 import logging  # seldom needed, and much to import
 
                 logging.getLogger("manyhands").info(one.text)
@@ -279,7 +279,7 @@ class Results(Generic[T_co]):
         number, plan = outcome.attempt.job.number, self._batch.plan
         if number in self._given:
             return self._given.pop(number)
-        values, columns = outcome.attempt.job.values, self._batch.run.asked.get("columns", ())
+        values, columns = outcome.attempt.job.values, self._batch.run.record.get("columns", ())
         if plan.call and plan.call.type == "object":
             return decode(plan.call, values)
         return dict(zip(columns, map(os.fsdecode, values), strict=False)) if columns else outcome.input

@@ -125,9 +125,9 @@ class Auto:
         waiting = waiting_share(self._wall, self._cpu, queued)
         share = f"{waiting:.0%} of the time of the first {self._count} jobs was waiting"
         if waiting <= 0.5 or self._wall / self._count < _WORTH:
-            return [Noted(f"{share}: continuing in processes", asked=True)]
+            return [Noted(f"{share}: continuing in processes", requested=True)]
         if self._cannot:
             why = f"because threads cannot {self._cannot}"
-            return [Noted(f"{share}: continuing in processes all the same, {why}", asked=True)]
+            return [Noted(f"{share}: continuing in processes all the same, {why}", requested=True)]
         self._old, self._now = self._now, self._threads()
-        return [Noted(f"{share}: continuing in threads", asked=True)]
+        return [Noted(f"{share}: continuing in threads", requested=True)]

@@ -205,7 +205,7 @@ class CommandThreads:
         at, started = running.at, running.started
         self._mailbox.put(Started(attempt, at, slot.number, running.process.pid))
         status, usage = self._reap(running)
-        now = self._pulse.moment(at, asked=running.signalled)
+        now = self._pulse.moment(at, caused=running.signalled)
         code = None if status is None else os.waitstatus_to_exitcode(status)
         out, err = (output_of(slot.collect(stream, name, self.settings.output_cap)) for stream in (0, 1))
         incomplete = self._output_error(attempt, slot)

@@ -274,7 +274,7 @@ class Greenlets:
                 raise ManyhandsError(f"the process for greenlets dies before it begins (status {code}): giving up")
         now, alone = time.monotonic(), len(self._running) == 1  # with several, we do not know which one it was
         for key in list(self._running):
-            asked = key in self._overdue
+            overdue = key in self._overdue
             _, _, began = self._running[key]
             attempt, slot = self._let_go(key)
             if not began:  # it was on its way
@@ -283,11 +283,11 @@ class Greenlets:
             name, room = b"%d.%d" % key, Slot(slot, bytes(self.settings.outputs))
             out, err = (output_of(room.salvage(stream, name, self.settings.output_cap)) for stream in (0, 1))
             room.close()
-            why = "it did not end, and was killed" if asked else "the process that it shared with others died"
+            why = "it did not end, and was killed" if overdue else "the process that it shared with others died"
             started, wall = time.time() - (now - began), now - began
             status, number = (None, -code) if code < 0 else (1, None)
             ending = Ending(status, number, why, started, wall, stdout=out, stderr=err, slot=slot)
-            self._ready.append(Ended(attempt, now, ending, died=alone and not asked))
+            self._ready.append(Ended(attempt, now, ending, died=alone and not overdue))
         self._launch()
 
     def _clear(self) -> None:

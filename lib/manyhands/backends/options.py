@@ -72,17 +72,17 @@ def refuse_ignored(plan: Plan) -> None:
     for name, option in _OPTIONS.items():
         if not option.given(plan) or (name == "--jobs" and plan.then):
             continue
-        lacking = [stage.backend for stage in stages if name not in honoured(stage)]
-        if lacking and not (option.by_one and len(lacking) < len(stages)):
+        missing = [stage.backend for stage in stages if name not in honoured(stage)]
+        if missing and not (option.by_one and len(missing) < len(stages)):
             raise UsageError(
-                f"{given_as('--backend', lacking[0])} cannot honour {option_name(name)}: {option.why}; leave it out, or choose another backend"
+                f"{given_as('--backend', missing[0])} cannot honour {option_name(name)}: {option.why}; leave it out, or choose another backend"
             )
 
 
 def honoured(plan: Plan) -> frozenset[str]:
     """The options that the backend of a plan without stages honours."""
     if plan.backend == "auto":
-        return _WORKERS if plan.template.is_function else _COMMANDS
+        return _WORKERS if plan.work.is_function else _COMMANDS
     return HONOURED[plan.backend]
 
 

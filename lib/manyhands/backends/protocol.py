@@ -41,10 +41,10 @@ class Ended(NamedTuple):
 
 
 class Noted(NamedTuple):
-    """Something that the user should know, not about one attempt. ``asked``: the user requested it, as with the choice of ``auto``."""
+    """Something that the user should know, not about one attempt. ``requested``: the user wanted to know it, as with the choice of ``auto``."""
 
     text: str
-    asked: bool = False
+    requested: bool = False
 
 
 class Suspended(NamedTuple):

@@ -151,7 +151,7 @@ def check_plan(plan: Plan) -> None:
     """Raise UsageError unless every stage of the plan has an existing backend that honours the given options."""
     for work, name in zip(plan.works, (plan.backend, *(one.backend for one in plan.then)), strict=True):
         check_backend(name, functions=work.is_function)
-    if (rule := plan.limits.retry_on) and rule.exceptions and not plan.template.is_function:
+    if (rule := plan.limits.retry_on) and rule.exceptions and not plan.work.is_function:
         raise UsageError(
             f"{given_as('--retry-on', rule.exceptions[0])}: a command raises no exceptions; give exit statuses or signals"
         )

@@ -86,9 +86,9 @@ def candidates(words: list[str], parser: Parser, core: ParserContext) -> list[st
         return [one for one in known if one.startswith("--") or not current.startswith("--")]
     if context is core:
         return _names(parser)
-    lacking = [one for one in context.args.values() if one.positional and (one.kind is list or one.value is None)]
+    missing = [one for one in context.args.values() if one.positional and (one.kind is list or one.value is None)]
     return (
-        _values(lacking[0], context, parser) if lacking else [one for one in context.flag_names() if one.startswith("--")]
+        _values(missing[0], context, parser) if missing else [one for one in context.flag_names() if one.startswith("--")]
     )
 
 
@@ -153,7 +153,7 @@ def _context(words: list[str], parser: Parser, core: ParserContext) -> ParserCon
     """The task in whose arguments the next word stands, or the program itself."""
     try:
         found: list[ParserContext | None] = list(parser.parse_argv(words))
-    except Misuse as error:  # an argument is still lacking, or something is wrong earlier
+    except Misuse as error:  # an argument is still missing, or something is wrong earlier
         found = [error.context]
     return next((one for one in reversed(found) if one and one.name), core)
 

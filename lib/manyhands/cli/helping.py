@@ -86,7 +86,7 @@ def in_short(purpose: str) -> str:
 
 def _in_usage(option: Argument) -> str:
     word = f"{metavar(option)} ..." if option.kind is list else metavar(option)
-    return f"[{word}]" if getattr(option, "may_lack", False) else word
+    return f"[{word}]" if getattr(option, "omittable", False) else word
 
 
 def _after_dashes(task: Task, given: Sequence[Argument]) -> list[str]:

@@ -109,7 +109,7 @@ def _complete_context(machine: ParseMachine) -> None:
     context = machine.context
     if context:
         context.positional_args = [
-            one for one in context.positional_args if one.value is not None or not getattr(one, "may_lack", False)
+            one for one in context.positional_args if one.value is not None or not getattr(one, "omittable", False)
         ]
         for option in context.args.values():
             if isinstance(option, Option):

@@ -47,8 +47,8 @@ def wrong(machine: ParseMachine, message: str) -> Misuse:
     elif message.startswith("Flag ") and machine.flag:
         message = f"{flag_name(machine.flag.names[0])}: the needed value was not given"
     elif context and context.missing_positional_args:
-        lacking = ", ".join((one.name or "").strip("_") for one in context.missing_positional_args)
-        message = f"{task} lacks its {lacking}; see {typed('--help', task)}"
+        missing = ", ".join((one.name or "").strip("_") for one in context.missing_positional_args)
+        message = f"{task} lacks its {missing}; see {typed('--help', task)}"
     return Misuse(message, context, Level.UNKNOWN if task and _is_monitor(task) else 2)
 
 

@@ -116,7 +116,7 @@ class Option(Argument):
             positional=said.positional,
             attr_name=one.name if "_" in one.name else None,
         )
-        self.choices, self.may_lack, self.task = choices(kind), given and said.positional, ""
+        self.choices, self.omittable, self.task = choices(kind), given and said.positional, ""
         self.value_kind, self.metavar = kind, said.metavar
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Option:

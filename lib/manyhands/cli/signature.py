@@ -28,7 +28,7 @@ def declared_by(
     body: Callable[..., Any],
     *,
     positional: Iterable[str] | None = None,
-    lacking: Iterable[str] = (),
+    omittable: Iterable[str] = (),
     remainder: bool = False,
     help: Mapping[str, str] | None = None,
     short: Mapping[str, str] | None = None,
@@ -40,7 +40,7 @@ def declared_by(
     mean, see `manyhands.cli.task.task`. Raises ValueError for a name that is no parameter."""
     _, *parameters = inspect.signature(body).parameters.values()
     said = [_by_parameter(one or {}, parameters) for one in (help, metavar, short, needs)]
-    named = {*lacking, *(positional or ())}
+    named = {*omittable, *(positional or ())}
     for one in parameters:
         if remainder and one.name == "rest":
             continue

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from manyhands.cli.defaults import Defaults
 
 Taken = TypeVar("Taken", bound=Options)
-_OF_PARAMETERS: Final = ("help", "lacking", "metavar", "needs", "positional", "short", "without")
+_OF_PARAMETERS: Final = ("help", "metavar", "needs", "omittable", "positional", "short", "without")
 
 
 class Task(invoke.Task[Any]):
@@ -55,7 +55,9 @@ class Task(invoke.Task[Any]):
         self.kinds = {one.name: kind_of(one.annotation, one.default) for one in self.declared}
         self.needs = {one.name: one.said.needs for one in self.declared if one.said.needs}
         self.without = {other: one.name for one in self.declared for other in one.said.excludes}
-        self.may_lack = frozenset(one.name for one in self.declared if one.said.positional and one.default is not MISSING)
+        self.omittable = frozenset(
+            one.name for one in self.declared if one.said.positional and one.default is not MISSING
+        )
         self.uses_context = not first_parameter(body).startswith("_")
         """Whether the task uses invoke's Context (for running commands, and settings): its first parameter has no ``_`` before it."""
         super().__init__(body, auto_shortflags=False, **kwargs)
@@ -135,7 +137,7 @@ class Task(invoke.Task[Any]):
                     continue
                 value, where = found
                 sources[flag_name(name)] = where
-            elif value is None and name in self.may_lack:
+            elif value is None and name in self.omittable:
                 continue
             complete[name] = self._typed(name, value, where)
         self._refuse_ignored([name for name, value in given.items() if not isinstance(value, Absent)], complete)
@@ -189,7 +191,7 @@ def task(
 def task(
     *pre: invoke.Task[Any],
     short: Mapping[str, str] | None = None,
-    lacking: Iterable[str] = (),
+    omittable: Iterable[str] = (),
     remainder: bool = False,
     **kwargs: Any,
 ) -> Callable[[Callable[..., Any]], Task]:
@@ -201,7 +203,7 @@ def task(*args: Any, **kwargs: Any) -> Any:
 
     ``options``: a class of `Options`, of which the function gets an object after the context; all else is said there. Without it the
     parameters of the function are the options, and these say more of them: ``short``, one-letter names, such as ``{"jobs": "j"}``;
-    there are no others; ``metavar`` and ``help``, likewise. ``lacking``: positional arguments that may be left out; one that is a
+    there are no others; ``metavar`` and ``help``, likewise. ``omittable``: positional arguments that may be left out; one that is a
     ``list[str]`` takes all that follow. ``remainder``: the function gets `rest` as ``rest``. ``needs`` and ``without``: options that
     have an effect only together with another one, or only without it, such as ``{"every": "watch"}``; typed in vain they are
     refused. Whatever may be left out, or is an option, has a default.
@@ -235,10 +237,10 @@ def rest() -> list[str] | None:
 
 def undocumented(collection: invoke.Collection) -> list[str]:
     """Options without help and tasks without a docstring, as ``task --option``; a test wants none."""
-    lacking = []
+    bare = []
     for name in collection.task_names:
         found = collection[name]
         if not (found.__doc__ or "").strip():
-            lacking.append(name)
-        lacking += [f"{name} --{option.names[0]}" for option in found.get_arguments() if not option.help]
-    return lacking
+            bare.append(name)
+        bare += [f"{name} --{option.names[0]}" for option in found.get_arguments() if not option.help]
+    return bare

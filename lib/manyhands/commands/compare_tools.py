@@ -24,14 +24,14 @@ Answer = tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What one way gave. ``seconds`` is the median of its rounds; ``lacking`` names the extra that would bring it; ``error``
+    """What one way gave. ``seconds`` is the median of its rounds; ``extra`` would bring it, if it is not installed; ``error``
     is what it raised. ``same``: its answer is that of the first way."""
 
     way: str
     answer: Answer | None = None
     seconds: float | None = None
     same: bool = False
-    lacking: str | None = None
+    extra: str | None = None
     error: str | None = None
 
 
@@ -54,7 +54,7 @@ def compare(line: str, *, rounds: int = 5) -> list[Compared]:
             took[name].append(time.perf_counter() - began)
     reference = answers.get("subprocess")
     return [
-        Compared(name, lacking=way.extra)
+        Compared(name, extra=way.extra)
         if name not in ready
         else Compared(name, error=errors[name])
         if name in errors

@@ -66,10 +66,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something that the user should know, other than a failed job; shown once. ``asked``: see `manyhands.backends.protocol.Noted`."""
+    """Something that the user should know, other than a failed job; shown once. ``requested``: see `manyhands.backends.protocol.Noted`."""
 
     text: str
-    asked: bool = False
+    requested: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,36 +34,36 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kKMGT])(iB|B)?)?B?")
 def parse_jobs(text: str | int, cores: int) -> int:
     """The number of slots: ``8``; ``0`` (`MAX_JOBS`); ``50%``, ``+2``, ``-1`` of the usable cores, as in GNU parallel; or
     ``auto`` (`MOST_BY_ITSELF`, see `Limits.climb`)."""
-    asked = str(text).strip()
-    if asked == "auto":
+    given = str(text).strip()
+    if given == "auto":
         return MOST_BY_ITSELF
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", asked):
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", given):
         return max(1, round(cores * float(match[1]) / 100))
-    if not re.fullmatch(r"[+-]?\d+", asked) or asked in ("-0", "+"):
+    if not re.fullmatch(r"[+-]?\d+", given) or given in ("-0", "+"):
         raise UsageError(
-            f"{given_as('--jobs', repr(asked))}: expected a number, 0, a percentage, +N or -N of the cores, or auto"
+            f"{given_as('--jobs', repr(given))}: expected a number, 0, a percentage, +N or -N of the cores, or auto"
         )
-    if asked[0] in "+-":
-        jobs = cores + int(asked)
+    if given[0] in "+-":
+        jobs = cores + int(given)
         if jobs < 1:
-            raise UsageError(f"{given_as('--jobs', asked)} leaves none of {cores} cores")
+            raise UsageError(f"{given_as('--jobs', given)} leaves none of {cores} cores")
         return jobs
-    return int(asked) or MAX_JOBS
+    return int(given) or MAX_JOBS
 
 
 def parse_duration(text: str | float, option: str) -> float:
     """Seconds, from ``90``, ``1.5``, ``250ms``, ``2m``, ``1h30m``, ``2d``."""
-    asked = str(text).strip()
+    given = str(text).strip()
     try:
-        seconds = float(asked)
+        seconds = float(given)
     except ValueError:
-        if not re.fullmatch(f"(?:{_PART.pattern})+", asked):
+        if not re.fullmatch(f"(?:{_PART.pattern})+", given):
             raise UsageError(
-                f"{given_as(option, repr(asked))}: expected seconds, or a duration such as 250ms, 90s, 2m or 1h30m"
+                f"{given_as(option, repr(given))}: expected seconds, or a duration such as 250ms, 90s, 2m or 1h30m"
             ) from None
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(asked))
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(given))
     if not math.isfinite(seconds) or seconds < 0:
-        raise UsageError(f"{given_as(option, asked)}: a duration cannot be negative or endless")
+        raise UsageError(f"{given_as(option, given)}: a duration cannot be negative or endless")
     return seconds
 
 
@@ -246,13 +246,13 @@ def parse_timeout(text: str | float | None) -> Timeout | None:
     """None for no limit; ``30``, ``2m``, or ``300%``."""
     if text is None or text == "":
         return None
-    asked = str(text).strip()
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", asked):
+    given = str(text).strip()
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", given):
         timeout = Timeout(percent=float(match[1]))
     else:
-        timeout = Timeout(seconds=parse_duration(asked, "--timeout"))
+        timeout = Timeout(seconds=parse_duration(given, "--timeout"))
     if not (timeout.seconds or timeout.percent):
-        raise UsageError(f"{given_as('--timeout', asked)}: nothing can be done in no time")
+        raise UsageError(f"{given_as('--timeout', given)}: nothing can be done in no time")
     return timeout
 
 
@@ -286,11 +286,11 @@ class Halt:
     def parse(cls, text: str) -> Halt:
         """``never``, or ``soon|now,fail|success|done=N|N%``; also GNU parallel's old ``0``, ``1``, ``2``, ``-1``,
         ``-2`` and ``N%``."""
-        asked = text.strip()
-        asked = _OLD_HALT.get(asked, f"soon,fail={asked}" if asked.endswith("%") and "," not in asked else asked)
-        if asked == "never":
+        given = text.strip()
+        given = _OLD_HALT.get(given, f"soon,fail={given}" if given.endswith("%") and "," not in given else given)
+        if given == "never":
             return cls()
-        match = re.fullmatch(r"(soon|now),(fail|success|done)=(\d+(?:\.\d+)?)(%)?", asked)
+        match = re.fullmatch(r"(soon|now),(fail|success|done)=(\d+(?:\.\d+)?)(%)?", given)
         if not match or not float(match[3]) or (not match[4] and "." in match[3]):
             raise UsageError(
                 f"{given_as('--halt', repr(text))}: expected never, or soon or now, then ,fail= or ,success= or ,done= and N or N%"

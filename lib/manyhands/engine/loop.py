@@ -149,7 +149,7 @@ class Engine:
             elif isinstance(report, Suspended):
                 self._pauses.suspended(report.at, report.seconds)
             else:
-                self._news.append(Warned(report.text, report.asked))
+                self._news.append(Warned(report.text, report.requested))
 
     def _patience(self) -> float | None:
         """Seconds until something is due; None if nothing is."""
@@ -266,7 +266,7 @@ class Engine:
             flight.stop_at, flight.why = report.at, Status.TIMEOUT
         outcome = judge(report, flight.stop_at, flight.why)
         if self._climber and (note := self._climber.ended()):
-            self._news.append(Warned(note, asked=True))
+            self._news.append(Warned(note, requested=True))
         self._deadlines.end(number, report.ending.wall if outcome.status in COUNTED else None)
         if outcome.status is Status.OK:
             self._record(Finished(outcome))

@@ -46,10 +46,10 @@ class Batch:
     def __init__(self, opened: OpenRun, context: StageContext | None = None) -> None:
         """``context``: what connects it with the other stages, if there are several."""
         self._opened, self._context = opened, context
-        self.run, self.plan, self.work, self.held = opened.run, opened.plan, opened.scope, opened.held
+        self.run, self.plan, self.scope, self.held = opened.run, opened.plan, opened.scope, opened.held
         self.summary: Summary | None = None
         self.inputs = RunInputs(opened.stream, opened.source)
-        self._jobs = JobSource(self.run, self.plan, self.work, self.inputs, context)
+        self._jobs = JobSource(self.run, self.plan, self.scope, self.inputs, context)
         self._engine: Engine | None = None
         self._stops: list[int] = []
         self._mutex = threading.RLock()  # reentrant: a signal handler may stop the batch while this thread does
@@ -105,7 +105,7 @@ class Batch:
 
     def discard(self) -> None:
         """Call this instead of `events` to release the run, and to remove it if it is new."""
-        if self.work == "new":
+        if self.scope == "new":
             discard(self.run)
         self.held.close()
 
@@ -133,14 +133,14 @@ class Batch:
                 stack.callback(self.held.close)
                 self._keeper = Keeper(self.run.path, self.clock)
                 stack.callback(self._keeper.close)
-                journal = self.run.journal(check=self.work != "new")
+                journal = self.run.journal(check=self.scope != "new")
                 stack.callback(journal.close)
                 yield from self.take_over(journal)
                 yield from self._execute(journal, stack, tick, before_waiting)
-            if self.no_inputs and self.work == "new" and self._context is None:
+            if self.no_inputs and self.scope == "new" and self._context is None:
                 discard(self.run)
         except UsageError:
-            if self.work == "new" and self.untouched and self._context is None:
+            if self.scope == "new" and self.untouched and self._context is None:
                 discard(self.run)
             raise
 
@@ -148,7 +148,7 @@ class Batch:
 
     def take_over(self, journal: Journal) -> Iterator[Event]:
         """End all processes of an earlier execution, and close its open records. Only the first call does anything."""
-        if self.work != "new" and not self._taken:
+        if self.scope != "new" and not self._taken:
             self._taken = True
             if self._opened.note:
                 yield Warned(self._opened.note)
@@ -158,18 +158,18 @@ class Batch:
     def _execute(
         self, journal: Journal, stack: ExitStack, tick: float | None, before_waiting: Callable[[], None]
     ) -> Iterator[Event]:
-        source = in_columns(self._open_source(journal, stack), self.run.asked.get("columns", ()))
+        source = in_columns(self._open_source(journal, stack), self.run.record.get("columns", ()))
         ask = self.channel.nudge if self.channel else None
         values = self.inputs.values(source, stack, backend=self.plan.backend, wake=self.wake, ask=ask)
         if self._context:
             self._context.columns(source.columns)
-        renderer = self.plan.template.bind(source.columns, width=source.width)
+        renderer = self.plan.work.bind(source.columns, width=source.width)
         backend = stack.enter_context(closing(self._open_backend(source)))
-        if self.inputs.lacking:
-            yield Warned(self.inputs.lacking)
-        if source.columns and self.work != "failed" and (self._context is None or self._context.number == 1):
+        if self.inputs.missing:
+            yield Warned(self.inputs.missing)
+        if source.columns and self.scope != "failed" and (self._context is None or self._context.number == 1):
             self.run = Store.update(self.run, {"columns": source.columns})
-        earlier = Earlier(self.work, journal.tally() if self.work != "new" else None, self.plan.max_args)
+        earlier = Earlier(self.scope, journal.tally() if self.scope != "new" else None, self.plan.max_args)
         total = self._total(earlier, source)
         halting = self._context.halting if self._context else earlier.halting(self.plan.limits.halt, total)
         climber, jobs = climber_for(self.plan, backend), self._jobs.jobs(journal, values, renderer, self._all_read)
@@ -182,7 +182,7 @@ class Batch:
             limits=self.plan.limits,
             run=self.run.id,
             total=total,
-            whole=self.inputs.lacking is None and self.work != "failed",
+            whole=self.inputs.missing is None and self.scope != "failed",
             tick=tick or EVERY,
             halting=halting,
             climber=climber,
@@ -192,7 +192,7 @@ class Batch:
             clock=self.clock,
         )
         self._use(engine)
-        yield RunStarted(self.run.id, self.plan.template.text, self.plan.limits.jobs, total, earlier.done)
+        yield RunStarted(self.run.id, self.plan.work.text, self.plan.limits.jobs, total, earlier.done)
         recall = recall_from(journal, renderer)
         yield from self._carried_out(engine, journal, stack, recall, earlier.done, climber)
 
@@ -218,13 +218,13 @@ class Batch:
             yield event
 
     def _total(self, earlier: Earlier, source: Source) -> int | None:
-        """How many jobs the run has; None if that is not known yet, or some inputs are lacking."""
-        return None if self.inputs.lacking is not None else earlier.total(source.total, self.run.asked.get("total"))
+        """How many jobs the run has; None if that is not known yet, or some inputs are missing."""
+        return None if self.inputs.missing is not None else earlier.total(source.total, self.run.record.get("total"))
 
     def _wait(self, earlier: Earlier, before_waiting: Callable[[], None]) -> None:
         """All that has happened has been yielded."""
         if (counted := self.inputs.counted) is not None:
-            self._all_read((earlier.total(counted, self.run.asked.get("total")) or 0) - earlier.done)
+            self._all_read((earlier.total(counted, self.run.record.get("total")) or 0) - earlier.done)
         if self._engine:
             self._keeper.look(self._engine.standing)
         before_waiting()
@@ -243,7 +243,7 @@ class Batch:
     def _keep_facts(self, summary: Summary, climber: Climber | None) -> None:
         """Store what was found out about the run, if it is new."""
         facts: dict[str, Any] = {"widths": climber.steps} if climber else {}
-        if summary.total is not None and summary.total != self.run.asked.get("total"):
+        if summary.total is not None and summary.total != self.run.record.get("total"):
             facts["total"] = summary.total
         if facts:
             self.run = Store.update(self.run, facts)
@@ -252,12 +252,12 @@ class Batch:
         """The whole run's state, if this was not its only execution."""
         inner = self._context is not None and self._context.number > 1
         self.no_inputs = not (
-            self._jobs.any_input or inner or self.work == "failed" or summary.unread or self.inputs.lacking
+            self._jobs.any_input or inner or self.scope == "failed" or summary.unread or self.inputs.missing
         )
-        if self.work == "new":
+        if self.scope == "new":
             return summary
         tally = journal.tally()
-        unread = self.inputs.lacking is not None or (summary.unread and self.work != "failed")
+        unread = self.inputs.missing is not None or (summary.unread and self.scope != "failed")
         return replace(summary, counts=tally.counts, left=tally.left, unread=unread, done_before=done)
 
     # -- what it works with ----------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ class Batch:
     def _open_source(self, journal: Journal, stack: ExitStack) -> Source:
         if self._context and self._context.number > 1:
             return Rows([], self._context.columns(None))
-        return self.inputs.open(self.run, self.plan, self.work, journal, stack)
+        return self.inputs.open(self.run, self.plan, self.scope, journal, stack)
 
     def _open_backend(self, source: Source) -> Backend:
         return backend_for(self._opened, source)

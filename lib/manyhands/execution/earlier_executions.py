@@ -19,11 +19,11 @@ AGAIN: Final = (Status.FAILED, Status.TIMEOUT)
 
 
 class Earlier:
-    """The counts of a run before an execution that does ``work``; ``group``: inputs in one job, if several."""
+    """The counts of a run before an execution that does ``scope``; ``group``: inputs in one job, if several."""
 
-    def __init__(self, work: Scope, tally: Tally | None = None, group: int | None = None) -> None:
-        self._work, self._tally, self._group = work, tally or Tally({}, 0), group
-        again = AGAIN if work in ("failed", "both") else ()
+    def __init__(self, scope: Scope, tally: Tally | None = None, group: int | None = None) -> None:
+        self._scope, self._tally, self._group = scope, tally or Tally({}, 0), group
+        again = AGAIN if scope in ("failed", "both") else ()
         self._ok = self._tally.counts.get(Status.OK, 0)
         self.done: int = sum(number for status, number in self._tally.counts.items() if status not in again)
         """Jobs that are done, and will not be done again."""
@@ -31,9 +31,9 @@ class Earlier:
     def total(self, given: int | None, kept: int | None) -> int | None:
         """Number of jobs of the run, if it is known: ``given`` inputs now, ``kept``: the number known from earlier executions."""
         given = groups_of(given, self._group)
-        if self._work == "failed":
+        if self._scope == "failed":
             return kept
-        if given is None or self._work == "new":
+        if given is None or self._scope == "new":
             return given
         return max(given, kept or 0, sum(self._tally.counts.values()) + self._tally.left)
 

@@ -63,7 +63,7 @@ def new_run(
     if stream is None:
         source = source or open_source(plan.source)
         _fit(plan, source)
-    plan.template.check()
+    plan.work.check()
     check_commands(plan, source)
     total = groups_of(source.total, plan.max_args) if source else None
     run, held = store.create(plan.to_json() | ({} if total is None else {"total": total}), run_id)
@@ -74,7 +74,7 @@ def new_run(
 
 def again(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None = None) -> OpenRun:
     """Do what is left of a run, or what failed; ``jobs`` applies to its first stage. Raises BusyError while another process works on it."""
-    plan = Plan.from_json(run.asked, environ)
+    plan = Plan.from_json(run.record, environ)
     check_plan(plan)
     for work in plan.works:
         work.check()
@@ -84,7 +84,7 @@ def again(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None =
 
 def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, scope: Scope) -> OpenRun:
     """Continue a run with inputs given again: those that it has done, compared by content, are skipped."""
-    before = Plan.from_json(run.asked, os.environ | dict(plan.environment))
+    before = Plan.from_json(run.record, os.environ | dict(plan.environment))
     if why := difference(plan, before):
         raise UsageError(f"run {run.id} exists and {why}; or choose another {option_name('--run-id')} for this one")
     held = lock_own(run)
@@ -100,14 +100,14 @@ def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, 
 def _check_stages(plan: Plan, source: Source | None) -> None:
     """Raise UsageError if a later stage is invalid."""
     for stage in plan.then:
-        stage.template.check()
-        if stage.template.is_function:
-            stage.template.bind().key((b"null",))  # it is called with one argument
+        stage.work.check()
+        if stage.work.is_function:
+            stage.work.bind().key((b"null",))  # it is called with one argument
         else:
-            _fit(replace(plan, template=stage.template), source)
+            _fit(replace(plan, work=stage.work), source)
 
 
 def _fit(plan: Plan, source: Source | None) -> None:
     """Raise TemplateError if the work does not fit the columns of the inputs, as far as they are known."""
     if source is not None and (not isinstance(source, Iterating) or source.shaped):
-        plan.template.bind(source.columns, width=source.width)
+        plan.work.bind(source.columns, width=source.width)

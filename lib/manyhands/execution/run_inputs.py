@@ -33,8 +33,8 @@ _PATIENCE: Final = 0.2
 
 def check_commands(plan: Plan, source: Source | None) -> None:
     """Raise InputError, before anything runs, if the inputs are commands and one that can be read already is not a command."""
-    if plan.template.lines and not isinstance(source, Iterating | None):
-        renderer = plan.template.bind(source.columns, width=source.width)
+    if plan.work.lines and not isinstance(source, Iterating | None):
+        renderer = plan.work.bind(source.columns, width=source.width)
         for values in source:
             renderer.key(values)
 
@@ -49,12 +49,12 @@ class RunInputs:
         self.pull: Pulling = "thread"
         self._counter: Counter | None = None
         self._reopen: Open | None = None
-        self.lacking: str | None = None
+        self.missing: str | None = None
         """Which inputs are missing, and why, as a sentence."""
         self.given: dict[int, Any] | None = None
         """The items that a program gave, by job number, if the program wants them back."""
 
-    def open(self, run: Run, plan: Plan, work: Scope, journal: Journal, stack: ExitStack) -> Source:
+    def open(self, run: Run, plan: Plan, scope: Scope, journal: Journal, stack: ExitStack) -> Source:
         """Open the inputs; ``stack`` closes them."""
         if self._stream is not None:
             journal.follow(self._durable)
@@ -62,13 +62,13 @@ class RunInputs:
             stack.callback(spool.close)
             self._reopen = spool.whole
             return open_source(plan.source, stream=spool.follow())
-        if work == "failed":  # no new inputs; the columns are as they were
-            return Rows([], run.asked.get("columns", ()))
+        if scope == "failed":  # no new inputs; the columns are as they were
+            return Rows([], run.record.get("columns", ()))
         if self._source is not None:
             return self._source
         if plan.source["kind"] == "iterator":
-            self.lacking = "the inputs came from a program: only it can give the rest"
-            return Rows([], run.asked.get("columns", ()))
+            self.missing = "the inputs came from a program: only it can give the rest"
+            return Rows([], run.record.get("columns", ()))
         if not plan.streamed:
             return open_source(plan.source)
         return self._kept(run, plan, journal, stack)
@@ -79,15 +79,15 @@ class RunInputs:
         if there.complete:
             self._reopen = lambda _: there.open()
             return open_source(plan.source, stream=stack.enter_context(there.open()))
-        self.lacking = (
+        self.missing = (
             "the inputs were cut off when the run was killed; those that were stored are done now; "
             f"give them all again with {given_as('--run-id', run.id)} to do the rest"
         )
         if there.size:
             return open_source(plan.source, stream=stack.enter_context(there.open()))
-        if streamed_part(plan.source)["kind"] == "csv" and "columns" not in run.asked:
-            raise InputError(self.lacking)  # not even the names of the columns were stored
-        return Rows([], run.asked.get("columns", ()))
+        if streamed_part(plan.source)["kind"] == "csv" and "columns" not in run.record:
+            raise InputError(self.missing)  # not even the names of the columns were stored
+        return Rows([], run.record.get("columns", ()))
 
     def values(
         self, source: Source, stack: ExitStack, *, backend: str, wake: Callable[[], None], ask: Callable[[], None] | None

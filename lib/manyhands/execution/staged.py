@@ -133,7 +133,7 @@ class _Stage:
 
 def onward(job: Job, outcome: Outcome, plan: Plan) -> Job:
     """A job as the next stage, of ``plan``, gets it."""
-    return job._replace(values=(outcome.result or b"null",)) if plan.template.is_function else job
+    return job._replace(values=(outcome.result or b"null",)) if plan.work.is_function else job
 
 
 class StagedBatch:
@@ -143,7 +143,7 @@ class StagedBatch:
     """What carries out a stage."""
 
     def __init__(self, opened: OpenRun) -> None:
-        self.run, self.plan, self.work = opened.run, opened.plan, opened.scope
+        self.run, self.plan, self.scope = opened.run, opened.plan, opened.scope
         self.summary: Summary | None = None
         self.opened, self.columns = threading.Event(), ()  # type: tuple[threading.Event, Sequence[str]]
         self.halting, self.mutex = Halting(self.plan.limits.halt, None), threading.Lock()
@@ -225,23 +225,23 @@ class StagedBatch:
                     one.batch.channel = self.channel
                 self._begin(stack)
                 merged = self._merged(tick, before_waiting)
-                ordered = self.plan.limits.keep_order and self.work == "new"
+                ordered = self.plan.limits.keep_order and self.scope == "new"
                 yield from in_order(merged, self.stages[0].batch.issued, self._recall) if ordered else merged
-            if self.no_inputs and self.work == "new":
+            if self.no_inputs and self.scope == "new":
                 discard(self.run)
         except UsageError:
-            if self.work == "new" and self.stages[0].batch.untouched:
+            if self.scope == "new" and self.stages[0].batch.untouched:
                 discard(self.run)
             raise
 
     def _prepare(self) -> Iterator[Event]:
         """Before anything begins: close what an earlier execution left in all stages, and find the jobs between the stages."""
         for stage in self.stages:
-            with closing(stage.batch.run.journal(check=self.work != "new")) as journal:
+            with closing(stage.batch.run.journal(check=self.scope != "new")) as journal:
                 yield from stage.batch.take_over(journal)
-        if self.work != "new":
+        if self.scope != "new":
             self._count_before()
-        if self.work in ("rest", "both"):
+        if self.scope in ("rest", "both"):
             for before, stage in zip(self.stages, self.stages[1:], strict=False):
                 plan = stage.batch.plan
                 with closing(before.batch.run.journal()) as journal:
@@ -251,7 +251,7 @@ class StagedBatch:
     def _count_before(self) -> None:
         """Count what earlier executions have done, for the summary and for a halt rule that is a share of all jobs."""
         with closing(Journals.open(self.run)) as journals:
-            earlier = Earlier(self.work, journals.tally())
+            earlier = Earlier(self.scope, journals.tally())
         self._done_before, self.halting = earlier.done, earlier.halting(self.plan.limits.halt, None)
 
     def _begin(self, stack: ExitStack) -> None:

@@ -51,6 +51,6 @@ def walls_of(plan: Plan, runs: Iterable[Run]) -> dict[bytes, float]:
 def _same(plan: Plan, run: Run) -> bool:
     """Whether a run did the same work as ``plan``; the values of its environment do not matter for that."""
     try:
-        return plan.same_work(Plan.from_json(run.asked, dict.fromkeys(run.asked["environment"], "")))
+        return plan.same_work(Plan.from_json(run.record, dict.fromkeys(run.record["environment"], "")))
     except (ManyhandsError, KeyError, TypeError):
         return False

@@ -19,7 +19,7 @@ from manyhands.execution.staged import begin, go_on
 from manyhands.export.formats import EXPORTERS
 from manyhands.export.job_record import Argv, RunJobs, job_record
 from manyhands.handlers import batch_list, batch_remove
-from manyhands.handlers.batch_options import Asked, nothing_to_run, plan_of
+from manyhands.handlers.batch_options import BatchOptions, nothing_to_run, plan_of
 from manyhands.handlers.run_console import carry_out
 from manyhands.inputs.grouping import in_groups
 from manyhands.inputs.sources import open_source
@@ -39,21 +39,21 @@ from manyhands.work.template import display, fill_slot
 # -- a new run -----------------------------------------------------------------------------------------------------------
 
 
-def new(asked: Asked) -> int:
+def new(options: BatchOptions) -> int:
     """Carry out what was asked; returns the exit status. Raises UsageError before anything is run."""
     forget_main()
-    if isinstance(asked, FunctionOptions) and asked.no_journal:
+    if isinstance(options, FunctionOptions) and options.no_journal:
         from manyhands.handlers.batch_unjournaled import call_unjournaled
 
-        return call_unjournaled(asked)
-    plan, stream = plan_of(asked)
-    if asked.dry_run:
-        return _dry_run(plan, stream, fail_if_empty=asked.fail_if_empty)
-    kept, keep = store(asked.state_dir), parse_keep(asked.keep)
-    if (said := expire(kept, keep, time.time())) and not asked.quiet:
+        return call_unjournaled(options)
+    plan, stream = plan_of(options)
+    if options.dry_run:
+        return _dry_run(plan, stream, fail_if_empty=options.fail_if_empty)
+    kept, keep = store(options.state_dir), parse_keep(options.keep)
+    if (said := expire(kept, keep, time.time())) and not options.quiet:
         sys.stderr.write(f"manyhands: {said}\n")
-    batch = begin(plan, kept, run_id=asked.run_id, stream=stream, retry_failed=asked.retry_failed)
-    return carry_out(batch, kept, json=asked.json, quiet=asked.quiet, fail_if_empty=asked.fail_if_empty)
+    batch = begin(plan, kept, run_id=options.run_id, stream=stream, retry_failed=options.retry_failed)
+    return carry_out(batch, kept, json=options.json, quiet=options.quiet, fail_if_empty=options.fail_if_empty)
 
 
 def forget_main() -> None:
@@ -68,8 +68,8 @@ def _dry_run(plan: Plan, stream: int | None, *, fail_if_empty: bool) -> int:
     """Print the command lines as they would be run, quoted for a shell."""
     opened = None if stream is None else os.fdopen(os.dup(stream), "rb")
     source = open_source(plan.source, stream=opened)
-    renderer = plan.template.bind(source.columns, width=source.width)
-    further = [one.template.bind(source.columns, width=source.width) for one in plan.then if not one.template.is_function]
+    renderer = plan.work.bind(source.columns, width=source.width)
+    further = [one.work.bind(source.columns, width=source.width) for one in plan.then if not one.work.is_function]
     number = 0
     values_of = source if plan.max_args is None else in_groups(source, plan.max_args)
     for number, values in enumerate(filter(None, values_of), 1):
@@ -155,7 +155,7 @@ def _shown(
         yield from full(next(records))
         return
     line = summarise(found)
-    yield from header(found, line, str(found.asked["workdir"]), now)
+    yield from header(found, line, str(found.record["workdir"]), now)
     yield from _overview(journal)
     yield ""
     if options.output:
@@ -184,12 +184,12 @@ def export_run(options: ExportOptions) -> None:
     """Write a run's jobs to stdout."""
     found = store(options.state_dir).find(options.run)
     with closing(Journals.open(found)) as journal:
-        shell = found.asked["shell"] is not None
-        columns = () if found.asked.get("group") else found.asked.get("columns", ())
+        shell = found.record["shell"] is not None
+        columns = () if found.record.get("group") else found.record.get("columns", ())
         EXPORTERS[options.format](RunJobs(journal, found.id, _argv(found), shell, columns), _write_out)
         begun = sum(journal.tally().counts.values()) + journal.tally().left
     sys.stdout.buffer.flush()
-    if (missing := (found.asked.get("total") or 0) - begun) > 0:
+    if (missing := (found.record.get("total") or 0) - begun) > 0:
         sys.stderr.write(f"manyhands: {missing:,} more job{'' if missing == 1 else 's'} of this run have not begun\n")
 
 
@@ -201,20 +201,20 @@ def _write_out(data: bytes) -> None:
 def _argv(run: runs.Run) -> Argv:
     """How a run's commands are made again, for showing them; what an earlier version has accepted and is refused today is shown
     as it was written."""
-    environ = dict.fromkeys(run.asked["environment"], "") | dict(os.environ)
+    environ = dict.fromkeys(run.record["environment"], "") | dict(os.environ)
     try:
-        plan = Plan.from_json(run.asked, environ)
+        plan = Plan.from_json(run.record, environ)
     except TemplateError as error:
         written = os.fsencode(error.text)
         return lambda record: [written, *record.job.values]
-    renderers = [plan.stage(n).template.bind(run.asked.get("columns", ())) for n in range(1, len(plan.then) + 2)]
+    renderers = [plan.stage(n).work.bind(run.record.get("columns", ())) for n in range(1, len(plan.then) + 2)]
 
     def argv(record: JobRecord) -> Sequence[bytes]:
         slot = record.outcome.slot if record.outcome else 0
         try:
             return fill_slot(renderers[record.stage - 1].argv(record.job.values, record.job.number), slot)
         except InputError:
-            return [os.fsencode(plan.stage(record.stage).template.text), *record.job.values]
+            return [os.fsencode(plan.stage(record.stage).work.text), *record.job.values]
 
     return argv
 

@@ -15,7 +15,7 @@ from manyhands.core.errors import UsageError
 from manyhands.core.records import replace
 from manyhands.execution.benchmark import Measured, advise, compare, sample_of
 from manyhands.handlers.batch import forget_main
-from manyhands.handlers.batch_options import Asked, plan_of
+from manyhands.handlers.batch_options import BatchOptions, plan_of
 from manyhands.inputs.grouping import groups_of
 from manyhands.inputs.sources import open_source
 from manyhands.options.batch import CommandOptions, CompareOptions, FunctionOptions
@@ -38,7 +38,7 @@ def compare_backends(options: CompareOptions) -> int:
         values = sample_of(source, sample * (plan.max_args or 1))
     if not values:
         raise UsageError("no inputs: nothing to run")
-    plan.template.bind(source.columns, width=source.width).key(values[0])
+    plan.work.bind(source.columns, width=source.width).key(values[0])
     measured = compare(replace(plan, streamed=False), values, source.columns, usable_cores())
     count = groups_of(len(values), plan.max_args) or 0
     return report(measured, count, options.work, plot_to=options.plot, json=options.json)
@@ -63,7 +63,7 @@ def report(measured: Iterable[Measured], count: int, title: str, *, plot_to: str
     return 0 if any(one.error is None for one in found) else 1
 
 
-def _as_batch(options: CompareOptions) -> Asked:
+def _as_batch(options: CompareOptions) -> BatchOptions:
     """The options as those of ``batch.call``, if the work looks like a function, else of ``batch``."""
     both = {one.name for one in fields(options)} & {one.name for one in fields(CommandOptions)} - {"shell", "json"}
     given = {name: getattr(options, name) for name in both}

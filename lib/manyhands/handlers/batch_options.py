@@ -24,133 +24,133 @@ from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
 from manyhands.work.worker_settings import Workers
 
-Asked = CommandOptions | FunctionOptions
+BatchOptions = CommandOptions | FunctionOptions
 
 
-def plan_of(asked: Asked) -> tuple[Plan, int | None]:
+def plan_of(options: BatchOptions) -> tuple[Plan, int | None]:
     """(the plan, the descriptor that the inputs come from if they are streamed)."""
-    if asked.retry_failed and not asked.run_id:
+    if options.retry_failed and not options.run_id:
         raise UsageError("--retry-failed is for a run that exists: name it with --run-id")
-    planning.check_group(asked)
-    folder = _folder(asked.workdir)
-    works = _works(asked)
-    spec, stream = _source(asked, works[0])
-    if not 0 <= asked.nice <= 19:
-        raise UsageError(f"--nice {asked.nice}: expected 0 to 19")
-    plan = planning.plan_of(asked, works, spec, folder, backend=asked.backend, keep_order=asked.keep_order)
+    planning.check_group(options)
+    folder = _folder(options.workdir)
+    works = _works(options)
+    spec, stream = _source(options, works[0])
+    if not 0 <= options.nice <= 19:
+        raise UsageError(f"--nice {options.nice}: expected 0 to 19")
+    plan = planning.plan_of(options, works, spec, folder, backend=options.backend, keep_order=options.keep_order)
     plan = replace(
         plan,
-        environment=_environment(asked.env),
-        tag=asked.tag,
+        environment=_environment(options.env),
+        tag=options.tag,
         streamed=stream is not None,
-        spool_limit=parse_size(asked.spool_limit, "--spool-limit"),
+        spool_limit=parse_size(options.spool_limit, "--spool-limit"),
     )
-    if isinstance(asked, FunctionOptions):
-        return replace(plan, workers=_workers(asked)), stream
-    return replace(plan, stdin=_stdin(asked.stdin, stream), allow_daemons=asked.allow_daemons), stream
+    if isinstance(options, FunctionOptions):
+        return replace(plan, workers=_workers(options)), stream
+    return replace(plan, stdin=_stdin(options.stdin, stream), allow_daemons=options.allow_daemons), stream
 
 
-def call_of(asked: FunctionOptions) -> Call:
+def call_of(options: FunctionOptions) -> Call:
     """The function; ``--jsonl`` gives whole values."""
-    if asked.initargs is not None and asked.initializer is None:
+    if options.initargs is not None and options.initializer is None:
         raise UsageError("--initargs is for an --initializer")
     try:
-        initargs = json.loads(asked.initargs or "[]")
+        initargs = json.loads(options.initargs or "[]")
     except ValueError:
         initargs = None
     if not isinstance(initargs, list):
-        raise UsageError(f"--initargs {asked.initargs}: expected a JSON list, such as '[1, \"two\"]'")
+        raise UsageError(f"--initargs {options.initargs}: expected a JSON list, such as '[1, \"two\"]'")
     return Call(
-        text=asked.function,
+        text=options.function,
         folder=os.getcwd(),
-        type="row" if asked.jsonl else asked.type,
-        result=asked.result,
-        initializer=asked.initializer,
+        type="row" if options.jsonl else options.type,
+        result=options.result,
+        initializer=options.initializer,
         initargs=tuple(initargs),
     )
 
 
-def _works(asked: Asked) -> list[Work]:
+def _works(options: BatchOptions) -> list[Work]:
     """What each stage does. A function after the first gets what the one before it returned."""
-    if isinstance(asked, FunctionOptions):
-        if asked.then and asked.result != "json":
-            raise UsageError(f"--result {asked.result}: the next stage is given what JSON can hold")
-        first = replace(call_of(asked), group=asked.max_args)
-        return [first, *(replace(first, text=text, type="json", group=None) for text in asked.then)]
-    shell = user_shell(os.environ) if asked.shell else None
-    further = [replace(Template.parse(text, shell=shell), group=asked.max_args) for text in asked.then]
-    if asked.commands is not None:
-        _check_commands(asked)
+    if isinstance(options, FunctionOptions):
+        if options.then and options.result != "json":
+            raise UsageError(f"--result {options.result}: the next stage is given what JSON can hold")
+        first = replace(call_of(options), group=options.max_args)
+        return [first, *(replace(first, text=text, type="json", group=None) for text in options.then)]
+    shell = user_shell(os.environ) if options.shell else None
+    further = [replace(Template.parse(text, shell=shell), group=options.max_args) for text in options.then]
+    if options.commands is not None:
+        _check_commands(options)
         return [Template.each_line(shell=shell), *further]
-    if asked.template is None:
+    if options.template is None:
         raise UsageError(
             "batch lacks its template: give a command, such as 'gzip {}', or --commands FILE, each line of which is one"
         )
-    return [replace(Template.parse(asked.template, shell=shell), group=asked.max_args), *further]
+    return [replace(Template.parse(options.template, shell=shell), group=options.max_args), *further]
 
 
-def _check_commands(asked: CommandOptions) -> None:
+def _check_commands(options: CommandOptions) -> None:
     """Raise UsageError for what does not go with --commands."""
     others = {
-        "a command": asked.template is not None,
-        "--max-args": asked.max_args is not None,
-        "--colsep": bool(asked.colsep),
+        "a command": options.template is not None,
+        "--max-args": options.max_args is not None,
+        "--colsep": bool(options.colsep),
     }
     if other := next((name for name, given in others.items() if given), None):
         raise UsageError(f"--commands and {other}: each line is a whole command; leave one of the two out")
 
 
-def _workers(asked: FunctionOptions) -> Workers:
-    if asked.chunk != "auto" and not asked.chunk.lstrip("-").isdigit():
-        raise UsageError(f"--chunk {asked.chunk!r}: expected a number, or auto")
-    chunk = None if asked.chunk == "auto" else int(asked.chunk)
-    return Workers(start_method=asked.start_method, chunk=chunk, max_jobs=asked.max_jobs_per_worker)
+def _workers(options: FunctionOptions) -> Workers:
+    if options.chunk != "auto" and not options.chunk.lstrip("-").isdigit():
+        raise UsageError(f"--chunk {options.chunk!r}: expected a number, or auto")
+    chunk = None if options.chunk == "auto" else int(options.chunk)
+    return Workers(start_method=options.start_method, chunk=chunk, max_jobs=options.max_jobs_per_worker)
 
 
-def _source(asked: Asked, work: Work) -> tuple[Spec, int | None]:
+def _source(options: BatchOptions, work: Work) -> tuple[Spec, int | None]:
     """What describes the inputs, and where they come from if they can be read only once."""
     given = {
-        "--": asked.rest,
-        "--commands": asked.commands if isinstance(asked, CommandOptions) else None,
-        "--from": asked.from_,
-        "--glob": asked.glob,
-        "--csv": asked.csv,
-        "--jsonl": asked.jsonl,
-        "--each": asked.each,
+        "--": options.rest,
+        "--commands": options.commands if isinstance(options, CommandOptions) else None,
+        "--from": options.from_,
+        "--glob": options.glob,
+        "--csv": options.csv,
+        "--jsonl": options.jsonl,
+        "--each": options.each,
     }
     chosen = [name for name, value in given.items() if value or (name == "--" and value is not None)]
-    if len(chosen) > 1 and (not asked.zip or "--commands" in chosen):
+    if len(chosen) > 1 and (not options.zip or "--commands" in chosen):
         way = "" if "--commands" in chosen else ", or link them with --zip"
         raise UsageError(f"{' and '.join(chosen)} both give inputs: choose one{way}")
     kinds = chosen or ["--from"]
     for option, value, where in (
-        ("--null", asked.null, ("--from", "--commands")),
-        ("--colsep", asked.colsep, ("--from",)),
-        ("--delimiter", asked.delimiter, ("--csv",)),
+        ("--null", options.null, ("--from", "--commands")),
+        ("--colsep", options.colsep, ("--from",)),
+        ("--delimiter", options.delimiter, ("--csv",)),
     ):
         if value not in (None, False) and not set(where) & set(kinds):
             meant = "inputs from a file or standard input" if where[0] == "--from" else where[0]
             raise UsageError(f"{option} is for {meant}, not for {kinds[0]}")
-    parts = [part for kind in kinds for part in _parts(kind, asked, work)]
-    return _together(parts, zipped=asked.zip)
+    parts = [part for kind in kinds for part in _parts(kind, options, work)]
+    return _together(parts, zipped=options.zip)
 
 
-def _parts(kind: str, asked: Asked, work: Work) -> list[tuple[Spec, int | None]]:
+def _parts(kind: str, options: BatchOptions, work: Work) -> list[tuple[Spec, int | None]]:
     """The sources of one kind, as `_source` has them."""
     if kind == "--":
-        return [(Args(asked.rest or ()).spec(), None)]
+        return [(Args(options.rest or ()).spec(), None)]
     if kind == "--glob":
-        return [(Glob([expanded(pattern) for pattern in asked.glob]).spec(), None)]
+        return [(Glob([expanded(pattern) for pattern in options.glob]).spec(), None)]
     if kind == "--each":
-        return [(Args.each(text).spec(), None) for text in asked.each]
-    commands = asked.commands if isinstance(asked, CommandOptions) else None
+        return [(Args.each(text).spec(), None) for text in options.each]
+    commands = options.commands if isinstance(options, CommandOptions) else None
     paths: dict[str, Sequence[str | None]] = {
         "--commands": [commands],
-        "--csv": [asked.csv],
-        "--jsonl": [asked.jsonl],
-        "--from": asked.from_ or [None],
+        "--csv": [options.csv],
+        "--jsonl": [options.jsonl],
+        "--from": options.from_ or [None],
     }
-    return [_file(kind, path, asked, work) for path in paths[kind]]
+    return [_file(kind, path, options, work) for path in paths[kind]]
 
 
 def _together(parts: list[tuple[Spec, int | None]], *, zipped: bool) -> tuple[Spec, int | None]:
@@ -170,16 +170,16 @@ def _together(parts: list[tuple[Spec, int | None]], *, zipped: bool) -> tuple[Sp
     return {"kind": "zip" if zipped else "product", "sources": specs}, next(iter(streams), None)
 
 
-def _file(kind: str, path: str | None, asked: Asked, work: Work) -> tuple[Spec, int | None]:
+def _file(kind: str, path: str | None, options: BatchOptions, work: Work) -> tuple[Spec, int | None]:
     if path is None and sys.stdin is not None and sys.stdin.isatty():
         raise UsageError("no inputs: give them after --, with --glob, --from, --csv, --jsonl or --each, or pipe them in")
     path = expanded(path or "-")
     absolute = path if path == "-" else os.path.abspath(path)
     specs: dict[str, Spec] = {
-        "--commands": {"kind": "lines", "path": absolute, "null": asked.null, "separator": None, "comments": False},
-        "--from": {"kind": "lines", "path": absolute, "null": asked.null, "separator": asked.colsep},
+        "--commands": {"kind": "lines", "path": absolute, "null": options.null, "separator": None, "comments": False},
+        "--from": {"kind": "lines", "path": absolute, "null": options.null, "separator": options.colsep},
         "--csv": {"kind": "csv", "path": absolute}
-        | {"delimiter": usual_delimiter(path) if asked.delimiter is None else delimiter_of(asked.delimiter)},
+        | {"delimiter": usual_delimiter(path) if options.delimiter is None else delimiter_of(options.delimiter)},
         "--jsonl": {"kind": "jsonl", "path": absolute, "names": list(work.fields), "whole": work.is_function},
     }
     spec = specs[kind]

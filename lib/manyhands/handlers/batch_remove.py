@@ -49,4 +49,4 @@ def remove(found: Store, options: RemoveOptions) -> int:
 def _lines(doomed: Sequence[Run]) -> Iterator[str]:
     for one in doomed:
         when = datetime.fromtimestamp(one.created).strftime("%Y-%m-%d %H:%M")
-        yield f"{one.id}  {when}  {size(one.size)}  {one_line(str(one.asked.get('template')), 60)}"
+        yield f"{one.id}  {when}  {size(one.size)}  {one_line(str(one.record.get('template')), 60)}"

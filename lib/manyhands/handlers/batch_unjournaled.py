@@ -49,28 +49,28 @@ _SAYS_NOTHING: Final = (None, b"null")
 _NOBODY: Final = Job(0, b"", ())
 
 
-def call_unjournaled(asked: FunctionOptions) -> int:
+def call_unjournaled(options: FunctionOptions) -> int:
     """Print what the function returns, a line of JSON for each input; returns the exit status. Raises UsageError first."""
-    given = asked.given()
+    given = options.given()
     if name := next((one for one in _JOURNALED if one in given), None):
         raise UsageError(f"--no-journal: --{name.replace('_', '-')} needs the journal; leave one of the two out")
-    if asked.result not in ("json", "none"):
-        raise UsageError(f"--no-journal prints JSON: --result {asked.result} cannot be; choose json or none")
-    plan, stream = plan_of(asked)
+    if options.result not in ("json", "none"):
+        raise UsageError(f"--no-journal prints JSON: --result {options.result} cannot be; choose json or none")
+    plan, stream = plan_of(options)
     if plan.limits.climb:
         raise UsageError("--no-journal: --jobs auto needs the journal's measurements; give a number")
     source = open_source(plan.source, stream=None if stream is None else os.fdopen(os.dup(stream), "rb"))
-    renderer = plan.template.bind(source.columns, width=source.width)
-    call = replace(call_of(asked), chunked=True, group=plan.max_args)
+    renderer = plan.work.bind(source.columns, width=source.width)
+    call = replace(call_of(options), chunked=True, group=plan.max_args)
     call.check()
-    teller = _Teller(renderer, json=asked.json)
+    teller = _Teller(renderer, json=options.json)
     environment = dict(os.environb) | {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()}
     found = done_of(
         call,
         _checked(in_groups(source, plan.max_args) if plan.max_args else source, renderer.key),
         plan.limits.jobs,
         plan.workers,
-        ordered=asked.keep_order,
+        ordered=options.keep_order,
         columns=source.columns,
         printed=teller.printed,
         environment=environment,
@@ -81,9 +81,9 @@ def call_unjournaled(asked: FunctionOptions) -> int:
     began = time.monotonic()
     error = _tell_all(found, teller)
     if not teller.jobs:
-        return nothing_to_run(fail_if_empty=asked.fail_if_empty)
+        return nothing_to_run(fail_if_empty=options.fail_if_empty)
     counts = {Status.OK: teller.jobs - teller.failed, Status.FAILED: teller.failed}
-    if not asked.quiet and not asked.json:
+    if not options.quiet and not options.json:
         told = {k: v for k, v in counts.items() if v or k is Status.OK}
         summary = Summary("", told, 0, error is not None, time.monotonic() - began, 0.0)
         sys.stderr.write(summary_line(summary) + "\n")

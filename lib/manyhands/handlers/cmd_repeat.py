@@ -114,4 +114,4 @@ def compare_line(options: CompareToolsOptions) -> int:
     else:
         for text in comparison_lines(found, rounds):
             sys.stdout.write(text + "\n")
-    return 0 if all(one.same for one in found if one.lacking is None) else 1
+    return 0 if all(one.same for one in found if one.extra is None) else 1

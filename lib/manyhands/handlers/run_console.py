@@ -52,7 +52,7 @@ def carry_out(
         error = show.all(watched)
     if error is not None and batch.summary is None:
         raise _on_a_resume(error, batch, store)
-    if batch.no_inputs and batch.stopped_by is None and (batch.work == "new" or fail_if_empty):
+    if batch.no_inputs and batch.stopped_by is None and (batch.scope == "new" or fail_if_empty):
         if not json and (fail_if_empty or not quiet):
             _say("manyhands: no inputs: nothing to run")
         return UsageError.exit_code if fail_if_empty else 0
@@ -77,7 +77,7 @@ def _how_to_go_on(error: BaseException | None, batch: Batch | StagedBatch, store
 
 def _on_a_resume(error: BaseException, batch: Batch | StagedBatch, store: Store) -> BaseException:
     """``error``, with how to go on, if it ended an execution that is not the first: then the run is there, and unfinished."""
-    if batch.work == "new" or type(error) is not InputError:
+    if batch.scope == "new" or type(error) is not InputError:
         return error
     return ManyhandsError(f"{error}{_how_to_go_on(error, batch, store)}")
 

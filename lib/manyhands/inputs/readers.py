@@ -258,10 +258,10 @@ class JsonLines(Read):
         if self.whole:
             return (line.strip(),)
         if self.columns:
-            lacking = [name for name in self.columns if not isinstance(found, dict) or name not in found]
-            if lacking:
+            missing = [name for name in self.columns if not isinstance(found, dict) or name not in found]
+            if missing:
                 there = ", ".join(found) if isinstance(found, dict) else "none, it is not an object"
-                raise InputError(f"{self.called}, line {number}: there is no {lacking[0]!r} (columns: {there})")
+                raise InputError(f"{self.called}, line {number}: there is no {missing[0]!r} (columns: {there})")
             return tuple(_text(found[name]) for name in self.columns)
         if isinstance(found, list):
             return tuple(map(_text, found))

@@ -196,9 +196,9 @@ class Zip:
     def __iter__(self) -> Iterator[Values]:
         for number, rows in enumerate(itertools.zip_longest(*self.sources)):
             if None in rows:
-                lacking = ", ".join(str(place) for place, row in enumerate(rows, 1) if row is None)
+                missing = ", ".join(str(place) for place, row in enumerate(rows, 1) if row is None)
                 raise InputError(
-                    f"{option_name('--zip')}: source {lacking} has ended after {number} inputs, and others have more"
+                    f"{option_name('--zip')}: source {missing} has ended after {number} inputs, and others have more"
                 )
             yield tuple(itertools.chain.from_iterable(rows))
 

@@ -100,8 +100,8 @@ class Options:
         if unknown := [name for name in given if name not in known]:
             raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {unknown[0]!r}")
         values = known | given
-        if lacking := [name for name, value in values.items() if value is MISSING]:
-            raise TypeError(f"{type(self).__name__}() lacks the keyword argument {lacking[0]!r}")
+        if missing := [name for name, value in values.items() if value is MISSING]:
+            raise TypeError(f"{type(self).__name__}() lacks the keyword argument {missing[0]!r}")
         vars(self).update(values)
 
     __setattr__, __delattr__ = refuse_to_set, refuse_to_delete

@@ -122,7 +122,7 @@ def comparison_lines(found: Sequence[Compared], rounds: int) -> Iterator[str]:
     first = next((one.seconds for one in found if one.seconds), None)
     yield f"{'way':11} {'median':>10} {'ratio':>6}  result (medians of {rounds} rounds, in turns)"
     for one in found:
-        if one.lacking:
+        if one.extra:
             yield f"{one.way:11} {'-':>10} {'-':>6}  not installed"
         elif one.error or one.answer is None or one.seconds is None:
             yield f"{one.way:11} {'-':>10} {'-':>6}  {one_line(one.error or 'nothing', 50)}"
@@ -132,5 +132,5 @@ def comparison_lines(found: Sequence[Compared], rounds: int) -> Iterator[str]:
             ratio = one.seconds / first if first else 1.0
             verdict = what if one.same else f"{what}: not the same"
             yield f"{one.way:11} {one.seconds * 1000:7.1f} ms {ratio:6.2f}  {verdict}"
-    if lacking := next((one.lacking for one in found if one.lacking), None):
-        yield f"to compare those, too: {install_line(lacking)}"
+    if extra := next((one.extra for one in found if one.extra), None):
+        yield f"to compare those, too: {install_line(extra)}"

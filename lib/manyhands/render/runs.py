@@ -55,7 +55,7 @@ class RunLine:
 
 def summarise(run: runs.Run) -> RunLine:
     """Look into a run's journal; a journal that cannot be read is a state, not an error."""
-    works = [run.asked["template"], *(stage["template"] for stage in run.asked.get("then", ()))]
+    works = [run.record["template"], *(stage["template"] for stage in run.record.get("then", ()))]
     template = " --then ".join(work if isinstance(work, str) else " ".join(work) for work in works)
     try:
         with closing(Journals.open(run)) as journal:
@@ -64,7 +64,7 @@ def summarise(run: runs.Run) -> RunLine:
         return RunLine(run.id, run.created, template, 0, 0, 0, 0.0, "damaged", named=run.named)
     ok = tally.counts.get(Status.OK, 0)
     failed = sum(tally.counts.values()) - ok
-    total = run.asked.get("total")
+    total = run.record.get("total")
     if total is None and (stood := progress_file.read(run.path)):
         total = stood.total
     left = tally.left if total is None else max(tally.left, total - ok - failed)
@@ -260,9 +260,9 @@ def header(run: runs.Run, line: RunLine, workdir: str, now: Now | None = None) -
     every = "" if line.total is None else f" of {line.total:,}"
     running = now.counts() if now else ""
     yield f"jobs     {line.ok:,} ok, {line.failed:,} failed{running}, {_left(line)} left{every}"
-    if widths := run.asked.get("widths"):
+    if widths := run.record.get("widths"):
         yield f"width    {', '.join(f'{width} from {duration(at)}' for at, width in widths)}"
-    if run.asked.get("then"):
+    if run.record.get("then"):
         yield from _stage_lines(run)
 
 
@@ -270,7 +270,7 @@ def _stage_lines(run: runs.Run) -> Iterator[str]:
     """What each stage of a line has done, and what lies before it."""
     with closing(Journals.open(run)) as journals:
         tallies = journals.tallies()
-    works = [run.asked, *run.asked["then"]]
+    works = [run.record, *run.record["then"]]
     waiting = 0
     for stage, (work, tally) in enumerate(zip(works, tallies, strict=True), 1):
         ok = tally.counts.get(Status.OK, 0)

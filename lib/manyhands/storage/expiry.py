@@ -96,7 +96,7 @@ def _went_well(run: Run) -> bool:
         tally = journals.tally()
     with closing(run.journal()) as journal:
         executions = journal.executions()
-    total = run.asked.get("total")
+    total = run.record.get("total")
     done = tally.counts.get(Status.OK, 0)
     return (
         bool(executions)

@@ -57,11 +57,11 @@ def default_state_dir(env: Mapping[str, str]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run on disk. ``asked`` is the content of run.json."""
+    """One run on disk. ``record`` is the content of run.json."""
 
     id: str
     path: Path
-    asked: dict[str, Any]
+    record: dict[str, Any]
 
     @property
     def outputs(self) -> Path:
@@ -71,17 +71,17 @@ class Run:
     @property
     def token(self) -> str:
         """A random word in the environment of every job of this run, which identifies its stray processes."""
-        return str(self.asked["token"])
+        return str(self.record["token"])
 
     @property
     def created(self) -> float:
         """Seconds since the epoch."""
-        return float(self.asked["created"])
+        return float(self.record["created"])
 
     @property
     def named(self) -> bool:
         """Whether the user has named it; unknown, so False, for runs of an earlier version."""
-        return bool(self.asked.get("named", not _FRESH.fullmatch(self.id)))
+        return bool(self.record.get("named", not _FRESH.fullmatch(self.id)))
 
     @property
     def size(self) -> int:
@@ -91,11 +91,11 @@ class Run:
     @property
     def stages(self) -> list[Run]:
         """The run itself, and a run for each further stage: the same, with a journal and outputs of its own."""
-        further = range(2, len(self.asked.get("then", ())) + 2)
+        further = range(2, len(self.record.get("then", ())) + 2)
         return [
             self,
             *(
-                replace(self, path=self.path / f"stage-{n}", asked=self.asked | {"token": f"{self.token}-{n}"})
+                replace(self, path=self.path / f"stage-{n}", record=self.record | {"token": f"{self.token}-{n}"})
                 for n in further
             ),
         ]
@@ -107,7 +107,7 @@ class Run:
     @property
     def kept(self) -> bool:
         """Whether it must survive a loss of power; else no write waits for the disk."""
-        return bool(self.asked.get("kept", True))
+        return bool(self.record.get("kept", True))
 
     @property
     def disk(self) -> Disk:
@@ -126,7 +126,7 @@ class Store:
         self.state, self.given, self.program = state, given, program
         self.root = state / "runs"
 
-    def create(self, asked: Mapping[str, Any], run_id: str | None = None) -> tuple[Run, RunLock]:
+    def create(self, request: Mapping[str, Any], run_id: str | None = None) -> tuple[Run, RunLock]:
         """Make the folder of a new run and take its lock. Raises CannotCreateError (73) before anything is run."""
         named = run_id is not None
         if run_id is not None:
@@ -142,7 +142,7 @@ class Store:
             "token": secrets.token_hex(8),
             "named": named,
             **self._more,
-            **asked,
+            **request,
         }
         if self.program:
             record["program"] = self.program
@@ -174,14 +174,14 @@ class Store:
 
     def _newest(self, *, by_program: bool) -> Run:
         every = self.all()
-        found = every if by_program else [run for run in every if not run.asked.get("program")]
+        found = every if by_program else [run for run in every if not run.record.get("program")]
         if found:
             return found[0]
         if not every:
             raise UsageError(f"there are no runs in {self.root}")
         raise UsageError(
             f"all runs in {self.root} were made by programs, the newest, {self.short(every[0])}, by "
-            f"{every[0].asked['program']}: give the id of one; {self.typed('batch.list')} shows them"
+            f"{every[0].record['program']}: give the id of one; {self.typed('batch.list')} shows them"
         )
 
     def get(self, run_id: str) -> Run | None:
@@ -209,9 +209,9 @@ class Store:
         return sorted(self._names(), key=changed, reverse=True)
 
     @staticmethod
-    def update(run: Run, asked: Mapping[str, Any]) -> Run:
+    def update(run: Run, changes: Mapping[str, Any]) -> Run:
         """Change the request of a run; its lock must be held."""
-        record = run.asked | dict(asked)
+        record = run.record | dict(changes)
         fresh, disk = run.path / "run.json.new", run.disk
         try:
             fresh.unlink(missing_ok=True)
@@ -220,7 +220,7 @@ class Store:
             disk.sync_folder(run.path)
         except OSError as error:
             raise JournalError(f"cannot write {run.path / 'run.json'}: {error.strerror or error}") from error
-        return replace(run, asked=record)
+        return replace(run, record=record)
 
     def typed(self, *words: str) -> str:
         """A command about these runs, as the user can type it."""
@@ -299,7 +299,7 @@ def _make(half: Run, path: Path) -> RunLock:
         stage.path.mkdir(mode=0o700)
         stage.outputs.mkdir(mode=0o700)
         Journal.create(stage.path / "journal.db", connect if half.kept else connect_unkept).close()
-    disk.write_new(half.path / "run.json", to_bytes(half.asked))
+    disk.write_new(half.path / "run.json", to_bytes(half.record))
     held = lock(half)
     try:
         for stage in half.stages:

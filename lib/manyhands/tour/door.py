@@ -25,7 +25,7 @@ from manyhands.posix.signals import die_by
 from manyhands.render.comparison import check_plot
 from manyhands.tour.contents import SCENES, TOPICS, Scene
 from manyhands.tour.narrating import JsonTeller, Narrator, console, show_source, trace
-from manyhands.tour.showing import NOT_POSSIBLE, NOT_SEEN, SEEN, Performance, lacking, perform
+from manyhands.tour.showing import NOT_POSSIBLE, NOT_SEEN, SEEN, Performance, perform, why_not
 from manyhands.work.function import Call
 from manyhands.work.plan import Plan
 
@@ -36,27 +36,27 @@ _MOST_HANDS: Final = 64
 _ABOUT_SHOWING: Final = ("timeline", "trace", "source", "json")
 
 
-def show(name: str, asked: Mapping[str, Any]) -> int:
+def show(name: str, given: Mapping[str, Any]) -> int:
     """Play one scene before the user's eyes; 0 seen, 1 not seen, 3 not possible here. Raises UsageError."""
     scene = SCENES[name]
-    options = {key: value for key, value in asked.items() if key not in _ABOUT_SHOWING}
+    options = {key: value for key, value in given.items() if key not in _ABOUT_SHOWING}
     check(scene, options)
-    if asked.get("source"):
+    if given.get("source"):
         show_source(scene, console(), broken=bool(options.get("broken")))
         return 0
-    path = asked.get("trace")
+    path = given.get("trace")
     if path and not Path(path).absolute().parent.is_dir():
         raise UsageError(f"--trace {path}: there is no such folder")
-    if asked.get("timeline") and asked.get("json"):
+    if given.get("timeline") and given.get("json"):
         raise UsageError("--timeline is for people, --json for programs: choose one; --trace goes with both")
     teller: Narrator | JsonTeller
-    if asked.get("json"):
+    if given.get("json"):
         teller = JsonTeller(scene)
     else:
         teller = Narrator(console())
         teller.title(scene)
-    done = perform(scene, options, teller.told, animated=not asked.get("json"))
-    if asked.get("timeline") and isinstance(teller, Narrator):
+    done = perform(scene, options, teller.told, animated=not given.get("json"))
+    if given.get("timeline") and isinstance(teller, Narrator):
         teller.timeline(done.seen)
     if path:
         Path(path).write_text(jsons.dumps(trace(done.seen)))
@@ -65,21 +65,21 @@ def show(name: str, asked: Mapping[str, Any]) -> int:
     return leave(done)
 
 
-def show_all(asked: AllScenesOptions) -> int:
+def show_all(options: AllScenesOptions) -> int:
     """Play every scene at a small scale, and print a table of verdicts; 1 if one was not seen, else 0."""
-    scale, start_method, json = asked.scale, asked.start_method, asked.json
+    scale, start_method, json = options.scale, options.start_method, options.json
     if not 0 < scale <= 100:
         raise UsageError(f"--scale {scale}: expected more than 0, and at most 100")
-    scenes, words = chosen(asked.topic), {SEEN: "seen", NOT_SEEN: "NOT SEEN", NOT_POSSIBLE: "skipped"}
+    scenes, words = chosen(options.topic), {SEEN: "seen", NOT_SEEN: "NOT SEEN", NOT_POSSIBLE: "skipped"}
     counts = dict.fromkeys(words, 0)
     longest, to = max(len(scene.name) for scene in scenes), console()
     room = (to.width if to.is_terminal else 10_000) - longest - 20
     for scene in scenes:
-        options = usual(scene) | scene.quick | {"scale": scale}
+        given = usual(scene) | scene.quick | {"scale": scale}
         if "start_method" in scene.options:
-            options["start_method"] = start_method
+            given["start_method"] = start_method
         began = time.monotonic()
-        done = perform(scene, options, lambda _: None)
+        done = perform(scene, given, lambda _: None)
         took = time.monotonic() - began
         if done.stopped_by is not None:
             return leave(done)
@@ -106,13 +106,13 @@ def show_all(asked: AllScenesOptions) -> int:
     return NOT_SEEN if counts[NOT_SEEN] else SEEN
 
 
-def show_list(asked: TopicOptions) -> None:
+def show_list(options: TopicOptions) -> None:
     """Print the table of contents: what there is, and what it needs that is not here."""
-    scenes, to, json = chosen(asked.topic), console(), asked.json
+    scenes, to, json = chosen(options.topic), console(), options.json
     longest, last = max(len(scene.name) for scene in scenes), None
     room = (to.width if to.is_terminal else 10_000) - longest - 4
     for scene in scenes:
-        why = lacking(scene)
+        why = why_not(scene)
         if json:
             record = {
                 "topic": scene.topic,
@@ -136,7 +136,7 @@ def show_list(asked: TopicOptions) -> None:
             + " [--broken]" * scene.broken
         )
         to.print(Text(f"  {scene.name:<{longest}}  ", style="cyan") + Text(one_line(scene.title + needs, room)))
-    if not json and any("not installed" in (lacking(scene) or "") for scene in scenes):
+    if not json and any("not installed" in (why_not(scene) or "") for scene in scenes):
         to.print(Text(f"\nto play them all: {install_line('tour')}"), soft_wrap=True)
 
 
@@ -152,17 +152,17 @@ def usual(scene: Scene) -> dict[str, Any]:
     return {name: value[0] if isinstance(value, tuple) else value for name, value in scene.options.items()}
 
 
-def compare_ways(asked: CompareWaysOptions) -> int:
+def compare_ways(options: CompareWaysOptions) -> int:
     """One piece of work on every backend, side by side; returns the exit status. Raises UsageError."""
-    work, sample = asked.work, asked.sample
+    work, sample = options.work, options.sample
     if sample < 1:
         raise UsageError(f"--sample {sample}: at least one is needed")
-    if asked.plot:
-        check_plot(asked.plot)
+    if options.plot:
+        check_plot(options.plot)
     values: list[tuple[bytes, ...]] = [(_AMOUNT[work],)] * sample
     plain, waiting = (
         Plan(
-            template=Call(text=f"manyhands.tour.works:{name}", folder=os.getcwd(), type="int"),
+            work=Call(text=f"manyhands.tour.works:{name}", folder=os.getcwd(), type="int"),
             source={},
             limits=Limits(jobs=1),
             workdir=os.getcwd(),
@@ -172,7 +172,7 @@ def compare_ways(asked: CompareWaysOptions) -> int:
     )
     cores = usable_cores()
     tasks = (measure(waiting, values, (), "asyncio", jobs) for jobs in widths_for("asyncio", max(2, cores), sample))
-    return report(chain(compare(plain, values, (), cores), tasks), sample, work, plot_to=asked.plot, json=asked.json)
+    return report(chain(compare(plain, values, (), cores), tasks), sample, work, plot_to=options.plot, json=options.json)
 
 
 def leave(done: Performance) -> int:

@@ -48,7 +48,7 @@ class Performance(NamedTuple):
     stopped_by: int | None = None
 
 
-def lacking(scene: Scene) -> str | None:
+def why_not(scene: Scene) -> str | None:
     """What the scene needs and this machine has not, in words."""
     for need in scene.needs:
         if need == "fork":
@@ -63,7 +63,7 @@ def perform(
     scene: Scene, options: Mapping[str, Any], told: Callable[[Event], None], *, animated: bool = False
 ) -> Performance:
     """Play it with these options, and give ``told`` each event as it comes; ``animated``: it may draw on our terminal."""
-    if why := lacking(scene):
+    if why := why_not(scene):
         return Performance(NOT_POSSIBLE, why, Seen([], options))
     audience = _Audience(scene, options, told, animated=animated)
     with audience:

@@ -26,7 +26,7 @@ from manyhands.work.worker_settings import Workers
 class Stage:
     """What is done with each input after the stage before, with slots and a backend of its own."""
 
-    template: Work
+    work: Work
     jobs: int
     backend: str
     climb: bool = False
@@ -37,7 +37,7 @@ class Stage:
 class Plan:
     """Everything that decides what a run does. ``source`` is `manyhands.inputs.sources.Source.spec`."""
 
-    template: Work
+    work: Work
     """What is done with each input."""
     source: dict[str, Any]
     limits: Limits
@@ -62,10 +62,9 @@ class Plan:
         """The content of run.json; `from_json` is the inverse, except for secrets."""
         limits = self.limits
         return {
-            **self.template.to_json(),
+            **self.work.to_json(),
             "then": [
-                {**one.template.to_json(), "jobs": one.jobs, "backend": one.backend, "climb": one.climb}
-                for one in self.then
+                {**one.work.to_json(), "jobs": one.jobs, "backend": one.backend, "climb": one.climb} for one in self.then
             ],
             "workers": asdict(self.workers),
             "source": self.source,
@@ -127,7 +126,7 @@ class Plan:
         names = ("source", "workdir", "stdin", "nice", "allow_daemons", "backend", "tag", "streamed")
         workers = Workers(**record.get("workers", {}))
         return cls(
-            template=work_from_json(record),
+            work=work_from_json(record),
             then=then,
             limits=limits,
             environment=environment,
@@ -140,17 +139,17 @@ class Plan:
     @property
     def max_args(self) -> int | None:
         """How many inputs a job has; None: one, with its columns."""
-        return self.template.group
+        return self.work.group
 
     @property
     def works(self) -> list[Work]:
         """What is done with each input, stage by stage."""
-        return [self.template, *(one.template for one in self.then)]
+        return [self.work, *(one.work for one in self.then)]
 
     @property
     def call(self) -> Call | None:
         """The function that the first stage calls, if it calls one."""
-        return self.template if isinstance(self.template, Call) else None
+        return self.work if isinstance(self.work, Call) else None
 
     def same_work(self, other: Plan) -> bool:
         """Whether a run of this plan may be continued as a run of the other: the commands must be the same."""
@@ -171,9 +170,7 @@ class Plan:
             return replace(self, then=(), limits=limits)
         one = self.then[number - 2]
         limits = replace(limits, jobs=one.jobs, climb=one.climb)
-        return replace(
-            self, then=(), template=one.template, limits=limits, backend=one.backend, order="input", streamed=False
-        )
+        return replace(self, then=(), work=one.work, limits=limits, backend=one.backend, order="input", streamed=False)
 
     def with_jobs(self, jobs: int) -> Plan:
         """A copy with another number of slots."""

@@ -41,7 +41,7 @@ def plan_of(
     )
     limits = _limits(options, jobs[0], cores, keep_order=keep_order)
     return Plan(
-        template=work,
+        work=work,
         source=source,
         limits=limits,
         workdir=workdir,

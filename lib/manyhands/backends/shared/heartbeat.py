@@ -34,13 +34,13 @@ class Pulse:
         except RuntimeError:
             self._thread = None
 
-    def moment(self, began: float, *, asked: bool) -> float:
+    def moment(self, began: float, *, caused: bool) -> float:
         """When an event that is noticed now may have happened at the earliest, but not before ``began``.
 
-        ``asked``: we caused it, so it happened now.
+        ``caused``: by us, so it happened now.
         """
         now = time.monotonic()
-        if asked or self._thread is None:
+        if caused or self._thread is None:
             return now
         last, (begin, end) = self._last, self._gap
         if now - last > _GAP:  # the gap has only just ended, and the thread has not noticed it yet

@@ -47,7 +47,7 @@ OPTIONAL = frozenset(
 _SHELL = re.compile(r"(?:^|[ :])(\S+): (?:command )?not found$", re.MULTILINE)
 
 
-def lacking(error: BaseException) -> str | None:
+def missing(error: BaseException) -> str | None:
     """The program for want of which a test failed: it could not be started, by Python or by a shell."""
     if isinstance(error, FileNotFoundError):
         names = [error.filename]
@@ -60,7 +60,7 @@ def _skipping() -> Generator[None, object, object]:
     try:
         return (yield)
     except Exception as error:
-        if name := lacking(error):
+        if name := missing(error):
             pytest.skip(f"{name} is not installed")
         raise
 

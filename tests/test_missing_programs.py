@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-import lacking_programs
-from lacking_programs import lacking
+import missing_programs
+from missing_programs import missing
 
 
 @pytest.fixture(autouse=True)
@@ -29,20 +29,20 @@ def nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_the_program_that_lacks_is_found(error: Exception, name: str | None) -> None:
     """Whoever wanted to start it: Python, bash or dash."""
-    assert lacking(error) == name
+    assert missing(error) == name
 
 
 def test_what_is_installed_is_no_excuse(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that fails where the program is there fails."""
     monkeypatch.setattr("shutil.which", lambda _: "/bin/ps")
-    assert lacking(FileNotFoundError(2, "No such file or directory", "ps")) is None
+    assert missing(FileNotFoundError(2, "No such file or directory", "ps")) is None
 
 
 def test_a_skip_says_its_name() -> None:
     """And an error of another kind stays one."""
 
     def outcome(error: Exception) -> BaseException:
-        running = lacking_programs.pytest_runtest_call()
+        running = missing_programs.pytest_runtest_call()
         next(running)
         with pytest.raises(BaseException) as caught:
             running.throw(error)
