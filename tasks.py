@@ -506,17 +506,17 @@ def all_scenes(_ctx: Context, options: scenes.AllScenesOptions) -> int:
 
     manyhands tour.all --topic threads
     """
-    from manyhands.tour import door
+    from manyhands.tour import handlers
 
-    return door.show_all(options)
+    return handlers.show_all(options)
 
 
 @task(options=scenes.TopicOptions, name="list")
 def list_scenes(_ctx: Context, options: scenes.TopicOptions) -> None:
     """List the scenes by topic, with what they need."""
-    from manyhands.tour import door
+    from manyhands.tour import handlers
 
-    door.show_list(options)
+    handlers.show_list(options)
 
 
 @task(options=scenes.CompareWaysOptions, name="compare")
@@ -525,9 +525,9 @@ def compare_ways(_ctx: Context, options: scenes.CompareWaysOptions) -> int:
 
     manyhands tour.compare --work io
     """
-    from manyhands.tour import door
+    from manyhands.tour import handlers
 
-    return door.compare_ways(options)
+    return handlers.compare_ways(options)
 
 
 # -- development ---------------------------------------------------------------------------------------------------------

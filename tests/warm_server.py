@@ -26,7 +26,7 @@ OURS = [
     "manyhands.handlers.batch_options",
     "manyhands.handlers.batch",
     "manyhands.backends.launchers.launcher",
-    "manyhands.tour.door",
+    "manyhands.tour.handlers",
 ]
 """What nearly every start of `manyhands` imports."""
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from conftest import wait_for, with_tag
-from manyhands.backends.options import HONOURED
+from manyhands.backends.honoured_options import HONOURED
 from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started
 from manyhands.backends.registry import COMMANDS, FUNCTIONS, open_backend
 from manyhands.backends.settings import CommandSettings

@@ -29,7 +29,7 @@ import functions
 from conftest import wait_for, with_tag
 from manyhands import InputError, JobFailedError, ManyhandsError, Outcome, Status, UsageError, run_batch
 from manyhands.core.job import Attempt, Job
-from manyhands.core.values import is_pickle
+from manyhands.core.serialization import is_pickle
 from manyhands.storage.journal import Tally
 from manyhands.storage.runs import Store
 

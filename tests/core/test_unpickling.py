@@ -16,8 +16,8 @@ import pytest
 import manyhands
 import old_records
 from conftest import HERE, Cli
+from manyhands.core.serialization import from_bytes
 from manyhands.core.unpickling import _NOW
-from manyhands.core.values import from_bytes
 from manyhands.storage.runs import Store
 
 DATA = Path(__file__).parents[1] / "data"

@@ -14,7 +14,7 @@ from manyhands.core.events import Began
 from manyhands.core.limits import Limits
 from manyhands.core.safe_text import cells
 from manyhands.execution.batch import Batch
-from manyhands.handlers import batch as door
+from manyhands.handlers import batch as handler
 from manyhands.inputs.sources import Args
 from manyhands.options.batch import ShowOptions
 from manyhands.render.running import Now
@@ -58,7 +58,7 @@ def test_a_run_is_looked_at_while_it_goes_on(own_state: Path, capsys: pytest.Cap
 
 def _shown(capsys: pytest.CaptureFixture[str], job: int | None = None) -> str:
     capsys.readouterr()
-    door.show(ShowOptions(run="live", job=job))
+    handler.show(ShowOptions(run="live", job=job))
     return capsys.readouterr().out
 
 

@@ -21,13 +21,13 @@ from manyhands.core.extras import install_line
 from manyhands.options.declaration import declared_in
 from manyhands.options.tour import TopicOptions
 from manyhands.tour.contents import SCENES, TOPICS
-from manyhands.tour.door import show_list
+from manyhands.tour.handlers import show_list
 from manyhands.tour.narrating import bars, fitting, trace
 from manyhands.tour.pasting import program_of
+from manyhands.tour.scene_tools import doing, tell
 from manyhands.tour.seen import Event, NotSeen, Seen, Span, expect, most_at_once
 from manyhands.tour.showing import why_not
 from manyhands.tour.spinner import spinner_seen
-from manyhands.tour.stage import doing, tell
 from tour import test_scenes
 
 ROWS = [

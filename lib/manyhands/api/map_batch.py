@@ -22,7 +22,7 @@ from manyhands.core.arguments import check_several
 from manyhands.core.errors import JobFailedError, UsageError
 from manyhands.core.job import Output, T_co
 from manyhands.core.limits import parse_jobs
-from manyhands.core.values import from_bytes
+from manyhands.core.serialization import from_bytes
 from manyhands.engine.chunk_loop import AtHand, Items, Mapper
 from manyhands.inputs.reader_thread import Ahead, Pulling, check_pulling
 from manyhands.posix.cores import usable_cores

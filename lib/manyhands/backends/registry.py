@@ -11,7 +11,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from manyhands.backends.options import binding, refuse_ignored
+from manyhands.backends.honoured_options import binding, refuse_ignored
 from manyhands.backends.protocol import Backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.core.errors import UsageError

@@ -20,9 +20,9 @@ from typing import Any
 
 from invoke import Context
 
+from manyhands.cli.config_files import files_of, look_up
 from manyhands.cli.known_settings import refuse_unknown, scopes_of, variable_of
 from manyhands.cli.loaded_tasks import Loaded
-from manyhands.cli.settings import files_of, look_up
 
 
 class Defaults:

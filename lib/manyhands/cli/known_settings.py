@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import invoke
 
+from manyhands.cli.config_files import Settings
 from manyhands.cli.loaded_tasks import load_tasks
-from manyhands.cli.settings import Settings
 from manyhands.core.errors import UsageError
 
 Known = Mapping[tuple[str, ...], set[str]]

@@ -20,9 +20,9 @@ def scene_tasks() -> list[Task]:
 
 def _task(scene: Scene) -> Task:
     def body(_ctx: Context, **given: Any) -> int:
-        from manyhands.tour import door
+        from manyhands.tour import handlers
 
-        return door.show(scene.name, {one.name: one.default for one in declared} | given)
+        return handlers.show(scene.name, {one.name: one.default for one in declared} | given)
 
     declared = [_declared(scene, name, default) for name, default in options_of(scene).items()]
     body.__doc__ = f"{scene.title}."

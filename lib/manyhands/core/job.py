@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, cast
 from manyhands.core.errors import JobFailedError, JobTimeoutError, ManyhandsError
 from manyhands.core.kept_file import opened
 from manyhands.core.records import dataclass
-from manyhands.core.values import is_pickle, shown
+from manyhands.core.serialization import is_pickle, shown
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # for its default, which Python has from 3.13 on

@@ -11,7 +11,7 @@ from typing import Any, Final
 from manyhands.core.errors import JobFailedError, ManyhandsError
 from manyhands.core.job import Outcome, Output, Status, T_co
 from manyhands.core.records import dataclass
-from manyhands.core.values import from_bytes, is_pickle
+from manyhands.core.serialization import from_bytes, is_pickle
 
 _UNREAD: Final = object()
 

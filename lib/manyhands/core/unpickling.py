@@ -1,6 +1,6 @@
 """Reading pickles that name modules of ours which have since moved: those of runs that earlier versions have begun.
 
-Separate from `manyhands.core.values`, because it is all about where things were, and nothing about what they are.
+Separate from `manyhands.core.serialization`, because it is all about where things were, and nothing about what they are.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from manyhands.core.encoding import argv_or_base64, iso, known_signal, text_or_b
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Job, Outcome, Output, Status
 from manyhands.core.records import dataclass
-from manyhands.core.values import shown
+from manyhands.core.serialization import shown
 from manyhands.storage.journal import Journal
 from manyhands.storage.rows import JobRecord
 from manyhands.storage.stage_journals import Journals

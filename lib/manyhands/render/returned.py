@@ -10,7 +10,7 @@ from typing import Final
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Outcome, Output
 from manyhands.core.safe_text import harmless, one_line
-from manyhands.core.values import description, is_pickle
+from manyhands.core.serialization import description, is_pickle
 from manyhands.storage import output
 
 _FRAME: Final = re.compile(r'^  File "(.*)", line (\d+)', re.MULTILINE)

@@ -17,7 +17,7 @@ from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Outcome, Output, Status
 from manyhands.core.records import dataclass
 from manyhands.core.safe_text import Harmless, harmless, one_line
-from manyhands.core.values import description, is_pickle
+from manyhands.core.serialization import description, is_pickle
 from manyhands.render.running import Now
 from manyhands.render.summary import describe, left_behind
 from manyhands.render.words import duration, memory, signal_name

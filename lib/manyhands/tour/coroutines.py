@@ -6,8 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Generator
 
+from manyhands.tour.scene_tools import doing, scaled, tell
 from manyhands.tour.seen import Seen, covered, expect, most_at_once
-from manyhands.tour.stage import doing, scaled, tell
 
 
 def running_sum() -> Generator[int, int, None]:

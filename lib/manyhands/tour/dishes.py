@@ -13,8 +13,8 @@ from collections.abc import Callable
 from multiprocessing import JoinableQueue, Process, SimpleQueue
 from typing import Any
 
+from manyhands.tour.scene_tools import doing, scaled, tell
 from manyhands.tour.seen import Seen, Span, expect
-from manyhands.tour.stage import doing, scaled, tell
 
 
 def rack_of(via: str, size: int) -> Any:

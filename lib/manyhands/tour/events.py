@@ -11,9 +11,9 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
-from manyhands.tour.names import NameServer
+from manyhands.tour.name_server import NameServer
+from manyhands.tour.scene_tools import NotPossible, doing, scaled, tell
 from manyhands.tour.seen import Seen, expect, most_at_once
-from manyhands.tour.stage import NotPossible, doing, scaled, tell
 
 HOSTS = ("quick.test", "slow.test", "slower.test", "dead.test")
 """What the scenes' own name server knows; it never answers for the last."""

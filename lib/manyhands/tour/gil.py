@@ -10,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import Barrier, get_context
 
+from manyhands.tour.scene_tools import doing, scaled, tell
 from manyhands.tour.seen import Seen, expect, most_at_once
-from manyhands.tour.stage import doing, scaled, tell
 
 
 def compute(number: int) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from multiprocessing import Process, get_start_method
 
-from manyhands.tour.stage import tell
+from manyhands.tour.scene_tools import tell
 
 HOME = os.getpid()
 tell("the module is imported")

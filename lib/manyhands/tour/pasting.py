@@ -2,7 +2,7 @@
 
     scene.function --names that it uses--> functions, classes, constants, imports --> text
 
-What a scene has from `manyhands.tour.stage` is replaced by a few lines that print, so that the program needs nothing of ours.
+What a scene has from `manyhands.tour.scene_tools` is replaced by a few lines that print, so that the program needs nothing of ours.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from manyhands.tour.contents import Scene
 
-_STAGE: Final = {
+_TOOLS: Final = {
     "tell": (
         "import os",
         "def tell(text: str, **data: Any) -> None:\n    print(os.getpid(), text.format(**data), flush=True)",
@@ -27,7 +27,7 @@ _STAGE: Final = {
     "scaled": ("", "def scaled(seconds: float) -> float:\n    return seconds"),
     "NotPossible": ("", "class NotPossible(Exception):\n    pass"),
 }
-"""What stands for the stage: an import, and the code."""
+"""What stands for the tools of a scene: an import, and the code."""
 
 
 class _Gathered:
@@ -36,7 +36,7 @@ class _Gathered:
     def __init__(self) -> None:
         self.parts: dict[tuple[str, int], str] = {}
         self.imports: set[str] = set()
-        self.stage: set[str] = set()
+        self.tools: set[str] = set()
         self._done: set[tuple[str, str]] = set()
         self._trees: dict[str, tuple[str, dict[str, ast.stmt]]] = {}
 
@@ -61,8 +61,8 @@ class _Gathered:
         text = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
         if isinstance(node, ast.Import):
             self.imports.add(f"import {text}")
-        elif node.module == "manyhands.tour.stage":
-            self.stage |= {name, "tell"} if name == "doing" else {name}
+        elif node.module == "manyhands.tour.scene_tools":
+            self.tools |= {name, "tell"} if name == "doing" else {name}
         elif (node.module or "").startswith("manyhands."):
             self.need(node.module or "", alias.name)
         else:
@@ -96,8 +96,8 @@ def program_of(scene: Scene, *, broken: bool = False) -> str:
     function = scene.function(broken=broken)
     found = _Gathered()
     found.need(function.__module__, function.__name__)
-    own = [text for name, (_, text) in _STAGE.items() if name in found.stage]
-    found.imports |= {statement for name, (statement, _) in _STAGE.items() if name in found.stage and statement}
+    own = [text for name, (_, text) in _TOOLS.items() if name in found.tools]
+    found.imports |= {statement for name, (statement, _) in _TOOLS.items() if name in found.tools and statement}
     found.imports |= {f"from typing import {name}" for name in ("Any", "Iterator") if any(name in text for text in own)}
     parts = [text for _, text in sorted(found.parts.items(), key=lambda item: _order(item[0], function.__module__))]
     call = _call(scene, function.__name__, found.imports)

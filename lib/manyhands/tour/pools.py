@@ -10,8 +10,8 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import Barrier, Pool, TimeoutError, get_context
 from multiprocessing.pool import ThreadPool
 
+from manyhands.tour.scene_tools import doing, scaled, tell
 from manyhands.tour.seen import Seen, covered, expect, most_at_once
-from manyhands.tour.stage import doing, scaled, tell
 
 
 def work(number: int, seconds: float = 1.0) -> int:

@@ -9,8 +9,8 @@ import threading
 import time
 from typing import Any
 
+from manyhands.tour.scene_tools import doing, tell
 from manyhands.tour.seen import Seen, expect
-from manyhands.tour.stage import doing, tell
 
 NUMBERS = (
     2,

@@ -13,8 +13,8 @@ from typing import Any
 
 import psutil
 
+from manyhands.tour.scene_tools import NotPossible, scaled, tell
 from manyhands.tour.seen import Seen, expect
-from manyhands.tour.stage import NotPossible, scaled, tell
 
 
 def process_fork() -> None:

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import Array, Manager, Process, Value
 from typing import Any
 
+from manyhands.tour.scene_tools import doing, scaled, tell
 from manyhands.tour.seen import Seen, expect, most_at_once
-from manyhands.tour.stage import doing, scaled, tell
 
 
 def compute(number: Any, numbers: Any) -> None:

@@ -27,8 +27,8 @@ from manyhands.posix import linux
 from manyhands.posix.cpu_wait import Crowding, is_crowded
 from manyhands.posix.signals import Watched
 from manyhands.tour.contents import Scene
+from manyhands.tour.scene_tools import needs
 from manyhands.tour.seen import Event, NotSeen, Seen
-from manyhands.tour.stage import needs
 
 SEEN: Final = 0
 NOT_SEEN: Final = 1

@@ -10,8 +10,8 @@ import threading
 import time
 from typing import Any
 
+from manyhands.tour.scene_tools import doing, scaled, tell
 from manyhands.tour.seen import Seen, expect
-from manyhands.tour.stage import doing, scaled, tell
 
 EVERY = 0.1
 """Seconds between two frames."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
+from manyhands.tour.scene_tools import scaled, tell
 from manyhands.tour.seen import Seen, expect
-from manyhands.tour.stage import scaled, tell
 
 
 def answer(pipe: Connection) -> None:

@@ -8,8 +8,8 @@ import time
 from multiprocessing import Process
 from typing import Any
 
+from manyhands.tour.scene_tools import scaled, tell
 from manyhands.tour.seen import Seen, expect
-from manyhands.tour.stage import scaled, tell
 
 
 def all_of(*threads: threading.Thread) -> None:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from manyhands.core.job import Values
-from manyhands.core.values import pickled
+from manyhands.core.serialization import pickled
 
 LARGE: Final = 1 << 18
 """Bytes of a chunk above which it is not copied through a socket."""
@@ -41,7 +41,7 @@ class Failed(NamedTuple):
     error: str
     traceback: str | None
     exception: bytes | None = None
-    """The exception that it raised, as bytes (`manyhands.core.values`), if it can be pickled."""
+    """The exception that it raised, as bytes (`manyhands.core.serialization`), if it can be pickled."""
 
 
 class Done(NamedTuple):

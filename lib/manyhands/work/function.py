@@ -23,15 +23,15 @@ from manyhands.core.errors import InputError, ManyhandsError, UsageError
 from manyhands.core.hints import given_as
 from manyhands.core.job import Arg, Values
 from manyhands.core.records import dataclass, field, replace
+from manyhands.core.serialization import description, fits_json, from_bytes, is_pickle
 from manyhands.core.unpickling import unpickled
-from manyhands.core.values import description, fits_json, from_bytes, is_pickle
 from manyhands.options.choices import Column, ResultKind
 from manyhands.work.find_function import Function, load
 from manyhands.work.work import Work, another
 
 Kind = Literal[Column, "row", "line", "object", "value"]
 AnyResult = Literal["value"] | ResultKind
-"""For programs, also what it is (`manyhands.core.values`)."""
+"""For programs, also what it is (`manyhands.core.serialization`)."""
 
 TYPES: Final = get_args(Column)
 RESULTS: Final = get_args(ResultKind)
@@ -60,7 +60,7 @@ class Call:
     ``text`` is ``module:function`` or ``file.py:function``, found from ``folder``. ``type`` says what an input is: one of
     `TYPES`; ``row``: a JSON value, of which an object gives the keyword arguments and anything else is the one argument; ``line``:
     a JSON value, of which a list gives the arguments, as older versions read --jsonl; ``object``: the same, or a pickle, as `encode`
-    makes it for programs; ``value``: what the stage before returned (`manyhands.core.values`). ``live`` is the function itself if a
+    makes it for programs; ``value``: what the stage before returned (`manyhands.core.serialization`). ``live`` is the function itself if a
     program gave it.
     """
 

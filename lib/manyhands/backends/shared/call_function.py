@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from manyhands.backends.protocol import Ended
-from manyhands.core import values
+from manyhands.core import serialization
 from manyhands.core.job import Attempt, Ending, Values
 from manyhands.core.package_location import PACKAGE
-from manyhands.core.values import Ours, exception_to_bytes, to_bytes, to_json
+from manyhands.core.serialization import Ours, exception_to_bytes, to_bytes, to_json
 from manyhands.work.find_function import Function
 from manyhands.work.function import BadInput, Call, run_coroutine
 
@@ -34,7 +34,7 @@ _LINE: Final = 1000
 _OURS: Final = (
     os.path.join(PACKAGE, "backends", ""),
     os.path.join(PACKAGE, "work", ""),
-    values.__file__,
+    serialization.__file__,
     os.path.join(os.path.dirname(os.__file__), "asyncio"),
 )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from manyhands.backends.shared.call_function import CallResult, Performer, failed, generation, leave_if_forked, never
 from manyhands.core.job import Values
-from manyhands.core.values import Ours
+from manyhands.core.serialization import Ours
 from manyhands.work.chunks import Done, Failed, count, seal, unpack
 from manyhands.work.function import Call, run_coroutine
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyhands.core import errors
-from manyhands.core.values import (
+from manyhands.core.serialization import (
     description,
     exception_to_bytes,
     fits_json,

@@ -12,7 +12,7 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
-from manyhands.tour.stage import scaled
+from manyhands.tour.scene_tools import scaled
 
 DELAYS: Final = {"quick.test": 0.2, "slow.test": 0.6, "slower.test": 1.0, "dead.test": None}
 """Seconds; any other name takes as long as ``slow.test``."""
