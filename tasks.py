@@ -74,7 +74,7 @@ def compare_backends(_ctx: Context, options: runs.CompareOptions) -> int:
 
 @task(options=runs.AgainOptions)
 def resume(_ctx: Context, options: runs.AgainOptions) -> int:
-    """Do what is left of a run that was killed, stopped or halted.
+    """Continue a run that was killed, stopped or halted: run the jobs that are not done.
 
     manyhands batch.resume nightly --jobs 2
     """
@@ -85,7 +85,7 @@ def resume(_ctx: Context, options: runs.AgainOptions) -> int:
 
 @task(options=runs.AgainOptions)
 def retry(_ctx: Context, options: runs.AgainOptions) -> int:
-    """Do again what failed in a run.
+    """Run the failed jobs of a run again.
 
     manyhands batch.retry nightly
     """
@@ -206,7 +206,7 @@ def pipe(_ctx: Context, options: cmds.PipeOptions) -> int:
 
 @task(options=cmds.FeedOptions)
 def feed(_ctx: Context, options: cmds.FeedOptions) -> int:
-    """Give a command its input, and print what it makes of it.
+    """Give a command its input, and print its output.
 
     manyhands cmd.feed 'tr a-z A-Z' --text hello
     """
@@ -228,7 +228,7 @@ def answer(_ctx: Context, options: cmds.AnswerOptions) -> int:
 
 @task(options=cmds.WatchOptions)
 def watch(_ctx: Context, options: cmds.WatchOptions) -> int:
-    """Run a command again and again, and show what changes, until it is as wanted.
+    """Run a command again and again, and show what changes; stop at a condition.
 
     manyhands cmd.watch 'df -h /' --every 10 --until-change
     """
@@ -250,7 +250,7 @@ def retry_command(_ctx: Context, options: cmds.RetryOptions) -> int:
 
 @task(options=cmds.CompareToolsOptions)
 def compare(_ctx: Context, options: cmds.CompareToolsOptions) -> int:
-    """Run a shell line by subprocess, sh, invoke, click, doit and others: same result? how long?
+    """Run a shell line by subprocess, sh, invoke, click, doit and others; compare the results and the times
 
     manyhands cmd.compare 'seq 1000 | wc -l'
     """
@@ -264,7 +264,7 @@ def compare(_ctx: Context, options: cmds.CompareToolsOptions) -> int:
 
 @task(options=processes.ListProcessesOptions, name="list")
 def list_processes(_ctx: Context, options: processes.ListProcessesOptions) -> int:
-    """List processes: those of a name, user, port, command line, age; all that is given must hold.
+    """List processes: all, or those with the given name, user, port, command line and age.
 
     manyhands proc.list --user www-data --sort memory --top 5
     """
@@ -302,7 +302,7 @@ def top(_ctx: Context, options: processes.TopOptions) -> int:
 
 @task(options=processes.StopOptions)
 def stop(_ctx: Context, options: processes.StopOptions) -> int:
-    """Stop processes and all their descendants: TERM, then KILL; exit with 0 if all are gone, 1 if some are left or hidden, 3 if none matches.
+    """Stop processes and all their descendants: TERM, then KILL; exit with 0 if all are gone, 1 if some are still running or cannot be seen, 3 if none matches.
 
     manyhands proc.stop --port 8080
     manyhands proc.stop --name 'work*' --older-than 2h --dry-run
@@ -447,7 +447,7 @@ def check_host(_ctx: Context, options: machine.CheckHostOptions) -> int:
 
 @task(options=Json)
 def doctor(_ctx: Context, options: Json) -> int:
-    """Try whether this machine can do what manyhands needs; what follows if not, and the way out."""
+    """Check whether this machine can do what manyhands needs; say what follows if not, and the way out."""
     from manyhands.handlers import host
 
     return host.show_doctor(json=options.json)
@@ -540,7 +540,7 @@ def _script(ctx: Context, line: str) -> None:
 
 @task(help={"tests": "run the tests, too (default)"})
 def check(ctx: Context, tests: bool = True) -> None:
-    """Run everything that must hold: tests, lint, types, documentation, workflows, and the wheel in a clean environment."""
+    """Run all checks: tests, lint, types, documentation, workflows, and the wheel in a clean environment."""
     if tests:
         _script(ctx, "scripts/test")
     _script(ctx, "scripts/check")
@@ -629,10 +629,10 @@ def manual(_ctx: Context) -> None:
 
 @task(
     listed=False,
-    help={"seeds": "how many (default: 1000)", "first": "the first of them (default: 0); one that fails is told"},
+    help={"seeds": "how many (default: 1000)", "first": "the first of them (default: 0); one that fails is printed"},
 )
 def simulate(ctx: Context, seeds: int = 1000, first: int = 0) -> None:
-    """Simulate whole runs, their crashes and their disks; a seed that breaks a promise is told, and repeats it."""
+    """Simulate whole runs, their crashes and their disks; a seed that breaks a promise is printed, and repeats it."""
     here = Path(__file__).parent
     paths = f"{here / 'lib'}:{here / 'tests'}"
     ctx.run(f"{sys.executable} -m simulation --seeds {seeds} --first {first}", env={"PYTHONPATH": paths})

@@ -117,7 +117,7 @@ def test_nothing_is_said_of_them_elsewhere() -> None:
         @task(options=CakeOptions, help={"layers": "of what"})
         def other(_ctx: Context, options: CakeOptions) -> None: ...
 
-    with pytest.raises(ValueError, match=r"of parameters that there are not: layer$"):
+    with pytest.raises(ValueError, match=r"parameters are described, but do not exist: layer$"):
 
         @task(help={"layer": "of what"})
         def third(_ctx: Context, layers: int = 1) -> None: ...

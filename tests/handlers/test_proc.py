@@ -244,7 +244,7 @@ def test_stop_refuses_what_would_end_us(cli: Cli, environment: dict[str, str], t
     script = f"{sys.executable} -m manyhands proc.stop --name shell-4711 --yes; echo status $?"
     found = subprocess.run([shell, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert found.stdout == "status 3\n"
-    assert "is let alone: it has started us" in found.stderr
+    assert "is skipped: it has started us" in found.stderr
     done = cli("proc.stop", "1", "--dry-run")
     assert "would not stop 1 " in done.stdout
 

@@ -136,7 +136,7 @@ def test_a_pid_that_is_used_again_is_let_alone(start: Start) -> None:
     earlier = replace(info_of(process.pid), start=info_of(process.pid).start - 1)
     (told,) = stop_processes([earlier])
     assert (told.fate, told.gone) == (Fate.REUSED, True)
-    assert stopped_line(told) == f"{process.pid} sleep: was let alone: it is another process now"
+    assert stopped_line(told) == f"{process.pid} sleep: was skipped: it is another process now"
     assert stop_process(earlier)[0].fate is Fate.REUSED
     assert process.poll() is None
 

@@ -248,7 +248,7 @@ class Results(Generic[T_co]):
             feed.pull()
 
     def _note(self, events: list[Event]) -> None:
-        """Keep the outcomes for whoever iterates, and show the rest."""
+        """Keep the outcomes for the caller, and show the rest."""
         finished = [one for one in events if isinstance(one, Finished)]
         if self._shown:
             self._shown.events(finished)
@@ -272,7 +272,7 @@ class Results(Generic[T_co]):
 
                 logging.getLogger("manyhands").info(one.text)
             else:
-                warnings.warn(one.text, BatchWarning, stacklevel=5)  # of whoever iterates
+                warnings.warn(one.text, BatchWarning, stacklevel=5)  # the line that iterates
 
     def _input_of(self, outcome: Outcome) -> Any:
         """What the job was given; made again if an earlier execution has read it."""
@@ -302,7 +302,7 @@ def _pass_on(outcome: Outcome) -> None:
 
 
 def _never_begun(batch: Batch | StagedBatch, pid: int) -> None:
-    """Nobody has asked for an outcome: a new run leaves nothing behind."""
+    """No outcome was ever taken: a new run leaves nothing behind."""
     if pid == os.getpid():
         batch.discard()
 

@@ -105,59 +105,59 @@ def run_batch(
 
     ``work`` is a command or a function. A command is a text, split into arguments as a shell would, a list of arguments, which
     is taken as it is, or a `Template`; ``{}`` in it stands for the input. ``inputs`` of a command are text, bytes, paths, numbers;
-    sequences of these (columns by position: ``{1}``), mappings, named tuples and dataclasses (columns by name: ``{host}``). Of a function
-    a tuple gives the arguments, a dict the keyword arguments, anything else is the one argument. An iterator is pulled lazily. Or
-    a source that can be read again: `Args`, `Rows`, `Lines`, `Csv`, `JsonLines`, `Glob`, `Product`, `Zip`.
+    sequences of these (columns by position: ``{1}``), mappings, named tuples and dataclasses (columns by name: ``{host}``). For a
+    function, a tuple is its arguments, a dict its keyword arguments, and anything else its only argument. An iterator is pulled lazily.
+    ``inputs`` may also be a source, which can be read again: `Args`, `Rows`, `Lines`, `Csv`, `JsonLines`, `Glob`, `Product`, `Zip`.
 
-    What a function returned is `Outcome.value`: the same value, of the same type. For a job that did not end well that raises
-    `JobFailedError`, from what the function raised. `Outcome.input` is the object that was given.
+    What a function returned is `Outcome.value`: the same value, of the same type. If the job did not end well, it raises
+    `JobFailedError`, whose cause is what the function raised. `Outcome.input` is the object that was given.
 
-    The keyword arguments can also be given as one object, ``options``, which serves many batches; those beside it are what is different.
+    The keyword arguments can also be one object, ``options``, for many batches. A keyword beside it overrides it.
 
     How many, how long:
 
     - ``jobs``: how many at once: a number, "50%" or "+2" of the cores, 0 for as many as possible, "auto"; with ``then`` also "4,2".
     - ``timeout``: seconds for one attempt, or "2m", or "300%" of the median of the finished ones. ``grace``: from TERM to KILL.
-    - ``retries``: so many further attempts. ``backoff``: the wait before them, seconds or "1,growth=2,max=1m,jitter=50%".
+    - ``retries``: how often a failed job is tried again. ``backoff``: the wait before them, seconds or "1,growth=2,max=1m,jitter=50%".
       ``retry_on``: only after such failures: exit statuses, classes of exceptions, "timeout", "lost", "signal" (see `RetryOn`).
-    - ``halt``: when to give up, or to be content: "soon,fail=10%", "now,fail=1", "soon,success=5".
-    - ``delay``: seconds between two starts. ``order``, in which jobs begin: "input", "random", "longest" (of an earlier run).
+    - ``halt``: when to end early, after failures or successes: "soon,fail=10%", "now,fail=1", "soon,success=5".
+    - ``delay``: seconds between two starts. ``order``: in which order jobs begin: "input", "random", or "longest" first (by an earlier run).
 
     What is done:
 
-    - ``then``: with each input next, if that went well: commands, or functions of what the one before returned.
-    - ``max_args``: so many inputs for each job: ``{}`` stands for all of them, a function is given a list.
+    - ``then``: further stages, each for the inputs whose stage before succeeded: commands, or functions of what the one before returned.
+    - ``max_args``: up to so many inputs for each job: ``{}`` stands for all of them, a function is given a list.
     - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto".
-    - ``workdir``, ``env``, ``nice``, ``stdin``: of the jobs. ``shell``: a command is a script for the user's shell.
+    - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input. ``shell``: a command is a script for the user's shell.
     - ``initializer``, ``initargs``, ``start_method``, ``chunk``, ``max_jobs_per_worker``: of the workers that call functions.
-    - ``allow_daemons``: let what a job leaves behind live on.
+    - ``allow_daemons``: do not kill background processes that a job leaves running.
 
     What comes back:
 
     - ``ordered``: outcomes in the order of the inputs, else as they end.
-    - ``check``: raise the `JobFailedError` of the first job that is not ok, and stop what runs.
+    - ``check``: raise the `JobFailedError` of the first job that is not ok, and stop the others.
     - ``result``: what is kept of what a function returns: "value", "json", "repr", "none", "pickle-file".
-    - ``output``: what jobs print is in the outcome's ``stdout`` and ``stderr``; "pass", the default for functions: also printed here;
-      "keep": not. ``output_cap``: bytes that are kept of it, such as "1M".
-    - ``fail_if_empty``: no inputs are an error. ``progress``: show on stderr how far it is, while an outcome is waited for.
+    - ``output``: what jobs print is kept in the outcome's ``stdout`` and ``stderr``. "pass", the default for functions, also prints it here;
+      "keep" does not. ``output_cap``: keep at most so many bytes of it, such as "1M".
+    - ``fail_if_empty``: raise an error if there are no inputs. ``progress``: show the progress on stderr while you wait for an outcome.
 
     The run on disk:
 
-    - ``run_id``: its name; if that run exists, it is continued: only new inputs run, with ``retry_failed`` also what failed.
-    - ``state_dir``: where runs are. ``keep``: how long one without a name stays that ended well: "30d", "forever".
-    - ``journal``: False: nothing is kept, nothing can be resumed, nothing waits for the disk.
+    - ``run_id``: its name. If that run exists, it is continued: only new inputs run, and with ``retry_failed`` also the failed jobs.
+    - ``state_dir``: where runs are. ``keep``: how long a run without a name is kept if all its jobs are ok: "30d", "forever".
+    - ``journal``: if False, nothing is kept, so that the run cannot be resumed, and nothing waits for the disk.
 
     This program:
 
-    - ``pull``: "caller": the iterator of inputs is pulled where outcomes are iterated, not in a thread of its own: for database
-      cursors and sessions.
-    - ``handle_signals``: in the main thread, SIGINT, SIGTERM and SIGHUP end the batch in good order, and then do what they would have
-      done, unless another part of the program (asyncio) has the wake-up descriptor.
+    - ``pull``: with "caller" the iterator of inputs is pulled in the thread that iterates the outcomes, as database cursors and sessions
+      need it; by default in a thread of its own.
+    - ``handle_signals``: in the main thread, SIGINT, SIGTERM and SIGHUP first end the batch in good order, then have their usual effect;
+      not if another part of the program, such as asyncio, uses the wake-up descriptor.
 
-    Nothing begins before the first outcome is asked for, or a ``with`` block is entered; leaving early stops what runs (see `Results`).
-    The batch is carried out in a thread of its own: time-outs, retries and the journal depend on nobody's loop, and while outcomes
-    are not taken, only nothing more begins. ``serial`` calls the function in the iterating thread. A script that calls functions in
-    processes does so under ``if __name__ == "__main__":``, because every worker imports it.
+    The batch begins with the first outcome that you ask for, or with a ``with`` block; leaving early stops the jobs that run (see `Results`).
+    It has a thread of its own: time-outs, retries and the journal do not wait for your loop. While you take no outcomes, running jobs
+    go on, and no new ones begin. ``serial`` calls the function in the iterating thread. A script that calls functions in processes has
+    to do so under ``if __name__ == "__main__":``, because every worker imports it.
 
     Raises UsageError for arguments that are invalid, CannotCreateError, JournalError.
     """
@@ -195,7 +195,7 @@ def run_batch(
 
 
 def _listed(name: str, given: Iterable[Any], what: str) -> list[Any]:
-    """Several of something. Raises WrongTypeError."""
+    """A list of what was given. Raises WrongTypeError if that is one text or no iterable."""
     check_several(name, given, what)
     return list(given)
 
@@ -220,7 +220,7 @@ def _store(options: RunOptions) -> Store:
 
 
 def _works(template: Any, inputs: Any, options: RunOptions) -> tuple[Sequence[Work], Source]:
-    """(what is done with each input, and with what comes of it next; the inputs)."""
+    """(the work of each stage, the inputs)."""
     check_several("initargs", options.initargs, "arguments")
     then = _listed("then", options.then, "commands or functions")
     group = options.max_args

@@ -291,7 +291,7 @@ class CommandThreads:
         return running
 
     def _reap(self, running: _Running) -> tuple[int | None, resource.struct_rusage]:
-        """Wait for the leader without reaping it, end what is left of its group, then take its status (wait4(2)).
+        """Wait for the leader without reaping it, end the rest of its group, then take its status (wait4(2)).
 
         The status is None if it was lost (SIGCHLD is ignored, or other code in this process called waitpid(-1)).
         """

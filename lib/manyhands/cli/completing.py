@@ -120,7 +120,7 @@ def _backends(context: ParserContext) -> list[str]:
 
 
 def _runs(context: ParserContext) -> list[str]:
-    """The names of the runs, newest first; where they cannot be read, none: whoever presses TAB wants no message."""
+    """The names of the runs, newest first; none if they cannot be read, because TAB must not print messages."""
     with suppress(ManyhandsError, OSError):
         from manyhands.storage.runs import Store, default_state_dir
 

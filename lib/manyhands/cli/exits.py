@@ -138,6 +138,6 @@ def end_by_interrupt() -> None:
     """Die by SIGINT itself: a status of 130 alone would let a shell loop go on (https://www.cons.org/cracauer/sigint.html)."""
     from manyhands.posix.signals import die_by
 
-    with contextlib.suppress(OSError):  # whoever read it has got the Ctrl-C, too
+    with contextlib.suppress(OSError):  # its reader has got the Ctrl-C, too
         sys.stdout.flush()
     die_by(signal.SIGINT)

@@ -99,7 +99,7 @@ def _option_of_nobody(machine: ParseMachine, context: ParserContext, token: str)
         machine.error(f"No idea what '{token}' is!")
     elif machine.initial.flags[token].name == "help":
         machine.initial.flags[token].value = context.name
-        context.positional_args = []  # whoever asks for help need not give them
+        context.positional_args = []  # --help does not need them
     else:
         machine.switch_to_flag(token)
 

@@ -61,5 +61,5 @@ def _by_parameter(texts: Mapping[str, str], parameters: Iterable[inspect.Paramet
     words = {translate_underscores(one.name): one.name for one in parameters}
     names = {*words.values()}
     if unknown := [name for name in texts if name not in names and name not in words]:
-        raise ValueError(f"something is said of parameters that there are not: {', '.join(unknown)}")
+        raise ValueError(f"these parameters are described, but do not exist: {', '.join(unknown)}")
     return {name if name in names else words[name]: text for name, text in texts.items()}

@@ -109,7 +109,7 @@ class Task(invoke.Task[Any]):
         return result
 
     def _unknown(self, end: Exit, complete: Mapping[str, Any]) -> Exit:
-        """What a monitor wants instead: it shows the first line of stdout, and takes 1 and 2 for findings."""
+        """The end as a monitor needs it: it shows the first line of stdout, and would take the statuses 1 and 2 for findings."""
         text = (end.message or "").removeprefix("manyhands: ")
         if complete.get("json"):
             return Exit(f"manyhands: {text}", code=Level.UNKNOWN)
@@ -117,8 +117,8 @@ class Task(invoke.Task[Any]):
         return Exit(code=Level.UNKNOWN)
 
     def _complete(self, ctx: invoke.Context, given: Mapping[str, Any], sources: dict[str, str]) -> dict[str, Any]:
-        """The arguments for the function, or for its options: what was given, else what a default is configured for, as typed values. ``sources``
-        gets those options that nobody has typed, and where their values are from."""
+        """The arguments, converted to their types: those of the command line, then those that files or variables set.
+        ``sources`` gets, for each option that was not typed, where its value is from."""
         defaults: Defaults | None = None
         complete: dict[str, Any] = {"rest": rest()} if self.remainder and "rest" not in given else {}
         if ctx.config.run.dry and not self.uses_context:  # by --dry, INVOKE_RUN_DRY, or a file
@@ -167,7 +167,7 @@ def _frozen(options: type[Options], values: Mapping[str, Any]) -> Options:
 
 
 def _blamed(error: Exception, sources: Mapping[str, str]) -> Exception:
-    """``error``; if its value was not typed, with the file or variable that it is from."""
+    """``error``, preceded by the file or variable that the refused value is from, unless it was typed."""
     if isinstance(error, UsageError):
         for flag, where in sources.items():
             if re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", str(error)):
@@ -201,14 +201,15 @@ def task(
 def task(*args: Any, **kwargs: Any) -> Any:
     """`invoke.task` for typed tasks.
 
-    ``options``: a class of `Options`, of which the function gets an object after the context; all else is said there. Without it the
-    parameters of the function are the options, and these say more of them: ``short``, one-letter names, such as ``{"jobs": "j"}``;
-    there are no others; ``metavar`` and ``help``, likewise. ``omittable``: positional arguments that may be left out; one that is a
-    ``list[str]`` takes all that follow. ``remainder``: the function gets `rest` as ``rest``. ``needs`` and ``without``: options that
-    have an effect only together with another one, or only without it, such as ``{"every": "watch"}``; typed in vain they are
-    refused. Whatever may be left out, or is an option, has a default.
+    ``options``: a class of `Options`, which declares everything; the function gets an object of it after the context. Without it the
+    parameters of the function are the options, and these describe them: ``short``: one-letter names, such as ``{"jobs": "j"}`` (invoke
+    makes up no others); ``metavar`` and ``help``, by name; ``omittable``: positional arguments that may be left out, of which a
+    ``list[str]`` takes all that follow; ``remainder``: the function gets `rest` as ``rest``; ``needs`` and ``without``: options that
+    have an effect only with another one, or only without it, such as ``{"every": "watch"}``, and are refused otherwise. An option, and
+    an argument that may be left out, needs a default.
 
-    ``monitor``: what goes wrong is told as a monitor wants it, with the status 3. A function that returns an int ends the program with that status if it is not 0; a coroutine function is run to its end.
+    ``monitor``: errors are reported as a monitor needs them, with the status 3. A function that returns an int ends the program with
+    that status if it is not 0; a coroutine function is run to its end.
     """
     return invoke.task(*args, klass=Task, **kwargs)
 

@@ -286,7 +286,7 @@ class Tree:
         self.wake()
 
     def terminate(self) -> None:
-        """Send TERM and CONT to every member; `step` kills what is left after the grace."""
+        """Send TERM and CONT to every member; `step` kills those that still run after the grace."""
         self._kill_at = time.monotonic() + self.grace
         self.signal(signal.SIGTERM)
         self.signal(signal.SIGCONT)
@@ -322,7 +322,7 @@ class Tree:
         return False
 
     def _go_on_stopping(self) -> bool:
-        """Kill what is left after the grace; return False if nothing is left."""
+        """Kill what still runs after the grace; return False if nothing does."""
         living = self.members()
         if not living and not self._leaders:
             return False

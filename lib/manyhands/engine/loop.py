@@ -32,8 +32,8 @@ Pull = Iterator[tuple[Job, int] | None]
 
 
 class Engine:
-    """One execution of a run. `run` is the loop; `stop` and `wake` may be called from signal handlers and other threads, `pause`
-    from other threads, all else only from the thread that iterates `run`."""
+    """One execution of a run. `run` is the loop. Call `stop` and `wake` from any thread or signal handler, `pause` from any other
+    thread, and everything else only from the thread that iterates `run`."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class Engine:
         done_before: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``total``: jobs of the run; ``done_before``: those of them that are not pulled because they are done; ``whole``: whether
-        all others are pulled, so that they can be counted; ``tick``: seconds after which a Tick is yielded at the latest. While
-        ``gate()`` is False no job begins: call `wake` when that changes. ``before_waiting`` is called when all events that have
-        happened have been yielded.
+        """``total``: the number of jobs in the run, if it is known; ``done_before``: how many of them are done, so that they are not
+        pulled again; ``whole``: all others are pulled, so that the engine can count them; ``tick``: yield a Tick at least every so
+        many seconds. While ``gate()`` is False no job begins: call `wake` when it becomes True. ``before_waiting`` is called each
+        time that all events have been yielded, and the engine is going to wait.
         """
         self._jobs, self._argv, self._backend = jobs, argv, backend
         self._recorder = Recorder(journal, clock)
@@ -78,7 +78,7 @@ class Engine:
         self.broken: Exception | None = None
         """The error that ended the run early: the journal cannot be written, or the inputs raised it."""
 
-    # -- for others ------------------------------------------------------------------------------------------------------
+    # -- called by others ------------------------------------------------------------------------------------------------------
 
     def stop(self, number: int) -> None:
         """End the run because of signal ``number``: begin nothing more, and TERM what runs; on the second call KILL it."""
@@ -91,7 +91,7 @@ class Engine:
         self._backend.wake()
 
     def know_total(self, pulled: int) -> None:
-        """All inputs have been read, although not all jobs may have begun: ``pulled`` jobs will be pulled in all."""
+        """Note that all inputs have been read: they make ``pulled`` jobs in all, some of which may not have begun."""
         total = self._done_before + pulled
         self._halting.know(total)
         if total != self._total:
@@ -258,11 +258,11 @@ class Engine:
             return  # reported twice, or too late
         del self._flights[number]
         self._running -= flight.started
-        if flight.recorded:  # it could not be stopped, was recorded then, and leaves its slot only now
+        if flight.recorded:  # when it could not be stopped; only now is its slot free
             return
         limit = self._deadlines.limit
         if not self._backend.can_stop and flight.stop_at is None and limit is not None and report.ending.wall > limit:
-            # it could not be ended in time, and its time-out was not noticed before it ended
+            # it ran past its time-out, which was not noticed before it ended
             flight.stop_at, flight.why = report.at, Status.TIMEOUT
         outcome = judge(report, flight.stop_at, flight.why)
         if self._climber and (note := self._climber.ended()):
@@ -335,7 +335,7 @@ class Engine:
                     self._leave_running(flight, Status.CANCELLED, now)
 
     def _leave_running(self, flight: Flight, status: Status, now: float) -> None:
-        """Record an attempt that cannot be stopped as over, but still running; it keeps its slot until it returns."""
+        """Record the end of an attempt that cannot be stopped, marked as still running; it keeps its slot until it returns."""
         flight.recorded = True
         wall = now - self._pauses.total - flight.began
         ending = Ending(started=time.time() - wall, wall=wall, still_running=True)

@@ -68,17 +68,17 @@ class Batch:
 
     @classmethod
     def resume(cls, run: Run, environ: Mapping[str, str], *, jobs: int | None = None) -> Batch:
-        """Do what is left of a run. Raises BusyError while another process is working on it."""
+        """Run the jobs of a run that are not done. Raises BusyError while another process is working on it."""
         return cls(again(run, environ, "rest", jobs))
 
     @classmethod
     def retry(cls, run: Run, environ: Mapping[str, str], *, jobs: int | None = None) -> Batch:
-        """Do again what failed in a run."""
+        """Run the failed jobs of a run again."""
         return cls(again(run, environ, "failed", jobs))
 
     @property
     def untouched(self) -> bool:
-        """Whether no job has been given out: the inputs were invalid, or there were none."""
+        """Whether no job has begun: the inputs were invalid, or there were none."""
         return not self._jobs.begun
 
     # -- while it runs ---------------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ class Batch:
         self, *, tick: float | None = None, before_waiting: Callable[[], None] = lambda: None
     ) -> Generator[Event, None, None]:
         """Carry out the batch. ``tick``: seconds after which a Tick is yielded even if nothing happens. ``before_waiting`` is called
-        when all that has happened has been yielded. One thread iterates it to its end, and closes it.
+        each time that all events have been yielded. Iterate it in one thread, which also closes it.
 
         Raises UsageError when the inputs do not fit the template (a new run is then removed), InputError when an input cannot be
         read, JournalError, and any exception of a program's iterator (jobs that began are finished first, and the Summary yielded).
@@ -194,9 +194,9 @@ class Batch:
         self._use(engine)
         yield RunStarted(self.run.id, self.plan.work.text, self.plan.limits.jobs, total, earlier.done)
         recall = recall_from(journal, renderer)
-        yield from self._carried_out(engine, journal, stack, recall, earlier.done, climber)
+        yield from self._engine_events(engine, journal, stack, recall, earlier.done, climber)
 
-    def _carried_out(
+    def _engine_events(
         self,
         engine: Engine,
         journal: Journal,
@@ -205,7 +205,7 @@ class Batch:
         done_before: int,
         climber: Climber | None,
     ) -> Iterator[Event]:
-        """What the engine does, and at its end the summary of the whole run, which is kept."""
+        """The events of the engine; its summary is completed for the whole run, and this execution recorded."""
         started = time.time()
         stack.callback((happened := engine.run()).close)
         for event in in_order(happened, self.issued, recall) if self.plan.limits.keep_order else happened:
@@ -222,7 +222,7 @@ class Batch:
         return None if self.inputs.missing is not None else earlier.total(source.total, self.run.record.get("total"))
 
     def _wait(self, earlier: Earlier, before_waiting: Callable[[], None]) -> None:
-        """All that has happened has been yielded."""
+        """Before each wait, when all events have been yielded: note the number of inputs, write the progress file."""
         if (counted := self.inputs.counted) is not None:
             self._all_read((earlier.total(counted, self.run.record.get("total")) or 0) - earlier.done)
         if self._engine:
@@ -230,7 +230,7 @@ class Batch:
         before_waiting()
 
     def _use(self, engine: Engine) -> None:
-        """From now on, `stop` goes to the engine; so do the stops that came before."""
+        """Let `stop` reach the engine, and pass on the stops that came before."""
         with self._mutex:
             self._engine, stops = engine, list(self._stops)
         for number in stops:
@@ -241,7 +241,7 @@ class Batch:
         return not (self.channel and self.channel.full) and (self._context is None or self._context.open())
 
     def _keep_facts(self, summary: Summary, climber: Climber | None) -> None:
-        """Store what was found out about the run, if it is new."""
+        """Store in run.json what this execution has found out: the number of jobs, and the widths that were tried."""
         facts: dict[str, Any] = {"widths": climber.steps} if climber else {}
         if summary.total is not None and summary.total != self.run.record.get("total"):
             facts["total"] = summary.total
@@ -249,7 +249,7 @@ class Batch:
             self.run = Store.update(self.run, facts)
 
     def _summarise(self, summary: Summary, journal: Journal, done: int) -> Summary:
-        """The whole run's state, if this was not its only execution."""
+        """The summary of the whole run, if it had executions before this one."""
         inner = self._context is not None and self._context.number > 1
         self.no_inputs = not (
             self._jobs.any_input or inner or self.scope == "failed" or summary.unread or self.inputs.missing
@@ -271,7 +271,7 @@ class Batch:
         return backend_for(self._opened, source)
 
     def _all_read(self, total: int) -> None:
-        """All inputs have been read, although not all jobs have begun."""
+        """Tell the engine, once, the number of jobs: all inputs have been read."""
         if self._engine and not self._total_known:
             self._total_known = True
             self._engine.know_total(total)

@@ -1,6 +1,6 @@
 """The jobs of one execution, in the order in which they may begin.
 
-    what is left, what failed --+
+    not done, or failed --------+
     new inputs ---key, number---+--> (job, the number of its last attempt)
     the stage before -----------+
 

@@ -73,7 +73,7 @@ def new_run(
 
 
 def again(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None = None) -> OpenRun:
-    """Do what is left of a run, or what failed; ``jobs`` applies to its first stage. Raises BusyError while another process works on it."""
+    """Run the jobs of a run that are not done, or those that failed; ``jobs`` applies to its first stage. Raises BusyError while another process works on it."""
     plan = Plan.from_json(run.record, environ)
     check_plan(plan)
     for work in plan.works:

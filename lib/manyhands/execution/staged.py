@@ -43,7 +43,7 @@ def begin(plan: Plan, store: Store, **options: Any) -> Batch | StagedBatch:
 
 
 def go_on(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None = None) -> Batch | StagedBatch:
-    """Do what is left of a run, or again what failed; see `manyhands.execution.open_run.again`."""
+    """Run the jobs of a run that are not done, or those that failed; see `manyhands.execution.open_run.again`."""
     return _batch_for(again(run, environ, scope, jobs))
 
 

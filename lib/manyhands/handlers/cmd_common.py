@@ -29,7 +29,7 @@ def own_tree(grace: str) -> Iterator[Tree]:
     """A tree for this program, which does nothing else: nothing can escape it, and the signals that end us end it.
 
     Ctrl-C at the terminal reaches the commands as it reaches us: they decide what to make of it, and we end as they end, as a
-    shell does (https://www.cons.org/cracauer/sigint.html). Elsewhere an INT is meant for us alone, and stops the tree.
+    shell does (https://www.cons.org/cracauer/sigint.html). Elsewhere an INT is for us alone, and stops the tree.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would cost us the statuses (wait(2))
     sys.stdout.flush()

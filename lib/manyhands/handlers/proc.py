@@ -77,7 +77,7 @@ def selector_of(choice: Choice, pids: Sequence[str] = ()) -> Selector:
 
 
 def pid_of(text: str) -> int:
-    """A pid; a name is a mistake, which is told how to be made right."""
+    """A pid. Raises UsageError for a name, which says how to choose by name."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise UsageError(f"{text!r} is not a pid; a process is chosen by its name with --name")
     return int(text)
@@ -323,7 +323,7 @@ def _without_us(chosen: Sequence[ProcessInfo]) -> list[ProcessInfo]:
     kept = []
     for one, why in with_reasons(chosen):
         if why in (OURSELVES, STARTED_US):
-            sys.stderr.write(f"{one.pid} {one_line(one.name, 40)} is let alone: {why}\n")
+            sys.stderr.write(f"{one.pid} {one_line(one.name, 40)} is skipped: {why}\n")
         else:
             kept.append(one)
     return kept

@@ -48,7 +48,7 @@ class Inputs(Grouping):
     glob: Sequence[str] = option(
         (),
         metavar="PATTERN",
-        help="inputs are the paths that match; ** matches any depth, but does not follow links to folders; if nothing matches, a file of exactly this name; repeatable",
+        help="inputs are the paths that match; ** matches any depth, but does not follow links to folders; if nothing matches, the file with exactly this name; repeatable",
     )
     csv: str | None = option(
         None, metavar="FILE", help="inputs are the rows of this file, whose first line names the columns"
@@ -56,7 +56,7 @@ class Inputs(Grouping):
     delimiter: str | None = option(
         None,
         metavar="CHAR",
-        help="what divides the columns of --csv: one character, or tab (default: tab for a name.tsv, else ,)",
+        help="the character between the columns of --csv, or tab (default: tab for NAME.tsv, else a comma)",
     )
     jsonl: str | None = option(None, metavar="FILE", help="inputs are the values in this file, one a line")
     colsep: str | None = option(
@@ -84,7 +84,7 @@ class Variables(Options):
     """What is added to the environment of the jobs, as it is typed."""
 
     env: Sequence[str] = option(
-        (), metavar="NAME=VALUE", after="workdir", help="NAME=VALUE in the environment of the jobs; repeatable"
+        (), metavar="NAME=VALUE", after="workdir", help="set a variable in the environment of the jobs; repeatable"
     )
 
 
@@ -95,7 +95,7 @@ class Execution(Surroundings, Grouping):
         "100%",
         short="j",
         metavar="N",
-        help="jobs at once: N; 0 for up to 1024; 50% of the cores; +2 or -1: more or fewer than the cores; or auto (default: 100%); with --then also A,B,...: one for each stage",
+        help="run so many jobs at once: N; 0: up to 1024; 50%: of the cores; +2 or -1: more or fewer than the cores; auto: as many as give the most throughput (default: 100%); with --then also A,B,...: one value for each stage",
     )
     timeout: float | str | None = option(
         None, metavar="TIME", help="stop a job after this time (30, 2m, or 300% of the median of finished jobs)"
@@ -109,7 +109,7 @@ class Execution(Surroundings, Grouping):
         metavar="WHAT",
         help="retry only after these failures, separated by commas: exit statuses (75, 1-9), timeout, lost, signal, SIGSEGV, exceptions of functions (ConnectionError); default: after every failure",
     )
-    delay: float | str = option(0.0, metavar="TIME", help="seconds between two starts at least (default: 0)")
+    delay: float | str = option(0.0, metavar="TIME", help="wait at least so many seconds between two starts (default: 0)")
     backoff: float | str = option(
         1.0,
         metavar="TIME",
@@ -120,7 +120,7 @@ class Execution(Surroundings, Grouping):
     halt: str = option(
         "never",
         metavar="WHEN",
-        help="stop the batch early: soon (start no more jobs) or now (stop running jobs, too), then ,fail=N ,success=N or ,done=N, or N%, as in now,fail=1 (default: never)",
+        help="stop the batch early: WHEN,WHAT=N or N%, such as now,fail=1 or soon,success=50%; soon: start no more jobs; now: stop running jobs, too; WHAT: fail, success or done (default: never)",
     )
     order: Order = option(
         "input",
@@ -132,7 +132,10 @@ class Execution(Surroundings, Grouping):
         help="a further stage: run this for each input whose previous stage succeeded; a function gets what the previous one returned; repeatable",
     )
     output_cap: int | str | None = option(
-        None, metavar="SIZE", after="env", help="keep so many bytes of each stream of a job (64k, 10M; default: all)"
+        None,
+        metavar="SIZE",
+        after="env",
+        help="keep at most so many bytes of each stream of a job (64k, 10M; default: all)",
     )
     nice: int = option(0, help="lower the jobs' priority by so much (nice(1))")
     run_id: str | None = option(
@@ -153,7 +156,7 @@ class Console(Execution, Variables, Json, State):
     """What a run on the command line has besides."""
 
     keep_order: bool = option(
-        True, short="k", after="order", help="give results in the order of the inputs (default), or as they come"
+        True, short="k", after="order", help="print results in the order of the inputs (default), or as the jobs end"
     )
     tag: bool = option(False, after="then", help="begin every line of output with the input and a TAB")
     dry_run: bool = option(False, excludes=("json",), help="print what would be run and run nothing")
@@ -163,7 +166,7 @@ class Console(Execution, Variables, Json, State):
         after="output_cap",
         help="store at most so many bytes of piped inputs; beyond that, read on only as jobs are done (default: 1G; 0: no limit)",
     )
-    quiet: bool = option(False, after="keep", help="nothing on standard error but what the jobs print there")
+    quiet: bool = option(False, after="keep", help="print nothing on standard error except what the jobs print there")
 
 
 class Commands(Options):
@@ -173,7 +176,7 @@ class Commands(Options):
         False, after="env", help="the template is a line for $SHELL (or bash); every input is quoted for it"
     )
     stdin: str | os.PathLike[str] | None = option(
-        None, metavar="FILE", help="a file that every command reads as its standard input (-: ours); default: nothing"
+        None, metavar="FILE", help="give every command this file as its standard input (-: ours; default: nothing)"
     )
     allow_daemons: bool = option(
         False, after="spool_limit", help="do not kill background processes that a command leaves running"
@@ -258,7 +261,7 @@ class CompareOptions(Inputs, Surroundings, Variables, Json):
     )
     shell: bool = option(False, help="a command is a line for $SHELL (or bash)")
     sample: int = option(
-        40, metavar="COUNT", help="so many inputs, which are done again on each backend and at each width (default: 40)"
+        40, metavar="COUNT", help="take so many inputs, and run them on each backend and at each width (default: 40)"
     )
     timeout: str | None = option(None, metavar="TIME", help="stop a job after this time (30, 2m)")
     plot: str | None = option(
@@ -276,23 +279,25 @@ class AgainOptions(Json, State):
         None,
         positional=True,
         metavar="RUN",
-        help="the run: its id or the beginning of it (default: the newest that was made on the command line, not by a program through the library)",
+        help="the run: its id or the beginning of it (default: the newest that was made on the command line, not by a program that uses the library)",
     )
     jobs: str | None = option(
-        None, short="j", metavar="N", help="how many jobs at once (default: as when the run was made)"
+        None, short="j", metavar="N", help="run so many jobs at once (default: as when the run was made)"
     )
-    quiet: bool = option(False, help="nothing on standard error but what the jobs print there")
+    quiet: bool = option(False, help="print nothing on standard error except what the jobs print there")
 
 
 class ListOptions(Json, State):
     """What ``batch.list`` takes: which runs; None: whichever."""
 
-    limit: int | None = option(None, help="so many runs at most, the newest")
+    limit: int | None = option(None, help="show at most so many runs, the newest")
     status: Literal["running", "complete", "left", "failed", "damaged"] | None = option(
-        None, help="only runs that are in this state; failed: those in which a job has failed"
+        None, help="show only runs in this state; failed: those with a failed job"
     )
-    since: str | None = option(None, help="only runs made since then: how long ago (2d, 12h), or a date (2026-11-20)")
-    name: str | None = option(None, metavar="NAME", help="only runs whose name or id matches this pattern ('nightly*')")
+    since: str | None = option(None, help="show only runs made since then: an age (2d, 12h) or a date (2026-11-20)")
+    name: str | None = option(
+        None, metavar="NAME", help="show only runs whose name or id matches this pattern ('nightly*')"
+    )
 
 
 class Found(State):
@@ -306,9 +311,9 @@ class Found(State):
 class ShowOptions(Json, Found):
     """What ``batch.show`` takes."""
 
-    job: int | None = option(None, excludes=("failed",), help="this job in full, with the end of its output")
-    failed: bool = option(False, help="only what failed, timed out or was lost")
-    output: bool = option(False, help="with what the jobs printed")
+    job: int | None = option(None, excludes=("failed",), help="show this job in full, with the end of its output")
+    failed: bool = option(False, help="show only jobs that failed, timed out or were lost")
+    output: bool = option(False, help="show what the jobs printed, too")
 
 
 class ExportOptions(Found):
@@ -324,6 +329,8 @@ class RemoveOptions(State):
     """What ``batch.remove`` takes."""
 
     runs: Sequence[str] = option((), positional=True, metavar="RUN", help="the runs: their ids or the beginnings of them")
-    older_than: str | None = option(None, metavar="AGE", help="every run older than this: 90s, 12h, 30d (1m is a minute)")
+    older_than: str | None = option(
+        None, metavar="AGE", help="remove every run older than this: 90s, 12h, 30d (1m is a minute)"
+    )
     dry_run: bool = option(False, short="n", help="show what would be removed and how much it holds, and remove nothing")
-    yes: bool = option(False, short="y", help="do not ask (without a terminal it is needed)")
+    yes: bool = option(False, short="y", help="do not ask (required without a terminal)")

@@ -11,7 +11,7 @@ _HOW_IT_ENDED = "say how it ended as a JSON line"
 
 
 class Limited(Json):
-    """What all have that run one: how long it may take, and how it is told."""
+    """The options of all tasks that run one command: its time-out, and how its end is shown."""
 
     timeout: str | None = option(
         None, metavar="TIME", help="stop the command, and all that it has started, after this time (30, 2m)"
@@ -50,7 +50,7 @@ class CheckOptions(OneCommand, Limited):
 class CallOptions(OneCommand, Limited):
     """What ``cmd.call`` takes."""
 
-    silent: bool = option(False, after="shell", help="what it prints goes nowhere")
+    silent: bool = option(False, after="shell", help="discard what it prints")
     json: bool = option(False, help=f"{_HOW_IT_ENDED} on stdout; what it prints goes to stderr")
 
 
@@ -113,11 +113,11 @@ class WatchOptions(Repeated, Limited):
     """What ``cmd.watch`` takes."""
 
     every: str = option("2", short="n", metavar="TIME", help="seconds from one start to the next (default: 2)")
-    until_change: bool = option(False, help="end when its output is not what it was at first")
+    until_change: bool = option(False, help="end when its output differs from the first")
     until_success: bool = option(False, help="end when its status is 0")
     until: str | None = option(None, metavar="REGEX", help="end when its output matches this regular expression")
-    times: int | None = option(None, metavar="COUNT", help="look so many times at most")
-    timeout: str | None = option(None, metavar="TIME", help="give up after this time altogether, with exit status 124")
+    times: int | None = option(None, metavar="COUNT", help="run it at most so many times")
+    timeout: str | None = option(None, metavar="TIME", help="give up after this time in all, with exit status 124")
     json: bool = option(False, help="one JSON line for each look")
 
 

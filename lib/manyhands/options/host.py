@@ -11,14 +11,14 @@ from manyhands.options.declaration import option
 class LookOptions(Json):
     """What the ``host`` tasks take that look once, or again and again."""
 
-    watch: bool = option(False, help="again and again, until Ctrl-C")
+    watch: bool = option(False, help="look again and again, until Ctrl-C")
     every: str = option("2", metavar="TIME", needs="watch", help="with --watch: seconds between two looks (default: 2)")
 
 
 class CpuOptions(LookOptions):
     """What ``host.cpu`` takes, which cannot but look twice."""
 
-    per_core: bool = option(False, help="each core, too")
+    per_core: bool = option(False, help="show each core, too")
     every: str = option("1", metavar="TIME", help="watch them for so many seconds (default: 1)")
 
 
@@ -38,12 +38,12 @@ class CheckHostOptions(Json):
         help="PATH=90% or PATH=80%,90%: space in use of the file system that holds PATH; repeatable",
     )
     inodes: Sequence[str] = option((), metavar="PATH=PERCENT", help="PATH=90%: the same of its inodes; repeatable")
-    processes: str | None = option(None, metavar="LIMIT", help="how many there are")
-    zombies: str | None = option(None, metavar="LIMIT", help="how many of them are zombies")
+    processes: str | None = option(None, metavar="LIMIT", help="the number of processes: CRIT, or WARN,CRIT")
+    zombies: str | None = option(None, metavar="LIMIT", help="the number of zombies: CRIT, or WARN,CRIT")
 
 
 class ForkOptions(Json):
     """What ``fork-demo`` takes."""
 
-    children: int = option(1, help="how many to fork (default: 1)")
-    exit_code: int = option(0, help="what they end with (default: 0)")
+    children: int = option(1, help="fork so many (default: 1)")
+    exit_code: int = option(0, help="their exit status (default: 0)")

@@ -13,34 +13,38 @@ class Choice(Options):
     """Which processes: all that is given must hold."""
 
     name: Sequence[str] = option(
-        (), metavar="NAME", help="the program's name, exactly or as a pattern (work*); repeatable: any of them"
+        (), metavar="NAME", help="choose by the program's name, or a pattern for it (work*); repeatable: any of them"
     )
-    user: Sequence[str] = option((), metavar="USER", help="the user that they run as; repeatable: any of them")
-    port: Sequence[str] = option((), metavar="PORT", help="they listen on this port; repeatable: any of them")
+    user: Sequence[str] = option((), metavar="USER", help="choose by the user that they run as; repeatable: any of them")
+    port: Sequence[str] = option(
+        (), metavar="PORT", help="choose those that listen on this port; repeatable: any of them"
+    )
     cmdline: Sequence[str] = option(
         (),
         metavar="REGEX",
-        help="a regular expression that matches in their command line; repeatable: all must match; this command, and a shell or sudo that has started it with this --cmdline, are left out",
+        help="choose those whose command line matches this regular expression; repeatable: all must match; this command itself, and a shell or sudo that started it, never match",
     )
-    older_than: str | None = option(None, metavar="AGE", help="they started longer ago than this (90s, 2h, 3d)")
+    older_than: str | None = option(
+        None, metavar="AGE", help="choose those that started longer ago than this (90s, 2h, 3d)"
+    )
 
 
 class ListProcessesOptions(Choice, Json):
     """What ``proc.list`` takes."""
 
     sort: Literal["pid", "cpu", "memory", "age"] = option(
-        "pid", after="older_than", help="by pid (default), cpu, memory, age"
+        "pid", after="older_than", help="sort by pid (default), cpu, memory or age"
     )
-    top: int | None = option(None, short="n", metavar="COUNT", help="only the first so many")
+    top: int | None = option(None, short="n", metavar="COUNT", help="show only the first COUNT")
 
 
 class TopOptions(Json):
     """What ``proc.top`` takes."""
 
     every: str = option("2", metavar="TIME", help="seconds between two looks (default: 2)")
-    sort: Literal["cpu", "memory", "age", "pid"] = option("cpu", help="by cpu (default), memory, age, pid")
-    top: int = option(20, short="n", metavar="COUNT", help="so many processes (default: 20)")
-    times: int | None = option(None, metavar="COUNT", help="look so many times (default: until Ctrl-C)")
+    sort: Literal["cpu", "memory", "age", "pid"] = option("cpu", help="sort by cpu (default), memory, age or pid")
+    top: int = option(20, short="n", metavar="COUNT", help="show so many processes (default: 20)")
+    times: int | None = option(None, metavar="COUNT", help="end after so many looks (default: at Ctrl-C)")
 
 
 class StopOptions(Choice, Json):
@@ -53,9 +57,7 @@ class StopOptions(Choice, Json):
     grace: str = option("5", metavar="TIME", help="seconds between the first signal and KILL (default: 5)")
     tree: bool = option(True, help="stop their descendants, too (default)")
     dry_run: bool = option(False, short="n", help="say what would be stopped, and stop nothing")
-    yes: bool = option(
-        False, short="y", help="do not ask before more than one is stopped (required for that without a terminal)"
-    )
+    yes: bool = option(False, short="y", help="do not ask before stopping more than one (required without a terminal)")
 
 
 class WaitOptions(Json):
@@ -85,7 +87,7 @@ class ShowProcessOptions(Json):
     """What ``proc.show`` takes."""
 
     pid: str = option(positional=True, metavar="PID", help="the process")
-    environment: bool = option(False, help="with its environment, in which secrets are masked")
+    environment: bool = option(False, help="show its environment, too, with secrets masked")
 
 
 class PortOptions(Json):

@@ -1,4 +1,4 @@
-"""Counting what a run has done so far: rates, what is left, what is running. Shared by everything that shows progress."""
+"""Counts what a run has done so far: rates, jobs that are not done, jobs that run. Shared by everything that shows progress."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Progress:
             self._total = event.total
 
     def _begun(self, event: Began) -> None:
-        """An end is told when it is in the journal: by then, the next attempt may have begun in the same slot."""
+        """Note that a job runs. The end of the one before in its slot may come later: ends are reported only when they are in the journal."""
         number, place = event.attempt.job.number, (event.stage, event.slot)
         self._retries.pop(number, None)
         before = self._slots.get(place, 0)  # a job that has gone on since, and perhaps has ended there
@@ -69,7 +69,7 @@ class Progress:
         self.active[number] = Running(event.attempt, event.at, event.pid, place)
 
     def _over(self, event: Held | Finished) -> None:
-        """Count a job that is over once, when it ends: if it is held back then, not again when it is told."""
+        """Count a job that is over when it ends; if its outcome is held back then, not again when that comes."""
         outcome = event.outcome
         number = outcome.attempt.job.number
         self._ended(number, event.stage if isinstance(event, Finished) else None)

@@ -11,7 +11,7 @@ class Renderer(Protocol):
     """Shows a run. Called by one thread, with the events in order; after `close` no more."""
 
     def event(self, event: Event) -> None:
-        """Show what happened. Raises BrokenPipeError when whoever read our output has left."""
+        """Show what happened. Raises BrokenPipeError when the reader of our output has ended."""
 
     def running(self) -> list[str]:
         """How far the run is, then one line for each running job with its age, the oldest first, for SIGUSR1.

@@ -21,7 +21,7 @@ _KINDS: Final = 20
 def returned(outcome: Outcome) -> Output | None:
     """What a function returned as a line of output; None for commands, and for None, which says nothing.
 
-    What a program has kept as a pickle is told by its description, as a JSON string.
+    A value that is kept as a pickle is shown by its description, as a JSON string.
     """
     if outcome.result is None or outcome.result == b"null" or not outcome.ok:
         return None
@@ -30,7 +30,7 @@ def returned(outcome: Outcome) -> Output | None:
         try:
             last = b"".join(output.tail(outcome.stdout, 1, 1)[-1:])
             line = line if last in (b"", b"\n") else b"\n" + line
-        except ManyhandsError:  # its file was removed, which is told elsewhere
+        except ManyhandsError:  # its file was removed, which is reported elsewhere
             pass
     return Output(line, size=len(line))
 
@@ -49,7 +49,7 @@ class Raised:
         self._seen[kind] = self._seen.get(kind, 0) + 1
         if self._seen[kind] == 1 and len(self._seen) <= _KINDS:
             lines = outcome.traceback.splitlines()
-            # The last line is the error, which is told already; it is not the last one if notes or more lines follow.
+            # The last line is the error, which has been shown; it is not the last one if notes or more lines follow.
             for line in lines[:-1] if outcome.error and lines[-1].endswith(outcome.error[-40:]) else lines:
                 yield "  " + harmless(line)
 

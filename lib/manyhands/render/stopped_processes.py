@@ -23,7 +23,7 @@ def stopped_line(one: Stopped) -> str:
         case Fate.GONE:
             return head + "had ended before it was signalled"
         case Fate.REUSED:
-            return head + f"was let alone: {one.why}"
+            return head + f"was skipped: {one.why}"
         case Fate.REFUSED:
             return head + f"is not stopped: {one.why}"
         case Fate.ZOMBIE:

@@ -96,7 +96,7 @@ class Journal:
         """Open an existing journal. With ``check``, for writing: read it completely, refuse it if it is damaged, and migrate it to
         the current schema. Raises JournalError.
 
-        An end that was cut off by a crash is not damage: SQLite rolls back to the last commit by itself.
+        A write that a crash cut off is not damage: SQLite itself rolls back to the last commit.
         """
         with _explained(path, "open"):
             db = connect(path, False)
@@ -223,11 +223,11 @@ class Journal:
             return record
 
     def left(self) -> Iterator[tuple[Job, int]]:
-        """Jobs that began and are not done, with the number of their last attempt; writing meanwhile is safe."""
+        """Jobs that began and are not done, with the number of their last attempt. The journal may be written meanwhile."""
         return self._select("e.final IS NULL OR e.final = 0 OR e.status IN (?, ?)", LEFT)
 
     def failed(self) -> Iterator[tuple[Job, int]]:
-        """Jobs that have finally failed, with the number of their last attempt; writing meanwhile is safe."""
+        """Jobs that have finally failed, with the number of their last attempt. The journal may be written meanwhile."""
         return self._select("e.final = 1 AND e.status IN (?, ?)", _FAILED)
 
     def open_attempts(self) -> list[tuple[Job, int]]:
@@ -242,8 +242,8 @@ class Journal:
             yield from self._db.execute("SELECT job, attempt FROM ended WHERE status = ?", (str(Status.LOST),))
 
     def _select(self, condition: str, states: tuple[Status, ...]) -> Iterator[tuple[Job, int]]:
-        """The present jobs whose last attempt meets ``condition``, a page at a time. Later writes do not disturb this: jobs that
-        were yielded may get new attempts, but are not read again; new jobs have higher numbers."""
+        """The jobs whose last attempt meets ``condition``, a page at a time. Rows that are written meanwhile do no harm: a job that
+        was yielded is not read again, and new jobs have higher numbers."""
         last = self.last_number()
         inner = self._last(
             "WHERE b.job > ? AND b.job <= ?",
@@ -254,7 +254,7 @@ class Journal:
             yield Job(number, key, decode_values(blob)), attempt
 
     def passed(self) -> Iterator[JobRecord]:
-        """The jobs that are ok now, in the order of their numbers; rows that are written later do not count."""
+        """The jobs that are ok now, in the order of their numbers. Rows that are written later do not count."""
         with _explained(self.path, "read"):
             last = int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM ended").fetchone()[0])
         inner = self._last("WHERE b.job > ?", more=", e.status AS state, e.rowid AS place")
@@ -331,7 +331,7 @@ class Journal:
             return kept_inputs(self._db) if self._summed else (0, 0)
 
     def known(self) -> KnownInputs:
-        """For continuing a run: which inputs it has met before."""
+        """The inputs that the run has had so far, so that it can be continued."""
         with _explained(self.path, "write to"):
             self._db.execute("CREATE INDEX IF NOT EXISTS began_key ON began (key) WHERE attempt = 1")
             return KnownInputs(self._connect(self.path, False))
@@ -367,7 +367,7 @@ class Journal:
 
 
 class KnownInputs:
-    """Which inputs a run has met, counted by content: an input that comes twice counts as two occurrences.
+    """The inputs that a run has had, counted by content: an input that comes twice counts twice.
 
     The counts live in a temporary table of SQLite, which spills to disk: memory does not grow with the inputs.
     """
@@ -375,11 +375,11 @@ class KnownInputs:
     def __init__(self, db: Database) -> None:
         self._db = db
         db.execute("CREATE TEMP TABLE seen (key BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID")
-        # What the run has met is fixed now: rows that are added from now on must not count.
+        # rows that are added from now on must not count
         self._last = int(db.execute("SELECT coalesce(max(job), 0) FROM began").fetchone()[0])
 
     def met(self, key: bytes) -> bool:
-        """Whether this occurrence of ``key`` is in the journal; call it once for each input, in order."""
+        """Whether the run has had this input, with ``key``, before. Call it once for each input, in order."""
         times = self._db.execute(
             "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times", (key,)
         ).fetchone()[0]

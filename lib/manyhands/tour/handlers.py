@@ -141,7 +141,7 @@ def show_list(options: TopicOptions) -> None:
 
 
 def chosen(topic: str | None) -> list[Scene]:
-    """The scenes of a topic, or all. Raises UsageError for a topic that there is not."""
+    """The scenes of a topic, or all. Raises UsageError for a topic that does not exist."""
     if topic is not None and topic not in TOPICS:
         raise UsageError(f"--topic {topic!r}: choose one of {', '.join(TOPICS)}")
     return [scene for scene in SCENES.values() if topic in (None, scene.topic)]

@@ -1,4 +1,4 @@
-"""How a scene is told: a line for each event, its verdict, what ran when as bars, its own code; or JSON lines."""
+"""How a scene is shown: a line for each event, its verdict, what ran when as bars, its own code; or JSON lines."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def wait_for_end(pid: int | None) -> None:
 
 
 def process_zombie() -> None:
-    """Whoever has ended stays in the table of processes until the parent has asked for the exit code."""
+    """A process that has ended stays in the table of processes until its parent has asked for the exit code."""
     if get_start_method() == "forkserver":
         raise NotPossible("the fork server is the parent of such processes, and collects them at once")
     process = Process(target=tell, args=("ends at once",))

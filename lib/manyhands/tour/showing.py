@@ -2,7 +2,7 @@
 
     Tree --starts--> python -m manyhands.tour --events, one datagram each--> told(), and at the end the scene's verdict
 
-Whatever the scene starts belongs to the tree: when it is over nothing of it may be left, and what is left is ended and told.
+Whatever the scene starts belongs to the tree: when it is over nothing of it may still run; what does is ended and reported.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def perform(
 
 
 class _Audience:
-    """Whoever watches one scene."""
+    """Watches one scene."""
 
     def __init__(
         self, scene: Scene, options: Mapping[str, Any], told: Callable[[Event], None], *, animated: bool
@@ -105,7 +105,7 @@ class _Audience:
         self._stack.close()
 
     def watch(self) -> None:
-        """Start it, take in what it tells, and end what is left of it."""
+        """Start it, take in what it tells, and end what still runs after it."""
         with (self._folder / "complaints").open("w+b") as complaints:
             self._start(complaints.fileno())
             deadline = time.monotonic() + max(_LIMIT * self._scale, _LIMIT / 2)
@@ -176,7 +176,7 @@ class _Audience:
                     self._told(event)
 
     def _settle(self, status: int) -> None:
-        """Look at what is left, and end it."""
+        """Find what still runs, and end it."""
         deadline = time.monotonic() + _SETTLING
         while (left := self._tree.members()) and time.monotonic() < deadline:
             if self._broken:

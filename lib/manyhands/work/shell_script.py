@@ -237,7 +237,7 @@ class Script:
         return 1
 
     def not_in_array(self, frame: Frame) -> None:
-        """Bash goes on with the next line after a mistake in ``a=(...)``: that line would be one of an input."""
+        """After a mistake in ``a=(...)`` bash continues with the next line, which could be a line of an input."""
         raise TemplateError("this list of values is not closed", self.text, frame.opened)
 
     def in_word(self, frame: Frame, character: str) -> int:
