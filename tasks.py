@@ -325,7 +325,7 @@ def who_listens(_ctx: Context, options: processes.PortOptions) -> int:
 
 @task(options=processes.WaitOptions)
 def wait(_ctx: Context, options: processes.WaitOptions) -> int:
-    """Wait until processes end, a port answers, a file is there, or a line is logged.
+    """Wait for processes to end, a port, a file, or a line in a log.
 
     manyhands proc.wait --port 8080 --timeout 30
     manyhands proc.wait --file app.log --log 'ready to serve' --new
@@ -353,7 +353,7 @@ def orphans(_ctx: Context, options: Json) -> int:
 
 @task(options=Json)
 def zombies(_ctx: Context, options: Json) -> int:
-    """Show processes that have ended and were not collected by their parent, and what to do."""
+    """Show zombies, which their parents have not collected, and what to do about them."""
     from manyhands.handlers import proc
 
     return proc.show_zombies(json=options.json)
@@ -412,7 +412,7 @@ def sensors(_ctx: Context, options: machine.LookOptions) -> None:
 
 @task(options=machine.LookOptions)
 def pressure(_ctx: Context, options: machine.LookOptions) -> None:
-    """Show how long programs had to wait for CPU, memory and disks (Linux PSI)."""
+    """Show how long programs waited for CPU, memory and disks (Linux PSI)."""
     from manyhands.handlers import host
 
     host.show_pressure(options)

@@ -174,7 +174,7 @@ def test_help_is_asked_for_in_every_usual_way(cli: Cli) -> None:
     """Behind the task, before it, and of the program."""
     behind, before = cli("batch.resume", "--help"), cli("--help", "batch.resume")
     assert behind.stdout == before.stdout
-    assert behind.stdout.startswith("Do what is left of a run")
+    assert behind.stdout.startswith("Continue a run")
     assert "batch.resume [RUN] [OPTIONS]\n" in behind.stdout
     assert cli().stdout == cli("--help").stdout
     assert cli("--list", "tour").stdout.count("\n") > 46

@@ -128,7 +128,8 @@ def run_batch(
     - ``then``: further stages, each for the inputs whose stage before succeeded: commands, or functions of what the one before returned.
     - ``max_args``: up to so many inputs for each job: ``{}`` stands for all of them, a function is given a list.
     - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto".
-    - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input. ``shell``: a command is a script for the user's shell.
+    - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input.
+      ``shell``: a command is a script for the user's shell.
     - ``initializer``, ``initargs``, ``start_method``, ``chunk``, ``max_jobs_per_worker``: of the workers that call functions.
     - ``allow_daemons``: do not kill background processes that a job leaves running.
 
