@@ -31,7 +31,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for _number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
     signal.signal(_number, signal.SIG_DFL)
 
-pytest_plugins = ["allowed_skips", "missing_programs"]
+pytest_plugins = ["allowed_skips", "missing_programs", "ssh_hosts"]
 
 HERE = Path(__file__).parents[1]
 LIB = Path(LIBRARY)

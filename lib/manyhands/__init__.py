@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from manyhands.commands.expect import Answered
     from manyhands.commands.pipeline import CommandError, InputFrom, OutputTo, Pipeline, PipelineResult, pipe
     from manyhands.commands.retry import Look
+    from manyhands.core.attempt import Attempt, Ending, Job, Output
     from manyhands.core.errors import (
         BatchWarning,
         BusyError,
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
         WrongTypeError,
     )
     from manyhands.core.events import Summary
-    from manyhands.core.job import Attempt, Ending, Job, Outcome, Output, Status
+    from manyhands.core.job import Outcome, Status
     from manyhands.core.level import Level
     from manyhands.core.limits import Backoff, RetryOn
     from manyhands.host.checks import Checked, Threshold
@@ -90,7 +91,8 @@ _NAMES = {
     "commands.retry": "Look",
     "core.errors": "BatchWarning BusyError CannotCreateError InputError InputWarning JobFailedError JobTimeoutError JournalError ManyhandsError TemplateError UsageError WrongTypeError",
     "core.events": "Summary",
-    "core.job": "Attempt Ending Job Outcome Output Status",
+    "core.attempt": "Attempt Ending Job Output",
+    "core.job": "Outcome Status",
     "core.level": "Level",
     "core.limits": "Backoff RetryOn",
     "host.checks": "Checked Threshold",

@@ -22,10 +22,12 @@ from manyhands.backends.honoured_options import HONOURED
 from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started
 from manyhands.backends.registry import COMMANDS, FUNCTIONS, open_backend
 from manyhands.backends.settings import CommandSettings
+from manyhands.backends.site.host import HostSpec
+from manyhands.backends.sites import Sites, SiteSettings
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Job
 
-BACKENDS = ["commands", "command-threads"]
+BACKENDS = ["commands", "command-threads", "site"]
 TOKEN = f"token{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -68,6 +70,14 @@ class Bench:
 Make = Callable[..., Bench]
 
 
+def opened(name: str, given: dict[str, Any]) -> Backend:
+    """The backend, or a site on a pipe, which is no backend by name: `ssh` is, and needs a host."""
+    if name != "site":
+        return open_backend(name, CommandSettings(**given))
+    here = HostSpec("here", carrier=lambda command: command, slots=given["slots"], python=sys.executable)
+    return Sites(SiteSettings(**given, hosts=(here,)))
+
+
 @pytest.fixture(params=BACKENDS)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Makes benches of the backend, with settings; closes them."""
@@ -86,7 +96,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
             "launchers": 2,
             **settings,
         }
-        made.append(Bench(open_backend(request.param, CommandSettings(**given))))
+        made.append(Bench(opened(request.param, given)))
         return made[-1]
 
     yield bench

@@ -24,6 +24,7 @@ from manyhands.storage.expiry import expire, parse_keep
 from manyhands.storage.output import check_printed
 from manyhands.storage.runs import Store, TemporaryStore, default_state_dir
 from manyhands.work.function import AnyResult, Call, encode
+from manyhands.work.host_list import HostName, hosts_of
 from manyhands.work.planning import check_group, plan_of
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
@@ -45,6 +46,8 @@ def run_batch(
     *,
     then: Sequence[Command] = ...,
     max_args: int | None = ...,
+    on: Sequence[str] = ...,
+    ssh: str = ...,
     **more: Unpack[BatchKeywords],
 ) -> Results[None]: ...
 
@@ -127,6 +130,7 @@ def run_batch(
 
     - ``then``: further stages, each for the inputs whose stage before succeeded: commands, or functions of what the one before returned.
     - ``max_args``: up to so many inputs for each job: ``{}`` stands for all of them, a function is given a list.
+    - ``on``: the hosts that run a command, by ``ssh``: names that ssh knows, each perhaps with ``:SLOTS``; ``workdir`` is there.
     - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto".
     - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input.
       ``shell``: a command is a script for the user's shell.
@@ -163,21 +167,25 @@ def run_batch(
     Raises UsageError for arguments that are invalid, CannotCreateError, JournalError.
     """
     check_pulling(options.pull)
+    check_several("on", options.on, "hosts")
     works, source = _works(work, inputs, options)
     is_call = works[0].is_function
+    on = _hosts(options, is_call=is_call)
     usual = "processes" if is_call else "commands"
     plan = plan_of(
         options,
         works,
         source.spec(),
-        os.path.abspath(options.workdir or "."),
+        os.fspath(options.workdir or ".") if on else os.path.abspath(options.workdir or "."),
         backend=options.backend or usual,
         keep_order=options.ordered,
+        on=on,
     )
     plan = replace(
         plan,
         environment=dict(options.env or {}),
-        stdin=None if options.stdin is None else os.path.abspath(options.stdin),
+        stdin=None if options.stdin is None else os.fspath(options.stdin) if on else os.path.abspath(options.stdin),
+        ssh=options.ssh,
         allow_daemons=options.allow_daemons,
         workers=Workers(start_method=options.start_method, chunk=options.chunk, max_jobs=options.max_jobs_per_worker),
     )
@@ -193,6 +201,13 @@ def run_batch(
         shown=Shown() if options.progress else None,
         fail_if_empty=options.fail_if_empty,
     )
+
+
+def _hosts(options: RunOptions, *, is_call: bool) -> tuple[HostName, ...]:
+    """The hosts that run the commands, if they are others than this one. Raises UsageError."""
+    if options.on and is_call:
+        raise UsageError("on: only for commands, and this is a function")
+    return hosts_of(options.on) if options.on else ()
 
 
 def _listed(name: str, given: Iterable[Any], what: str) -> list[Any]:

@@ -20,19 +20,21 @@ import socket
 import time
 import weakref
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from manyhands.backends.launchers import wire
 from manyhands.backends.launchers.launcher_process import LauncherProcess, config_of, end_strays, how_many, wait_for_all
 from manyhands.backends.launchers.ready_jobs import ReadyJobs
 from manyhands.backends.protocol import Ended, Noted, Report, Started
-from manyhands.backends.settings import CommandSettings
 from manyhands.backends.shared.captured import ending_of
 from manyhands.backends.shared.shortage import Shortage, in_words
 from manyhands.backends.shared.wake_up import Alarm
+from manyhands.core.attempt import Attempt, Ending
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.job import Attempt, Ending
 from manyhands.posix.which import SHORTAGES
+
+if TYPE_CHECKING:
+    from manyhands.backends.settings import CommandSettings
 
 _MOST_DEATHS: Final = 20
 """Deaths of launchers in a row without a running attempt after which we give up: something kills them before they can work."""
@@ -84,9 +86,9 @@ class Commands:
         self._poll.register(self._results, select.POLLIN)
         self._poll.register(self._alarm.descriptor, select.POLLIN)
         _open.add(self)
-        slots = self.settings.slots
+        slots, first = self.settings.slots, self.settings.first_slot
         self._count = count = how_many(max(1, min(self.settings.launchers, slots)))
-        self._vacant = {index: list(range(index + 1, slots + 1, count)) for index in range(count)}
+        self._vacant = {index: list(range(index + first, slots + first, count)) for index in range(count)}
         try:
             self._fill_vacancies()
         except BaseException:

@@ -55,6 +55,7 @@ _COMMANDS: Final = _PROCESS | {"--stdin", "--allow-daemons"}
 HONOURED: Final[dict[str, frozenset[str]]] = {
     "commands": _COMMANDS,
     "command-threads": _COMMANDS,
+    "ssh": _COMMANDS,
     "processes": _WORKERS,
     "gevent": _PROCESS,
     "asyncio": _EVERY | {"--grace", "--jobs"},

@@ -9,9 +9,9 @@ A backend never decides: it has no retries, no time limits and no journal. It sa
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, Union, runtime_checkable
 
-from manyhands.core.job import NO_ENDING, Attempt, Ending
+from manyhands.core.attempt import NO_ENDING, Attempt, Ending
 
 POISON: Final = 2
 """A job that has killed this many workers (`Ended.died`) is not retried, whatever ``retries`` says."""
@@ -54,7 +54,7 @@ class Suspended(NamedTuple):
     seconds: float
 
 
-Report = Started | Ended | Noted | Suspended
+Report = Union[Started, Ended, Noted, Suspended]
 
 
 class Backend(Protocol):
@@ -94,6 +94,15 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Leave nothing running and nothing open. May be called twice."""
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A backend on other machines, which knows only when it is open how many slots these have."""
+
+    @property
+    def capacity(self) -> int:
+        """The slots that there are."""
 
 
 @runtime_checkable

@@ -97,9 +97,18 @@ def _auto(settings: FunctionSettings) -> Backend:
     return Auto(_processes(settings), partial(_threads, settings), cannot=why)
 
 
+def _ssh(settings: CommandSettings) -> Backend:
+    from manyhands.backends.sites import Sites, SiteSettings
+
+    if not isinstance(settings, SiteSettings):
+        raise UsageError(f"{given_as('--backend', 'ssh')} needs hosts: give {option_name('--on')}")
+    return Sites(settings)
+
+
 COMMANDS: Final[dict[str, Callable[[CommandSettings], Backend]]] = {
     "commands": _commands,
     "command-threads": _command_threads,
+    "ssh": _ssh,
     "auto": _commands,
     "fake": _fake,
 }

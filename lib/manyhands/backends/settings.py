@@ -37,6 +37,8 @@ class CommandSettings(Settings):
     stdin: Path | None = None
     """A file that every command reads from its beginning; None: the null device."""
     allow_daemons: bool = False
+    first_slot: int = 1
+    """The number of the first slot; those of a site begin where those of the one before it end."""
     launchers: int = 1
     """The maximum number of launcher processes; one per core keeps all cores busy."""
 

@@ -15,7 +15,7 @@ def opened(path: str) -> Iterator[BinaryIO]:
     try:
         file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below; only a failure to open is explained
     except OSError as error:
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
             raise
         raise ManyhandsError(f"the output kept in {path} is gone: it was removed after the job had ended") from None
     with file:

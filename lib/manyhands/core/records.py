@@ -213,7 +213,7 @@ def _getstate(self: object) -> list[Any]:
 
 
 def _setstate(self: object, state: Iterable[Any]) -> None:
-    for name, value in zip(fields_of(type(self)), state, strict=False):
+    for name, value in zip(fields_of(type(self)), state):
         object.__setattr__(self, name, value)
 
 

@@ -27,7 +27,7 @@ from manyhands.execution.earlier_executions import Earlier
 from manyhands.execution.job_source import JobSource
 from manyhands.execution.open_run import OpenRun, again, new_run
 from manyhands.execution.recovery import take_over
-from manyhands.execution.run_backend import backend_for, climber_for
+from manyhands.execution.run_backend import backend_for, climber_for, limits_for
 from manyhands.execution.run_inputs import RunInputs
 from manyhands.execution.stage_context import StageContext
 from manyhands.execution.stored_results import recall_from
@@ -172,6 +172,7 @@ class Batch:
         earlier = Earlier(self.scope, journal.tally() if self.scope != "new" else None, self.plan.max_args)
         total = self._total(earlier, source)
         halting = self._context.halting if self._context else earlier.halting(self.plan.limits.halt, total)
+        limits = limits_for(self.plan, backend)
         climber, jobs = climber_for(self.plan, backend), self._jobs.jobs(journal, values, renderer, self._all_read)
         stack.callback(jobs.close)
         engine = Engine(
@@ -179,7 +180,7 @@ class Batch:
             argv=lambda job: renderer.argv(job.values, job.number),
             backend=backend,
             journal=journal,
-            limits=self.plan.limits,
+            limits=limits,
             run=self.run.id,
             total=total,
             whole=self.inputs.missing is None and self.scope != "failed",
@@ -192,9 +193,8 @@ class Batch:
             clock=self.clock,
         )
         self._use(engine)
-        yield RunStarted(self.run.id, self.plan.work.text, self.plan.limits.jobs, total, earlier.done)
-        recall = recall_from(journal, renderer)
-        yield from self._engine_events(engine, journal, stack, recall, earlier.done, climber)
+        yield RunStarted(self.run.id, self.plan.work.text, limits.jobs, total, earlier.done)
+        yield from self._engine_events(engine, journal, stack, recall_from(journal, renderer), earlier.done, climber)
 
     def _engine_events(
         self,

@@ -11,15 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from manyhands.backends.protocol import Adjustable, Backend
+from manyhands.backends.protocol import Adjustable, Backend, Elsewhere
 from manyhands.backends.registry import open_backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
+from manyhands.backends.site.ssh import spec_of
+from manyhands.backends.sites import SiteSettings
+from manyhands.core.limits import Limits
 from manyhands.core.records import replace
 from manyhands.engine.autoscale import Climber
 from manyhands.execution.open_run import OpenRun
 from manyhands.inputs.sources import Source
 from manyhands.posix.cores import usable_cores
 from manyhands.storage.runs import Run, RunLock
+from manyhands.work.host_list import HostName
 from manyhands.work.plan import Plan
 
 
@@ -44,12 +48,19 @@ def climber_for(plan: Plan, backend: Backend) -> Climber | None:
     return climber
 
 
+def limits_for(plan: Plan, backend: Backend) -> Limits:
+    """The limits of the plan; the number of slots of other hosts is known when the backend has asked them."""
+    if not isinstance(backend, Elsewhere):
+        return plan.limits
+    return replace(plan.limits, jobs=min(plan.limits.jobs, backend.capacity))
+
+
 def settings_of(
     plan: Plan, run: Run, held: RunLock, slots: int, columns: Sequence[str]
 ) -> CommandSettings | FunctionSettings:
     """The settings for ``slots`` slots and inputs with these ``columns``."""
-    environment = dict(os.environb) | {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()}
-    environment[b"MH_RUN"] = run.id.encode()
+    given = {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()} | {b"MH_RUN": run.id.encode()}
+    environment = given if plan.on else dict(os.environb) | given
     shared: dict[str, Any] = {
         "slots": slots,
         "outputs": run.outputs.absolute(),
@@ -71,4 +82,7 @@ def settings_of(
             timed=plan.limits.timeout is not None,
         )
     stdin = (run.path / "stdin").absolute() if plan.stdin == "-" else None if plan.stdin is None else Path(plan.stdin)
+    if plan.on:
+        hosts = tuple(spec_of(HostName.parse(one), plan.ssh) for one in plan.on)
+        return SiteSettings(**shared, stdin=stdin, allow_daemons=plan.allow_daemons, hosts=hosts)
     return CommandSettings(**shared, stdin=stdin, allow_daemons=plan.allow_daemons, launchers=min(slots, usable_cores()))

@@ -19,6 +19,7 @@ from manyhands.options.batch import CommandOptions, FunctionOptions
 from manyhands.posix.home import expanded
 from manyhands.work import planning
 from manyhands.work.function import Call
+from manyhands.work.host_list import hosts_of
 from manyhands.work.plan import Plan
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
@@ -32,12 +33,13 @@ def plan_of(options: BatchOptions) -> tuple[Plan, int | None]:
     if options.retry_failed and not options.run_id:
         raise UsageError("--retry-failed is for a run that exists: name it with --run-id")
     planning.check_group(options)
-    folder = _folder(options.workdir)
+    on = hosts_of(options.on) if isinstance(options, CommandOptions) and options.on else ()
+    folder = os.fspath(options.workdir or ".") if on else _folder(options.workdir)
     works = _works(options)
     spec, stream = _source(options, works[0])
     if not 0 <= options.nice <= 19:
         raise UsageError(f"--nice {options.nice}: expected 0 to 19")
-    plan = planning.plan_of(options, works, spec, folder, backend=options.backend, keep_order=options.keep_order)
+    plan = planning.plan_of(options, works, spec, folder, backend=options.backend, keep_order=options.keep_order, on=on)
     plan = replace(
         plan,
         environment=_environment(options.env),
@@ -47,7 +49,13 @@ def plan_of(options: BatchOptions) -> tuple[Plan, int | None]:
     )
     if isinstance(options, FunctionOptions):
         return replace(plan, workers=_workers(options)), stream
-    return replace(plan, stdin=_stdin(options.stdin, stream), allow_daemons=options.allow_daemons), stream
+    if on and options.stdin == "-":
+        raise UsageError(
+            "--stdin -: our standard input is here, and the commands run elsewhere: give the path of a file there"
+        )
+    stdin = options.stdin if on else _stdin(options.stdin, stream)
+    plan = replace(plan, stdin=None if stdin is None else os.fspath(stdin), ssh=options.ssh)
+    return replace(plan, allow_daemons=options.allow_daemons), stream
 
 
 def call_of(options: FunctionOptions) -> Call:

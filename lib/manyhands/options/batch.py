@@ -181,6 +181,12 @@ class Commands(Options):
     allow_daemons: bool = option(
         False, after="spool_limit", help="do not kill background processes that a command leaves running"
     )
+    on: Sequence[str] = option(
+        (),
+        metavar="HOSTS",
+        help="run the commands on these hosts, by ssh: HOST, HOST:SLOTS, USER@HOST, web[01-20], @FILE, separated by commas; whoever is free gets the next; --workdir is a folder there (default: home); repeatable",
+    )
+    ssh: str = option("ssh", metavar="COMMAND", needs="on", help="how to reach them, such as 'ssh -i key' (default: ssh)")
 
 
 class Workers(Options):

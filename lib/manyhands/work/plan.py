@@ -55,6 +55,9 @@ class Plan:
     """What is done with each input after that, if it succeeded."""
     streamed: bool = False
     """Whether the inputs came from a stream and are stored in the run's folder."""
+    on: tuple[str, ...] = ()
+    """The hosts that run the commands, as they are given to ssh, each perhaps with ``:SLOTS``; ``workdir`` is there."""
+    ssh: str = "ssh"
     spool_limit: int = 1 << 30
     """Bytes of such inputs that are stored before the stream has to wait for the jobs (0: it never waits)."""
 
@@ -77,6 +80,7 @@ class Plan:
             "tag": self.tag,
             "order": self.order,
             "streamed": self.streamed,
+            **({"on": [*self.on], "ssh": self.ssh} if self.on else {}),
             "spool_limit": self.spool_limit,
             "limits": {
                 "jobs": limits.jobs,
@@ -133,6 +137,8 @@ class Plan:
             workers=workers,
             order=record.get("order", "input"),
             spool_limit=record.get("spool_limit", 1 << 30),
+            on=tuple(record.get("on", ())),
+            ssh=record.get("ssh", "ssh"),
             **{name: record[name] for name in names},
         )
 

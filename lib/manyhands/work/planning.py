@@ -8,16 +8,20 @@ What only one of them has, they put in themselves.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from manyhands.core.errors import UsageError
-from manyhands.core.hints import given_as
+from manyhands.core.hints import given_as, option_name
 from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.options.batch import Execution
 from manyhands.options.choices import Order
 from manyhands.posix.cores import usable_cores
+from manyhands.work.host_list import HostName
 from manyhands.work.plan import Plan, Stage, for_stages
 from manyhands.work.work import Work
+
+EVERY_SLOT: Final = 1 << 20
+"""Slots, if there are to be as many as the hosts have, which is known later."""
 
 
 def plan_of(
@@ -28,18 +32,22 @@ def plan_of(
     *,
     backend: str,
     keep_order: bool,
+    on: Sequence[HostName] = (),
 ) -> Plan:
-    """The plan for ``works``, one for each stage. Raises UsageError."""
+    """The plan for ``works``, one for each stage; ``on``: the hosts that run them, if it is not this one. Raises UsageError."""
+    if on:
+        _check_for_hosts(str(options.jobs), backend)
+        backend = "ssh"
     work, *further = works
     if options.order not in get_args(Order):
         raise UsageError(f"{given_as('--order', repr(options.order))}: choose one of {', '.join(get_args(Order))}")
     jobs, backends = for_stages("--jobs", str(options.jobs), len(works)), for_stages("--backend", backend, len(works))
     cores = usable_cores()
     then = tuple(
-        Stage(one, parse_jobs(j, cores), b, j.strip() == "auto")
+        Stage(one, _slots(j, cores, on), b, j.strip() == "auto")
         for one, j, b in zip(further, jobs[1:], backends[1:], strict=True)
     )
-    limits = _limits(options, jobs[0], cores, keep_order=keep_order)
+    limits = _limits(options, jobs[0], _slots(jobs[0], cores, on), keep_order=keep_order)
     return Plan(
         work=work,
         source=source,
@@ -49,7 +57,25 @@ def plan_of(
         then=then,
         nice=options.nice,
         order=options.order,
+        on=tuple(one.text for one in on),
     )
+
+
+def _slots(jobs: str, cores: int, on: Sequence[HostName]) -> int:
+    return EVERY_SLOT if on and jobs.strip() == "100%" else parse_jobs(jobs, cores)
+
+
+def _check_for_hosts(jobs: str, backend: str) -> None:
+    """Raise UsageError for what other hosts cannot do."""
+    if backend not in ("commands", "ssh"):
+        raise UsageError(
+            f"{given_as('--backend', backend)}: it runs commands here, and {option_name('--on')} names other hosts"
+        )
+    for one in jobs.split(","):
+        if one.strip() != "100%" and not one.strip().isdigit():
+            raise UsageError(
+                f"{given_as('--jobs', one)}: with {option_name('--on')} a number, or 100% of the hosts' slots"
+            )
 
 
 def check_group(options: Execution) -> None:
@@ -58,9 +84,9 @@ def check_group(options: Execution) -> None:
         raise UsageError(f"{given_as('--max-args', options.max_args)}: a job has one input at least")
 
 
-def _limits(options: Execution, jobs: str, cores: int, *, keep_order: bool) -> Limits:
+def _limits(options: Execution, jobs: str, slots: int, *, keep_order: bool) -> Limits:
     return Limits(
-        jobs=parse_jobs(jobs, cores),
+        jobs=slots,
         climb=jobs.strip() == "auto",
         timeout=parse_timeout(options.timeout),
         grace=parse_duration(options.grace, "--grace"),

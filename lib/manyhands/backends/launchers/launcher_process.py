@@ -14,13 +14,15 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from manyhands.backends.launchers import wire
-from manyhands.backends.settings import CommandSettings
 from manyhands.backends.shared.slot import WIDE
 from manyhands.core.package_location import LIBRARY
 from manyhands.posix import linux
+
+if TYPE_CHECKING:
+    from manyhands.backends.settings import CommandSettings
 
 _BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.backends.launchers.main import main; main(*map(int, sys.argv[2:]))"
 _IDS: Final = 8192

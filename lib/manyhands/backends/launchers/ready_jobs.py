@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from manyhands.backends.launchers import wire
-from manyhands.core.job import Attempt
+from manyhands.core.attempt import Attempt
 
 
 class ReadyJobs:

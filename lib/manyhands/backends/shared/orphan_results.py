@@ -78,7 +78,7 @@ def _parsed(line: bytes) -> OrphanResult | None:
         return None
     fields = {"job": job, "attempt": attempt, "began": began, **one._asdict()}
     right = all(type(value) in _TYPES.get(name, (type(value),)) for name, value in fields.items())
-    small = all(abs(value) < 1 << 63 for value in fields.values() if isinstance(value, int | float))
+    small = all(abs(value) < 1 << 63 for value in fields.values() if isinstance(value, (int, float)))
     return OrphanResult(job, attempt, began, one) if right and small else None
 
 

@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 from contextlib import suppress
-from typing import Final
+from typing import Final, Optional
 
 from manyhands.posix.which import SHORTAGES
 
@@ -19,7 +19,7 @@ INLINE: Final = 1 << 15
 WIDE: Final = 64
 """With more slots than this, small output is held in memory: making two files per slot takes longer than starting the commands."""
 
-Captured = tuple[bytes, bytes | None, int, int]
+Captured = tuple[bytes, Optional[bytes], int, int]
 """(data, path, size, dropped), see `manyhands.core.job.Output`."""
 
 NOTHING: Final[Captured] = (b"", None, 0, 0)

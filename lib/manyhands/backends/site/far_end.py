@@ -1,0 +1,352 @@
+"""The far end of a site: runs attempts by the backend `commands`, as it is told, and ends with its stream.
+
+    stdin --reader thread--> frames --> Commands.start/stop/... --reports--> frames --writer thread--> stdout
+
+No thread waits for another: what arrives wakes the main thread, and what cannot be written yet waits in memory, up to a limit
+beyond which the outputs of ended attempts stay in their files. If the stream ends, or nothing is heard for the time of the lease, all
+attempts are ended at once. Should that take too long, this process exits, and the launchers end them (`launchers/launcher.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from manyhands.backends.commands import Commands
+from manyhands.backends.protocol import Ended, Noted, Report, Started
+from manyhands.backends.site import frames
+from manyhands.backends.site.frames import BrokenFrameError, Frame, Unpacker, as_bytes, packed
+from manyhands.core.attempt import Attempt, Job, Output
+from manyhands.core.errors import ManyhandsError
+
+if TYPE_CHECKING:
+    from manyhands.backends.settings import CommandSettings
+
+_BLOCK: Final = 1 << 18
+"""Bytes that are read at once, and in one frame of a large output: others pass between them."""
+_UNWRITTEN: Final = 1 << 23
+"""Bytes that may wait for the stream; beyond it no further output is read from its file."""
+_LEAVING: Final = 1.0
+"""Seconds to end all attempts in good order, when the stream has ended; then the launchers do it."""
+
+
+class Settings(NamedTuple):
+    """What CONFIG says, and where we are; the fields that `Commands` reads have the meaning of `CommandSettings`."""
+
+    slots: int
+    first_slot: int
+    outputs: Path
+    token: str
+    environment: dict[bytes, bytes]
+    workdir: Path
+    grace: float
+    output_cap: int | None
+    nice: int
+    keep_open: tuple[int, ...]
+    stdin: Path | None
+    allow_daemons: bool
+    launchers: int
+
+
+class _Outbox:
+    """Frames on their way out, written by a thread of their own."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._waiting: deque[bytes] = deque()
+        self._size = 0
+        self._more = threading.Condition()
+        self.broken = threading.Event()
+        threading.Thread(target=self._write, name="writer", daemon=True).start()
+
+    def send(self, kind: int, head: dict[str, Any] | None = None, body: bytes = b"") -> None:
+        """Queue a frame."""
+        frame = packed(kind, head, body)
+        with self._more:
+            self._waiting.append(frame)
+            self._size += len(frame)
+            self._more.notify_all()
+
+    def has_room(self) -> bool:
+        """Whether little waits."""
+        return self._size < _UNWRITTEN
+
+    def wait_until_written(self, seconds: float) -> None:
+        """Wait until nothing waits, at most so long."""
+        with self._more:
+            self._more.wait_for(lambda: not self._size or self.broken.is_set(), seconds)
+
+    def _write(self) -> None:
+        try:
+            while True:
+                with self._more:
+                    self._more.wait_for(lambda: self._waiting)
+                    piece = b"".join(self._waiting)
+                    self._waiting.clear()
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(self._descriptor, view) :]
+                with self._more:
+                    self._size -= len(piece)
+                    self._more.notify_all()
+        except OSError:  # nobody reads any more
+            self.broken.set()
+            with self._more:
+                self._more.notify_all()
+
+
+class FarEnd:
+    """See the module's first lines."""
+
+    def __init__(self, receive: int, send: int, keep_open: tuple[int, ...] = ()) -> None:
+        self._receive, self._keep_open = receive, keep_open
+        self._outbox = _Outbox(send)
+        self._inbox: deque[Frame] = deque()
+        self._arrived = threading.Condition()
+        self._over: str | None = None
+        """Why it is over."""
+        self._heard = time.monotonic()
+        self._lease = 60.0
+        self._paused = False
+        self._backend: Commands | None = None
+        self._large: deque[Iterator[None]] = deque()
+        """Ends whose outputs have yet to be sent, piece by piece."""
+        self._folder: str | None = None
+
+    def run(self) -> None:
+        """Serve until it is over; then nothing runs any more, and nothing is left on disk."""
+        threading.Thread(target=self._read, name="reader", daemon=True).start()
+        try:
+            self._outbox.send(frames.HELLO, _hello())
+            self._serve()
+        except (ManyhandsError, OSError, BrokenFrameError, LookupError, TypeError, ValueError) as error:
+            self._outbox.send(frames.REFUSED, {"why": str(error)})
+        finally:
+            threading.Timer(_LEAVING, self._vanish).start()
+            if self._backend:
+                self._backend.close()
+            self._clean_up()
+            self._outbox.wait_until_written(_LEAVING)
+
+    def _vanish(self) -> None:
+        """Exit, so that the launchers end what runs."""
+        self._clean_up()
+        os._exit(1)
+
+    def _clean_up(self) -> None:
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    # -- what arrives ----------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """The reader thread: frames from the stream, until it ends or the lease is over."""
+        unpacker = Unpacker()
+        why = "the stream has ended"
+        try:
+            while piece := os.read(self._receive, _BLOCK):
+                self._heard = time.monotonic()
+                found = unpacker.feed(piece)
+                with self._arrived:
+                    self._inbox.extend(found)
+                    self._arrived.notify_all()
+                self._wake()
+        except (OSError, BrokenFrameError) as error:
+            why = str(error)
+        self._end(why)
+
+    def _end(self, why: str) -> None:
+        with self._arrived:
+            self._over = self._over or why
+            self._arrived.notify_all()
+        self._wake()
+
+    def _wake(self) -> None:
+        if backend := self._backend:
+            backend.wake()
+
+    # -- the main thread -------------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while not self._over:
+            while self._inbox:
+                self._obey(self._inbox.popleft())
+            if self._backend is None:
+                with self._arrived:
+                    self._arrived.wait_for(lambda: self._inbox or self._over, 1.0)
+            else:
+                self._tell(self._backend.reports(self._patience()))
+            if not self._paused and time.monotonic() - self._heard > self._lease:
+                self._end(f"nothing was heard for {self._lease:g} s")
+            if self._outbox.broken.is_set():
+                self._end("nobody reads")
+
+    def _patience(self) -> float:
+        """Seconds that may be waited for reports."""
+        if self._inbox or (self._large and self._outbox.has_room()):
+            return 0.0
+        return 0.02 if self._large else 1.0
+
+    def _obey(self, frame: Frame) -> None:
+        kind, head = frame.kind, frame.head
+        if kind == frames.PING:
+            self._outbox.send(frames.PONG, {"number": head["number"], "at": time.monotonic()})
+        elif kind == frames.QUIT:
+            self._end("the near end has asked for it")
+        elif kind == frames.CONFIG:
+            self._configure(head)
+        elif self._backend is None:
+            raise BrokenFrameError("attempts came before the settings")
+        else:
+            self._pass_on(self._backend, kind, head)
+
+    def _pass_on(self, backend: Commands, kind: int, head: dict[str, Any]) -> None:
+        """Do what is asked of the backend."""
+        if kind == frames.START:
+            for job, number, arguments in head["attempts"]:
+                backend.start(Attempt(Job(job, b"", ()), number, tuple(map(_argument, arguments))))
+        elif kind in (frames.STOP, frames.RECALL):
+            attempts = [Attempt(Job(job, b"", ()), number, ()) for job, number in head["ids"]]
+            if kind == frames.STOP:
+                backend.stop(attempts, kill=head["kill"])
+            else:
+                backend.recall(attempts)
+        elif kind == frames.PAUSE:
+            self._paused = head["paused"]  # the near end may be stopped, too: its silence means nothing
+            self._heard = time.monotonic()
+            backend.pause(head["paused"])
+        elif kind == frames.LIMIT:
+            backend.limit(head["width"])
+
+    def _configure(self, head: dict[str, Any]) -> None:
+        self._lease = float(head["lease"])
+        self._folder = tempfile.mkdtemp(prefix="manyhands-")
+        environment = dict(os.environb)
+        environment.update({as_bytes(name): as_bytes(value) for name, value in head["environment"].items()})
+        workdir = os.path.join(os.path.expanduser("~"), as_bytes(head["workdir"]).decode("utf-8", "surrogateescape"))
+        settings = Settings(
+            slots=head["slots"],
+            first_slot=head["first_slot"],
+            outputs=Path(self._folder),
+            token=head["token"],
+            environment=environment,
+            workdir=Path(workdir),
+            grace=head["grace"],
+            output_cap=head["output_cap"],
+            nice=head["nice"],
+            keep_open=self._keep_open,
+            stdin=None if head["stdin"] is None else Path(os.fsdecode(as_bytes(head["stdin"]))),
+            allow_daemons=head["allow_daemons"],
+            launchers=min(os.cpu_count() or 1, head["slots"]),
+        )
+        self._backend = Commands(cast("CommandSettings", settings))  # which has what it reads
+        self._outbox.send(frames.READY)
+
+    # -- what is told ----------------------------------------------------------------------------------------------------
+
+    def _tell(self, reports: Sequence[Report]) -> None:
+        """Send reports: all that need no file in one frame; large outputs in pieces, each before the report that tells of it."""
+        plain: list[Report] = []
+        for report in reports:
+            if isinstance(report, Ended) and (report.ending.stdout.path or report.ending.stderr.path):
+                self._large.append(self._in_pieces(report))
+            else:
+                plain.append(report)
+        self._send(plain)
+        while self._large and self._outbox.has_room() and not self._inbox:
+            if next(self._large[0], "over") == "over":
+                self._large.popleft()
+
+    def _send(self, reports: list[Report]) -> None:
+        if not reports:
+            return
+        told, body = [], []
+        for report in reports:
+            if isinstance(report, Started):
+                told.append(["started", *report.attempt.id, report.at, report.slot, report.pid])
+            elif isinstance(report, Noted):
+                told.append(["noted", report.text])
+            elif isinstance(report, Ended):
+                body += [report.ending.stdout.data, report.ending.stderr.data]
+                told.append(_ended(report))
+        self._outbox.send(frames.REPORTS, {"reports": told}, b"".join(body))
+
+    def _in_pieces(self, ended: Ended) -> Iterator[None]:
+        for stream, output in enumerate((ended.ending.stdout, ended.ending.stderr)):
+            if output.path is None:
+                continue
+            with open(output.path, "rb", buffering=0) as file:
+                os.unlink(output.path)
+                while piece := file.read(_BLOCK):
+                    self._outbox.send(frames.PIECE, {"id": ended.attempt.id, "stream": stream}, piece)
+                    yield
+        self._send([ended])
+
+
+def _ended(ended: Ended) -> list[Any]:
+    """The report of an end; the outputs, or the rest of them, are in the body of its frame or in pieces before it."""
+    one = ended.ending
+    return [
+        "ended",
+        *ended.attempt.id,
+        ended.at,
+        ended.began,
+        ended.died,
+        {
+            "exit": one.exit,
+            "signal": one.signal,
+            "error": one.error,
+            "wall": one.wall,
+            "user": one.user,
+            "system": one.system,
+            "max_rss": one.max_rss,
+            "slot": one.slot,
+            "leftovers": one.leftovers,
+            "still_running": one.still_running,
+        },
+        _output(one.stdout),
+        _output(one.stderr),
+    ]
+
+
+def _output(output: Output) -> list[Any]:
+    """[bytes in the body; None: it came in pieces, bytes that were printed, bytes that the cap has cut]"""
+    return [None if output.path else len(output.data), output.size, output.dropped]
+
+
+def _argument(given: Any) -> Any:
+    return as_bytes(given) if isinstance(given, str) else tuple(map(as_bytes, given))
+
+
+def _hello() -> dict[str, Any]:
+    usable = len(os.sched_getaffinity(0))
+    return {
+        "version": frames.VERSION,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "cores": usable,
+        "at": time.monotonic(),
+    }
+
+
+def main(receive: int = 0, send: int = 1, keep_open: tuple[int, ...] = ()) -> None:
+    """Serve on two descriptors; what else would write to stdout, or read from stdin, finds the null device there."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the stream's end is what ends us
+    inner, outer = os.dup(receive), os.dup(send)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+    with suppress(KeyboardInterrupt):
+        FarEnd(inner, outer, keep_open).run()
+    os._exit(0)

@@ -1,0 +1,276 @@
+"""One host as the coordinator sees it: its link, the attempts that it was given, and what it has reported of them.
+
+`manyhands.backends.sites` decides which attempts it is given, and what follows if it is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+from manyhands.backends.protocol import Ended, Noted, Report, Started
+from manyhands.backends.settings import CommandSettings
+from manyhands.backends.shared.slot import INLINE, not_kept
+from manyhands.backends.site import frames
+from manyhands.backends.site.clock import FarClock
+from manyhands.backends.site.frames import Frame, as_text
+from manyhands.backends.site.link import Carrier, Link, LinkLostError
+from manyhands.core.attempt import Attempt, AttemptId, Ending, Output
+from manyhands.core.records import dataclass
+
+_DEPTH: Final = 64
+"""Attempts that wait at a host at most, so that a free slot does not wait for the network."""
+_WORTH: Final = 0.02
+"""Seconds of work that may wait there; with longer jobs none waits, and whoever is free gets the next."""
+_PINGS: Final = 4
+"""Pings in the time of a lease."""
+_SUFFIX: Final = ("out", "err")
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """A host to be used. ``slots``: None: as many as it has usable cores."""
+
+    name: str
+    carrier: Carrier
+    slots: int | None = None
+    python: str = "python3"
+
+
+class Host:
+    """See the module's first lines. Raises OSError if the carrier cannot be started."""
+
+    def __init__(self, spec: HostSpec, settings: CommandSettings, lease: float) -> None:
+        self.spec, self.name, self._settings, self._lease = spec, spec.name, settings, lease
+        self.link = Link(spec.carrier, spec.python)
+        self.cores: int | None = None
+        self.ready = False
+        self.slots = self.width = 0
+        """The slots that it has, and how many of them are used."""
+        self.flying: dict[AttemptId, Attempt] = {}
+        self.begun: set[AttemptId] = set()
+        self.ended = 0
+        """Attempts that have ended there since it was connected."""
+        self._clock = FarClock()
+        self._pings: dict[int, float] = {}
+        self._pinged = 0.0
+        self._next_ping = 0
+        self._wall = 0.0
+        self._files: dict[tuple[AttemptId, int], _LargeOutput] = {}
+
+    # -- told ------------------------------------------------------------------------------------------------------------
+
+    def configure(self, slots: int, first_slot: int) -> None:
+        """Send the settings, once it has greeted."""
+        self.slots = self.width = slots
+        given = self._settings
+        self.link.send(
+            frames.CONFIG,
+            {
+                "slots": slots,
+                "first_slot": first_slot,
+                "token": given.token,
+                "environment": {as_text(name): as_text(value) for name, value in given.environment.items()},
+                "workdir": as_text(os.fsencode(given.workdir)),
+                "stdin": None if given.stdin is None else as_text(os.fsencode(given.stdin)),
+                "grace": given.grace,
+                "output_cap": given.output_cap,
+                "nice": given.nice,
+                "allow_daemons": given.allow_daemons,
+                "lease": self._lease,
+            },
+        )
+
+    @property
+    def room(self) -> int:
+        """How many more attempts it should be given now."""
+        depth = min(_DEPTH, int(_WORTH * self.width / self._wall)) if self._wall else 0
+        return self.width + depth - len(self.flying)
+
+    def start(self, attempts: Iterable[Attempt]) -> None:
+        """Send attempts."""
+        told = []
+        for one in attempts:
+            self.flying[one.id] = one
+            told.append([*one.id, [as_text(arg) if isinstance(arg, bytes) else [*map(as_text, arg)] for arg in one.argv]])
+        self.link.send(frames.START, {"attempts": told})
+
+    def stop(self, ids: Collection[AttemptId], *, kill: bool) -> None:
+        """Have attempts ended."""
+        self.link.send(frames.STOP, {"ids": [*ids], "kill": kill})
+
+    def recall(self, ids: Collection[AttemptId]) -> None:
+        """Have attempts that have not begun given back."""
+        self.link.send(frames.RECALL, {"ids": [*ids]})
+
+    def pause(self, paused: bool) -> None:
+        """Suspend or continue all attempts."""
+        self.link.heard = time.monotonic()  # it was not asked to answer meanwhile
+        self.link.send(frames.PAUSE, {"paused": paused})
+
+    def limit(self, width: int) -> None:
+        """Use at most so many slots."""
+        self.width = width
+        self.link.send(frames.LIMIT, {"width": width})
+
+    # -- heard -----------------------------------------------------------------------------------------------------------
+
+    def ping(self, now: float) -> float:
+        """Ask for a sign of life when it is time; return when the next is due. Raises LinkLostError if there was none for a lease."""
+        period = self._lease / _PINGS
+        if self.ready and now - self.link.heard > self._lease + period + self._settings.grace:
+            raise LinkLostError(f"it did not answer for {now - self.link.heard:.0f} s")
+        if now >= self._pinged + period:
+            self._pinged = now
+            self._next_ping += 1
+            self._pings[self._next_ping] = now
+            self.link.send(frames.PING, {"number": self._next_ping})
+        return self._pinged + period
+
+    def hear(self) -> Iterator[Report]:
+        """What it has reported. Raises LinkLostError, also for what cannot be."""
+        for frame in self.link.receive():
+            try:
+                yield from self._understood(frame)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise LinkLostError(f"what it says is not of manyhands: {error!r}") from None
+
+    def _understood(self, frame: Frame) -> Iterator[Report]:
+        kind, head = frame.kind, frame.head
+        if kind == frames.REPORTS:
+            at = 0
+            for report in head["reports"]:
+                if report[0] == "ended":
+                    sizes = [report[7][0] or 0, report[8][0] or 0]
+                    pieces = frame.body[at : at + sizes[0]], frame.body[at + sizes[0] : at + sum(sizes)]
+                    at += sum(sizes)
+                    yield from self._end(report, pieces)
+                else:
+                    yield from self._news(report)
+        elif kind == frames.PIECE:
+            self._piece((head["id"][0], head["id"][1]), int(head["stream"]), frame.body)
+        elif kind == frames.PONG:
+            if (sent := self._pings.pop(head["number"], None)) is not None:
+                self._clock.answered(sent, time.monotonic(), float(head["at"]))
+        elif kind == frames.HELLO:
+            self._clock.greeted(time.monotonic(), float(head["at"]))
+            self.cores = max(1, int(head["cores"]))
+        elif kind == frames.READY:
+            self.ready = True
+        elif kind == frames.REFUSED:
+            raise LinkLostError(str(head["why"]))
+
+    def _news(self, report: list[Any]) -> Iterator[Report]:
+        if report[0] == "noted":
+            yield Noted(f"{self.name}: {report[1]}")
+        elif report[0] == "started":
+            _, job, number, at, slot, pid = report
+            if (attempt := self.flying.get((job, number))) is not None:
+                self.begun.add(attempt.id)
+                yield Started(attempt, self._clock.here(at), slot, pid)
+
+    def _end(self, report: list[Any], pieces: tuple[bytes, bytes]) -> Iterator[Report]:
+        _, job, number, at, began, died, measured, *outputs = report
+        id = job, number
+        kept = [
+            self._kept(id, stream, piece, output)
+            for stream, (piece, output) in enumerate(zip(pieces, outputs, strict=True))
+        ]
+        if (attempt := self.flying.pop(id, None)) is None:
+            return
+        self.begun.discard(id)
+        self.ended += 1
+        here = self._clock.here(at)
+        wall = float(measured["wall"])
+        if began:
+            self._wall = wall if not self._wall else 0.9 * self._wall + 0.1 * wall
+        failure = next((why for _, why in kept if why), None)
+        if failure:
+            yield Noted(f"job {job}: {failure}")
+        ending = Ending(
+            exit=measured["exit"],
+            signal=measured["signal"],
+            error=measured["error"] or failure,
+            started=time.time() - (time.monotonic() - (here - wall)),
+            wall=wall,
+            user=float(measured["user"]),
+            system=float(measured["system"]),
+            max_rss=int(measured["max_rss"]),
+            stdout=kept[0][0],
+            stderr=kept[1][0],
+            slot=int(measured["slot"]),
+            leftovers=int(measured["leftovers"]),
+            still_running=bool(measured["still_running"]),
+        )
+        yield Ended(attempt, here, ending, bool(began), bool(died))
+
+    # -- large outputs ---------------------------------------------------------------------------------------------------
+
+    def _piece(self, id: AttemptId, stream: int, piece: bytes) -> None:
+        if id not in self.flying:
+            return
+        if (id, stream) not in self._files:
+            path = self._settings.outputs / f"{id[0]}.{id[1]}.{_SUFFIX[stream]}"
+            self._files[id, stream] = _LargeOutput(bytes(path))
+        self._files[id, stream].add(piece)
+
+    def _kept(self, id: AttemptId, stream: int, piece: bytes, output: list[Any]) -> tuple[Output, str | None]:
+        """(an output, why it is not whole)."""
+        in_body, size, dropped = output
+        if in_body is None and (file := self._files.pop((id, stream), None)) is not None:
+            return file.finish(size, dropped)
+        return Output(piece, None, size, dropped), None
+
+    def forget(self) -> None:
+        """The host is lost: close what is open, and remove what is not whole."""
+        for file in self._files.values():
+            file.drop()
+        self._files.clear()
+        self.link.close()
+
+
+class _LargeOutput:
+    """An output that comes in pieces, on its way into a file of the run. If the file cannot be written, its beginning is kept."""
+
+    def __init__(self, path: bytes) -> None:
+        self._path, self._file = path, -1
+        self._beginning = b""
+        self._failure: str | None = None
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            self._failure = not_kept(error)
+
+    def add(self, piece: bytes) -> None:
+        """The next piece; after a failure nothing more is kept."""
+        self._beginning = self._beginning or piece[:INLINE]
+        if self._failure is None:
+            try:
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(self._file, view) :]
+            except OSError as error:
+                self._failure = not_kept(error)
+
+    def finish(self, size: int, dropped: int) -> tuple[Output, str | None]:
+        """(the output, durable; why it is not whole)"""
+        if self._failure is None:
+            try:
+                os.fdatasync(self._file)
+            except OSError as error:
+                self._failure = not_kept(error)
+        if self._failure is not None:
+            self.drop()
+            return Output(self._beginning, None, size, size - len(self._beginning)), self._failure
+        os.close(self._file)
+        return Output(b"", os.fsdecode(self._path), size, dropped), None
+
+    def drop(self) -> None:
+        """It will not be whole."""
+        if self._file >= 0:
+            os.close(self._file)
+            with suppress(OSError):
+                os.unlink(self._path)
