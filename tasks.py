@@ -475,6 +475,18 @@ def certificates(_ctx: Context, options: admin_options.CertificatesOptions) -> i
     return certificates(options)
 
 
+@task(options=admin_options.ChecksumsOptions, monitor=True)
+def checksums(_ctx: Context, options: admin_options.ChecksumsOptions) -> int:
+    """Write or verify the checksums of all files of a folder, in parallel, as sha256sum prints and checks them.
+
+    manyhands admin.checksums /srv/archive --write archive.sha256
+    manyhands admin.checksums /srv/archive --verify archive.sha256
+    """
+    from manyhands.admin.checksums import checksums
+
+    return checksums(options)
+
+
 @task(options=admin_options.ReachOptions, monitor=True)
 def reach(_ctx: Context, options: admin_options.ReachOptions) -> int:
     """Try which hosts answer, and how fast: TCP connections, which need no privileges.
@@ -647,7 +659,7 @@ commands = Collection(
 )
 procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, who_listens, orphans, zombies, limits)
 hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
-admin = Collection("admin", certificates, reach, updates)
+admin = Collection("admin", certificates, checksums, reach, updates)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
 dev = Collection(

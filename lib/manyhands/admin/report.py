@@ -5,12 +5,14 @@ The first line is the verdict, which a monitor shows; the table below it begins 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import Field, asdict
 from json import dumps
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TextIO, TypeVar
 
+from manyhands.core.encoding import list_or_base64, text_or_base64
 from manyhands.core.level import Level, severity, worst
 from manyhands.core.safe_text import one_line
 from manyhands.render.table import table
@@ -39,12 +41,15 @@ def report(
     cells: Callable[[R], Sequence[object]],
     right: Sequence[str] = (),
     json: bool,
+    to: TextIO | None = None,
 ) -> int:
     """Print ``rows``, and return the exit status: the worst of their levels.
 
     ``summary`` follows the level in the first line. ``cells`` gives the texts of a row below ``header``; the last column may be
-    long, and those in ``right`` are aligned there. With ``json`` each row is an object ``manyhands.SCHEMA/1``, in the order given.
+    long, and those in ``right`` are aligned there. With ``json`` each row is an object ``manyhands.SCHEMA/1``, in the order given; text that is not UTF-8
+    has a second key, ``NAME_base64``. ``to``: instead of standard output, if that is for something else.
     """
+    out = to or sys.stdout
     level = worst(row.level for row in rows)
     if json:
         lines = [_record(row, schema) for row in rows]
@@ -54,19 +59,30 @@ def report(
         if ordered:
             lines += table(("", *header), ((_mark(row.level), *cells(row)) for row in ordered), right=right)
     for line in lines:
-        sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+        out.write(line + "\n")
+    out.flush()
     return level
 
 
 def counted(count: int, singular: str, plural: str = "") -> str:
-    """``1 update``, ``2 updates``; ``plural`` if it is not made by an s."""
-    return f"{count} {singular if count == 1 else plural or singular + 's'}"
+    """``1 update``, ``2,000 updates``; ``plural`` if it is not made by an s."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
 def _record(row: Row, schema: str) -> str:
-    values: dict[str, Any] = asdict(row)
+    values: dict[str, Any] = {}
+    for name, value in asdict(row).items():
+        values.update(_keys(name, value))
     return dumps({"schema": f"manyhands.{schema}/1", **values, "level": row.level.name})
+
+
+def _keys(name: str, value: object) -> dict[str, Any]:
+    """A value as its key; text that is not UTF-8 as two."""
+    if isinstance(value, str) and not value.isascii():
+        return text_or_base64(name, os.fsencode(value))
+    if isinstance(value, tuple) and all(isinstance(one, str) for one in value):
+        return list_or_base64(name, [os.fsencode(one) for one in value])
+    return {name: value}
 
 
 def _mark(level: Level) -> str:

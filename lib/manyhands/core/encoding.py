@@ -37,12 +37,17 @@ def iso(seconds: float | None) -> str | None:
 
 
 def argv_or_base64(argv: Sequence[bytes]) -> dict[str, Any]:
-    """As `text_or_base64`: if one argument is not UTF-8, the whole list is given in both forms."""
+    """The key ``argv``, see `list_or_base64`."""
+    return list_or_base64("argv", argv)
+
+
+def list_or_base64(name: str, values: Sequence[bytes]) -> dict[str, Any]:
+    """As `text_or_base64`: if one of ``values`` is not UTF-8, the whole list is given in both forms."""
     try:
-        return {"argv": [value.decode() for value in argv]}
+        return {name: [value.decode() for value in values]}
     except UnicodeDecodeError:
-        exact = [base64.b64encode(value).decode() for value in argv]
-        return {"argv": [value.decode("utf-8", "replace") for value in argv], "argv_base64": exact}
+        exact = [base64.b64encode(value).decode() for value in values]
+        return {name: [value.decode("utf-8", "replace") for value in values], f"{name}_base64": exact}
 
 
 def known_signal(number: int | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from manyhands.options.choices import Algorithm
 from manyhands.options.common import Json
 from manyhands.options.declaration import option
 
@@ -37,6 +38,33 @@ class CertificatesOptions(Targets):
     port: int = option(443, short="p", metavar="PORT", help="for hosts without a port (default: 443)")
     timeout: str = option("5", short="t", metavar="TIME", help="give up a handshake after this time (default: 5)")
     jobs: str = option("32", short="j", metavar="N", help="hosts and files at once (default: 32)")
+
+
+class ChecksumsOptions(Json):
+    """What ``admin.checksums`` takes."""
+
+    folder: str = option(positional=True, metavar="FOLDER", help="whose files are read; no symbolic link is followed")
+    write: str = option(
+        "-",
+        short="w",
+        metavar="FILE",
+        excludes=("verify",),
+        help="where the checksums go, as sha256sum prints them (default: -, standard output)",
+    )
+    verify: str | None = option(
+        None, short="v", metavar="FILE", help="compare the files with these checksums instead; - is standard input"
+    )
+    allow_new: bool = option(False, needs="verify", help="files that FILE does not list are no finding")
+    algorithm: Algorithm = option("sha256", short="a", help="of the checksums (default: sha256)")
+    jobs: str = option(
+        "100%",
+        short="j",
+        metavar="N",
+        help="files at once, or a share of the cores (default: 100%); 1 is best for one spinning disk",
+    )
+    run_id: str | None = option(
+        None, metavar="NAME", help="keep what was read under this name: the same command goes on after a kill"
+    )
 
 
 class ReachOptions(Targets):

@@ -15,3 +15,5 @@ Format = Literal["jsonl", "csv", "joblog"]
 """How ``batch.export`` can write."""
 ResultKind = Literal["json", "repr", "none", "pickle-file"]
 """What ``--result`` can ask for."""
+Algorithm = Literal["sha256", "sha512", "blake2b"]
+"""Of checksums; those of the programs sha256sum, sha512sum and b2sum."""

@@ -5,9 +5,14 @@ Separate and replaceable, because the simulator has a simulated disk, which lose
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
 class Disk:
@@ -57,6 +62,44 @@ class Unsynchronised(Disk):
 
     def sync_folder(self, path: Path) -> None:
         """Nothing."""
+
+
+@contextmanager
+def replacing(path: Path, disk: Disk = Disk()) -> Iterator[BinaryIO]:  # noqa: B008 - it has no state
+    """A new file, which takes the place of ``path`` when the block has ended well: nobody ever reads half of it.
+
+    It has the owner and the permissions of the file that it replaces, else those that the umask leaves. Raises OSError that names ``path``.
+    """
+    fresh = path.with_name(f".{secrets.token_hex(8)}.new")
+    try:
+        before = _stat(path)
+        if before and not stat.S_ISREG(before.st_mode):
+            raise FileExistsError(errno.EEXIST, "is no regular file, so it is not replaced")
+        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with open(file, "wb") as stream:
+            if before:
+                with suppress(PermissionError):  # another's file, in a folder that we may write to
+                    os.fchown(file, before.st_uid, before.st_gid)
+                os.fchmod(file, stat.S_IMODE(before.st_mode))
+            yield stream
+            stream.flush()
+            disk.sync(file)
+        disk.rename(fresh, path)
+        disk.sync_folder(path.parent)
+    except OSError as error:
+        if error.filename in (None, fresh, os.fspath(fresh)):
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
+    finally:
+        with suppress(FileNotFoundError):
+            fresh.unlink()
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
 
 
 def size_of(path: Path) -> int:
