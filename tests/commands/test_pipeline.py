@@ -225,7 +225,7 @@ def test_where_output_may_go(tmp_path: Path) -> None:
     with open(tmp_path / "f", "rb") as file:
         assert pipe(["cat"], stdin=file).stdout == b"out\nerr\n"
     assert pipe(["cat"], stdin=tmp_path / "f").stdout == b"out\nerr\n"
-    with pytest.raises(UsageError, match="no place"):
+    with pytest.raises(UsageError, match="expected inherit, null, capture"):
         pipe(both, stdout="stdout")
 
 

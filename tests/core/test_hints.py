@@ -168,7 +168,7 @@ def test_messages_ask_how_the_caller_writes_an_option() -> None:
         ({"jobs": "many"}, "jobs='many': expected a number"),
         ({"jobs": "-99999"}, "jobs=-99999 leaves none"),
         ({"timeout": "soon"}, "timeout='soon': expected"),
-        ({"timeout": 0}, "timeout=0: nothing"),
+        ({"timeout": 0}, "timeout=0: expected more than 0"),
         ({"grace": "x"}, "grace='x': expected"),
         ({"retries": -1}, "retries=-1: cannot"),
         ({"retry_on": "75"}, "retry_on=75: how often? add retries=N"),

@@ -131,7 +131,7 @@ def test_inputs_become_arguments(cli: Cli, mine: Path) -> None:
         (["mine:double", "--chunk", "many"], "--chunk 'many': expected a number, or auto"),
         (["mine:double", "--max-jobs-per-worker", "0"], "--max-jobs-per-worker 0: at least one is needed"),
         (["mine:double", "--start-method", "fork"], "--start-method: expected one of forkserver, spawn, got 'fork'"),
-        (["mine:double", "--initargs", "[1]"], "--initargs is for an --initializer"),
+        (["mine:double", "--initargs", "[1]"], "--initargs needs --initializer, which is called with these"),
         (["mine:double", "--initializer", "mine:x", "--initargs", "1"], "expected a JSON list"),
         (["mine:double", "--initializer", "mine:x"], "mine has no x"),
         (["mine:double", "--order", "best"], "--order: expected one of input, random"),

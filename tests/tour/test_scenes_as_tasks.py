@@ -249,7 +249,7 @@ def test_the_source_is_the_scene_itself(cli: Cli) -> None:
         (["tour.pool-size", "--scale", "0"], "--scale 0"),
         (["tour.pool-size", "--via", "thread"], "via"),
         (["tour.dishes", "--via", "magic"], "expected one of process, thread, asyncio, gevent"),
-        (["tour.dishes", "--via", "thread", "--drunk-dryer"], "a process can be killed"),
+        (["tour.dishes", "--via", "thread", "--drunk-dryer"], "only a process can be killed"),
         (["tour.primes", "x"], "expected whole numbers"),
         (["tour.dishes", "--drunk-dryer", "--dryers", "1"], "at least 2 dryers"),
         (["tour.dishes", "--wash", "-1"], "--wash -1"),

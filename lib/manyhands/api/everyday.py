@@ -44,7 +44,7 @@ def retry(
     Ctrl-C has ended is the last. With ``check``, raises CommandError when the last try has failed.
     """
     if times < 1:
-        raise UsageError(f"times={times}: at least one try is needed")
+        raise UsageError(f"times={times}: expected 1 or more")
     chain = Pipeline.of(*commands)
     waits = backoff if isinstance(backoff, Backoff) else Backoff.parse(backoff)
     rule = retry_on if retry_on is None or isinstance(retry_on, RetryOn) else RetryOn.parse(retry_on)
@@ -78,7 +78,7 @@ def watch(
     whether what was waited for has come. Leaving the loop stops what runs.
     """
     if times is not None and times < 1:
-        raise UsageError(f"times={times}: at least one look is needed")
+        raise UsageError(f"times={times}: expected 1 or more")
     if not (until in (None, "change", "success") or (isinstance(until, re.Pattern) and isinstance(until.pattern, bytes))):
         raise UsageError(f"until={until!r:.80}: expected 'change', 'success' or a compiled pattern of bytes")
     return _looks(Pipeline.of(*commands), every, until, times, timeout, grace, cwd, env)

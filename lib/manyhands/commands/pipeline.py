@@ -346,7 +346,8 @@ def opened_sink(sink: OutputTo, inherited: int) -> Iterator[int]:
     elif isinstance(sink, int):
         yield sink
     elif isinstance(sink, str):
-        raise UsageError(f"{sink!r} is no place for this output")
+        name = "stdout" if inherited == 1 else "stderr"
+        raise UsageError(f"{name}={sink!r}: expected inherit, null, capture, a file or a descriptor")
     else:
         yield sink.fileno()
 

@@ -62,7 +62,7 @@ def retry(
     Raises UsageError for fewer than one try.
     """
     if times < 1:
-        raise UsageError(f"--times {times}: at least one try is needed")
+        raise UsageError(f"--times {times}: expected 1 or more")
     waits = backoff if isinstance(backoff, Backoff) else Backoff(backoff)
     for number in range(1, times + 1):
         result = once()

@@ -161,7 +161,9 @@ class RetryOn:
         entries = given if isinstance(given, Collection) and not isinstance(given, str) else [given]
         words = [word for entry in entries for word in _words_of(entry, option)]
         if not words:
-            raise UsageError(f"{given_as(option, repr(''))}: names nothing, so that nothing would be tried again")
+            raise UsageError(
+                f"{given_as(option, repr(''))}: expected at least one failure to retry after, such as 75 or timeout"
+            )
         exits: set[int] = set()
         signals: set[int] = set()
         for word in words:
@@ -252,7 +254,7 @@ def parse_timeout(text: str | float | None) -> Timeout | None:
     else:
         timeout = Timeout(seconds=parse_duration(given, "--timeout"))
     if not (timeout.seconds or timeout.percent):
-        raise UsageError(f"{given_as('--timeout', given)}: nothing can be done in no time")
+        raise UsageError(f"{given_as('--timeout', given)}: expected more than 0 seconds")
     return timeout
 
 

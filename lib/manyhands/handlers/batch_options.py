@@ -61,7 +61,7 @@ def plan_of(options: BatchOptions) -> tuple[Plan, int | None]:
 def call_of(options: FunctionOptions) -> Call:
     """The function; ``--jsonl`` gives whole values."""
     if options.initargs is not None and options.initializer is None:
-        raise UsageError("--initargs is for an --initializer")
+        raise UsageError("--initargs needs --initializer, which is called with these")
     try:
         initargs = json.loads(options.initargs or "[]")
     except ValueError:
@@ -82,7 +82,7 @@ def _works(options: BatchOptions) -> list[Work]:
     """What each stage does. A function after the first gets what the one before it returned."""
     if isinstance(options, FunctionOptions):
         if options.then and options.result != "json":
-            raise UsageError(f"--result {options.result}: the next stage is given what JSON can hold")
+            raise UsageError(f"--result {options.result}: with --then the next stage gets JSON; leave it out")
         first = replace(call_of(options), group=options.max_args)
         return [first, *(replace(first, text=text, type="json", group=None) for text in options.then)]
     shell = user_shell(os.environ) if options.shell else None

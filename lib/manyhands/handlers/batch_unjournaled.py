@@ -55,7 +55,7 @@ def call_unjournaled(options: FunctionOptions) -> int:
     if name := next((one for one in _JOURNALED if one in given), None):
         raise UsageError(f"--no-journal: --{name.replace('_', '-')} needs the journal; leave one of the two out")
     if options.result not in ("json", "none"):
-        raise UsageError(f"--no-journal prints JSON: --result {options.result} cannot be; choose json or none")
+        raise UsageError(f"--no-journal prints JSON: choose --result json or none, not {options.result}")
     plan, stream = plan_of(options)
     if plan.limits.climb:
         raise UsageError("--no-journal: --jobs auto needs the journal's measurements; give a number")

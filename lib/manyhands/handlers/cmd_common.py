@@ -52,7 +52,7 @@ def limit_of(timeout: str | None) -> float | None:
         return None
     seconds = parse_duration(timeout, "--timeout")
     if not seconds:
-        raise UsageError(f"--timeout {timeout}: nothing can be done in no time")
+        raise UsageError(f"--timeout {timeout}: expected more than 0 seconds")
     return seconds
 
 

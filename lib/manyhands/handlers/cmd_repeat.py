@@ -29,7 +29,7 @@ def watch_line(options: WatchOptions) -> int:
     line = options.line if options.line is not None else shlex.join(options.rest or [])
     interval, goal, times = parse_duration(options.every, "--every"), _goal(options), options.times
     if times is not None and times < 1:
-        raise UsageError(f"--times {times}: at least one look is needed")
+        raise UsageError(f"--times {times}: expected 1 or more")
     look = None
     with own_tree(options.grace) as tree, _shown(line, interval, json=options.json) as show:
 

@@ -50,7 +50,7 @@ def _show(
 
 def _period(options: LookOptions) -> float:
     if not (seconds := parse_duration(options.every, "--every")):
-        raise UsageError("--every 0: between two looks some time must go by")
+        raise UsageError("--every 0: expected more than 0 seconds")
     return seconds
 
 

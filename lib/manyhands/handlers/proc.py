@@ -236,7 +236,7 @@ def wait(options: WaitOptions) -> int:
     if sum([bool(options.pids), options.port is not None, options.file is not None or log]) != 1:
         raise UsageError("say what to wait for: pids, or --port, or --file, or --log with --file")
     if options.gone and (options.pids or log):
-        raise UsageError("--gone is for --port and --file; a process is waited for until it is gone anyway")
+        raise UsageError("--gone is for --port and --file; with a PID it waits for its end in any case")
     began = time.monotonic()
     came, text = _await(options, None if options.timeout is None else parse_duration(options.timeout, "--timeout"))
     waited = time.monotonic() - began

@@ -27,9 +27,9 @@ def show_top(options: TopOptions) -> int:
     """Show, again and again, what used most since the last look."""
     seconds, most, times = parse_duration(options.every, "--every"), count_of(options.top), options.times
     if not seconds:
-        raise UsageError("--every 0: between two looks some time must go by")
+        raise UsageError("--every 0: expected more than 0 seconds")
     if times is not None and times < 1:
-        raise UsageError(f"--times {times}: at least one look is needed")
+        raise UsageError(f"--times {times}: expected 1 or more")
     shown = _Top(options.sort, most)
     if options.json:
         repeat(shown.records, every=seconds, times=times, in_place=False)

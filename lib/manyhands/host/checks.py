@@ -39,7 +39,7 @@ class Threshold:
         if warning and warning[0] > critical:
             raise UsageError(f"{given_as(option, repr(text))}: the warning comes at a higher value than the alarm")
         if percent and critical > 100:
-            raise UsageError(f"{given_as(option, repr(text))}: nothing is above 100%")
+            raise UsageError(f"{given_as(option, repr(text))}: a percentage is at most 100%")
         return cls(warning[0] if warning else None, critical, percent)
 
     def level(self, value: float) -> Level:

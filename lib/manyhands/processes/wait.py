@@ -70,7 +70,7 @@ def wait(
         "gone": gone and (pid is not None or log is not None),
     }
     if names := [name for name, is_unused in unused.items() if is_unused]:
-        raise UsageError(f"{names[0]} has no meaning with what is waited for here")
+        raise UsageError(f"{names[0]} has no effect with the other arguments")
     if pid is not None:
         return not wait_for_processes([pid] if isinstance(pid, int) else pid, timeout=timeout)
     if port is not None:

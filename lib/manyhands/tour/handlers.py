@@ -204,9 +204,9 @@ def _check_dishes(options: Mapping[str, Any]) -> None:
     if not options.get("drunk_dryer"):
         return
     if options["via"] != "process":
-        raise UsageError(f"--drunk-dryer: a process can be killed, what is done by {options['via']} cannot")
+        raise UsageError(f"--drunk-dryer: only a process can be killed; leave out --via {options['via']}")
     if options["dryers"] < 2 or options["dishes"] < 2 * options["dryers"]:
-        raise UsageError("--drunk-dryer: somebody has to go on: at least 2 dryers, and 2 dishes for each")
+        raise UsageError("--drunk-dryer: the others go on, so there must be at least 2 dryers, and 2 dishes for each")
 
 
 def _check_primes(options: Mapping[str, Any]) -> None:

@@ -125,7 +125,9 @@ class Plan:
         environment = {}
         for name, value in record["environment"].items():
             if value is None and name not in environ:
-                raise UsageError(f"the run was given {name}, whose value is not kept: set it in the environment to go on")
+                raise UsageError(
+                    f"the run was given {name}, whose value is not stored: set it in the environment to continue"
+                )
             environment[name] = environ[name] if value is None else value
         names = ("source", "workdir", "stdin", "nice", "allow_daemons", "backend", "tag", "streamed")
         workers = Workers(**record.get("workers", {}))
