@@ -26,8 +26,8 @@ _SSH_WITH_VALUE: Final = "BbcDEeFIiJLlmOopQRSWw"
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=")
 _PLAIN_ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*\+?=")
 
-_RUNNING: Final = {"eval", "trap", "alias", "compgen", "complete", "bind"}
-_NAMING: Final = {"let", "read", "mapfile", "readarray", "unset", "getopts", "wait", "integer", "float", "nameref"}
+_RUNNING: Final = {"eval", "let", "trap", "alias", "compgen", "complete", "bind"}
+_NAMING: Final = {"read", "mapfile", "readarray", "unset", "getopts", "wait", "integer", "float", "nameref"}
 _EVALUATING: Final = frozenset(_RUNNING | _NAMING)
 """Builtins that run an argument, or take it as a name whose subscript they evaluate (bash(1), Arrays)."""
 DECLARING: Final = frozenset({"declare", "typeset", "local", "export", "readonly"})
