@@ -498,6 +498,17 @@ def reach(_ctx: Context, options: admin_options.ReachOptions) -> int:
     return reach(options)
 
 
+@task(options=admin_options.RepositoriesOptions, monitor=True)
+def repositories(_ctx: Context, options: admin_options.RepositoriesOptions) -> int:
+    """Show the git repositories below folders: what is changed, ahead, behind, stashed; fetched at once with --fetch.
+
+    manyhands admin.repositories ~/src /srv/checkouts --fetch
+    """
+    from manyhands.admin.repositories import repositories
+
+    return repositories(options)
+
+
 @task(options=admin_options.UpdatesOptions, monitor=True)
 def updates(_ctx: Context, options: admin_options.UpdatesOptions) -> int:
     """List packages with pending security updates (Debian, Ubuntu).
@@ -659,7 +670,7 @@ commands = Collection(
 )
 procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, who_listens, orphans, zombies, limits)
 hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
-admin = Collection("admin", certificates, checksums, reach, updates)
+admin = Collection("admin", certificates, checksums, reach, repositories, updates)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
 dev = Collection(

@@ -78,6 +78,20 @@ class ReachOptions(Targets):
     jobs: str = option("32", short="j", metavar="N", help="hosts at once (default: 32)")
 
 
+class RepositoriesOptions(Targets):
+    """What ``admin.repositories`` takes."""
+
+    folders: Sequence[str] = option(
+        (), positional=True, metavar="FOLDER", help="repositories, and folders of repositories"
+    )
+    fetch: bool = option(False, help="fetch from all remotes first; nobody is asked for a password")
+    trust: bool = option(
+        False, needs="fetch", help="fetch also where a repository's own configuration names programs to run"
+    )
+    timeout: str = option("60", short="t", metavar="TIME", help="give up a repository after this time (default: 60)")
+    jobs: str = option("8", short="j", metavar="N", help="repositories at once (default: 8)")
+
+
 class UpdatesOptions(Json):
     """What ``admin.updates`` takes."""
 
