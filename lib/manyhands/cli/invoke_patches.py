@@ -16,7 +16,6 @@ from invoke.config import AmbiguousMergeError
 from invoke.exceptions import AmbiguousEnvVar, Exit, UncastableEnvVar, UnknownFileType
 from invoke.parser import Argument, ParserContext, parser
 from invoke.parser.parser import ParseMachine
-from invoke.vendor.yaml import YAMLError
 
 from manyhands.cli.core_options import refuse_ignored
 from manyhands.cli.exits import Misuse, end_by_closed_pipe, end_by_full_output, flush_output
@@ -194,8 +193,15 @@ def _load_file(self: config.Config, prefix: str, absolute: bool = False, merge: 
         if os.path.lexists(error.filename or ""):
             raise Misuse(f"cannot read {os.fsdecode(error.filename)}: {error.strerror}") from None
         self._set(f"_{prefix}_found", False)
-    except (YAMLError, UnknownFileType, ValueError) as error:
+    except _unreadable() as error:
         raise Misuse(f"invoke's settings: {' '.join(str(error).split())}") from None
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What invoke raises for a file that it cannot read; looked up only when something is raised, because the import of YAML takes long."""
+    from invoke.vendor.yaml import YAMLError
+
+    return (YAMLError, UnknownFileType, ValueError)
 
 
 def _merge(self: config.Config) -> None:

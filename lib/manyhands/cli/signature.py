@@ -5,23 +5,51 @@ Separate from `manyhands.options.declaration`, where a class says all of it; a s
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from types import FunctionType
+from typing import Any, Final, NamedTuple
 
 from invoke.parser.context import translate_underscores
 
 from manyhands.core.records import MISSING
 from manyhands.options.declaration import Declared, Said
 
+_MORE: Final = 0x04 | 0x08
+"""The flags of a function with ``*args`` or ``**more`` (inspect.CO_VARARGS, CO_VARKEYWORDS)."""
 
-def first_parameter(body: Callable[..., Any]) -> str:
-    """The name of what invoke hands over first; raises TypeError if the function takes nothing."""
-    code = getattr(inspect.unwrap(body), "__code__", None)
-    names = code.co_varnames[: code.co_argcount] if code else [*inspect.signature(body).parameters]
-    if not names:
+
+class Parameter(NamedTuple):
+    """What `inspect.Parameter` says, as far as it is wanted here; ``annotation`` is None and ``default`` `MISSING` if there is none."""
+
+    name: str
+    annotation: object
+    default: Any
+
+
+def parameters_of(body: Callable[..., Any]) -> list[Parameter]:
+    """The parameters of what makes a task; raises TypeError if it takes nothing. A plain function is read without `inspect`, whose import
+    takes longer than all the rest of a small tasks file."""
+    if isinstance(body, FunctionType) and not hasattr(body, "__wrapped__") and not body.__code__.co_flags & _MORE:
+        code, given = body.__code__, body.__defaults__ or ()
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        defaults = dict(zip(names[code.co_argcount - len(given) : code.co_argcount], given, strict=True)) | (
+            body.__kwdefaults__ or {}
+        )
+        found = [Parameter(one, body.__annotations__.get(one), defaults.get(one, MISSING)) for one in names]
+    else:
+        import inspect
+
+        found = [
+            Parameter(
+                one.name,
+                None if one.annotation is one.empty else one.annotation,
+                MISSING if one.default is one.empty else one.default,
+            )
+            for one in inspect.signature(body).parameters.values()
+        ]
+    if not found:
         raise TypeError("Tasks must have an initial Context argument!")
-    return str(names[0])
+    return found
 
 
 def declared_by(
@@ -38,25 +66,21 @@ def declared_by(
 ) -> Iterator[Declared]:
     """The parameters of ``body`` that are options: not the context, not ``rest`` of a task that takes a ``remainder``. What the others
     mean, see `manyhands.cli.task.task`. Raises ValueError for a name that is no parameter."""
-    _, *parameters = inspect.signature(body).parameters.values()
+    _, *parameters = parameters_of(body)
     said = [_by_parameter(one or {}, parameters) for one in (help, metavar, short, needs)]
     named = {*omittable, *(positional or ())}
     for one in parameters:
         if remainder and one.name == "rest":
             continue
         about, stands_for, letter, needed = (texts.get(one.name, "") for texts in said)
-        required = one.default is one.empty
+        required = one.default is MISSING
         by_place = one.name in named or (required and positional is None)
         excluded = tuple(name for name, other in (without or {}).items() if other == one.name)
-        yield Declared(
-            one.name,
-            None if one.annotation is one.empty else one.annotation,
-            MISSING if required else one.default,
-            Said(about, stands_for, letter, by_place, needs=needed, excludes=excluded),
-        )
+        said_of_it = Said(about, stands_for, letter, by_place, needs=needed, excludes=excluded)
+        yield Declared(one.name, one.annotation, one.default, said_of_it)
 
 
-def _by_parameter(texts: Mapping[str, str], parameters: Iterable[inspect.Parameter]) -> dict[str, str]:
+def _by_parameter(texts: Mapping[str, str], parameters: Iterable[Parameter]) -> dict[str, str]:
     """What is said of each; its name may be written as it is typed."""
     words = {translate_underscores(one.name): one.name for one in parameters}
     names = {*words.values()}

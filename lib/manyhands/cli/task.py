@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import invoke
@@ -14,7 +14,7 @@ from invoke.parser import Argument
 
 from manyhands.cli.exits import end_by_closed_pipe, end_by_interrupt, explained, is_closed_pipe, was_interrupted
 from manyhands.cli.options import Absent, Option, converter, flag_name, kind_of
-from manyhands.cli.signature import declared_by, first_parameter
+from manyhands.cli.signature import declared_by, parameters_of
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import typed_options
 from manyhands.core.level import Level
@@ -58,7 +58,7 @@ class Task(invoke.Task[Any]):
         self.omittable = frozenset(
             one.name for one in self.declared if one.said.positional and one.default is not MISSING
         )
-        self.uses_context = not first_parameter(body).startswith("_")
+        self.uses_context = not parameters_of(body)[0].name.startswith("_")
         """Whether the task uses invoke's Context (for running commands, and settings): its first parameter has no ``_`` before it."""
         super().__init__(body, auto_shortflags=False, **kwargs)
 
@@ -91,7 +91,7 @@ class Task(invoke.Task[Any]):
                     result = super().__call__(*args, **complete)
                 else:
                     result = super().__call__(*args, _frozen(self.options, complete))
-            if inspect.iscoroutine(result):
+            if isinstance(result, CoroutineType):
                 import asyncio
 
                 result = asyncio.run(result)

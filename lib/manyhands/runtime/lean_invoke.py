@@ -1,8 +1,9 @@
-"""Imports invoke without two modules that it hardly ever uses: they took a third of the time of a start.
+"""Imports invoke without the modules that it names but hardly ever uses: they took two thirds of its import.
 
-``unittest.mock`` (for `invoke.MockContext`) imports unittest and asyncio, ``importlib.metadata`` (for invoke's version number) the
-email package. Stand-ins replace the two while invoke is imported, and import the real ones when they are used. If invoke has been
-imported before us, as by plain `invoke`, there is nothing to do.
+    sys.modules while invoke is imported: inspect, logging, yaml ... --stand-ins--> the real ones, when something of them is used
+
+Nothing of invoke is changed: it finds a stand-in under the name of a module, keeps it, and gets from it whatever it asks for. Whoever
+imports such a module later gets the real one. If invoke has been imported before us, as by plain `invoke`, there is nothing to do.
 """
 
 from __future__ import annotations
@@ -10,38 +11,89 @@ from __future__ import annotations
 import importlib
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
+
+_CALLED: Final[dict[str, tuple[str, ...]]] = {
+    "importlib.metadata": (),  # imports the package email; for invoke's version number
+    "inspect": (),  # ast, dis, tokenize; for the parameters of tasks that are not ours
+    "invoke.vendor.yaml": (),  # for a file of settings, which is seldom there
+    "logging": (),  # traceback, string; for --debug
+    "getpass": (),  # for the password of sudo
+    "glob": (),  # for the completion of invoke itself
+    "pprint": ("pformat",),  # dataclasses; for an error in a thread
+    "textwrap": (),  # for lists of tasks and for help
+    "traceback": ("format_exception",),  # textwrap, tokenize; for an error in a thread
+    "unittest.mock": ("Mock",),  # unittest, asyncio; for `invoke.MockContext`
+}
+"""The modules that are replaced, and what invoke takes out of them at once: functions, and a class, that it only calls."""
+_BEFORE: Final = ("json", "pathlib", "shlex", "subprocess")
+"""What invoke imports from the standard library: imported first, so that it finds no stand-in."""
+
+
+class StandIn(ModuleType):
+    """Stands for the module ``__name__``, which is imported when something else of it is used than ``called``."""
+
+    def __init__(self, name: str, called: tuple[str, ...] = ()) -> None:
+        super().__init__(name)
+        for one in called:
+            setattr(self, one, _calling(name, one))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # the import system looks for these, and needs none
+            raise AttributeError(name)
+        _remove_all()
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def _remove_all() -> None:
+    """Let later imports get the real modules."""
+    for name, module in [*sys.modules.items()]:
+        if isinstance(module, StandIn):
+            del sys.modules[name]
+
+
+def _calling(module: str, name: str) -> Any:
+    """What calls ``name`` of the module ``module``, imported then."""
+    return lambda *args, **more: getattr(importlib.import_module(module), name)(*args, **more)
+
+
+class _Log:
+    """A logger that imports `logging` for everything but messages for debugging: while nobody else has imported it, nobody has
+    asked for these."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module("logging").getLogger(self.name), name)
+
+    def debug(self, message: str, *args: Any, stacklevel: int = 1, **more: Any) -> None:
+        """Pass a message on, as from whoever called this."""
+        if "logging" in sys.modules:
+            self.__getattr__("debug")(message, *args, stacklevel=stacklevel + 1, **more)
 
 
 def import_invoke() -> None:
-    """Import invoke, unless it is imported already. Later imports of the two modules get the real ones."""
+    """Import invoke, unless it is imported already."""
     if "invoke" in sys.modules:
         return
-    stand_ins: dict[str, dict[str, Any]] = {
-        "unittest.mock": {"Mock": _mock},
-        "importlib.metadata": {"version": lambda _: ""},
-    }
-    placed = [name for name in stand_ins if name not in sys.modules]
-    for name in placed:
-        sys.modules[name] = module = ModuleType(name)
-        vars(module).update(stand_ins[name])
+    for name in _BEFORE:
+        importlib.import_module(name)
+    placed = {name: StandIn(name, called) for name, called in _CALLED.items() if name not in sys.modules}
+    sys.modules.update(placed)
+    for name, called, instead in (("logging", "getLogger", _Log), ("importlib.metadata", "version", lambda _: "")):
+        if name in placed:
+            setattr(placed[name], called, instead)
     had = vars(importlib).get("metadata")
     try:
         invoke = importlib.import_module("invoke")
     finally:
-        for name in placed:
-            del sys.modules[name]
+        _remove_all()
         if had is None:
             vars(importlib).pop("metadata", None)
     if "importlib.metadata" in placed:
         del invoke.__version__
         vars(invoke)["__getattr__"] = _version
-
-
-def _mock(*args: Any, **more: Any) -> Any:
-    from unittest.mock import Mock
-
-    return Mock(*args, **more)
 
 
 def _version(name: str) -> str:
