@@ -97,9 +97,9 @@ def retry(_ctx: Context, options: runs.AgainOptions) -> int:
 @task(options=runs.ListOptions, name="list")
 def list_(_ctx: Context, options: runs.ListOptions) -> None:
     """List the runs, newest first: id or name, when, ok, failed, left, how long, size on disk, state, what."""
-    from manyhands.handlers import batch
+    from manyhands.handlers import batch_runs
 
-    batch.list_runs(options)
+    batch_runs.list_runs(options)
 
 
 @task(options=runs.ShowOptions)
@@ -109,9 +109,9 @@ def show(_ctx: Context, options: runs.ShowOptions) -> None:
     manyhands batch.show nightly --failed --output
     manyhands batch.show nightly --job 13
     """
-    from manyhands.handlers import batch
+    from manyhands.handlers import batch_runs
 
-    batch.show(options)
+    batch_runs.show(options)
 
 
 @task(options=runs.ExportOptions)
@@ -120,17 +120,17 @@ def export(_ctx: Context, options: runs.ExportOptions) -> None:
 
     manyhands batch.export nightly --format csv > nightly.csv
     """
-    from manyhands.handlers import batch
+    from manyhands.handlers import batch_runs
 
-    batch.export_run(options)
+    batch_runs.export_run(options)
 
 
 @task(options=runs.RemoveOptions)
 def remove(_ctx: Context, options: runs.RemoveOptions) -> int:
     """Delete runs and their output, or all old ones, after showing them and asking."""
-    from manyhands.handlers import batch
+    from manyhands.handlers import batch_runs
 
-    return batch.remove(options)
+    return batch_runs.remove(options)
 
 
 # -- commands ------------------------------------------------------------------------------------------------------------

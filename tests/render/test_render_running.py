@@ -14,7 +14,7 @@ from manyhands.core.events import Began
 from manyhands.core.limits import Limits
 from manyhands.core.safe_text import cells
 from manyhands.execution.batch import Batch
-from manyhands.handlers import batch as handler
+from manyhands.handlers import batch_runs as handler
 from manyhands.inputs.sources import Args
 from manyhands.options.batch import ShowOptions
 from manyhands.render.running import Now

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import select
 import sys
@@ -89,6 +88,8 @@ def _auto(settings: FunctionSettings) -> Backend:
         nice=settings.nice,
         workers=settings.workers,
     )
+    import inspect  # here: commands need none of it
+
     if inspect.iscoroutinefunction(settings.call.function()) and bound is None:
         return _asyncio(settings)
     from manyhands.backends.auto import Auto

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -109,5 +108,7 @@ def _of_key(keys: tuple[str, ...], known: Known) -> str:
 
 
 def _near(name: str, names: Iterable[str], prefix: str = "") -> str:
+    import difflib  # here: only a mistake needs it
+
     near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.75)
     return f"; did you mean {prefix}{near[0]}?" if near else ""

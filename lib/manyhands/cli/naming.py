@@ -6,7 +6,6 @@ scripts/run, which starts the program of its own environment, says in MH_CALLED_
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
@@ -39,6 +38,8 @@ def called_as(argv: Sequence[str], orig: Sequence[str]) -> Sequence[str]:
     if "-m" in orig and program.endswith(".py"):
         return orig[: orig.index("-m") + 2]
     name = os.path.basename(program)
+    import shutil  # here: it imports all kinds of compression, and a name is seldom wanted
+
     found = shutil.which(name)
     if found and os.path.exists(program) and os.path.samefile(found, program):
         return (name,)

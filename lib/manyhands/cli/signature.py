@@ -26,8 +26,19 @@ class Parameter(NamedTuple):
     default: Any
 
 
+def first_parameter(body: Callable[..., Any]) -> str:
+    """The name of what invoke hands over first; raises TypeError if the function takes nothing."""
+    while hasattr(body, "__wrapped__"):
+        body = body.__wrapped__
+    code = getattr(body, "__code__", None)
+    names = code.co_varnames[: code.co_argcount] if code else [one.name for one in parameters_of(body)]
+    if not names:
+        raise TypeError("Tasks must have an initial Context argument!")
+    return str(names[0])
+
+
 def parameters_of(body: Callable[..., Any]) -> list[Parameter]:
-    """The parameters of what makes a task; raises TypeError if it takes nothing. A plain function is read without `inspect`, whose import
+    """The parameters of what makes a task. A plain function is read without `inspect`, whose import
     takes longer than all the rest of a small tasks file."""
     if isinstance(body, FunctionType) and not hasattr(body, "__wrapped__") and not body.__code__.co_flags & _MORE:
         code, given = body.__code__, body.__defaults__ or ()
@@ -35,21 +46,17 @@ def parameters_of(body: Callable[..., Any]) -> list[Parameter]:
         defaults = dict(zip(names[code.co_argcount - len(given) : code.co_argcount], given, strict=True)) | (
             body.__kwdefaults__ or {}
         )
-        found = [Parameter(one, body.__annotations__.get(one), defaults.get(one, MISSING)) for one in names]
-    else:
-        import inspect
+        return [Parameter(one, body.__annotations__.get(one), defaults.get(one, MISSING)) for one in names]
+    import inspect
 
-        found = [
-            Parameter(
-                one.name,
-                None if one.annotation is one.empty else one.annotation,
-                MISSING if one.default is one.empty else one.default,
-            )
-            for one in inspect.signature(body).parameters.values()
-        ]
-    if not found:
-        raise TypeError("Tasks must have an initial Context argument!")
-    return found
+    return [
+        Parameter(
+            one.name,
+            None if one.annotation is one.empty else one.annotation,
+            MISSING if one.default is one.empty else one.default,
+        )
+        for one in inspect.signature(body).parameters.values()
+    ]
 
 
 def declared_by(

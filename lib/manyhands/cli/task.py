@@ -14,7 +14,7 @@ from invoke.parser import Argument
 
 from manyhands.cli.exits import end_by_closed_pipe, end_by_interrupt, explained, is_closed_pipe, was_interrupted
 from manyhands.cli.options import Absent, Option, converter, flag_name, kind_of
-from manyhands.cli.signature import declared_by, parameters_of
+from manyhands.cli.signature import declared_by, first_parameter
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import typed_options
 from manyhands.core.level import Level
@@ -58,7 +58,7 @@ class Task(invoke.Task[Any]):
         self.omittable = frozenset(
             one.name for one in self.declared if one.said.positional and one.default is not MISSING
         )
-        self.uses_context = not parameters_of(body)[0].name.startswith("_")
+        self.uses_context = not first_parameter(body).startswith("_")
         """Whether the task uses invoke's Context (for running commands, and settings): its first parameter has no ``_`` before it."""
         super().__init__(body, auto_shortflags=False, **kwargs)
 

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from numbers import Number
 
 from manyhands.core.errors import InputError, WrongTypeError
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a number of any kind, such as a fraction."""
+    if isinstance(value, int | float):
+        return True
+    from numbers import Number  # here: the other kinds are rare
+
+    return isinstance(value, Number)
 
 
 def check_several(name: str, given: object, what: str = "inputs") -> None:
@@ -40,7 +48,7 @@ def argument_of(value: object) -> bytes:
         return value
     if isinstance(value, str | bytes | os.PathLike):
         return os.fsencode(value)
-    if isinstance(value, Number):
+    if is_number(value):
         return str(value).encode()
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # numpy's bool_, arrays of one
         return argument_of(value.item())

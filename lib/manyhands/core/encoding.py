@@ -5,7 +5,6 @@ Bytes that are not UTF-8 are never lost: a second key, ``..._base64``, then hold
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import signal
@@ -28,7 +27,13 @@ def text_or_base64(name: str, data: bytes) -> dict[str, Any]:
     try:
         return {name: data.decode()}
     except UnicodeDecodeError:
-        return {name: data.decode("utf-8", "replace"), f"{name}_base64": base64.b64encode(data).decode()}
+        return {name: data.decode("utf-8", "replace"), f"{name}_base64": _base64(data)}
+
+
+def _base64(data: bytes) -> str:
+    import base64  # here: seldom needed
+
+    return base64.b64encode(data).decode()
 
 
 def iso(seconds: float | None) -> str | None:
@@ -46,7 +51,7 @@ def list_or_base64(name: str, values: Sequence[bytes]) -> dict[str, Any]:
     try:
         return {name: [value.decode() for value in values]}
     except UnicodeDecodeError:
-        exact = [base64.b64encode(value).decode() for value in values]
+        exact = [_base64(value) for value in values]
         return {name: [value.decode("utf-8", "replace") for value in values], f"{name}_base64": exact}
 
 
@@ -60,9 +65,13 @@ def known_signal(number: int | None) -> str | None:
 
 def keep_bytes(value: bytes) -> str | dict[str, str]:
     """Bytes for a file of our own: as text, or, if they hold a NUL (a pickle), in base64, because JSON needs six characters for one."""
-    return {"base64": base64.b64encode(value).decode()} if b"\0" in value else os.fsdecode(value)
+    return {"base64": _base64(value)} if b"\0" in value else os.fsdecode(value)
 
 
 def kept_bytes(kept: str | dict[str, str]) -> bytes:
     """The inverse of `keep_bytes`."""
-    return os.fsencode(kept) if isinstance(kept, str) else base64.b64decode(kept["base64"])
+    if isinstance(kept, str):
+        return os.fsencode(kept)
+    import base64
+
+    return base64.b64decode(kept["base64"])

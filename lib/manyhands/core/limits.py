@@ -6,7 +6,6 @@ Every parser raises UsageError with one line that names the option.
 from __future__ import annotations
 
 import math
-import random
 import re
 import signal
 from collections.abc import Callable, Collection
@@ -15,6 +14,7 @@ from typing import Final, Literal
 
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as
+from manyhands.core.patterns import pattern
 from manyhands.core.records import dataclass
 
 MAX_JOBS: Final = 1024
@@ -27,8 +27,8 @@ MAX_BACKOFF: Final = 300.0
 """Seconds; the longest wait before a retry, unless another limit is given."""
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h|d|w)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kKMGT])(iB|B)?)?B?")
+_PART = pattern(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h|d|w)")
+_SIZE = pattern(r"(\d+(?:\.\d+)?)\s*(?:([kKMGT])(iB|B)?)?B?")
 
 
 def parse_jobs(text: str | int, cores: int) -> int:
@@ -115,15 +115,22 @@ class Backoff:
             )
         return cls(seconds, growth, cap, jitter / 100)
 
-    def wait(self, failures: int, draw: Callable[[], float] = random.random) -> float:
-        """Seconds to wait after ``failures`` failed attempts; ``draw`` gives a number from 0 to 1."""
+    def wait(self, failures: int, draw: Callable[[], float] | None = None) -> float:
+        """Seconds to wait after ``failures`` failed attempts; ``draw`` gives a number from 0 to 1, at random if it is not
+        given."""
         if not self.first:
             return 0.0
         try:
             full = min(self.first * self.growth ** (failures - 1), self.cap)
         except OverflowError:
             full = self.cap
-        return full * (1 - self.jitter * draw()) if self.jitter else full
+        if not self.jitter:
+            return full
+        if draw is None:
+            from random import random  # here: it imports hashes and logarithms
+
+            draw = random
+        return full * (1 - self.jitter * draw())
 
     def __str__(self) -> str:
         parts = [f"{self.first!r}"]
@@ -139,9 +146,9 @@ def _number(text: str, where: str) -> float:
     return float(text)
 
 
-_EXITS: Final = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?")
-_EXCEPTION: Final = re.compile(r"(?:[^\W\d]\w*\.)*[^\W\d]\w*")
-_RAISED: Final = re.compile(r"([\w.]+)(?: \(([\w., ]+)\))?(?=:|$)")
+_EXITS: Final = pattern(r"(\d{1,3})(?:-(\d{1,3}))?")
+_EXCEPTION: Final = pattern(r"(?:[^\W\d]\w*\.)*[^\W\d]\w*")
+_RAISED: Final = pattern(r"([\w.]+)(?: \(([\w., ]+)\))?(?=:|$)")
 
 
 @dataclass(frozen=True, slots=True)

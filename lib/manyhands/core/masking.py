@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-_NAMES: Final = re.compile(
+from manyhands.core.patterns import pattern
+
+_NAMES: Final = pattern(
     r"passw|passphrase|passcode|pass(?![a-z])|pwd(?<!^pwd)(?<!^oldpwd)|secret|token|credential|cookie|private|signature"
     r"|key(?:s|_?id)?(?![a-z])|auth(?!or(?!iz))",
     re.IGNORECASE,
 )
-_IN_URL: Final = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]+@")
+_IN_URL: Final = pattern(r"(?<=://)([^/@:\s]*):[^/@\s]+@")
 
 
 def is_secret(name: str, value: str) -> bool:

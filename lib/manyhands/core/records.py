@@ -32,6 +32,7 @@ __all__ = [
     "refuse_to_delete",
     "refuse_to_set",
     "replace",
+    "values_of",
 ]
 
 
@@ -89,6 +90,11 @@ def fields_of(cls: type) -> dict[str, Field]:
     """The fields of a record by name, those of its bases first."""
     found: dict[str, Field] = vars(cls).get("__record_fields__") or cls.__record_fields__  # type: ignore[attr-defined]
     return found
+
+
+def values_of(one: object) -> dict[str, Any]:
+    """The values of a record by name, as they are (`dataclasses.asdict` takes them apart, too)."""
+    return {name: getattr(one, name) for name in fields_of(type(one))}
 
 
 class _Interoperable:
@@ -219,7 +225,7 @@ def _setstate(self: object, state: Iterable[Any]) -> None:
 
 def _replaced(self: Any, /, **changes: Any) -> Any:
     """Another one, which differs in ``changes``."""
-    return type(self)(**{name: getattr(self, name) for name in fields_of(type(self))} | changes)
+    return type(self)(**values_of(self) | changes)
 
 
 # -- the decorator --------------------------------------------------------------------------------------------------------

@@ -10,13 +10,10 @@ description that was made together with the pickle.
 from __future__ import annotations
 
 import json
-import pickle
 import reprlib
 from collections.abc import Callable, Iterable
 from math import isfinite
 from typing import Any, Final, cast
-
-from manyhands.core.unpickling import unpickled
 
 Ours = Callable[[BaseException], bool]
 """Whether an exception was raised in the job from outside, in order to stop it."""
@@ -93,6 +90,8 @@ def to_bytes(found: object, ours: Ours = lambda _: False) -> bytes:
         RecursionError,
     ):  # two surrogates would come back as one; a number of 5,000 digits
         pass
+    import pickle  # here: most values are JSON, and every start imports this module
+
     data = pickled(found)
     if len(data) <= _TRIED and not _is_plain(found):
         pickle.loads(data)  # noqa: S301 - made in the line above
@@ -101,6 +100,8 @@ def to_bytes(found: object, ours: Ours = lambda _: False) -> bytes:
 
 def exception_to_bytes(error: BaseException, ours: Ours = lambda _: False) -> bytes | None:
     """An exception as bytes; None if it cannot be pickled and unpickled. Raises exceptions that are ``ours``."""
+    import pickle
+
     try:
         data = pickled(error)
         if len(data) > _TRAVELS or type(pickle.loads(data)) is not type(error):  # noqa: S301 - made in the line above
@@ -115,6 +116,8 @@ def exception_to_bytes(error: BaseException, ours: Ours = lambda _: False) -> by
 def from_bytes(data: bytes) -> Any:
     """The inverse of `to_bytes` and `exception_to_bytes`. Only for bytes of one's own run; raises what unpickling raises."""
     if data.startswith(_SEALED):
+        from manyhands.core.unpickling import unpickled
+
         return unpickled(_parts(data)[1])
     return _decode(data.decode())
 
@@ -148,6 +151,8 @@ def _sealed(text: str, data: bytes) -> bytes:
 
 def pickled(found: object) -> bytes:
     """A pickle: functions and classes by name if possible, else by value, as is needed in a session or a notebook."""
+    import pickle
+
     try:
         return pickle.dumps(found, protocol=5)
     except Exception as error:  # a __reduce__ may raise anything

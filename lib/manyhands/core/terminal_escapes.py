@@ -6,21 +6,22 @@ Separate from `manyhands.core.safe_text`, because prompts and lines are also sea
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from manyhands.core.patterns import pattern
 
 # C0 without newline and TAB, DEL, C1 (ECMA-48); controls that reorder or hide text (UTS 39, and "Trojan Source",
 # CVE-2021-42574), but not the joiners U+200C and U+200D, which Persian, Indic scripts and emoji are spelt with; tag
 # characters; surrogates, which stand for bytes that are not UTF-8.
-HARMFUL: Final = re.compile(
+HARMFUL: Final = pattern(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
-COLOUR: Final = re.compile(r"\x1b\[[0-9;:]*m")
+COLOUR: Final = pattern(r"\x1b\[[0-9;:]*m")
 """SGR: colours, bold and the like, the only sequences that move nothing and hide nothing permanently."""
 RESET: Final = "\x1b[0m"
-_ANY: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][0-9A-B]|\x1b[=>78cM]")
-_TORN: Final = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]?|\][^\x07\x1b]{0,256}\x1b?|[()])?\Z")
+_ANY: Final = pattern(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][0-9A-B]|\x1b[=>78cM]")
+_TORN: Final = pattern(r"\x1b(?:\[[0-?]{0,64}[ -/]?|\][^\x07\x1b]{0,256}\x1b?|[()])?\Z")
 
 
 def plain(text: str) -> str:

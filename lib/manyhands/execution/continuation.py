@@ -5,7 +5,6 @@ Separate from the batch, because these rules compare two descriptions of work, a
 
 from __future__ import annotations
 
-import filecmp
 import os
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
@@ -75,6 +74,8 @@ def keep_stdin(folder: Path, stream: int = 0) -> str | None:
             disk.sync(file)
         finally:
             os.close(file)
+        import filecmp
+
         changed = kept.exists() and not filecmp.cmp(fresh, kept, shallow=False)
         disk.rename(fresh, kept)
         disk.sync_folder(folder)

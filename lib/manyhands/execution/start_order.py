@@ -7,7 +7,6 @@ same work say how long a job takes; a job that they do not know counts as an ave
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
@@ -26,6 +25,8 @@ _RUNS: Final = 10
 def arrange(jobs: Sequence[Job], order: Order, walls: Mapping[bytes, float]) -> Sequence[Job]:
     """``jobs`` in the order in which they should begin; ``walls``: seconds by key, where they are known."""
     if order == "random":
+        import random
+
         return random.sample(jobs, len(jobs))
     if order == "longest" and walls:
         from statistics import median  # imported here: it needs fractions and decimal, which would slow every start

@@ -11,10 +11,10 @@ import base64
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from manyhands.core.patterns import pattern
 from manyhands.export.job_record import RunJobs, Write
 
 
@@ -66,8 +66,8 @@ def _no_formula(field: object) -> object:
     return f"'{field}" if isinstance(field, str) and _FORMULA.match(field) and not _NUMBER.fullmatch(field) else field
 
 
-_FORMULA: Final = re.compile(r"[=+@\t\r-]")
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_FORMULA: Final = pattern(r"[=+@\t\r-]")
+_NUMBER: Final = pattern(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _CSV: Final = (
     "status", "wall", "exit", "signal_name", "error", "attempts", "started", "stdout", "stderr", "result", "job", "argv",
     "user", "system", "max_rss_bytes", "slot", "host", "run", "stage", "signal", "leftovers", "traceback",

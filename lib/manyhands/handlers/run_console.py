@@ -9,7 +9,6 @@ screens, and from the tasks, which should hold no logic.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import time
@@ -162,8 +161,9 @@ def _finish(batch: Batch | StagedBatch, store: Store | None, show: _Show, *, las
     if summary is None:
         return 1
     if store and not show.given_up:
-        run, width = store.short(batch.run), shutil.get_terminal_size((200, 24)).columns
-        _say(*show.failures.told(summary, run, width, store.typed))
+        run = store.short(batch.run)
+        if show.failures.some:
+            _say(*show.failures.told(summary, run, _width(), store.typed))
         _say(summary_line(summary, run=run if last_word else "", state_dir=store.given))
     if show.closed:
         return 141
@@ -173,6 +173,12 @@ def _finish(batch: Batch | StagedBatch, store: Store | None, show: _Show, *, las
             sys.stdout.flush()
         die_by(stopped_by)
     return exit_status(summary)
+
+
+def _width() -> int:
+    import shutil  # here: it imports all kinds of compression, and most runs have no failures to show
+
+    return shutil.get_terminal_size((200, 24)).columns
 
 
 def exit_status(summary: Summary) -> int:

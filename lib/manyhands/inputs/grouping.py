@@ -11,10 +11,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from hashlib import blake2b
 from itertools import chain
 
 from manyhands.core.errors import InputError
+from manyhands.core.hashes import blake2b
 from manyhands.core.hints import option_name
 from manyhands.core.job import Values
 from manyhands.inputs.program_inputs import Given

@@ -10,10 +10,9 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from numbers import Number
 from typing import Any
 
-from manyhands.core.arguments import argument_of, check_several
+from manyhands.core.arguments import argument_of, check_several, is_number
 from manyhands.core.errors import InputError
 from manyhands.core.job import Values
 from manyhands.inputs.sources import Rows, Source, Spec
@@ -143,7 +142,7 @@ def _named(row: Mapping[str, object], names: Sequence[str]) -> Values:
 
 
 def _is_one(item: object) -> bool:
-    return isinstance(item, str | bytes | os.PathLike | Number) or getattr(item, "ndim", None) == 0
+    return isinstance(item, str | bytes | os.PathLike) or is_number(item) or getattr(item, "ndim", None) == 0
 
 
 def _converted(items: Iterable[Any], convert: Convert) -> Iterator[Values]:

@@ -36,6 +36,11 @@ class Failures:
             short = Ending(end.exit, end.signal, end.error, wall=end.wall)
             self._first.append(Outcome(kept, event.outcome.status, short))
 
+    @property
+    def some(self) -> bool:
+        """Whether there are any."""
+        return bool(self._first)
+
     def told(self, summary: Summary, run: str, width: int, typed: Callable[..., str]) -> Iterator[str]:
         """The lines to say; none if nothing has failed in this execution. ``run`` is the short id of the run, ``typed``
         makes a command about it that the user can type."""

@@ -9,11 +9,12 @@ from typing import Final
 
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Outcome, Output
+from manyhands.core.patterns import pattern
 from manyhands.core.safe_text import harmless, one_line
 from manyhands.core.serialization import description, is_pickle
 from manyhands.storage import output
 
-_FRAME: Final = re.compile(r'^  File "(.*)", line (\d+)', re.MULTILINE)
+_FRAME: Final = pattern(r'^  File "(.*)", line (\d+)', re.MULTILINE)
 _KINDS: Final = 20
 """Kinds of errors whose traceback is shown; a function that has more has worse problems."""
 

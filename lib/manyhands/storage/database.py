@@ -6,9 +6,7 @@ Separate from the journal, which only executes statements: the simulator gives i
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -99,6 +97,9 @@ def _read_only(path: Path) -> Sqlite:
     log = path.with_name(path.name + "-wal")
     if not log.exists() or not log.stat().st_size:
         return _open(f"{path.absolute().as_uri()}?mode=ro&immutable=1")
+    import shutil  # seldom needed, and slow to import
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="manyhands-") as folder:
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)

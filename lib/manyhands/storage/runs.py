@@ -15,11 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import secrets
-import shutil
 import stat
-import tempfile
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -30,6 +26,7 @@ from typing import Any, Final
 
 from manyhands.core.errors import BusyError, CannotCreateError, JournalError, ManyhandsError, UsageError
 from manyhands.core.hints import given_as, option_name, typed
+from manyhands.core.patterns import pattern
 from manyhands.core.records import dataclass, replace
 from manyhands.posix.durable_files import Disk, Unsynchronised, size_of
 from manyhands.posix.home import home_folder
@@ -41,8 +38,8 @@ from manyhands.storage.locks import lock as lock
 from manyhands.storage.run_json import RUN_SCHEMA, parse, to_bytes
 
 _STALE: Final = 86400.0  # seconds: making a run never takes so long
-_FRESH: Final = re.compile(r"[0-9a-f]{8}")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_FRESH: Final = pattern(r"[0-9a-f]{8}")
+_ID = pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def default_state_dir(env: Mapping[str, str]) -> Path:
@@ -139,7 +136,7 @@ class Store:
             "schema": RUN_SCHEMA,
             "id": run_id,
             "created": time.time(),
-            "token": secrets.token_hex(8),
+            "token": os.urandom(8).hex(),
             "named": named,
             **self._more,
             **request,
@@ -147,11 +144,11 @@ class Store:
         if self.program:
             record["program"] = self.program
         run = Run(run_id, self.root / run_id, record)
-        half = self.root / f".new-{secrets.token_hex(8)}"
+        half = self.root / f".new-{os.urandom(8).hex()}"
         try:
             return run, _make(Run(run_id, half, record), run.path)
         except (OSError, JournalError) as error:
-            shutil.rmtree(half, ignore_errors=True)
+            _delete(half)
             if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                 raise _made_by_another(run) from None
             why = (error.strerror or error) if isinstance(error, OSError) else error
@@ -253,10 +250,10 @@ class Store:
         for half in self.root.glob(".new-*"):
             with suppress(OSError):
                 if half.stat().st_mtime < time.time() - _STALE:
-                    shutil.rmtree(half, ignore_errors=True)
+                    _delete(half)
 
     def _fresh_id(self) -> str:
-        while (self.root / (fresh := secrets.token_hex(4))).exists():
+        while (self.root / (fresh := os.urandom(4).hex())).exists():
             pass
         return fresh
 
@@ -275,6 +272,8 @@ class TemporaryStore(Store):
     _more = MappingProxyType({"kept": False})
 
     def __init__(self) -> None:
+        import tempfile
+
         try:
             super().__init__(Path(tempfile.mkdtemp(prefix="manyhands-")))
             self.root.mkdir(mode=0o700)
@@ -283,10 +282,16 @@ class TemporaryStore(Store):
         self.close = weakref.finalize(self, _remove, self.state, os.getpid())
 
 
+def _delete(folder: Path, *, ignore_errors: bool = True) -> None:
+    import shutil  # here: it imports all kinds of compression
+
+    shutil.rmtree(folder, ignore_errors=ignore_errors)
+
+
 def _remove(folder: Path, owner: int) -> None:
     """Remove the folder, but not in a forked child: it belongs to the parent."""
     if os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)
+        _delete(folder)
 
 
 def _make(half: Run, path: Path) -> RunLock:
@@ -363,7 +368,7 @@ def discard(run: Run) -> None:
     # run.json is removed last: until then the folder is a run, whose removal can be repeated.
     for entry in sorted(run.path.iterdir(), key=lambda entry: entry.name == "run.json"):
         if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
+            _delete(entry, ignore_errors=False)
         else:
             entry.unlink()
     run.path.rmdir()

@@ -15,16 +15,17 @@ from typing import Final, Literal, NoReturn
 
 from manyhands.core.errors import TemplateError
 from manyhands.core.hints import switch_name
+from manyhands.core.patterns import pattern
 from manyhands.core.records import dataclass
 
-_OPERATOR: Final = re.compile(r"([0-9]*)(<<<|<<-|<<|<>|<&|<\(|<|>>|>&|>\||>\(|>)")
-_EXPANDED: Final = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}?|\([^)]*\)?|[0-9\[*@#?$!-])")  # unquoted or in double quotes
+_OPERATOR: Final = pattern(r"([0-9]*)(<<<|<<-|<<|<>|<&|<\(|<|>>|>&|>\||>\(|>)")
+_EXPANDED: Final = pattern(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}?|\([^)]*\)?|[0-9\[*@#?$!-])")  # unquoted or in double quotes
 _QUOTABLE: Final = r"(?:[^\s'\"\\]|\\.|'[^']*'|\"(?:\\.|[^\"])*\")*?"
-_BRACES: Final = re.compile(rf"\{{{_QUOTABLE}(?:,|\.\.){_QUOTABLE}\}}", re.DOTALL)
-_BRACKET: Final = re.compile(r"\[[!^]?+\]?+(?:\[(?![:.=])|[^\s|&;<>()/'\"\\\[\]${`])*\]")
-_OTHER_BRACKET: Final = re.compile(rf"\[[!^]?+\]?+{_QUOTABLE}\]", re.DOTALL)  # with [:alpha:] or quotes in it
-_GOES_ON: Final = re.compile(r"\\\n(?=[ \t]|$)")
-_ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*(?:\[[^\]]*\])?\+?=")
+_BRACES: Final = pattern(rf"\{{{_QUOTABLE}(?:,|\.\.){_QUOTABLE}\}}", re.DOTALL)
+_BRACKET: Final = pattern(r"\[[!^]?+\]?+(?:\[(?![:.=])|[^\s|&;<>()/'\"\\\[\]${`])*\]")
+_OTHER_BRACKET: Final = pattern(rf"\[[!^]?+\]?+{_QUOTABLE}\]", re.DOTALL)  # with [:alpha:] or quotes in it
+_GOES_ON: Final = pattern(r"\\\n(?=[ \t]|$)")
+_ASSIGNMENT: Final = pattern(r"[A-Za-z_]\w*(?:\[[^\]]*\])?\+?=")
 _RESERVED: Final = frozenset(
     ["!", "[[", "case", "coproc", "for", "function", "if", "select", "time", "until", "while", "{"]
 )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -36,6 +34,8 @@ def load(text: str, folder: str) -> Function:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
+            import difflib
+
             near = difflib.get_close_matches(part, [one for one in dir(found) if not one.startswith("_")], 1, 0.75)
             raise UsageError(f"{origin} has no {name}" + (f"; did you mean {near[0]}?" if near else ""))
         found = getattr(found, part)
@@ -106,6 +106,8 @@ def _from_file_alone(path: str) -> ModuleType:
 
 def _why(origin: str, error: BaseException) -> str:
     """One line that says what went wrong in a module, and where."""
+    import traceback
+
     frames = [one for one in traceback.extract_tb(error.__traceback__) if "importlib" not in one.filename]
     last = frames[-1] if frames else None
     place = f" ({os.path.basename(last.filename)}, line {last.lineno})" if last and last.filename != __file__ else ""

@@ -8,23 +8,21 @@ is passed as it is stored in the journal, so that a job of a resumed run gets ex
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
-import pickle
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
+from types import CoroutineType
 from typing import Any, Final, Literal, cast, get_args
 
 from manyhands.core.errors import InputError, ManyhandsError, UsageError
+from manyhands.core.hashes import blake2b
 from manyhands.core.hints import given_as
 from manyhands.core.job import Arg, Values
 from manyhands.core.records import dataclass, field, replace
 from manyhands.core.serialization import description, fits_json, from_bytes, is_pickle
-from manyhands.core.unpickling import unpickled
 from manyhands.options.choices import Column, ResultKind
 from manyhands.work.find_function import Function, load
 from manyhands.work.work import Work, another
@@ -191,7 +189,7 @@ class Call:
             return None
         try:
             found = initializer(*self.initargs)
-            return (run or run_coroutine)(found) if inspect.iscoroutine(found) else None
+            return (run or run_coroutine)(found) if isinstance(found, CoroutineType) else None
         except BaseException as error:  # an initializer may raise anything; it must not end the thread
             raise ManyhandsError(f"the initializer failed: {type(error).__name__}: {error}") from error
 
@@ -207,6 +205,8 @@ class Call:
             return ((), found) if isinstance(found, dict) else ((found,), {})
         if self.type in ("line", "object"):
             if self.type == "object" and values[0].startswith(_PICKLED):
+                from manyhands.core.unpickling import unpickled
+
                 args, kwargs = unpickled(values[0])  # `encode` made it, and the run's folder is ours alone
                 return args, kwargs
             found = json.loads(values[0])
@@ -259,6 +259,8 @@ class CallRenderer:
             args, kwargs = self._call.arguments(values, self._columns)
         except ValueError as error:
             raise InputError(f"{self._call.text}: {error}") from None
+        import inspect  # here: a batch of commands needs no function
+
         try:
             signature = inspect.signature(self._call.function())
         except ValueError:  # some functions in C have no signature
@@ -296,6 +298,8 @@ def encode(item: object) -> bytes:
                 whole, ensure_ascii=False
             ):
                 return text.encode()
+    import pickle  # here: most inputs are JSON
+
     args, kwargs = ((), item) if type(item) is dict else (item if type(item) is tuple else (item,), {})
     try:
         if not all(type(name) is str for name in kwargs):

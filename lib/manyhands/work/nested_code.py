@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from manyhands.core.patterns import pattern
+
 HOLE: Final = "\0"
 
 _SHELLS: Final = frozenset({"sh", "ash", "bash", "dash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh"})
@@ -23,8 +25,8 @@ _PLAIN: Final = {"busybox", "command", "env", "exec", "flock", "nohup", "setsid"
 _WRAPPERS: Final = frozenset(_AS_ANOTHER | _ELSEWHERE | _LIMITED | _REPEATED | _PLAIN)
 _REMOTE: Final = frozenset({"ssh", "rsh"})
 _SSH_WITH_VALUE: Final = "BbcDEeFIiJLlmOopQRSWw"
-_ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=")
-_PLAIN_ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*\+?=")
+_ASSIGNMENT: Final = pattern(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=")
+_PLAIN_ASSIGNMENT: Final = pattern(r"[A-Za-z_]\w*\+?=")
 
 _RUNNING: Final = {"eval", "let", "trap", "alias", "compgen", "complete", "bind"}
 _NAMING: Final = {"read", "mapfile", "readarray", "unset", "getopts", "wait", "integer", "float", "nameref"}

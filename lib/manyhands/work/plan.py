@@ -7,14 +7,13 @@ are not stored; they must be in the environment when the run is resumed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from manyhands.core.errors import JournalError, UsageError
 from manyhands.core.hints import given_as
 from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_timeout
 from manyhands.core.masking import is_secret
-from manyhands.core.records import dataclass, field, replace
+from manyhands.core.records import dataclass, field, replace, values_of
 from manyhands.options.choices import Order
 from manyhands.work.function import Call
 from manyhands.work.template import Template
@@ -69,7 +68,7 @@ class Plan:
             "then": [
                 {**one.work.to_json(), "jobs": one.jobs, "backend": one.backend, "climb": one.climb} for one in self.then
             ],
-            "workers": asdict(self.workers),
+            "workers": values_of(self.workers),
             "source": self.source,
             "workdir": self.workdir,
             "environment": {name: None if is_secret(name, value) else value for name, value in self.environment.items()},

@@ -13,6 +13,7 @@ import re
 from typing import Final
 
 from manyhands.core.errors import TemplateError
+from manyhands.core.patterns import pattern
 from manyhands.work.nested_code import HOLE, evaluated, read_again
 from manyhands.work.shell_frames import Frame
 from manyhands.work.template_syntax import PLACEHOLDER, Part, Word, end_of_document, placeholder
@@ -21,11 +22,9 @@ _QUOTES: Final = ("'", '"', "$'", "`")
 _TRANSPARENT: Final = frozenset(
     ["if", "then", "else", "elif", "fi", "while", "until", "do", "done", "{", "}", "!", "time", "coproc"]
 )  # words after which a command begins, or a list ends
-_DELIMITER: Final = re.compile(
-    r"""(-?)[ \t]*((?:[^\s'"\\$`(){}<>;&|#]|'[^'\n]*'|"[^"\\$`\n]*"|\\[^\n])+)(?=[\s;&|<>)]|$)"""
-)
-_EXPANDED: Final = re.compile(r"(?:PS[0-4]|PROMPT_COMMAND|BASH_ENV|ENV)\+?=")  # variables that shells expand as code
-_INTEGER: Final = re.compile(
+_DELIMITER: Final = pattern(r"""(-?)[ \t]*((?:[^\s'"\\$`(){}<>;&|#]|'[^'\n]*'|"[^"\\$`\n]*"|\\[^\n])+)(?=[\s;&|<>)]|$)""")
+_EXPANDED: Final = pattern(r"(?:PS[0-4]|PROMPT_COMMAND|BASH_ENV|ENV)\+?=")  # variables that shells expand as code
+_INTEGER: Final = pattern(
     r"\b(?:declare|typeset|local|export|readonly)\s+(?:\S+\s+)*?[-+]\w*[inAa]|\b(?:integer|float)\b"
 )
 _BY_VARIABLE: Final = 'give it to a variable first, x={}, and use "$x"'

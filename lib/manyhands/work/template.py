@@ -10,16 +10,15 @@ code (`manyhands.work.nested_code`), only inputs without special characters are 
 from __future__ import annotations
 
 import os
-import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b
 from typing import Any, Final
 
 from manyhands.core.arguments import check_several
 from manyhands.core.errors import InputError, TemplateError, UsageError
+from manyhands.core.hashes import blake2b
 from manyhands.core.hints import option_name, switch_name
 from manyhands.core.job import Arg, Values
+from manyhands.core.patterns import pattern
 from manyhands.core.records import dataclass
 from manyhands.work.command_line import parse_line
 from manyhands.work.nested_code import HOLE, read_again
@@ -28,7 +27,7 @@ from manyhands.work.shell_script import Script
 from manyhands.work.template_syntax import Part, Word, Words, parts_of
 from manyhands.work.work import Work, another
 
-_SAFE = re.compile(rb"[A-Za-z0-9@%+=:,./_-]+")  # what shlex.quote leaves as it is
+_SAFE = pattern(rb"[A-Za-z0-9@%+=:,./_-]+")  # what shlex.quote leaves as it is
 
 
 def quote(value: bytes) -> bytes:
@@ -44,6 +43,8 @@ def user_shell(environ: Mapping[str, str]) -> str:
     shell = environ.get("SHELL", "")
     if os.path.basename(shell) in {"bash", "zsh", "ksh", "mksh"} and os.access(shell, os.X_OK):
         return shell
+    import shutil  # here: it imports all kinds of compression
+
     return shutil.which("bash", path=environ.get("PATH")) or "/bin/sh"
 
 

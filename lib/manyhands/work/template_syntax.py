@@ -12,13 +12,14 @@ from typing import Final, NamedTuple
 
 from manyhands.core.errors import TemplateError
 from manyhands.core.hints import switch_name
+from manyhands.core.patterns import pattern
 
-PLACEHOLDER: Final = re.compile(
+PLACEHOLDER: Final = pattern(
     r"\{(?:(?P<special>[#%])|(?P<field>-?[1-9][0-9]*|[A-Za-z_][\w -]*?)?(?P<operation>//|/\.|/|\.)?)\}"
 )
 _OPERATORS: Final = "|&;<>()$`"
-_ASSIGNED: Final = re.compile(r"[A-Za-z_]\w*=(?:.*:)?")
-_BRACKET: Final = re.compile(r"\[\S+\]")
+_ASSIGNED: Final = pattern(r"[A-Za-z_]\w*=(?:.*:)?")
+_BRACKET: Final = pattern(r"\[\S+\]")
 
 
 class Part(NamedTuple):

@@ -1,0 +1,155 @@
+"""What the ``batch`` tasks do with runs that exist: list them, show one, write its jobs for another program, remove them.
+
+Separate from `manyhands.handlers.batch`, because a new run needs none of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from json import dumps
+
+from manyhands.core.errors import InputError, TemplateError, UsageError
+from manyhands.core.safe_text import harmless
+from manyhands.export.formats import EXPORTERS
+from manyhands.export.job_record import Argv, RunJobs, job_record
+from manyhands.handlers import batch_list, batch_remove
+from manyhands.handlers.batch_store import store
+from manyhands.options.batch import ExportOptions, ListOptions, RemoveOptions, ShowOptions
+from manyhands.render.overview import Overview
+from manyhands.render.running import Now
+from manyhands.render.runs import MOST, chosen, first_chosen, header, job_lines, one_job, summarise
+from manyhands.storage import runs
+from manyhands.storage.rows import JobRecord
+from manyhands.storage.stage_journals import Journals
+from manyhands.work.plan import Plan
+from manyhands.work.template import display, fill_slot
+
+
+def remove(options: RemoveOptions) -> int:
+    """Delete runs, or all older than a duration; returns the exit status."""
+    return batch_remove.remove(store(options.state_dir), options)
+
+
+def list_runs(options: ListOptions) -> None:
+    """Print the runs that are wanted, the newest first."""
+    batch_list.list_runs(store(options.state_dir), options, width=_width())
+
+
+def show(options: ShowOptions) -> None:
+    """Print a run and its jobs, or one job in full."""
+    kept, job = store(options.state_dir), options.job
+    found = kept.find(options.run)
+    everything = kept.typed("batch.export", kept.short(found))
+    with closing(Journals.open(found)) as journal:
+        argv = _argv(found)
+        if job is not None:
+            record = journal.record(job)
+            if record is None:
+                raise UsageError(f"run {found.id} has no job {job}")
+            records: Iterator[JobRecord] = iter([record])
+        else:
+            records = chosen(journal, failed=options.failed)
+        if options.json:
+            for one in records:
+                line = job_record(
+                    one.job,
+                    one.outcome,
+                    run=found.id,
+                    argv=argv(one),
+                    attempts=one.attempt,
+                    gone_ok=True,
+                    stage=one.stage,
+                )
+                sys.stdout.write(dumps(line) + "\n")
+            return
+        for text in _shown(found, everything, journal, records, argv, options):
+            sys.stdout.write(text + "\n")
+
+
+def _shown(
+    found: runs.Run, everything: str, journal: Journals, records: Iterator[JobRecord], argv: Argv, options: ShowOptions
+) -> Iterator[str]:
+    now = Now(found, time.time()) if runs.is_busy(found) else None
+
+    def full(one: JobRecord) -> Iterator[str]:
+        several = len(found.stages) > 1
+        for part, attempts in journal.parts(one.job.number):
+            if several:
+                yield f"stage    {part.stage}"
+            yield from one_job(part, attempts, display(argv(part)), whole=options.output, now=now)
+
+    if options.job is not None:
+        yield from full(next(records))
+        return
+    line = summarise(found)
+    yield from header(found, line, str(found.record["workdir"]), now)
+    yield from _overview(journal)
+    yield ""
+    if options.output:
+        for one in records:
+            yield from full(one)
+            yield ""
+        return
+    if now and (going := list(now.lines(_width(), MOST))):
+        yield from going
+        yield ""
+    shown = records if options.failed else first_chosen(journal, MOST)
+    yield from job_lines(shown, _width(), stages=len(found.stages) > 1, running=now.numbers() if now else ())
+    more = line.ok + line.failed + line.left - MOST
+    if not options.failed and more > 0:
+        yield f"... and {more:,} more: --failed, --json, or {everything} shows them all"
+
+
+def _overview(journal: Journals) -> Iterator[str]:
+    overview = Overview()
+    for one in journal.records():
+        overview.add(one)
+    return overview.lines()
+
+
+def export_run(options: ExportOptions) -> None:
+    """Write a run's jobs to stdout."""
+    found = store(options.state_dir).find(options.run)
+    with closing(Journals.open(found)) as journal:
+        shell = found.record["shell"] is not None
+        columns = () if found.record.get("group") else found.record.get("columns", ())
+        EXPORTERS[options.format](RunJobs(journal, found.id, _argv(found), shell, columns), _write_out)
+        begun = sum(journal.tally().counts.values()) + journal.tally().left
+    sys.stdout.buffer.flush()
+    if (missing := (found.record.get("total") or 0) - begun) > 0:
+        sys.stderr.write(f"manyhands: {missing:,} more job{'' if missing == 1 else 's'} of this run have not begun\n")
+
+
+def _write_out(data: bytes) -> None:
+    """To stdout: exactly to files and pipes, harmless to a terminal."""
+    sys.stdout.buffer.write(harmless(data).encode() if sys.stdout.isatty() else data)
+
+
+def _argv(run: runs.Run) -> Argv:
+    """How a run's commands are made again, for showing them; what an earlier version has accepted and is refused today is shown
+    as it was written."""
+    environ = dict.fromkeys(run.record["environment"], "") | dict(os.environ)
+    try:
+        plan = Plan.from_json(run.record, environ)
+    except TemplateError as error:
+        written = os.fsencode(error.text)
+        return lambda record: [written, *record.job.values]
+    renderers = [plan.stage(n).work.bind(run.record.get("columns", ())) for n in range(1, len(plan.then) + 2)]
+
+    def argv(record: JobRecord) -> Sequence[bytes]:
+        slot = record.outcome.slot if record.outcome else 0
+        try:
+            return fill_slot(renderers[record.stage - 1].argv(record.job.values, record.job.number), slot)
+        except InputError:
+            return [os.fsencode(plan.stage(record.stage).work.text), *record.job.values]
+
+    return argv
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((120, 24)).columns
