@@ -1,12 +1,15 @@
-"""A batch waits until its script has been imported, by the program and by every worker process: neither loads what it does not use."""
+"""What a start waits for is imported and no more: by the command line, by a program and its worker processes, and by a launcher."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from conftest import LIB
 
 SCRIPT = """
 import sys
@@ -64,3 +67,103 @@ def test_the_program_loads_what_it_uses(tmp_path: Path, environment: dict[str, s
         [sys.executable, "-c", line], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
     ).stdout
     assert not set(out.split()) & (HEAVY | FOR_RECORDS | {"ctypes"})
+
+
+SLOW = {
+    "ast",
+    "asyncio",
+    "base64",
+    "bz2",
+    "cloudpickle",
+    "concurrent",
+    "ctypes",
+    "dataclasses",
+    "difflib",
+    "dis",
+    "filecmp",
+    "getpass",
+    "hashlib",
+    "hmac",
+    "importlib.metadata",
+    "inspect",
+    "logging",
+    "lzma",
+    "multiprocessing",
+    "numbers",
+    "pickle",
+    "pprint",
+    "psutil",
+    "random",
+    "rich",
+    "secrets",
+    "shutil",
+    "statistics",
+    "string",
+    "tempfile",
+    "textwrap",
+    "tokenize",
+    "traceback",
+    "unittest",
+    "invoke.vendor.yaml",
+    "yaml",
+    "manyhands.api",
+    "manyhands.commands",
+    "manyhands.export",
+    "manyhands.handlers.batch_runs",
+    "manyhands.host",
+    "manyhands.processes",
+    "manyhands.render.live",
+}
+"""Of these, and of what is below them, a batch of commands needs nothing; each takes a millisecond, or imports others that do."""
+IN_A_LAUNCHER = {
+    "_collections_abc",
+    "_ctypes",
+    "_heapq",
+    "_socket",
+    "_stat",
+    "collections",
+    "errno",
+    "fcntl",
+    "gc",
+    "genericpath",
+    "heapq",
+    "itertools",
+    "keyword",
+    "manyhands",
+    "marshal",
+    "operator",
+    "os",
+    "posix",
+    "posixpath",
+    "reprlib",
+    "resource",
+    "select",
+    "stat",
+    "time",
+}
+"""All that a launcher imports of its own accord, by the first part of its name."""
+
+
+def test_a_batch_of_commands_imports_what_it_uses(tmp_path: Path, environment: dict[str, str]) -> None:
+    """From the command line, with a record of each job."""
+    command = [sys.executable, "-X", "importtime", "-m", "manyhands", "batch", "true", "--", "1"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    loaded = set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
+    assert {"manyhands.execution.batch", "manyhands.backends.commands", "sqlite3", "invoke.program"} <= loaded
+    assert {one for one in loaded for slow in SLOW if f"{one}.".startswith(f"{slow}.")} == set()
+
+
+def test_a_launcher_imports_little(tmp_path: Path, environment: dict[str, str]) -> None:
+    """A batch waits for it, and there is one for each core."""
+    script = (
+        f"import sys; before = {{*sys.modules}}; sys.path.insert(0, {str(LIB)!r})\n"
+        "from manyhands.backends.launchers import main; from manyhands.posix import linux; linux.become_subreaper()\n"
+        "print(*{*sys.modules} - before)"
+    )
+    command = [sys.executable, "-I", "-S", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    assert {one.partition(".")[0] for one in done.stdout.split()} - {
+        "__future__",
+        "_collections",
+        "_operator",
+    } <= IN_A_LAUNCHER

@@ -29,7 +29,6 @@ Each of them has a docstring, such as help(manyhands.run_batch); docs/library.md
 
 from __future__ import annotations
 
-from importlib import import_module
 from sys import modules
 
 TYPE_CHECKING = False  # for type checkers, as `typing` has it, whose import would be most of a start
@@ -133,6 +132,8 @@ if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
 
 def _found(name: str) -> Any:
+    from importlib import import_module  # here: `warnings`, which it imports, takes longer than the rest of this module
+
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 

@@ -9,9 +9,23 @@ from pathlib import Path
 import pytest
 
 LEFT_OUT = {
-    "ast", "asyncio", "dataclasses", "dis", "email", "glob", "importlib.metadata", "inspect", "invoke.vendor.yaml", "logging", "pprint",
-    "string", "textwrap", "tokenize", "traceback", "unittest",
-}  # fmt: skip
+    "ast",
+    "asyncio",
+    "dataclasses",
+    "dis",
+    "email",
+    "glob",
+    "importlib.metadata",
+    "inspect",
+    "invoke.vendor.yaml",
+    "logging",
+    "pprint",
+    "string",
+    "textwrap",
+    "tokenize",
+    "traceback",
+    "unittest",
+}
 """What invoke names and seldom uses, and the largest modules that these import."""
 BEGIN = f"""
 import sys
@@ -30,7 +44,7 @@ USES = {
     "help": "program = invoke.Program(namespace=invoke.Collection(t=invoke.task(lambda ctx, name='x': None))); program.run('prog -h t', exit=False)",
     "log": "invoke.util.log.warning('careful')",
     "run": "assert invoke.run('echo said', hide=True).stdout == 'said\\n'",
-}  # fmt: skip
+}
 REAL = """
 import importlib.metadata, inspect, logging, pprint, textwrap, traceback
 import invoke.vendor.yaml

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+
+from manyhands.core.lean import Final
 
 PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARY: Final = os.path.dirname(PACKAGE)

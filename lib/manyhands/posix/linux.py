@@ -7,12 +7,11 @@ find nothing or return False; they do not raise for that.
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
+from _thread import get_native_id  # `threading` is large
 from collections.abc import Callable, Collection
-from contextlib import suppress
-from typing import Final, NamedTuple
+
+from manyhands.core.lean import Final, NamedTuple, signal, suppress
 
 _PR_SET_CHILD_SUBREAPER: Final = 36  # <linux/prctl.h>
 
@@ -30,10 +29,13 @@ class ProcStat(NamedTuple):
 
 def become_subreaper() -> bool:
     """Let orphaned descendants become children of this process (prctl(2)); return False if that is not possible."""
-    import ctypes
+    try:
+        import _ctypes  # what `ctypes` is made of: with the rest of it a launcher's start would take a fifth longer
 
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    return prctl is not None and prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]  # as `ctypes.CDLL` does
+        return bool(_ctypes.call_function(prctl, (_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0)
+    except (ImportError, AttributeError, OSError):  # another Python than CPython, or macOS
+        return False
 
 
 def read_stat(pid: int) -> ProcStat | None:
@@ -205,7 +207,7 @@ class ChildrenFile:
     def open(cls) -> ChildrenFile | None:
         """Open the list; None if the kernel has no such file (CONFIG_PROC_CHILDREN, proc(5))."""
         try:
-            path = f"/proc/self/task/{threading.get_native_id()}/children"
+            path = f"/proc/self/task/{get_native_id()}/children"
             return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         except OSError:
             return None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Final
+
+from manyhands.core.lean import Final
 
 _OF_THE_SHELL: Final = frozenset(
     b". : alias bg bind break builtin caller case cd command compgen complete compopt continue coproc declare dirs disown do "

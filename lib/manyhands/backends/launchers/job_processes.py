@@ -10,13 +10,11 @@ a scan for each would take longer than the attempts themselves.
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Collection, Mapping
-from contextlib import suppress
-from typing import Any, Final
 
 from manyhands.backends.shared.slot import Slot
+from manyhands.core.lean import Any, Final, signal, suppress
 from manyhands.posix import linux
 
 PATIENCE: Final = 1.0

@@ -20,12 +20,8 @@ import marshal
 import os
 import resource
 import select
-import signal
-import socket
 import time
 from collections import deque
-from contextlib import suppress
-from typing import Any, Final
 
 from manyhands.backends.launchers import wire
 from manyhands.backends.launchers.job_processes import PATIENCE, JobProcesses, Running
@@ -35,6 +31,7 @@ from manyhands.backends.launchers.spawning import Spawner
 from manyhands.backends.shared import orphan_results
 from manyhands.backends.shared.measured import Measured, exit_and_signal
 from manyhands.backends.shared.slot import Slot, not_kept
+from manyhands.core.lean import Any, Final, signal, socket, suppress
 from manyhands.posix import linux
 from manyhands.posix.which import SHORTAGES
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 import gc
 import marshal
 import os
-import signal
-import socket
-from contextlib import suppress
-from typing import Final
 
 from manyhands.backends.launchers import wire
 from manyhands.backends.launchers.launcher import Gone, Launcher, Quit
+from manyhands.core.lean import Final, signal, socket, suppress
 
 _IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGTSTP)
 

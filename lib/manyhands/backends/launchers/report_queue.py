@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import marshal
-import socket
 from collections import deque
-from typing import Any
 
 from manyhands.backends.launchers import wire
+from manyhands.core.lean import Any, socket
 
 
 class ReportQueue:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from manyhands.backends.shared.slot import Slot
+from manyhands.core.lean import Final
 
 _RESTING: Final = (0.05, 1.0)
 """Seconds until a resting slot is tried again: at first, at most."""

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
-from contextlib import suppress
-from typing import Any, Final
 
 from manyhands.backends.launchers import wire
 from manyhands.backends.shared.slot import Slot
+from manyhands.core.lean import Any, Final, signal, suppress
 from manyhands.posix.which import Programs, why_not_started
 
 # Python and nohup(1) change these; a command must find the defaults (posix_spawnattr_setsigdefault(3)).

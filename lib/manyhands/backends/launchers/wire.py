@@ -10,7 +10,7 @@ which both ends share by construction, and it is several times faster than pickl
 
 from __future__ import annotations
 
-from typing import Any, Final
+from manyhands.core.lean import Any, Final
 
 MESSAGE: Final = 1 << 17
 """Bytes in the largest message; well below the default socket buffer (212,992), so that one message always fits."""

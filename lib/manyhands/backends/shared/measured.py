@@ -6,9 +6,8 @@ an `Ending` of it; or it is written to the run's folder, if the coordinator is g
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from manyhands.backends.shared.slot import NOTHING, Captured
+from manyhands.core.lean import NamedTuple
 
 
 class Measured(NamedTuple):

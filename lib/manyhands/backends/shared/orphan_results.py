@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from manyhands.backends.shared.measured import Measured
 from manyhands.backends.shared.slot import Captured
+from manyhands.core.lean import TYPE_CHECKING, Any, Final, NamedTuple, suppress
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from contextlib import suppress
-from typing import Final, Optional
 
+from manyhands.core.lean import Final, TypeAlias, suppress
 from manyhands.posix.which import SHORTAGES
 
 INLINE: Final = 1 << 15
@@ -19,7 +18,7 @@ INLINE: Final = 1 << 15
 WIDE: Final = 64
 """With more slots than this, small output is held in memory: making two files per slot takes longer than starting the commands."""
 
-Captured = tuple[bytes, Optional[bytes], int, int]
+Captured: TypeAlias = "tuple[bytes, bytes | None, int, int]"
 """(data, path, size, dropped), see `manyhands.core.job.Output`."""
 
 NOTHING: Final[Captured] = (b"", None, 0, 0)
