@@ -371,6 +371,7 @@ def test_a_run_that_cannot_be_written_is_read(store: Store) -> None:
     script = (
         "import sys, os; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
         "from manyhands.storage.runs import Store, lock\nfrom manyhands.core.errors import JournalError\n"
+        "import shutil, tempfile\n"  # of a Python that only root may read
         "os.setuid(65534) if os.getuid() == 0 else None\n"
         "for run in Store(Path(sys.argv[2])).all():\n"
         "    print(run.id, dict(run.journal().tally().counts))\n"

@@ -24,7 +24,8 @@ from manyhands.inputs.reader_thread import CallerFeed, Pulling
 from manyhands.posix.signals import Watched
 from manyhands.render.program_progress import TICK, Shown
 from manyhands.storage.output import pass_on
-from manyhands.storage.runs import Store, TemporaryStore
+from manyhands.storage.runs import Store
+from manyhands.storage.temporary_runs import TemporaryStore
 from manyhands.work.function import decode
 
 if TYPE_CHECKING:

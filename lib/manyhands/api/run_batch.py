@@ -22,7 +22,8 @@ from manyhands.render.program_progress import Shown
 from manyhands.runtime.main_guard import refuse_in_worker
 from manyhands.storage.expiry import expire, parse_keep
 from manyhands.storage.output import check_printed
-from manyhands.storage.runs import Store, TemporaryStore, default_state_dir
+from manyhands.storage.runs import Store, default_state_dir
+from manyhands.storage.temporary_runs import TemporaryStore
 from manyhands.work.function import AnyResult, Call, encode
 from manyhands.work.host_list import HostName, hosts_of
 from manyhands.work.planning import check_group, plan_of

@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any, NoReturn
 
-from invoke import config, program
+from invoke import collection, config, program
 from invoke.completion import complete as completion
 from invoke.config import AmbiguousMergeError
 from invoke.exceptions import AmbiguousEnvVar, Exit, UncastableEnvVar, UnknownFileType
@@ -19,10 +19,11 @@ from invoke.parser.parser import ParseMachine
 
 from manyhands.cli.core_options import refuse_ignored
 from manyhands.cli.exits import Misuse, end_by_closed_pipe, end_by_full_output, flush_output
+from manyhands.cli.lazy_context import LazyContext
 from manyhands.cli.loaded_tasks import Loaded
 from manyhands.cli.naming import learn_name
 from manyhands.cli.options import COMMANDS, Option, flag_of
-from manyhands.cli.task import given_argv
+from manyhands.cli.task import Task, given_argv
 from manyhands.core.hints import typed
 from manyhands.runtime.interrupts import raise_interrupts
 
@@ -49,9 +50,22 @@ def patch_invoke() -> None:
     program.Program.print_task_help = _print_task_help  # type: ignore[method-assign]
     program.Program.list_flat = _list_flat  # type: ignore[method-assign]
     program.complete = _complete
+    collection.Collection.to_contexts = _to_contexts  # type: ignore[method-assign]
     config.Config._load_file = _load_file  # type: ignore[method-assign]
     config.Config.merge = _merge  # type: ignore[method-assign]
     config.Config.load_shell_env = _load_shell_env  # type: ignore[method-assign]
+
+
+def _to_contexts(self: collection.Collection, ignore_unknown_help: bool | None = None) -> list[ParserContext]:
+    """The contexts of all tasks; of those that are ours the options are made when they are looked at."""
+    found: list[ParserContext] = []
+    for name, aliases in self.task_names.items():
+        task = self[name]
+        if isinstance(task, Task):
+            found.append(LazyContext(task, name, aliases))
+        else:
+            found.append(ParserContext(name, aliases, task.get_arguments(ignore_unknown_help)))
+    return found
 
 
 def _handle(machine: ParseMachine, token: str) -> None:
@@ -164,7 +178,6 @@ def _parse_cleanup(self: program.Program) -> None:
 def _print_task_help(self: program.Program, name: str) -> None:
     """Help for a task of ours, with its purpose first; invoke names no arguments and shows no examples."""
     from manyhands.cli.helping import page_of, text
-    from manyhands.cli.task import Task
 
     task, context = self.collection[name], self.parser.contexts[name]
     if not isinstance(task, Task):

@@ -22,9 +22,11 @@ def _task(scene: Scene) -> Task:
     def body(_ctx: Context, **given: Any) -> int:
         from manyhands.tour import handlers
 
-        return handlers.show(scene.name, {one.name: one.default for one in declared} | given)
+        return handlers.show(scene.name, {one.name: one.default for one in declared()} | given)
 
-    declared = [_declared(scene, name, default) for name, default in options_of(scene).items()]
+    def declared() -> list[Declared]:
+        return [_declared(scene, name, default) for name, default in options_of(scene).items()]
+
     body.__doc__ = f"{scene.title}."
     body.__name__ = scene.name.replace("-", "_")
     return Task(body, name=scene.name, declared=declared, listed=False)

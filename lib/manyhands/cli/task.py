@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
@@ -36,7 +37,7 @@ class Task(invoke.Task[Any]):
         body: Callable[..., Any],
         *,
         options: type[Options] | None = None,
-        declared: Iterable[Declared] | None = None,
+        declared: Callable[[], Iterable[Declared]] | None = None,
         remainder: bool = False,
         listed: bool = True,
         monitor: bool = False,
@@ -48,19 +49,51 @@ class Task(invoke.Task[Any]):
         if options is not None:
             if said:
                 raise TypeError(f"{', '.join(said)}: all that is said of the options of {options.__name__} is said there")
-            declared = declared_in(options)
+            declared = partial(declared_in, options)
         elif declared is None:
-            declared = declared_by(body, remainder=remainder, **said)
-        self.declared = list(declared)
-        self.kinds = {one.name: kind_of(one.annotation, one.default) for one in self.declared}
-        self.needs = {one.name: one.said.needs for one in self.declared if one.said.needs}
-        self.without = {other: one.name for one in self.declared for other in one.said.excludes}
-        self.omittable = frozenset(
-            one.name for one in self.declared if one.said.positional and one.default is not MISSING
-        )
+            # at once, because a mistake in a signature is reported when the task is made
+            self.declared = [*declared_by(body, remainder=remainder, **said)]
+            self.kinds = _kinds(self.declared)
+        self._declare = declared or tuple
         self.uses_context = not first_parameter(body).startswith("_")
         """Whether the task uses invoke's Context (for running commands, and settings): its first parameter has no ``_`` before it."""
         super().__init__(body, auto_shortflags=False, **kwargs)
+
+    # what it takes: most tasks are not called, and of them only the names are wanted
+
+    @cached_property
+    def declared(self) -> list[Declared]:
+        """Its options, in the order in which they are listed."""
+        return list(self._declare())
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """Their types."""
+        return _kinds(self.declared)
+
+    @cached_property
+    def needs(self) -> dict[str, str]:
+        """Which option each needs, if it needs one."""
+        return {one.name: one.said.needs for one in self.declared if one.said.needs}
+
+    @cached_property
+    def without(self) -> dict[str, str]:
+        """For an option the one beside which it has no effect."""
+        return {other: one.name for one in self.declared for other in one.said.excludes}
+
+    @cached_property
+    def omittable(self) -> frozenset[str]:
+        """The positional ones that may be left out."""
+        return frozenset(one.name for one in self.declared if one.said.positional and one.default is not MISSING)
+
+    @property
+    def positional(self) -> list[str]:
+        """The arguments that are typed without a name."""
+        return [one.name for one in self.declared if one.said.positional]
+
+    @positional.setter
+    def positional(self, _: Iterable[str]) -> None:
+        """Nothing: invoke sets it when the task is made."""
 
     @property
     def has_dry_run(self) -> bool:
@@ -72,8 +105,8 @@ class Task(invoke.Task[Any]):
         return self
 
     def fill_implicit_positionals(self, positional: Iterable[str] | None) -> list[str]:  # noqa: ARG002 - as invoke calls it
-        """The arguments that are typed without a name."""
-        return [one.name for one in self.declared if one.said.positional]
+        """Nothing: they are `positional` when somebody asks."""
+        return []
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:  # noqa: ARG002 - as invoke calls it
         """The positional ones first."""
@@ -160,6 +193,10 @@ class Task(invoke.Task[Any]):
         if isinstance(value, list):
             raise UsageError(f"{where}: expected one value, got {len(value)}")
         return converter(where, kind)(value) if isinstance(value, str) else value
+
+
+def _kinds(declared: Iterable[Declared]) -> dict[str, str]:
+    return {one.name: kind_of(one.annotation, one.default) for one in declared}
 
 
 def _frozen(options: type[Options], values: Mapping[str, Any]) -> Options:

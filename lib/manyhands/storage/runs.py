@@ -17,7 +17,6 @@ import errno
 import os
 import stat
 import time
-import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -148,7 +147,7 @@ class Store:
         try:
             return run, _make(Run(run_id, half, record), run.path)
         except (OSError, JournalError) as error:
-            _delete(half)
+            delete_folder(half)
             if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                 raise _made_by_another(run) from None
             why = (error.strerror or error) if isinstance(error, OSError) else error
@@ -250,7 +249,7 @@ class Store:
         for half in self.root.glob(".new-*"):
             with suppress(OSError):
                 if half.stat().st_mtime < time.time() - _STALE:
-                    _delete(half)
+                    delete_folder(half)
 
     def _fresh_id(self) -> str:
         while (self.root / (fresh := os.urandom(4).hex())).exists():
@@ -266,32 +265,11 @@ class Store:
         return Run(name, path, parse(data, name) | {"id": name})
 
 
-class TemporaryStore(Store):
-    """Temporary runs: in a folder of our own, which `close` removes with everything in it."""
-
-    _more = MappingProxyType({"kept": False})
-
-    def __init__(self) -> None:
-        import tempfile
-
-        try:
-            super().__init__(Path(tempfile.mkdtemp(prefix="manyhands-")))
-            self.root.mkdir(mode=0o700)
-        except OSError as error:
-            raise CannotCreateError(f"cannot make a temporary folder: {error.strerror}: {error.filename}") from error
-        self.close = weakref.finalize(self, _remove, self.state, os.getpid())
-
-
-def _delete(folder: Path, *, ignore_errors: bool = True) -> None:
+def delete_folder(folder: Path, *, ignore_errors: bool = True) -> None:
+    """Delete a folder and all that is in it; links are not followed."""
     import shutil  # here: it imports all kinds of compression
 
     shutil.rmtree(folder, ignore_errors=ignore_errors)
-
-
-def _remove(folder: Path, owner: int) -> None:
-    """Remove the folder, but not in a forked child: it belongs to the parent."""
-    if os.getpid() == owner:
-        _delete(folder)
 
 
 def _make(half: Run, path: Path) -> RunLock:
@@ -368,7 +346,7 @@ def discard(run: Run) -> None:
     # run.json is removed last: until then the folder is a run, whose removal can be repeated.
     for entry in sorted(run.path.iterdir(), key=lambda entry: entry.name == "run.json"):
         if entry.is_dir() and not entry.is_symlink():
-            _delete(entry, ignore_errors=False)
+            delete_folder(entry, ignore_errors=False)
         else:
             entry.unlink()
     run.path.rmdir()
