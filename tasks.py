@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from shlex import quote
 
 from invoke import Collection, Context
 
@@ -633,6 +632,8 @@ def hooks(ctx: Context) -> None:
 )
 def soak(ctx: Context, log: str = "soak.log", rounds: int = 3, kills: int = 200) -> None:
     """Run the tests again and again with four busy loops beside them, then random kills and the simulator; takes an hour."""
+    from shlex import quote
+
     path = Path(log).absolute()
     with ctx.cd(Path(__file__).parent):
         ctx.run(f"scripts/soak {quote(str(path))} {rounds} {kills}")

@@ -20,7 +20,7 @@ from handlers.test_batch_call import real_pictures
 from manyhands import Status, UsageError, run_batch
 from manyhands.core.events import Began, Finished, Summary
 from manyhands.core.limits import Backoff, Halt, Limits
-from manyhands.execution.staged import begin
+from manyhands.execution.begin import begin
 from manyhands.storage.runs import Store
 from manyhands.storage.stage_journals import Journals
 from manyhands.work.plan import Plan, Stage

@@ -19,7 +19,6 @@ from manyhands.core.live_outcome import LiveOutcome, unlinked
 from manyhands.engine.channel import Closed
 from manyhands.execution.batch import Batch
 from manyhands.execution.batch_thread import Carrier, InThread, carry, is_done_by_caller
-from manyhands.execution.staged import StagedBatch
 from manyhands.inputs.reader_thread import CallerFeed, Pulling
 from manyhands.posix.signals import Watched
 from manyhands.render.program_progress import TICK, Shown
@@ -30,6 +29,7 @@ from manyhands.work.function import decode
 
 if TYPE_CHECKING:
     from manyhands.api.loop_waiter import LoopWaiter
+    from manyhands.execution.staged import StagedBatch
 
 _WANTED: Final = frozenset({Finished, Warned})
 

@@ -14,7 +14,7 @@ from manyhands.api.run_options import RunOptions, collected
 from manyhands.core.arguments import argument_of, check_several
 from manyhands.core.errors import UsageError
 from manyhands.core.records import replace
-from manyhands.execution.staged import begin
+from manyhands.execution.begin import begin
 from manyhands.inputs.program_inputs import source_of
 from manyhands.inputs.reader_thread import check_pulling
 from manyhands.inputs.sources import Source

@@ -16,7 +16,6 @@ import errno
 import marshal
 import os
 import select
-import socket
 import time
 import weakref
 from collections.abc import Collection, Sequence
@@ -31,6 +30,7 @@ from manyhands.backends.shared.shortage import Shortage, in_words
 from manyhands.backends.shared.wake_up import Alarm
 from manyhands.core.attempt import Attempt, Ending
 from manyhands.core.errors import ManyhandsError
+from manyhands.core.lean import socket
 from manyhands.posix.which import SHORTAGES
 
 if TYPE_CHECKING:

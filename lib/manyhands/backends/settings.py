@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from manyhands.core.records import dataclass, field
-from manyhands.work.function import Call
 from manyhands.work.worker_settings import Workers
+
+if TYPE_CHECKING:
+    from manyhands.work.function import Call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

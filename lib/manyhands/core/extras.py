@@ -7,7 +7,6 @@ installation may come from a checkout or a wheel that is in no index.
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +19,8 @@ DISTRIBUTION: Final = "manyhands-tasks"
 
 def install_line(extra: str) -> str:
     """The command that adds what ``extra`` needs to the environment that we run in: made by pipx, uv, or venv."""
+    import shlex  # here: only a message needs it
+
     packages = requirements(extra)
     if (Path(sys.prefix) / "pipx_metadata.json").exists():
         return shlex.join(["pipx", "inject", DISTRIBUTION, *packages])

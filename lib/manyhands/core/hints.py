@@ -6,7 +6,6 @@ At the bottom, because all packages give such advice, and only the command line 
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, Final
@@ -77,5 +76,7 @@ def typed_as_here(text: str) -> str:
 def typed(*words: str, state_dir: str | None = None) -> str:
     """``scripts/run batch.resume 7f3a --state-dir 'my runs'``: the program and ``words``, quoted for a shell, with ``state_dir`` as
     it was given."""
+    import shlex  # here: most runs have no advice to give
+
     place = ("--state-dir", state_dir) if state_dir else ()
     return shlex.join([*_Called.words(), *(word for word in words if word != _Called.only_task), *place])

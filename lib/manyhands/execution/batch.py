@@ -26,7 +26,6 @@ from manyhands.execution.continuation import in_columns
 from manyhands.execution.earlier_executions import Earlier
 from manyhands.execution.job_source import JobSource
 from manyhands.execution.open_run import OpenRun, again, new_run
-from manyhands.execution.recovery import take_over
 from manyhands.execution.run_backend import backend_for, climber_for, limits_for
 from manyhands.execution.run_inputs import RunInputs
 from manyhands.execution.stage_context import StageContext
@@ -152,6 +151,8 @@ class Batch:
             self._taken = True
             if self._opened.note:
                 yield Warned(self._opened.note)
+            from manyhands.execution.recovery import take_over  # here: a new run needs none of it
+
             if strays := take_over(self.run, self.plan, journal):
                 yield Warned(f"{strays} processes of the earlier, killed execution were still alive and have been ended")
 

@@ -12,13 +12,15 @@ import os
 import threading
 from collections.abc import Container
 from contextlib import closing
-from typing import Final, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Final, Protocol, TypeGuard
 
 from manyhands.core.events import HAPPENINGS, Event
 from manyhands.engine.channel import Channel, Closed
 from manyhands.execution.batch import Batch
-from manyhands.execution.staged import StagedBatch
 from manyhands.runtime.at_exit import close_at_exit
+
+if TYPE_CHECKING:
+    from manyhands.execution.staged import StagedBatch
 
 _LEAVING: Final = 10.0
 """Seconds beyond the grace to wait for the thread; after that it is left running until the process ends."""

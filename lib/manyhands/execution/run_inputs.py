@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import chain, islice
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from manyhands.core.errors import InputError
 from manyhands.core.hints import given_as
@@ -19,10 +19,12 @@ from manyhands.inputs.counting import Counter, Open
 from manyhands.inputs.program_inputs import Given, Iterating
 from manyhands.inputs.reader_thread import CallerFeed, Pulling, ReaderThread
 from manyhands.inputs.sources import Rows, Source, open_source, streamed_part
-from manyhands.inputs.spool import Spool, spooled
 from manyhands.storage.journal import Journal
 from manyhands.storage.runs import Run
 from manyhands.work.plan import Plan
+
+if TYPE_CHECKING:
+    from manyhands.inputs.spool import Spool
 
 Scope = Literal["new", "rest", "failed", "both"]
 """Which jobs an execution does: all of a new run; those left and new ones; those that failed; or those left, new and failed."""
@@ -57,6 +59,8 @@ class RunInputs:
     def open(self, run: Run, plan: Plan, scope: Scope, journal: Journal, stack: ExitStack) -> Source:
         """Open the inputs; ``stack`` closes them."""
         if self._stream is not None:
+            from manyhands.inputs.spool import Spool  # here: only inputs from a pipe need it
+
             journal.follow(self._durable)
             spool = self._spool = Spool(self._stream, run.path, limit=plan.spool_limit)
             stack.callback(spool.close)
@@ -75,6 +79,8 @@ class RunInputs:
 
     def _kept(self, run: Run, plan: Plan, journal: Journal, stack: ExitStack) -> Source:
         """The inputs that came through a pipe, as far as they were stored."""
+        from manyhands.inputs.spool import spooled
+
         there = spooled(run.path, streamed_part(plan.source), journal.kept_inputs())
         if there.complete:
             self._reopen = lambda _: there.open()

@@ -14,9 +14,8 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
-from typing import Any
 
 from manyhands.core.errors import UsageError
 from manyhands.core.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
@@ -28,27 +27,12 @@ from manyhands.engine.order import in_order
 from manyhands.engine.outcomes import Halting
 from manyhands.execution.batch import Batch
 from manyhands.execution.earlier_executions import Earlier
-from manyhands.execution.open_run import OpenRun, again, new_run
-from manyhands.execution.run_inputs import Scope
+from manyhands.execution.open_run import OpenRun
 from manyhands.execution.stage_queue import StageQueue
 from manyhands.storage.journal import Journal
-from manyhands.storage.runs import Run, RunLock, Store, discard
+from manyhands.storage.runs import RunLock, discard
 from manyhands.storage.stage_journals import Journals
 from manyhands.work.plan import Plan
-
-
-def begin(plan: Plan, store: Store, **options: Any) -> Batch | StagedBatch:
-    """Make a new run of one stage or of several; ``options`` are those of `manyhands.execution.open_run.new_run`."""
-    return _batch_for(new_run(plan, store, **options))
-
-
-def go_on(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None = None) -> Batch | StagedBatch:
-    """Run the jobs of a run that are not done, or those that failed; see `manyhands.execution.open_run.again`."""
-    return _batch_for(again(run, environ, scope, jobs))
-
-
-def _batch_for(opened: OpenRun) -> Batch | StagedBatch:
-    return StagedBatch(opened) if opened.plan.then else Batch(opened)
 
 
 class _Halting:

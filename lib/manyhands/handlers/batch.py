@@ -8,8 +8,8 @@ import sys
 import time
 
 from manyhands.core.limits import parse_jobs
+from manyhands.execution.begin import begin, go_on
 from manyhands.execution.run_inputs import Scope
-from manyhands.execution.staged import begin, go_on
 from manyhands.handlers.batch_options import BatchOptions, nothing_to_run, plan_of
 from manyhands.handlers.batch_store import store
 from manyhands.handlers.run_console import carry_out

@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from manyhands.core.errors import InputError, UsageError
 from manyhands.core.limits import parse_size
@@ -18,12 +19,14 @@ from manyhands.inputs.sources import Args, Glob, Spec, delimiter_of, usual_delim
 from manyhands.options.batch import CommandOptions, FunctionOptions
 from manyhands.posix.home import expanded
 from manyhands.work import planning
-from manyhands.work.function import Call
 from manyhands.work.host_list import hosts_of
 from manyhands.work.plan import Plan
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
 from manyhands.work.worker_settings import Workers
+
+if TYPE_CHECKING:
+    from manyhands.work.function import Call
 
 BatchOptions = CommandOptions | FunctionOptions
 
@@ -68,6 +71,8 @@ def call_of(options: FunctionOptions) -> Call:
         initargs = None
     if not isinstance(initargs, list):
         raise UsageError(f"--initargs {options.initargs}: expected a JSON list, such as '[1, \"two\"]'")
+    from manyhands.work.function import Call  # here: commands need none of it
+
     return Call(
         text=options.function,
         folder=os.getcwd(),

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from manyhands.core.errors import InputError, ManyhandsError, UsageError
 from manyhands.core.events import Event, Summary, Tick
@@ -23,14 +23,15 @@ from manyhands.core.safe_text import harmless
 from manyhands.engine.channel import Closed
 from manyhands.execution.batch import Batch
 from manyhands.execution.batch_thread import Carrier, carry
-from manyhands.execution.staged import StagedBatch
-from manyhands.inputs.spool import NotKeptError
 from manyhands.posix.signals import GivenUp, Watched, die_by
 from manyhands.render import choose
 from manyhands.render.failures import Failures
 from manyhands.render.protocol import Renderer
 from manyhands.render.summary import summary_line
 from manyhands.storage.runs import Store
+
+if TYPE_CHECKING:
+    from manyhands.execution.staged import StagedBatch
 
 TICK: Final = 0.25
 """Seconds between two looks at the clock while nothing happens: for the display and the heartbeat."""
@@ -67,7 +68,11 @@ def carry_out(
 
 def _how_to_go_on(error: BaseException | None, batch: Batch | StagedBatch, store: Store) -> str:
     """What is to be done about inputs that cannot be read further, as the end of a line."""
-    if not isinstance(error, InputError) or isinstance(error, NotKeptError):
+    if not isinstance(error, InputError):
+        return ""
+    from manyhands.inputs.spool import NotKeptError  # here: where inputs come from a pipe, it is loaded already
+
+    if isinstance(error, NotKeptError):
         return ""
     if batch.plan.streamed:  # what was kept of them would stop a resume at the same place
         return f"; mend it, and give all inputs again with --run-id {batch.run.id}: what has been done is passed over"

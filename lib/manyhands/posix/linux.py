@@ -166,7 +166,7 @@ def end_all(chosen: Callable[[ProcStat], bool], *, patience: float = 5.0) -> int
 def boot_id() -> str | None:
     """The id of this boot (random(4)); None if the system has none."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return None

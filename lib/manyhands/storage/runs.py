@@ -38,6 +38,8 @@ from manyhands.storage.run_json import RUN_SCHEMA, parse, to_bytes
 
 _STALE: Final = 86400.0  # seconds: making a run never takes so long
 _FRESH: Final = pattern(r"[0-9a-f]{8}")
+_LEAST: Final = 4
+"""Characters of a short id."""
 _ID = pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -224,7 +226,10 @@ class Store:
 
     def short(self, run: Run) -> str:
         """A short name for a run: its name if it has one, else the shortest unique beginning of its id, of at least 4 characters."""
-        return run.id if run.named else self.shorts().get(run.id, run.id)  # it may have been removed while it ran
+        if run.named:
+            return run.id
+        near = [name for name in self._names() if name.startswith(run.id[:_LEAST])]
+        return short_ids(near).get(run.id, run.id)  # it may have been removed while it ran
 
     def shorts(self) -> dict[str, str]:
         """For each id its shortest unique beginning, of at least 4 characters."""
@@ -326,7 +331,7 @@ def lock_own(run: Run) -> RunLock:
     return lock(run)
 
 
-def short_ids(ids: Sequence[str], least: int = 4) -> dict[str, str]:
+def short_ids(ids: Sequence[str], least: int = _LEAST) -> dict[str, str]:
     """For each id its shortest unique beginning, of at least ``least`` characters."""
     ordered = sorted(ids)
     found = {}

@@ -7,7 +7,7 @@ are not stored; they must be in the environment when the run is resumed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from manyhands.core.errors import JournalError, UsageError
 from manyhands.core.hints import given_as
@@ -15,10 +15,12 @@ from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_timeout
 from manyhands.core.masking import is_secret
 from manyhands.core.records import dataclass, field, replace, values_of
 from manyhands.options.choices import Order
-from manyhands.work.function import Call
 from manyhands.work.template import Template
 from manyhands.work.work import Work
 from manyhands.work.worker_settings import Workers
+
+if TYPE_CHECKING:
+    from manyhands.work.function import Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class Plan:
     @property
     def call(self) -> Call | None:
         """The function that the first stage calls, if it calls one."""
-        return self.work if isinstance(self.work, Call) else None
+        return cast("Call", self.work) if self.work.is_function else None
 
     def same_work(self, other: Plan) -> bool:
         """Whether a run of this plan may be continued as a run of the other: the commands must be the same."""
@@ -197,6 +199,8 @@ def for_stages(option: str, text: str, stages: int) -> list[str]:
 def work_from_json(record: Mapping[str, Any]) -> Template | Call:
     """The inverse of `Work.to_json`."""
     if record.get("call"):
+        from manyhands.work.function import Call  # here: commands need none of it
+
         return Call.from_json(record)
     text, shell = record["template"], record["shell"]
     if record.get("lines"):

@@ -23,7 +23,6 @@ from manyhands.core.records import dataclass
 from manyhands.work.command_line import parse_line
 from manyhands.work.nested_code import HOLE, read_again
 from manyhands.work.path_parts import OPERATIONS
-from manyhands.work.shell_script import Script
 from manyhands.work.template_syntax import Part, Word, Words, parts_of
 from manyhands.work.work import Work, another
 
@@ -79,6 +78,8 @@ class Template:
         if "\0" in text:
             raise TemplateError("the template holds a NUL byte", text, text.index("\0"))
         if shell is not None:
+            from manyhands.work.shell_script import Script  # here: only --shell needs it
+
             script = Script(text, shell)
             return cls(text, (script.parts(),), shell, None, script.reader)
         words = Words(text).words()

@@ -7,7 +7,6 @@ import os
 import resource
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from manyhands.backends.launchers import wire
 from manyhands.backends.shared.slot import WIDE
+from manyhands.core.lean import socket
 from manyhands.core.package_location import LIBRARY
 from manyhands.posix import linux
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import errno
 import marshal
 import os
-import socket
 from contextlib import suppress
 from pathlib import Path
 
 from manyhands.backends.launchers import wire
 from manyhands.core.attempt import Attempt
+from manyhands.core.lean import socket
 
 
 class ReadyJobs:
