@@ -88,9 +88,9 @@ def _auto(settings: FunctionSettings) -> Backend:
         nice=settings.nice,
         workers=settings.workers,
     )
-    import inspect  # here: commands need none of it
+    from manyhands.work.plain_function import is_coroutine_function  # here: commands need none of it
 
-    if inspect.iscoroutinefunction(settings.call.function()) and bound is None:
+    if is_coroutine_function(settings.call.function()) and bound is None:
         return _asyncio(settings)
     from manyhands.backends.auto import Auto
 

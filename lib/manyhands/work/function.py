@@ -25,6 +25,7 @@ from manyhands.core.records import dataclass, field, replace
 from manyhands.core.serialization import description, fits_json, from_bytes, is_pickle
 from manyhands.options.choices import Column, ResultKind
 from manyhands.work.find_function import Function, load
+from manyhands.work.plain_function import certainly_takes
 from manyhands.work.work import Work, another
 
 Kind = Literal[Column, "row", "line", "object", "value"]
@@ -259,7 +260,9 @@ class CallRenderer:
             args, kwargs = self._call.arguments(values, self._columns)
         except ValueError as error:
             raise InputError(f"{self._call.text}: {error}") from None
-        import inspect  # here: a batch of commands needs no function
+        if certainly_takes(self._call.function(), args, kwargs):
+            return
+        import inspect  # here: it takes long, and most functions are plain
 
         try:
             signature = inspect.signature(self._call.function())

@@ -8,7 +8,6 @@ loop, else in a loop of its own (asyncio.run).
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import pickle
@@ -17,6 +16,7 @@ import traceback
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from types import CoroutineType
 from typing import Final, NamedTuple
 
 from manyhands.backends.protocol import Ended
@@ -26,6 +26,7 @@ from manyhands.core.package_location import PACKAGE
 from manyhands.core.serialization import Ours, exception_to_bytes, to_bytes, to_json
 from manyhands.work.find_function import Function
 from manyhands.work.function import BadInput, Call, run_coroutine
+from manyhands.work.plain_function import is_coroutine_function
 
 LONGEST: Final = 1 << 16
 """Characters of a traceback that are kept, from its end."""
@@ -92,7 +93,7 @@ class Performer:
     def __init__(self, call: Call, columns: tuple[str, ...], outputs: Path, ours: Ours = never) -> None:
         self._call, self._columns, self._outputs, self._ours = call, columns, outputs, ours
         self.function: Function = call.function()
-        self.is_async = inspect.iscoroutinefunction(self.function)
+        self.is_async = is_coroutine_function(self.function)
         self._live = call.live is not None
         """A program waits for the results, so exceptions can be passed to it."""
 
@@ -102,7 +103,7 @@ class Performer:
         try:
             args, kwargs = self._call.arguments(values, self._columns)
             found = self.function(*args, **kwargs)
-            if inspect.iscoroutine(found):
+            if isinstance(found, CoroutineType):
                 found = run_coroutine(found)
         except BaseException as error:  # any exception of a job is the job's result
             leave_if_forked(here, error)

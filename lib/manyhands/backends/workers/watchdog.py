@@ -9,12 +9,11 @@ because a thread in each worker would have to wait for the interpreter's lock, a
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping
-from typing import Final
 
+from manyhands.core.lean import Final, signal
 from manyhands.posix import linux
 
 _GRACE: Final = 0.5
