@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""How fast the everyday tools are: a pipeline beside the shell's and its peers', a list of processes beside ps, a tree stopped.
+"""How fast the everyday tools are: a start beside invoke's and its peers', a pipeline beside the shell's, processes listed and stopped.
 
     scripts/bench/everyday.py                      all of it (about 3 minutes)
     scripts/bench/everyday.py --rounds 3 --part pipe
+    scripts/bench/everyday.py --rounds 20 --part start
     scripts/bench/everyday.py --markdown docs/bench-everyday.md
 
 In every round each peer runs once, in turn; the tables show medians, and ratios are medians of the ratios round by round, which
@@ -16,15 +17,69 @@ import importlib.util
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
+HERE = Path(__file__).resolve().parents[2]
 GIGA = 10**9
+
+# -- a start -----------------------------------------------------------------------------------------------------------------
+
+EMPTY = "invoke: a task that does nothing"
+TASKS = "from invoke import task\n\n\n@task\ndef nothing(ctx):\n    pass\n\n\ndef same(x):\n    return x\n"
+
+
+def starts(rounds: int) -> list[str]:
+    """One job, a list of tasks, an empty task of invoke: seconds, and CPU time of all that is started."""
+    spent: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "tasks.py").write_text(TASKS)
+        Path(folder, "inputs").write_text("1\n")
+        environment = {**os.environ, "XDG_STATE_HOME": folder}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
+        def seconds(name: str) -> float:
+            before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+            subprocess.run(started()[name], cwd=folder, env=environment, capture_output=True, check=True)
+            took, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+            used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            spent.setdefault(name, []).append(used)
+            return took
+
+        for name in started():
+            seconds(name)  # compiles modules, and fills the page cache
+        spent.clear()
+        figures = interleaved({name: lambda name=name: seconds(name) for name in started()}, rounds)  # type: ignore[misc]
+    rows = [
+        f"| {name} | {1000 * statistics.median(figures[name]):.0f} | {1000 * statistics.median(spent[name]):.0f} | "
+        f"{ratio(spent[name], spent[EMPTY]):.2f} |"
+        for name in figures
+    ]
+    return ["| one start | ms | ms of CPU | CPU / empty task |", "|---|---:|---:|---:|", *rows]
+
+
+def started() -> dict[str, list[str]]:
+    """What is started, by name."""
+    ours, invoke = str(BIN / "manyhands"), str(BIN / "invoke")
+    commands = {
+        "`python -c pass`": [sys.executable, "-c", "pass"],
+        "`xargs -n1 true`": ["xargs", "-a", "inputs", "-n1", "true"],
+        "`parallel true ::: 1`": ["parallel", "true", ":::", "1"],
+        EMPTY: [invoke, "nothing"],
+        "`invoke -l` of these tasks": [invoke, "--search-root", str(HERE), "-l"],
+        "`manyhands -l`": [ours, "-l"],
+        "`manyhands batch true -- 1`": [ours, "batch", "true", "--", "1"],
+        "`manyhands batch.call tasks:same -- 1`": [ours, "batch.call", "tasks:same", "--", "1"],
+    }
+    return {name: command for name, command in commands.items() if shutil.which(command[0])}
+
 
 # -- 4 GB through three stages -----------------------------------------------------------------------------------------------
 
@@ -198,10 +253,10 @@ def main() -> None:
     """Run the parts that were asked for, and print or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="how often each peer runs")
-    parser.add_argument("--part", action="append", choices=["pipe", "list", "stop"], help="only these")
+    parser.add_argument("--part", action="append", choices=["start", "pipe", "list", "stop"], help="only these")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file")
     asked = parser.parse_args()
-    parts = {"pipe": pipes, "list": lists, "stop": stops}
+    parts = {"start": starts, "pipe": pipes, "list": lists, "stop": stops}
     tables = ["\n".join(make(asked.rounds)) for part, make in parts.items() if not asked.part or part in asked.part]
     head = (
         f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}, "

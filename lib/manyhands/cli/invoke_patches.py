@@ -6,6 +6,7 @@ invoke has no seams for these, and plain `invoke` has made its Program before it
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from typing import Any, NoReturn
@@ -60,7 +61,11 @@ def _to_contexts(self: collection.Collection, ignore_unknown_help: bool | None =
     """The contexts of all tasks; of those that are ours the options are made when they are looked at."""
     found: list[ParserContext] = []
     for name, aliases in self.task_names.items():
-        task = self[name]
+        *path, last = name.split(".")
+        holder = self
+        for part in path:  # not self[name], which joins the settings of all these collections
+            holder = holder.collections[part]
+        task = holder.tasks[last]
         if isinstance(task, Task):
             found.append(LazyContext(task, name, aliases))
         else:
@@ -171,6 +176,7 @@ def _parse_cleanup(self: program.Program) -> None:
         if end.message:
             raise Misuse(end.message) from None
         flush_output()
+        gc.freeze()  # no task runs, so there is no garbage that anybody waits for at the end
         raise
     raise_interrupts()
 
