@@ -73,7 +73,10 @@ def make_fields(cls: type, *, kw_only: bool) -> None:
     found: dict[str, Field] = {}
     for base in reversed(cls.__mro__[1:]):
         found |= vars(base).get("__record_fields__", {})
-    for name, annotation in cls.__annotations__.items():
+    own = (
+        cls.__annotations__ if sys.version_info >= (3, 10) else vars(cls).get("__annotations__", {})
+    )  # not those of a base
+    for name, annotation in own.items():
         if str(annotation).startswith("ClassVar"):
             continue
         given = vars(cls).get(name, MISSING)

@@ -14,8 +14,6 @@ from typing import Any
 from manyhands.backends.protocol import Adjustable, Backend, Elsewhere
 from manyhands.backends.registry import open_backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
-from manyhands.backends.site.ssh import spec_of
-from manyhands.backends.sites import SiteSettings
 from manyhands.core.limits import Limits
 from manyhands.core.records import replace
 from manyhands.engine.autoscale import Climber
@@ -83,6 +81,9 @@ def settings_of(
         )
     stdin = (run.path / "stdin").absolute() if plan.stdin == "-" else None if plan.stdin is None else Path(plan.stdin)
     if plan.on:
+        from manyhands.backends.site.ssh import spec_of  # here: it imports what makes zips
+        from manyhands.backends.sites import SiteSettings
+
         hosts = tuple(spec_of(HostName.parse(one), plan.ssh) for one in plan.on)
         return SiteSettings(**shared, stdin=stdin, allow_daemons=plan.allow_daemons, hosts=hosts)
     return CommandSettings(**shared, stdin=stdin, allow_daemons=plan.allow_daemons, launchers=min(slots, usable_cores()))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -70,7 +69,7 @@ def replacing(path: Path, disk: Disk = Disk()) -> Iterator[BinaryIO]:  # noqa: B
 
     It has the owner and the permissions of the file that it replaces, else those that the umask leaves. Raises OSError that names ``path``.
     """
-    fresh = path.with_name(f".{secrets.token_hex(8)}.new")
+    fresh = path.with_name(f".{os.urandom(8).hex()}.new")
     try:
         before = _stat(path)
         if before and not stat.S_ISREG(before.st_mode):
