@@ -159,7 +159,7 @@ def status(_ctx: Context, options: cmds.ShellLineOptions) -> int:
 
 @task(options=cmds.CheckOptions, name="check")
 def check_output(_ctx: Context, options: cmds.CheckOptions) -> int:
-    """Print the stdout of a command, byte for byte, without a shell unless --shell; fail as it fails.
+    """Print the stdout of a command, byte for byte, without a shell unless --shell; exit with its status.
 
     manyhands cmd.check 'date -u'
     manyhands cmd.check --timeout 10m -- rsync -a src/ backup/
