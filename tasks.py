@@ -486,6 +486,17 @@ def checksums(_ctx: Context, options: admin_options.ChecksumsOptions) -> int:
     return checksums(options)
 
 
+@task(options=admin_options.DuplicatesOptions, monitor=True)
+def duplicates(_ctx: Context, options: admin_options.DuplicatesOptions) -> int:
+    """Find files with the same content, and how much could be saved without the copies; nothing is changed.
+
+    manyhands admin.duplicates /srv/photos /srv/backup --min-size 1M
+    """
+    from manyhands.admin.duplicates import duplicates
+
+    return duplicates(options)
+
+
 @task(options=admin_options.ReachOptions, monitor=True)
 def reach(_ctx: Context, options: admin_options.ReachOptions) -> int:
     """Try which hosts answer, and how fast: TCP connections, which need no privileges.
@@ -671,7 +682,7 @@ commands = Collection(
 )
 procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, who_listens, orphans, zombies, limits)
 hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
-admin = Collection("admin", certificates, checksums, reach, repositories, updates)
+admin = Collection("admin", certificates, checksums, duplicates, reach, repositories, updates)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
 dev = Collection(

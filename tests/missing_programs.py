@@ -13,7 +13,9 @@ import pytest
 
 OPTIONAL = frozenset(
     [
+        "b2sum",
         "df",
+        "fdupes",
         "fish",
         "free",
         "gcc",
@@ -31,8 +33,12 @@ OPTIONAL = frozenset(
         "pkill",
         "ps",
         "pstree",
+        "rsync",
         "script",
+        "setpriv",
         "setsid",
+        "sha256sum",
+        "sha512sum",
         "ss",
         "strace",
         "taskset",

@@ -45,3 +45,29 @@ def test_names_are_harmless_to_a_terminal() -> None:
     """Each row is one line, whatever its texts are; the worst stands first."""
     text = lines(Found("a\nb\x1b[31m", ()), Found(os.fsdecode(b"\xff"), (), Level.CRITICAL), as_json=False)
     assert text == ["CRITICAL - x", "          path", "CRITICAL  \\xff", "          a␤b^[[31m"]
+
+
+def test_further_lines_of_a_row_stay_with_it() -> None:
+    """Also where the rows are put in another order; the verdict may be worse than every row."""
+    rows = [Found("a", ("b", "c")), Found("d", ("e",), Level.WARNING)]
+    out = io.StringIO()
+    status = report(
+        rows,
+        schema="found",
+        summary="x",
+        header=("path",),
+        cells=lambda row: (row.path,),
+        below=lambda row: [(path,) for path in row.paths],
+        least=Level.CRITICAL,
+        json=False,
+        to=out,
+    )
+    assert status == Level.CRITICAL
+    assert [line.split() for line in out.getvalue().splitlines()[1:]] == [
+        ["path"],
+        ["WARNING", "d"],
+        ["e"],
+        ["a"],
+        ["b"],
+        ["c"],
+    ]

@@ -45,8 +45,8 @@ class Sum(NamedTuple):
 
 
 def hash_files(algorithm: str, limit: int | None, files: tuple[Seen, ...]) -> list[Summed]:
-    """A job: the checksums of some files, or of their first ``limit`` bytes. Plain values, which a journal keeps."""
-    return [(one, *_hash(one[0], algorithm, limit)) for one in files]
+    """A job: the checksums of some files, or of the first ``limit`` bytes of larger ones. Plain values, which a journal keeps."""
+    return [(one, *_hash(one[0], algorithm, None if limit is None or one[1] <= limit else limit)) for one in files]
 
 
 def sums(
@@ -58,7 +58,7 @@ def sums(
     run_id: str | None = None,
     job: Job = hash_files,
 ) -> Iterator[Sum]:
-    """The checksum of each of ``files``, in their order, or of its first ``limit`` bytes.
+    """The checksum of each of ``files``, in their order, or of the first ``limit`` bytes of a larger one.
 
     ``run_id``: a run is kept, and continued: what it has read, and is the same file still, is not read again. A ``job`` of another name than
     `hash_files` keeps its runs apart.

@@ -39,25 +39,32 @@ def report(
     summary: str,
     header: Sequence[str],
     cells: Callable[[R], Sequence[object]],
+    below: Callable[[R], Sequence[Sequence[object]]] = lambda _: (),
     right: Sequence[str] = (),
+    least: Level = Level.OK,
     json: bool,
     to: TextIO | None = None,
 ) -> int:
-    """Print ``rows``, and return the exit status: the worst of their levels.
+    """Print ``rows``, and return the exit status: the worst of their levels, and at ``least`` that one.
 
-    ``summary`` follows the level in the first line. ``cells`` gives the texts of a row below ``header``; the last column may be
-    long, and those in ``right`` are aligned there. With ``json`` each row is an object ``manyhands.SCHEMA/1``, in the order given; text that is not UTF-8
-    has a second key, ``NAME_base64``. ``to``: instead of standard output, if that is for something else.
+    ``summary`` follows the level in the first line. ``cells`` gives the texts of a row below ``header``, ``below`` those of further lines for
+    it; the last column may be long, and those in ``right`` are aligned there. With ``json`` each row is an object ``manyhands.SCHEMA/1``, in
+    the order given; text that is not UTF-8 has a second key, ``NAME_base64``. ``to``: instead of standard output.
     """
     out = to or sys.stdout
-    level = worst(row.level for row in rows)
+    level = worst([least, *(row.level for row in rows)])
     if json:
         lines = [_record(row, schema) for row in rows]
     else:
         ordered = sorted(rows, key=lambda row: severity(row.level), reverse=True)
         lines = [f"{level.name} - {one_line(summary, 1000)}"]
         if ordered:
-            lines += table(("", *header), ((_mark(row.level), *cells(row)) for row in ordered), right=right)
+            shown = [
+                line
+                for row in ordered
+                for line in ((_mark(row.level), *cells(row)), *(("", *further) for further in below(row)))
+            ]
+            lines += table(("", *header), shown, right=right)
     for line in lines:
         out.write(line + "\n")
     out.flush()

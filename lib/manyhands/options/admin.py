@@ -67,6 +67,22 @@ class ChecksumsOptions(Json):
     )
 
 
+class DuplicatesOptions(Json):
+    """What ``admin.duplicates`` takes."""
+
+    folders: Sequence[str] = option(
+        (), positional=True, metavar="FOLDER", help="whose files are compared, those of all folders with one another"
+    )
+    min_size: str = option(
+        "1",
+        short="m",
+        metavar="SIZE",
+        help="leave out smaller files (default: 1 byte; 0: empty files are duplicates, too)",
+    )
+    warn: str | None = option(None, short="w", metavar="SIZE", help="more than this to be saved is a warning (1GiB)")
+    jobs: str = option("100%", short="j", metavar="N", help="files at once, or a share of the cores (default: 100%)")
+
+
 class ReachOptions(Targets):
     """What ``admin.reach`` takes."""
 
