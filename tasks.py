@@ -463,6 +463,18 @@ def fork_demo(_ctx: Context, options: machine.ForkOptions) -> int:
 # -- programs for administrators -----------------------------------------------------------------------------------------
 
 
+@task(options=admin_options.BackupOptions, monitor=True)
+def backup(_ctx: Context, options: admin_options.BackupOptions) -> int:
+    """Back up a folder by rsync, with hard links to what has not changed; restore a sample, and delete old backups by rule.
+
+    manyhands admin.backup /home /backup/home --daily 7 --weekly 4 --monthly 12
+    manyhands admin.backup /home /backup/home --keep 7 --dry-run
+    """
+    from manyhands.admin.backup import backup
+
+    return backup(options)
+
+
 @task(options=admin_options.CertificatesOptions, monitor=True)
 def certificates(_ctx: Context, options: admin_options.CertificatesOptions) -> int:
     """Show which certificates expire soon, of hosts and of files, and which hosts a careful client would not trust.
@@ -682,7 +694,7 @@ commands = Collection(
 )
 procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, who_listens, orphans, zombies, limits)
 hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
-admin = Collection("admin", certificates, checksums, duplicates, reach, repositories, updates)
+admin = Collection("admin", backup, certificates, checksums, duplicates, reach, repositories, updates)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
 dev = Collection(

@@ -6,15 +6,20 @@ and after `each`, never within.
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.safe_text import one_line
 
 if TYPE_CHECKING:
     import sh
+
+
+_ENCODING: Final = "file_names"
+"""That of arguments, for `sh`: it takes text only, and with UTF-8 no names that are not."""
 
 
 class ProgramError(ManyhandsError):
@@ -27,6 +32,7 @@ def program(name: str, *, package: str, env: Mapping[str, str] | None = None) ->
     Its texts are in English, its output is not a terminal, and bytes that are no UTF-8 survive as surrogates. What it prints is
     what the call returns, as text; if it fails, it raises `sh.ErrorReturnCode`, see `failure`. Raises ProgramError if it is not installed.
     """
+    codecs.register(_codec)
     import sh  # not at the top: it takes as long as the rest of a start
 
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])  # an ordinary user's lacks these
@@ -37,7 +43,7 @@ def program(name: str, *, package: str, env: Mapping[str, str] | None = None) ->
     return found.bake(
         _tty_out=False,
         _env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8", **(env or {})},
-        _decode_errors="surrogateescape",
+        _encoding=_ENCODING,
         _return_cmd=False,
     )
 
@@ -48,3 +54,14 @@ def failure(error: sh.ErrorReturnCode) -> ProgramError:
     name = os.path.basename(error.full_cmd.split(maxsplit=1)[0])
     how = f"exit status {error.exit_code}" if error.exit_code >= 0 else f"signal {-error.exit_code}"
     return ProgramError(f"{name}: {one_line(said[-1].strip(), 200)} ({how})" if said else f"{name}: {how}")
+
+
+def _codec(name: str) -> codecs.CodecInfo | None:
+    """Bytes that are not UTF-8 as surrogates, and the other way round: PEP 383."""
+    if name != _ENCODING:
+        return None
+    return codecs.CodecInfo(
+        name=name,
+        encode=lambda text, _errors="strict": (os.fsencode(text), len(text)),
+        decode=lambda data, _errors="strict": (os.fsdecode(bytes(data)), len(data)),
+    )

@@ -17,6 +17,33 @@ class Targets(Json):
     )
 
 
+class BackupOptions(Json):
+    """What ``admin.backup`` takes."""
+
+    source: str = option(positional=True, metavar="FOLDER", help="what is backed up")
+    target: str = option(
+        positional=True, metavar="FOLDER", help="where the backups are, each in a folder of its own; it must be there"
+    )
+    exclude: Sequence[str] = option(
+        (), short="e", metavar="PATTERN", help="leave out what matches, as rsync's --exclude does; may be repeated"
+    )
+    one_file_system: bool = option(False, short="x", help="leave out other file systems that are mounted in the source")
+    checksum: bool = option(
+        False, help="read all files, instead of trusting size and time, to see which have not changed"
+    )
+    keep: int | None = option(None, short="k", metavar="N", help="keep the newest N, and delete the others")
+    daily: int | None = option(None, metavar="N", help="keep the last of each of N days")
+    weekly: int | None = option(None, metavar="N", help="keep the last of each of N weeks")
+    monthly: int | None = option(None, metavar="N", help="keep the last of each of N months")
+    sample: int = option(
+        20,
+        short="s",
+        metavar="N",
+        help="restore so many files, chosen at random, and compare them with the source (default: 20)",
+    )
+    dry_run: bool = option(False, short="n", help="show what would be copied and deleted; change nothing")
+
+
 class CertificatesOptions(Targets):
     """What ``admin.certificates`` takes."""
 
