@@ -509,6 +509,28 @@ def duplicates(_ctx: Context, options: admin_options.DuplicatesOptions) -> int:
     return duplicates(options)
 
 
+@task(options=admin_options.DiskOptions, monitor=True)
+def disk(_ctx: Context, options: admin_options.DiskOptions) -> int:
+    """Show what fills a disk: folders, files, ages, owners, deleted files that are still open.
+
+    manyhands admin.disk /var
+    """
+    from manyhands.admin.disk import disk
+
+    return disk(options)
+
+
+@task(options=admin_options.ListenersOptions, monitor=True, name="listeners")
+def show_listeners(_ctx: Context, options: admin_options.ListenersOptions) -> int:
+    """Show who listens where, since when, and what is new since it was remembered.
+
+    manyhands admin.listeners --remember
+    """
+    from manyhands.admin.listeners import show_listeners
+
+    return show_listeners(options)
+
+
 @task(options=admin_options.ReachOptions, monitor=True)
 def reach(_ctx: Context, options: admin_options.ReachOptions) -> int:
     """Try which hosts answer, and how fast: TCP connections, which need no privileges.
@@ -529,6 +551,28 @@ def repositories(_ctx: Context, options: admin_options.RepositoriesOptions) -> i
     from manyhands.admin.repositories import repositories
 
     return repositories(options)
+
+
+@task(options=admin_options.ServicesOptions, monitor=True)
+def services(_ctx: Context, options: admin_options.ServicesOptions) -> int:
+    """Show which services have failed, with their last lines: as systemd knows them, else by syslog files.
+
+    manyhands admin.services --since 12h
+    """
+    from manyhands.admin.services import services
+
+    return services(options)
+
+
+@task(options=admin_options.TimersOptions, monitor=True)
+def timers(_ctx: Context, options: admin_options.TimersOptions) -> int:
+    """Show cron jobs and timers: what ran last, what failed or did not begin, what is next.
+
+    manyhands admin.timers
+    """
+    from manyhands.admin.timers import timers
+
+    return timers(options)
 
 
 @task(options=admin_options.UpdatesOptions, monitor=True)
@@ -694,7 +738,20 @@ commands = Collection(
 )
 procs = Collection("proc", list_processes, tree, show_process, top, stop, wait, who_listens, orphans, zombies, limits)
 hosts = Collection("host", info, cpu, memory, disks, network, sensors, pressure, time, identity, check_host, doctor)
-admin = Collection("admin", backup, certificates, checksums, duplicates, reach, repositories, updates)
+admin = Collection(
+    "admin",
+    backup,
+    certificates,
+    checksums,
+    disk,
+    duplicates,
+    show_listeners,
+    reach,
+    repositories,
+    services,
+    timers,
+    updates,
+)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
 dev = Collection(

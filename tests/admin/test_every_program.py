@@ -64,6 +64,7 @@ def test_a_mistake_is_unknown_to_a_monitor(name: str, cli: Cli) -> None:
     task = TASKS[name]
     assert isinstance(task, Task)
     assert task.monitor
-    done = cli(f"admin.{name}", "--no-such-option")
-    assert done.returncode == 3
-    assert done.stderr.count("\n") == 1
+    for mistake in (["--no-such-option"], ["--", "a word"], ["--pty"]):
+        done = cli(f"admin.{name}", *mistake)
+        assert done.returncode == 3
+        assert done.stderr.count("\n") == 1

@@ -379,11 +379,11 @@ def test_without_a_journal_nothing_is_kept(own_state: Path, tmp_path: Path, monk
 
 
 def test_the_progress_is_shown_on_stderr(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """While an outcome is waited for; what jobs print stays away from it, and failures have their line."""
+    """While an outcome is waited for, of how many jobs; what jobs print stays away from it, and failures have their line."""
     monkeypatch.setattr("manyhands.render.plain.HEARTBEAT", 0.0)
     for one in run_batch("echo {}; exit {}", [0, 3], shell=True, jobs=1, ordered=True, progress=True):
         print("ours", one.input)
     out, err = capfd.readouterr()
     assert out == "ours 0\nours 3\n"
     assert "job 2 failed with exit status 3" in err
-    assert "2" in err
+    assert "1 of 2 done (50%)" in err

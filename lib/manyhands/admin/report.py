@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import Field, asdict
+from itertools import islice
 from json import dumps
 from typing import Any, ClassVar, Protocol, TextIO, TypeVar
 
@@ -40,6 +41,7 @@ def report(
     header: Sequence[str],
     cells: Callable[[R], Sequence[object]],
     below: Callable[[R], Sequence[Sequence[object]]] = lambda _: (),
+    notes: Callable[[R], Sequence[str]] = lambda _: (),
     right: Sequence[str] = (),
     least: Level = Level.OK,
     json: bool,
@@ -48,7 +50,7 @@ def report(
     """Print ``rows``, and return the exit status: the worst of their levels, and at ``least`` that one.
 
     ``summary`` follows the level in the first line. ``cells`` gives the texts of a row below ``header``, ``below`` those of further lines for
-    it; the last column may be long, and those in ``right`` are aligned there. With ``json`` each row is an object ``manyhands.SCHEMA/1``, in
+    it; the last column may be long, and those in ``right`` are aligned there. ``notes`` gives lines that follow, without columns. With ``json`` each row is an object ``manyhands.SCHEMA/1``, in
     the order given; text that is not UTF-8 has a second key, ``NAME_base64``. ``to``: instead of standard output.
     """
     out = to or sys.stdout
@@ -59,12 +61,12 @@ def report(
         ordered = sorted(rows, key=lambda row: severity(row.level), reverse=True)
         lines = [f"{level.name} - {one_line(summary, 1000)}"]
         if ordered:
-            shown = [
-                line
-                for row in ordered
-                for line in ((_mark(row.level), *cells(row)), *(("", *further) for further in below(row)))
-            ]
-            lines += table(("", *header), shown, right=right)
+            shown = [((_mark(row.level), *cells(row)), *(("", *further) for further in below(row))) for row in ordered]
+            printed = iter(table(("", *header), (line for several in shown for line in several), right=right))
+            lines.append(next(printed))
+            for row, several in zip(ordered, shown, strict=True):
+                lines += islice(printed, len(several))
+                lines += [f"    {one_line(note, 200)}" for note in notes(row)]
     for line in lines:
         out.write(line + "\n")
     out.flush()

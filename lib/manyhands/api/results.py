@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from manyhands.core.errors import BatchWarning, ManyhandsError, UsageError
-from manyhands.core.events import Event, Finished, Summary, Warned
+from manyhands.core.events import HAPPENINGS, Event, Finished, Summary, Warned
 from manyhands.core.job import Outcome, Status, T_co
 from manyhands.core.live_outcome import LiveOutcome, unlinked
 from manyhands.engine.channel import Closed
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from manyhands.execution.staged import StagedBatch
 
 _WANTED: Final = frozenset({Finished, Warned})
+_SHOWN: Final = HAPPENINGS - {Summary}
+"""What a display tells: how many jobs there are, and which run, too."""
 
 
 class Results(Generic[T_co]):
@@ -193,7 +195,7 @@ class Results(Generic[T_co]):
             self._forgotten.detach()
             if self._watched:
                 self._watched.__enter__()
-            self._carrier = carrier = carry(self._batch, _WANTED)
+            self._carrier = carrier = carry(self._batch, _SHOWN if self._shown else _WANTED)
             self._forgotten = weakref.finalize(self, _forget, carrier, self._watched)
             self._forgotten.atexit = (
                 False  # `manyhands.execution.batch_thread` ends it before multiprocessing waits for its processes
@@ -252,7 +254,7 @@ class Results(Generic[T_co]):
         """Keep the outcomes for the caller, and show the rest."""
         finished = [one for one in events if isinstance(one, Finished)]
         if self._shown:
-            self._shown.events(finished)
+            self._shown.events([one for one in events if not isinstance(one, Warned)])
         for event in finished:
             if event.outcome.final:
                 self._outcomes.append(event.outcome)

@@ -12,7 +12,15 @@ from __future__ import annotations
 
 import sys
 
-from manyhands.cli.exits import explained
+try:
+    from manyhands.cli.exits import explained
+except ModuleNotFoundError as error:
+    if error.name != "invoke":
+        raise
+    from manyhands.runtime.checkout import go_on_in_environment
+
+    go_on_in_environment()
+    raise
 from manyhands.cli.invoke_patches import patch_invoke
 from manyhands.cli.naming import learn_name
 from manyhands.cli.options import converter

@@ -15,6 +15,7 @@ from invoke.parser import Argument, ParserContext
 from manyhands.cli.exits import Misuse
 from manyhands.cli.task import Task, rest
 from manyhands.core.hints import typed
+from manyhands.core.level import Level
 
 BY_CONTEXT: Final = ("command-timeout", "dry", "echo", "hide", "prompt-for-sudo-password", "pty", "warn-only")
 """What a task finds in its context, and nowhere else."""
@@ -39,10 +40,16 @@ def refuse_ignored(program: invoke.Program) -> None:
     tasks = [(context.name or "", program.collection[context.name]) for context in program.tasks]
     for called, task in tasks:
         for option in ignored_by(task, program.args):
-            raise Misuse(_why(called, task, option))
+            raise Misuse(_why(called, task, option), code=_status([task]))
     words = rest()
     if words is not None and tasks and not any(getattr(task, "remainder", True) for _, task in tasks):
-        raise Misuse(f"{tasks[-1][0]} takes nothing after --{': ' if words else ''}{' '.join(words)}")
+        said = f"{tasks[-1][0]} takes nothing after --{': ' if words else ''}{' '.join(words)}"
+        raise Misuse(said, code=_status(task for _, task in tasks))
+
+
+def _status(tasks: Iterable[invoke.Task[Any]]) -> int:
+    """Of a mistake: for a monitor, 2 would be a finding."""
+    return Level.UNKNOWN if any(getattr(task, "monitor", False) for task in tasks) else 2
 
 
 def ignored_by(task: invoke.Task[Any], core: Any) -> Iterator[Argument]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from manyhands.options.choices import Algorithm
 from manyhands.options.common import Json
@@ -110,6 +111,45 @@ class DuplicatesOptions(Json):
     jobs: str = option("100%", short="j", metavar="N", help="files at once, or a share of the cores (default: 100%)")
 
 
+class DiskOptions(Json):
+    """What ``admin.disk`` takes."""
+
+    folder: str = option(
+        ".", positional=True, metavar="FOLDER", help="what lies below it, on its file system (default: .)"
+    )
+    by: Literal["folder", "file", "age", "owner", "open"] = option(
+        "folder", help="list the largest folders (default) or files, amounts by age or owner, or deleted files still open"
+    )
+    top: int = option(15, short="n", metavar="COUNT", help="list so many at most (default: 15)")
+    depth: int | None = option(
+        None, short="d", metavar="LEVELS", help="only folders so many levels below FOLDER, as of du"
+    )
+    older_than: str | None = option(
+        None, short="o", metavar="TIME", help="count only what was not modified for this time (180d)"
+    )
+    inodes: bool = option(False, short="i", help="the most files and folders, for a file system that has no inodes left")
+    warn: str = option(
+        "80%", short="w", metavar="PERCENT", help="a file system fuller than this is a warning (default: 80%)"
+    )
+    critical: str = option("90%", short="c", metavar="PERCENT", help="and fuller than this is critical (default: 90%)")
+    jobs: str = option("4", short="j", metavar="N", help="folders looked at at once (default: 4)")
+
+
+class Remembering(Json):
+    """For programs that tell what is new."""
+
+    remember: bool = option(False, short="r", help="keep what is seen now, for later looks to compare with")
+    state_dir: str | None = option(
+        None, metavar="FOLDER", help="where that is kept (default: $XDG_STATE_HOME/manyhands, ~/.local/state/manyhands)"
+    )
+
+
+class ListenersOptions(Remembering):
+    """What ``admin.listeners`` takes."""
+
+    public: bool = option(False, short="p", help="leave out those that only this machine reaches")
+
+
 class ReachOptions(Targets):
     """What ``admin.reach`` takes."""
 
@@ -133,6 +173,25 @@ class RepositoriesOptions(Targets):
     )
     timeout: str = option("60", short="t", metavar="TIME", help="give up a repository after this time (default: 60)")
     jobs: str = option("8", short="j", metavar="N", help="repositories at once (default: 8)")
+
+
+class ServicesOptions(Json):
+    """What ``admin.services`` takes."""
+
+    since: str = option("1d", short="s", metavar="TIME", help="failures of the last so long, such as 12h (default: 1d)")
+    lines: int = option(5, short="n", metavar="COUNT", help="the last lines of each (default: 5)")
+    log: Sequence[str] = option(
+        (), short="l", metavar="FILE", help="look in this file of a syslog daemon, and do not ask systemd; repeatable"
+    )
+
+
+class TimersOptions(Json):
+    """What ``admin.timers`` takes."""
+
+    since: str = option("8d", short="s", metavar="TIME", help="how far back to look in the log of cron (default: 8d)")
+    root: str = option(
+        "/", short="r", metavar="FOLDER", help="look at the crontabs and logs of the system below it (default: /)"
+    )
 
 
 class UpdatesOptions(Json):

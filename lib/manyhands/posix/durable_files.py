@@ -64,17 +64,17 @@ class Unsynchronised(Disk):
 
 
 @contextmanager
-def replacing(path: Path, disk: Disk = Disk()) -> Iterator[BinaryIO]:  # noqa: B008 - it has no state
+def replacing(path: Path, disk: Disk = Disk(), mode: int = 0o666) -> Iterator[BinaryIO]:  # noqa: B008 - it has no state
     """A new file, which takes the place of ``path`` when the block has ended well: nobody ever reads half of it.
 
-    It has the owner and the permissions of the file that it replaces, else those that the umask leaves. Raises OSError that names ``path``.
+    It has the owner and the permissions of the file that it replaces, else what the umask leaves of ``mode``. Raises OSError that names ``path``.
     """
     fresh = path.with_name(f".{os.urandom(8).hex()}.new")
     try:
         before = _stat(path)
         if before and not stat.S_ISREG(before.st_mode):
             raise FileExistsError(errno.EEXIST, "is no regular file, so it is not replaced")
-        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         with open(file, "wb") as stream:
             if before:
                 with suppress(PermissionError):  # another's file, in a folder that we may write to

@@ -229,20 +229,30 @@ def ports_by_pid() -> dict[int, set[int]]:
 
 def hidden_listeners(port: int) -> list[Listener]:
     """The sockets on ``port`` whose process we may not see, with the user who opened them, if the system reports it."""
-    unseen = [one for one in listeners(port) if one.pid is None]
+    return [one for one in with_users(listeners(port)) if one.pid is None]
+
+
+def with_users(found: Sequence[Listener]) -> list[Listener]:
+    """``found``, where those whose process we may not see have the user who opened them, if the system reports it."""
+    if all(one.pid is not None for one in found):
+        return list(found)
     users: dict[int, str] = {}
-    owners = sorted({user_name(uid, users) for uid in _owners(port)}) if unseen else []
-    return [replace(one, user=", ".join(owners) or None) for one in unseen]
+    owners: dict[tuple[str, int], set[str]] = {}
+    for protocol, port, uid in _owners():
+        owners.setdefault((protocol, port), set()).add(user_name(uid, users))
+    return [
+        replace(one, user=", ".join(sorted(owners.get((one.protocol, one.port), ()))) or None) if one.pid is None else one
+        for one in found
+    ]
 
 
-def _owners(port: int) -> Iterator[int]:
-    """The uids of the sockets that wait on ``port``, from /proc/net (proc(5)), which every user may read."""
+def _owners() -> Iterator[tuple[str, int, int]]:
+    """(protocol, port, uid) of the sockets that wait, from /proc/net (proc(5)), which every user may read."""
     for name in ("tcp", "tcp6", "udp", "udp6"):
         with suppress(OSError), open(f"/proc/net/{name}", encoding="ascii") as table:
             for fields in map(str.split, table):
-                waits = fields[3] == ("0A" if name.startswith("tcp") else "07")  # TCP_LISTEN, TCP_CLOSE
-                if waits and int(fields[1].rpartition(":")[2], 16) == port:
-                    yield int(fields[7])
+                if fields[3] == ("0A" if name.startswith("tcp") else "07"):  # TCP_LISTEN, TCP_CLOSE
+                    yield name[:3], int(fields[1].rpartition(":")[2], 16), int(fields[7])
 
 
 def _sockets() -> Iterable[Any]:

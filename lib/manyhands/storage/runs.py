@@ -130,7 +130,7 @@ class Store:
         if run_id is not None:
             check_run_id(run_id)
         for folder in (self.state, self.root):
-            _own_folder(folder)
+            own_folder(folder)
         self._sweep()
         run_id = run_id or self._fresh_id()
         record = {
@@ -357,7 +357,7 @@ def discard(run: Run) -> None:
     run.path.rmdir()
 
 
-def _own_folder(path: Path) -> None:
+def own_folder(path: Path) -> None:
     """Make ``path`` (0700) if necessary, and check that no other user can write to it and that it is not a link."""
     try:
         if not path.exists():
