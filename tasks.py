@@ -531,6 +531,17 @@ def show_listeners(_ctx: Context, options: admin_options.ListenersOptions) -> in
     return show_listeners(options)
 
 
+@task(options=admin_options.LogsOptions, monitor=True)
+def logs(_ctx: Context, options: admin_options.LogsOptions) -> int:
+    """Compress old logs, and remove older ones; shows what it would do, and asks, or does it with --yes.
+
+    manyhands admin.logs /var/log/app --compress-after 2d --remove-after 90d --yes
+    """
+    from manyhands.admin.logs import logs
+
+    return logs(options)
+
+
 @task(options=admin_options.ReachOptions, monitor=True)
 def reach(_ctx: Context, options: admin_options.ReachOptions) -> int:
     """Try which hosts answer, and how fast: TCP connections, which need no privileges.
@@ -746,6 +757,7 @@ admin = Collection(
     disk,
     duplicates,
     show_listeners,
+    logs,
     reach,
     repositories,
     services,

@@ -75,10 +75,17 @@ def test_as_the_programs_that_one_would_type(tmp_path: Path, cli: Cli) -> None:
     folder = tree(
         tmp_path / "tree",
         {
-            "a": b"x" * 100_000, "b": b"x" * 100_000, "sub/c": b"x" * 100_000, "other": b"x" * 99_999 + b"y",
-            "small": b"1", "sub/small": b"1", "single": b"2", "empty": b"", "empty too": b"",
+            "a": b"x" * 100_000,
+            "b": b"x" * 100_000,
+            "sub/c": b"x" * 100_000,
+            "other": b"x" * 99_999 + b"y",
+            "small": b"1",
+            "sub/small": b"1",
+            "single": b"2",
+            "empty": b"",
+            "empty too": b"",
         },
-    )  # fmt: skip
+    )
     os.link(folder / "single", folder / "its other name")
     lines = cli("admin.duplicates", "tree", "--json").stdout.splitlines()
     found = {frozenset(json.loads(line)["paths"]) for line in lines}

@@ -70,9 +70,27 @@ def test_a_year_of_nights() -> None:
     nights = [datetime(2025, 1, 1, 3) + timedelta(days=number) for number in range(365)]
     kept = Rotation(daily=7, weekly=4, monthly=12).kept(nights)
     assert sorted(moment.strftime("%m-%d") for moment in kept) == [
-        "01-31", "02-28", "03-31", "04-30", "05-31", "06-30", "07-31", "08-31", "09-30", "10-31", "11-30",
-        "12-14", "12-21", "12-25", "12-26", "12-27", "12-28", "12-29", "12-30", "12-31",
-    ]  # fmt: skip
+        "01-31",
+        "02-28",
+        "03-31",
+        "04-30",
+        "05-31",
+        "06-30",
+        "07-31",
+        "08-31",
+        "09-30",
+        "10-31",
+        "11-30",
+        "12-14",
+        "12-21",
+        "12-25",
+        "12-26",
+        "12-27",
+        "12-28",
+        "12-29",
+        "12-30",
+        "12-31",
+    ]
     assert kept[nights[-1]] == ["daily", "weekly", "monthly"]
 
 

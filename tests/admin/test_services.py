@@ -13,8 +13,8 @@ import pytest
 from admin.pages import check_page
 from admin.systemd import RECORDED, with_systemd, without_systemd
 from conftest import Cli
-from manyhands.admin import logs
-from manyhands.admin.logs import journal_line, syslog_files, syslog_lines, text_of
+from manyhands.admin import system_logs
+from manyhands.admin.system_logs import journal_line, syslog_files, syslog_lines, text_of
 from manyhands.admin.systemd import how_it_ended
 from manyhands.core.errors import ManyhandsError
 
@@ -98,14 +98,14 @@ def test_a_journal_that_may_not_be_read(
     there = with_systemd(environment, tmp_path / "bin", tmp_path / "recorded")
     (tmp_path / "recorded").touch()
     monkeypatch.setenv("PATH", there["PATH"])
-    monkeypatch.setattr(logs, "_JOURNALS", [str(tmp_path / "journal")])
+    monkeypatch.setattr(system_logs, "_JOURNALS", [str(tmp_path / "journal")])
     with pytest.raises(ManyhandsError, match="journalctl: not recorded"):
-        logs.journal_records("--unit=x", fields="MESSAGE")
+        system_logs.journal_records("--unit=x", fields="MESSAGE")
     (tmp_path / "journal" / "machine").mkdir(parents=True)
     (tmp_path / "journal" / "machine" / "system.journal").touch()
     monkeypatch.setattr("os.access", lambda path, mode: not str(path).endswith(".journal"))
-    assert logs.journal_is_hidden()
-    assert logs.journal_records("--unit=x", fields="MESSAGE") == []
+    assert system_logs.journal_is_hidden()
+    assert system_logs.journal_records("--unit=x", fields="MESSAGE") == []
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from conftest import Cli
 from manyhands.admin import timers as program
 from manyhands.admin.cron_log import Began, CronLog, told_by
 from manyhands.admin.crontabs import CronJob, ScheduleError, crontabs, due, jobs_in
-from manyhands.admin.logs import LogLine, syslog_lines
+from manyhands.admin.system_logs import LogLine, syslog_lines
 from manyhands.admin.timers import Daemon
 from manyhands.core.level import Level
 from manyhands.options.admin import TimersOptions

@@ -79,13 +79,13 @@ GIVEN: list[tuple[tuple[int, ...], dict[str, int]]] = [
 ]
 
 
-@pytest.mark.parametrize("function", FUNCTIONS, ids=repr)
+@pytest.mark.parametrize("function", FUNCTIONS, ids=[str(number) for number in range(len(FUNCTIONS))])
 def test_whether_it_is_a_coroutine_function(function: Callable[..., Any]) -> None:
     """Wrapped, bound, or of another kind, too."""
     assert is_coroutine_function(function) is inspect.iscoroutinefunction(function)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS, ids=repr)
+@pytest.mark.parametrize("function", FUNCTIONS, ids=[str(number) for number in range(len(FUNCTIONS))])
 def test_what_certainly_fits_fits(function: Callable[..., Any]) -> None:
     """It is never said of arguments that do not; and it is said of the usual ones."""
     for args, kwargs in GIVEN:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from manyhands.admin.logs import LogLine, journal_line, journal_records, syslog_files, syslog_lines
+from manyhands.admin.system_logs import LogLine, journal_line, journal_records, syslog_files, syslog_lines
 from manyhands.core.errors import ManyhandsError
 
 _LOGGERS: Final = ("CRON", "CROND", "cron", "crond")

@@ -1,125 +1,266 @@
-"""Lines of the system's logs: of systemd's journal, or of the files that a syslog daemon writes."""
+"""Old logs compressed, and older ones removed, by rule.
+
+folders --find, decide--> Due: an OldLog, and its row --agreed?--> deal_with (old_log.py), in processes, with a journal --> rows
+"""
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, Final
+import stat
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Final
 
-from manyhands.admin.programs import failure, program
-from manyhands.core.errors import ManyhandsError
-from manyhands.core.records import dataclass
+from manyhands.admin.old_log import Action, InUseError, LeftError, OldLog, deal_with_text
+from manyhands.admin.open_files import Writers, unwritten, writers
+from manyhands.admin.report import counted, report
+from manyhands.api.run_batch import run_batch
+from manyhands.core.errors import InputError, JobFailedError, UsageError
+from manyhands.core.job import Outcome
+from manyhands.core.level import Level
+from manyhands.core.limits import parse_duration
+from manyhands.core.records import dataclass, replace
+from manyhands.handlers.confirm import agreed
+from manyhands.inputs.sources import Args
+from manyhands.options.admin import LogsOptions
+from manyhands.render.table import table
+from manyhands.render.words import duration, size
 
-SYSLOG_FILES: Final = (
-    "var/log/syslog",
-    "var/log/messages",
-    "var/log/daemon.log",
-    "var/log/cron.log",
-    "var/log/cron",
-)
-"""Where syslog daemons write what services and cron tell: of Debian and its descendants, of Red Hat, Alpine and SUSE."""
-_JOURNALS: Final = ("/var/log/journal", "/run/log/journal")
-_MONTHS: Final = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_LINE: Final = re.compile(
-    r"(?:<\d+>)?(?:(?P<iso>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))"
-    rf"|(?P<month>{'|'.join(_MONTHS)}) (?P<day>[ \d]\d) (?P<clock>\d\d:\d\d:\d\d)) "
-    r"\S+ (?:[a-z0-7]+\.[a-z]+ )?(?P<program>[^\s:\[]+)(?:\[(?P<pid>\d+)\])?: ?(?P<text>.*)"
-)
-"""As rsyslog writes it by default (RFC 3339 since version 8.2210), as RFC 3164 says, and as busybox does, with the priority."""
+_COMPRESSED: Final = re.compile(r"\.(?:gz|bz2|xz|zst|lz4|Z)$")
+_ROTATED: Final = re.compile(r"(?:\.\d{1,4}|[-.]\d{4}-?\d\d-?\d\d(?:[-T_.]?\d\d:?\d\d(?::?\d\d)?)?|-\d{10}|\.old)$")
+"""What logrotate(8) and others append: ``.1``, ``-20260131``, ``.2026-01-31``, ``-20260131-2359``, seconds, ``.old``."""
+
+_UNDONE: Final = {InUseError: Level.OK, LeftError: Level.WARNING}
+_DONE: Final = {Action.COMPRESS: "compressed", Action.REMOVE: "removed"}
 
 
 @dataclass(frozen=True, slots=True)
-class LogLine:
-    """``at``: seconds since the epoch; ``program`` and ``pid``: who says so."""
+class Rules:
+    """Which names are logs, and the seconds without a write after which something is done; None: never."""
 
-    at: float
-    program: str
-    text: str
-    pid: int | None = None
+    patterns: Sequence[str]
+    compress_after: float
+    remove_after: float | None
 
+    def matches(self, name: str) -> bool:
+        """Also the name of what was rotated, or compressed."""
+        bare = _COMPRESSED.sub("", name)
+        return any(fnmatchcase(one, pattern) for one in (name, bare, _ROTATED.sub("", bare)) for pattern in self.patterns)
 
-def syslog_lines(files: Iterable[str], since: float, now: float) -> Iterator[LogLine]:
-    """What the files tell from ``since`` on. Raises OSError for one that cannot be read."""
-    for path in files:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if (match := _LINE.match(line)) and (at := _moment(match, now)) is not None and at >= since:
-                    pid = int(match["pid"]) if match["pid"] else None
-                    yield LogLine(at, match["program"], match["text"], pid)
-
-
-def syslog_files(since: float, root: str = "/") -> list[str]:
-    """Those that are here, and that were written to since; with each the one before it, which was renamed when it began."""
-    found = [Path(root, path) for name in SYSLOG_FILES for path in (f"{name}.1", name)]
-    files = [path for path in found if path.is_file()]
-    if not files:
-        raise ManyhandsError(
-            f"there is no systemd here, and no file of a syslog daemon ({Path(root, SYSLOG_FILES[0])}, ...)"
-        )
-    return [str(path) for path in files if path.stat().st_mtime >= since]
-
-
-def _moment(match: re.Match[str], now: float) -> float | None:
-    """A moment without a year is the last one of this name; None: there is no such day."""
-    try:
-        if match["iso"]:
-            return datetime.fromisoformat(match["iso"]).timestamp()
-        today = datetime.fromtimestamp(now)
-        hour, minute, second = map(int, match["clock"].split(":"))
-        month = _MONTHS.index(match["month"]) + 1
-        found = datetime(today.year, month, int(match["day"]), hour, minute, second)
-        if found > today + timedelta(days=1):  # a clock may be a little wrong
-            found = found.replace(year=today.year - 1)
-        return found.timestamp()
-    except ValueError:
+    def action(self, name: str, status: os.stat_result, age: float) -> Action | None:
+        """What is to be done with it."""
+        if self.remove_after is not None and age >= self.remove_after:
+            return Action.REMOVE
+        if age >= self.compress_after and status.st_size and not _COMPRESSED.search(name):
+            return Action.COMPRESS
         return None
 
 
-def journal_records(
-    *wanted: str, fields: str, since: float | None = None, until: float | None = None
-) -> list[dict[str, Any]]:
-    """What journalctl has, in the order of time, as it writes it: systemd.journal-fields(7); the moment is always among the fields.
-    Moments are rounded to whole seconds, to the outside. Nothing, if `journal_is_hidden`. Raises ProgramError."""
-    import sh
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRow:
+    """A log for which something is to be done. ``done``: it was; ``bytes_left``: how large it is now; ``age_seconds``: since it was
+    last written to; ``problem``: why nothing is done."""
 
-    limits = [] if since is None else [f"--since=@{math.floor(since)}"]
-    limits += [] if until is None else [f"--until=@{math.ceil(until)}"]
-    journalctl = program("journalctl", package="systemd")
+    file: str
+    action: Action
+    done: bool = False
+    bytes: int
+    bytes_left: int
+    age_seconds: int
+    problem: str | None = None
+    level: Level = Level.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is to be done, and how it is shown."""
+
+    log: OldLog
+    row: LogRow
+
+
+@dataclass(slots=True)
+class Passed:
+    """How many names were logs; how many files of other users and folders that may not be read were passed by."""
+
+    matched: int = 0
+    others: int = 0
+    closed: int = 0
+
+
+def logs(options: LogsOptions) -> int:
+    """Show what is to be done, and do it if that is wanted."""
+    if not options.folders:
+        raise UsageError("no folder is given: admin.logs FOLDER ...")
+    rules, passed = _rules(options), Passed()
+    due = [one for folder in options.folders for one in _due(folder, rules, passed, time.time())]
+    if not passed.matched:
+        raise InputError(f"no file in {', '.join(options.folders)} matches {' or '.join(rules.patterns)}")
+    seen = writers({(one.log.device, one.log.inode) for one in due})
+    due = [one if one.row.problem else Due(one.log, _in_use(one, seen)) for one in due]
+    free = [one for one in due if one.row.problem is None]
+    doing = bool(free) and _is_wanted([one.row for one in free], options)
+    rows = [one.row for one in due if one.row.problem is not None]
+    rows += _carried_out(free, options) if doing else [one.row for one in free]
+    return report(
+        rows,
+        schema="log",
+        summary=_summary(rows, doing) + _passed_by(passed, seen if due else None),
+        header=("action", "size", "age", "file"),
+        cells=_cells,
+        right=("size", "age"),
+        json=options.json,
+    )
+
+
+def _rules(options: LogsOptions) -> Rules:
+    compress = parse_duration(options.compress_after, "--compress-after")
+    remove = None if options.remove_after is None else parse_duration(options.remove_after, "--remove-after")
+    return Rules(options.match or ("*.log",), compress, remove)
+
+
+def _due(folder: str, rules: Rules, passed: Passed, now: float) -> Iterator[Due]:
+    """What is due in and below ``folder``, in which no link is followed. Raises OSError if it cannot be read."""
+    root = os.path.realpath(folder)
+    os.scandir(folder).close()
+
+    def note(_error: OSError) -> None:
+        passed.closed += 1
+
+    for parent, folders, names in os.walk(folder, onerror=note):
+        folders.sort()
+        for name in sorted(filter(rules.matches, names)):
+            try:
+                status = os.stat(os.path.join(parent, name), follow_symlinks=False)
+            except OSError:  # it has gone
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            passed.matched += 1
+            age = now - status.st_mtime
+            if action := rules.action(name, status, age):
+                if os.geteuid() not in (0, status.st_uid):
+                    passed.others += 1
+                    continue
+                log = _old_log(root, os.path.relpath(parent, folder), name, action, status)
+                yield Due(log, _row(os.path.normpath(os.path.join(parent, name)), action, status, age))
+
+
+def _old_log(root: str, below: str, name: str, action: Action, status: os.stat_result) -> OldLog:
+    return OldLog(
+        root=root,
+        parts=() if below == os.curdir else tuple(below.split(os.sep)),
+        name=name,
+        action=action,
+        device=status.st_dev,
+        inode=status.st_ino,
+        size=status.st_size,
+        modified_ns=status.st_mtime_ns,
+        changed_ns=status.st_ctime_ns,
+    )
+
+
+def _row(path: str, action: Action, status: os.stat_result, age: float) -> LogRow:
+    linked = action is Action.COMPRESS and status.st_nlink > 1
+    return LogRow(
+        file=path,
+        action=action,
+        bytes=status.st_size,
+        bytes_left=status.st_size,
+        age_seconds=int(age),
+        problem="has a second hard link" if linked else None,
+    )
+
+
+def _in_use(one: Due, seen: Writers) -> LogRow:
+    """Its row, with a problem if somebody has it open for writing."""
+    if names := seen.found.get((one.log.device, one.log.inode)):
+        return replace(one.row, problem=f"open for writing by {', '.join(names[:3])}")
     try:
-        said = journalctl("--output=json", "--no-pager", "--quiet", f"--output-fields={fields}", *limits, *wanted)
-    except sh.ErrorReturnCode as error:
-        if journal_is_hidden():
-            return []
-        raise failure(error) from None
-    return [json.loads(line) for line in said.splitlines() if line.strip()]
+        file = os.open(one.row.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # why, whoever deals with it will say
+        return one.row
+    try:
+        with unwritten(file) as alone:
+            return one.row if alone else replace(one.row, problem="open for writing by a process that is hidden from us")
+    finally:
+        os.close(file)
 
 
-def journal_is_hidden() -> bool:
-    """Whether there is a journal of the system that we may not read: root and the group systemd-journal may."""
-    return any(not os.access(path, os.R_OK) for folder in _JOURNALS for path in Path(folder).glob("*/system.journal"))
+def _is_wanted(rows: Sequence[LogRow], options: LogsOptions) -> bool:
+    """Whether to do it: it was said, or is answered now, if somebody can be asked."""
+    if options.dry_run or options.yes:
+        return options.yes
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    lines = table(("action", "size", "age", "file"), map(_cells, rows), right=("size", "age"))
+    return agreed(f"{_counts(rows, doing=False)}; do it", lines, yes=False)
 
 
-def journal_line(record: dict[str, Any]) -> LogLine:
-    """The line of a record."""
-    name = text_of(record.get("SYSLOG_IDENTIFIER")) or text_of(record.get("_COMM")) or "?"
-    pid = text_of(record.get("SYSLOG_PID")) or text_of(record.get("_PID"))
-    return LogLine(moment_of(record), name, text_of(record.get("MESSAGE")), int(pid) if pid.isdigit() else None)
+def _carried_out(due: Sequence[Due], options: LogsOptions) -> list[LogRow]:
+    """The rows afterwards. The run is one like those of ``batch``: it has a journal, and is continued by its name."""
+    rows = {one.log.to_text(): one.row for one in due}
+    outcomes = run_batch(
+        deal_with_text,
+        Args(list(rows)),
+        jobs=options.jobs,
+        backend="processes",
+        nice=19,
+        run_id=options.run_id,
+        retry_failed=options.run_id is not None,
+        output="keep",
+        progress=sys.stderr.isatty(),
+    )
+    for outcome in outcomes:
+        if outcome.input in rows:  # not of an earlier execution, whose file has gone meanwhile
+            rows[outcome.input] = _after(rows[outcome.input], outcome)
+    return list(rows.values())
 
 
-def moment_of(record: dict[str, Any]) -> float:
-    """When journald got it, in seconds since the epoch."""
-    return int(record["__REALTIME_TIMESTAMP"]) / 1e6
+def _after(row: LogRow, outcome: Outcome[int]) -> LogRow:
+    try:
+        return replace(row, done=True, bytes_left=outcome.value)
+    except JobFailedError as error:
+        cause = error.__cause__
+        level = next((level for kind, level in _UNDONE.items() if isinstance(cause, kind)), Level.CRITICAL)
+        why = cause.strerror if isinstance(cause, OSError) else str(cause or error.error)
+        return replace(row, problem=why, level=level)
 
 
-def text_of(value: str | Sequence[Any] | None) -> str:
-    """The value of a field: bytes that are no text are a list of numbers, a field that is there several times a list of values, and
-    what is longer than 4096 bytes is null."""
-    if isinstance(value, list):
-        numbers = all(isinstance(one, int) for one in value)
-        return bytes(value).decode(errors="replace") if numbers else text_of(value[-1])
-    return value if isinstance(value, str) else ""
+def _cells(row: LogRow) -> Sequence[object]:
+    what = "kept" if row.problem else _DONE[row.action] if row.done else row.action
+    file = row.file if row.problem is None else f"{row.file}: {row.problem}"
+    return (what, size(row.bytes), duration(row.age_seconds), file)
+
+
+def _summary(rows: Sequence[LogRow], doing: bool) -> str:
+    """``2 compressed (31.0 MiB, now 2.1 MiB), 1 removed (4.2 MiB), 1 kept``."""
+    kept = sum(row.problem is not None for row in rows)
+    planned = [row for row in rows if row.problem is None]
+    said = [_counts(planned, doing)] if planned else []
+    said += [f"{kept} kept"] if kept else []
+    undone = "; nothing was done: --yes does it" if planned and not doing else ""
+    return (", ".join(said) or "nothing to compress or to remove") + undone
+
+
+def _counts(rows: Sequence[LogRow], doing: bool) -> str:
+    said = []
+    for action, done in _DONE.items():
+        some = [row for row in rows if row.action is action]
+        now = f", now {size(sum(row.bytes_left for row in some))}" if doing and action is Action.COMPRESS else ""
+        if some:
+            said.append(f"{len(some)} {done if doing else f'to {action}'} ({size(sum(row.bytes for row in some))}{now})")
+    return ", ".join(said)
+
+
+def _passed_by(passed: Passed, seen: Writers | None) -> str:
+    """What could not be seen, if anything."""
+    said = [
+        counted(passed.others, "file of another user is skipped", "files of other users are skipped"),
+        counted(passed.closed, "folder may not be read", "folders may not be read"),
+        counted(seen.unseen if seen else 0, "process may not be looked into", "processes may not be looked into"),
+    ]
+    return "".join(f"; {one}" for one in said if not one.startswith("0 "))

@@ -8,7 +8,8 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from manyhands.admin.logs import (
+from manyhands.admin.report import counted, report
+from manyhands.admin.system_logs import (
     LogLine,
     journal_is_hidden,
     journal_line,
@@ -18,7 +19,6 @@ from manyhands.admin.logs import (
     syslog_lines,
     text_of,
 )
-from manyhands.admin.report import counted, report
 from manyhands.admin.systemd import called, how_it_ended, listed_units, shown_units, since_boot, systemctl_here
 from manyhands.core.encoding import iso
 from manyhands.core.errors import UsageError

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from manyhands.admin.cron_log import Began, CronLog, cron_log
 from manyhands.admin.crontabs import AnacronJob, CronJob, Crontabs, anacron_jobs, crontabs, due, jobs_in
-from manyhands.admin.logs import journal_is_hidden
 from manyhands.admin.programs import ProgramError, program
 from manyhands.admin.report import counted, report
+from manyhands.admin.system_logs import journal_is_hidden
 from manyhands.admin.systemd import called, how_it_ended, listed_units, shown_units, systemctl_here
 from manyhands.core.encoding import iso
 from manyhands.core.extras import install_line

@@ -150,6 +150,27 @@ class ListenersOptions(Remembering):
     public: bool = option(False, short="p", help="leave out those that only this machine reaches")
 
 
+class LogsOptions(Json):
+    """What ``admin.logs`` takes."""
+
+    folders: Sequence[str] = option((), positional=True, metavar="FOLDER", help="where logs are, also in folders below")
+    match: Sequence[str] = option(
+        (),
+        metavar="PATTERN",
+        help="names of logs, also rotated ones: app.log.1, app.log-20260131.gz; repeatable (default: *.log)",
+    )
+    compress_after: str = option(
+        "1d", metavar="TIME", help="compress what nobody has written to for this time (default: 1d)"
+    )
+    remove_after: str | None = option(
+        None, metavar="TIME", help="remove what nobody has written to for this time, such as 30d"
+    )
+    yes: bool = option(False, short="y", excludes=("dry_run",), help="do it, and do not ask")
+    dry_run: bool = option(False, short="n", help="only show what would be done, and do not ask")
+    run_id: str | None = option(None, metavar="NAME", help="the name of the run; one that was stopped is continued")
+    jobs: str = option("50%", short="j", metavar="N", help="files at once (default: 50%)")
+
+
 class ReachOptions(Targets):
     """What ``admin.reach`` takes."""
 
