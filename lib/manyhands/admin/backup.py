@@ -55,10 +55,13 @@ def backup(options: BackupOptions) -> int:
     rotation.check()
     if options.sample < 0 or (rotation.deletes and not options.sample):
         raise UsageError(f"--sample {options.sample}: expected 1 or more; what is not verified replaces no older backup")
+    if not options.source or not options.target:
+        raise UsageError("a folder without a name is given; an empty variable, perhaps?")  # it would be this one
     source, folder = Path(os.path.abspath(options.source)), BackupFolder(options.target)
     if next(iter(Tree(str(source))), None) is None:
         raise UsageError(f"{options.source}: there are no files in it, so it is not backed up; is its disk mounted?")
     _refuse_inside(source, folder.path, one_file_system=options.one_file_system)
+    folder.refuse_other(source)
     made = Backup(options, source, folder, rotation)
     if options.dry_run:
         return made.preview()
@@ -104,6 +107,7 @@ class Backup:
         for doomed in (*folder.half_deleted(), *folder.unfinished()[_UNFINISHED:]):
             folder.remove(doomed)
         interrupted = folder.unfinished()
+        folder.note(self._source)
         moment, began = folder.free(datetime.now()), time.time_ns()
         fresh = folder.begin(moment)
         try:
@@ -166,7 +170,7 @@ class Backup:
                 state, level = ("changed", Level.OK) if one.same is None else ("differs", Level.CRITICAL)
                 self._rows.append(Row(os.path.join(place, os.fsdecode(one.name)), state, one.problem, level=level))
         same = sum(one.same is True for one in compared)
-        said = f"{self._said(place)}; {same} of {len(compared)} restored and found the same"
+        said = f"{self._said(place)}; {same} of {len(compared)} restored the same"
         if any(one.same is False for one in compared):
             return self._report(f"{said}; nothing was deleted")
         if self._options.sample and not same:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from manyhands.core.errors import BusyError, UsageError
-from manyhands.posix.durable_files import Disk
+from manyhands.posix.durable_files import Disk, replacing
 
 _NAME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d{6}")
 _FORMAT: Final = "%Y-%m-%dT%H%M%S"
@@ -43,6 +43,17 @@ class BackupFolder:
         latest = self.path / "latest"
         if os.path.lexists(latest) and not latest.is_symlink():
             raise UsageError(f"{latest}: is no symbolic link, so it is not replaced")
+
+    def refuse_other(self, source: Path) -> None:
+        """Raise UsageError if the backups here are of another folder: a rule for these would delete those."""
+        note = self.path / ".source"
+        if note.exists() and (before := os.fsdecode(note.read_bytes())) != str(source):
+            raise UsageError(f"{self.path}: has backups of {before}; if {source} is the same, remove {note}")
+
+    def note(self, source: Path) -> None:
+        """Write down what they are backups of."""
+        with replacing(self.path / ".source") as file:
+            file.write(os.fsencode(source))
 
     def backups(self) -> dict[datetime, Path]:
         """The whole ones, the oldest first."""
@@ -68,6 +79,7 @@ class BackupFolder:
                 raise BusyError(f"{self.path}: another backup is running here, process {who} or its rsync") from None
             os.ftruncate(file, 0)
             os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+            os.set_inheritable(file, True)  # for those who are given it; `sh` closes what it does not pass
             yield file
         finally:
             os.close(file)
