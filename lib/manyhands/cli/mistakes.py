@@ -53,7 +53,8 @@ def wrong(machine: ParseMachine, message: str) -> Misuse:
 
 
 def _is_monitor(task: str) -> bool:
-    return bool(Loaded.program and getattr(Loaded.program.collection[task], "monitor", False))
+    found = Loaded.program.collection if Loaded.program else None
+    return found is not None and task in found and bool(getattr(found[task], "monitor", False))
 
 
 def _unknown(machine: ParseMachine, word: str, called: str) -> str:
