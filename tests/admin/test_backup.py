@@ -27,9 +27,10 @@ def latest(folder: Path) -> Path:
 
 
 def listing(folder: Path) -> list[str]:
-    """Every name, with type, permissions, owner, size, time and target, as find prints them."""
+    """Every name, with type, permissions, owner, size, time and target, as find prints them; the time to the minute, because rsync
+    compares seconds, and leaves a folder that it made in the same one."""
     said = subprocess.run(
-        ["find", ".", "!", "-name", ".", "-printf", r"%P %y %m %U %G %s %t %l\0"],
+        ["find", ".", "!", "-name", ".", "-printf", r"%P %y %m %U %G %s %TY-%Tm-%Td %TH:%TM %l\0"],
         cwd=folder,
         capture_output=True,
         check=True,
