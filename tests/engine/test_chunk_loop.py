@@ -328,7 +328,7 @@ def test_json_lines_tell_everything(cli: Cli) -> None:
         (["--run-id", "x"], "--run-id needs the journal"),
         (["--backend", "threads"], "--backend needs the journal"),
         (["--then", "math:sqrt"], "--then needs the journal"),
-        (["--result", "repr"], "--result repr"),
+        (["--result", "repr"], "choose --result json or none, not repr"),
         (["--chunk", "-1"], "--chunk -1"),
         (["--jobs", "auto"], "--jobs auto needs"),
         (["--max-jobs-per-worker", "5"], "--max-jobs-per-worker needs"),
