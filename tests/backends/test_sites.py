@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -162,8 +164,57 @@ def test_a_host_that_is_lost_again_and_again_is_set_aside(make: Make, tmp_path: 
     (tmp_path / "off").touch()
     os.kill(alone.far_ends()[0], signal.SIGKILL)
     alone.sh("true")
-    with pytest.raises(ManyhandsError, match="no host is left; the last was one"):
+    with pytest.raises(ManyhandsError, match="no host is left: one is set aside"):
         alone.until(lambda: False)
+
+
+def test_whoever_is_left_uses_all_slots_that_are_wanted(make: Make, tmp_path: Path) -> None:
+    """With one slot on two hosts, the loss of either holds up nothing."""
+    script = f'test -e {tmp_path}/down-NAME && exit 9; exec "$@"'
+    bench = make(*(here(name, 2, script.replace("NAME", name)) for name in ("one", "two")), slots=1)
+    assert bench.run("true").ending.exit == 0
+    gone = next(host for host in bench.backend._hosts if host.name == "two")
+    (tmp_path / "down-two").touch()
+    os.kill(gone.link.process.pid, signal.SIGKILL)
+    bench.until(lambda: any("two is set aside" in text for text in bench.notes()))
+    assert [bench.run("true").ending.exit for _ in range(3)] == [0] * 3
+
+
+def test_no_host_is_left_for_what_comes_later(make: Make, tmp_path: Path) -> None:
+    """Nothing waited when the last was lost: what ran is lost, and what is given afterwards does not wait for ever."""
+    bench = make(here("one", 1, f'test -e {tmp_path}/down && exit 9; exec "$@"'))
+    running = bench.sh("sleep 60")
+    bench.start_of(running)
+    (tmp_path / "down").touch()
+    os.kill(bench.far_ends()[0], signal.SIGKILL)
+    assert bench.end_of(running).ending.exit is None
+    bench.until(lambda: any("one is set aside" in text for text in bench.notes()))
+    bench.sh("true")
+    with pytest.raises(ManyhandsError, match="no host is left: one is set aside"):
+        bench.until(lambda: False)
+
+
+def test_a_host_that_hangs_when_it_is_connected_again(make: Make, tmp_path: Path) -> None:
+    """It is waited for as long as the first time, and not for ever."""
+    bench = make(here("one", 1, f'test -e {tmp_path}/hung && exec sleep 60; exec "$@"'), patience=3.0)
+    (tmp_path / "hung").touch()
+    os.kill(bench.far_ends()[0], signal.SIGKILL)
+    bench.until(lambda: any("one is set aside: it did not answer within 3 s" in text for text in bench.notes()))
+
+
+def test_a_host_that_cannot_be_connected_now_is_tried_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shortage of processes here is no end of the batch."""
+    bench = make(here("one", 1))
+    real, calls = subprocess.Popen, iter(range(9))
+
+    def short(*args: Any, **more: Any) -> Any:
+        if next(calls) == 0:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable", "sh")
+        return real(*args, **more)
+
+    monkeypatch.setattr(subprocess, "Popen", short)
+    os.kill(bench.far_ends()[0], signal.SIGKILL)
+    assert bench.run("echo", "well").ending.stdout.data == b"well\n"
 
 
 def test_a_silent_host_is_lost_after_its_lease(make: Make) -> None:

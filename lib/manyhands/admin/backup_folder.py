@@ -4,7 +4,7 @@
 latest                   a link to the last one that was verified
 .unfinished-.../         one that is being made, or that was interrupted: the next one takes from it what it can, and removes it
 .deleting-.../           one that is being deleted, or half deleted: the next one deletes the rest
-.lock                    held by whoever makes a backup, and by its rsync
+.lock                    held by the program that makes a backup, and by its rsync
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DELETING: Final = ".deleting-"
 
 
 class BackupFolder:
-    """A folder with backups of one source. Whoever changes it holds `locked`."""
+    """A folder with backups of one source. `locked` is held while it is changed."""
 
     def __init__(self, path: str) -> None:
         """Raises UsageError if it is not there: a disk that is not mounted, perhaps, would have the backups on another one."""

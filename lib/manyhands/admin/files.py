@@ -143,5 +143,5 @@ def _checksum(file: int, algorithm: str, size: int, cut: bool) -> str:
 
 
 def _state(found: os.stat_result) -> tuple[int, int, int]:
-    """Changes with the content: whoever sets the time of modification back cannot set that of the change (stat(2))."""
+    """Changes with the content, also if the time of modification is set back: no program can set ctime (stat(2))."""
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns

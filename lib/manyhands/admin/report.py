@@ -49,9 +49,10 @@ def report(
 ) -> int:
     """Print ``rows``, and return the exit status: the worst of their levels, and at ``least`` that one.
 
-    ``summary`` follows the level in the first line. ``cells`` gives the texts of a row below ``header``, ``below`` those of further lines for
-    it; the last column may be long, and those in ``right`` are aligned there. ``notes`` gives lines that follow, without columns. With ``json`` each row is an object ``manyhands.SCHEMA/1``, in
-    the order given; text that is not UTF-8 has a second key, ``NAME_base64``. ``to``: instead of standard output.
+    ``summary`` follows the level in the first line. ``cells`` gives the texts of a row below ``header``, ``below`` those of further lines
+    for it; the last column may be long, and those in ``right`` are aligned there. ``notes`` gives lines that follow, without columns.
+    With ``json`` each row is an object ``manyhands.SCHEMA/1``, in the order given; text that is not UTF-8 has a second key,
+    ``NAME_base64``. ``to``: instead of standard output.
     """
     out = to or sys.stdout
     level = worst([least, *(row.level for row in rows)])

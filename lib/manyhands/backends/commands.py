@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import errno
 import marshal
-import os
 import select
 import time
-import weakref
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +30,7 @@ from manyhands.core.attempt import Attempt, Ending
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.lean import socket
 from manyhands.posix.which import SHORTAGES
+from manyhands.runtime.at_fork import abandon_in_child
 
 if TYPE_CHECKING:
     from manyhands.backends.settings import CommandSettings
@@ -42,7 +41,6 @@ _GATHER: Final = 0.004
 """Seconds to let results gather while enough attempts are queued: one wake-up then handles several results."""
 _LOOK: Final = 1.0
 """Seconds between two checks of the launchers."""
-_open: weakref.WeakSet[Commands] = weakref.WeakSet()
 
 
 class Commands:
@@ -85,7 +83,7 @@ class Commands:
         self._alarm = Alarm()
         self._poll.register(self._results, select.POLLIN)
         self._poll.register(self._alarm.descriptor, select.POLLIN)
-        _open.add(self)
+        abandon_in_child(self)
         slots, first = self.settings.slots, self.settings.first_slot
         self._count = count = how_many(max(1, min(self.settings.launchers, slots)))
         self._vacant = {index: list(range(index + first, slots + first, count)) for index in range(count)}
@@ -390,11 +388,3 @@ class Commands:
         self._unwanted.discard(id)
         del self._ids[attempt.id]
         self._ready.append(ended)
-
-
-def _abandon_all() -> None:
-    for commands in list(_open):
-        commands.abandon()
-
-
-os.register_at_fork(after_in_child=_abandon_all)

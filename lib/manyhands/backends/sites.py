@@ -1,4 +1,4 @@
-"""Commands on several hosts, by a site on each (`manyhands.backends.site`): whoever has a free slot gets the next attempt.
+"""Commands on several hosts, by a site on each (`manyhands.backends.site`): the next attempt goes to a host with a free slot.
 
     start(attempt) --> queue --> the host with most free slots --frames--> its launchers
     reports()      <----------------------------------------------frames-- all hosts
@@ -9,10 +9,8 @@ without ending an attempt is set aside, and the others do its work.
 
 from __future__ import annotations
 
-import os
 import select
 import time
-import weakref
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
@@ -25,12 +23,12 @@ from manyhands.backends.site.link import LinkLostError
 from manyhands.core.attempt import Attempt, AttemptId, Ending
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.records import dataclass
+from manyhands.runtime.at_fork import abandon_in_child
 
 _LOSSES: Final = 3
 """Losses of a host in a row, without an attempt that has ended there, after which it is set aside."""
 _AGAIN: Final = 1.0
 """Seconds until a lost host is connected again; doubled each time."""
-_open: weakref.WeakSet[Sites] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +57,16 @@ class Sites:
         self._queue: dict[AttemptId, Attempt] = {}
         self._ready: deque[Report] = deque()
         self._losses: dict[str, int] = {}
+        self._last = ""
+        """Why the last host was set aside."""
         self._due: dict[str, float] = {}
         """When a lost host is connected again."""
         self._places: dict[str, tuple[int, int]] = {}
         """(slots, the first of them) of each host."""
         self._alarm = Alarm()
-        _open.add(self)
+        abandon_in_child(self)
         self._paused = self._closed = False
-        self._width: int | None = None
+        self._width = settings.slots
         try:
             self._connect_all()
         except BaseException:
@@ -78,48 +78,33 @@ class Sites:
     def _connect_all(self) -> None:
         """Connect to all hosts at once, and wait for the first word of each."""
         for spec in self.settings.hosts:
-            self._connect(spec)
-        deadline = time.monotonic() + self.settings.patience
-        while waiting := [host for host in self._hosts if host.cores is None]:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                for host in waiting:
-                    self._aside(host, f"it did not answer within {self.settings.patience:g} s")
-                break
-            self._wait(left)
+            try:
+                self._hosts.append(self._connected(spec))
+            except OSError as error:
+                raise ManyhandsError(f"cannot start {error.filename}: {error.strerror}") from None
+        while any(host.cores is None for host in self._hosts):
+            self._wait(None)
         for host in self._hosts:
-            if host.name not in self._places:
-                slots = host.spec.slots or host.cores or 1
-                self._places[host.name] = slots, 1 + sum(given for given, _ in self._places.values())
+            slots = host.spec.slots or host.cores or 1
+            self._places[host.name] = slots, 1 + self.capacity
             self._configure(host)
-        self._check_any()
-        if self.settings.slots < self.capacity:
-            self.limit(self.settings.slots)
+        if not self._hosts:
+            said = "; ".join(report.text for report in self._ready if isinstance(report, Noted))
+            raise ManyhandsError(f"no host can be used: {said}")
+
+    def _connected(self, spec: HostSpec) -> Host:
+        return Host(spec, self.settings, lease=self.settings.lease, patience=self.settings.patience)
 
     def _configure(self, host: Host) -> None:
-        """Send its settings to a host that has answered, and what has been said to all meanwhile."""
+        """Send its settings to a host that has answered."""
         host.configure(*self._places[host.name])
-        if self._width is not None:
-            self._limit(host, self._width)
         if self._paused:
             host.pause(True)
-
-    def _connect(self, spec: HostSpec) -> None:
-        try:
-            host = Host(spec, self.settings, self.settings.lease)
-        except OSError as error:
-            raise ManyhandsError(f"cannot start {error.filename}: {error.strerror}") from None
-        self._hosts.append(host)
 
     @property
     def capacity(self) -> int:
         """The slots of all hosts that have answered."""
         return sum(slots for slots, _ in self._places.values())
-
-    def _check_any(self) -> None:
-        if not self._hosts and not self._due:
-            said = "; ".join(report.text for report in self._ready if isinstance(report, Noted))
-            raise ManyhandsError(f"no host can be used: {said}")
 
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
@@ -138,6 +123,7 @@ class Sites:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 break
+            self._check_any_left()
             rang = self._wait(left)
         ready = list(self._ready)
         self._ready.clear()
@@ -171,17 +157,8 @@ class Sites:
             host.pause(paused)
 
     def limit(self, width: int) -> None:
-        """See `manyhands.backends.protocol.Adjustable`: each host uses its share."""
+        """See `manyhands.backends.protocol.Adjustable`: so many on all hosts together, whichever is free."""
         self._width = width
-        for host in self._hosts:
-            if host.slots:
-                self._limit(host, width)
-
-    def _limit(self, host: Host, width: int) -> None:
-        """Of ``width`` slots, what is due to a host; all shares together are ``width``."""
-        slots, first = self._places[host.name]
-        whole, before = self.capacity, first - 1
-        host.limit(min(slots, width * (before + slots) // whole - width * before // whole))
 
     def wake(self) -> None:
         """Make `reports` return."""
@@ -194,6 +171,8 @@ class Sites:
         self._closed = True
         for host in self._hosts:
             host.link.quit()
+        for host in self._hosts:
+            host.link.hang_up()  # all of them, before any is waited for
         for host in self._hosts:
             host.forget()
         self._alarm.close()
@@ -256,30 +235,40 @@ class Sites:
         for name, due in [*self._due.items()]:
             if due <= now:
                 del self._due[name]
-                self._connect(next(spec for spec in self.settings.hosts if spec.name == name))
+                self._connect_again(next(spec for spec in self.settings.hosts if spec.name == name))
             else:
                 until = min(until, due)
         for host in [*self._hosts]:
             if host.cores is not None and not host.slots and host.name in self._places:  # it has answered again
                 self._configure(host)
-            if self._paused or host.cores is None:
+            if self._paused:
                 continue
             try:
-                until = min(until, host.ping(now))
+                until = min(until, host.look(now))
             except LinkLostError as error:
                 self._lost(host, str(error))
         return until
 
+    def _connect_again(self, spec: HostSpec) -> None:
+        try:
+            self._hosts.append(self._connected(spec))
+        except OSError as error:  # too many processes or files, which others may end
+            self._missed(spec.name, f"cannot start {error.filename}: {error.strerror}")
+
     def _dispatch(self) -> None:
-        """Give queued attempts to the hosts that have room, one by one to the least busy."""
+        """Give queued attempts to the hosts that have room, one by one to the least busy. Some wait at a host only if all slots may
+        be used: with fewer, the next goes to a free host."""
         if self._paused or not self._queue:
             return
         given: dict[Host, list[Attempt]] = {}
-        usable = [host for host in self._hosts if host.ready and host.width]
-        room = {host: host.room for host in usable}
+        usable = [host for host in self._hosts if host.ready]
+        all_slots = self._width >= sum(host.slots for host in usable)
+        room = {host: host.room if all_slots else host.slots - len(host.flying) for host in usable}
         load = {host: len(host.flying) for host in usable}
         while self._queue and (free := [host for host in usable if room[host] > 0]):
-            host = min(free, key=lambda one: load[one] / one.width)
+            if not all_slots and sum(load.values()) >= self._width:
+                break
+            host = min(free, key=lambda one: load[one] / one.slots)
             id = next(iter(self._queue))
             given.setdefault(host, []).append(self._queue.pop(id))
             self._owners[id] = host
@@ -292,34 +281,26 @@ class Sites:
 
     def _lost(self, host: Host, why: str) -> None:
         """Report the attempts of a host as lost, and connect to it again, unless that is in vain."""
-        was_ready = host.ready
         self._hosts.remove(host)
         host.forget()
         now = time.monotonic()
         for attempt in host.flying.values():
             self._owners.pop(attempt.id, None)
             self._ready.append(Ended(attempt, now, Ending(error=f"{host.name} was lost: {why}")))
-        losses = self._losses[host.name] = self._losses.get(host.name, 0) + 1
-        if host.name not in self._places or losses >= _LOSSES:
-            self._ready.append(Noted(f"{host.name} is set aside: {why}"))
-        else:
-            if was_ready:
-                self._ready.append(Noted(f"{host.name} was lost: {why}; it is connected again"))
-            self._due[host.name] = now + _AGAIN * 2 ** (losses - 1)
-        if self._places and not self._hosts and not self._due and not self._owners and not self._queue:
-            return
-        if self._places and not self._hosts and not self._due:
-            raise ManyhandsError(f"no host is left; the last was {host.name}: {why}")
+        if self._missed(host.name, why) and host.ready:
+            self._ready.append(Noted(f"{host.name} was lost: {why}; it is connected again"))
 
-    def _aside(self, host: Host, why: str) -> None:
-        self._hosts.remove(host)
-        host.forget()
-        self._ready.append(Noted(f"{host.name} is set aside: {why}"))
+    def _missed(self, name: str, why: str) -> bool:
+        """Count a loss, or a connection that has failed; return whether the host is tried again. One that has never answered is not."""
+        losses = self._losses[name] = self._losses.get(name, 0) + 1
+        if name in self._places and losses < _LOSSES:
+            self._due[name] = time.monotonic() + _AGAIN * 2 ** (losses - 1)
+            return True
+        self._last = f"{name} is set aside: {why}"
+        self._ready.append(Noted(self._last))
+        return False
 
-
-def _abandon_all() -> None:
-    for one in list(_open):
-        one.abandon()
-
-
-os.register_at_fork(after_in_child=_abandon_all)
+    def _check_any_left(self) -> None:
+        """Raise ManyhandsError if attempts wait, and no host will ever take them."""
+        if self._queue and not self._hosts and not self._due:
+            raise ManyhandsError(f"no host is left: {self._last}")

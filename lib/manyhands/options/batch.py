@@ -184,7 +184,7 @@ class Commands(Options):
     on: Sequence[str] = option(
         (),
         metavar="HOSTS",
-        help="run the commands on these hosts, by ssh: HOST, HOST:SLOTS, USER@HOST, web[01-20], @FILE, separated by commas; whoever is free gets the next; --workdir is a folder there (default: home); repeatable",
+        help="run the commands on these hosts, by ssh: HOST, HOST:SLOTS, USER@HOST, web[01-20], @FILE, separated by commas; the next job goes to a host with a free slot; --workdir is a folder on the hosts (default: home); repeatable",
     )
     ssh: str = option("ssh", metavar="COMMAND", needs="on", help="how to reach them, such as 'ssh -i key' (default: ssh)")
 

@@ -2,7 +2,7 @@
 
 A program with a running batch may fork: gunicorn, Celery, a ProcessPoolExecutor. The child has copies of the batch's lock, pipes and
 sockets; while it lives, other processes would not see the parent's ends close. So every such file is noted here, and in the child its
-descriptor is redirected to the null device: objects that close it later close no other file.
+descriptor is redirected to the null device: objects that close it later close no other file. What has more to forget has a method for it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,14 @@ class HasDescriptor(Protocol):
     def fileno(self) -> int: ...
 
 
+class Abandonable(Protocol):
+    """What belongs to the process that has made it."""
+
+    def abandon(self) -> None:
+        """In a forked child: close what is open, and leave everything else to the parent."""
+
+
+_abandoned: Final[WeakSet[Abandonable]] = WeakSet()
 _noted: Final[WeakSet[HasDescriptor]] = WeakSet()
 
 
@@ -27,7 +35,14 @@ def note(*files: HasDescriptor) -> None:
     _noted.update(files)
 
 
+def abandon_in_child(one: Abandonable) -> None:
+    """Have ``one`` abandoned in every forked child."""
+    _abandoned.add(one)
+
+
 def _in_child() -> None:
+    for one in list(_abandoned):
+        one.abandon()
     null = -1
     for file in _noted:
         with suppress(ValueError):  # it is closed

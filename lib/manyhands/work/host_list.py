@@ -41,7 +41,7 @@ class HostName(NamedTuple):
     def parse(cls, text: str) -> HostName:
         """One host. Raises UsageError; a name that ssh would take for an option is none."""
         match = _HOST.fullmatch(text)
-        if not match or text.startswith("-") or (match["ipv6"] and not _is_ipv6(match["ipv6"])):
+        if not match or text.startswith("-") or (match["ipv6"] and not is_ipv6(match["ipv6"])):
             raise UsageError(f"{given_as('--on', repr(text))}: expected HOST, HOST:SLOTS, USER@HOST or [IPV6]:SLOTS")
         slots = None if match["slots"] is None else int(match["slots"])
         if slots is not None and not 0 < slots <= 1024:
@@ -94,7 +94,8 @@ def _written_out(text: str) -> Iterator[str]:
         yield from _written_out(f"{before}{number:0{len(first)}}{after}")
 
 
-def _is_ipv6(text: str) -> bool:
+def is_ipv6(text: str) -> bool:
+    """Whether it is an IPv6 address, perhaps with a zone."""
     try:
         IPv6Address(text)
     except ValueError:

@@ -225,8 +225,6 @@ class FarEnd:
             self._paused = head["paused"]  # the near end may be stopped, too: its silence means nothing
             self._heard = time.monotonic()
             backend.pause(head["paused"])
-        elif kind == frames.LIMIT:
-            backend.limit(head["width"])
 
     def _configure(self, head: dict[str, Any]) -> None:
         self._lease = float(head["lease"])

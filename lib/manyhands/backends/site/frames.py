@@ -26,11 +26,9 @@ RECALL: Final = 4
 """{ids: [[job, attempt], ...]}"""
 PAUSE: Final = 5
 """{paused: bool}"""
-LIMIT: Final = 6
-"""{width: N}"""
-PING: Final = 7
+PING: Final = 6
 """{number: N}; the far end lives as long as it hears from us."""
-QUIT: Final = 8
+QUIT: Final = 7
 
 # far -> near
 HELLO: Final = 20

@@ -24,7 +24,7 @@ from manyhands.core.records import dataclass
 _DEPTH: Final = 64
 """Attempts that wait at a host at most, so that a free slot does not wait for the network."""
 _WORTH: Final = 0.02
-"""Seconds of work that may wait there; with longer jobs none waits, and whoever is free gets the next."""
+"""Seconds of work that may wait there; with longer jobs none waits, and the next goes to a host that is free."""
 _PINGS: Final = 4
 """Pings in the time of a lease."""
 _SUFFIX: Final = ("out", "err")
@@ -43,13 +43,14 @@ class HostSpec:
 class Host:
     """See the module's first lines. Raises OSError if the carrier cannot be started."""
 
-    def __init__(self, spec: HostSpec, settings: CommandSettings, lease: float) -> None:
-        self.spec, self.name, self._settings, self._lease = spec, spec.name, settings, lease
+    def __init__(self, spec: HostSpec, settings: CommandSettings, *, lease: float, patience: float) -> None:
+        self.spec, self.name, self._settings = spec, spec.name, settings
+        self._lease, self._patience = lease, time.monotonic() + patience
+        self._waited = f"it did not answer within {patience:g} s"
         self.link = Link(spec.carrier, spec.python)
         self.cores: int | None = None
         self.ready = False
-        self.slots = self.width = 0
-        """The slots that it has, and how many of them are used."""
+        self.slots = 0
         self.flying: dict[AttemptId, Attempt] = {}
         self.begun: set[AttemptId] = set()
         self.ended = 0
@@ -65,8 +66,7 @@ class Host:
 
     def configure(self, slots: int, first_slot: int) -> None:
         """Send the settings, once it has greeted."""
-        self.slots = self.width = slots
-        given = self._settings
+        self.slots, given = slots, self._settings
         self.link.send(
             frames.CONFIG,
             {
@@ -87,8 +87,8 @@ class Host:
     @property
     def room(self) -> int:
         """How many more attempts it should be given now."""
-        depth = min(_DEPTH, int(_WORTH * self.width / self._wall)) if self._wall else 0
-        return self.width + depth - len(self.flying)
+        depth = min(_DEPTH, int(_WORTH * self.slots / self._wall)) if self._wall else 0
+        return self.slots + depth - len(self.flying)
 
     def start(self, attempts: Iterable[Attempt]) -> None:
         """Send attempts."""
@@ -111,18 +111,18 @@ class Host:
         self.link.heard = time.monotonic()  # it was not asked to answer meanwhile
         self.link.send(frames.PAUSE, {"paused": paused})
 
-    def limit(self, width: int) -> None:
-        """Use at most so many slots."""
-        self.width = width
-        self.link.send(frames.LIMIT, {"width": width})
-
     # -- heard -----------------------------------------------------------------------------------------------------------
 
-    def ping(self, now: float) -> float:
-        """Ask for a sign of life when it is time; return when the next is due. Raises LinkLostError if there was none for a lease."""
-        period = self._lease / _PINGS
-        if self.ready and now - self.link.heard > self._lease + period + self._settings.grace:
-            raise LinkLostError(f"it did not answer for {now - self.link.heard:.0f} s")
+    def look(self, now: float) -> float:
+        """Ask for a sign of life when it is time; return when to look next. Raises LinkLostError if there was none for a lease, or,
+        of one that has never answered, for as long as the patience lasts."""
+        period, silence = self._lease / _PINGS, now - self.link.heard
+        if self.cores is None:
+            if now >= self._patience:
+                raise LinkLostError(self._waited)
+            return self._patience
+        if silence > self._lease + period + self._settings.grace:
+            raise LinkLostError(f"it did not answer for {silence:.0f} s")
         if now >= self._pinged + period:
             self._pinged = now
             self._next_ping += 1

@@ -1,4 +1,4 @@
-"""One connection to a far end: the process that carries it, its streams, and the frames on them. Nothing here waits."""
+"""One connection to a far end: the process that carries it, its streams, and the frames on them. Nothing but its end is waited for."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ Carrier = Callable[[Sequence[str]], Sequence[str]]
 """Makes of the command that starts a far end the command that starts it there: by ssh, or as it is."""
 
 _BLOCK: Final = 1 << 18
+_READS: Final = 16
+"""Blocks that are read at once: one that sends much does not keep us from the others."""
 _NOISE: Final = 1 << 20
 """Bytes that start-up files may print before the far end."""
 _WORDS: Final = 4096
@@ -62,6 +64,7 @@ class Link:
         self.heard = time.monotonic()
         self._broken: str | None = None
         self._mute = False
+        self._hung_up = 0.0
 
     def watched(self) -> list[int]:
         """The descriptors on which something may arrive."""
@@ -94,7 +97,9 @@ class Link:
     def receive(self) -> list[Frame]:
         """The frames that have arrived. Raises LinkLostError when the stream ends or is not ours, after all that came before."""
         found: list[Frame] = []
-        while self._broken is None:
+        for _ in range(_READS):
+            if self._broken is not None:
+                break
             try:
                 found += self._received(os.read(self.output, _BLOCK))
             except BlockingIOError:
@@ -103,7 +108,7 @@ class Link:
                 self._broken = f"what it says is not of manyhands: {error}"
             except LinkLostError as error:
                 self._broken = str(error)
-        if found:
+        if found or self._broken is None:
             return found
         raise LinkLostError(self._broken)
 
@@ -153,17 +158,22 @@ class Link:
     # -- the end ---------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the streams, which ends the far end, and wait for the carrier, which is killed if it does not end. May be called twice."""
-        for file in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if file:
-                with suppress(OSError):
-                    file.close()
+        """Hang up, and wait for the carrier, which is killed if it does not end. May be called twice."""
+        self.hang_up()
         try:
-            self.process.wait(_BURIAL)
+            self.process.wait(max(0.0, self._hung_up + _BURIAL - time.monotonic()))
         except subprocess.TimeoutExpired:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+    def hang_up(self) -> None:
+        """Close the streams, which ends the far end."""
+        self._hung_up = self._hung_up or time.monotonic()
+        for file in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if file:
+                with suppress(OSError):
+                    file.close()
 
     def abandon(self) -> None:
         """Close the streams in a forked child: the carrier belongs to the parent."""
