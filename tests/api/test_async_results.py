@@ -187,7 +187,7 @@ def test_what_would_hold_up_the_loop_is_refused(own_state: Path) -> None:
 
 
 def test_nothing_that_is_forgotten_goes_on(tmp_path: Path) -> None:
-    """A batch whose loop has ended before it is stopped when the program lets go of it."""
+    """A batch whose loop has ended before it is stopped when the program lets go of it; so is the loop's handler of Ctrl-C."""
 
     async def main() -> Results[None]:
         run = run_batch(WAITS, [tmp_path / "a"])
@@ -200,6 +200,7 @@ def test_nothing_that_is_forgotten_goes_on(tmp_path: Path) -> None:
 
     run = asyncio.run(main())
     run.close()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

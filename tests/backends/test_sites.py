@@ -278,7 +278,7 @@ def test_the_environment_is_the_hosts_own(make: Make, monkeypatch: pytest.Monkey
 
 
 def test_nothing_is_left_on_the_host(make: Make, tmp_path: Path) -> None:
-    """No file, whether it ends in good order or is cut off."""
+    """No file, whether it ends in good order, is cut off or is killed by -9."""
     place = tmp_path / "tmp"
     place.mkdir()
     for cut in (False, True):
@@ -294,3 +294,9 @@ def test_nothing_is_left_on_the_host(make: Make, tmp_path: Path) -> None:
         else:
             bench.backend.close()
             assert not list(place.iterdir())
+    bench = make(here("one", 1, f'TMPDIR={place} exec "$@"'))
+    bench.run("head", "-c", "100000", "/dev/zero")
+    (folder,) = place.iterdir()
+    bench.start_of(bench.sh("sleep 60"))
+    os.kill(bench.far_ends()[0], signal.SIGKILL)
+    wait_for(lambda: not folder.exists())

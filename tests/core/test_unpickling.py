@@ -6,7 +6,7 @@ See `old_records` for what these runs are.
 from __future__ import annotations
 
 import json
-import tarfile
+import subprocess
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -27,8 +27,7 @@ DATA = Path(__file__).parents[1] / "data"
 def old_runs(own_state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Path:
     """The state folder with the old runs; what waited or failed in them will go well."""
     own_state.mkdir(parents=True, mode=0o700)
-    with tarfile.open(DATA / "runs-old-modules.tar.gz") as archive:
-        archive.extractall(own_state.parent, filter="fully_trusted")
+    subprocess.run(["tar", "-xzf", DATA / "runs-old-modules.tar.gz", "-C", own_state.parent], check=True)
     (own_state.parent / "state" / "runs").rename(own_state / "runs")
     (tmp_path / "go").touch()
     environment |= {"LEDGER": str(tmp_path / "ledger"), "GO": str(tmp_path / "go")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import tarfile
+import subprocess
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -27,8 +27,7 @@ NAMES = ["cut", "piped", "plain", "stages", "waits"]
 def old_runs(own_state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The state folder with the old runs; their jobs will all go well."""
     own_state.mkdir(parents=True, mode=0o700)
-    with tarfile.open(OLD_RUNS) as archive:
-        archive.extractall(own_state.parent, filter="fully_trusted")
+    subprocess.run(["tar", "-xzf", OLD_RUNS, "-C", own_state.parent], check=True)
     (own_state.parent / "state" / "runs").rename(own_state / "runs")
     (tmp_path / "go").touch()
     monkeypatch.setenv("LEDGER", str(tmp_path / "ledger"))

@@ -35,7 +35,6 @@ from manyhands.posix import linux
 from manyhands.posix.which import SHORTAGES, Programs, why_not_started
 
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
-_NO_USAGE = resource.struct_rusage((0.0, 0.0, *(0,) * 14))
 _AGAIN: Final = 0.1
 """Seconds until an attempt that could not begin is tried again, if no other ends meanwhile."""
 
@@ -297,7 +296,8 @@ class CommandThreads:
         """
         process = running.process
         status: int | None = None
-        usage = _NO_USAGE
+        # not a global: at exit the type may be cleared first, which CPython 3.11 reports as a SystemError
+        usage = resource.struct_rusage((0.0, 0.0, *(0,) * 14))
         with suppress(ChildProcessError):
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with running.lock, suppress(ChildProcessError):

@@ -31,6 +31,8 @@ class Settings:
     nice: int = 0
     keep_open: tuple[int, ...] = ()
     """Descriptors that must stay open while any process of this run may live (the run's lock)."""
+    disposable: bool = False
+    """Whether ``outputs`` is removed at the end of the batch, however it ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,4 @@ class FunctionSettings(Settings):
     """Whether jobs have a time-out."""
     columns: tuple[str, ...] = ()
     """Names of the inputs' columns."""
-    disposable: bool = False
-    """Whether ``outputs`` is removed at the end of the batch."""
     workers: Workers = field(default_factory=Workers)

@@ -122,7 +122,7 @@ class _Registry:
                 self._on_usr1,
                 self._on_tstp,
             ):  # not replaced by other code meanwhile
-                signal.signal(number, handler)
+                signal.signal(number, signal.default_int_handler if _has_outlived_its_loop(handler) else handler)
         self._before.clear()
         if self._bell:
             current = signal.set_wakeup_fd(-1)
@@ -201,6 +201,12 @@ class _Bell:
         while numbers := os.read(self._reading, 64):
             for number in numbers:
                 self._hear(number)
+
+
+def _has_outlived_its_loop(handler: object) -> bool:
+    """Whether it is the one with which asyncio.run cancels its task, and that has ended: asyncio leaves it, because it found ours there."""
+    task = getattr(handler, "keywords", {}).get("main_task")
+    return task is not None and task.done()
 
 
 _registry: Final = _Registry()

@@ -5,6 +5,8 @@ Separate from `manyhands.processes.listing`, which reads many processes and ther
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -67,7 +69,7 @@ def details(pid: int, *, environment: bool = False) -> Details:
         info=info,
         parent=None if parent is None else _asked(parent.name),
         children=tuple((one.pid, _asked(one.name) or "?") for one in _asked(process.children) or ()),
-        exe=_asked(process.exe) or None,
+        exe=_asked(lambda: _program_of(process)) or None,
         cwd=_asked(process.cwd) or None,
         terminal=_asked(process.terminal),
         nice=_asked(process.nice),
@@ -82,6 +84,11 @@ def details(pid: int, *, environment: bool = False) -> Details:
         limits=_limits(process),
         environment=masked(_asked(process.environ) or {}) if environment else None,
     )
+
+
+def _program_of(process: Any) -> str:
+    """The path of its program. On Linux only what the kernel says: without permission, psutil would guess from the command line."""
+    return os.readlink(f"/proc/{process.pid}/exe") if sys.platform == "linux" else str(process.exe())
 
 
 def _asked(ask: Callable[[], T]) -> T | None:

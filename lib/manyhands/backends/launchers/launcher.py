@@ -85,6 +85,7 @@ class Launcher:
         self.cap: int | None = config["cap"]
         self.allow_daemons: bool = config["allow_daemons"]
         self.folder: bytes = config["outputs"]
+        self.disposable: bool = config["disposable"]
         self.latest: deque[tuple[bytes, Measured]] = deque(maxlen=config["remembered"])  # see `orphan_results`
         self.poll = select.epoll()
         self.life = os.pidfd_open(coordinator)
@@ -376,7 +377,7 @@ class Launcher:
     def leave(self, *, gone: bool) -> None:
         """End everything that runs, and remove our files. May be called at any moment.
 
-        If the coordinator is ``gone``, write down the results that it may not have recorded: no other process knows them.
+        If the coordinator is ``gone``, write down the results that it may not have recorded, or remove a disposable folder.
         """
         with suppress(OSError):
             for file, _ in self.poll.poll(0):
@@ -385,7 +386,7 @@ class Launcher:
         self.family.kill_leaders()
         self.poll.close()  # a full table of descriptors must not keep us from reading /proc
         self.family.end_everything()
-        if gone:
+        if gone and not self.disposable:
             for running in self.over:  # these have ended by themselves
                 self.report(running)
             known = [(*map(int, name.split(b".")), True, measured) for name, measured in self.latest]
@@ -393,3 +394,7 @@ class Launcher:
             orphan_results.write(self.folder, self.index, ends)
         for slot in [*self.slots, *(running.slot for running in self.running.values())]:
             slot.close()
+        if gone and self.disposable:
+            import shutil
+
+            shutil.rmtree(self.folder, ignore_errors=True)

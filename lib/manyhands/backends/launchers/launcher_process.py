@@ -63,6 +63,7 @@ def config_of(settings: CommandSettings, slots: list[int], ahead: int) -> wire.C
         "allow_daemons": settings.allow_daemons,
         "token": settings.token.encode(),
         "remembered": settings.slots + ahead,
+        "disposable": settings.disposable,
     }
 
 

@@ -56,6 +56,7 @@ class Settings(NamedTuple):
     stdin: Path | None
     allow_daemons: bool
     launchers: int
+    disposable: bool = True
 
 
 class _Outbox:
