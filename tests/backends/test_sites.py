@@ -52,8 +52,9 @@ Make = Callable[..., Hosts]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    """Makes backends over the given hosts; closes them."""
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Makes backends over the given hosts; closes them. A far end that is killed while it begins leaves an empty folder."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     made: list[Hosts] = []
 
     def hosts(*specs: HostSpec, **settings: Any) -> Hosts:

@@ -89,7 +89,7 @@ class Sites:
             self._places[host.name] = slots, 1 + self.capacity
             self._configure(host)
         if not self._hosts:
-            said = "; ".join(report.text for report in self._ready if isinstance(report, Noted))
+            said = "; ".join(sorted(report.text for report in self._ready if isinstance(report, Noted)))
             raise ManyhandsError(f"no host can be used: {said}")
 
     def _connected(self, spec: HostSpec) -> Host:
