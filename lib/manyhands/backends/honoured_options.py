@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as, option_name
+from manyhands.core.lean import NamedTuple
 from manyhands.core.limits import Limits
 from manyhands.posix.cores import usable_cores
 from manyhands.work.worker_settings import Workers

@@ -9,9 +9,10 @@ A backend never decides: it has no retries, no time limits and no journal. It sa
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple, Protocol, Union, runtime_checkable
+from typing import Final, Protocol, Union, runtime_checkable
 
 from manyhands.core.attempt import NO_ENDING, Attempt, Ending
+from manyhands.core.lean import NamedTuple
 
 POISON: Final = 2
 """A job that has killed this many workers (`Ended.died`) is not retried, whatever ``retries`` says."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from invoke.parser.context import translate_underscores
 
+from manyhands.core.lean import NamedTuple
 from manyhands.core.records import MISSING
 from manyhands.options.declaration import Declared, Said
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Final, NamedTuple, Union
+from typing import Final, Union
 
 from manyhands.core.kept_file import opened
+from manyhands.core.lean import NamedTuple
 from manyhands.core.records import dataclass
 
 _BLOCK: Final = 1 << 20

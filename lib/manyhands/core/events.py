@@ -6,9 +6,10 @@ jobs are NamedTuples, which are made in a third of a frozen dataclass's time.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from manyhands.core.job import Attempt, Outcome, Status
+from manyhands.core.lean import NamedTuple
 from manyhands.core.records import dataclass, field
 
 

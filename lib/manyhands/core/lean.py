@@ -1,8 +1,9 @@
-"""What small processes need of `contextlib`, `signal`, `socket` and `typing`, without the rest of these modules.
+"""What quick starts need of `contextlib`, `signal`, `socket` and `typing`, without the rest of these modules.
 
 A batch waits until its launchers have been imported, and each of them stays in memory: these four, and what they import (re, enum,
 functools, selectors), were two thirds of both. `signal` and `socket` are the modules in C below those of these names: the same
-functions, the same numbers, only not as enums, and no socket is a context manager. A type checker sees the usual ones.
+functions, the same numbers, only not as enums, and no socket is a context manager. `typing.NamedTuple` also compiles the annotation
+of every field, which is half of its price. A type checker sees the usual ones.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ else:
             fields = body["__annotations__"]
             defaults = [body[field] for field in fields if field in body]
             made = namedtuple(name, fields, defaults=defaults, module=body["__module__"])
+            made.__new__.__annotations__ = fields
             for key, value in body.items():
                 if key not in fields and key != "__module__":
                     setattr(made, key, value)

@@ -136,8 +136,8 @@ def _as_dataclass(cls: type) -> type:
 class _Init:
     """``__init__`` of a class of which there is no object yet."""
 
-    def __init__(self, cls: type) -> None:
-        self._cls = cls
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._cls = owner
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         if vars(self._cls)["__init__"] is self:
@@ -255,22 +255,24 @@ def _dataclass(*, frozen: bool = False, slots: bool = False, kw_only: bool = Fal
             methods |= {"__setattr__": refuse_to_set, "__delattr__": refuse_to_delete}
         if frozen and slots:
             methods |= {"__getstate__": _getstate, "__setstate__": _setstate}
-        for name in methods.keys() - vars(cls).keys():
-            setattr(cls, name, methods[name])
+        wanted = {name: method for name, method in methods.items() if name not in vars(cls)} | {"__init__": _Init()}
         if slots:
-            cls = _with_slots(cls)
-        setattr(cls, "__init__", _Init(cls))  # noqa: B010 - a type checker knows that this is no function
+            return _with_slots(cls, wanted)
+        for name, method in wanted.items():
+            setattr(cls, name, method)
+        wanted["__init__"].__set_name__(cls, "__init__")
         return cls
 
     return made
 
 
-def _with_slots(cls: type) -> type:
-    """``cls`` again: slots can be given to a class only when it is made."""
+def _with_slots(cls: type, methods: Mapping[str, Any]) -> type:
+    """``cls`` again, with ``methods``: slots can be given to a class only when it is made, and each method given later takes longer."""
     names = fields_of(cls)
     kept = {name: value for name, value in vars(cls).items() if name not in {"__dict__", "__weakref__", *names}}
     has = {name for base in cls.__mro__[1:] for name in vars(base).get("__slots__", ())}
-    again = type(cls)(cls.__name__, cls.__bases__, kept | {"__slots__": tuple(name for name in names if name not in has)})
+    slots = tuple(name for name in names if name not in has)
+    again = type(cls)(cls.__name__, cls.__bases__, {**kept, **methods, "__slots__": slots})
     again.__qualname__ = cls.__qualname__
     return again
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast, dataclass_transform
 
+from manyhands.core.lean import NamedTuple
 from manyhands.core.records import FIELDS, MISSING, PARAMS, Field, fields_of, make_fields, refuse_to_delete, refuse_to_set
 
 if TYPE_CHECKING:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from manyhands.core.events import Began, Counted, Event, Finished, Held, RunStarted
 from manyhands.core.job import Attempt, Status
+from manyhands.core.lean import NamedTuple
 from manyhands.core.number_set import Numbers
 from manyhands.core.safe_text import one_line
 from manyhands.render.words import duration

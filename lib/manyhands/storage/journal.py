@@ -17,10 +17,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from manyhands.core.errors import JournalError
 from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
+from manyhands.core.lean import NamedTuple
 from manyhands.storage.database import Connect, Database, connect
 from manyhands.storage.integrity import check_all, check_log, check_seal, kept_inputs
 from manyhands.storage.rows import (

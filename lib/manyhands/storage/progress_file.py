@@ -15,11 +15,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from heapq import nsmallest
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from manyhands.core.encoding import keep_bytes, kept_bytes
 from manyhands.core.events import Began
 from manyhands.core.job import Output, Values
+from manyhands.core.lean import NamedTuple
 from manyhands.core.records import dataclass
 
 EVERY: Final = 1.0

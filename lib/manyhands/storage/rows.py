@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from marshal import dumps
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from zlib import crc32
 
 from manyhands.core.job import NOTHING, Attempt, Ending, Job, Outcome, Output, Status, Values
+from manyhands.core.lean import NamedTuple
 
 LEFT: Final = (Status.LOST, Status.CANCELLED)
 """A job whose last status is one of these still has to be done."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from manyhands.core.lean import NamedTuple
 
 METHODS: Final = ("fork", "spawn", "forkserver")
 

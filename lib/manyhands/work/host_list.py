@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as
+from manyhands.core.lean import NamedTuple
 from manyhands.posix.home import expanded
 
 _MOST: Final = 10_000

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from manyhands.core.errors import TemplateError
 from manyhands.core.hints import switch_name
+from manyhands.core.lean import NamedTuple
 from manyhands.core.patterns import pattern
 
 PLACEHOLDER: Final = pattern(
