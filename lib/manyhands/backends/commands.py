@@ -173,8 +173,7 @@ class Commands:
         self._closed = True
         launchers = [*self._launchers.values()]
         for launcher in launchers:
-            launcher.tell(wire.QUIT)
-            launcher.control.close()
+            launcher.leave(idle=not self._flying)
         wait_for_all(launchers, with_jobs=not self.settings.allow_daemons)
         for launcher in launchers:
             launcher.bury()
@@ -346,7 +345,7 @@ class Commands:
                 size = results.recv_into(view, 0, socket.MSG_DONTWAIT)
                 index, records = marshal.loads(view[:size])
                 if index in self._launchers:
-                    self._launchers[index].heard = True
+                    self._launchers[index].hear()
                 for record in records:
                     self._record(index, record)
         except BlockingIOError:

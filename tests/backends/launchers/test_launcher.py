@@ -16,6 +16,7 @@ import pytest
 from backends.test_command_backends import Bench
 from conftest import LIB, wait_for, with_tag
 from manyhands.backends.commands import Commands
+from manyhands.backends.launchers import launcher_process
 from manyhands.backends.protocol import Ended
 from manyhands.backends.settings import CommandSettings
 
@@ -78,6 +79,19 @@ def test_a_daemon_of_a_timed_out_job_is_found_and_ended(bench: Bench) -> None:
     assert with_tag(tag("1.1")) == []
 
 
+def test_a_launcher_that_has_begun_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is one that works waited for any longer than it takes to leave."""
+    boot = launcher_process._BOOT
+    monkeypatch.setattr(launcher_process, "_LEAVING", float("inf"))
+    slow = f"import sys, time; time.sleep(0 if sys.argv[2] == '0' else 600); {boot}"
+    monkeypatch.setattr(launcher_process, "_BOOT", slow)
+    bench = Bench(Commands(settings(tmp_path)))
+    assert bench.run("echo", "done").ending.exit == 0
+    working, importing = bench.backend._launchers.values()  # type: ignore[attr-defined]
+    bench.backend.close()
+    assert (working.process.returncode, importing.process.returncode) == (0, -signal.SIGKILL)
+
+
 def test_daemons_may_be_allowed(tmp_path: Path) -> None:
     """With allow_daemons what a job leaves behind lives on, and a later job's output is not mixed with its."""
     bench = Bench(Commands(settings(tmp_path, allow_daemons=True, slots=1)))
@@ -136,6 +150,7 @@ sys.path.insert(0, sys.argv[2])
 from backends.launchers.test_launcher import settings
 from backends.test_command_backends import Bench
 from manyhands.backends.commands import Commands
+from manyhands.backends.launchers import launcher_process
 import dataclasses
 bench = Bench(Commands(dataclasses.replace(settings(Path(sys.argv[3])), token=sys.argv[4])))
 attempts = [bench.sh("trap '' TERM INT HUP; setsid sleep 60 & sleep 60 & sleep 60") for _ in range(4)]

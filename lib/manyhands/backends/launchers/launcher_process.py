@@ -94,6 +94,8 @@ class LauncherProcess:
         self.why: str | None = None
         """Why it was killed."""
         self.heard = True
+        self._worked = False
+        """Whether it has ever reported anything."""
         self._outbox: deque[tuple[int, list[int]]] = deque()
         self._stopped = self._silent = self._dying = 0
 
@@ -137,7 +139,20 @@ class LauncherProcess:
         """Whether `flush` is needed."""
         return bool(self._outbox)
 
+    def leave(self, *, idle: bool) -> None:
+        """Let it exit; ``idle``: no attempt is in flight. Then one that has never reported anything has begun nothing: it may still be
+        importing, and is not waited for."""
+        if idle and not self._worked:
+            self.kill("", with_jobs=False)
+        else:
+            self.tell(wire.QUIT)
+        self.control.close()
+
     # -- watching --------------------------------------------------------------------------------------------------------
+
+    def hear(self) -> None:
+        """It has reported something."""
+        self.heard = self._worked = True
 
     def look(self) -> str | None:
         """Check whether it works; call this once a second. Returns why it must be killed, once."""
