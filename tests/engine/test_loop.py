@@ -20,7 +20,6 @@ from manyhands.core.events import Began, Event, Finished, Held, Summary, Warned
 from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
 from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, Timeout
 from manyhands.engine.deadlines import Deadlines
-from manyhands.engine.in_flight import Retries
 from manyhands.engine.loop import Engine
 from manyhands.engine.order import in_order
 from manyhands.engine.outcomes import Halting, judge, may_retry
@@ -521,7 +520,7 @@ def test_jobs_that_wait_for_a_retry_are_bounded() -> None:
     """No new job begins while too many wait, and one line says so."""
     fake = Fake(2, lambda a: Play(exit=int(a.number == 1)), ahead=4)
     run = Run(200, fake=fake, retries=1, backoff=Backoff(100.0))
-    run.engine._retries = Retries(most=10)
+    run.engine._retries._most = 10
     run.go()
     assert run.summary.counts == {Status.OK: 200}
     assert max(number for when, number, _ in fake.began if when == 0) <= 20

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from marshal import dumps
 from typing import Any
 from zlib import crc32
@@ -10,8 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
-from manyhands.storage.rows import began_row, checksum, checksum_of_large, ended_row, record_of
+from manyhands.core.job import NOTHING, Attempt, Ending, Job, Outcome, Output, Status
+from manyhands.storage.rows import (
+    ENDED,
+    EndedRows,
+    began_row,
+    check_row,
+    checksum,
+    checksum_of_large,
+    ended_row,
+    record_of,
+)
+from manyhands.storage.schema import make
 
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary())
 
@@ -29,3 +41,37 @@ def test_a_row_with_a_large_value_is_read_back(size: int) -> None:
     outcome = Outcome(attempt, Status.OK, Ending(0, started=1.0, wall=2.0, result=b"1" * size))
     record = record_of((*began_row(attempt), *ended_row(outcome)))
     assert (record.job, record.outcome) == (attempt.job, outcome)
+
+
+_TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
+_OUTPUTS = st.just(NOTHING) | st.builds(
+    Output, st.binary(min_size=1, max_size=9), st.none() | st.just("/run/1.out"), st.integers(1, 99), st.integers(0, 9)
+)
+_ENDINGS = st.builds(
+    Ending, exit=st.none() | st.integers(0, 255), signal=st.none() | st.integers(1, 64), error=_TEXTS,
+    started=st.none() | st.floats(0, 2e9) | st.integers(0, 9), wall=st.floats(0, 9) | st.integers(0, 9), user=st.floats(0, 9),
+    system=st.floats(0, 9), max_rss=st.integers(0, 1 << 40), stdout=_OUTPUTS, stderr=_OUTPUTS, slot=st.integers(0, 99),
+    leftovers=st.integers(0, 2), result=st.none() | st.binary(max_size=9) | st.just(bytes(1 << 16)), traceback=_TEXTS,
+    still_running=st.booleans(),
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(_ENDINGS, st.sampled_from(Status), st.booleans()), max_size=12))
+def test_what_is_inserted_is_the_whole_row(ends: list[tuple[Ending, Status, bool]]) -> None:
+    """Whichever statement is chosen for it, and in the order in which the attempts ended."""
+    outcomes = [
+        Outcome(Attempt(Job(number, b"k", (b"x",)), 1, ()), status, end, final)
+        for number, (end, status, final) in enumerate(ends, 1)
+    ]
+    rows, db = EndedRows(), sqlite3.connect(":memory:", isolation_level=None)
+    with closing(db):
+        make(db)  # type: ignore[arg-type]  # all that it needs of a database
+        for outcome in outcomes:
+            rows.add(outcome)
+        assert len(rows) == len(outcomes)
+        for sql, some in rows.inserts:
+            db.executemany(sql, some)
+        found = list(db.execute(f"SELECT {', '.join(ENDED)}, sum FROM ended ORDER BY rowid"))
+    assert found == [ended_row(one) for one in outcomes]
+    for row in found:
+        check_row(row)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from manyhands.core.errors import BatchWarning, ManyhandsError, UsageError
 from manyhands.core.events import HAPPENINGS, Event, Finished, Summary, Warned
-from manyhands.core.job import Outcome, Status, T_co
+from manyhands.core.job import NOTHING, Outcome, Status, T_co
 from manyhands.core.live_outcome import LiveOutcome, unlinked
 from manyhands.engine.channel import Closed
 from manyhands.execution.batch import Batch
@@ -136,7 +136,7 @@ class Results(Generic[T_co]):
             end = outcome.ending
             outcome = outcome._replace(ending=end._replace(stdout=unlinked(end.stdout), stderr=unlinked(end.stderr)))
         live = LiveOutcome.of(outcome, self._input_of(outcome))
-        if self._passing:
+        if self._passing and not (outcome.ending.stdout is outcome.ending.stderr is NOTHING):
             _pass_on(live)
         return live
 
@@ -255,11 +255,12 @@ class Results(Generic[T_co]):
         finished = [one for one in events if isinstance(one, Finished)]
         if self._shown:
             self._shown.events([one for one in events if not isinstance(one, Warned)])
-        for event in finished:
-            if event.outcome.final:
-                self._outcomes.append(event.outcome)
+        append = self._outcomes.append
+        for outcome, _, _ in finished:
+            if outcome.final:
+                append(outcome)
             elif self._passing:
-                _pass_on(event.outcome)
+                _pass_on(outcome)
         if len(finished) < len(events):
             self._warn(dict.fromkeys(one for one in events if isinstance(one, Warned)))
 
@@ -279,9 +280,10 @@ class Results(Generic[T_co]):
 
     def _input_of(self, outcome: Outcome) -> Any:
         """What the job was given; made again if an earlier execution has read it."""
-        number, plan = outcome.attempt.job.number, self._batch.plan
+        number = outcome.attempt.job.number
         if number in self._given:
             return self._given.pop(number)
+        plan = self._batch.plan
         values, columns = outcome.attempt.job.values, self._batch.run.record.get("columns", ())
         if plan.call and plan.call.type == "object":
             return decode(plan.call, values)
@@ -299,7 +301,8 @@ class Results(Generic[T_co]):
 
 
 def _pass_on(outcome: Outcome) -> None:
-    if outcome.stdout.size or outcome.stderr.size:
+    end = outcome.ending
+    if end.stdout.size or end.stderr.size:
         with suppress(ManyhandsError):  # somebody has removed the file: the outcome says where it was
             pass_on(outcome.stdout, outcome.stderr)
 

@@ -39,6 +39,8 @@ class Ended(NamedTuple):
     began: bool = True
     died: bool = False
     """The worker process died during the attempt, without being asked to end."""
+    pid: int = 0
+    """The process that did it, if its beginning was not reported apart."""
 
 
 class Noted(NamedTuple):
@@ -68,7 +70,8 @@ class Backend(Protocol):
         """Whether `stop` really ends the work."""
 
     reports_start: bool
-    """Whether `Started` is reported when the work really begins (else the engine uses the moment of `start`)."""
+    """Whether `Started` is reported when the work really begins (else the engine uses the moment of `start`). It may be left out for
+    an attempt that has ended by then: its `Ended` says when it began."""
 
     @property
     def ahead(self) -> int:

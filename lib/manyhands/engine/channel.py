@@ -84,7 +84,7 @@ class Channel:
 def _weight(event: Event) -> int:
     if not isinstance(event, Finished):
         return 0
-    outcome = event.outcome
-    if outcome.stdout is NOTHING and outcome.stderr is NOTHING:
-        return len(outcome.result or b"")
-    return len(outcome.stdout.data) + len(outcome.stderr.data) + len(outcome.result or b"")
+    end = event.outcome.ending
+    if end.stdout is NOTHING and end.stderr is NOTHING:
+        return 0 if end.result is None else len(end.result)
+    return len(end.stdout.data) + len(end.stderr.data) + len(end.result or b"")

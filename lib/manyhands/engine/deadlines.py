@@ -26,14 +26,15 @@ class Deadlines:
         self._percent = timeout.percent if timeout else None
         self.limit = timeout.seconds if timeout else None
         """Seconds that an attempt may take; None while that is not known."""
-        self._timed = timeout is not None
+        self.timed = timeout is not None
+        """Whether there is a limit, known or not."""
         self._started: dict[int, float] = {}
         self._walls: deque[float] = deque()
         self._sorted: list[float] = []
 
     def begin(self, key: int, at: float) -> None:
         """Attempt ``key`` has begun."""
-        if self._timed:
+        if self.timed:
             self._started[key] = at
 
     def end(self, key: int, wall: float | None) -> None:

@@ -18,17 +18,15 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from manyhands.backends.protocol import POISON, Backend, Ended, Report, Started, Suspended
 from manyhands.core.errors import JournalError
 from manyhands.core.events import Began, Counted, Event, Finished, Summary, Tick, Warned
-from manyhands.core.job import Arg, Attempt, Ending, Job, Outcome, Status
+from manyhands.core.job import Arg, Ending, Job, Outcome, Status
 from manyhands.core.limits import HaltWhen, Limits
 from manyhands.engine.autoscale import Climber
 from manyhands.engine.deadlines import Deadlines
-from manyhands.engine.in_flight import Flight, Retries
+from manyhands.engine.in_flight import Flight, Retries, began_event
 from manyhands.engine.outcomes import COUNTED, LEFT, Halting, given_up, judge, may_retry
 from manyhands.engine.pauses import Pauses
 from manyhands.engine.recording import Record, Recorder
-
-Pull = Iterator[tuple[Job, int] | None]
-"""Jobs with the number of their last attempt (0: none); None means that no job is available just now."""
+from manyhands.engine.supply import Pull, Supply
 
 
 class Engine:
@@ -52,26 +50,27 @@ class Engine:
         gate: Callable[[], bool] = lambda: True,
         before_waiting: Callable[[], None] = lambda: None,
         done_before: int = 0,
+        begins: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``total``: the number of jobs in the run, if it is known; ``done_before``: how many of them are done, so that they are not
         pulled again; ``whole``: all others are pulled, so that the engine can count them; ``tick``: yield a Tick at least every so
         many seconds. While ``gate()`` is False no job begins: call `wake` when it becomes True. ``before_waiting`` is called each
-        time that all events have been yielded, and the engine is going to wait.
+        time that all events have been yielded, and the engine is going to wait. ``begins``: the beginnings of attempts are events, too.
         """
-        self._jobs, self._argv, self._backend = jobs, argv, backend
+        self._backend, self._begins = backend, begins
         self._recorder = Recorder(journal, clock)
         self._limits, self._run, self._tick, self._clock = limits, run, tick, clock
         self._flights: dict[int, Flight] = {}  # by job number: a job has one attempt at a time
         self._retries = Retries()
+        self._supply = Supply(jobs, argv, self._retries, limits.delay)
         self._deadlines, self._halting = Deadlines(limits.timeout), halting or Halting(limits.halt, total)
         self._climber, self._gate, self._before_waiting = climber, gate, before_waiting
         self._total, self._whole, self._done_before = total, whole, done_before
         # With a halt rule no attempt is queued at the backend: it would begin after the result that meets the rule.
         self._careful = limits.halt.when is not HaltWhen.NEVER
         self._news: list[Began | Counted | Warned] = []
-        self._halted = self._crowded = self._exhausted = self._dry = False
-        self._pulled, self._next_start, self._owner = 0, 0.0, os.getpid()
+        self._halted, self._owner = False, os.getpid()
         self._stop_signal: int | None = None
         self._running = self._stops_requested = self._stops_obeyed = 0
         self._pauses = Pauses(backend.pause, backend.wake, clock)
@@ -130,7 +129,7 @@ class Engine:
         """Wait for the backend once, handle all its reports, and only then yield events: the caller may stop iterating here."""
         self._before_waiting()
         reports = self._backend.reports(self._patience())
-        self._dry = False  # new inputs may have woken us
+        self._supply.dry = False  # new inputs may have woken us
         self._take_in(reports)
         while self._careful and (more := self._backend.reports(0)):  # all results are known before anything begins
             self._take_in(more)
@@ -142,10 +141,10 @@ class Engine:
 
     def _take_in(self, reports: Sequence[Report]) -> None:
         for report in reports:
-            if isinstance(report, Started):
-                self._started(report)
-            elif isinstance(report, Ended):
+            if isinstance(report, Ended):
                 self._ended(report)
+            elif isinstance(report, Started):
+                self._started(report)
             elif isinstance(report, Suspended):
                 self._pauses.suspended(report.at, report.seconds)
             else:
@@ -161,9 +160,9 @@ class Engine:
             due.append(deadline + self._pauses.total - now)
         if not self._ending() and self._room() > 0 and self._gate():
             if (retry := self._retries.next) is not None:
-                due.append(max(retry, self._next_start) - now)
-            if self._limits.delay and not self._dry and not self._exhausted:
-                due.append(self._next_start - now)
+                due.append(max(retry, self._supply.next_start) - now)
+            if self._limits.delay and not self._supply.dry and not self._supply.exhausted:
+                due.append(self._supply.next_start - now)
         return max(0.0, min(due)) if due else None
 
     # -- beginning -------------------------------------------------------------------------------------------------------
@@ -183,7 +182,12 @@ class Engine:
         room = self._room()
         if room <= 0 or self._ending() or not self._gate():
             return
-        batch = self._choose(room)
+        # New jobs begin once half of the queued attempts have begun, so that many are recorded together.
+        batch = self._supply.take(room, self._clock(), new=room > self._ahead() // 2)
+        for flight in batch:
+            self._flights[flight.attempt.job.number] = flight
+            self._recorder.began(flight.attempt)
+        self._look_at_supply()
         if not batch:
             return
         recorded = self._commit()
@@ -195,86 +199,71 @@ class Engine:
             if not self._backend.reports_start:
                 self._begin(flight, self._clock())
 
-    def _choose(self, room: int) -> list[Flight]:
-        """Up to ``room`` flights: retries that are due, and new jobs once half of the queued attempts have begun."""
-        now, refill = self._clock(), room > self._ahead() // 2
-        batch: list[Flight] = []
-        while len(batch) < room and (not self._limits.delay or now >= self._next_start):
-            flight = self._retries.due(now) or (self._new_flight() if refill else None)
-            if flight is None:
-                break
-            self._next_start = now + self._limits.delay
-            self._flights[flight.attempt.job.number] = flight
-            self._recorder.began(flight.attempt)
-            batch.append(flight)
-        return batch
-
-    def _new_flight(self) -> Flight | None:
-        """The next job; None if none is available now, or there are no more."""
-        if self._exhausted or self._dry:
-            return None
-        if self._retries.full:
-            if not self._crowded:
-                self._crowded = True
-                self._news.append(
-                    Warned(f"{len(self._retries):,} jobs wait for a retry: no new ones begin until there are fewer")
-                )
-            return None
-        try:
-            pulled = next(self._jobs)
-            if pulled is None:
-                self._dry = True
-                return None
-            job, last = pulled
-            self._pulled += 1
-            return Flight(Attempt(job, last + 1, self._argv(job)))
-        except StopIteration:
-            self._exhausted = True
-            if self._whole:
-                self.know_total(self._pulled)
-        except Exception as error:  # any error of a program's iterator: raised after the jobs that began are finished
-            self.broken = error
-        return None
+    def _look_at_supply(self) -> None:
+        """Take over what was found out about the inputs."""
+        supply = self._supply
+        if supply.news:
+            self._news += supply.news
+            supply.news.clear()
+        self.broken = self.broken or supply.broken
+        if supply.exhausted and self._whole:
+            self._whole = False  # they are counted once
+            self.know_total(supply.pulled)
 
     def _started(self, report: Started) -> None:
         flight = self._flights.get(report.attempt.job.number)
         if flight is None or flight.started or flight.attempt.number != report.attempt.number:
             return  # reported twice, or too late
         self._begin(flight, report.at)
-        self._news.append(flight.begun(report))
+        flight.report = report
+        if self._begins:
+            self._news.append(began_event(report))
 
     def _begin(self, flight: Flight, at: float) -> None:
         flight.started, flight.began = True, at - self._pauses.total
         self._running += 1
-        self._deadlines.begin(flight.attempt.job.number, flight.began)
+        if self._deadlines.timed:
+            self._deadlines.begin(flight.attempt.job.number, flight.began)
 
     # -- ending ----------------------------------------------------------------------------------------------------------
 
     def _ended(self, report: Ended) -> None:
         """Find the outcome of an attempt that ended, decide whether the job is retried, and queue its row for the journal."""
-        number = report.attempt.job.number
+        attempt, at, ending, began, _, pid = report
+        number = attempt[0][0]
         flight = self._flights.get(number)
-        if flight is None or flight.attempt.number != report.attempt.number:
+        if flight is None or (flight.attempt is not attempt and flight.attempt.number != attempt.number):
             return  # reported twice, or too late
         del self._flights[number]
-        self._running -= flight.started
+        if flight.started:
+            self._running -= 1
+        elif began and self._begins and self._backend.reports_start:
+            self._news.append(Began(attempt, at - ending.wall, ending.slot, pid))
         if flight.recorded:  # when it could not be stopped; only now is its slot free
             return
         limit = self._deadlines.limit
-        if not self._backend.can_stop and flight.stop_at is None and limit is not None and report.ending.wall > limit:
+        if limit is not None and not self._backend.can_stop and flight.stop_at is None and ending.wall > limit:
             # it ran past its time-out, which was not noticed before it ended
-            flight.stop_at, flight.why = report.at, Status.TIMEOUT
-        outcome = judge(report, flight.stop_at, flight.why)
+            flight.stop_at, flight.why = at, Status.TIMEOUT
+        if began and ending.exit == 0 and flight.stop_at is None:  # as `judge` would find, for most jobs
+            outcome = Outcome._make((attempt, Status.OK, ending, True))
+        else:
+            outcome = judge(report, flight.stop_at, flight.why)
         if self._climber and (note := self._climber.ended()):
             self._news.append(Warned(note, requested=True))
-        self._deadlines.end(number, report.ending.wall if outcome.status in COUNTED else None)
+        if self._deadlines.timed:
+            self._deadlines.end(number, ending.wall if outcome.status in COUNTED else None)
         if outcome.status is Status.OK:
-            self._record(Finished(outcome))
-            return
-        flight.deaths = deaths = flight.deaths + report.died
-        if deaths >= POISON and flight.tries <= self._limits.retries:
-            outcome = given_up(outcome, deaths)
+            self._record(Finished._make((outcome, None, 1)))
+        else:
+            self._not_ok(report, flight, outcome)
+
+    def _not_ok(self, report: Ended, flight: Flight, outcome: Outcome) -> None:
+        """Record an attempt that was not ok, and plan the next one, if there is to be one."""
         limits = self._limits
+        flight.deaths = deaths = flight.deaths + report.died
+        if deaths >= POISON and flight.tries <= limits.retries:
+            outcome = given_up(outcome, deaths)
         may = flight.tries <= limits.retries and deaths < POISON and may_retry(report, outcome, limits.retry_on)
         if self._ending() or not may:
             self._record(Finished(outcome))
@@ -286,7 +275,7 @@ class Engine:
     def _record(self, event: Finished) -> None:
         self._recorder.ended(event)
         outcome = event.outcome
-        if outcome.final and outcome.status not in LEFT:
+        if self._careful and outcome.final and outcome.status not in LEFT:
             self._halting.count(outcome.status)
 
     def _expire(self) -> None:
@@ -363,7 +352,7 @@ class Engine:
 
     def _over(self) -> bool:
         """Whether nothing more will begin and nothing runs, except what cannot be stopped."""
-        return not self._busy() and (self._ending() or (self._exhausted and not self._retries))
+        return not self._busy() and (self._ending() or (self._supply.exhausted and not self._retries))
 
     def _busy(self) -> bool:
         """Whether the backend has an attempt whose end is not recorded."""
@@ -376,7 +365,7 @@ class Engine:
             yield from self._recorder.take_durable()
             raise self.broken
         recorder, left = self._recorder, self._recorder.left + len(self._retries)
-        counts, unread = dict(recorder.counts), not self._exhausted
+        counts, unread = dict(recorder.counts), not self._supply.exhausted
         wall = self._clock() - began - self._pauses.total
         halted = str(self._limits.halt) if self._halted else None
         yield Summary(self._run, counts, left, unread, wall, recorder.work, self._stop_signal, halted, self._total)

@@ -31,6 +31,8 @@ class Recorder:
 
     def __init__(self, journal: Record, clock: Callable[[], float]) -> None:
         self._journal, self._clock = journal, clock
+        self.began = journal.began
+        """Note an attempt that is about to begin: it must not begin before the next commit."""
         self._noted: list[Finished] = []
         self._noted_since = 0.0
         self._durable: list[Finished] = []
@@ -41,22 +43,20 @@ class Recorder:
         self.work = 0.0
         """Seconds of all attempts together."""
 
-    def began(self, attempt: Attempt) -> None:
-        """Note an attempt that is about to begin: it must not begin before the next commit."""
-        self._journal.began(attempt)
-
     def ended(self, event: Finished) -> None:
         """Note an attempt that has ended: its event is not taken before the next commit."""
         if not self._noted:
             self._noted_since = self._clock()
         self._noted.append(event)
         outcome = event.outcome
+        _, status, ending, final = outcome
         self._journal.ended(outcome)
-        self.work += outcome.wall
-        if outcome.final and outcome.status in LEFT:
-            self.left += 1
-        elif outcome.final:
-            self.counts[outcome.status] = self.counts.get(outcome.status, 0) + 1
+        self.work += ending.wall
+        if final:
+            if status in LEFT:
+                self.left += 1
+            else:
+                self.counts[status] = self.counts.get(status, 0) + 1
 
     @property
     def due(self) -> float | None:

@@ -54,6 +54,8 @@ class Batch:
         self._mutex = threading.RLock()  # reentrant: a signal handler may stop the batch while this thread does
         self.channel: Channel | None = None
         """Carries the events if another thread takes them: while it is full, no new job begins."""
+        self.begins = True
+        """Whether the beginnings of attempts are events, too."""
         self.issued = self._jobs.issued
         self._taken = self._total_known = False
         self.no_inputs = False  # known at the end; a new run without inputs is removed
@@ -191,6 +193,7 @@ class Batch:
             gate=self._may_begin,
             before_waiting=lambda: self._wait(earlier, before_waiting),
             done_before=earlier.done,
+            begins=self.begins,
             clock=self.clock,
         )
         self._use(engine)

@@ -14,7 +14,7 @@ from collections.abc import Container
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, Protocol, TypeGuard
 
-from manyhands.core.events import HAPPENINGS, Event
+from manyhands.core.events import HAPPENINGS, Began, Event
 from manyhands.engine.channel import Channel, Closed
 from manyhands.execution.batch import Batch
 from manyhands.runtime.at_exit import close_at_exit
@@ -44,6 +44,7 @@ class Carrier(Protocol):
 
 def carry(batch: Batch | StagedBatch, wanted: Container[type[Event]] = HAPPENINGS) -> Carrier:
     """Start the batch, in a thread unless the calls have to be made in this one. Only events of the kinds ``wanted`` are sent."""
+    batch.begins = Began in wanted
     if is_done_by_caller(batch):
         return InSameThread(batch, wanted)
     return InThread(batch, wanted)

@@ -52,10 +52,11 @@ class JobSource:
                 yield one
             return
         gathered: list[Job] = []
+        in_order = self._plan.order == "input"
         for new in self._new(journal, values, work, all_read):
             if new is None:
                 yield None
-            elif self._plan.order == "input":
+            elif in_order:
                 self._issue(new.number)
                 yield new, 0
             else:
@@ -70,24 +71,27 @@ class JobSource:
         self, journal: Journal, values: Iterator[Values | None], work: BoundWork, all_read: Callable[[int], None]
     ) -> Iterator[Job | None]:
         """Jobs for the inputs that are new to this run."""
-        number, counted = journal.last_number(), False
+        number = journal.last_number()
         again, most = self._scope in ("rest", "both"), self._plan.max_args
         known = journal.known() if again and most is None else None
-        inputs: Iterator[Values | None] = map(self._noticed, values)
+        counted = again or self._inputs.feed is None
+        inputs: Iterator[Values | None] = values if most is None else map(self._noticed, values)
         if most is not None:
             inputs = new_groups(inputs, most, (one.job.values for one in journal.records()) if again else ())
+        key_of, remember = work.key, self._inputs.remember
         try:
             for value in inputs:
                 if value is None:
                     yield None
                     continue
-                key = work.key(value)
+                self.any_input = True
+                key = key_of(value)
                 if known is None or not known.met(key):
                     number += 1
-                    if not (again or counted) and (rest := self._inputs.rest) is not None:
+                    if not counted and (rest := self._inputs.rest) is not None:
                         counted = True
                         all_read(number + (groups_of(rest, most) or 0))
-                    yield Job(number, key, self._inputs.remember(number, value))
+                    yield Job._make((number, key, remember(number, value)))
         finally:
             if known:
                 known.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from manyhands.engine.loop import Pull
 from manyhands.engine.outcomes import Halting
+from manyhands.engine.supply import Pull
 
 
 class StageContext(Protocol):

@@ -22,9 +22,9 @@ from manyhands.core.events import Began, Counted, Event, Finished, RunStarted, S
 from manyhands.core.job import Job, Outcome, Status
 from manyhands.core.records import replace
 from manyhands.engine.channel import Channel
-from manyhands.engine.loop import Pull
 from manyhands.engine.order import in_order
 from manyhands.engine.outcomes import Halting
+from manyhands.engine.supply import Pull
 from manyhands.execution.batch import Batch
 from manyhands.execution.earlier_executions import Earlier
 from manyhands.execution.open_run import OpenRun
@@ -143,6 +143,7 @@ class StagedBatch:
             stage.batch = self.batch(own, stage)
         self.channel: Channel | None = None
         """See `Batch.channel`; no stage begins anything while it is full."""
+        self.begins = True
         self.inputs = self.stages[0].batch.inputs
         self._events: queue.SimpleQueue[tuple[int, list[Event] | BaseException | None]] = queue.SimpleQueue()
         self._stops: list[int] = []
@@ -206,7 +207,7 @@ class StagedBatch:
                     stack.callback(held.close)
                 yield from self._prepare()
                 for one in self.stages:
-                    one.batch.channel = self.channel
+                    one.batch.channel, one.batch.begins = self.channel, self.begins
                 self._begin(stack)
                 merged = self._merged(tick, before_waiting)
                 ordered = self.plan.limits.keep_order and self.scope == "new"

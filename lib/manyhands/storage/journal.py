@@ -29,13 +29,12 @@ from manyhands.storage.rows import (
     ENDED,
     LEFT,
     DamagedRowError,
+    EndedRows,
     JobRecord,
     began_row,
     check_row,
     checksum,
     decode_values,
-    ended_row,
-    inserts,
     record_of,
 )
 from manyhands.storage.schema import SCHEMA_VERSION, damaged, make, migrate, version_of
@@ -76,7 +75,7 @@ class Journal:
         self.path = path
         self._db, self._version, self._connect, self._checked = db, version, connect, checked
         self._began: list[tuple[object, ...]] = []
-        self._ended: list[tuple[object, ...]] = []
+        self._ended = EndedRows()
         self._kept: Callable[[], tuple[int, int]] | None = None
         self._sealed = 0, 0
 
@@ -129,7 +128,7 @@ class Journal:
 
     def ended(self, outcome: Outcome) -> None:
         """Note how an attempt ended; it must not be reported before `commit`."""
-        self._ended.append(ended_row(outcome))
+        self._ended.add(outcome)
 
     def commit(self) -> None:
         """Make all noted rows durable at once. Raises JournalError and keeps the rows, so that it can be tried again."""
@@ -138,7 +137,7 @@ class Journal:
         sealed = self._kept() if self._kept else self._sealed
         with self._transaction() as db:
             db.executemany(_BEGAN, self._began)
-            for sql, rows in inserts(self._ended):
+            for sql, rows in self._ended.inserts:
                 db.executemany(sql, rows)
             db.execute(_SEAL, (len(self._began), len(self._ended)))
             if sealed != self._sealed:

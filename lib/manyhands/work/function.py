@@ -46,6 +46,8 @@ _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
 _LARGE: Final = 1 << 63
 _NOWHERE: Final = "?:"  # begins the name of a function that cannot be imported
 _PICKLED: Final = b"\x80"  # the first byte of every pickle since protocol 2; no JSON text begins with it
+_PICKLES: Final = b"\0" + _PICKLED  # the first bytes of what `_displayed` describes
+_SHORT: Final = 1 << 10  # bytes that are rather copied than hashed apart
 
 
 class BadInput(ValueError):
@@ -236,6 +238,7 @@ class CallRenderer:
         self._name = os.fsencode(call.text)
         self._hasher = blake2b(b"f" + os.fsencode(call.text) + b"\0" + call.type.encode() + b"\0", digest_size=16)
         self._checked = False
+        self._may_be_pickles = call.type in ("object", "value")
 
     def key(self, values: Values) -> bytes:
         """16 bytes that identify (function, input). Raises InputError if the function cannot take the first input."""
@@ -244,14 +247,19 @@ class CallRenderer:
             self._check(values)
         hasher = self._hasher.copy()
         for value in values:
-            hasher.update(b"%d:" % len(value))
-            hasher.update(value)
+            if len(value) < _SHORT:
+                hasher.update(b"%d:%b" % (len(value), value))
+            else:
+                hasher.update(b"%d:" % len(value))
+                hasher.update(value)
         return hasher.digest()
 
     def argv(self, values: Values, number: int) -> tuple[Arg, ...]:  # noqa: ARG002
         """How the job is shown: the function, then the columns of its input; of a pickle only its description."""
-        if self._call.type in ("object", "value"):
-            values = tuple(map(_displayed, values))
+        if self._may_be_pickles:
+            for value in values:
+                if value[:1] in _PICKLES and value:
+                    return (self._name, *map(_displayed, values))
         return (self._name, *values)
 
     def _check(self, values: Values) -> None:
