@@ -117,6 +117,12 @@ def die(x: int, who: int, how: str = "kill", once: str | None = None) -> int:
     return x
 
 
+def notes_and_dies(x: int, who: int, how: str, ledger: str) -> int:
+    """Writes down that it is done, before anything else can happen."""
+    noted(x, ledger)
+    return die(x, who, how)
+
+
 def die_later(x: int, who: int, how: str, once: str | None, pause: float) -> int:
     time.sleep(pause)
     return die(x, who, how, once)
@@ -215,6 +221,26 @@ async def a_surroundings(pause: float) -> list[Any]:
 
 def naps(pause: float) -> None:
     time.sleep(pause)
+
+
+def redirects(where: str) -> str:
+    """Sends descriptor 1 somewhere else and leaves it there, then the next one prints."""
+    if where == "print":
+        print("said")
+    elif where == "write":
+        os.write(1, b"said\n")
+    elif where == "program":
+        subprocess.run(["sh", "-c", "echo said >> /dev/stdout"], check=True)
+    else:
+        file = os.open(where, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        os.dup2(file, 1)
+        os.close(file)
+    return where
+
+
+def bytes_of(size: int) -> bytes:
+    """A result of that many bytes."""
+    return bytes(size)
 
 
 def signals_itself(number: int) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,44 @@ def test_a_death_costs_one_job(how: str, number: int | None, chunk: int) -> None
     dead = outcomes[13]
     assert (dead.signal, dead.exit) == (number, None if number else 1)
     assert "its worker process died" in str(dead.error)
+
+
+@pytest.mark.parametrize("how", ["kill", "0"])
+def test_what_was_done_before_a_death_is_not_done_again(how: str, tmp_path: Path) -> None:
+    """Nobody had been told of it yet: those were jobs of microseconds, in one chunk."""
+    ledger = str(tmp_path / "ledger")
+    outcomes = run(functions.notes_and_dies, [(n, 150, how, ledger) for n in range(300)], chunk=300, jobs=1)
+    assert [one.status for one in outcomes] == [Status.FAILED if n == 150 else Status.OK for n in range(300)]
+    assert Counter(Path(ledger).read_text().split()) == Counter(map(str, range(300)))
+
+
+def test_ends_are_told_while_a_later_job_of_the_chunk_runs() -> None:
+    """However long that takes."""
+    with run_batch(functions.naps, [0.0] * 50 + [600.0] + [0.0], jobs=1, chunk=52, grace=0.5) as outcomes:
+        assert [next(outcomes).number for _ in range(50)] == list(range(1, 51))
+
+
+def test_large_and_small_results_of_a_chunk_keep_their_jobs() -> None:
+    """They come by different ways."""
+    sizes = [10, 100_000, 20, 3_000_000, 30, 40, 16_370, 16_390, 50] * 8
+    outcomes = run(functions.bytes_of, sizes, chunk=36)
+    assert [len(one.value) for one in outcomes] == sizes
+
+
+def test_many_middling_results_of_a_chunk() -> None:
+    """More than are kept ready for the coordinator."""
+    outcomes = run(functions.bytes_of, [8_000] * 400, chunk=200)
+    assert {len(one.value) for one in outcomes} == {8_000}
+    assert len(outcomes) == 400
+
+
+@pytest.mark.parametrize("elsewhere", ["/dev/null", "file"])
+@pytest.mark.parametrize("how", ["print", "write", "program"])
+def test_a_job_that_redirects_its_descriptors(how: str, elsewhere: str, tmp_path: Path) -> None:
+    """The output of the next one of the chunk is its own, and the outputs of both are kept apart."""
+    inputs = [how, elsewhere, how, how, elsewhere, elsewhere, how]
+    outcomes = run(functions.redirects, inputs, chunk=7, jobs=1, workdir=tmp_path)
+    assert [one.stdout.data for one in outcomes] == [b"said\n" if one == how else b"" for one in inputs]
 
 
 def test_a_death_is_tried_again(tmp_path: Path) -> None:

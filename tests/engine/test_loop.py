@@ -69,7 +69,7 @@ class Run:
         self.count = count
         self.engine = Engine(
             jobs=self.pull(),
-            argv=lambda job: (b"cmd", *job.values),
+            argv=lambda values, _: (b"cmd", *values),
             backend=self.fake,
             journal=self.journal,
             limits=self.limits,
@@ -259,7 +259,7 @@ def test_a_bad_input_is_told_after_what_began_has_ended() -> None:
 
     journal = Memory()
     engine = Engine(
-        jobs=inputs(), argv=lambda _: (), backend=fake, journal=journal, limits=Limits(jobs=2), clock=fake.clock
+        jobs=inputs(), argv=lambda *_: (), backend=fake, journal=journal, limits=Limits(jobs=2), clock=fake.clock
     )
     told: list[Event] = []
     with pytest.raises(InputError, match="row 3"):
@@ -356,7 +356,9 @@ def test_inputs_that_are_not_there_yet_do_not_hold_up_what_is() -> None:
     """None from the inputs means later: what runs goes on, and a wake-up looks again."""
     fake = Fake(2, lambda _: Play(wall=1.0))
     late = iter([(Job(1, b"", (b"1",)), 0), None, (Job(2, b"", (b"2",)), 0)])
-    engine = Engine(jobs=late, argv=lambda _: (), backend=fake, journal=Memory(), limits=Limits(jobs=2), clock=fake.clock)
+    engine = Engine(
+        jobs=late, argv=lambda *_: (), backend=fake, journal=Memory(), limits=Limits(jobs=2), clock=fake.clock
+    )
     done = []
     for event in engine.run():
         if isinstance(event, Finished):
@@ -506,7 +508,7 @@ def test_an_error_of_the_inputs_comes_after_all_that_was_done() -> None:
 
     fake = Fake(2, lambda _: Play(wall=1.0), ahead=8)
     engine = Engine(
-        jobs=inputs(), argv=lambda _: (), backend=fake, journal=Memory(), limits=Limits(jobs=2), clock=fake.clock
+        jobs=inputs(), argv=lambda *_: (), backend=fake, journal=Memory(), limits=Limits(jobs=2), clock=fake.clock
     )
     told: list[Event] = []
     with pytest.raises(ZeroDivisionError, match="mine"):

@@ -1,10 +1,11 @@
 """Calls a function in worker processes of this machine: for work that computes, and the only one whose calls can be killed one by one.
 
     start(attempt) --a chunk of attempts--> the socket of an idle worker (`manyhands.backends.workers.worker`)
-    reports()      <--a record for each---- its socket, or its death
+    reports()      <--a note for each------ memory that it shares with us, also after its death
+                   <--"there are notes"---- its socket, after a chunk or a job that was not short
 
-A worker belongs to one slot and has a socket of its own, so if a worker dies, at whatever moment, only the job that it was doing is
-affected: other workers continue, jobs that it had not begun are queued again, and a fresh worker replaces it. multiprocessing starts
+A worker belongs to one slot and has a socket and notes of its own, so if a worker dies, at whatever moment, only the job that it was
+doing is affected: other workers continue, jobs that it had not begun are queued again, and a fresh worker replaces it. multiprocessing starts
 the processes, by ``forkserver`` or ``spawn``, never by a fork in a process with threads. A watchdog
 (`manyhands.backends.workers.watchdog`) ends them if the coordinator is killed.
 """
@@ -21,24 +22,24 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from manyhands.backends.protocol import Ended, Report, Started
+from manyhands.backends.protocol import Ended, Report
 from manyhands.backends.settings import FunctionSettings
-from manyhands.backends.shared.captured import ending_of, output_of
 from manyhands.backends.shared.wake_up import Alarm
 from manyhands.backends.workers import fork_server, framing
+from manyhands.backends.workers.attempts import Attempts
 from manyhands.backends.workers.handle import Handle, end, in_words, kill_overdue, signal_all, stopped, trees
 from manyhands.backends.workers.pool import WorkerPool
 from manyhands.backends.workers.width import Width
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.job import Attempt, AttemptId, Ending
+from manyhands.core.job import Attempt, Ending
 from manyhands.runtime.at_exit import close_at_exit
 from manyhands.runtime.main_guard import refuse_unguarded
 
 CHUNK_SECONDS: Final = 0.020
 """Seconds of work that a worker is given at once, about, if jobs are that short."""
 _LARGEST_CHUNK: Final = 1024
-_GATHER: Final = 0.002
-"""Seconds to let records gather while the workers have enough to do: one wake-up then handles several records."""
+_GATHER: Final = 0.005
+"""Seconds after which we look for the notes of short jobs, of which no worker tells: one wake-up then handles many."""
 _PATIENCE: Final = 2.0
 """Seconds that an idle worker has to exit when the batch is over."""
 _LOOK: Final = 1.0
@@ -60,13 +61,9 @@ class Processes:
         self._workers: dict[int, Handle] = {}  # by slot
         self._sockets: dict[int, Handle] = {}
         self._lives: dict[int, Handle] = {}
-        self._recalled: set[AttemptId] = set()
-        self._doomed: set[AttemptId] = set()
-        self._ready: list[Report] = []
-        self._held = 0
+        self._attempts = Attempts(settings, self._leave)
         self._width = Width(settings.slots)
         self._looked = time.monotonic()
-        self._mean: float | None = None
         self._paused = self._closed = self._woken = False
         self._closing = threading.Lock()
         self._alarm = Alarm()
@@ -92,25 +89,22 @@ class Processes:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._woken = False
         self._dispatch()
-        while not self._ready:
-            found = self._poll.poll(self._milliseconds(deadline))
-            if found and self._held > 4 * self.settings.slots:
-                time.sleep(_GATHER)
-                found = self._poll.poll(0)
-            for file, event in found:
+        while not self._attempts.ready:
+            for file, event in self._poll.poll(self._milliseconds(deadline)):
                 self._handle(file, event)
             now = time.monotonic()
+            self._look_for_notes(now)
             kill_overdue(self._workers.values(), now)
             self._look_after(now)
             self._dispatch()
             if self._woken or (deadline is not None and now >= deadline):
                 break
-        ready, self._ready = self._ready, []
+        ready, self._attempts.ready = self._attempts.ready, []
         return ready
 
     def _milliseconds(self, deadline: float | None) -> int:
         """Milliseconds until something is due."""
-        due = [one.kill_at for one in self._workers.values() if one.kill_at is not None]
+        due = [at for one in self._workers.values() for at in (one.kill_at, one.look_at) if at is not None]
         if self._waiting and not self._workers:
             due.append(self._width.next_try)
         if deadline is not None:
@@ -120,16 +114,20 @@ class Processes:
 
     def recall(self, attempts: Collection[Attempt]) -> None:
         """Report as not begun what has not begun; a worker that has some of it is asked to return its chunk after its current job."""
+        if os.getpid() != self._owner:  # in a forked child, the workers are the parent's
+            return
         now, keys = time.monotonic(), {one.id for one in attempts}
+        self._look_for_notes(math.inf)
         for attempt in [waiting for waiting in self._waiting if waiting.id in keys]:
             self._waiting.remove(attempt)
-            self._ready.append(Ended(attempt, now, began=False))
+            self._attempts.ready.append(Ended(attempt, now, began=False))
         for one in self._workers.values():
             unbegun = list(one.held)[one.began is not None :]
             mine = keys & {attempt.id for attempt in unbegun}
-            self._recalled |= mine
+            self._attempts.recalled |= mine
             if mine and not one.dropping:
                 one.dropping = True
+                one.entry.request_drop()
                 self._tell(one, framing.DROP)
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
@@ -138,7 +136,7 @@ class Processes:
             return
         self.recall(attempts)
         keys = {one.id for one in attempts}
-        self._doomed |= keys & self._recalled
+        self._attempts.doomed |= keys & self._attempts.recalled
         end([one for one in self._workers.values() if one.doing in keys], grace=None if kill else self.settings.grace)
 
     def pause(self, paused: bool) -> None:
@@ -165,7 +163,9 @@ class Processes:
             self._let_be(workers)
             return
         lost = [attempt for one in workers for attempt in one.held]
-        self._ready += [Ended(attempt, time.monotonic(), Ending(error="the program has ended")) for attempt in lost]
+        self._attempts.ready += [
+            Ended(attempt, time.monotonic(), Ending(error="the program has ended")) for attempt in lost
+        ]
         for one in workers:
             one.tell([])
             if one.held or not one.ready:
@@ -184,7 +184,7 @@ class Processes:
 
     def _last_words(self, wait: float) -> Sequence[Report]:
         """After the end: reports of the attempts that were still running then, once."""
-        ready, self._ready = self._ready, []
+        ready, self._attempts.ready = self._attempts.ready, []
         time.sleep(0.0 if ready else wait)
         return ready
 
@@ -219,17 +219,17 @@ class Processes:
         fixed = self.settings.workers.chunk
         if fixed is not None:
             return fixed
-        if self._mean is None:
+        if self._attempts.mean is None:
             return 1
-        return max(1, min(_LARGEST_CHUNK, int(CHUNK_SECONDS / max(self._mean, 1e-6))))
+        return max(1, min(_LARGEST_CHUNK, int(CHUNK_SECONDS / max(self._attempts.mean, 1e-6))))
 
     def _give(self, one: Handle, size: int) -> None:
         limit = self.settings.workers.max_jobs
         size = size if limit is None else min(size, limit - one.done)
         taken = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
         one.held.extend(taken)
-        self._held += len(taken)
-        self._tell(one, [(*attempt.id, attempt.job.values) for attempt in taken])
+        one.look_at = time.monotonic() + _GATHER
+        self._tell(one, [(job[0], last, job[2]) for job, last, _ in taken])
 
     def _tell(self, one: Handle, message: Any) -> None:
         one.tell(message)
@@ -242,7 +242,7 @@ class Processes:
         try:
             one = self._pool.make(slot, first=not self._workers)
         except ManyhandsError as error:
-            self._ready += self._width.no_more(str(error), self._there() or len(self._workers))
+            self._attempts.ready += self._width.no_more(str(error), self._there() or len(self._workers))
             return False
         self._workers[slot] = self._sockets[one.sock.fileno()] = self._lives[one.process.sentinel] = one
         self._poll.register(one.sock, select.POLLIN)
@@ -272,8 +272,7 @@ class Processes:
                 one.outbox.flush()
                 if not one.outbox.waiting:
                     self._poll.modify(one.sock, select.POLLIN)
-            for record in one.inbox.records():
-                self._record(one, record)
+            self._read(one)
             if one.inbox.ended:
                 self._bury(one)
         elif one := self._lives.get(file):
@@ -282,70 +281,53 @@ class Processes:
             else:
                 self._bury(one)
 
+    def _look_for_notes(self, now: float) -> None:
+        """Look for the notes of workers for which it is time."""
+        for one in self._workers.values():
+            if one.look_at is not None and one.look_at <= now:
+                self._read(one)
+
+    def _read(self, one: Handle) -> None:
+        """Take what a worker has noted and sent, in the order in which it did so."""
+        head = one.notes.head  # read first: what was sent before the last of these notes has arrived then
+        for record in one.inbox.records():
+            self._record(one, record)
+        self._noted(one, head)
+        # From now on nothing is noted before the current job ends; and of that a worker tells if the job was not short.
+        now = time.monotonic()
+        recent = one.began is None or now < one.began + 2 * _GATHER
+        one.look_at = now + _GATHER if one.held and recent else None
+
     def _record(self, one: Handle, record: tuple[Any, ...]) -> None:
         kind = record[0]
-        if kind == framing.ENDED:
-            self._ended(one, record)
-        elif kind == framing.STARTED:
-            self._started(one, record[1])
-        elif kind == framing.READY:
+        if kind == framing.READY:
             one.ready = True
             self._width.began()
         elif kind == framing.BROKEN:
             self._broken(f"a worker process cannot start: {record[1]}", scarce=record[2])
         else:
-            one.dropping = False
-            self._take_back(one)
+            self._noted(one, record[1])
+            if kind == framing.NOTE:
+                self._attempts.ends(one, [record[2]])
+            elif kind == framing.DROPPED:
+                one.dropping = False
+                self._waiting.extendleft(reversed(self._attempts.take_back(one)))
+
+    def _noted(self, one: Handle, until: int) -> None:
+        """Take a worker's notes before a position."""
+        if notes := one.notes.take(until):
+            self._attempts.ends(one, notes)
 
     def _broken(self, why: str, *, scarce: bool) -> None:
         """A worker could not prepare itself. Raises ManyhandsError, unless only resources were ``scarce`` and other workers run."""
         if not scarce or not self._there():
             raise ManyhandsError(why)
-        self._ready += self._width.no_more(why, self._there())
+        self._attempts.ready += self._width.no_more(why, self._there())
 
-    def _started(self, one: Handle, at: float) -> None:
-        one.began = at
-        attempt = one.held[0]
-        self._ready.append(Started(attempt, at, one.slot.number, one.pid))
-        if self._recalled or self._doomed:
-            self._recalled.discard(attempt.id)
-            if attempt.id in self._doomed:
-                end([one], grace=self.settings.grace)
-
-    def _ended(self, one: Handle, record: tuple[Any, ...]) -> None:
-        _, goes_on, leaving, at, measured = record
-        end = ending_of(measured)
-        attempt = self._let_go(one)
-        one.done += 1
-        self._mean = end.wall if self._mean is None else self._mean + (end.wall - self._mean) / 16
-        self._ready.append(Ended(attempt, at, end))
-        if goes_on:
-            self._started(one, at)
-        elif leaving or one.done == self.settings.workers.max_jobs:
-            self._tell(one, [])
-            one.leaving, one.kill_at = True, time.monotonic() + _PATIENCE
-
-    def _let_go(self, one: Handle) -> Attempt:
-        attempt = one.held.popleft()
-        one.began = None
-        one.stopping = one.kill_at = None  # a stop of this job does not apply to the next
-        self._held -= 1
-        if self._recalled or self._doomed:
-            self._doomed.discard(attempt.id)
-            self._recalled.discard(attempt.id)
-        return attempt
-
-    def _take_back(self, one: Handle) -> None:
-        """Queue again, in order, what the worker had not begun; report it as not begun if it was recalled."""
-        back, now = [], time.monotonic()
-        while one.held:
-            recalled = one.held[0].id in self._recalled
-            attempt = self._let_go(one)
-            if recalled:
-                self._ready.append(Ended(attempt, now, began=False))
-            else:
-                back.append(attempt)
-        self._waiting.extendleft(reversed(back))
+    def _leave(self, one: Handle) -> None:
+        """Let a worker exit."""
+        self._tell(one, [])
+        one.leaving, one.kill_at = True, time.monotonic() + _PATIENCE
 
     # -- endings ---------------------------------------------------------------------------------------------------------
 
@@ -361,37 +343,14 @@ class Processes:
 
     def _bury(self, one: Handle) -> None:
         """A worker is gone: end what it left behind, report the job that it was doing, and queue its other jobs again."""
-        for record in one.inbox.records():
-            self._record(one, record)
+        self._read(one)
         code = one.status()
         self._retire(one)
         left = self._pool.clear(one)
-        if one.held and one.began is not None:
-            self._died(one, code, left)
-        self._take_back(one)
+        if one.held and one.entry.has_begun(one.held[0].id):
+            self._attempts.died(one, code, left)
+        self._waiting.extendleft(reversed(self._attempts.take_back(one)))
         one.forget()
         if not one.ready:
             refuse_unguarded(code)
-            self._ready += self._width.died(in_words(code), self._there())
-
-    def _died(self, one: Handle, code: int | None, left: int) -> None:
-        """Report the job that a dead worker was doing, with what it had printed."""
-        at, began = time.monotonic(), one.began or 0.0
-        stopping = one.stopping is not None
-        attempt, slot = self._let_go(one), one.slot
-        name = attempt.name
-        out, err = (output_of(slot.salvage(stream, name, self.settings.output_cap)) for stream in (0, 1))
-        number = -code if code is not None and code < 0 else None
-        why = "was stopped by a signal, and killed" if one.stopped > 1 else f"died ({in_words(code)})"
-        ending = Ending(
-            exit=None if number else 1,
-            signal=number,
-            error=f"its worker process {why}",
-            started=time.time() - (at - began),
-            wall=at - began,
-            stdout=out,
-            stderr=err,
-            slot=slot.number,
-            leftovers=left,
-        )
-        self._ready.append(Ended(attempt, at, ending, died=not stopping))
+            self._attempts.ready += self._width.died(in_words(code), self._there())

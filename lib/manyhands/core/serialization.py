@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 Ours = Callable[[BaseException], bool]
 """Whether an exception was raised in the job from outside, in order to stop it."""
 
+_LONG: Final = 1 << 63
 _SEALED: Final = b"\0"  # no JSON text begins with it
 _HEAD: Final = 5
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
@@ -30,6 +31,9 @@ _TRIED: Final = 1 << 20
 _TRAVELS: Final = 1 << 16
 """Bytes of a pickled exception; of a larger one only the text is kept."""
 
+_ZERO: Final = ord("0")
+_DIGITS: Final = 4000
+"""Digits of a number that Python converts in any case (`sys.int_info.default_max_str_digits`)."""
 _decode: Final = json.JSONDecoder().decode  # `json.loads` first detects the UTF encoding
 _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -81,6 +85,13 @@ def _refuse_keys(found: object) -> None:
 
 def to_bytes(found: object, ours: Ours = lambda _: False) -> bytes:
     """A value as bytes. Raises what pickling ``found``, or unpickling it again, raises, and exceptions that are ``ours``."""
+    kind = type(found)
+    if found is None:  # what most functions return, in a tenth of the time
+        return b"null"
+    if kind is bool:
+        return b"true" if found else b"false"
+    if kind is int and -_LONG < cast("int", found) < _LONG:
+        return b"%d" % cast("int", found)
     try:
         if fits_json(found):
             return _encode(found).encode()
@@ -119,6 +130,13 @@ def from_bytes(data: bytes) -> Any:
         from manyhands.core.unpickling import unpickled
 
         return unpickled(_parts(data)[1])
+    return from_json(data)
+
+
+def from_json(data: bytes) -> Any:
+    """A value from JSON in UTF-8. Raises ValueError."""
+    if data.isdigit() and len(data) < _DIGITS and (data[0] != _ZERO or len(data) == 1):
+        return int(data)
     return _decode(data.decode())
 
 

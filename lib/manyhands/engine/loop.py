@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from manyhands.backends.protocol import POISON, Backend, Ended, Report, Started, Suspended
 from manyhands.core.errors import JournalError
 from manyhands.core.events import Began, Counted, Event, Finished, Summary, Tick, Warned
-from manyhands.core.job import Arg, Ending, Job, Outcome, Status
+from manyhands.core.job import Arg, Ending, Outcome, Status, Values
 from manyhands.core.limits import HaltWhen, Limits
 from manyhands.engine.autoscale import Climber
 from manyhands.engine.deadlines import Deadlines
@@ -37,7 +37,7 @@ class Engine:
         self,
         *,
         jobs: Pull,
-        argv: Callable[[Job], tuple[Arg, ...]],
+        argv: Callable[[Values, int], tuple[Arg, ...]],
         backend: Backend,
         journal: Record,
         limits: Limits,

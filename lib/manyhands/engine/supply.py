@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from manyhands.core.events import Warned
-from manyhands.core.job import Arg, Attempt, Job
+from manyhands.core.job import Arg, Attempt, Job, Values
 from manyhands.engine.in_flight import Flight, Retries
 
 Pull = Iterator[tuple[Job, int] | None]
@@ -18,9 +18,12 @@ Pull = Iterator[tuple[Job, int] | None]
 
 
 class Supply:
-    """Makes flights of ``jobs``, whose arguments ``argv`` makes, and of ``retries``; two of them begin ``delay`` seconds apart."""
+    """Makes flights of ``jobs`` and of ``retries``; two of them begin ``delay`` seconds apart. ``argv`` makes the arguments of a job, from
+    its values and its number."""
 
-    def __init__(self, jobs: Pull, argv: Callable[[Job], tuple[Arg, ...]], retries: Retries, delay: float) -> None:
+    def __init__(
+        self, jobs: Pull, argv: Callable[[Values, int], tuple[Arg, ...]], retries: Retries, delay: float
+    ) -> None:
         self._jobs, self._argv, self._retries, self._delay = jobs, argv, retries, delay
         self.next_start = 0.0
         """The moment before which nothing may begin."""
@@ -66,7 +69,7 @@ class Supply:
                     return
                 job, last = pulled
                 self.pulled += 1
-                found.append(Flight(Attempt._make((job, last + 1, argv(job)))))
+                found.append(Flight(Attempt._make((job, last + 1, argv(job[2], job[0])))))
                 room -= 1
                 if not room:
                     return

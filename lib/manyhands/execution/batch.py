@@ -180,7 +180,7 @@ class Batch:
         stack.callback(jobs.close)
         engine = Engine(
             jobs=jobs,
-            argv=lambda job: renderer.argv(job.values, job.number),
+            argv=renderer.argv,
             backend=backend,
             journal=journal,
             limits=limits,

@@ -76,6 +76,8 @@ class Journal:
         self._db, self._version, self._connect, self._checked = db, version, connect, checked
         self._began: list[tuple[object, ...]] = []
         self._ended = EndedRows()
+        self.ended: Callable[[Outcome], None] = self._ended.add
+        """Note how an attempt ended; it must not be reported before `commit`."""
         self._kept: Callable[[], tuple[int, int]] | None = None
         self._sealed = 0, 0
 
@@ -125,10 +127,6 @@ class Journal:
     def began(self, attempt: Attempt) -> None:
         """Note that ``attempt`` may begin; it must not be given to a backend before `commit`."""
         self._began.append(began_row(attempt))
-
-    def ended(self, outcome: Outcome) -> None:
-        """Note how an attempt ended; it must not be reported before `commit`."""
-        self._ended.add(outcome)
 
     def commit(self) -> None:
         """Make all noted rows durable at once. Raises JournalError and keeps the rows, so that it can be tried again."""

@@ -22,7 +22,8 @@ from manyhands.core.hashes import blake2b
 from manyhands.core.hints import given_as
 from manyhands.core.job import Arg, Values
 from manyhands.core.records import dataclass, field, replace
-from manyhands.core.serialization import description, fits_json, from_bytes, is_pickle
+from manyhands.core.serialization import description, fits_json, from_bytes, from_json, is_pickle
+from manyhands.core.unpickling import unpickled
 from manyhands.options.choices import Column, ResultKind
 from manyhands.work.find_function import Function, load
 from manyhands.work.plain_function import certainly_takes
@@ -198,6 +199,10 @@ class Call:
 
     def arguments(self, values: Values, columns: Sequence[str] = ()) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """(arguments, keyword arguments) for one input. Raises BadInput for values that are not of the type."""
+        if (
+            self.type == "object" and self.group is None and values[0].isdigit()
+        ):  # the most common input, in a fifth of the time
+            return (from_json(values[0]),), {}
         if self.group is not None:
             one = replace(self, group=None, type="json" if self.type in ("row", "line") else self.type)
             return ([one.arguments((value,))[0][0] for value in values],), {}

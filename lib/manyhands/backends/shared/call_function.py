@@ -49,6 +49,9 @@ class CallResult(NamedTuple):
     result: bytes | None = None
 
 
+_NONE: Final = CallResult(0, result=to_bytes(None))
+
+
 def never(_: BaseException) -> bool:
     """For backends that raise nothing inside a job."""
     return False
@@ -96,6 +99,7 @@ class Performer:
         self.is_async = is_coroutine_function(self.function)
         self._live = call.live is not None
         """A program waits for the results, so exceptions can be passed to it."""
+        self._as_value = call.result == "value"
 
     def perform(self, name: bytes, values: Values) -> CallResult:
         """Call the function for one input; ``name`` is JOB.ATTEMPT. Raises only exceptions that are ours."""
@@ -103,12 +107,15 @@ class Performer:
         try:
             args, kwargs = self._call.arguments(values, self._columns)
             found = self.function(*args, **kwargs)
-            if isinstance(found, CoroutineType):
+            if type(found) is CoroutineType:
                 found = run_coroutine(found)
         except BaseException as error:  # any exception of a job is the job's result
             leave_if_forked(here, error)
             return self.raised(name, error)
-        leave_if_forked(here)
+        if _Process.generation != here:
+            leave_if_forked(here)
+        if found is None and self._as_value:
+            return _NONE
         return self.encode(name, found)
 
     async def await_(self, name: bytes, values: Values) -> CallResult:

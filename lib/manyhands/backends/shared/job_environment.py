@@ -18,32 +18,30 @@ class JobNames:
     """The three variables, in Python's `os.environ` and in the environment of programs that are started."""
 
     def __init__(self, token: bytes) -> None:
-        self._token = token
+        self._token = token + b"."
         self._values: dict[bytes, bytes] = cast("Any", os.environ)._data
+        sizes = (b"MH_TAG=", len(token) + 2 * _NUMBER + 2), (b"MH_JOB=", _NUMBER), (b"MH_ATTEMPT=", _NUMBER)
+        self._buffers = [ctypes.create_string_buffer(name, len(name) + size + 1) for name, size in sizes]
         self._tag, self._job, self._attempt = (
-            ctypes.create_string_buffer(len(name) + size)
-            for name, size in (
-                (b"MH_TAG=", len(token) + 2 * _NUMBER + 3),
-                (b"MH_JOB=", _NUMBER + 1),
-                (b"MH_ATTEMPT=", _NUMBER + 1),
-            )
+            memoryview(one).cast("B")[one.value.index(b"=") + 1 :] for one in self._buffers
         )
-        self._last = -1
+        self._last = b""
         self._libc = ctypes.CDLL(None)
         self.write(0, 0)
         self.put()
 
     def put(self) -> None:
         """Make the buffers part of the environment, also again after something has replaced them there."""
-        for buffer in (self._tag, self._job, self._attempt):
+        for buffer in self._buffers:
             self._libc.putenv(buffer)
 
     def write(self, job: int, attempt: int) -> None:
         """Name the job that is done from now on."""
-        values, number = self._values, b"%d" % job
-        tag = values[b"MH_TAG"] = b"%s.%s.%d" % (self._token, number, attempt)
+        values, number, last = self._values, b"%d" % job, b"%d" % attempt
+        tag = values[b"MH_TAG"] = self._token + number + b"." + last
         values[b"MH_JOB"] = number
-        self._tag.value, self._job.value = b"MH_TAG=" + tag, b"MH_JOB=" + number
-        if attempt != self._last:  # most attempts are number 1
-            self._last, text = attempt, b"%d" % attempt
-            values[b"MH_ATTEMPT"], self._attempt.value = text, b"MH_ATTEMPT=" + text
+        self._tag[: len(tag) + 1] = tag + b"\0"
+        self._job[: len(number) + 1] = number + b"\0"
+        if last != self._last:  # most attempts are number 1
+            self._last = values[b"MH_ATTEMPT"] = last
+            self._attempt[: len(last) + 1] = last + b"\0"

@@ -16,12 +16,22 @@ from typing import Any, Final
 DROP: Final = "drop"
 """Return the jobs that have not begun."""
 
-# Kinds of records that a worker sends; the first field of each.
+# Kinds of records that a worker or a host of greenlets sends; the first field of each. A worker notes what has started and ended.
 READY: Final = 0
 BROKEN: Final = 1
 STARTED: Final = 2
 ENDED: Final = 3
-DROPPED: Final = 4
+# What only a worker sends. The second field of these is the position in its notes (`manyhands.backends.workers.notes`) at which it was
+# sent.
+NOTED: Final = 5
+"""There are new notes: a moment, if a chunk was begun, else the end of a job in one of two forms. A short one, for a job that ended well
+and printed nothing: (moment, started, wall, user, system, peak memory, result). A whole one of `WHOLE` fields: (whether the next job has
+begun, whether the worker leaves, moment, the fields of `Measured`)."""
+NOTE: Final = 6
+"""A note that did not fit in there is the third field."""
+DROPPED: Final = 7
+
+WHOLE: Final = 4
 
 _LENGTH: Final = Struct("<Q")
 _BLOCK: Final = 1 << 18

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from manyhands.backends.shared.slot import Slot
 from manyhands.backends.workers import fork_server, framing
-from manyhands.backends.workers.signal_page import Entry
+from manyhands.backends.workers.shared_page import Entry
 from manyhands.core.job import Attempt, AttemptId
 from manyhands.posix import linux
 
@@ -32,12 +32,17 @@ class Handle:
     def __init__(self, slot: Slot, process: Any, sock: socket.socket, entry: Entry) -> None:
         self.slot, self.process, self.sock, self.entry = slot, process, sock, entry
         self.inbox, self.outbox = framing.Inbox(sock), framing.Outbox(sock)
+        self.notes = entry.reader()
         self.pid: int = process.pid
         stat = linux.read_stat(self.pid)
         self.start = stat.start if stat else 0
         self.held: deque[Attempt] = deque()
         self.began: float | None = None
         """When the first attempt began, in seconds of the monotonic clock."""
+        self.reported = False
+        """Whether that was reported."""
+        self.look_at: float | None = None
+        """When to look for notes, of which the worker does not tell at once."""
         self.ready = False
         """Whether it has prepared itself, and takes jobs."""
         self.stopping: AttemptId | None = None

@@ -23,7 +23,7 @@ from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.shared.slot import Slot
 from manyhands.backends.workers import fork_server, worker_main
 from manyhands.backends.workers.handle import Handle
-from manyhands.backends.workers.signal_page import Page
+from manyhands.backends.workers.shared_page import Page
 from manyhands.backends.workers.watchdog import end_trees
 from manyhands.core.errors import ManyhandsError, UsageError
 from manyhands.core.package_location import LIBRARY

@@ -86,8 +86,12 @@ class Surroundings:
     def named(self, job: int, attempt: int) -> None:
         """A job begins: set the environment variables that identify it."""
         self._names.write(job, attempt)
-        for name in (b"MH_TAG", b"MH_JOB", b"MH_ATTEMPT"):
-            self._environment[name] = self._values[name]
+        kept, values = self._environment, self._values
+        kept[b"MH_TAG"], kept[b"MH_JOB"], kept[b"MH_ATTEMPT"] = (
+            values[b"MH_TAG"],
+            values[b"MH_JOB"],
+            values[b"MH_ATTEMPT"],
+        )
 
     def restore(self, wall: float, *, more: bool) -> bool:
         """Restore what a job of ``wall`` seconds has changed; ``more``: the next one begins at once.

@@ -27,14 +27,15 @@ from manyhands.backends.shared import orphan_results
 from manyhands.backends.shared.call_function import CallResult, Performer, failed, lost_output
 from manyhands.backends.shared.job_environment import JobNames
 from manyhands.backends.shared.measured import Measured
-from manyhands.backends.shared.slot import Slot
+from manyhands.backends.shared.slot import NOTHING, Slot
 from manyhands.backends.workers import framing
 from manyhands.backends.workers.chunk_calls import ChunkPerformer
-from manyhands.backends.workers.signal_page import Entry
+from manyhands.backends.workers.notes import LARGEST
+from manyhands.backends.workers.shared_page import Entry
 from manyhands.backends.workers.surroundings import Surroundings
 from manyhands.backends.workers.worker_output import WorkerOutput
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.job import Values
+from manyhands.core.job import AttemptId, Values
 
 _REMEMBERED: Final = 2.0
 """Seconds that results are kept; they are committed far sooner (`manyhands.engine.recording.GROUP_COMMIT`), unless a disk hangs."""
@@ -43,6 +44,10 @@ _MOST_REMEMBERED: Final = 1 << 22
 _EACH: Final = 700
 """Bytes that a result takes without its data."""
 _LARGE: Final = 1 << 16
+_LONG: Final = 0.005
+"""Seconds of a job whose end the coordinator is told at once; it looks for those of shorter ones by itself."""
+_BRIEF: Final = 0.001
+"""Seconds in which no job can have started a program and waited for it."""
 _SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
 
@@ -52,7 +57,7 @@ class Stopped(BaseException):
 
 
 def main(sock: socket.socket, config: dict[str, Any], page: Any, keep_open: tuple[object, ...]) -> None:  # noqa: ARG001
-    """Run a worker. ``page``: the descriptor of `manyhands.backends.workers.signal_page`; ``keep_open``: inherited descriptors to keep open."""
+    """Run a worker. ``page``: the descriptor of `manyhands.backends.workers.shared_page`; ``keep_open``: inherited descriptors to keep open."""
     os.setsid()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # do not inherit what the program has blocked
     try:
@@ -99,8 +104,12 @@ class Worker:
         self._thrown = False
         """Whether `Stopped` was raised in the job, or in the wait for one."""
         self._interruptible = False
-        self._used: tuple[float, float, int] | None = None
-        self._latest: deque[tuple[float, int, orphan_results.OrphanResult]] = deque()
+        self._notes = entry.writer()
+        self._used = self._children = 0.0, 0.0
+        """(user, system) seconds of all jobs so far, and those of the children that they have reaped."""
+        self._files = False
+        """Whether results are kept in files, which are named after their attempts."""
+        self._latest: deque[tuple[float, int, tuple[int, int], tuple[Any, ...]]] = deque()
         self._remembered = 0
         """Bytes of these results."""
         self._news = poll()
@@ -112,6 +121,7 @@ class Worker:
             call = pickle.loads(self._config["call"])  # noqa: S301 - our own parent made it
             maker = ChunkPerformer if call.chunked else Performer
             performer = maker(call, self._config["columns"], Path(os.fsdecode(self._config["outputs"])), self._ours)
+            self._files = call.result == "pickle-file"
             call.prepare()
             for text in (sys.stdout, sys.stderr):
                 text.flush()
@@ -126,7 +136,7 @@ class Worker:
         try:
             while message := self._receive():
                 if message == framing.DROP:  # too late: all jobs have been done
-                    framing.send(self._sock, (framing.DROPPED,))
+                    self._dropped()
                 else:
                     self._do(performer, message)
         finally:
@@ -158,7 +168,8 @@ class Worker:
             event & POLLHUP for _, event in self._news.poll(0)
         )  # also when there is something left to read
         if orphan and self._latest:
-            orphan_results.write(self._config["outputs"], self._slot.number, [end for _, _, end in self._latest])
+            ends = [orphan_results.OrphanResult(*key, True, self._measured(note)) for _, _, key, note in self._latest]
+            orphan_results.write(self._config["outputs"], self._slot.number, ends)
 
     def _receive(self) -> Any:
         """The next message. Raises ConnectionError if there will be none: a coordinator that ends properly sends an empty list."""
@@ -170,46 +181,66 @@ class Worker:
         return message
 
     def _do(self, performer: Performer | ChunkPerformer, chunk: list[tuple[int, int, Values]]) -> None:
-        """Do jobs one after another; when the coordinator sends a message, return those that have not begun."""
-        framing.send(self._sock, (framing.STARTED, time.monotonic()))
-        for left, (job, attempt, values) in zip(range(len(chunk) - 1, -1, -1), chunk, strict=True):
-            goes_on = self._one(performer, job, attempt, values, more=left > 0)
+        """Do jobs one after another; when the coordinator requests it, return those that have not begun."""
+        self._note(time.monotonic())
+        self._measure(children=True)
+        left = len(chunk)
+        for job, attempt, values in chunk:
+            left -= 1
+            goes_on = self._one(performer, (job, attempt), values, more=left > 0)
             if left and not goes_on:
                 self._receive()
-                framing.send(self._sock, (framing.DROPPED,))
+                self._dropped()
                 return
+        self._ring()
 
-    def _one(self, performer: Performer | ChunkPerformer, job: int, attempt: int, values: Values, *, more: bool) -> bool:
+    def _ring(self) -> None:
+        """Let the coordinator look at the notes."""
+        framing.send(self._sock, (framing.NOTED, self._notes.position))
+
+    def _dropped(self) -> None:
+        """Tell that a request to return jobs was obeyed."""
+        self._entry.dropped()
+        framing.send(self._sock, (framing.DROPPED, self._notes.position))
+
+    def _one(self, performer: Performer | ChunkPerformer, key: AttemptId, values: Values, *, more: bool) -> bool:
         """Do a job and report it; return, and report, whether the next job of the chunk begins at once."""
-        name, key = b"%d.%d" % (job, attempt), (job, attempt)
-        self._surroundings.named(job, attempt)
-        at, started, before = time.monotonic(), time.time(), self._used or _usage()
-        found = self._perform(performer, key, name, values)
-        now, after = time.monotonic(), _usage()
+        self._surroundings.named(*key)
+        started, at = time.time(), time.monotonic()
+        found = self._perform(performer, key, values)
+        now = time.monotonic()
+        wall = now - at
+        user, system, peak = self._measure(children=wall > _BRIEF or not more)
         stopped = found is None or self._thrown  # raised, and yet here: the job has caught `Stopped`
-        out, err, problem = self._output.collect(name)
+        out, err, problem = self._output.collect(key)
         done = found or CallResult(0)
         done = lost_output(problem) if problem and not done.exit else done
-        if not self._surroundings.restore(now - at, more=more) or self._entry.stop_requested(key):
+        if not self._surroundings.restore(wall, more=more) or self._entry.stop_requested():
             self._ending = True
-        exit_, number = None if stopped else done.exit, signal.SIGTERM.value if stopped else None
-        times = (started, now - at, after[0] - before[0], after[1] - before[1])
-        memory, slot, leftovers = after[2] * _RSS_UNIT, self._slot.number, 0
-        measured = Measured(
-            exit_, number, done.error, *times, memory, out, err, slot, leftovers, done.result, done.traceback
-        )
+        goes_on = more and not self._ending and not self._entry.drop_requested()
+        exit_, error, trace, result = done
+        note: tuple[Any, ...]
+        if out is err is NOTHING and error is None and not (exit_ or stopped or self._ending) and goes_on == more:
+            note = now, started, wall, user, system, peak, result
+        else:
+            how = (None, signal.SIGTERM.value) if stopped else (exit_, None)
+            times, slot, leftovers = (started, wall, user, system, peak), self._slot.number, 0
+            note = goes_on, self._ending, now, (*how, error, *times, out, err, slot, leftovers, result, trace)
         if not stopped:
-            self._note(now, orphan_results.OrphanResult(job, attempt, True, measured))
-        self._used = after if more else None  # the next job begins where this one ends
-        goes_on = more and not self._ending and not self._news.poll(0)
-        framing.send(self._sock, (framing.ENDED, goes_on, self._ending, now, tuple(measured)))
+            self._keep(now, key, note, result, len(out[0]) + len(err[0]) + len(trace or ""))
+        self._note(note, large=result is not None and len(result) > LARGEST)
         if self._ending:
             self._leave()
+        if wall > _LONG and more:
+            self._ring()
         return goes_on
 
-    def _perform(
-        self, performer: Performer | ChunkPerformer, key: tuple[int, int], name: bytes, values: Values
-    ) -> CallResult | None:
+    def _note(self, note: Any, *, large: bool = False) -> None:
+        """Note that a job has begun or ended; if the note is large, or there is no room for it, send it."""
+        if large or not self._notes.put(note):
+            framing.send(self._sock, (framing.NOTE, self._notes.position, note))
+
+    def _perform(self, performer: Performer | ChunkPerformer, key: AttemptId, values: Values) -> CallResult | None:
         """The result of the job; None if it was stopped."""
         found = None
         try:
@@ -217,32 +248,42 @@ class Worker:
                 self._ending = True
             self._interruptible = True
             if not self._ending:
-                found = performer.perform(name, values)
+                found = performer.perform(b"%d.%d" % key if self._files else b"", values)
             self._interruptible = False
         except Stopped:
             found = None
         self._entry.rest()
         return found
 
-    def _note(self, now: float, end: orphan_results.OrphanResult) -> None:
+    def _measure(self, *, children: bool) -> tuple[float, float, int]:
+        """(user seconds, system seconds, peak memory) of this process since the last call; of its ``children``, those that it has
+        reaped, if that is asked for."""
+        own = resource.getrusage(resource.RUSAGE_SELF)
+        if children:
+            self._children = resource.getrusage(resource.RUSAGE_CHILDREN)[:2]
+        user, system = self._used
+        self._used = used = own[0] + self._children[0], own[1] + self._children[1]
+        return used[0] - user, used[1] - system, own[2] * _RSS_UNIT
+
+    def _keep(self, now: float, key: AttemptId, note: tuple[Any, ...], result: bytes | None, size: int) -> None:
         """Keep a result until it must have reached the journal. A large one would take too much memory: its job would be done again."""
         latest = self._latest
-        one = end.measured
-        size = _EACH + len(one.stdout[0]) + len(one.stderr[0]) + len(one.result or b"") + len(one.traceback or "")
+        size += _EACH if result is None else _EACH + len(result)
         while latest and (latest[0][0] < now - _REMEMBERED or self._remembered + size > _MOST_REMEMBERED):
             self._remembered -= latest.popleft()[1]
-        if one.result is None or len(one.result) <= _LARGE:
-            latest.append((now, size, end))
+        if result is None or len(result) <= _LARGE:
+            latest.append((now, size, key, note))
             self._remembered += size
+
+    def _measured(self, note: tuple[Any, ...]) -> Measured:
+        """The end that is in a note, which is a short one for what most jobs are."""
+        if len(note) == framing.WHOLE:
+            return Measured(*note[-1])
+        _, started, wall, user, system, peak, result = note
+        return Measured(0, None, None, started, wall, user, system, peak, slot=self._slot.number, result=result)
 
     def _leave(self) -> NoReturn:
         """Exit: a job that was stopped may leave anything unfinished, so the next one gets a fresh process."""
         self.remember()
         self._slot.close()
         os._exit(0)
-
-
-def _usage() -> tuple[float, float, int]:
-    """(user seconds, system seconds, peak memory) of this process and the children that it has reaped."""
-    own, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + below.ru_utime, own.ru_stime + below.ru_stime, own.ru_maxrss

@@ -5,12 +5,21 @@ Separate from the worker, because a job may do anything with its streams: close 
 
 from __future__ import annotations
 
+import fcntl as fcntl_module
 import os
 import sys
 from contextlib import suppress
-from typing import Any, TextIO
+from fcntl import fcntl
+from typing import Any, Final, TextIO
 
 from manyhands.backends.shared.slot import NOTHING, Captured, Slot
+from manyhands.core.job import AttemptId
+
+# The signal of an open file for asynchronous input, which nobody requests here: a mark by which a descriptor is recognised in a quarter
+# of the time of fstat(2). It belongs to what open(2) made, so another file, and the same file opened again, does not have it (fcntl(2)).
+_GET: Final[int] = getattr(fcntl_module, "F_GETSIG", -1)
+_SET: Final[int] = getattr(fcntl_module, "F_SETSIG", -1)
+_MARK: Final = 64 - 7
 
 _ERRORS = ("surrogateescape", "backslashreplace")
 
@@ -22,16 +31,31 @@ class WorkerOutput:
         self._slot, self._cap = slot, cap
         self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         self._files: list[tuple[int, int]] = [(0, 0), (0, 0)]
+        self._marked = [False, False]
         self._texts: list[Any] = [sys.stdout, sys.stderr]
         for stream in (0, 1):
             self._direct(stream)
             self._open(stream)
 
-    def collect(self, name: bytes) -> tuple[Captured, Captured, OSError | None]:
+    def collect(self, key: AttemptId) -> tuple[Captured, Captured, OSError | None]:
         """(stdout, stderr, error if they are incomplete) of the job, as `Slot.collect` gives them; both are empty afterwards."""
+        if self._untouched(0) and self._untouched(1):
+            return NOTHING, NOTHING, None
+        name = b"%d.%d" % key
         out, problem = self._one(0, name)
         err, other = self._one(1, name)
         return out, err, problem or other
+
+    def _untouched(self, stream: int) -> bool:
+        """Whether nothing was written, and both the Python object and the descriptor are ours: as after most jobs."""
+        text = self._texts[stream]
+        if not self._marked[stream] or (sys.stderr if stream else sys.stdout) is not text:
+            return False
+        try:
+            text.flush()
+            return fcntl(stream + 1, _GET) == _MARK and not os.lseek(stream + 1, 0, os.SEEK_END)
+        except (OSError, ValueError):  # the job has closed it, or it cannot be written
+            return False
 
     def _one(self, stream: int, name: bytes) -> tuple[Captured, OSError | None]:
         problem = self._flush(stream)
@@ -83,6 +107,7 @@ class WorkerOutput:
         os.dup2(file, stream + 1)
         status = os.fstat(file)
         self._files[stream] = status.st_dev, status.st_ino
+        self._marked[stream] = _mark(file)
 
     def _open(self, stream: int) -> None:
         buffering, errors = (1 if stream else -1), _ERRORS[stream]
@@ -95,3 +120,14 @@ class WorkerOutput:
             sys.stderr = text
         else:
             sys.stdout = text
+
+
+def _mark(file: int) -> bool:
+    """Mark an open file, so that `WorkerOutput` recognises it; return whether that is possible here."""
+    if _GET < 0:
+        return False
+    try:
+        fcntl(file, _SET, _MARK)
+        return fcntl(file, _GET) == _MARK
+    except OSError:
+        return False

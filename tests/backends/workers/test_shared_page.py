@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from manyhands.backends.workers.signal_page import Entry, Page
+from manyhands.backends.workers.shared_page import Entry, Page
 
 THIS, NEXT = (7, 1), (8, 1)
 
@@ -31,7 +31,7 @@ def test_a_stop_while_the_job_is_being_done(sides: tuple[Entry, Entry]) -> None:
     assert coordinator.is_doing(THIS)
     assert worker.signalled()
     worker.rest()
-    assert worker.stop_requested(THIS)
+    assert worker.stop_requested()
 
 
 def test_a_stop_that_comes_between_or_in_the_next_job(sides: tuple[Entry, Entry]) -> None:
@@ -64,6 +64,30 @@ def test_a_signal_of_somebody_else(sides: tuple[Entry, Entry]) -> None:
     coordinator.request_stop(THIS)
     assert worker.signalled()
     assert worker.signalled()
+
+
+def test_the_job_of_a_death(sides: tuple[Entry, Entry]) -> None:
+    """The last one that was begun, also when its call is over: its end is being noted then."""
+    coordinator, worker = sides
+    assert not coordinator.has_begun(THIS)
+    worker.begin(THIS)
+    assert coordinator.has_begun(THIS)
+    worker.rest()
+    assert coordinator.has_begun(THIS)
+    assert not coordinator.is_doing(THIS)
+    worker.begin(NEXT)
+    assert not coordinator.has_begun(THIS)
+
+
+def test_a_request_to_return_jobs(sides: tuple[Entry, Entry]) -> None:
+    """It is seen until its message was read, each time."""
+    coordinator, worker = sides
+    for _ in range(2):
+        assert not worker.drop_requested()
+        coordinator.request_drop()
+        assert worker.drop_requested()
+        worker.dropped()
+    assert not worker.drop_requested()
 
 
 def test_a_new_worker_finds_an_empty_place() -> None:
