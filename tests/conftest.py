@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from invoke import Collection
 
 from manyhands.core import hints
@@ -30,6 +31,10 @@ from warm import Warm
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for _number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
     signal.signal(_number, signal.SIG_DFL)
+
+# Nothing fails because the machine is busy.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 pytest_plugins = ["allowed_skips", "missing_programs", "ssh_hosts"]
 
