@@ -49,12 +49,23 @@ _OUTPUTS = st.just(NOTHING) | st.builds(
     Output, st.binary(min_size=1, max_size=9), st.none() | st.just("/run/1.out"), st.integers(1, 99), st.integers(0, 9)
 )
 _ENDINGS = st.builds(
-    Ending, exit=st.none() | st.integers(0, 255), signal=st.none() | st.integers(1, 64), error=_TEXTS,
-    started=st.none() | st.floats(0, 2e9) | st.integers(0, 9), wall=st.floats(0, 9) | st.integers(0, 9), user=st.floats(0, 9),
-    system=st.floats(0, 9), max_rss=st.integers(0, 1 << 40), stdout=_OUTPUTS, stderr=_OUTPUTS, slot=st.integers(0, 99),
-    leftovers=st.integers(0, 2), result=st.none() | st.binary(max_size=9) | st.just(bytes(1 << 16)), traceback=_TEXTS,
+    Ending,
+    exit=st.none() | st.integers(0, 255),
+    signal=st.none() | st.integers(1, 64),
+    error=_TEXTS,
+    started=st.none() | st.floats(0, 2e9) | st.integers(0, 9),
+    wall=st.floats(0, 9) | st.integers(0, 9),
+    user=st.floats(0, 9),
+    system=st.floats(0, 9),
+    max_rss=st.integers(0, 1 << 40),
+    stdout=_OUTPUTS,
+    stderr=_OUTPUTS,
+    slot=st.integers(0, 99),
+    leftovers=st.integers(0, 2),
+    result=st.none() | st.binary(max_size=9) | st.just(bytes(1 << 16)),
+    traceback=_TEXTS,
     still_running=st.booleans(),
-)  # fmt: skip
+)
 
 
 @given(st.lists(st.tuples(_ENDINGS, st.sampled_from(Status), st.booleans()), max_size=12))

@@ -198,10 +198,8 @@ class EndedRows:
             # As `ended_row`, for most rows by far, without a function call or a value that is not used.
             number, name, over, started = job[0], status._value_, 1 if final else 0, started + 0.0
             wall, user, system = wall + 0.0, user + 0.0, system + 0.0
-            row = (
-                number, last, name, over, exit_, None, None, started, wall, user, system, rss, slot, 0, 0,
-                None, None, None, None, None, None, None, None, result, None,
-            )  # fmt: skip
+            head = number, last, name, over, exit_, None, None, started, wall, user, system, rss, slot, 0, 0
+            row = (*head, None, None, None, None, None, None, None, None, result, None)
             try:
                 total = crc32(dumps(row, 2))
             except ValueError:  # see `checksum`

@@ -15,7 +15,8 @@ from manyhands.backends.protocol import Ended, Report, Started
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.shared.captured import ending_of, output_of
 from manyhands.backends.workers import framing
-from manyhands.backends.workers.handle import Handle, end, in_words
+from manyhands.backends.workers.handle import Handle, in_words
+from manyhands.backends.workers.handle import end as end_jobs
 from manyhands.core.job import NOTHING, Attempt, AttemptId, Ending
 
 
@@ -45,10 +46,9 @@ class Attempts:
                 self._ended(one, at, ending_of(measured))
             else:
                 at, started, wall, user, system, peak, result = note
-                slot = one.slot.number
-                self._ended(one, at, Ending._make(
-                    (0, None, None, started, wall, user, system, peak, NOTHING, NOTHING, slot, 0, result, None, False)
-                ))  # fmt: skip
+                times, slot = (started, wall, user, system, peak), one.slot.number
+                end = Ending._make((0, None, None, *times, NOTHING, NOTHING, slot, 0, result, None, False))
+                self._ended(one, at, end)
                 goes_on, leaving = bool(one.held), False
             if goes_on:
                 self._started(one, at)
@@ -64,7 +64,7 @@ class Attempts:
             self.recalled.discard(attempt.id)
             if attempt.id in self.doomed:
                 self._report_start(one)
-                end([one], grace=self._settings.grace)
+                end_jobs([one], grace=self._settings.grace)
 
     def _report_start(self, one: Handle) -> None:
         """Report that the first of its attempts has begun. Of those that have ended by now, only the end is reported."""
@@ -112,7 +112,14 @@ class Attempts:
         number = -code if code is not None and code < 0 else None
         why = "was stopped by a signal, and killed" if one.stopped > 1 else f"died ({in_words(code)})"
         ending = Ending(
-            None if number else 1, number, f"its worker process {why}", time.time() - (at - began), at - began, stdout=out,
-            stderr=err, slot=slot.number, leftovers=left,
-        )  # fmt: skip
+            exit=None if number else 1,
+            signal=number,
+            error=f"its worker process {why}",
+            started=time.time() - (at - began),
+            wall=at - began,
+            stdout=out,
+            stderr=err,
+            slot=slot.number,
+            leftovers=left,
+        )
         self.ready.append(Ended(attempt, at, ending, died=not stopping, pid=one.pid))
