@@ -281,6 +281,8 @@ class Results(Generic[T_co]):
     def _input_of(self, outcome: Outcome) -> Any:
         """What the job was given; made again if an earlier execution has read it."""
         number = outcome.attempt.job.number
+        if (items := self._batch.inputs.items) is not None:
+            return items[number - 1]
         if number in self._given:
             return self._given.pop(number)
         plan = self._batch.plan

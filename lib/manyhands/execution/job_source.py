@@ -51,16 +51,16 @@ class JobSource:
                 self.begun = True
                 yield one
             return
-        gathered: list[Job] = []
-        in_order = self._plan.order == "input"
-        for new in self._new(journal, values, work, all_read):
-            if new is None:
+        new = self._new(journal, values, work, all_read)
+        if self._plan.order == "input":
+            yield from new
+            return
+        gathered = []
+        for found in new:
+            if found is None:
                 yield None
-            elif in_order:
-                self._issue(new.number)
-                yield new, 0
             else:
-                gathered.append(new)
+                gathered.append(found[0])
         for job in gathered:
             self._issue(job.number)
         earlier = Store(self._run.path.parents[1]).all() if self._plan.order == "longest" and gathered else []
@@ -69,18 +69,20 @@ class JobSource:
 
     def _new(
         self, journal: Journal, values: Iterator[Values | None], work: BoundWork, all_read: Callable[[int], None]
-    ) -> Iterator[Job | None]:
-        """Jobs for the inputs that are new to this run."""
+    ) -> Iterator[tuple[Job, int] | None]:
+        """Jobs for the inputs that are new to this run; they are given out here if they begin in the order of the inputs."""
         number = journal.last_number()
         again, most = self._scope in ("rest", "both"), self._plan.max_args
         known = journal.known() if again and most is None else None
         counted = again or self._inputs.feed is None
-        inputs: Iterator[Values | None] = values if most is None else map(self._noticed, values)
         if most is not None:
-            inputs = new_groups(inputs, most, (one.job.values for one in journal.records()) if again else ())
+            recorded = (one.job.values for one in journal.records()) if again else ()
+            values = new_groups(map(self._noticed, values), most, recorded)
         key_of, remember = work.key, self._inputs.remember
+        in_order = self._plan.order == "input"
+        issue = self.issued.append if in_order and self._keeps_order else None
         try:
-            for value in inputs:
+            for value in values:
                 if value is None:
                     yield None
                     continue
@@ -91,7 +93,10 @@ class JobSource:
                     if not counted and (rest := self._inputs.rest) is not None:
                         counted = True
                         all_read(number + (groups_of(rest, most) or 0))
-                    yield Job._make((number, key, remember(number, value)))
+                    self.begun = self.begun or in_order
+                    if issue is not None:
+                        issue(number)
+                    yield Job._make((number, key, remember(number, value))), 0
         finally:
             if known:
                 known.close()
@@ -100,7 +105,11 @@ class JobSource:
         self.any_input = self.any_input or values is not None
         return values
 
+    @property
+    def _keeps_order(self) -> bool:
+        return self._plan.limits.keep_order or self._context is not None
+
     def _issue(self, number: int) -> None:
         self.begun = True
-        if self._plan.limits.keep_order or self._context:
+        if self._keeps_order:
             self.issued.append(number)

@@ -7,7 +7,7 @@ Separate from `batch`, which makes jobs of the inputs, and from the package `inp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -16,7 +16,7 @@ from manyhands.core.errors import InputError
 from manyhands.core.hints import given_as
 from manyhands.core.job import Values
 from manyhands.inputs.counting import Counter, Open
-from manyhands.inputs.program_inputs import Given, Iterating
+from manyhands.inputs.program_inputs import AtHand, Given, Iterating
 from manyhands.inputs.reader_thread import CallerFeed, Pulling, ReaderThread
 from manyhands.inputs.sources import Rows, Source, open_source, streamed_part
 from manyhands.storage.journal import Journal
@@ -54,10 +54,14 @@ class RunInputs:
         self.missing: str | None = None
         """Which inputs are missing, and why, as a sentence."""
         self.given: dict[int, Any] | None = None
-        """The items that a program gave, by job number, if the program wants them back."""
+        """The items that a program gave, by job number, if the program wants them back; see `items`."""
+        self.items: Sequence[Any] | None = None
+        """The items that a program gave in a list, if they are the inputs of the jobs 1, 2, 3 ..."""
+        self._numbered = False
 
     def open(self, run: Run, plan: Plan, scope: Scope, journal: Journal, stack: ExitStack) -> Source:
         """Open the inputs; ``stack`` closes them."""
+        self._numbered = scope == "new" and plan.max_args is None
         if self._stream is not None:
             from manyhands.inputs.spool import Spool  # here: only inputs from a pipe need it
 
@@ -104,6 +108,9 @@ class RunInputs:
         """
         self._count(source, stack, wake)
         live = isinstance(source, Iterating)
+        if isinstance(source, AtHand) and self._numbered:
+            self.items = source.items
+            return iter(source.rows)
         if self._stream is None and not live:
             return iter(source)  # reading it does not wait
         if self._stream is None and backend == "serial":  # everything happens in one thread

@@ -39,10 +39,10 @@ class AtHand(Rows):
 
     def __init__(self, items: Sequence[Any], columns: Sequence[str], convert: Convert) -> None:
         super().__init__(_converted(items, convert), columns)
-        self._items = items
+        self.items = items
 
     def __iter__(self) -> Iterator[Values]:
-        return map(Given.of, self.rows, self._items)
+        return map(Given.of, self.rows, self.items)
 
 
 class Iterating:
