@@ -72,10 +72,10 @@ def refuse_ignored(plan: Plan) -> None:
     """Raise UsageError for an option that a backend of the plan, or of one of its stages, would ignore."""
     stages = [plan.stage(number) for number in range(1, 2 + len(plan.then))] if plan.then else [plan]
     for name, option in _OPTIONS.items():
-        if not option.given(plan) or (name == "--jobs" and plan.then):
-            continue
         missing = [stage.backend for stage in stages if name not in honoured(stage)]
-        if missing and not (option.by_one and len(missing) < len(stages)):
+        if not missing or (name == "--jobs" and plan.then) or not option.given(plan):
+            continue
+        if not (option.by_one and len(missing) < len(stages)):
             raise UsageError(
                 f"{given_as('--backend', missing[0])} cannot honour {option_name(name)}: {option.why}; leave it out, or choose another backend"
             )

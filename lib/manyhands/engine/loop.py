@@ -56,7 +56,7 @@ class Engine:
         """``total``: the number of jobs in the run, if it is known; ``done_before``: how many of them are done, so that they are not
         pulled again; ``whole``: all others are pulled, so that the engine can count them; ``tick``: yield a Tick at least every so
         many seconds. While ``gate()`` is False no job begins: call `wake` when it becomes True. ``before_waiting`` is called each
-        time that all events have been yielded, and the engine is going to wait. ``begins``: the beginnings of attempts are events, too.
+        time that all events have been yielded, and the engine is going to wait or to end. ``begins``: the beginnings of attempts are events, too.
         """
         self._backend, self._begins = backend, begins
         self._recorder = Recorder(journal, clock)
@@ -364,6 +364,7 @@ class Engine:
             self._commit()
             yield from self._recorder.take_durable()
             raise self.broken
+        self._before_waiting()  # for the last ends, too: closing the backend takes a while
         recorder, left = self._recorder, self._recorder.left + len(self._retries)
         counts, unread = dict(recorder.counts), not self._supply.exhausted
         wall = self._clock() - began - self._pauses.total

@@ -6,6 +6,7 @@ Standard library only and quick to import, because every batch reads the number 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +19,17 @@ _NO_LIMIT_V1: Final = 1 << 62
 def own_groups(controller: str, root: Path = ROOT, own: Path = OWN) -> Iterator[tuple[Path, int]]:
     """(folder, 1 or 2) of each group that may limit this process by ``controller``, from its own upwards."""
     try:
-        lines = own.read_text().splitlines()
+        text = own.read_text()
     except OSError:
         return
-    for line in lines:
+    yield from _groups(controller, root, text)
+
+
+@cache
+def _groups(controller: str, root: Path, text: str) -> list[tuple[Path, int]]:
+    """The same from the content of /proc/self/cgroup, which hardly ever changes: making the paths takes a millisecond."""
+    found: list[tuple[Path, int]] = []
+    for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             folders, version = [root, root / "unified"], 2
@@ -31,7 +39,8 @@ def own_groups(controller: str, root: Path = ROOT, own: Path = OWN) -> Iterator[
             continue
         for folder in folders:
             group = folder / path.lstrip("/")
-            yield from ((one, version) for one in (group, *group.parents) if one == folder or folder in one.parents)
+            found += ((one, version) for one in (group, *group.parents) if one == folder or folder in one.parents)
+    return found
 
 
 def tightest(controller: str, v2: str, v1: str, root: Path = ROOT, own: Path = OWN) -> int | None:
@@ -73,6 +82,7 @@ def _quota_v1(group: Path) -> float | None:
 def read(path: Path) -> str:
     """The content of a small file, stripped; empty if it cannot be read."""
     try:
-        return path.read_text().strip()
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
     except OSError:
         return ""

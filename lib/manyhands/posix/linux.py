@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from _thread import get_native_id  # `threading` is large
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from manyhands.core.lean import Final, NamedTuple, signal, suppress
 
@@ -146,20 +146,23 @@ def signal_group(leader: int, number: int) -> None:
         os.killpg(leader, number)
 
 
-def end_all(chosen: Callable[[ProcStat], bool], *, patience: float = 5.0) -> int:
-    """KILL every process for which ``chosen`` is true, repeatedly until none is left; return how many there were.
+def end_all(chosen: Callable[[ProcStat], bool], *, patience: float = 5.0, seen: Look | None = None) -> int:
+    """KILL every process for which ``chosen`` is true, repeatedly until none is left; return how many there were. ``seen``: a scan
+    of /proc that was made just now.
 
     Raises TimeoutError if some do not end within ``patience`` seconds (uninterruptible sleep).
     """
     ended: set[tuple[int, int]] = set()
     deadline = time.monotonic() + patience
-    while living := [stat for stat in processes() if stat.state not in "ZX" and chosen(stat)]:
+    found: Iterable[ProcStat] = seen.found.values() if seen else processes()
+    while living := [stat for stat in found if stat.state not in "ZX" and chosen(stat)]:
         if time.monotonic() > deadline:
             raise TimeoutError(f"process {living[0].pid} does not end")
         for stat in living:
             send_signal_exact(stat.pid, stat.start, signal.SIGKILL)
             ended.add((stat.pid, stat.start))
         time.sleep(0.002)
+        found = processes()
     return len(ended)
 
 

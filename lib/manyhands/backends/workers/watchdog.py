@@ -51,13 +51,14 @@ def end_trees(workers: Mapping[int, int], tag: bytes | None = None, *, prefix: b
 
     A pid that has been reused by another process is not signalled. Raises TimeoutError if a process cannot be killed.
     """
-    there = {pid: stat for pid in workers if (stat := linux.read_stat(pid))}
+    look = linux.Look()
+    there = look.found
     ours = {pid for pid, start in workers.items() if pid not in there or there[pid].start == start}
-    below = {(stat.pid, stat.start) for stat in linux.descendants(ours & there.keys())}
-    me = os.getpid()
+    below = {(stat.pid, stat.start) for stat in look.below(ours & there.keys())}
+    first, me = min(workers.values(), default=0), os.getpid()
 
     def is_theirs(stat: linux.ProcStat) -> bool:
-        if stat.pid == me:
+        if stat.pid == me or stat.start < first:  # what they have started is younger; most processes are older
             return False
         return (
             stat.session in ours
@@ -66,4 +67,4 @@ def end_trees(workers: Mapping[int, int], tag: bytes | None = None, *, prefix: b
             or (tag is not None and linux.has_tag(stat.pid, tag, prefix=prefix))
         )
 
-    return linux.end_all(is_theirs)
+    return linux.end_all(is_theirs, seen=look)
