@@ -669,3 +669,21 @@ def set_base(base: int) -> None:
 async def a_triple(x: int) -> int:
     await asyncio.sleep(0)
     return 3 * x
+
+
+def kept_and_slow(number: int, text: str) -> None:
+    """Says what it was given, and takes a while unless it is told to be quick."""
+    note(os.environ["LEDGER"], f"{number} {len(text)}")
+    time.sleep(0 if "QUICK" in os.environ else 0.02)
+
+
+def fails_late(number: int, text: str) -> int:
+    """The last of sixty fails."""
+    return len(text) // (59 - number)
+
+
+def fills(data: bytearray) -> int:
+    """Changes all of its input; the number of its bytes that nobody had changed before."""
+    found = data.count(0)
+    data[:] = b"x" * len(data)
+    return found

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from manyhands.core.errors import JournalError
 from manyhands.core.job import NOTHING, Attempt, Ending, Job, Outcome, Output, Status
+from manyhands.inputs.value_file import decode_values, encode_values
 from manyhands.storage.journal import Journal
-from manyhands.storage.rows import decode_values, encode_values
 
 
 @pytest.fixture

@@ -16,18 +16,25 @@ from manyhands.storage.journal import Journal
 from manyhands.storage.runs import Store
 from manyhands.storage.schema import SCHEMA_VERSION
 
-# Made by the last version with schema 2. Each job writes its name to $LEDGER; `bad*` fails and `slow*` waits until there is $GO.
+# Made by the last version with schema 2, and with schema 3. Each job writes its name to $LEDGER; `bad*` fails and `slow*` waits until there is $GO.
 # `plain` ended, the others were killed with -9: while jobs ran (`cut`, and `stages` of two), while a retry waited (`waits`),
 # while inputs still came from a pipe (`piped`).
-OLD_RUNS = Path(__file__).parents[1] / "data" / "runs-schema-2.tar.gz"
+DATA = Path(__file__).parents[1] / "data"
+OLD = [2, 3]
 NAMES = ["cut", "piped", "plain", "stages", "waits"]
 
 
+@pytest.fixture(params=OLD)
+def schema(request: pytest.FixtureRequest) -> int:
+    """The schema of the old runs."""
+    return int(request.param)
+
+
 @pytest.fixture
-def old_runs(own_state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def old_runs(schema: int, own_state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The state folder with the old runs; their jobs will all go well."""
     own_state.mkdir(parents=True, mode=0o700)
-    subprocess.run(["tar", "-xzf", OLD_RUNS, "-C", own_state.parent], check=True)
+    subprocess.run(["tar", "-xzf", DATA / f"runs-schema-{schema}.tar.gz", "-C", own_state.parent], check=True)
     (own_state.parent / "state" / "runs").rename(own_state / "runs")
     (tmp_path / "go").touch()
     monkeypatch.setenv("LEDGER", str(tmp_path / "ledger"))
@@ -44,7 +51,9 @@ def version(path: Path) -> int:
         return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def test_old_runs_are_listed_and_shown(old_runs: Path, cli: Cli, environment: dict[str, str], tmp_path: Path) -> None:
+def test_old_runs_are_listed_and_shown(
+    schema: int, old_runs: Path, cli: Cli, environment: dict[str, str], tmp_path: Path
+) -> None:
     """Reading changes nothing, and finds what was there."""
     listed = [json.loads(line) for line in cli("batch.list", "--json").stdout.splitlines()]
     counts = {one["id"]: (one["ok"], one["failed"], one["left"], one["state"]) for one in listed}
@@ -65,7 +74,7 @@ def test_old_runs_are_listed_and_shown(old_runs: Path, cli: Cli, environment: di
     ]
     for name in NAMES:
         assert cli("batch.show", name).returncode == 0
-        assert version(old_runs / "runs" / name / "journal.db") == 2
+        assert version(old_runs / "runs" / name / "journal.db") == schema
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ from manyhands.backends.workers.handle import Handle, end, in_words, kill_overdu
 from manyhands.backends.workers.pool import WorkerPool
 from manyhands.backends.workers.width import Width
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.job import Attempt, Ending
+from manyhands.core.job import Attempt, Ending, Job
+from manyhands.inputs.value_file import LARGE
 from manyhands.runtime.at_exit import close_at_exit
 from manyhands.runtime.main_guard import refuse_unguarded
 
@@ -229,7 +230,14 @@ class Processes:
         taken = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
         one.held.extend(taken)
         one.look_at = time.monotonic() + _GATHER
-        self._tell(one, [(job[0], last, job[2]) for job, last, _ in taken])
+        self._tell(one, [(job[0], last, job[2] if job[3] is None else self._reference(job)) for job, last, _ in taken])
+
+    def _reference(self, job: Job) -> tuple[Any, ...]:
+        """The values of a job that are stored in a file: where, if it is quicker to read them there."""
+        place = job.place
+        if place.size < LARGE:
+            return job.values
+        return str(self.settings.outputs.parent / place.name), place.offset, place.size
 
     def _tell(self, one: Handle, message: Any) -> None:
         one.tell(message)

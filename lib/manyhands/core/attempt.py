@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Final, Union
+from typing import Any, Final, Union
 
 from manyhands.core.kept_file import opened
 from manyhands.core.lean import NamedTuple
@@ -34,6 +34,8 @@ class Job(NamedTuple):
     """Position in the run, counted from 1."""
     key: bytes
     values: Values
+    place: Any = None
+    """Where its values are stored, if they are in a file (`manyhands.inputs.value_file.Place`)."""
 
 
 class Attempt(NamedTuple):

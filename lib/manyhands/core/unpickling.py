@@ -43,8 +43,9 @@ class _Reader(pickle.Unpickler):
         return super().find_class(*_ANEW.get((module, name), (_NOW.get(module, module), name)))
 
 
-def unpickled(data: bytes) -> Any:
-    """`pickle.loads`, and what an earlier version has pickled of ours. Only for bytes of one's own run."""
-    if _OURS in data:  # a module's name is never cut in two
+def unpickled(data: bytes | memoryview) -> Any:
+    """`pickle.loads`, and what an earlier version has pickled of ours. Only for bytes of one's own run. Of a view nothing is copied but
+    what the objects keep; an earlier version has made none."""
+    if isinstance(data, bytes) and _OURS in data:  # a module's name is never cut in two
         return _Reader(io.BytesIO(data)).load()
     return pickle.loads(data)  # noqa: S301 - see above

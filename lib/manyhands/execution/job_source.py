@@ -76,7 +76,7 @@ class JobSource:
         known = journal.known() if again and most is None else None
         counted = again or self._inputs.feed is None
         if most is not None:
-            recorded = (one.job.values for one in journal.records()) if again else ()
+            recorded = (one.job.values for one in journal.records(exact=True)) if again else ()
             values = new_groups(map(self._noticed, values), most, recorded)
         key_of, remember = work.key, self._inputs.remember
         in_order = self._plan.order == "input"
@@ -96,7 +96,7 @@ class JobSource:
                     self.begun = self.begun or in_order
                     if issue is not None:
                         issue(number)
-                    yield Job._make((number, key, remember(number, value))), 0
+                    yield Job._make((number, key, *remember(number, value))), 0
         finally:
             if known:
                 known.close()

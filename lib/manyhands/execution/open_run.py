@@ -17,8 +17,9 @@ from manyhands.core.records import dataclass, replace
 from manyhands.execution.continuation import check_stdin, difference, keep_stdin
 from manyhands.execution.run_inputs import Scope, check_commands
 from manyhands.inputs.grouping import groups_of
-from manyhands.inputs.program_inputs import Iterating
+from manyhands.inputs.program_inputs import AtHand, Iterating
 from manyhands.inputs.sources import Source, open_source
+from manyhands.inputs.value_file import FIRST, fresh_name
 from manyhands.storage.runs import Run, RunLock, Store, lock_own
 from manyhands.work.plan import Plan
 
@@ -66,7 +67,11 @@ def new_run(
     plan.work.check()
     check_commands(plan, source)
     total = groups_of(source.total, plan.max_args) if source else None
-    run, held = store.create(plan.to_json() | ({} if total is None else {"total": total}), run_id)
+    kept = source if isinstance(source, AtHand) and store.keeps and not source.few else None
+    if kept:
+        plan = replace(plan, source=kept.named(FIRST))
+    more = {} if total is None else {"total": total}
+    run, held = store.create(plan.to_json() | more, run_id, kept.keep if kept else None)
     if plan.stdin == "-":
         keep_stdin(run.path)
     return OpenRun(run=run, held=held, plan=plan, scope="new", stream=stream, source=source)
@@ -90,6 +95,9 @@ def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, 
     held = lock_own(run)
     try:
         note = keep_stdin(run.path) if plan.stdin == "-" else None
+        if isinstance(source, AtHand) and not source.few:
+            plan = replace(plan, source=source.named(fresh_name(run.path)))
+            source.keep(run.path, run.disk)
         run = Store.update(run, plan.to_json())
     except BaseException:
         held.close()

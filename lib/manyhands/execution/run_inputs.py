@@ -7,9 +7,10 @@ Separate from `batch`, which makes jobs of the inputs, and from the package `inp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from manyhands.core.errors import InputError
@@ -19,6 +20,8 @@ from manyhands.inputs.counting import Counter, Open
 from manyhands.inputs.program_inputs import AtHand, Given, Iterating
 from manyhands.inputs.reader_thread import CallerFeed, Pulling, ReaderThread
 from manyhands.inputs.sources import Rows, Source, open_source, streamed_part
+from manyhands.inputs.value_file import LARGE, Place, Placed, ValueFile, encode_values, fresh_name, kept_source
+from manyhands.posix.durable_files import Disk
 from manyhands.storage.journal import Journal
 from manyhands.storage.runs import Run
 from manyhands.work.plan import Plan
@@ -58,10 +61,16 @@ class RunInputs:
         self.items: Sequence[Any] | None = None
         """The items that a program gave in a list, if they are the inputs of the jobs 1, 2, 3 ..."""
         self._numbered = False
+        self._places: Mapping[int, Place] = {}
+        self._folder: Path | None = None
+        self._disk = Disk()
+        self._file: ValueFile | None = None
 
     def open(self, run: Run, plan: Plan, scope: Scope, journal: Journal, stack: ExitStack) -> Source:
         """Open the inputs; ``stack`` closes them."""
         self._numbered = scope == "new" and plan.max_args is None
+        self._folder, self._disk = (run.path, run.disk) if run.kept else (None, run.disk)
+        stack.callback(self._close)
         if self._stream is not None:
             from manyhands.inputs.spool import Spool  # here: only inputs from a pipe need it
 
@@ -74,6 +83,8 @@ class RunInputs:
             return Rows([], run.record.get("columns", ()))
         if self._source is not None:
             return self._source
+        if plan.source["kind"] == "kept":
+            return kept_source(run.path, plan.source)
         if plan.source["kind"] == "iterator":
             self.missing = "the inputs came from a program: only it can give the rest"
             return Rows([], run.record.get("columns", ()))
@@ -109,7 +120,7 @@ class RunInputs:
         self._count(source, stack, wake)
         live = isinstance(source, Iterating)
         if isinstance(source, AtHand) and self._numbered:
-            self.items = source.items
+            self.items, self._places = source.items, source.places
             return iter(source.rows)
         if self._stream is None and not live:
             return iter(source)  # reading it does not wait
@@ -129,13 +140,33 @@ class RunInputs:
             self.feed.wait_first()
         return iter(self.feed)
 
-    def remember(self, number: int, values: Values) -> Values:
-        """The columns of the input of job ``number``; the item that they were made of is kept in `given`."""
-        if not isinstance(values, Given):
-            return values
-        if self.given is not None:
+    def remember(self, number: int, values: Values) -> tuple[Values, Place | None]:
+        """(columns of the input of job ``number``, their place if they are in a file); the item that they were made of is kept in
+        `given`. Raises NotKeptError."""
+        if type(values) is tuple:
+            return values, self._places.get(number) if self._places else None
+        place = values.place if isinstance(values, Placed) else None
+        if isinstance(values, Given) and self.given is not None:
             self.given[number] = values.item
-        return tuple(values)
+        plain = tuple(values)
+        if place is None and self._folder and sum(map(len, plain)) >= LARGE:
+            place = self._store(self._folder, plain)
+        return plain, place
+
+    def _store(self, folder: Path, values: Values) -> Place:
+        """Store a large input of an iterator, so that the journal only refers to it."""
+        try:
+            if self._file is None:
+                self._file = ValueFile(folder / fresh_name(folder), self._disk)
+            return self._file.append(encode_values(values))
+        except OSError as error:
+            from manyhands.inputs.spool import NotKeptError
+
+            raise NotKeptError(f"cannot store an input in {folder}: {error.strerror}; no more jobs begin") from error
+
+    def _close(self) -> None:
+        if self._file:
+            self._file.close()
 
     def _count(self, source: Source, stack: ExitStack, wake: Callable[[], None]) -> None:
         nudge = self._spool.nudge if self._spool else lambda: None

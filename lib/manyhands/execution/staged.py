@@ -117,7 +117,8 @@ class _Stage:
 
 def onward(job: Job, outcome: Outcome, plan: Plan) -> Job:
     """A job as the next stage, of ``plan``, gets it."""
-    return job._replace(values=(outcome.result or b"null",)) if plan.work.is_function else job
+    values = (outcome.result or b"null",) if plan.work.is_function else job.values
+    return job._replace(values=values, place=None)  # which is in the folder of the first stage
 
 
 class StagedBatch:

@@ -10,39 +10,80 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from manyhands.core.arguments import argument_of, check_several, is_number
 from manyhands.core.errors import InputError
 from manyhands.core.job import Values
 from manyhands.inputs.sources import Rows, Source, Spec
+from manyhands.inputs.value_file import Place, Placed, kept_spec, write_all
+from manyhands.posix.durable_files import Disk
+
+_FEW: Final = 1000
+_FEW_BYTES: Final = 1 << 16
 
 Convert = Callable[[Any], Values]
 """Makes the columns of an input."""
 
 
-class Given(tuple[bytes, ...]):
+class Given(Placed):
     """The columns of an input, with the object that they were made of."""
 
     item: Any
 
     @classmethod
-    def of(cls, columns: Iterable[bytes], item: object) -> Given:
+    def of(cls, columns: Iterable[bytes], item: object, place: Place | None = None) -> Given:
         """``columns`` of ``item``."""
         made = cls(columns)
         made.item = item
+        if place is not None:
+            made.place = place
         return made
 
 
-class AtHand(Rows):
-    """Inputs in a list; a run of them can be resumed without the program."""
+class AtHand:
+    """Inputs in a list; a run of them can be resumed without the program. They are kept in run.json if they are few, else in a file of
+    their own."""
 
     def __init__(self, items: Sequence[Any], columns: Sequence[str], convert: Convert) -> None:
-        super().__init__(_converted(items, convert), columns)
-        self.items = items
+        """Raises InputError for an item that cannot be converted."""
+        self.items, self.columns = items, tuple(columns)
+        try:
+            self.rows = [convert(item) for item in items]
+        except InputError:
+            self.rows = list(_converted(items, convert))  # raises the same, and says which
+        self.total: int | None = len(self.rows)
+        widths = set(map(len, self.rows))
+        self.width = widths.pop() if len(widths) == 1 else None
+        self.places: dict[int, Place] = {}
+        """Where those that are not small are stored, by their numbers from 1."""
+        self._file = ""
 
     def __iter__(self) -> Iterator[Values]:
-        return map(Given.of, self.rows, self.items)
+        places = self.places
+        for number, (values, item) in enumerate(zip(self.rows, self.items, strict=True), 1):
+            yield Given.of(values, item, places.get(number))
+
+    @property
+    def few(self) -> bool:
+        """Whether they fit into run.json."""
+        return len(self.rows) <= _FEW and sum(sum(map(len, values)) for values in self.rows) <= _FEW_BYTES
+
+    def named(self, name: str) -> Spec:
+        """What `spec` is from now on: they will be in the file ``name`` of the run's folder."""
+        self._file = name
+        return self.spec()
+
+    def keep(self, folder: Path, disk: Disk) -> None:
+        """Store them in that file. Raises OSError."""
+        self.places = write_all(folder / self._file, disk, self.rows)
+
+    def spec(self) -> Spec:
+        """See `Source.spec`."""
+        if not self.few:
+            return kept_spec(self._file, len(self.rows), self.columns, self.width)
+        return Rows(self.rows, self.columns).spec()
 
 
 class Iterating:

@@ -13,6 +13,7 @@ Every row has a checksum (`manyhands.storage.rows`), which is verified on every 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,10 +21,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from manyhands.core.errors import JournalError
-from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
+from manyhands.core.job import Attempt, Ending, Job, Outcome, Status, Values
 from manyhands.core.lean import NamedTuple
+from manyhands.inputs.value_file import LostInputError, decode_values, load, place_of
 from manyhands.storage.database import Connect, Database, connect
 from manyhands.storage.integrity import check_all, check_log, check_seal, kept_inputs
+from manyhands.storage.known_inputs import KnownInputs
 from manyhands.storage.rows import (
     BEGAN,
     ENDED,
@@ -34,7 +37,6 @@ from manyhands.storage.rows import (
     began_row,
     check_row,
     checksum,
-    decode_values,
     record_of,
 )
 from manyhands.storage.schema import SCHEMA_VERSION, damaged, make, migrate, version_of
@@ -186,12 +188,13 @@ class Journal:
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
-    def records(self) -> Iterator[JobRecord]:
-        """All jobs in the order of their numbers, streamed."""
+    def records(self, *, exact: bool = False) -> Iterator[JobRecord]:
+        """All jobs in the order of their numbers, streamed. An input that cannot be read is a sentence, unless they are to be ``exact``:
+        then it raises LostInputError."""
         with _explained(self.path, "read"):
             self._check_seal()
             for row in self._db.execute(self._last()):
-                yield self._record(row)
+                yield self._record(row, exact=exact)
 
     def finished(self) -> Iterator[JobRecord]:
         """The last attempts of all jobs that have ended, in the order in which they ended."""
@@ -232,7 +235,7 @@ class Journal:
         """Attempts that began and whose end is not recorded: after a crash it is not known how they ended."""
         with _explained(self.path, "read"):
             rows = self._db.execute(f"SELECT job, attempt, key, input FROM began b WHERE {_OPEN} ORDER BY job, attempt")  # noqa: S608
-            return [(Job(number, key, decode_values(blob)), attempt) for number, attempt, key, blob in rows]
+            return [(self._job(number, key, blob), attempt) for number, attempt, key, blob in rows]
 
     def lost_attempts(self) -> Iterator[tuple[int, int]]:
         """(job, attempt) of those that were recorded as lost."""
@@ -249,7 +252,7 @@ class Journal:
         )
         sql = f"SELECT job, attempt, key, input FROM ({inner}) AS e WHERE {condition} LIMIT {_PAGE}"  # noqa: S608 - constants only
         for number, attempt, key, blob in self._pages(sql, (last, *map(str, states))):
-            yield Job(number, key, decode_values(blob)), attempt
+            yield self._job(number, key, blob), attempt
 
     def passed(self) -> Iterator[JobRecord]:
         """The jobs that are ok now, in the order of their numbers. Rows that are written later do not count."""
@@ -257,7 +260,7 @@ class Journal:
             last = int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM ended").fetchone()[0])
         inner = self._last("WHERE b.job > ?", more=", e.status AS state, e.rowid AS place")
         sql = f"SELECT * FROM ({inner}) WHERE place <= ? AND state = ? LIMIT {_PAGE}"  # noqa: S608 - constants only
-        return (self._record(row[:-2]) for row in self._pages(sql, (last, str(Status.OK))))
+        return (self._record(row[:-2], exact=True) for row in self._pages(sql, (last, str(Status.OK))))
 
     def _pages(self, sql: str, values: tuple[object, ...]) -> Iterator[Any]:
         """The rows of ``sql``, whose first value is the job number after which a page begins. No statement stays open, and a
@@ -342,8 +345,23 @@ class Journal:
         if self._summed and not self._checked:
             check_seal(self._db, self.path)
 
-    def _record(self, row: Any) -> JobRecord:
-        return record_of(row, summed=self._summed)
+    def _record(self, row: Any, *, exact: bool = False) -> JobRecord:
+        return record_of(row, summed=self._summed, values_of=self._exact_values if exact else self._values)
+
+    def _job(self, number: int, key: bytes, blob: bytes) -> Job:
+        """A job that is to be done again. Raises LostInputError if its input cannot be read."""
+        return Job(number, key, self._exact_values(blob), place_of(blob))
+
+    def _exact_values(self, blob: bytes) -> Values:
+        place = place_of(blob)
+        return load(self.path.parent, place) if place else decode_values(blob)
+
+    def _values(self, blob: bytes) -> Values:
+        """An input that is only shown; a sentence if it cannot be read."""
+        try:
+            return self._exact_values(blob)
+        except LostInputError as error:
+            return (os.fsencode(f"<{error}>"),)
 
     def _columns(self, attempt: str) -> str:
         """The columns for `record_of`: null for those that an older schema lacks."""
@@ -362,30 +380,3 @@ class Journal:
             f"SELECT {columns or self._columns('max(b.attempt)') + more} FROM began b"  # noqa: S608 - constants only
             f" LEFT JOIN ended e ON e.job = b.job AND e.attempt = b.attempt {where} GROUP BY b.job"
         )
-
-
-class KnownInputs:
-    """The inputs that a run has had, counted by content: an input that comes twice counts twice.
-
-    The counts live in a temporary table of SQLite, which spills to disk: memory does not grow with the inputs.
-    """
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        db.execute("CREATE TEMP TABLE seen (key BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID")
-        # rows that are added from now on must not count
-        self._last = int(db.execute("SELECT coalesce(max(job), 0) FROM began").fetchone()[0])
-
-    def met(self, key: bytes) -> bool:
-        """Whether the run has had this input, with ``key``, before. Call it once for each input, in order."""
-        times = self._db.execute(
-            "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times", (key,)
-        ).fetchone()[0]
-        met = self._db.execute(
-            "SELECT count(*) FROM began WHERE key = ? AND attempt = 1 AND job <= ?", (key, self._last)
-        ).fetchone()[0]
-        return bool(times <= met)
-
-    def close(self) -> None:
-        """Forget the counts."""
-        self._db.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from marshal import dumps
@@ -12,6 +11,7 @@ from zlib import crc32
 
 from manyhands.core.job import NOTHING, Attempt, Ending, Job, Outcome, Output, Status, Values
 from manyhands.core.lean import NamedTuple
+from manyhands.inputs.value_file import decode_values, encode_values
 
 LEFT: Final = (Status.LOST, Status.CANCELLED)
 """A job whose last status is one of these still has to be done."""
@@ -43,23 +43,6 @@ class JobRecord(NamedTuple):
     def left(self) -> bool:
         """Whether the job still has to be done."""
         return self.outcome is None or not self.outcome.final or self.outcome.status in LEFT
-
-
-def encode_values(values: Values) -> bytes:
-    """One blob for one input: the bytes themselves if that is unambiguous, else ``NUL`` and a JSON list.
-
-    No argument of a command can hold a NUL (execve(2)), so a leading one marks the list.
-    """
-    if len(values) == 1 and not values[0].startswith(b"\0"):
-        return values[0]
-    return b"\0" + json.dumps([os.fsdecode(value) for value in values]).encode("ascii")
-
-
-def decode_values(blob: bytes) -> Values:
-    """The inverse of `encode_values`."""
-    if not blob.startswith(b"\0"):
-        return (blob,)
-    return tuple(os.fsencode(value) for value in json.loads(blob[1:]))
 
 
 _NO_OUTPUT: Final = (None, None, None, None)
@@ -101,8 +84,11 @@ Row = tuple[object, ...]
 def began_row(attempt: Attempt) -> Row:
     """A row of `began`, as it is inserted: bytes are bytearrays if they are small, because `sqlite3` takes 0.6 us for an object of bytes,
     which it first tries to adapt (PEP 246), and 0.1 us for a bytearray."""
-    (number, key, values), last, _ = attempt
-    blob = values[0] if len(values) == 1 and values[0][:1] != b"\0" else encode_values(values)
+    (number, key, values, place), last, _ = attempt
+    if place is not None:
+        blob = place.reference
+    else:
+        blob = values[0] if len(values) == 1 and values[0][:1] != b"\0" else encode_values(values)
     row = (number, last, key, blob)
     if len(blob) < _LARGE:
         return number, last, bytearray(key), bytearray(blob), crc32(dumps(row, 2))
@@ -253,8 +239,11 @@ def check_row(row: Sequence[object], *, summed: bool = True) -> None:
         raise DamagedRowError(f"the row of job {row[0]!r:.40}, attempt {row[1]!r:.40}, is damaged")
 
 
-def record_of(row: Sequence[object], *, summed: bool = True) -> JobRecord:
+def record_of(
+    row: Sequence[object], *, summed: bool = True, values_of: Callable[[bytes], Values] = decode_values
+) -> JobRecord:
     """A job from the columns of `began` and those of `ended`, which are null while it has not ended; each with its checksum.
+    ``values_of`` decodes its input.
 
     Raises DamagedRowError if a row differs from what was written.
     """
@@ -262,7 +251,7 @@ def record_of(row: Sequence[object], *, summed: bool = True) -> JobRecord:
     check_row(began, summed=summed)
     try:
         number, attempt, key, blob, _ = began
-        job = Job(number, key, decode_values(blob))  # type: ignore[arg-type]  # SQLite's columns are as the schema says
+        job = Job(number, key, values_of(blob))  # type: ignore[arg-type]  # SQLite's columns are as the schema says
         if end[0] is None:
             return JobRecord(job, attempt, None)  # type: ignore[arg-type]
         check_row(end, summed=summed)

@@ -15,7 +15,7 @@ from zlib import crc32
 from manyhands.core.errors import JournalError, UsageError
 
 RUN_SCHEMA: Final = "manyhands.run/1"
-_KINDS: Final = ("rows", "glob", "lines", "csv", "jsonl", "product", "iterator")
+_KINDS: Final = ("rows", "kept", "glob", "lines", "csv", "jsonl", "product", "iterator")
 _LATEST: Final = 1e11  # seconds since the epoch: the year 5138
 _TEXT, _MAYBE = (str,), (str, type(None))
 _TYPES: Final[dict[str, tuple[type, ...]]] = {

@@ -4,6 +4,7 @@
                              journal.db what happened (`manyhands.storage.journal`)
                              outputs/   large outputs of jobs
                              inputs     inputs from a pipe (inputs.part until it has ended), inputs.sum: their size and CRC
+                             inputs.1   inputs of a program that are many or large (`manyhands.inputs.value_file`)
                              lock       held by the coordinator AND its launchers
 
 The lock is flock(2) on one open file that the launchers inherit: it is free only when the coordinator and every process that could
@@ -17,7 +18,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -120,12 +121,23 @@ class Store:
     _more: Mapping[str, Any] = MappingProxyType({})
     """What is written to run.json besides the request."""
 
+    @property
+    def keeps(self) -> bool:
+        """Whether its runs can be resumed."""
+        return bool(self._more.get("kept", True))
+
     def __init__(self, state: Path, *, given: str | None = None, program: str | None = None) -> None:
         self.state, self.given, self.program = state, given, program
         self.root = state / "runs"
 
-    def create(self, request: Mapping[str, Any], run_id: str | None = None) -> tuple[Run, RunLock]:
-        """Make the folder of a new run and take its lock. Raises CannotCreateError (73) before anything is run."""
+    def create(
+        self,
+        request: Mapping[str, Any],
+        run_id: str | None = None,
+        fill: Callable[[Path, Disk], None] | None = None,
+    ) -> tuple[Run, RunLock]:
+        """Make the folder of a new run and take its lock; ``fill`` writes more files into it. Raises CannotCreateError (73) before
+        anything is run."""
         named = run_id is not None
         if run_id is not None:
             check_run_id(run_id)
@@ -147,7 +159,7 @@ class Store:
         run = Run(run_id, self.root / run_id, record)
         half = self.root / f".new-{os.urandom(8).hex()}"
         try:
-            return run, _make(Run(run_id, half, record), run.path)
+            return run, _make(Run(run_id, half, record), run.path, fill)
         except (OSError, JournalError) as error:
             delete_folder(half)
             if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
@@ -277,7 +289,7 @@ def delete_folder(folder: Path, *, ignore_errors: bool = True) -> None:
     shutil.rmtree(folder, ignore_errors=ignore_errors)
 
 
-def _make(half: Run, path: Path) -> RunLock:
+def _make(half: Run, path: Path, fill: Callable[[Path, Disk], None] | None) -> RunLock:
     """Make the folder of a run under a hidden name, lock it, and rename it when all of it is durable.
 
     So a run exists completely or not at all, and no other process can take its lock before its maker.
@@ -287,6 +299,8 @@ def _make(half: Run, path: Path) -> RunLock:
         stage.path.mkdir(mode=0o700)
         stage.outputs.mkdir(mode=0o700)
         Journal.create(stage.path / "journal.db", connect if half.kept else connect_unkept).close()
+    if fill:
+        fill(half.path, disk)
     disk.write_new(half.path / "run.json", to_bytes(half.record))
     held = lock(half)
     try:

@@ -3,6 +3,7 @@
 1  began, ended, execution
 2  + ended.result, ended.traceback: what functions return
 3  + sum in every row, and `seal`: the number of rows, and how much of the inputs was stored when they were written
+4  = the same tables; began.input may refer to a file of the run (`manyhands.inputs.value_file`)
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from manyhands.core.errors import JournalError
 from manyhands.storage.database import Database
 from manyhands.storage.rows import BEGAN, ENDED, checksum
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 APPLICATION_ID: Final = 0x6D686E64  # "mhnd"
 
 _SEAL: Final = """CREATE TABLE seal (
@@ -41,7 +42,7 @@ _TABLES: Final = (
     _SEAL,
     "INSERT INTO seal VALUES (0, 0, 0, 0, 0)",
 )
-_COLUMNS: Final = {1: len(ENDED) - 2, 2: len(ENDED), 3: len(ENDED) + 1}
+_COLUMNS: Final = {1: len(ENDED) - 2, 2: len(ENDED), 3: len(ENDED) + 1, 4: len(ENDED) + 1}
 """The number of columns of `ended`, to detect a damaged version number."""
 
 
@@ -72,6 +73,9 @@ def damaged(path: object, why: str) -> JournalError:
 
 def migrate(db: Database, version: int) -> None:
     """Migrate a journal of schema ``version`` to the current one, in one transaction."""
+    if version == 3:
+        _in_one(db, [f"PRAGMA user_version = {SCHEMA_VERSION}"])
+        return
     statements = [
         "ALTER TABLE began ADD COLUMN sum INTEGER",
         "ALTER TABLE ended ADD COLUMN sum INTEGER",

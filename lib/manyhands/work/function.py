@@ -199,10 +199,8 @@ class Call:
 
     def arguments(self, values: Values, columns: Sequence[str] = ()) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """(arguments, keyword arguments) for one input. Raises BadInput for values that are not of the type."""
-        if (
-            self.type == "object" and self.group is None and values[0].isdigit()
-        ):  # the most common input, in a fifth of the time
-            return (from_json(values[0]),), {}
+        if self.type == "object" and self.group is None:
+            return _program_input(values[0])
         if self.group is not None:
             one = replace(self, group=None, type="json" if self.type in ("row", "line") else self.type)
             return ([one.arguments((value,))[0][0] for value in values],), {}
@@ -211,14 +209,8 @@ class Call:
         if self.type == "row":
             found = json.loads(values[0])
             return ((), found) if isinstance(found, dict) else ((found,), {})
-        if self.type in ("line", "object"):
-            if self.type == "object" and values[0].startswith(_PICKLED):
-                from manyhands.core.unpickling import unpickled
-
-                args, kwargs = unpickled(values[0])  # `encode` made it, and the run's folder is ours alone
-                return args, kwargs
-            found = json.loads(values[0])
-            return ((), found) if isinstance(found, dict) else (tuple(found) if isinstance(found, list) else (found,), {})
+        if self.type == "line":
+            return _spread(json.loads(values[0]))
         decode = _DECODERS[self.type]
         try:
             decoded = tuple(map(decode, values))
@@ -226,6 +218,22 @@ class Call:
             shown = b" ".join(values)[:80].decode("utf-8", "replace")
             raise BadInput(f"the input {shown!r} is not of type {self.type}") from None
         return ((), dict(zip(columns, decoded, strict=True))) if columns else (decoded, {})
+
+
+def _program_input(value: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """(arguments, keyword arguments) from what `encode` made; a view of it if it is large."""
+    if value[:1] == _PICKLED:
+        args, kwargs = unpickled(value)  # `encode` made it, and the run's folder is ours alone
+        return args, kwargs
+    text = bytes(value)
+    if text.isdigit():  # the most common input, in a fifth of the time
+        return (from_json(text),), {}
+    return _spread(json.loads(text))
+
+
+def _spread(found: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A list gives the arguments, an object the keyword arguments, anything else is the only argument."""
+    return ((), found) if isinstance(found, dict) else (tuple(found) if isinstance(found, list) else (found,), {})
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -36,6 +36,7 @@ from manyhands.backends.workers.surroundings import Surroundings
 from manyhands.backends.workers.worker_output import WorkerOutput
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import AttemptId, Values
+from manyhands.inputs.value_file import mapped
 
 _REMEMBERED: Final = 2.0
 """Seconds that results are kept; they are committed far sooner (`manyhands.engine.recording.GROUP_COMMIT`), unless a disk hangs."""
@@ -180,14 +181,15 @@ class Worker:
             raise ConnectionResetError
         return message
 
-    def _do(self, performer: Performer | ChunkPerformer, chunk: list[tuple[int, int, Values]]) -> None:
+    def _do(self, performer: Performer | ChunkPerformer, chunk: list[tuple[int, int, Any]]) -> None:
         """Do jobs one after another; when the coordinator requests it, return those that have not begun."""
         self._note(time.monotonic())
         self._measure(children=True)
         left = len(chunk)
         for job, attempt, values in chunk:
             left -= 1
-            goes_on = self._one(performer, (job, attempt), values, more=left > 0)
+            found = mapped(*values) if type(values[0]) is str else values
+            goes_on = self._one(performer, (job, attempt), found, more=left > 0)
             if left and not goes_on:
                 self._receive()
                 self._dropped()

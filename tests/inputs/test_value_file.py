@@ -1,0 +1,93 @@
+"""Inputs of a program come back from their file as they were, or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manyhands.core.job import Values
+from manyhands.inputs.value_file import (
+    REFERRED,
+    KeptValues,
+    LostInputError,
+    Placed,
+    ValueFile,
+    encode_values,
+    fresh_name,
+    load,
+    mapped,
+    place_of,
+    write_all,
+)
+from manyhands.posix.durable_files import Disk
+
+ONE = st.binary(max_size=9) | st.integers(REFERRED - 2, REFERRED + 2).map(bytes) | st.just(os.urandom(5000))
+ROWS = st.lists(st.lists(ONE, min_size=1, max_size=3).map(tuple), max_size=30)
+
+
+def kept(folder: Path, rows: list[Values]) -> KeptValues:
+    return KeptValues(folder / "inputs.1", len(rows), (), None)
+
+
+@given(ROWS)
+def test_what_was_written_is_read(rows: list[Values]) -> None:
+    """One after another, and by the places of those that are not small, which the journal refers to."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        places = write_all(folder / "inputs.1", Disk(), rows)
+        found = list(kept(folder, rows))
+        assert [tuple(one) for one in found] == rows
+        assert {n: one.place for n, one in enumerate(found, 1) if isinstance(one, Placed)} == places
+        assert set(places) == {n for n, row in enumerate(rows, 1) if len(encode_values(row)) >= REFERRED}
+        for number, place in places.items():
+            again = place_of(place.reference)
+            assert again == place
+            assert load(folder, place) == rows[number - 1]
+            assert tuple(map(bytes, mapped(str(folder / place.name), place.offset, place.size))) == rows[number - 1]
+
+
+@given(ROWS.filter(bool), st.data())
+def test_a_damaged_file_gives_no_wrong_input(rows: list[Values], data: st.DataObject) -> None:
+    """What stands before the damage is given, then an error: whether the end is missing, or a byte is another."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "inputs.1"
+        places = write_all(path, Disk(), rows)
+        whole = path.read_bytes()
+        at = data.draw(st.integers(0, len(whole) - 1))
+        path.write_bytes(
+            whole[:at] if data.draw(st.booleans()) else whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+        )
+        found: list[Values] = []
+        with pytest.raises(LostInputError):
+            found.extend(map(tuple, kept(folder, rows)))
+        assert found == rows[: len(found)]
+        for place in places.values():
+            if place.offset <= at < place.offset + place.size:
+                with pytest.raises(LostInputError):
+                    load(folder, place)
+
+
+@given(st.lists(st.binary(max_size=9), max_size=3).map(tuple))
+def test_no_input_is_taken_for_a_reference(values: Values) -> None:
+    """Whatever it holds."""
+    assert place_of(encode_values(values)) is None
+
+
+def test_inputs_one_by_one(tmp_path: Path) -> None:
+    """As an iterator gives them; each file has a name of its own, and a missing one is an error of one line."""
+    assert fresh_name(tmp_path) == "inputs.1"
+    file = ValueFile(tmp_path / fresh_name(tmp_path), Disk())
+    places = [file.append(bytes([number]) * 70_000) for number in range(1, 4)]
+    file.close()
+    file.close()
+    assert [load(tmp_path, place) for place in places] == [(bytes([number]) * 70_000,) for number in range(1, 4)]
+    assert fresh_name(tmp_path) == "inputs.2"
+    (tmp_path / "inputs.1").unlink()
+    with pytest.raises(LostInputError, match=r"cannot read an input in .*inputs.1: No such file"):
+        load(tmp_path, places[0])
