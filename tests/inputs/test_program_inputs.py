@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from manyhands.inputs.program_inputs import Iterating, source_of
-from manyhands.inputs.sources import Rows
+from manyhands.inputs.program_inputs import AtHand, Iterating, source_of
 
 
 def test_what_a_program_has_at_hand() -> None:
@@ -15,7 +14,7 @@ def test_what_a_program_has_at_hand() -> None:
     assert list(source_of([("a", "b")])) == [(b"a", b"b")]
     named = source_of([{"x": "1", "y": "2"}])
     assert named.columns == ("x", "y")
-    assert isinstance(named, Rows)
+    assert isinstance(named, AtHand)
     pulled: list[int] = []
 
     def endless() -> object:

@@ -175,9 +175,8 @@ class Batch:
         earlier = Earlier(self.scope, journal.tally() if self.scope != "new" else None, self.plan.max_args)
         total = self._total(earlier, source)
         halting = self._context.halting if self._context else earlier.halting(self.plan.limits.halt, total)
-        limits = limits_for(self.plan, backend)
-        climber, jobs = climber_for(self.plan, backend), self._jobs.jobs(journal, values, renderer, self._all_read)
-        stack.callback(jobs.close)
+        limits, climber = limits_for(self.plan, backend), climber_for(self.plan, backend)
+        stack.callback((jobs := self._jobs.jobs(journal, values, renderer, self._all_read)).close)
         engine = Engine(
             jobs=jobs,
             argv=renderer.argv,

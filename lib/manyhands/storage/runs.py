@@ -136,8 +136,7 @@ class Store:
         run_id: str | None = None,
         fill: Callable[[Path, Disk], None] | None = None,
     ) -> tuple[Run, RunLock]:
-        """Make the folder of a new run and take its lock; ``fill`` writes more files into it. Raises CannotCreateError (73) before
-        anything is run."""
+        """Make the folder of a new run, lock it, and let ``fill`` write more files into it. Raises CannotCreateError (73)."""
         named = run_id is not None
         if run_id is not None:
             check_run_id(run_id)

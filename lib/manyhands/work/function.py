@@ -23,7 +23,6 @@ from manyhands.core.hints import given_as
 from manyhands.core.job import Arg, Values
 from manyhands.core.records import dataclass, field, replace
 from manyhands.core.serialization import description, fits_json, from_bytes, from_json, is_pickle
-from manyhands.core.unpickling import unpickled
 from manyhands.options.choices import Column, ResultKind
 from manyhands.work.find_function import Function, load
 from manyhands.work.plain_function import certainly_takes
@@ -223,6 +222,8 @@ class Call:
 def _program_input(value: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """(arguments, keyword arguments) from what `encode` made; a view of it if it is large."""
     if value[:1] == _PICKLED:
+        from manyhands.core.unpickling import unpickled
+
         args, kwargs = unpickled(value)  # `encode` made it, and the run's folder is ours alone
         return args, kwargs
     text = bytes(value)
