@@ -33,6 +33,7 @@ from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Ending
 from manyhands.posix import linux
 from manyhands.posix.which import SHORTAGES, Programs, why_not_started
+from manyhands.runtime.gevent_patch import threads_are_patched
 
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere: getrusage(2)
 _AGAIN: Final = 0.1
@@ -203,9 +204,8 @@ class CommandThreads:
             return
         at, started = running.at, running.started
         self._mailbox.put(Started(attempt, at, slot.number, running.process.pid))
-        status, usage = self._reap(running)
+        code, usage = self._reap(running)
         now = self._pulse.moment(at, caused=running.signalled)
-        code = None if status is None else os.waitstatus_to_exitcode(status)
         out, err = (output_of(slot.collect(stream, name, self.settings.output_cap)) for stream in (0, 1))
         incomplete = self._output_error(attempt, slot)
         with self._room:
@@ -262,7 +262,7 @@ class CommandThreads:
     def _spawn(self, attempt: Attempt, arguments: list[bytes], slot: Slot, name: bytes) -> _Running:
         settings = self.settings
         environment = dict(settings.environment) | {
-            b"MH_TAG": settings.token.encode() + b"." + name,
+            b"MH_TAG": self._tag(name),
             b"MH_JOB": b"%d" % attempt.job.number,
             b"MH_ATTEMPT": b"%d" % attempt.number,
             b"MH_SLOT": b"%d" % slot.number,
@@ -289,26 +289,38 @@ class CommandThreads:
                 os.setpriority(os.PRIO_PROCESS, process.pid, settings.nice)
         return running
 
+    def _tag(self, name: bytes) -> bytes:
+        return self.settings.token.encode() + b"." + name
+
     def _reap(self, running: _Running) -> tuple[int | None, resource.struct_rusage]:
         """Wait for the leader without reaping it, end the rest of its group, then take its status (wait4(2)).
 
-        The status is None if it was lost (SIGCHLD is ignored, or other code in this process called waitpid(-1)).
+        The status, as `subprocess` has it, is None if it was lost (SIGCHLD is ignored, or other code in this process called
+        waitpid(-1)). In a process that gevent has patched its loop may be the one that takes it, and tells it to its own Popen.
         """
         process = running.process
-        status: int | None = None
         # not a global: at exit the type may be cleared first, which CPython 3.11 reports as a SystemError
         usage = resource.struct_rusage((0.0, 0.0, *(0,) * 14))
-        with suppress(ChildProcessError):
+        code: int | None
+        try:
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        with running.lock, suppress(ChildProcessError):
-            if not self.settings.allow_daemons:
-                linux.signal_group(process.pid, signal.SIGKILL)
+            with running.lock:
+                if not self.settings.allow_daemons:
+                    linux.signal_group(process.pid, signal.SIGKILL)
+                running.reaped = True
+                _, status, usage = os.wait4(process.pid, 0)
+            code = process.returncode = os.waitstatus_to_exitcode(status)
+        except ChildProcessError:  # the pid may already be another's, so the rest of its group is found by its tag
             running.reaped = True
-            _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = 0  # it is reaped: Popen must not wait for it, too
+            code = process.wait() if threads_are_patched() else None
+            process.returncode = 0
+            if not self.settings.allow_daemons:
+                tag = self._tag(running.attempt.name)
+                with suppress(TimeoutError):
+                    linux.end_all(lambda one: linux.tag_of(one.pid) == tag)
         if running.grace:
             running.grace.cancel()
-        return status, usage
+        return code, usage
 
 
 def _peak_of(maxrss: int) -> int:
