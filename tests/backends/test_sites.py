@@ -206,6 +206,7 @@ def test_a_host_that_hangs_when_it_is_connected_again(make: Make, tmp_path: Path
 def test_a_host_that_cannot_be_connected_now_is_tried_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shortage of processes here is no end of the batch."""
     bench = make(here("one", 1))
+    bench.run("true")
     real, calls = subprocess.Popen, iter(range(9))
 
     def short(*args: Any, **more: Any) -> Any:
@@ -215,6 +216,7 @@ def test_a_host_that_cannot_be_connected_now_is_tried_again(make: Make, monkeypa
 
     monkeypatch.setattr(subprocess, "Popen", short)
     os.kill(bench.far_ends()[0], signal.SIGKILL)
+    bench.until(lambda: any(text.endswith("it is connected again") for text in bench.notes()))
     assert bench.run("echo", "well").ending.stdout.data == b"well\n"
 
 
