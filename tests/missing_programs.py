@@ -46,6 +46,7 @@ OPTIONAL = frozenset(
         "top",
         "unshare",
         "uptime",
+        "valgrind",
         "w",
         "zsh",
     ]
