@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from manyhands.core.errors import JournalError
 from manyhands.core.job import NOTHING, Attempt, Ending, Job, Outcome, Output, Status
 from manyhands.inputs.value_file import decode_values, encode_values
+from manyhands.storage import known_inputs
 from manyhands.storage.journal import Journal
 
 
@@ -213,6 +214,31 @@ def test_inputs_are_known_by_content_and_number(journal: Journal) -> None:
         False,
     ]
     known.close()
+
+
+@given(recorded=st.lists(st.sampled_from("abc")), again=st.lists(st.sampled_from("abcd")))
+def test_inputs_that_come_in_the_same_order_are_known_as_others_are(recorded: list[str], again: list[str]) -> None:
+    """Compared one by one while they are in step, counted from then on: it makes no difference."""
+    with TemporaryDirectory() as folder, closing(Journal.create(Path(folder) / "journal.db")) as journal:
+        attempts = [attempt(number, value=value.encode()) for number, value in enumerate(recorded, 1)]
+        write(journal, *map(done, attempts))
+        with closing(journal.known()) as known:
+            for place, value in enumerate(again, 1):
+                met = again[:place].count(value) <= recorded.count(value)
+                assert known.met(attempt(0, value=value.encode()).job.key) is met
+
+
+def test_of_many_inputs_in_the_same_order_each_is_known_once(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also beyond one page; the index, which takes time and space, is made only for those that are not in step."""
+    monkeypatch.setattr(known_inputs, "_PAGE", 3)
+    attempts = [attempt(number, value=b"%d" % number) for number in range(1, 9)]
+    write(journal, *map(done, attempts))
+    with closing(journal.known()) as known:
+        assert [known.met(one.job.key) for one in attempts] == [True] * 8
+        index = "SELECT count(*) FROM sqlite_master WHERE name = 'began_key'"
+        assert journal._db.execute(index).fetchone()[0] == 0
+        assert not known.met(attempts[0].job.key)
+        assert journal._db.execute(index).fetchone()[0] == 1
 
 
 def test_reading_does_not_disturb_writing(journal: Journal) -> None:

@@ -20,7 +20,7 @@ from manyhands.export.job_record import RunJobs, Write
 
 def export(jobs: RunJobs, write: Write) -> None:
     """Write all jobs by their number, streamed."""
-    width = len(jobs.columns) or max((len(found.job.values) for found in jobs.journal.records()), default=1)
+    width = len(jobs.columns) or jobs.journal.width()
     names = jobs.columns or ["input", *(f"input_{number}" for number in range(2, width + 1))]
     titles = [_TITLES.get(name, name) for name in _CSV]
     write(_csv_line([*names, *(f"job.{title}" if title in names else title for title in titles)]))

@@ -22,7 +22,7 @@ from manyhands.handlers.batch_store import store
 from manyhands.options.batch import ExportOptions, ListOptions, RemoveOptions, ShowOptions
 from manyhands.render.overview import Overview
 from manyhands.render.running import Now
-from manyhands.render.runs import MOST, chosen, first_chosen, header, job_lines, one_job, summarise
+from manyhands.render.runs import MOST, FirstChosen, chosen, header, job_lines, one_job, summarise
 from manyhands.storage import runs
 from manyhands.storage.rows import JobRecord
 from manyhands.storage.stage_journals import Journals
@@ -88,7 +88,11 @@ def _shown(
         return
     line = summarise(found)
     yield from header(found, line, str(found.record["workdir"]), now)
-    yield from _overview(journal)
+    overview, first = Overview(), FirstChosen(MOST)
+    for record in journal.records():
+        overview.add(record)
+        first.add(record)
+    yield from overview.lines()
     yield ""
     if options.output:
         for one in records:
@@ -98,18 +102,11 @@ def _shown(
     if now and (going := list(now.lines(_width(), MOST))):
         yield from going
         yield ""
-    shown = records if options.failed else first_chosen(journal, MOST)
+    shown = records if options.failed else first.records()
     yield from job_lines(shown, _width(), stages=len(found.stages) > 1, running=now.numbers() if now else ())
     more = line.ok + line.failed + line.left - MOST
     if not options.failed and more > 0:
         yield f"... and {more:,} more: --failed, --json, or {everything} shows them all"
-
-
-def _overview(journal: Journals) -> Iterator[str]:
-    overview = Overview()
-    for one in journal.records():
-        overview.add(one)
-    return overview.lines()
 
 
 def export_run(options: ExportOptions) -> None:
@@ -119,7 +116,8 @@ def export_run(options: ExportOptions) -> None:
         shell = found.record["shell"] is not None
         columns = () if found.record.get("group") else found.record.get("columns", ())
         EXPORTERS[options.format](RunJobs(journal, found.id, _argv(found), shell, columns), _write_out)
-        begun = sum(journal.tally().counts.values()) + journal.tally().left
+        tally = journal.tally()
+        begun = sum(tally.counts.values()) + tally.left
     sys.stdout.buffer.flush()
     if (missing := (found.record.get("total") or 0) - begun) > 0:
         sys.stderr.write(f"manyhands: {missing:,} more job{'' if missing == 1 else 's'} of this run have not begun\n")

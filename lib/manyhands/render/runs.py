@@ -10,7 +10,6 @@ import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
-from itertools import chain, islice
 from typing import Final
 
 from manyhands.core.errors import ManyhandsError
@@ -288,13 +287,29 @@ def chosen(journal: Journal | Journals, *, failed: bool) -> Iterator[JobRecord]:
     return (one for one in journal.records() if not failed or _is_bad(one))
 
 
-def first_chosen(journal: Journal | Journals, most: int = MOST) -> Iterator[JobRecord]:
+class FirstChosen:
     """At most ``most`` jobs for a table: all by number if they are so few, else those that are not well before the others."""
-    few = list(islice(journal.records(), most + 1))
-    if len(few) <= most:
-        return iter(few)
-    others = (one for one in journal.records() if not _is_bad(one))
-    return islice(chain(chosen(journal, failed=True), others), most)
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._bad: list[JobRecord] = []
+        self._others: list[JobRecord] = []
+        self._more = False
+
+    def add(self, record: JobRecord) -> None:
+        """Take one job into account; they come in the order of their numbers."""
+        kept = self._bad if _is_bad(record) else self._others
+        if len(kept) < self._most:
+            kept.append(record)
+        else:
+            self._more = True
+
+    def records(self) -> Iterator[JobRecord]:
+        """Those that are chosen."""
+        found = [*self._bad, *self._others]
+        if self._more or len(found) > self._most:
+            return iter(found[: self._most])
+        return iter(sorted(found, key=lambda one: one.job.number))
 
 
 def _is_bad(record: JobRecord) -> bool:

@@ -288,6 +288,12 @@ class Journal:
                 (str(Status.OK),),
             )
 
+    def width(self) -> int:
+        """The number of values of the widest input; 1 if there is none."""
+        with _explained(self.path, "read"):
+            lists = self._db.execute("SELECT input FROM began WHERE attempt = 1 AND substr(input, 1, 1) = x'00'")
+            return max((len(self._job(0, b"", blob).values) for (blob,) in lists), default=1)
+
     def tally(self) -> Tally:
         """Count the jobs by the state of their last attempt."""
         counts: dict[Status, int] = {}
@@ -333,9 +339,12 @@ class Journal:
 
     def known(self) -> KnownInputs:
         """The inputs that the run has had so far, so that it can be continued."""
+        with _explained(self.path, "read"):
+            return KnownInputs(self._connect(self.path, False), self._index_keys)
+
+    def _index_keys(self) -> None:
         with _explained(self.path, "write to"):
             self._db.execute("CREATE INDEX IF NOT EXISTS began_key ON began (key) WHERE attempt = 1")
-            return KnownInputs(self._connect(self.path, False))
 
     @property
     def _summed(self) -> bool:

@@ -260,31 +260,20 @@ def record_of(
         raise error if isinstance(error, DamagedRowError) else DamagedRowError(str(error)) from error
 
 
-def _outcome(attempt: Attempt, end: Sequence[object]) -> Outcome:
-    known: dict[str, Any] = dict(zip(ENDED, end, strict=False))  # the checksum is left over
-    ending = Ending(
-        **{name: known[name] for name in _AS_THEY_ARE},
-        stdout=_output(*(known[name] for name in _OF_STDOUT)),
-        stderr=_output(*(known[name] for name in _OF_STDERR)),
-        still_running=bool(known["still_running"]),
-    )
-    return Outcome(attempt, Status(known["status"]), ending, bool(known["final"]))
+def _outcome(attempt: Attempt, end: Sequence[Any]) -> Outcome:
+    outputs = _output(*_STDOUT(end)), _output(*_STDERR(end))
+    ending = Ending._make((*_MEASURED(end), *outputs, *_AFTER_THEM(end), bool(end[_STILL_RUNNING])))
+    return Outcome(attempt, Status(end[_STATUS]), ending, bool(end[_FINAL]))
 
 
-_OF_STDOUT, _OF_STDERR = (
-    tuple(name + part for part in ("", "_path", "_size", "_dropped")) for name in ("stdout", "stderr")
+def _values_of(*names: str) -> itemgetter[Any]:
+    return itemgetter(*map(ENDED.index, names))
+
+
+_STATUS, _FINAL, _STILL_RUNNING = map(ENDED.index, ("status", "final", "still_running"))
+_STDOUT, _STDERR = (
+    _values_of(*(name + part for part in ("", "_path", "_size", "_dropped"))) for name in ("stdout", "stderr")
 )
-_AS_THEY_ARE: Final = (
-    "exit",
-    "signal",
-    "error",
-    "started",
-    "wall",
-    "user",
-    "system",
-    "max_rss",
-    "slot",
-    "leftovers",
-    "result",
-    "traceback",
-)
+_OUTPUT_FIELD: Final = Ending._fields.index("stdout")
+_MEASURED: Final = _values_of(*Ending._fields[:_OUTPUT_FIELD])
+_AFTER_THEM: Final = _values_of(*Ending._fields[_OUTPUT_FIELD + 2 : -1])

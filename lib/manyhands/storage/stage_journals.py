@@ -41,6 +41,10 @@ class Journals:
         for record in self._journals[0].records():
             yield record if len(self._journals) == 1 else self.record(record.job.number) or record
 
+    def width(self) -> int:
+        """See `Journal.width`."""
+        return self._journals[0].width()
+
     def record(self, number: int) -> JobRecord | None:
         """See `Journal.record`."""
         for stage in range(len(self._journals), 0, -1):
