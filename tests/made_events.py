@@ -40,9 +40,11 @@ def told(number: int, status: Status = Status.OK, *values: bytes, retry_in: floa
     return Finished(end(number, status, *values, final=retry_in is None, **more), retry_in)
 
 
-def began(number: int, at: float, *values: bytes, tries: int = 1, slot: int | None = None) -> Began:
+def began(
+    number: int, at: float, *values: bytes, tries: int = 1, slot: int | None = None, host: str | None = None
+) -> Began:
     """The event of a beginning; its pid is 1000 and the job's number, its slot a number of its own if none is given."""
-    return Began(attempt(number, *values, tries=tries), at, slot or number, 1000 + number)
+    return Began(attempt(number, *values, tries=tries), at, slot or number, 1000 + number, host=host)
 
 
 class Clock:

@@ -75,6 +75,21 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         one.backend.close()
 
 
+def test_each_attempt_has_its_host(make: Make) -> None:
+    """From its beginning to its end, also if it is lost; one that was never given to a host has none."""
+    bench = make(here("one", 1), here("two", 1))
+    running = [bench.sh("sleep 60") for _ in range(2)]
+    assert {bench.start_of(one).host for one in running} == {"one", "two"}
+    waiting = bench.sh("true")
+    bench.backend.recall([waiting])
+    assert bench.end_of(waiting).ending.host is None
+    os.kill(bench.far_ends()[0], signal.SIGKILL)
+    lost = next(one for one in running if bench.start_of(one).host == "one")
+    assert bench.end_of(lost).ending.host == "one"
+    bench.backend.stop(running)
+    assert {bench.end_of(one).ending.host for one in running} == {"one", "two"}
+
+
 def test_slots_are_numbered_over_all_hosts(make: Make) -> None:
     """Each host has its own; all are used at once."""
     bench = make(here("one", 2), here("two", 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -29,6 +30,26 @@ def test_commands_run_on_the_hosts(cli: Cli, ssh_hosts: SshHosts, tmp_path: Path
     assert {int(one[2]) for one in said} <= {1, 2, 3, 4}
     by_port = {one[1]: {int(other[2]) for other in said if other[1] == one[1]} for one in said}
     assert all(slots <= {1, 2} or slots <= {3, 4} for slots in by_port.values())
+
+
+def test_the_host_of_each_attempt_is_told(cli: Cli, ssh_hosts: SshHosts) -> None:
+    """By the run, by the job, in JSON, by every export and by a program."""
+    done = cli("batch", "echo {}", "--on", "h1:1,h2:1", "--ssh", ssh_hosts.ssh, "--run-id", "r", "--", "a", "b", "c")
+    assert done.returncode == 0, done.stderr
+    hosts = [json.loads(text)["host"] for text in cli("batch.show", "r", "--json").stdout.splitlines()]
+    assert len(hosts) == 3
+    assert set(hosts) <= {"h1", "h2"}
+    shown = cli("batch.show", "r").stdout.splitlines()
+    assert "hosts    h1:1, h2:1" in shown
+    assert [line.split()[-2:] for line in shown[-3:]] == [[host, name] for host, name in zip(hosts, "abc", strict=True)]
+    assert f"         on {hosts[1]}" in cli("batch.show", "r", "--job", "2").stdout.splitlines()
+    log = [line.split("\t") for line in cli("batch.export", "r", "--format", "joblog").stdout.splitlines()[1:]]
+    assert {int(line[0]): line[1] for line in log} == dict(enumerate(hosts, 1))
+    header, *rows = csv.reader(cli("batch.export", "r", "--format", "csv").stdout.splitlines())
+    assert [row[header.index("host")] for row in rows] == hosts
+    found = run_batch("echo {}", ["a"], on=["h1:1"], ssh=ssh_hosts.ssh, journal=False)
+    assert [one.host for one in found] == ["h1"]
+    assert [one.host for one in run_batch("echo {}", ["a"], journal=False)] == [None]
 
 
 def test_exact_statuses_and_whole_outputs(cli: Cli, ssh_hosts: SshHosts) -> None:

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import socket
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def test_what_each_kind_says() -> None:
         for line in lines(RunStarted("r1", "cmd {}", 2, None), began(7, 5.0, tries=2), Warned("careful"), summary)
     )
     assert run == {"template": "cmd {}", "jobs": 2, "total": None, "done_before": 0}
-    assert began_ == {"job": 7, "attempt": 2, "slot": 7, "pid": 1007, "stage": 1}
+    assert began_ == {"job": 7, "attempt": 2, "slot": 7, "pid": 1007, "stage": 1, "host": socket.gethostname()}
     assert warned == {"text": "careful"}
     assert last == {
         "counts": {"ok": 3, "timeout": 1},
@@ -96,6 +97,11 @@ def test_a_finished_job_has_the_keys_of_the_export() -> None:
     assert (line["stdout"], line["stderr"], line["slot"], line["leftovers"], line["final"]) == ("x\n", "y", 1, 1, True)
     assert {"run", "system", "max_rss_bytes", "started", "host", "error"} <= line.keys()
     assert datetime.fromisoformat(line["started"]).timestamp() == 1e9
+
+
+def test_an_attempt_on_another_host_names_it() -> None:
+    """When it begins and when it ends."""
+    assert [line["host"] for line in lines(began(1, 5.0, host="web1"), told(1, host="web1"))] == ["web1", "web1"]
 
 
 def test_an_attempt_that_is_tried_again_says_when() -> None:

@@ -167,6 +167,25 @@ def test_a_bar_counts_and_what_is_running(shown: Shown) -> None:
     assert second == "   2.5 s  1,200  in1200            cmd in1200"
 
 
+def test_hosts_have_lanes_of_counts(shown: Shown) -> None:
+    """Below the counts of the run, if jobs run on other hosts than this one; what runs says where."""
+    begun = began(1, 97.0, host="web1"), began(2, 97.0, host="web2")
+    ended = told(2, host="web2"), told(3, FAILED, host="web2")
+    *_, lane, running = shown.show(RunStarted("r", "cmd {}", 4, 9), *begun, *ended, after=1.0)
+    assert lane == "web1  1 running        web2  1 ok, 1 failed"
+    assert running == "   4.0 s  1  in1 on web1  cmd in1"
+
+
+def test_many_hosts_leave_room_for_what_runs(shown: Shown) -> None:
+    """At 24 lines: four for the hosts, and the display is not larger than without them."""
+    screen = shown.show(RunStarted("r", "cmd", 99), *[began(n, 50.0 + n, host=f"web{n:03}") for n in range(1, 100)])
+    legend, *_, more = screen[2:6]
+    assert legend == "ok/failed/running of 99 hosts:"
+    assert re.fullmatch(r"\.\.\. and \d+ more hosts: \d+ running", more)
+    assert len(screen) == 14
+    assert all(len(line) <= 80 for line in screen)
+
+
 def test_without_a_total_nothing_is_promised(shown: Shown) -> None:
     """Inputs that still come: no bar, no percentage, nothing to go."""
     bar, counts = shown.show(RunStarted("r", "cmd", 4), told(1), after=2.0)[-2:]

@@ -208,6 +208,13 @@ def test_a_heartbeat_every_ten_seconds() -> None:
     ]
 
 
+def test_a_failure_elsewhere_names_the_host() -> None:
+    """Harmless, however it is called."""
+    assert Screen().show(told(5, FAILED, host="web1\x1b"))[1] == (
+        "manyhands: job 5 on web1^[ failed with exit status 3: cmd in5\n"
+    )
+
+
 def test_a_heartbeat_tells_of_retries_that_wait() -> None:
     """So that a log in which nothing happens says why."""
     screen = Screen()

@@ -74,6 +74,7 @@ def test_an_outcome_comes_back_as_it_was(journal: Journal) -> None:
             slot=2,
             leftovers=1,
             still_running=True,
+            host="ops@web1",
         ),
         final=False,
     )
@@ -110,6 +111,7 @@ endings = st.builds(
     st.none() | st.binary(max_size=3),
     maybe,
     st.booleans(),
+    maybe,
 )
 ends = st.builds(Outcome, st.just(attempt(1)), st.sampled_from(Status), endings, st.booleans())
 

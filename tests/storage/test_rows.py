@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from manyhands.core.job import NOTHING, Attempt, Ending, Job, Outcome, Output, Status
 from manyhands.storage.rows import (
     ENDED,
+    DamagedRowError,
     EndedRows,
     began_row,
-    check_row,
+    check_end,
     checksum,
     checksum_of_large,
     ended_row,
@@ -65,6 +66,7 @@ _ENDINGS = st.builds(
     result=st.none() | st.binary(max_size=9) | st.just(bytes(1 << 16)),
     traceback=_TEXTS,
     still_running=st.booleans(),
+    host=st.none() | st.sampled_from(["web1", "ops@h\udcff"]),
 )
 
 
@@ -86,4 +88,16 @@ def test_what_is_inserted_is_the_whole_row(ends: list[tuple[Ending, Status, bool
         found = list(db.execute(f"SELECT {', '.join(ENDED)}, sum FROM ended ORDER BY rowid"))
     assert found == [ended_row(one) for one in outcomes]
     for row in found:
-        check_row(row)
+        check_end(row)
+
+
+@pytest.mark.parametrize("host", [None, "web1"])
+def test_another_host_is_damage(host: str | None) -> None:
+    """A host that was lost, put in or changed does not fit the checksum; without one, that is what an older schema has written."""
+    outcome = Outcome(Attempt(Job(1, b"k", (b"x",)), 1, ()), Status.OK, Ending(0, host=host))
+    *row, total = ended_row(outcome)
+    check_end((*row, total))
+    assert (checksum(row[:-1]) == total) is (host is None)
+    for other in {None, "web1", "web2"} - {host}:
+        with pytest.raises(DamagedRowError):
+            check_end((*row[:-1], other, total))

@@ -25,6 +25,8 @@ class Started(NamedTuple):
     at: float
     slot: int
     pid: int = 0
+    host: str | None = None
+    """The other host that it runs on, as it was named."""
 
 
 class Ended(NamedTuple):

@@ -286,7 +286,7 @@ class Sites:
         now = time.monotonic()
         for attempt in host.flying.values():
             self._owners.pop(attempt.id, None)
-            self._ready.append(Ended(attempt, now, Ending(error=f"{host.name} was lost: {why}")))
+            self._ready.append(Ended(attempt, now, Ending(error=f"{host.name} was lost: {why}", host=host.name)))
         if self._missed(host.name, why) and host.ready:
             self._ready.append(Noted(f"{host.name} was lost: {why}; it is connected again"))
 

@@ -126,6 +126,8 @@ class Ending(NamedTuple):
     """The traceback of a function's exception."""
     still_running: bool = False
     """The work could not be stopped: recorded, but still using its slot."""
+    host: str | None = None
+    """The other host that it was given to, as it was named; None: it ran on this machine, or had not been given to any."""
 
 
 NO_ENDING = Ending()

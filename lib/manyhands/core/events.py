@@ -40,6 +40,8 @@ class Began(NamedTuple):
     slot: int
     pid: int
     stage: int = 1
+    host: str | None = None
+    """The other host that it runs on; None: this machine."""
 
 
 class Finished(NamedTuple):

@@ -178,6 +178,11 @@ class Outcome(NamedTuple, Generic[T_co]):
         """See `Ending`."""
         return self.ending.still_running
 
+    @property
+    def host(self) -> str | None:
+        """See `Ending`."""
+        return self.ending.host
+
     def _returned(self) -> Any:
         if self.result is not None and is_pickle(self.result):
             raise ManyhandsError(

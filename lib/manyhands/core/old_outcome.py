@@ -16,7 +16,7 @@ class OldOutcome:
     def __new__(cls, attempt: Attempt, status: Status, *fields: Any) -> Outcome[Any]:  # type: ignore[misc]  # that is its purpose
         """``fields`` in the order that they had then."""
         *measured, still_running, final, result, traceback = fields
-        return cls.kind(attempt, status, Ending._make((*measured, result, traceback, still_running)), final)
+        return cls.kind(attempt, status, Ending._make((*measured, result, traceback, still_running, None)), final)
 
 
 class OldLiveOutcome(OldOutcome):

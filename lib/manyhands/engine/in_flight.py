@@ -50,7 +50,7 @@ class Flight:
 
 def began_event(report: Started) -> Began:
     """The event for a report."""
-    return Began(report.attempt, report.at, report.slot, report.pid)
+    return Began(report.attempt, report.at, report.slot, report.pid, host=report.host)
 
 
 class Retries:

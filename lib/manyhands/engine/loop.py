@@ -238,7 +238,7 @@ class Engine:
         if flight.started:
             self._running -= 1
         elif began and self._begins and self._backend.reports_start:
-            self._news.append(Began(attempt, at - ending.wall, ending.slot, pid))
+            self._news.append(Began(attempt, at - ending.wall, ending.slot, pid, host=ending.host))
         if flight.recorded:  # when it could not be stopped; only now is its slot free
             return
         limit = self._deadlines.limit

@@ -39,6 +39,8 @@ class RunJobs:
     """Whether the last argument is a script."""
     columns: Sequence[str] = ()
     """The names of the inputs' columns, if they have any."""
+    elsewhere: bool = False
+    """Whether its attempts were made on other hosts."""
 
     def records(self) -> Iterator[tuple[JobRecord, dict[str, Any]]]:
         """Each job and its `job_record`, by number, including jobs that have not ended; output whose file was removed is given by
@@ -54,6 +56,7 @@ class RunJobs:
                     attempts=found.attempt,
                     gone_ok=True,
                     stage=found.stage,
+                    elsewhere=self.elsewhere,
                 ),
             )
 
@@ -68,8 +71,10 @@ def job_record(
     inline: int | None = None,
     gone_ok: bool = False,
     stage: int = 1,
+    elsewhere: bool = False,
 ) -> dict[str, Any]:
-    """One job as a JSON object. ``outcome`` None: it has not ended, and its status is null.
+    """One job as a JSON object. ``outcome`` None: it has not ended, and its status is null. ``elsewhere``: if no host is known, it
+    is not this machine.
 
     For output of more than ``inline`` bytes, the file's name is given instead, if it has a file. Raises ManyhandsError for output
     whose file was removed, unless ``gone_ok``: then the file's name is given, too.
@@ -83,8 +88,7 @@ def job_record(
         **argv_or_base64(argv),
         "status": end.status.value if outcome else None,
         "exit": end.exit,
-        "signal": end.signal,
-        "signal_name": known_signal(end.signal),
+        **_signal(end.signal),
         "error": end.error,
         "attempts": attempts,
         "started": iso(end.started),
@@ -97,12 +101,16 @@ def job_record(
         **_sizes("stdout", end.stdout),
         **_sizes("stderr", end.stderr),
         "slot": end.slot,
-        "host": socket.gethostname(),
+        "host": end.host or (None if elsewhere else socket.gethostname()),
         "leftovers": end.leftovers,
         **_result(end),
         "traceback": end.traceback,
         "stage": stage,
     }
+
+
+def _signal(number: int | None) -> dict[str, Any]:
+    return {"signal": number, "signal_name": known_signal(number)}
 
 
 def _result(end: Outcome) -> dict[str, Any]:

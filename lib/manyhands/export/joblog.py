@@ -20,12 +20,13 @@ def export(jobs: RunJobs, write: Write) -> None:
 def joblog_line(job: Job, outcome: Outcome, command: bytes) -> bytes:
     """One line as `sub print_joblog` of GNU parallel 20221122 writes it.
 
-    The runtime is truncated to milliseconds; Receive is the size of stdout; a newline in the command becomes a NUL, TABs stay. The
-    quoting is valid for a shell but not always the same as parallel's, which quotes ``@%=:,``, too.
+    Host is ``:`` for this machine, else the host as it was given, without the number of slots. The runtime is truncated to
+    milliseconds; Receive is the size of stdout; a newline in the command becomes a NUL, TABs stay. The quoting is valid for a shell but
+    not always the same as parallel's, which quotes ``@%=:,``, too.
     """
     fields = (
         job.number,
-        ":",
+        outcome.host or ":",
         f"{outcome.started or 0:.3f}",
         f"{int(outcome.wall * 1000) / 1000:10.3f}",
         0,

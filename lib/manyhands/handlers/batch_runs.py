@@ -64,6 +64,7 @@ def show(options: ShowOptions) -> None:
                     attempts=one.attempt,
                     gone_ok=True,
                     stage=one.stage,
+                    elsewhere=bool(found.record.get("on")),
                 )
                 sys.stdout.write(dumps(line) + "\n")
             return
@@ -103,7 +104,13 @@ def _shown(
         yield from going
         yield ""
     shown = records if options.failed else first.records()
-    yield from job_lines(shown, _width(), stages=len(found.stages) > 1, running=now.numbers() if now else ())
+    yield from job_lines(
+        shown,
+        _width(),
+        stages=len(found.stages) > 1,
+        hosts=bool(found.record.get("on")),
+        running=now.numbers() if now else (),
+    )
     more = line.ok + line.failed + line.left - MOST
     if not options.failed and more > 0:
         yield f"... and {more:,} more: --failed, --json, or {everything} shows them all"
@@ -115,7 +122,8 @@ def export_run(options: ExportOptions) -> None:
     with closing(Journals.open(found)) as journal:
         shell = found.record["shell"] is not None
         columns = () if found.record.get("group") else found.record.get("columns", ())
-        EXPORTERS[options.format](RunJobs(journal, found.id, _argv(found), shell, columns), _write_out)
+        elsewhere = bool(found.record.get("on"))
+        EXPORTERS[options.format](RunJobs(journal, found.id, _argv(found), shell, columns, elsewhere), _write_out)
         tally = journal.tally()
         begun = sum(tally.counts.values()) + tally.left
     sys.stdout.buffer.flush()

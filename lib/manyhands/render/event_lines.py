@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, Final
@@ -108,6 +109,7 @@ def _began(event: Began) -> Mapping[str, Any]:
         "slot": event.slot,
         "pid": event.pid,
         "stage": event.stage,
+        "host": event.host or socket.gethostname(),
     }
 
 

@@ -24,7 +24,7 @@ from rich.text import Text
 
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.events import Event, Finished, Summary, Warned
-from manyhands.core.job import Attempt, Job, Outcome, Output, Status
+from manyhands.core.job import Job, Outcome, Output, Status
 from manyhands.core.safe_text import cells, harmless, one_line
 from manyhands.render.plain import remarks
 from manyhands.render.progress import Progress, Running
@@ -152,20 +152,24 @@ class Live:
         size = self._console.size
         rows = max(1, min(size.height - 4, max(6, size.height // 2)))
         active = self.progress.oldest()
+        lanes = self.progress.hosts.lines(size.width, max(3, size.height // 6)) if self.progress.hosts else ()
+        rows = max(1, rows - len(lanes))
         shown = active if len(active) <= rows else active[: rows - 1]
-        lines = [self._bar(), self._counts(size.width), *self._jobs(shown, size.width)]
+        lines = [self._bar(), self._counts(size.width)]
+        lines += [Text(lane, "dim", no_wrap=True) for lane in lanes]
+        lines += self._jobs(shown, size.width)
         if (more := len(active) - len(shown)) > 0:
             lines.append(Text(f"{'':8}  ... and {more:,} more that run", "dim"))
         return Group(*lines)
 
     def _jobs(self, shown: list[Running], width: int) -> Iterator[Text]:
-        """A line for each: its age, its number, its input, and as much of its command as there is room for."""
+        """A line for each: its age, its number, its input and its host, and as much of its command as there is room for."""
         now = self._clock()
         ages = [duration(now - one.at) for one in shown]
         numbers = [f"{one.attempt.job.number:,}" for one in shown]
         wide, long = max([8, *map(len, ages)]), max([0, *map(len, numbers)])
         room = max(10, width - wide - long - 4)
-        named = [_named(one.attempt, room) for one in shown]
+        named = [_named(one, room) for one in shown]
         column = min(room // 3, max([0, *map(cells, named)]))
         for one, age, number, name in zip(shown, ages, numbers, named, strict=True):
             padded = name + " " * (column - cells(name))
@@ -267,10 +271,11 @@ class Live:
         self._size += len(text)
 
 
-def _named(attempt: Attempt, width: int) -> str:
-    """The input, and which attempt it is if it is not the first."""
-    again = f" (attempt {attempt.number})" if attempt.number > 1 else ""
-    return input_of(attempt, width - len(again)) + again
+def _named(one: Running, width: int) -> str:
+    """The input, the host if it is another than this one, and which attempt it is if it is not the first."""
+    where = f" on {one_line(one.host, max(10, width // 3))}" if one.host else ""
+    again = f" (attempt {one.attempt.number})" if one.attempt.number > 1 else ""
+    return input_of(one.attempt, width - cells(where + again)) + where + again
 
 
 class _Raw:

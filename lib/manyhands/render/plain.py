@@ -14,7 +14,7 @@ from typing import BinaryIO, Final, TextIO
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.events import Event, Finished, Summary, Tick, Warned
 from manyhands.core.job import Job, Output, Status
-from manyhands.core.safe_text import cells, harmless
+from manyhands.core.safe_text import cells, harmless, one_line
 from manyhands.render.progress import Progress
 from manyhands.render.returned import Raised, returned
 from manyhands.render.stream import Stream
@@ -121,7 +121,8 @@ def remarks(event: Finished, width: int | None = None) -> Iterator[str]:
         then = ""
         if event.retry_in is not None:
             then = f"; trying again in {duration(event.retry_in)} (attempt {outcome.attempt.number + 1})"
-        how = f"job {number} {describe(outcome)}{then}: "
+        where = f" on {one_line(outcome.host, 60)}" if outcome.host else ""
+        how = f"job {number}{where} {describe(outcome)}{then}: "
         yield how + name_of(outcome.attempt, max(20, width - cells(how)) if width else _LONGEST)
     for name, printed in (("stdout", outcome.stdout), ("stderr", outcome.stderr)):
         if printed.dropped and "could not be kept" not in (outcome.error or ""):  # that was said, with the reason

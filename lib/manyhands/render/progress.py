@@ -10,6 +10,7 @@ from manyhands.core.job import Attempt, Status
 from manyhands.core.lean import NamedTuple
 from manyhands.core.number_set import Numbers
 from manyhands.core.safe_text import one_line
+from manyhands.render.hosts import Hosts
 from manyhands.render.words import duration
 from manyhands.work.template import fill_slot
 
@@ -24,6 +25,7 @@ class Running(NamedTuple):
     at: float
     pid: int
     place: tuple[int, int]
+    host: str | None = None
 
     @property
     def filled(self) -> Attempt:
@@ -44,6 +46,7 @@ class Progress:
         self.active: dict[int, Running] = {}
         """By job number."""
         self._slots: dict[tuple[int, int], int] = {}
+        self.hosts = Hosts()
         self._held = Numbers()
         self._retries: dict[int, float] = {}  # by job number: when the next attempt is due
         self._paused_at: float | None = None
@@ -66,8 +69,11 @@ class Progress:
         before = self._slots.get(place, 0)  # a job that has gone on since, and perhaps has ended there
         if (running := self.active.get(before)) is not None and running.place == place:
             del self.active[before]
+            self._left(running)
         self._slots[place] = number
-        self.active[number] = Running(event.attempt, event.at, event.pid, place)
+        self.active[number] = Running(event.attempt, event.at, event.pid, place, event.host)
+        if event.host is not None:
+            self.hosts.of(event.host).running += 1
 
     def _over(self, event: Held | Finished) -> None:
         """Count a job that is over when it ends; if its outcome is held back then, not again when that comes."""
@@ -82,6 +88,10 @@ class Progress:
         if outcome.final and outcome.status not in _TO_DO:
             self.done += 1
             self.failed += outcome.status is not Status.OK
+        if outcome.ending.host is not None and outcome.status is not Status.CANCELLED:
+            host = self.hosts.of(outcome.ending.host)
+            host.ok += outcome.status is Status.OK
+            host.failed += outcome.status is not Status.OK
         if isinstance(event, Held):
             self._held.add(number)
 
@@ -90,6 +100,12 @@ class Progress:
         running = self.active.get(number)
         if running is not None and stage in (None, running.place[0]):
             del self.active[number], self._slots[running.place]
+            self._left(running)
+
+    def _left(self, running: Running) -> None:
+        """It runs no more on its host, if it ran on another than this one."""
+        if running.host is not None:
+            self.hosts.of(running.host).running -= 1
 
     def pause(self, paused: bool) -> None:
         """While paused, nothing ages and no rate falls."""
@@ -171,7 +187,7 @@ class Progress:
         """What has been running longest, as the end of a line."""
         if not self.active:
             return ""
-        attempt, at, _, _ = min(self.active.values(), key=_since)
+        attempt, at, *_ = min(self.active.values(), key=_since)
         age, name = duration(self._clock() - at), one_line(b" ".join(attempt.job.values), 60)
         return f"; longest: job {attempt.job.number}, {age}: {name}"
 

@@ -15,7 +15,7 @@ from typing import Final
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Outcome, Output, Status
 from manyhands.core.records import dataclass
-from manyhands.core.safe_text import Harmless, harmless, one_line
+from manyhands.core.safe_text import Harmless, cells, harmless, one_line
 from manyhands.core.serialization import description, is_pickle
 from manyhands.render.running import Now
 from manyhands.render.summary import describe, left_behind
@@ -31,6 +31,8 @@ MOST: Final = 50
 TAIL: Final = 10
 """Lines of a job's output that are shown when not all of it is asked for."""
 _TAIL_BYTES: Final = 1 << 16
+_HOST: Final = 12
+"""Columns of the name of a host in a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,8 @@ def list_lines(
     """The table of runs, the header first; columns are as wide as they must be, and the command gets the rest.
 
     ``short`` has the short ids of runs without a name, ``sizes`` their bytes on the disk."""
-    cells = [_run_cells(line, short.get(line.id, line.id), size, now) for line, size in zip(lines, sizes, strict=True)]
-    columns = [[name, *column] for name, column in zip(_LIST, zip(*cells, strict=True), strict=True)]
+    rows = [_run_cells(line, short.get(line.id, line.id), size, now) for line, size in zip(lines, sizes, strict=True)]
+    columns = [[name, *column] for name, column in zip(_LIST, zip(*rows, strict=True), strict=True)]
     if width < _width(columns) + _WHAT:
         del columns[_LIST.index("SIZE")]
     wide = [max(map(len, column)) for column in columns]
@@ -124,13 +126,23 @@ def _left(line: RunLine) -> str:
 
 
 def job_lines(
-    records: Iterator[JobRecord], width: int, *, stages: bool = False, running: Container[int] = ()
+    records: Iterator[JobRecord],
+    width: int,
+    *,
+    stages: bool = False,
+    hosts: bool = False,
+    running: Container[int] = (),
 ) -> Iterator[str]:
-    """A table of jobs, the header first; ``stages``: with the stage that each has got to; ``running``: those that run now."""
-    yield "STAGE  " * stages + _job_line("JOB", "STATUS", "EXIT", "TRIES", "WALL", "MEMORY", "INPUT")
-    room = max(10, width - len(_job_line(*[""] * 7)) - 7 * stages)
+    """A table of jobs, the header first; ``stages``: with the stage that each has got to; ``hosts``: with the host of its last attempt;
+    ``running``: those that run now."""
+    host = f"{'HOST':{_HOST}}  " if hosts else ""
+    yield "STAGE  " * stages + _job_line("JOB", "STATUS", "EXIT", "TRIES", "WALL", "MEMORY", host + "INPUT")
+    room = max(10, width - len(_job_line(*[""] * 7)) - 7 * stages - len(host))
     for record in records:
         end, name = record.outcome, one_line(b" ".join(record.job.values), room)
+        if hosts:
+            where = one_line(end.host or "-" if end else "", _HOST)
+            name = where + " " * (_HOST - cells(where)) + "  " + name
         stage = f"{record.stage:>5}  " if stages else ""
         if end is None:
             state = "running" if record.job.number in running else "left"
@@ -171,6 +183,8 @@ def one_job(
     for end in attempts:
         when = datetime.fromtimestamp(end.started).strftime(", %Y-%m-%d %H:%M:%S") if end.started is not None else ""
         yield f"attempt  {end.attempt.number} {describe(end)}{when}" + (f", slot {end.slot}" if end.slot else "")
+        if end.host:
+            yield f"         on {one_line(end.host, 1000)}"
         yield (
             f"         {duration(end.wall)} of time, {duration(end.user)} of user and {duration(end.system)} of system CPU, "
             + (f"{memory(end.max_rss)} of memory at most" if end.max_rss else "memory not known")
@@ -201,6 +215,8 @@ def _unended(record: JobRecord, now: Now | None, *, whole: bool) -> Iterator[str
     yield f"attempt  {going.attempt} is running since {since}, slot {going.slot}" + (
         f", pid {going.pid}" if going.pid else ""
     )
+    if going.host:
+        yield f"         on {one_line(going.host, 1000)}"
     out, err = going.printed(run.outputs)
     yield from printed("stdout", out, whole=whole)
     yield from printed("stderr", err, whole=whole)
@@ -256,6 +272,8 @@ def header(run: runs.Run, line: RunLine, workdir: str, now: Now | None = None) -
         took = f"running for {duration(now.elapsed)}" + (f", {duration(line.took)} before" if line.took else "")
     yield f"when     {datetime.fromtimestamp(line.created).strftime('%Y-%m-%d %H:%M:%S')}, {took}"
     yield f"where    {one_line(workdir, 1000)}"
+    if hosts := run.record.get("on"):
+        yield f"hosts    {one_line(', '.join(hosts), 1000)}"
     every = "" if line.total is None else f" of {line.total:,}"
     running = now.counts() if now else ""
     yield f"jobs     {line.ok:,} ok, {line.failed:,} failed{running}, {_left(line)} left{every}"

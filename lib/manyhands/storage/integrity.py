@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from manyhands.storage.database import Database
-from manyhands.storage.rows import BEGAN, ENDED, check_row
+from manyhands.storage.rows import BEGAN, ENDED, check_end, check_row
 from manyhands.storage.schema import damaged
 
 _HEADER: Final = 32  # of the log (https://sqlite.org/fileformat2.html#walformat)
@@ -30,9 +30,12 @@ def check_all(db: Database, path: Path, version: int) -> None:
     if version < 3:
         return
     check_seal(db, path)
-    for table, columns in (("began", BEGAN), ("ended", ENDED), ("execution", ("id", "started", "wall", "complete"))):
+    for table, columns in (("began", BEGAN), ("execution", ("id", "started", "wall", "complete"))):
         for row in db.execute(f"SELECT {', '.join(columns)}, sum FROM {table}"):  # noqa: S608 - constants only
             check_row(row)
+    ended = ENDED if version >= 4 else (*ENDED[:-1], "NULL")
+    for row in db.execute(f"SELECT {', '.join(ended)}, sum FROM ended"):  # noqa: S608 - constants only
+        check_end(row)
 
 
 def check_seal(db: Database, path: Path) -> None:

@@ -35,6 +35,7 @@ from manyhands.storage.rows import (
     EndedRows,
     JobRecord,
     began_row,
+    check_end,
     check_row,
     checksum,
     record_of,
@@ -316,7 +317,7 @@ class Journal:
         for row in self._db.execute(self._last(columns=f"b.job, max(b.attempt), {self._ended_columns()}")):
             end = row[2:]
             if end[0] is not None:
-                check_row(end, summed=self._summed)
+                check_end(end, summed=self._summed)
             yield end[2], end[3], 1
 
     def last_number(self) -> int:
@@ -378,7 +379,7 @@ class Journal:
         return f"{began}, {self._ended_columns()}"
 
     def _ended_columns(self) -> str:
-        there = len(ENDED) - 2 * (self._version < 2)
+        there = len(ENDED) - (self._version < 4) - 2 * (self._version < 2)
         ended = [f"e.{name}" for name in ENDED[:there]] + ["NULL"] * (len(ENDED) - there)
         return ", ".join([*ended, "e.sum" if self._summed else "NULL"])
 

@@ -42,6 +42,7 @@ class Going(NamedTuple):
     since: float
     slot: int
     pid: int
+    host: str | None = None
 
     def printed(self, outputs: Path) -> tuple[Output, Output]:
         """Its stdout and stderr so far, as far as they are in the files of its slot."""
@@ -118,6 +119,7 @@ def _record(running: list[Began], waiting: Waiting, total: int | None, now: floa
                 at + one.at - now,
                 one.slot,
                 one.pid,
+                one.host,
             ]
             for one in nsmallest(_MOST, running, key=lambda one: one.at)
         ],
@@ -130,8 +132,8 @@ def read(folder: Path) -> RunProgress | None:
         with open(os.open(folder / _NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
             record = json.loads(file.read(_LARGEST))
         named = tuple(
-            Going(int(job), int(attempt), tuple(map(kept_bytes, values)), float(since), int(slot), int(pid))
-            for job, attempt, values, since, slot, pid in record.pop("named")
+            Going(int(job), int(attempt), tuple(map(kept_bytes, values)), float(since), int(slot), int(pid), host)
+            for job, attempt, values, since, slot, pid, host in record.pop("named")
         )
         found = RunProgress(named=named, **record)
         return found if all(isinstance(one, int | float) for one in (found.at, found.started, found.going)) else None

@@ -21,9 +21,9 @@ BEGAN: Final = ("job", "attempt", "key", "input")
 ENDED: Final = (
     "job", "attempt", "status", "final", "exit", "signal", "error", "started", "wall", "user", "system", "max_rss", "slot",
     "leftovers", "still_running", "stdout", "stdout_path", "stdout_size", "stdout_dropped", "stderr", "stderr_path",
-    "stderr_size", "stderr_dropped", "result", "traceback",
+    "stderr_size", "stderr_dropped", "result", "traceback", "host",
 )  # fmt: skip
-"""The columns of the tables, each followed by the `checksum` of the row."""
+"""The columns of the tables, each followed by the `checksum` of the row, for `ended` by `checksum_of_end`."""
 
 
 class DamagedRowError(ValueError):
@@ -60,6 +60,11 @@ def checksum(row: Sequence[Any]) -> int:
         return crc32(dumps(row if type(row) is tuple else tuple(row), 2))
     except ValueError:  # an IntEnum, a float of numpy: SQLite stores them as their base type
         return crc32(dumps(tuple(map(_plain, row)), 2))
+
+
+def checksum_of_end(row: Sequence[Any]) -> int:
+    """The checksum of a row of `ended`. One without a host has that of schema 3, which had no such column."""
+    return checksum(row[:-1] if row[-1] is None else row)
 
 
 def checksum_of_large(row: Sequence[Any]) -> int:
@@ -119,8 +124,11 @@ def ended_row(outcome: Outcome) -> Row:
         *(_NO_OUTPUT if err is NOTHING else _columns(err)),
         end.result,
         end.traceback and _sayable(end.traceback),
+        end.host and _sayable(end.host),
     )
-    return *row, checksum(row) if end.result is None or len(end.result) < _LARGE else checksum_of_large(row)
+    if end.result is None or len(end.result) < _LARGE:
+        return *row, checksum_of_end(row)
+    return *row, checksum_of_large(row[:-1] if end.host is None else row)
 
 
 _RARE: Final = (
@@ -135,6 +143,7 @@ _RARE: Final = (
     "stderr_dropped",
     "traceback",
 )
+"""Empty in most rows of commands, wherever they ran."""
 _PRINTED: Final = ("stdout", "stdout_size", "stdout_dropped")
 _SIZE: Final = ENDED.index("stdout_size")
 
@@ -155,8 +164,10 @@ class _Insert(NamedTuple):
         return cls(sql, itemgetter(*((*ENDED, "sum").index(name) for name in names)))
 
 
-_WHOLE, _TALKED = _Insert.without(), _Insert.without(*_RARE)
-_QUIET, _SILENT = _Insert.without(*_RARE, *_PRINTED), _Insert.without(*_RARE, *_PRINTED, "result")
+_WHOLE, _TALKED = _Insert.without(), _Insert.without(*_RARE, "host")
+_QUIET, _SILENT = _Insert.without(*_RARE, *_PRINTED, "host"), _Insert.without(*_RARE, *_PRINTED, "result", "host")
+_TALKED_THERE, _SILENT_THERE = _Insert.without(*_RARE, "result"), _Insert.without(*_RARE, *_PRINTED, "result")
+"""The same for commands on other hosts."""
 
 
 class EndedRows:
@@ -178,9 +189,10 @@ class EndedRows:
     def add(self, outcome: Outcome) -> None:
         """Add the row of an attempt that has ended."""
         (job, last, _), status, end, final = outcome
-        exit_, signal, error, started, wall, user, system, rss, out, err, slot, leftovers, result, traceback, still = end
-        usual = error is None and signal is None and traceback is None and err is NOTHING and not leftovers and not still
-        if usual and out is NOTHING and started is not None and (result is None or len(result) < _LARGE):
+        exit_, signal, error, started, wall, user, system, rss, out, err, slot, left, result, traceback, still, host = end
+        usual = error is None and signal is None and traceback is None and err is NOTHING and not left and not still
+        plain = usual and host is None and out is NOTHING
+        if plain and started is not None and (result is None or len(result) < _LARGE):
             # As `ended_row`, for most rows by far, without a function call or a value that is not used.
             number, name, over, started = job[0], status._value_, 1 if final else 0, started + 0.0
             wall, user, system = wall + 0.0, user + 0.0, system + 0.0
@@ -201,7 +213,12 @@ class EndedRows:
             self._rows.append((number, last, name, over, exit_, started, wall, user, system, rss, slot, kept, total))
             return
         whole = ended_row(outcome)
-        insert = _WHOLE if not usual or out.path is not None else _QUIET if whole[_SIZE] is None else _TALKED
+        if not usual or out.path is not None:
+            insert = _WHOLE
+        elif host is None:
+            insert = _QUIET if whole[_SIZE] is None else _TALKED
+        else:
+            insert = _WHOLE if result is not None else _SILENT_THERE if whole[_SIZE] is None else _TALKED_THERE
         if self._sql is not insert.sql:
             self._begin(insert.sql)
         self._rows.append(insert.values(whole))
@@ -233,10 +250,20 @@ def _output(data: bytes | None, path: bytes | None, size: int | None, dropped: i
     )
 
 
+def check_end(row: Sequence[object], *, summed: bool = True) -> None:
+    """`check_row` for a row of `ended`."""
+    if summed and row[-1] != checksum_of_end(row[:-1]):
+        raise _damaged(row)
+
+
 def check_row(row: Sequence[object], *, summed: bool = True) -> None:
     """Raise DamagedRowError if ``row`` differs from what was written; its last value is its checksum, if it is ``summed``."""
     if summed and row[-1] != checksum(row[:-1]):
-        raise DamagedRowError(f"the row of job {row[0]!r:.40}, attempt {row[1]!r:.40}, is damaged")
+        raise _damaged(row)
+
+
+def _damaged(row: Sequence[object]) -> DamagedRowError:
+    return DamagedRowError(f"the row of job {row[0]!r:.40}, attempt {row[1]!r:.40}, is damaged")
 
 
 def record_of(
@@ -254,7 +281,7 @@ def record_of(
         job = Job(number, key, values_of(blob))  # type: ignore[arg-type]  # SQLite's columns are as the schema says
         if end[0] is None:
             return JobRecord(job, attempt, None)  # type: ignore[arg-type]
-        check_row(end, summed=summed)
+        check_end(end, summed=summed)
         return JobRecord(job, attempt, _outcome(Attempt(job, attempt, ()), end))  # type: ignore[arg-type]
     except (ValueError, TypeError, AttributeError) as error:  # rows of an older schema have no checksum
         raise error if isinstance(error, DamagedRowError) else DamagedRowError(str(error)) from error
@@ -262,7 +289,7 @@ def record_of(
 
 def _outcome(attempt: Attempt, end: Sequence[Any]) -> Outcome:
     outputs = _output(*_STDOUT(end)), _output(*_STDERR(end))
-    ending = Ending._make((*_MEASURED(end), *outputs, *_AFTER_THEM(end), bool(end[_STILL_RUNNING])))
+    ending = Ending._make((*_MEASURED(end), *outputs, *_AFTER_THEM(end), bool(end[_STILL_RUNNING]), end[_HOST]))
     return Outcome(attempt, Status(end[_STATUS]), ending, bool(end[_FINAL]))
 
 
@@ -270,10 +297,10 @@ def _values_of(*names: str) -> itemgetter[Any]:
     return itemgetter(*map(ENDED.index, names))
 
 
-_STATUS, _FINAL, _STILL_RUNNING = map(ENDED.index, ("status", "final", "still_running"))
+_STATUS, _FINAL, _STILL_RUNNING, _HOST = map(ENDED.index, ("status", "final", "still_running", "host"))
 _STDOUT, _STDERR = (
     _values_of(*(name + part for part in ("", "_path", "_size", "_dropped"))) for name in ("stdout", "stderr")
 )
 _OUTPUT_FIELD: Final = Ending._fields.index("stdout")
 _MEASURED: Final = _values_of(*Ending._fields[:_OUTPUT_FIELD])
-_AFTER_THEM: Final = _values_of(*Ending._fields[_OUTPUT_FIELD + 2 : -1])
+_AFTER_THEM: Final = _values_of(*Ending._fields[_OUTPUT_FIELD + 2 : -2])

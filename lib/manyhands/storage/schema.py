@@ -3,7 +3,7 @@
 1  began, ended, execution
 2  + ended.result, ended.traceback: what functions return
 3  + sum in every row, and `seal`: the number of rows, and how much of the inputs was stored when they were written
-4  = the same tables; began.input may refer to a file of the run (`manyhands.inputs.value_file`)
+4  + ended.host; began.input may refer to a file of the run (`manyhands.inputs.value_file`)
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TABLES: Final = (
     max_rss INTEGER NOT NULL, slot INTEGER NOT NULL, leftovers INTEGER NOT NULL, still_running INTEGER NOT NULL,
     stdout BLOB, stdout_path BLOB, stdout_size INTEGER, stdout_dropped INTEGER,
     stderr BLOB, stderr_path BLOB, stderr_size INTEGER, stderr_dropped INTEGER,
-    result BLOB, traceback TEXT, sum INTEGER,
+    result BLOB, traceback TEXT, sum INTEGER, host TEXT,
     UNIQUE (job, attempt)
 )""",
     """CREATE TABLE execution (
@@ -42,7 +42,8 @@ _TABLES: Final = (
     _SEAL,
     "INSERT INTO seal VALUES (0, 0, 0, 0, 0)",
 )
-_COLUMNS: Final = {1: len(ENDED) - 2, 2: len(ENDED), 3: len(ENDED) + 1, 4: len(ENDED) + 1}
+_HOST: Final = "ALTER TABLE ended ADD COLUMN host TEXT"
+_COLUMNS: Final = {1: len(ENDED) - 3, 2: len(ENDED) - 1, 3: len(ENDED), 4: len(ENDED) + 1}
 """The number of columns of `ended`, to detect a damaged version number."""
 
 
@@ -73,8 +74,9 @@ def damaged(path: object, why: str) -> JournalError:
 
 def migrate(db: Database, version: int) -> None:
     """Migrate a journal of schema ``version`` to the current one, in one transaction."""
+    present = [_HOST, f"PRAGMA user_version = {SCHEMA_VERSION}"]
     if version == 3:
-        _in_one(db, [f"PRAGMA user_version = {SCHEMA_VERSION}"])
+        _in_one(db, present)
         return
     statements = [
         "ALTER TABLE began ADD COLUMN sum INTEGER",
@@ -83,7 +85,7 @@ def migrate(db: Database, version: int) -> None:
         _SEAL,
         "INSERT INTO seal SELECT (SELECT count(*) FROM began), (SELECT count(*) FROM ended),"
         " (SELECT count(*) FROM execution), 0, 0",
-        f"PRAGMA user_version = {SCHEMA_VERSION}",
+        *present,
     ]
     if version < 2:
         statements[:0] = ["ALTER TABLE ended ADD COLUMN result BLOB", "ALTER TABLE ended ADD COLUMN traceback TEXT"]
@@ -108,7 +110,7 @@ def _add_sums(db: Database) -> None:
     """Give each row of an older schema its checksum."""
     for table, columns, key in (
         ("began", BEGAN, "job = ? AND attempt = ?"),
-        ("ended", ENDED, "job = ? AND attempt = ?"),
+        ("ended", ENDED[:-1], "job = ? AND attempt = ?"),  # no host is known: see `checksum_of_end`
         ("execution", ("id", "started", "wall", "complete"), "id = ?"),
     ):
         names, length = ", ".join(columns), key.count("?")

@@ -59,7 +59,7 @@ def test_a_damaged_line_costs_only_what_follows_it(tmp_path: Path, damage: bytes
 
 def test_an_ending_is_made_of_what_was_measured() -> None:
     """The two records agree in their order; only a process that measures an attempt can say that it has ended."""
-    assert (*Measured._fields, "still_running") == Ending._fields
+    assert (*Measured._fields, "still_running", "host") == Ending._fields
     ending = ending_of(tuple(end(1, result=b"5").measured))
     assert (ending.exit, ending.wall, ending.stdout.data, ending.stderr.path) == (0, 0.5, b"out\xff", "/x/\udcfe")
     assert (ending.slot, ending.leftovers, ending.result, ending.still_running) == (1, 0, b"5", False)

@@ -17,4 +17,6 @@ def output_of(captured: Captured) -> attempt.Output:
 
 def ending_of(measured: tuple[Any, ...]) -> attempt.Ending:
     """The ending from a `manyhands.backends.shared.measured.Measured`, given as a plain tuple."""
-    return attempt.Ending._make((*measured[:8], output_of(measured[8]), output_of(measured[9]), *measured[10:], False))
+    return attempt.Ending._make(
+        (*measured[:8], output_of(measured[8]), output_of(measured[9]), *measured[10:], False, None)
+    )

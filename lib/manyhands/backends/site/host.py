@@ -170,7 +170,7 @@ class Host:
             _, job, number, at, slot, pid = report
             if (attempt := self.flying.get((job, number))) is not None:
                 self.begun.add(attempt.id)
-                yield Started(attempt, self._clock.here(at), slot, pid)
+                yield Started(attempt, self._clock.here(at), slot, pid, self.name)
 
     def _end(self, report: list[Any], pieces: tuple[bytes, bytes]) -> Iterator[Report]:
         _, job, number, at, began, died, measured, *outputs = report
@@ -204,6 +204,7 @@ class Host:
             slot=int(measured["slot"]),
             leftovers=int(measured["leftovers"]),
             still_running=bool(measured["still_running"]),
+            host=self.name if began else None,
         )
         yield Ended(attempt, here, ending, bool(began), bool(died))
 

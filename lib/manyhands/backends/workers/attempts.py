@@ -47,7 +47,7 @@ class Attempts:
             else:
                 at, started, wall, user, system, peak, result = note
                 times, slot = (started, wall, user, system, peak), one.slot.number
-                end = Ending._make((0, None, None, *times, NOTHING, NOTHING, slot, 0, result, None, False))
+                end = Ending._make((0, None, None, *times, NOTHING, NOTHING, slot, 0, result, None, False, None))
                 self._ended(one, at, end)
                 goes_on, leaving = bool(one.held), False
             if goes_on:
