@@ -20,7 +20,7 @@ from manyhands.backends.protocol import Ended, Noted, Started
 from manyhands.backends.site.host import HostSpec
 from manyhands.backends.sites import Sites, SiteSettings
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.job import Attempt
+from manyhands.core.job import Attempt, Job
 from manyhands.posix import linux
 
 TOKEN = f"sites{os.getpid()}"
@@ -318,3 +318,89 @@ def test_nothing_is_left_on_the_host(make: Make, tmp_path: Path) -> None:
     bench.start_of(bench.sh("sleep 60"))
     os.kill(bench.far_ends()[0], signal.SIGKILL)
     wait_for(lambda: not folder.exists())
+
+
+# -- each attempt on its own host ----------------------------------------------------------------------------------------
+
+
+def of(host: str, number: int, *argv: str, tries: int = 1) -> Attempt:
+    """An attempt that belongs to ``host``."""
+    return Attempt(Job(number, b"", (b"input", os.fsencode(host))), tries, tuple(map(os.fsencode, argv)))
+
+
+def test_an_attempt_goes_to_its_own_host_only(make: Make) -> None:
+    """However busy that is, and however free the others are."""
+    bench = make(here("one", 1), here("two", 4), on_each=True)
+    attempts = [of(("one", "two")[number % 2], number, "sh", "-c", "echo $MH_HOST") for number in range(1, 41)]
+    for attempt in attempts:
+        bench.backend.start(attempt)
+    for attempt in attempts:
+        ending = bench.end_of(attempt).ending
+        assert (ending.stdout.data, ending.host) == (attempt.job.values[1] + b"\n", os.fsdecode(attempt.job.values[1]))
+
+
+def test_a_host_that_cannot_be_reached_fails_what_belongs_to_it(make: Make) -> None:
+    """With the reason and the status of ssh; nothing waits, and the others do theirs. It is no warning besides."""
+    bench = make(here("gone", 2, "echo 'No route to host' >&2; exit 255"), here("there", 2), on_each=True)
+    bench.backend.start(first := of("gone", 1, "true"))
+    bench.backend.start(second := of("there", 2, "true"))
+    end = bench.end_of(first)
+    assert (end.ending.exit, end.ending.host) == (255, "gone")
+    assert end.ending.error == "the host cannot be used: No route to host"
+    assert bench.end_of(second).ending.exit == 0
+    assert bench.notes() == []
+
+
+def test_no_host_at_all(make: Make) -> None:
+    """Each attempt fails; the backend has room for them."""
+    bench = make(here("a", 1, "exit 1"), here("b", 1, "exit 1"), on_each=True)
+    assert bench.backend.capacity == 1
+    for number, name in enumerate(("a", "b", "unheard-of")):
+        bench.backend.start(one := of(name, number, "true"))
+        assert bench.end_of(one).ending.exit == 255
+
+
+def test_a_retry_has_its_host_connected_again(make: Make, tmp_path: Path) -> None:
+    """Where it was down before, it may be up now; three times in vain are enough."""
+    script = f'test -e {tmp_path}/up || {{ echo x >>{tmp_path}/tried; exit 9; }}; exec "$@"'
+    bench = make(here("one", 1, script), here("two", 1), on_each=True)
+    for tries in (1, 1, 2, 2, 3, 4):
+        bench.backend.start(one := of("one", 10 + tries, "true", tries=tries))
+        assert bench.end_of(one).ending.exit == 255
+        bench.reports.clear()
+    assert (tmp_path / "tried").read_text() == "x\n" * 3
+    again = make(here("one", 1, script.replace("/up", "/up2")), here("two", 1), on_each=True)
+    (tmp_path / "up2").touch()
+    again.backend.start(first := of("one", 1, "true"))
+    assert again.end_of(first).ending.exit == 255
+    again.backend.start(second := of("one", 2, "true", tries=2))
+    assert (again.end_of(second).ending.exit, again.end_of(second).ending.slot) == (0, 2)
+
+
+def test_a_host_that_is_lost_for_good_fails_what_waits_for_it(make: Make, tmp_path: Path) -> None:
+    """What ran is lost; what waits fails when the host is set aside, and none of it goes to another."""
+    bench = make(here("one", 1, f'test -e {tmp_path}/down && exit 9; exec "$@"'), here("two", 1), on_each=True)
+    bench.backend.start(running := of("one", 1, "sleep", "60"))
+    bench.start_of(running)
+    for number in (2, 3):
+        bench.backend.start(of("one", number, "true"))
+    (tmp_path / "down").touch()
+    os.kill(bench.far_ends()[0], signal.SIGKILL)
+    assert (bench.end_of(running).ending.exit, bench.end_of(running).ending.host) == (None, "one")
+    for number in (2, 3):
+        assert bench.end_of(of("one", number, "true")).ending.exit == 255
+
+
+def test_fifty_hosts_at_the_width_of_three(make: Make) -> None:
+    """Each has its own, and never more at once."""
+    bench = make(*(here(f"h{number}", 1) for number in range(50)), on_each=True, slots=3)
+    attempts = [of(f"h{number}", number, "sleep", "0.05") for number in range(50)]
+    for attempt in attempts:
+        bench.backend.start(attempt)
+    bench.until(lambda: sum(isinstance(one, Ended) for one in bench.reports) == 50)
+    running = most = 0
+    for report in bench.reports:
+        running += isinstance(report, Started) - isinstance(report, Ended)
+        most = max(most, running)
+    assert most == 3
+    assert {bench.end_of(one).ending.host for one in attempts} == {f"h{number}" for number in range(50)}

@@ -116,7 +116,7 @@ OURS = [
 def test_what_ours_say_of_each_other_is_so(cls: type[Options]) -> None:
     """Options that one needs, excludes, or comes after, are there; each has a help, no letter is given twice."""
     found = {one.name: one.said for one in declared_in(cls)}
-    others = {other for said in found.values() for other in (*said.excludes, said.needs, said.after) if other}
+    others = {other for said in found.values() for other in (*said.excludes, *said.needs.split(), said.after) if other}
     assert others <= {*found}
     assert all(said.help for said in found.values())
     letters = [said.short for said in found.values() if said.short]

@@ -65,3 +65,10 @@ def test_mistakes(text: str, why: str) -> None:
     with pytest.raises(UsageError, match="on=") as caught:
         hosts_of([text])
     assert why in str(caught.value)
+
+
+def test_the_option_is_named_as_it_was_typed() -> None:
+    """There are two that take hosts."""
+    for text in ("-x", "a,a", ",", "@/no/such/file", "h[9-1]", "h:0"):
+        with pytest.raises(UsageError, match=r"^(on_each|--on-each)"):
+            hosts_of([text], "--on-each")

@@ -271,3 +271,49 @@ def test_a_line_that_only_a_shell_can_run(line: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         Template.each_line().bind().key((line.encode(),))
     Template.each_line(shell="/bin/sh").bind().key((line.encode(),))
+
+
+# -- on every host -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "argv"),
+    [
+        ("do {} at {host}", (b"a", b"h"), [b"do", b"a", b"at", b"h"]),
+        ("do {1} {2} {-1} {host}", (b"a", b"b", b"h"), [b"do", b"a", b"b", b"b", b"h"]),
+        ("do {/.}", (b"x/y.z", b"h"), [b"do", b"y"]),
+        ("do", (b"a", b"h"), [b"do", b"a"]),
+        ("do", (b"h",), [b"do"]),
+        ("do {host} {#}", (b"h\xff\n",), [b"do", b"h\xff\n", b"7"]),
+    ],
+)
+def test_the_last_column_is_the_host(text: str, values: tuple[bytes, ...], argv: list[bytes]) -> None:
+    """Only ``{host}`` stands for it; without a placeholder the input is appended, and the host is not."""
+    template = replace(Template.parse(text), on_each=True)
+    assert list(template.bind(width=len(values)).argv(values, 7)) == argv
+    assert "host" not in template.fields
+
+
+def test_a_host_is_quoted_for_a_shell() -> None:
+    """As every input."""
+    template = replace(Template.parse("echo {host}; {}", shell="/bin/sh"), on_each=True)
+    assert template.bind(width=2).argv((b"a b", b"h$(x)"), 1)[2] == b"echo 'h$(x)'; 'a b'"
+
+
+def test_whole_commands_have_no_host() -> None:
+    """Each is what its line says."""
+    template = replace(Template.each_line(), on_each=True)
+    assert template.bind(width=2).argv((b"echo a", b"h"), 1) == (b"echo", b"a")
+
+
+@pytest.mark.parametrize("text", ["do {}", "do {1}", "do {host} {/}"])
+def test_without_inputs_there_are_only_hosts(text: str) -> None:
+    """A placeholder for an input that cannot come is refused."""
+    with pytest.raises(TemplateError, match="only hosts"):
+        replace(Template.parse(text), on_each=True).bind(("host",))
+
+
+def test_a_host_elsewhere() -> None:
+    """The error says what it belongs to."""
+    with pytest.raises(TemplateError, match=r"no column 'host'.*; with --on-each it is the host"):
+        Template.parse("do {host}").bind()

@@ -289,6 +289,11 @@ class Results(Generic[T_co]):
         values, columns = outcome.attempt.job.values, self._batch.run.record.get("columns", ())
         if plan.call and plan.call.type == "object":
             return decode(plan.call, values)
+        if plan.on_each:  # the last column is the host
+            values, columns = values[:-1], columns[:-1]
+            if not columns:
+                texts = tuple(map(os.fsdecode, values))
+                return texts if len(texts) > 1 else next(iter(texts), None)
         return dict(zip(columns, map(os.fsdecode, values), strict=False)) if columns else outcome.input
 
     def _end(self, error: BaseException | None) -> None:

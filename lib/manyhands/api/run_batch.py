@@ -26,7 +26,7 @@ from manyhands.storage.runs import Store, default_state_dir
 from manyhands.storage.temporary_runs import TemporaryStore
 from manyhands.work.function import AnyResult, Call, encode
 from manyhands.work.host_list import HostName, hosts_of
-from manyhands.work.planning import check_group, plan_of
+from manyhands.work.planning import check_group, plan_of, works_on_each
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
 from manyhands.work.worker_settings import Workers
@@ -48,6 +48,17 @@ def run_batch(
     then: Sequence[Command] = ...,
     max_args: int | None = ...,
     on: Sequence[str] = ...,
+    on_each: Sequence[str] = ...,
+    ssh: str = ...,
+    **more: Unpack[BatchKeywords],
+) -> Results[None]: ...
+@overload
+def run_batch(
+    work: Command,
+    inputs: None,
+    *,
+    on_each: Sequence[str],
+    then: Sequence[Command] = ...,
     ssh: str = ...,
     **more: Unpack[BatchKeywords],
 ) -> Results[None]: ...
@@ -97,7 +108,7 @@ def run_batch(
 
 @collected
 def run_batch(
-    work: str | Sequence[str] | Template | Callable[..., Any], inputs: Source | Iterable[Any], options: RunOptions
+    work: str | Sequence[str] | Template | Callable[..., Any], inputs: Source | Iterable[Any] | None, options: RunOptions
 ) -> Results[Any]:
     """Run one command, or call one function, over many inputs; iterate the result for the `Outcome` of each job.
 
@@ -132,6 +143,7 @@ def run_batch(
     - ``then``: further stages, each for the inputs whose stage before succeeded: commands, or functions of what the one before returned.
     - ``max_args``: up to so many inputs for each job: ``{}`` stands for all of them, a function is given a list.
     - ``on``: the hosts that run a command, by ``ssh``: names that ssh knows, each perhaps with ``:SLOTS``; ``workdir`` is there.
+      ``on_each``: every one of these hosts does each input, or the command alone if inputs are None; ``{host}`` is its name.
     - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto".
     - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input.
       ``shell``: a command is a script for the user's shell.
@@ -169,6 +181,7 @@ def run_batch(
     """
     check_pulling(options.pull)
     check_several("on", options.on, "hosts")
+    check_several("on_each", options.on_each, "hosts")
     works, source = _works(work, inputs, options)
     is_call = works[0].is_function
     on = _hosts(options, is_call=is_call)
@@ -181,6 +194,7 @@ def run_batch(
         backend=options.backend or usual,
         keep_order=options.ordered,
         on=on,
+        on_each=bool(options.on_each),
     )
     plan = replace(
         plan,
@@ -206,9 +220,13 @@ def run_batch(
 
 def _hosts(options: RunOptions, *, is_call: bool) -> tuple[HostName, ...]:
     """The hosts that run the commands, if they are others than this one. Raises UsageError."""
-    if options.on and is_call:
-        raise UsageError("on: only for commands, and this is a function")
-    return hosts_of(options.on) if options.on else ()
+    given = {"on": options.on, "on_each": options.on_each}
+    named = [name for name, hosts in given.items() if hosts]
+    if named and is_call:
+        raise UsageError(f"{named[0]}: only for commands, and this is a function")
+    if len(named) > 1:
+        raise UsageError("on_each has no effect with on")
+    return hosts_of(given[named[0]], f"--{named[0].replace('_', '-')}") if named else ()
 
 
 def _listed(name: str, given: Iterable[Any], what: str) -> list[Any]:
@@ -249,8 +267,18 @@ def _works(template: Any, inputs: Any, options: RunOptions) -> tuple[Sequence[Wo
     _refuse_for_commands(
         result=options.result != "value", initializer=options.initializer, initargs=tuple(options.initargs)
     )
-    further = [_template(one, options.shell, group) for one in then]
-    return [_template(template, options.shell, group), *further], source_of(inputs)
+    works = [_template(one, options.shell, group) for one in (template, *then)]
+    return _on_each(works, inputs, options) if options.on_each else (works, source_of(inputs))
+
+
+def _on_each(works: Sequence[Work], inputs: Any, options: RunOptions) -> tuple[Sequence[Work], Source]:
+    """The same for inputs of which each is done on every host."""
+    from manyhands.inputs.each_host import hosts_alone, on_each  # here: most batches need none of it
+
+    if options.max_args is not None:
+        raise UsageError("max_args has no effect with on_each: a job has one input there")
+    names = [one.name for one in hosts_of(options.on_each, "--on-each")]
+    return works_on_each(works), hosts_alone(names) if inputs is None else on_each(source_of(inputs), names)
 
 
 def _call(given: Callable[..., Any] | Call, inputs: Any, options: RunOptions) -> tuple[Call, Source]:

@@ -5,10 +5,14 @@
 
 If a host is lost, its attempts are lost, too: they may have done anything. It is connected again; a host that is lost again and again
 without ending an attempt is set aside, and the others do its work.
+
+If each attempt belongs to one host (``on_each``), it goes to no other: those of a host that is set aside fail. A retry of one, which
+comes later, has the host connected once more, as long as that has not been in vain too often.
 """
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from collections import deque
@@ -40,6 +44,8 @@ class SiteSettings(CommandSettings):
     """Seconds of silence after which a host ends its attempts; some seconds later they are lost."""
     patience: float = 20.0
     """Seconds to wait for a host at the beginning."""
+    on_each: bool = False
+    """Whether the last value of a job is the host that it belongs to."""
 
 
 class Sites:
@@ -57,15 +63,16 @@ class Sites:
         self._queue: dict[AttemptId, Attempt] = {}
         self._ready: deque[Report] = deque()
         self._losses: dict[str, int] = {}
-        self._last = ""
-        """Why the last host was set aside."""
+        self._aside: dict[str, str] = {}
+        """The hosts that were set aside, the last one last, and why."""
         self._due: dict[str, float] = {}
         """When a lost host is connected again."""
         self._places: dict[str, tuple[int, int]] = {}
         """(slots, the first of them) of each host."""
         self._alarm = Alarm()
         abandon_in_child(self)
-        self._paused = self._closed = False
+        self._paused = self._closed = self._begun = False
+        self._known = {spec.name: spec for spec in settings.hosts}
         self._width = settings.slots
         try:
             self._connect_all()
@@ -84,11 +91,10 @@ class Sites:
                 raise ManyhandsError(f"cannot start {error.filename}: {error.strerror}") from None
         while any(host.cores is None for host in self._hosts):
             self._wait(None)
+        self._begun = True
         for host in self._hosts:
-            slots = host.spec.slots or host.cores or 1
-            self._places[host.name] = slots, 1 + self.capacity
             self._configure(host)
-        if not self._hosts:
+        if not self._hosts and not self.settings.on_each:
             said = "; ".join(sorted(report.text for report in self._ready if isinstance(report, Noted)))
             raise ManyhandsError(f"no host can be used: {said}")
 
@@ -97,21 +103,30 @@ class Sites:
 
     def _configure(self, host: Host) -> None:
         """Send its settings to a host that has answered."""
+        slots = host.spec.slots or host.cores or 1
+        self._places.setdefault(host.name, (slots, 1 + self._slots()))
         host.configure(*self._places[host.name])
         if self._paused:
             host.pause(True)
 
     @property
     def capacity(self) -> int:
-        """The slots of all hosts that have answered."""
+        """The slots of all hosts that have answered; one at least, so that what belongs to the others can fail."""
+        return max(self._slots(), 1)
+
+    def _slots(self) -> int:
         return sum(slots for slots, _ in self._places.values())
 
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
     def start(self, attempt: Attempt) -> None:
-        """Queue the attempt for the next free slot of any host."""
+        """Queue the attempt for the next free slot of any host, or of its own."""
         self._check_open()
         self._queue[attempt.id] = attempt
+        if self.settings.on_each and (name := _host_of(attempt)) not in self._known:
+            self._fail(name, f"{name} is not one of the hosts of this run")
+        elif self.settings.on_each and name in self._aside:
+            self._try_again(name, attempt)
         self._dispatch()
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
@@ -235,11 +250,11 @@ class Sites:
         for name, due in [*self._due.items()]:
             if due <= now:
                 del self._due[name]
-                self._connect_again(next(spec for spec in self.settings.hosts if spec.name == name))
+                self._connect_again(self._known[name])
             else:
                 until = min(until, due)
         for host in [*self._hosts]:
-            if host.cores is not None and not host.slots and host.name in self._places:  # it has answered again
+            if host.cores is not None and not host.slots and self._begun:  # it has answered again
                 self._configure(host)
             if self._paused:
                 continue
@@ -261,17 +276,23 @@ class Sites:
         if self._paused or not self._queue:
             return
         given: dict[Host, list[Attempt]] = {}
-        usable = [host for host in self._hosts if host.ready]
-        all_slots = self._width >= sum(host.slots for host in usable)
-        room = {host: host.room if all_slots else host.slots - len(host.flying) for host in usable}
-        load = {host: len(host.flying) for host in usable}
-        while self._queue and (free := [host for host in usable if room[host] > 0]):
+        usable = {host.name: host for host in self._hosts if host.ready}
+        all_slots = self._width >= sum(host.slots for host in usable.values())
+        room = {host: host.room if all_slots else host.slots - len(host.flying) for host in usable.values()}
+        load = {host: len(host.flying) for host in usable.values()}
+        for attempt in [*self._queue.values()]:
             if not all_slots and sum(load.values()) >= self._width:
                 break
+            if self.settings.on_each:
+                own = usable.get(_host_of(attempt))
+                free = [own] if own and room[own] > 0 else []
+            elif not (free := [host for host in usable.values() if room[host] > 0]):
+                break
+            if not free:
+                continue
             host = min(free, key=lambda one: load[one] / one.slots)
-            id = next(iter(self._queue))
-            given.setdefault(host, []).append(self._queue.pop(id))
-            self._owners[id] = host
+            given.setdefault(host, []).append(self._queue.pop(attempt.id))
+            self._owners[attempt.id] = host
             room[host] -= 1
             load[host] += 1
         for host, attempts in given.items():
@@ -296,11 +317,36 @@ class Sites:
         if name in self._places and losses < _LOSSES:
             self._due[name] = time.monotonic() + _AGAIN * 2 ** (losses - 1)
             return True
-        self._last = f"{name} is set aside: {why}"
-        self._ready.append(Noted(self._last))
+        self._aside.pop(name, None)
+        self._aside[name] = why
+        if self.settings.on_each:
+            self._fail(name, f"the host cannot be used: {why}")
+        else:
+            self._ready.append(Noted(f"{name} is set aside: {why}"))
         return False
+
+    def _fail(self, name: str, why: str) -> None:
+        """Have the queued attempts that belong to a host fail, with the exit status that ssh(1) has then."""
+        now = time.monotonic()
+        for attempt in [one for one in self._queue.values() if _host_of(one) == name]:
+            del self._queue[attempt.id]
+            self._ready.append(Ended(attempt, now, Ending(255, error=why, host=name)))
+
+    def _try_again(self, name: str, attempt: Attempt) -> None:
+        """Connect to a host that was set aside, for a retry, or have the attempt fail."""
+        if attempt.number > 1 and self._losses.get(name, 0) < _LOSSES:
+            del self._aside[name]
+            self._due[name] = time.monotonic()
+        else:
+            self._fail(name, f"the host cannot be used: {self._aside[name]}")
 
     def _check_any_left(self) -> None:
         """Raise ManyhandsError if attempts wait, and no host will ever take them."""
         if self._queue and not self._hosts and not self._due:
-            raise ManyhandsError(f"no host is left: {self._last}")
+            name, why = next(reversed(self._aside.items()))
+            raise ManyhandsError(f"no host is left: {name} is set aside: {why}")
+
+
+def _host_of(attempt: Attempt) -> str:
+    """The host that an attempt belongs to, with ``on_each``."""
+    return os.fsdecode(attempt.job.values[-1])

@@ -85,5 +85,5 @@ def settings_of(
         from manyhands.backends.sites import SiteSettings
 
         hosts = tuple(spec_of(HostName.parse(one), plan.ssh) for one in plan.on)
-        return SiteSettings(**shared, stdin=stdin, allow_daemons=plan.allow_daemons, hosts=hosts)
+        return SiteSettings(**shared, stdin=stdin, allow_daemons=plan.allow_daemons, hosts=hosts, on_each=plan.on_each)
     return CommandSettings(**shared, stdin=stdin, allow_daemons=plan.allow_daemons, launchers=min(slots, usable_cores()))

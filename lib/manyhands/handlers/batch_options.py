@@ -10,7 +10,7 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from manyhands.core.errors import InputError, UsageError
 from manyhands.core.limits import parse_size
@@ -19,7 +19,7 @@ from manyhands.inputs.sources import Args, Glob, Spec, delimiter_of, usual_delim
 from manyhands.options.batch import CommandOptions, FunctionOptions
 from manyhands.posix.home import expanded
 from manyhands.work import planning
-from manyhands.work.host_list import hosts_of
+from manyhands.work.host_list import HostName, hosts_of
 from manyhands.work.plan import Plan
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from manyhands.work.function import Call
 
 BatchOptions = CommandOptions | FunctionOptions
+_NO_INPUTS: Final[Spec] = {"kind": "none"}
+"""For ``--on-each``: no inputs are given, and none are to be read."""
 
 
 def plan_of(options: BatchOptions) -> tuple[Plan, int | None]:
@@ -36,13 +38,17 @@ def plan_of(options: BatchOptions) -> tuple[Plan, int | None]:
     if options.retry_failed and not options.run_id:
         raise UsageError("--retry-failed is for a run that exists: name it with --run-id")
     planning.check_group(options)
-    on = hosts_of(options.on) if isinstance(options, CommandOptions) and options.on else ()
+    on, on_each = _hosts(options)
     folder = os.fspath(options.workdir or ".") if on else _folder(options.workdir)
-    works = _works(options)
+    works = planning.works_on_each(_works(options)) if on_each else _works(options)
     spec, stream = _source(options, works[0])
+    if on_each:
+        spec = _on_each(spec, [one.name for one in on], streamed=stream is not None)
     if not 0 <= options.nice <= 19:
         raise UsageError(f"--nice {options.nice}: expected 0 to 19")
-    plan = planning.plan_of(options, works, spec, folder, backend=options.backend, keep_order=options.keep_order, on=on)
+    plan = planning.plan_of(
+        options, works, spec, folder, backend=options.backend, keep_order=options.keep_order, on=on, on_each=on_each
+    )
     plan = replace(
         plan,
         environment=_environment(options.env),
@@ -59,6 +65,24 @@ def plan_of(options: BatchOptions) -> tuple[Plan, int | None]:
     stdin = options.stdin if on else _stdin(options.stdin, stream)
     plan = replace(plan, stdin=None if stdin is None else os.fspath(stdin), ssh=options.ssh)
     return replace(plan, allow_daemons=options.allow_daemons), stream
+
+
+def _hosts(options: BatchOptions) -> tuple[Sequence[HostName], bool]:
+    """(the hosts that run the commands, if it is not this one; whether each of them does each input)."""
+    if not isinstance(options, CommandOptions) or not (options.on or options.on_each):
+        return (), False
+    if options.on_each and options.max_args is not None:
+        raise UsageError("--max-args has no effect with --on-each: a job has one input there")
+    return (hosts_of(options.on_each, "--on-each"), True) if options.on_each else (hosts_of(options.on), False)
+
+
+def _on_each(spec: Spec, hosts: Sequence[str], *, streamed: bool) -> Spec:
+    """The inputs, each for every host; or, if there are none, the hosts alone."""
+    from manyhands.inputs.each_host import hosts_alone, spec_on_each  # here: most batches need none of it
+
+    if spec == _NO_INPUTS:
+        return hosts_alone(hosts).spec()
+    return spec_on_each(spec, hosts, streamed=streamed)
 
 
 def call_of(options: FunctionOptions) -> Call:
@@ -135,15 +159,18 @@ def _source(options: BatchOptions, work: Work) -> tuple[Spec, int | None]:
     if len(chosen) > 1 and (not options.zip or "--commands" in chosen):
         way = "" if "--commands" in chosen else ", or link them with --zip"
         raise UsageError(f"{' and '.join(chosen)} both give inputs: choose one{way}")
+    alone = not chosen and isinstance(options, CommandOptions) and bool(options.on_each)
     kinds = chosen or ["--from"]
     for option, value, where in (
         ("--null", options.null, ("--from", "--commands")),
         ("--colsep", options.colsep, ("--from",)),
         ("--delimiter", options.delimiter, ("--csv",)),
     ):
-        if value not in (None, False) and not set(where) & set(kinds):
+        if value not in (None, False) and (alone or not set(where) & set(kinds)):
             meant = "inputs from a file or standard input" if where[0] == "--from" else where[0]
-            raise UsageError(f"{option} is for {meant}, not for {kinds[0]}")
+            raise UsageError(f"{option} is for {meant}, not for {'--on-each alone' if alone else kinds[0]}")
+    if alone and not options.zip:
+        return _NO_INPUTS, None
     parts = [part for kind in kinds for part in _parts(kind, options, work)]
     return _together(parts, zipped=options.zip)
 

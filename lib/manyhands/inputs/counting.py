@@ -73,7 +73,7 @@ class Counter:
         if source.total is not None:
             return source.total
         if isinstance(source, Product):
-            parts = [self._many(one) for one in source.sources]
+            parts = [self._many(one, stream) for one in source.sources]
             return None if None in parts else math.prod(part or 0 for part in parts)
         if not isinstance(source, Read):
             return None

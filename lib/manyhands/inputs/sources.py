@@ -148,7 +148,7 @@ class Glob:
 
 
 class Product:
-    """Every combination of several sources, columns side by side; the first varies slowest, as with several ``:::``."""
+    """Every combination of several sources, columns side by side; the first varies slowest, as with several ``:::``. It is read only once."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         check_several("Product", sources, "sources")
@@ -218,13 +218,17 @@ def _side_by_side(sources: Sequence[Source]) -> tuple[tuple[str, ...], int | Non
 
 
 def streamed_part(spec: Spec) -> Spec:
-    """The source that is read from a stream: a part of a `Zip`, or the whole source."""
-    return next((part for part in spec.get("sources", ()) if part.get("streamed")), spec)
+    """The source that is read from a stream: a part of a `Zip`, the first of a `Product`, or the whole source."""
+    part = next((part for part in spec.get("sources", ()) if part.get("streamed")), None)
+    return spec if part is None else streamed_part(part)
+
+
+def _parts(spec: Spec, stream: BinaryIO | None) -> list[Source]:
+    return [open_source(part, stream=stream if part.get("streamed") else None) for part in spec["sources"]]
 
 
 def _zip(spec: Spec, stream: BinaryIO | None) -> Zip:
-    parts = [open_source(part, stream=stream if part.get("streamed") else None) for part in spec["sources"]]
-    return Zip(parts, streamed=any(part.get("streamed") for part in spec["sources"]))
+    return Zip(_parts(spec, stream), streamed=any(part.get("streamed") for part in spec["sources"]))
 
 
 def open_source(spec: Spec, *, stream: BinaryIO | None = None) -> Source:
@@ -243,6 +247,6 @@ def open_source(spec: Spec, *, stream: BinaryIO | None = None) -> Source:
         "csv": lambda: Csv(spec["path"], delimiter=spec.get("delimiter", ","), stream=stream),
         "jsonl": lambda: JsonLines(spec["path"], spec["names"], whole=spec.get("whole", False), stream=stream),
         "zip": lambda: _zip(spec, stream),
-        "product": lambda: Product([open_source(part) for part in spec["sources"]]),
+        "product": lambda: Product(_parts(spec, stream)),
     }
     return kinds[spec["kind"]]()

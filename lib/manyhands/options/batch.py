@@ -186,7 +186,15 @@ class Commands(Options):
         metavar="HOSTS",
         help="run the commands on these hosts, by ssh: HOST, HOST:SLOTS, USER@HOST, web[01-20], @FILE, separated by commas; the next job goes to a host with a free slot; --workdir is a folder on the hosts (default: home); repeatable",
     )
-    ssh: str = option("ssh", metavar="COMMAND", needs="on", help="how to reach them, such as 'ssh -i key' (default: ssh)")
+    on_each: Sequence[str] = option(
+        (),
+        metavar="HOSTS",
+        excludes=("on",),
+        help="run the command once on every one of these hosts, given as for --on, for each input or, without inputs, alone; {host} is the host's name; standard input is read only with --from -; repeatable",
+    )
+    ssh: str = option(
+        "ssh", metavar="COMMAND", needs="on on_each", help="how to reach them, such as 'ssh -i key' (default: ssh)"
+    )
 
 
 class Workers(Options):

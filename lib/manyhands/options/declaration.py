@@ -52,7 +52,7 @@ def option(
 
     ``metavar``: what stands for its value in a help text, which also says what a shell completes; by default its type or its name
     does. ``short``: one letter. ``positional``: it is typed without its name. ``after``: where it is listed, and with it those
-    that follow in its class. ``needs``: the option without which it has no effect. ``excludes``: options that have none beside it.
+    that follow in its class. ``needs``: the option without which it has no effect, or several, of which one is needed. ``excludes``: options that have none beside it.
     """
     said = Said(help, metavar, short, positional, after, needs, excludes)
     return cast("T", Field(default, metadata={_KEY: said}))  # the field is made of it

@@ -39,50 +39,50 @@ class HostName(NamedTuple):
         return name if self.slots is None else f"{name}:{self.slots}"
 
     @classmethod
-    def parse(cls, text: str) -> HostName:
-        """One host. Raises UsageError; a name that ssh would take for an option is none."""
+    def parse(cls, text: str, option: str = "--on") -> HostName:
+        """One host, given by ``option``. Raises UsageError; a name that ssh would take for an option is none."""
         match = _HOST.fullmatch(text)
         if not match or text.startswith("-") or (match["ipv6"] and not is_ipv6(match["ipv6"])):
-            raise UsageError(f"{given_as('--on', repr(text))}: expected HOST, HOST:SLOTS, USER@HOST or [IPV6]:SLOTS")
+            raise UsageError(f"{given_as(option, repr(text))}: expected HOST, HOST:SLOTS, USER@HOST or [IPV6]:SLOTS")
         slots = None if match["slots"] is None else int(match["slots"])
         if slots is not None and not 0 < slots <= 1024:
-            raise UsageError(f"{given_as('--on', repr(text))}: a host has 1 to 1024 slots")
+            raise UsageError(f"{given_as(option, repr(text))}: a host has 1 to 1024 slots")
         user = f"{match['user']}@" if match["user"] else ""
         return cls(user + (match["ipv6"] or match["name"]), slots)
 
 
-def hosts_of(given: Iterable[str]) -> tuple[HostName, ...]:
-    """All hosts, in order. Raises UsageError for what is none, for none at all, and for one that is named twice."""
-    found = [HostName.parse(one) for text in given for one in _listed(text)]
+def hosts_of(given: Iterable[str], option: str = "--on") -> tuple[HostName, ...]:
+    """All hosts that ``option`` gives, in order. Raises UsageError for what is none, for none at all, and for one that is named twice."""
+    found = [HostName.parse(one, option) for text in given for one in _listed(text, option)]
     if not found:
-        raise UsageError(f"{given_as('--on', ','.join(given))}: there is no host in it")
+        raise UsageError(f"{given_as(option, ','.join(given))}: there is no host in it")
     names = [one.name for one in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"{given_as('--on', twice)}: the host is named twice; HOST:SLOTS gives it more slots")
+        raise UsageError(f"{given_as(option, twice)}: the host is named twice; HOST:SLOTS gives it more slots")
     return tuple(found)
 
 
-def _listed(text: str) -> Iterator[str]:
+def _listed(text: str, option: str) -> Iterator[str]:
     """The hosts in one argument, or in the file that it names; ranges are written out."""
     for one in re.split(r",(?![^\[]*\])", text):
         if one.startswith("@"):
-            for line in _lines(one[1:]):
-                yield from _written_out(line)
+            for line in _lines(one[1:], option):
+                yield from _written_out(line, option)
         elif one.strip():
-            yield from _written_out(one.strip())
+            yield from _written_out(one.strip(), option)
 
 
-def _lines(path: str) -> list[str]:
+def _lines(path: str, option: str) -> list[str]:
     try:
         text = Path(expanded(path)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise UsageError(f"{given_as('--on', '@' + path)}: {why}") from None
+        raise UsageError(f"{given_as(option, '@' + path)}: {why}") from None
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     return [line for line in lines if line]
 
 
-def _written_out(text: str) -> Iterator[str]:
+def _written_out(text: str, option: str) -> Iterator[str]:
     """``web[01-03]``: ``web01``, ``web02``, ``web03``."""
     match = _RANGE.fullmatch(text)
     if not match:
@@ -90,9 +90,9 @@ def _written_out(text: str) -> Iterator[str]:
         return
     before, first, last, after = match.groups()
     if not 0 <= int(last) - int(first) < _MOST:
-        raise UsageError(f"{given_as('--on', repr(text))}: expected a range such as [01-20] of at most {_MOST} hosts")
+        raise UsageError(f"{given_as(option, repr(text))}: expected a range such as [01-20] of at most {_MOST} hosts")
     for number in range(int(first), int(last) + 1):
-        yield from _written_out(f"{before}{number:0{len(first)}}{after}")
+        yield from _written_out(f"{before}{number:0{len(first)}}{after}", option)
 
 
 def is_ipv6(text: str) -> bool:

@@ -59,6 +59,8 @@ class Plan:
     on: tuple[str, ...] = ()
     """The hosts that run the commands, as they are given to ssh, each perhaps with ``:SLOTS``; ``workdir`` is there."""
     ssh: str = "ssh"
+    on_each: bool = False
+    """Whether each job belongs to one of these hosts, whose name, without slots, is the last column of its input."""
     spool_limit: int = 1 << 30
     """Bytes of such inputs that are stored before the stream has to wait for the jobs (0: it never waits)."""
 
@@ -81,7 +83,7 @@ class Plan:
             "tag": self.tag,
             "order": self.order,
             "streamed": self.streamed,
-            **({"on": [*self.on], "ssh": self.ssh} if self.on else {}),
+            **({"on": [*self.on], "ssh": self.ssh, "on_each": self.on_each} if self.on else {}),
             "spool_limit": self.spool_limit,
             "limits": {
                 "jobs": limits.jobs,
@@ -142,6 +144,7 @@ class Plan:
             spool_limit=record.get("spool_limit", 1 << 30),
             on=tuple(record.get("on", ())),
             ssh=record.get("ssh", "ssh"),
+            on_each=record.get("on_each", False),
             **{name: record[name] for name in names},
         )
 
@@ -203,7 +206,8 @@ def work_from_json(record: Mapping[str, Any]) -> Template | Call:
 
         return Call.from_json(record)
     text, shell = record["template"], record["shell"]
+    on_each = record.get("on_each", False)
     if record.get("lines"):
-        return Template.each_line(shell=shell)
+        return replace(Template.each_line(shell=shell), on_each=on_each)
     template = Template.from_args(text) if isinstance(text, list) else Template.parse(text, shell=shell)
-    return replace(template, group=record.get("group"))
+    return replace(template, group=record.get("group"), on_each=on_each)

@@ -13,11 +13,13 @@ from typing import Any, Final, get_args
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as, option_name
 from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
+from manyhands.core.records import replace
 from manyhands.options.batch import Execution
 from manyhands.options.choices import Order
 from manyhands.posix.cores import usable_cores
 from manyhands.work.host_list import HostName
 from manyhands.work.plan import Plan, Stage, for_stages
+from manyhands.work.template import Template
 from manyhands.work.work import Work
 
 EVERY_SLOT: Final = 1 << 20
@@ -33,10 +35,12 @@ def plan_of(
     backend: str,
     keep_order: bool,
     on: Sequence[HostName] = (),
+    on_each: bool = False,
 ) -> Plan:
-    """The plan for ``works``, one for each stage; ``on``: the hosts that run them, if it is not this one. Raises UsageError."""
+    """The plan for ``works``, one for each stage; ``on``: the hosts that run them, if it is not this one; ``on_each``: every host does
+    each input. Raises UsageError."""
     if on:
-        _check_for_hosts(str(options.jobs), backend)
+        _check_for_hosts(str(options.jobs), backend, "--on-each" if on_each else "--on")
         backend = "ssh"
     work, *further = works
     if options.order not in get_args(Order):
@@ -58,23 +62,29 @@ def plan_of(
         nice=options.nice,
         order=options.order,
         on=tuple(one.text for one in on),
+        on_each=on_each,
     )
+
+
+def works_on_each(works: Sequence[Work]) -> list[Work]:
+    """The same commands for inputs whose last column is a host."""
+    return [replace(one, on_each=True) for one in works if isinstance(one, Template)]
 
 
 def _slots(jobs: str, cores: int, on: Sequence[HostName]) -> int:
     return EVERY_SLOT if on and jobs.strip() == "100%" else parse_jobs(jobs, cores)
 
 
-def _check_for_hosts(jobs: str, backend: str) -> None:
+def _check_for_hosts(jobs: str, backend: str, option: str) -> None:
     """Raise UsageError for what other hosts cannot do."""
     if backend not in ("commands", "ssh"):
         raise UsageError(
-            f"{given_as('--backend', backend)}: it runs commands here, and {option_name('--on')} names other hosts"
+            f"{given_as('--backend', backend)}: it runs commands here, and {option_name(option)} names other hosts"
         )
     for one in jobs.split(","):
         if one.strip() != "100%" and not one.strip().isdigit():
             raise UsageError(
-                f"{given_as('--jobs', one)}: with {option_name('--on')} a number, or 100% of the hosts' slots"
+                f"{given_as('--jobs', one)}: with {option_name(option)} a number, or 100% of the hosts' slots"
             )
 
 

@@ -61,6 +61,8 @@ class Template:
     """How many inputs a job may have: ``{}`` as an argument of its own stands for all of them, ``{1}`` for the first."""
     lines: bool = False
     """Each input is a whole command."""
+    on_each: bool = False
+    """The last column of an input is the host of the job: ``{host}``, and nothing else, stands for it."""
 
     @classmethod
     def each_line(cls, *, shell: str | None = None) -> Template:
@@ -104,7 +106,7 @@ class Template:
             part.field
             for word in self.words
             for part in word
-            if isinstance(part.field, str) and part.field not in ("#", "%")
+            if isinstance(part.field, str) and part.field not in ("#", "%", "host" if self.on_each else "#")
         )
         return tuple(dict.fromkeys(found))
 
@@ -134,6 +136,8 @@ class Template:
         """See `manyhands.work.work.Work`; the same shell may have two names."""
         if not isinstance(before, Template) or (self.text, self.args) != (before.text, before.args):
             return another(self, before, place)
+        if self.on_each is not before.on_each:
+            return f"runs its command{place} {'without' if self.on_each else 'with'} {option_name('--on-each')}"
         if _program(self.shell) == _program(before.shell):
             return None
         if self.shell is None or before.shell is None:
@@ -145,7 +149,8 @@ class Template:
     def to_json(self) -> dict[str, Any]:
         """Its part of run.json."""
         text = self.text if self.args is None else list(self.args)
-        return {"template": text, "shell": self.shell, "call": None, "group": self.group, "lines": self.lines}
+        more = {"on_each": True} if self.on_each else {}
+        return {"template": text, "shell": self.shell, "call": None, "group": self.group, "lines": self.lines, **more}
 
 
 def _program(shell: str | None) -> str | None:
@@ -172,6 +177,9 @@ class Renderer:
         self._template = template
         self._columns = {name: index for index, name in enumerate(columns)}
         self._width = width or (len(columns) or None)
+        if template.on_each:
+            self._columns["host"] = -1
+            self._width = self._width and self._width - 1
         if template.group is not None and (self._width or 1) > 1:
             raise UsageError(f"{option_name('--max-args')} is for inputs of one column, and these have {self._width}")
         self._words = [self._compile(word) for word in template.words]
@@ -218,6 +226,7 @@ class Renderer:
         return tuple(argv)
 
     def _appended(self, values: Values) -> Values:
+        values = values[:-1] if self._template.on_each else values
         if reader := self._template.reader:
             return tuple(self._checked(value, reader) for value in values)
         return values
@@ -237,7 +246,7 @@ class Renderer:
 
     def _command(self, values: Values) -> tuple[Arg, ...]:
         """An input that is itself a command."""
-        line = b" ".join(values)
+        line = b" ".join(values[:-1] if self._template.on_each else values)
         if self._template.shell is not None:
             return os.fsencode(self._template.shell), b"-c", line
         return tuple(map(os.fsencode, command_words(os.fsdecode(line))))
@@ -283,17 +292,23 @@ class Renderer:
     def _piece(self, part: Part) -> _Piece:
         if part.text is not None:
             return part.text
-        if part.field == "#":
-            return _NUMBER
-        if part.field == "%":
-            return _SLOT
+        if part.field in ("#", "%"):
+            return _NUMBER if part.field == "#" else _SLOT
         operation = OPERATIONS[part.operation]
-        if self._template.group is not None and not isinstance(part.field, int):
-            if part.field is not None:
-                self._index(part)
-            if (program := part.reader) is None:
-                return _Each(operation)
-            return _Each(lambda value: self._checked(operation(value), program))
+        if self._template.group is None or isinstance(part.field, int):
+            return self._getter(part, operation)
+        if part.field is not None:
+            self._index(part)
+        if (program := part.reader) is None:
+            return _Each(operation)
+        return _Each(lambda value: self._checked(operation(value), program))
+
+    def _getter(self, part: Part, operation: Callable[[bytes], bytes]) -> Callable[[Values], bytes]:
+        """What takes a placeholder's text from the values."""
+        own = not self._template.on_each or part.field == "host"
+        if not own and self._width == 0:
+            reason = "there are no inputs for this, only hosts: {host} is the name of each"
+            raise TemplateError(reason, self._template.text, part.column)
         if part.field is None:
 
             def get(values: Values) -> bytes:
@@ -305,7 +320,8 @@ class Renderer:
                 return operation(values[index] if -len(values) <= index < len(values) else b"")
 
         reader = part.reader
-        return get if reader is None else lambda values: self._checked(get(values), reader)
+        made = get if reader is None else lambda values: self._checked(get(values), reader)
+        return made if own else lambda values: made(values[:-1])
 
     def _index(self, part: Part) -> int:
         if isinstance(part.field, str):
@@ -315,6 +331,8 @@ class Renderer:
                     or "none: give --csv, --jsonl or --each (in a program Csv, JsonLines or dicts) to name columns"
                 )
                 reason = f"there is no column {part.field!r} (columns: {known}; literal braces are {{{{ and }}}})"
+                if part.field == "host":
+                    reason += f"; with {option_name('--on-each')} it is the host"
                 raise TemplateError(reason, self._template.text, part.column)
             return self._columns[part.field]
         position, most = part.field or 1, self._template.group

@@ -67,13 +67,14 @@ class Host:
     def configure(self, slots: int, first_slot: int) -> None:
         """Send the settings, once it has greeted."""
         self.slots, given = slots, self._settings
+        environment = {**given.environment, b"MH_HOST": os.fsencode(self.name)}
         self.link.send(
             frames.CONFIG,
             {
                 "slots": slots,
                 "first_slot": first_slot,
                 "token": given.token,
-                "environment": {as_text(name): as_text(value) for name, value in given.environment.items()},
+                "environment": {as_text(name): as_text(value) for name, value in environment.items()},
                 "workdir": as_text(os.fsencode(given.workdir)),
                 "stdin": None if given.stdin is None else as_text(os.fsencode(given.stdin)),
                 "grace": given.grace,
