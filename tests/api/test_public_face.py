@@ -158,7 +158,7 @@ def test_errors_are_called_in_a_traceback_as_programs_call_them() -> None:
             manyhands.run_batch,
             {**get_type_hints(RunOptions), "options": RunOptions},
             CallKeywords,
-            {"then", "max_args", "on", "on_each", "ssh", "result"},
+            {"then", "max_args", "on", "on_each", "send", "fetch", "cleanup", "ssh", "result"},
         ),
         (manyhands.map_batch, get_type_hints(manyhands.map_batch), MapKeywords, {"return_exceptions"}),
     ],

@@ -26,7 +26,7 @@ from manyhands.storage.runs import Store, default_state_dir
 from manyhands.storage.temporary_runs import TemporaryStore
 from manyhands.work.function import AnyResult, Call, encode
 from manyhands.work.host_list import HostName, hosts_of
-from manyhands.work.planning import check_group, plan_of, works_on_each
+from manyhands.work.planning import check_group, plan_of, with_files, works_on_each
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
 from manyhands.work.worker_settings import Workers
@@ -49,6 +49,9 @@ def run_batch(
     max_args: int | None = ...,
     on: Sequence[str] = ...,
     on_each: Sequence[str] = ...,
+    send: Sequence[str] = ...,
+    fetch: Sequence[str] = ...,
+    cleanup: bool = ...,
     ssh: str = ...,
     **more: Unpack[BatchKeywords],
 ) -> Results[None]: ...
@@ -59,6 +62,9 @@ def run_batch(
     *,
     on_each: Sequence[str],
     then: Sequence[Command] = ...,
+    send: Sequence[str] = ...,
+    fetch: Sequence[str] = ...,
+    cleanup: bool = ...,
     ssh: str = ...,
     **more: Unpack[BatchKeywords],
 ) -> Results[None]: ...
@@ -144,6 +150,8 @@ def run_batch(
     - ``max_args``: up to so many inputs for each job: ``{}`` stands for all of them, a function is given a list.
     - ``on``: the hosts that run a command, by ``ssh``: names that ssh knows, each perhaps with ``:SLOTS``; ``workdir`` is there.
       ``on_each``: every one of these hosts does each input, or the command alone if inputs are None; ``{host}`` is its name.
+      ``send``, ``fetch``: paths of files that are copied to the host before a job, and back when it went well, as ``["{}"]`` and
+      ``["{.}.webm"]``; ``cleanup``: remove them there afterwards.
     - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto".
     - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input.
       ``shell``: a command is a script for the user's shell.
@@ -180,8 +188,6 @@ def run_batch(
     Raises UsageError for arguments that are invalid, CannotCreateError, JournalError.
     """
     check_pulling(options.pull)
-    check_several("on", options.on, "hosts")
-    check_several("on_each", options.on_each, "hosts")
     works, source = _works(work, inputs, options)
     is_call = works[0].is_function
     on = _hosts(options, is_call=is_call)
@@ -204,6 +210,7 @@ def run_batch(
         allow_daemons=options.allow_daemons,
         workers=Workers(start_method=options.start_method, chunk=options.chunk, max_jobs=options.max_jobs_per_worker),
     )
+    plan = with_files(plan, options)
     store = _store(options)
     batch = begin(plan, store, run_id=options.run_id, source=source, retry_failed=options.retry_failed)
     return Results(
@@ -220,6 +227,10 @@ def run_batch(
 
 def _hosts(options: RunOptions, *, is_call: bool) -> tuple[HostName, ...]:
     """The hosts that run the commands, if they are others than this one. Raises UsageError."""
+    for name in ("on", "on_each"):
+        check_several(name, getattr(options, name), "hosts")
+    for name in ("send", "fetch"):
+        check_several(name, getattr(options, name), "paths")
     given = {"on": options.on, "on_each": options.on_each}
     named = [name for name, hosts in given.items() if hosts]
     if named and is_call:
@@ -275,6 +286,7 @@ def _on_each(works: Sequence[Work], inputs: Any, options: RunOptions) -> tuple[S
     """The same for inputs of which each is done on every host."""
     from manyhands.inputs.each_host import hosts_alone, on_each  # here: most batches need none of it
 
+    check_several("on_each", options.on_each, "hosts")
     if options.max_args is not None:
         raise UsageError("max_args has no effect with on_each: a job has one input there")
     names = [one.name for one in hosts_of(options.on_each, "--on-each")]

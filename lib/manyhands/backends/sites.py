@@ -24,6 +24,7 @@ from manyhands.backends.settings import CommandSettings
 from manyhands.backends.shared.wake_up import Alarm
 from manyhands.backends.site.host import Host, HostSpec
 from manyhands.backends.site.link import LinkLostError
+from manyhands.backends.site.near_files import FileMoves
 from manyhands.core.attempt import Attempt, AttemptId, Ending
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.records import dataclass
@@ -44,6 +45,8 @@ class SiteSettings(CommandSettings):
     """Seconds of silence after which a host ends its attempts; some seconds later they are lost."""
     patience: float = 20.0
     """Seconds to wait for a host at the beginning."""
+    moves: FileMoves | None = None
+    """The files that are sent and fetched."""
     on_each: bool = False
     """Whether the last value of a job is the host that it belongs to."""
 
@@ -99,7 +102,8 @@ class Sites:
             raise ManyhandsError(f"no host can be used: {said}")
 
     def _connected(self, spec: HostSpec) -> Host:
-        return Host(spec, self.settings, lease=self.settings.lease, patience=self.settings.patience)
+        given = self.settings
+        return Host(spec, given, lease=given.lease, patience=given.patience, moves=given.moves)
 
     def _configure(self, host: Host) -> None:
         """Send its settings to a host that has answered."""
@@ -161,7 +165,10 @@ class Sites:
         for one in () if self._closed else attempts:
             if self._queue.pop(one.id, None) is not None:
                 self._ready.append(Ended(one, time.monotonic(), began=False))
-            elif (host := self._owners.get(one.id)) is not None:
+            elif (host := self._owners.get(one.id)) is not None and host.withdraw(one.id):
+                del self._owners[one.id]
+                self._ready.append(Ended(one, time.monotonic(), began=False))
+            elif host is not None:
                 found.setdefault(host, []).append(one.id)
         return found
 
@@ -220,6 +227,8 @@ class Sites:
             if host.link.has_unsent:
                 poll.register(host.link.input, select.POLLOUT)
                 owners[host.link.input] = host
+        if any(host.moved and host.moved.has_more and host.link.has_room for host in self._hosts if host.ready):
+            seconds = 0.0
         left = max(0.0, until - now) if seconds is None else max(0.0, min(seconds, until - now))
         events = poll.poll(int(left * 1000 + 0.999))
         rang = False
@@ -229,6 +238,10 @@ class Sites:
                 rang = True
         for host in {owners[descriptor] for descriptor, _ in events if descriptor in owners}:
             self._serve(host)
+        for host in self._hosts:
+            for report in host.pump():
+                self._owners.pop(report.attempt.id, None)
+                self._ready.append(report)
         self._dispatch()
         return rang
 
@@ -303,8 +316,12 @@ class Sites:
     def _lost(self, host: Host, why: str) -> None:
         """Report the attempts of a host as lost, and connect to it again, unless that is in vain."""
         self._hosts.remove(host)
+        unsent = [attempt for attempt in host.flying.values() if host.moved and not host.moved.is_sent(attempt.id)]
         host.forget()
         now = time.monotonic()
+        for attempt in unsent:  # it has not begun
+            self._queue[host.flying.pop(attempt.id).id] = attempt
+            del self._owners[attempt.id]
         for attempt in host.flying.values():
             self._owners.pop(attempt.id, None)
             self._ready.append(Ended(attempt, now, Ending(error=f"{host.name} was lost: {why}", host=host.name)))

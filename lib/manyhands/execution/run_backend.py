@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from manyhands.backends.protocol import Adjustable, Backend, Elsewhere
 from manyhands.backends.registry import open_backend
@@ -23,6 +23,9 @@ from manyhands.posix.cores import usable_cores
 from manyhands.storage.runs import Run, RunLock
 from manyhands.work.host_list import HostName
 from manyhands.work.plan import Plan
+
+if TYPE_CHECKING:
+    from manyhands.backends.site.near_files import FileMoves
 
 
 def backend_for(opened: OpenRun, source: Source) -> Backend:
@@ -85,5 +88,25 @@ def settings_of(
         from manyhands.backends.sites import SiteSettings
 
         hosts = tuple(spec_of(HostName.parse(one), plan.ssh) for one in plan.on)
-        return SiteSettings(**shared, stdin=stdin, allow_daemons=plan.allow_daemons, hosts=hosts, on_each=plan.on_each)
+        return SiteSettings(
+            **shared,
+            stdin=stdin,
+            allow_daemons=plan.allow_daemons,
+            hosts=hosts,
+            on_each=plan.on_each,
+            moves=_moves(plan, columns),
+        )
     return CommandSettings(**shared, stdin=stdin, allow_daemons=plan.allow_daemons, launchers=min(slots, usable_cores()))
+
+
+def _moves(plan: Plan, columns: Sequence[str]) -> FileMoves | None:
+    """The files that travel."""
+    if (files := plan.files) is None:
+        return None
+    from manyhands.backends.site.near_files import FileMoves  # here: most batches are not for other hosts
+    from manyhands.work.host_files import paths_of
+
+    send, fetch = (
+        paths_of(texts, columns, on_each=plan.on_each, group=plan.max_args) for texts in (files.send, files.fetch)
+    )
+    return FileMoves(folder=os.fsencode(files.folder), send=send, fetch=fetch, cleanup=files.cleanup)

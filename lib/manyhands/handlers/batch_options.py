@@ -64,6 +64,7 @@ def plan_of(options: BatchOptions) -> tuple[Plan, int | None]:
         )
     stdin = options.stdin if on else _stdin(options.stdin, stream)
     plan = replace(plan, stdin=None if stdin is None else os.fspath(stdin), ssh=options.ssh)
+    plan = planning.with_files(plan, options)
     return replace(plan, allow_daemons=options.allow_daemons), stream
 
 

@@ -192,6 +192,21 @@ class Commands(Options):
         excludes=("on",),
         help="run the command once on every one of these hosts, given as for --on, for each input or, without inputs, alone; {host} is the host's name; standard input is read only with --from -; repeatable",
     )
+    send: Sequence[str] = option(
+        (),
+        metavar="PATH",
+        needs="on on_each",
+        help="copy this file to the job's host before it begins, to the same path below --workdir there; {} and the like as in the command; repeatable",
+    )
+    fetch: Sequence[str] = option(
+        (),
+        metavar="PATH",
+        needs="on on_each",
+        help="copy this file back when the job went well, to the same path below this folder; as '{.}.webm'; repeatable",
+    )
+    cleanup: bool = option(
+        False, needs="send fetch", help="remove the files of --send and --fetch on the host after the job"
+    )
     ssh: str = option(
         "ssh", metavar="COMMAND", needs="on on_each", help="how to reach them, such as 'ssh -i key' (default: ssh)"
     )

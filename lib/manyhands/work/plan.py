@@ -15,6 +15,7 @@ from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_timeout
 from manyhands.core.masking import is_secret
 from manyhands.core.records import dataclass, field, replace, values_of
 from manyhands.options.choices import Order
+from manyhands.work.host_files import Files
 from manyhands.work.template import Template
 from manyhands.work.work import Work
 from manyhands.work.worker_settings import Workers
@@ -61,6 +62,8 @@ class Plan:
     ssh: str = "ssh"
     on_each: bool = False
     """Whether each job belongs to one of these hosts, whose name, without slots, is the last column of its input."""
+    files: Files | None = None
+    """The files that travel to these hosts and back."""
     spool_limit: int = 1 << 30
     """Bytes of such inputs that are stored before the stream has to wait for the jobs (0: it never waits)."""
 
@@ -84,6 +87,7 @@ class Plan:
             "order": self.order,
             "streamed": self.streamed,
             **({"on": [*self.on], "ssh": self.ssh, "on_each": self.on_each} if self.on else {}),
+            **({"files": values_of(self.files)} if self.files else {}),
             "spool_limit": self.spool_limit,
             "limits": {
                 "jobs": limits.jobs,
@@ -145,6 +149,7 @@ class Plan:
             on=tuple(record.get("on", ())),
             ssh=record.get("ssh", "ssh"),
             on_each=record.get("on_each", False),
+            files=Files(**record["files"]) if record.get("files") else None,
             **{name: record[name] for name in names},
         )
 

@@ -7,6 +7,7 @@ What only one of them has, they put in themselves.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Final, get_args
 
@@ -14,9 +15,10 @@ from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as, option_name
 from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_duration, parse_jobs, parse_size, parse_timeout
 from manyhands.core.records import replace
-from manyhands.options.batch import Execution
+from manyhands.options.batch import Commands, Execution
 from manyhands.options.choices import Order
 from manyhands.posix.cores import usable_cores
+from manyhands.work.host_files import Files
 from manyhands.work.host_list import HostName
 from manyhands.work.plan import Plan, Stage, for_stages
 from manyhands.work.template import Template
@@ -69,6 +71,23 @@ def plan_of(
 def works_on_each(works: Sequence[Work]) -> list[Work]:
     """The same commands for inputs whose last column is a host."""
     return [replace(one, on_each=True) for one in works if isinstance(one, Template)]
+
+
+def with_files(plan: Plan, options: Commands) -> Plan:
+    """The plan, with the files that travel to the hosts and back. Raises UsageError."""
+    given = {"--send": options.send, "--fetch": options.fetch}
+    named = [option_name(name) for name, texts in given.items() if texts]
+    if not named:
+        if options.cleanup:
+            raise UsageError(f"{option_name('--cleanup')} has no effect without {option_name('--send')}")
+        return plan
+    if not plan.on:
+        raise UsageError(f"{named[0]} has no effect without {option_name('--on')} or {option_name('--on-each')}")
+    if plan.then:
+        raise UsageError(f"{named[0]} does not go with {option_name('--then')}")
+    files = Files(folder=os.getcwd(), send=[*options.send], fetch=[*options.fetch], cleanup=options.cleanup)
+    files.check(on_each=plan.on_each)
+    return replace(plan, files=files)
 
 
 def _slots(jobs: str, cores: int, on: Sequence[HostName]) -> int:

@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from manyhands.backends.commands import Commands
 from manyhands.backends.protocol import Ended, Noted, Report, Started
 from manyhands.backends.site import frames
+from manyhands.backends.site.far_files import FarFiles
 from manyhands.backends.site.frames import BrokenFrameError, Frame, Unpacker, as_bytes, packed
-from manyhands.core.attempt import Attempt, Job, Output
+from manyhands.backends.site.moved_files import FAILED, NotMovedError
+from manyhands.core.attempt import Attempt, Ending, Job, Output
 from manyhands.core.errors import ManyhandsError
 
 if TYPE_CHECKING:
@@ -123,6 +125,9 @@ class FarEnd:
         self._large: deque[Iterator[None]] = deque()
         """Ends whose outputs have yet to be sent, piece by piece."""
         self._folder: str | None = None
+        self._files: FarFiles | None = None
+        self._waiting = 0
+        """Bytes in the inbox."""
 
     def run(self) -> None:
         """Serve until it is over; then nothing runs any more, and nothing is left on disk."""
@@ -145,6 +150,8 @@ class FarEnd:
         os._exit(1)
 
     def _clean_up(self) -> None:
+        if self._files:
+            self._files.close()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -160,8 +167,11 @@ class FarEnd:
                 found = unpacker.feed(piece)
                 with self._arrived:
                     self._inbox.extend(found)
+                    self._waiting += sum(len(frame.body) for frame in found)
                     self._arrived.notify_all()
                 self._wake()
+                with self._arrived:  # files may come faster than they are written
+                    self._arrived.wait_for(lambda: self._waiting < _UNWRITTEN or self._over)
         except (OSError, BrokenFrameError) as error:
             why = str(error)
         self._end(why)
@@ -180,8 +190,13 @@ class FarEnd:
 
     def _serve(self) -> None:
         while not self._over:
-            while self._inbox:
-                self._obey(self._inbox.popleft())
+            for _ in range(len(self._inbox)):  # not until it is empty: files may fill it as fast as they are written
+                frame = self._inbox.popleft()
+                self._obey(frame)
+                if frame.body:
+                    with self._arrived:
+                        self._waiting -= len(frame.body)
+                        self._arrived.notify_all()
             if self._backend is None:
                 with self._arrived:
                     self._arrived.wait_for(lambda: self._inbox or self._over, 1.0)
@@ -206,6 +221,8 @@ class FarEnd:
             self._end("the near end has asked for it")
         elif kind == frames.CONFIG:
             self._configure(head)
+        elif kind in frames.FILES and self._files:
+            self._files.take(frame)
         elif self._backend is None:
             raise BrokenFrameError("attempts came before the settings")
         else:
@@ -214,11 +231,17 @@ class FarEnd:
     def _pass_on(self, backend: Commands, kind: int, head: dict[str, Any]) -> None:
         """Do what is asked of the backend."""
         if kind == frames.START:
-            for job, number, arguments in head["attempts"]:
-                backend.start(Attempt(Job(job, b"", ()), number, tuple(map(_argument, arguments))))
+            for job, number, arguments, *fetch in head["attempts"]:
+                attempt = Attempt(Job(job, b"", ()), number, tuple(map(_argument, arguments)))
+                if self._files and (why := self._files.begin(attempt.id, *fetch)):
+                    self._send([Ended(attempt, time.monotonic(), Ending(FAILED, error=why))])
+                else:
+                    backend.start(attempt)
         elif kind in (frames.STOP, frames.RECALL):
             attempts = [Attempt(Job(job, b"", ()), number, ()) for job, number in head["ids"]]
             if kind == frames.STOP:
+                if self._files:
+                    self._files.abort(attempts)
                 backend.stop(attempts, kill=head["kill"])
             else:
                 backend.recall(attempts)
@@ -248,6 +271,8 @@ class FarEnd:
             allow_daemons=head["allow_daemons"],
             launchers=min(os.cpu_count() or 1, head["slots"]),
         )
+        if head["files"]:
+            self._files = FarFiles(os.fsencode(workdir), head["token"], cleanup=head["cleanup"])
         self._backend = Commands(cast("CommandSettings", settings))  # which has what it reads
         self._outbox.send(frames.READY)
 
@@ -257,7 +282,7 @@ class FarEnd:
         """Send reports: all that need no file in one frame; large outputs in pieces, each before the report that tells of it."""
         plain: list[Report] = []
         for report in reports:
-            if isinstance(report, Ended) and (report.ending.stdout.path or report.ending.stderr.path):
+            if isinstance(report, Ended) and self._comes_in_pieces(report):
                 self._large.append(self._in_pieces(report))
             else:
                 plain.append(report)
@@ -265,6 +290,17 @@ class FarEnd:
         while self._large and self._outbox.has_room() and not self._inbox:
             if next(self._large[0], "over") == "over":
                 self._large.popleft()
+            else:
+                self._large.rotate(-1)  # in turns: a file of gigabytes holds up no other
+
+    def _comes_in_pieces(self, ended: Ended) -> bool:
+        """Whether something large comes before the report; if not, the files of the attempt are not needed any more."""
+        ending, files = ended.ending, self._files
+        if files and ending.exit == 0 and files.wanted(ended.attempt.id):
+            return True
+        if files:
+            files.over(ended.attempt.id)
+        return bool(ending.stdout.path or ending.stderr.path)
 
     def _send(self, reports: list[Report]) -> None:
         if not reports:
@@ -289,6 +325,16 @@ class FarEnd:
                 while piece := file.read(_BLOCK):
                     self._outbox.send(frames.PIECE, {"id": ended.attempt.id, "stream": stream}, piece)
                     yield
+        if self._files:
+            try:
+                if ended.ending.exit == 0 and self._files.wanted(ended.attempt.id):
+                    for frame in self._files.fetched(ended.attempt.id):
+                        self._outbox.send(*frame)
+                        yield
+            except NotMovedError as error:
+                failed = ended.ending._replace(exit=FAILED, error=f"cannot fetch a file: {error}")
+                ended = ended._replace(at=time.monotonic(), ending=failed)
+            self._files.over(ended.attempt.id)
         self._send([ended])
 
 

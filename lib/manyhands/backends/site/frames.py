@@ -19,7 +19,8 @@ VERSION: Final = 1
 CONFIG: Final = 1
 """The settings, see `far_end.Settings`; once, before anything else."""
 START: Final = 2
-"""{attempts: [[job, attempt, [argument, ...]], ...]}; an argument that is a list is joined by the number of the slot."""
+"""{attempts: [[job, attempt, [argument, ...]], ...]}; an argument that is a list is joined by the number of the slot. With files
+there is a fourth: the paths to fetch."""
 STOP: Final = 3
 """{ids: [[job, attempt], ...], kill: bool}"""
 RECALL: Final = 4
@@ -29,6 +30,15 @@ PAUSE: Final = 5
 PING: Final = 6
 """{number: N}; the far end lives as long as it hears from us."""
 QUIT: Final = 7
+FILE_BEGIN: Final = 8
+"""{id: [job, attempt], path}: a file of an attempt follows, before the START of that; its files come one after another."""
+FILE_PIECE: Final = 9
+"""{id}; the body is the next piece."""
+FILE_END: Final = 10
+"""{id, mode, time, size, sum}: see `moved_files.Outgoing.trailer`."""
+FILE_DROP: Final = 11
+"""{id}: the attempt will not begin."""
+FILES: Final = frozenset({FILE_BEGIN, FILE_PIECE, FILE_END, FILE_DROP})
 
 # far -> near
 HELLO: Final = 20
@@ -43,6 +53,13 @@ PIECE: Final = 24
 """{id: [job, attempt], stream: 0 or 1}; the body is the next piece of an output that is too large for a report."""
 PONG: Final = 25
 """{number, at}"""
+FETCH_BEGIN: Final = 26
+"""{id, file: which of those that were asked for, from 0}; it and the next two come before the report of the attempt's end."""
+FETCH_PIECE: Final = 27
+"""{id}; the body is the next piece."""
+FETCH_END: Final = 28
+"""As FILE_END."""
+FETCHES: Final = frozenset({FETCH_BEGIN, FETCH_PIECE, FETCH_END})
 
 _HEADER: Final = struct.Struct(">IBI")
 LARGEST: Final = 1 << 28

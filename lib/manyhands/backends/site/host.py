@@ -18,6 +18,8 @@ from manyhands.backends.site import frames
 from manyhands.backends.site.clock import FarClock
 from manyhands.backends.site.frames import Frame, as_text
 from manyhands.backends.site.link import Carrier, Link, LinkLostError
+from manyhands.backends.site.moved_files import FAILED
+from manyhands.backends.site.near_files import FileMoves, NearFiles
 from manyhands.core.attempt import Attempt, AttemptId, Ending, Output
 from manyhands.core.records import dataclass
 
@@ -43,7 +45,9 @@ class HostSpec:
 class Host:
     """See the module's first lines. Raises OSError if the carrier cannot be started."""
 
-    def __init__(self, spec: HostSpec, settings: CommandSettings, *, lease: float, patience: float) -> None:
+    def __init__(
+        self, spec: HostSpec, settings: CommandSettings, *, lease: float, patience: float, moves: FileMoves | None = None
+    ) -> None:
         self.spec, self.name, self._settings = spec, spec.name, settings
         self._lease, self._patience = lease, time.monotonic() + patience
         self._waited = f"it did not answer within {patience:g} s"
@@ -61,6 +65,8 @@ class Host:
         self._next_ping = 0
         self._wall = 0.0
         self._files: dict[tuple[AttemptId, int], _LargeOutput] = {}
+        self.moved = NearFiles(moves, settings.token) if moves else None
+        self._cleanup = bool(moves and moves.cleanup)
 
     # -- told ------------------------------------------------------------------------------------------------------------
 
@@ -82,6 +88,8 @@ class Host:
                 "nice": given.nice,
                 "allow_daemons": given.allow_daemons,
                 "lease": self._lease,
+                "files": self.moved is not None,
+                "cleanup": self._cleanup,
             },
         )
 
@@ -97,7 +105,25 @@ class Host:
         for one in attempts:
             self.flying[one.id] = one
             told.append([*one.id, [as_text(arg) if isinstance(arg, bytes) else [*map(as_text, arg)] for arg in one.argv]])
-        self.link.send(frames.START, {"attempts": told})
+            if self.moved:
+                self.moved.send(one, {"attempts": [told.pop()]})
+        if told:
+            self.link.send(frames.START, {"attempts": told})
+
+    def pump(self) -> Iterator[Ended]:
+        """Send more of the files, as far as the stream takes them; yields the ends of attempts whose files cannot be sent."""
+        if self.moved and self.moved.has_more and self.ready and self.link.has_room:
+            for attempt, why in self.moved.pump(self.link.put):
+                self.flying.pop(attempt.id, None)
+                yield Ended(attempt, time.monotonic(), Ending(FAILED, error=why, host=self.name))
+
+    def withdraw(self, id: AttemptId) -> Attempt | None:
+        """Take back an attempt whose files are still being sent; None if it has been sent."""
+        frame = self.moved.cancel(id) if self.moved else None
+        if frame is None:
+            return None
+        self.link.put(frame)
+        return self.flying.pop(id)
 
     def stop(self, ids: Collection[AttemptId], *, kill: bool) -> None:
         """Have attempts ended."""
@@ -142,17 +168,12 @@ class Host:
     def _understood(self, frame: Frame) -> Iterator[Report]:
         kind, head = frame.kind, frame.head
         if kind == frames.REPORTS:
-            at = 0
-            for report in head["reports"]:
-                if report[0] == "ended":
-                    sizes = [report[7][0] or 0, report[8][0] or 0]
-                    pieces = frame.body[at : at + sizes[0]], frame.body[at + sizes[0] : at + sum(sizes)]
-                    at += sum(sizes)
-                    yield from self._end(report, pieces)
-                else:
-                    yield from self._news(report)
+            yield from self._reports(frame)
         elif kind == frames.PIECE:
             self._piece((head["id"][0], head["id"][1]), int(head["stream"]), frame.body)
+        elif kind in frames.FETCHES:
+            if self.moved and (attempt := self.flying.get((head["id"][0], head["id"][1]))):
+                self.moved.take(attempt, frame)
         elif kind == frames.PONG:
             if (sent := self._pings.pop(head["number"], None)) is not None:
                 self._clock.answered(sent, time.monotonic(), float(head["at"]))
@@ -163,6 +184,17 @@ class Host:
             self.ready = True
         elif kind == frames.REFUSED:
             raise LinkLostError(str(head["why"]))
+
+    def _reports(self, frame: Frame) -> Iterator[Report]:
+        at = 0
+        for report in frame.head["reports"]:
+            if report[0] == "ended":
+                sizes = [report[7][0] or 0, report[8][0] or 0]
+                pieces = frame.body[at : at + sizes[0]], frame.body[at + sizes[0] : at + sum(sizes)]
+                at += sum(sizes)
+                yield from self._end(report, pieces)
+            else:
+                yield from self._news(report)
 
     def _news(self, report: list[Any]) -> Iterator[Report]:
         if report[0] == "noted":
@@ -191,8 +223,11 @@ class Host:
         failure = next((why for _, why in kept if why), None)
         if failure:
             yield Noted(f"job {job}: {failure}")
+        exit = measured["exit"]
+        if self.moved and (missing := self.moved.over(attempt, well=exit == 0)):
+            exit, failure = FAILED, missing
         ending = Ending(
-            exit=measured["exit"],
+            exit=exit,
             signal=measured["signal"],
             error=measured["error"] or failure,
             started=time.time() - (time.monotonic() - (here - wall)),
@@ -228,6 +263,8 @@ class Host:
 
     def forget(self) -> None:
         """The host is lost: close what is open, and remove what is not whole."""
+        if self.moved:
+            self.moved.close()
         for file in self._files.values():
             file.drop()
         self._files.clear()

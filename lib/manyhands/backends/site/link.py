@@ -22,6 +22,8 @@ Carrier = Callable[[Sequence[str]], Sequence[str]]
 _BLOCK: Final = 1 << 18
 _READS: Final = 16
 """Blocks that are read at once: one that sends much does not keep us from the others."""
+_UNSENT: Final = 1 << 20
+"""Bytes of files that wait for the stream at most, about."""
 _NOISE: Final = 1 << 20
 """Bytes that start-up files may print before the far end."""
 _WORDS: Final = 4096
@@ -76,6 +78,17 @@ class Link:
         """Queue a frame, and send what the stream takes."""
         self._unsent += packed(kind, head, body)
         self.flush()
+
+    def put(self, frame: bytes) -> bool:
+        """Send a frame that is packed; return whether there is room for another: what waits here is little."""
+        self._unsent += frame
+        self.flush()
+        return self.has_room
+
+    @property
+    def has_room(self) -> bool:
+        """Whether little waits."""
+        return len(self._unsent) < _UNSENT
 
     @property
     def has_unsent(self) -> bool:
