@@ -748,7 +748,7 @@ def test_a_bad_row_in_the_middle(cli: Cli, tmp_path: Path, piped: bool) -> None:
     assert "1 ok" in first.stderr
     resumed = cli("batch.resume", "r")
     assert resumed.returncode == 1
-    hint = "mend it, and give all inputs again with --run-id r" if piped else "mend it there, then do the rest: "
+    hint = "mend it, and give all inputs again with --run-id r" if piped else "mend the inputs, then do the rest: "
     for done in (first, resumed):
         assert "row 3: 1 column where the first line names 2; " in done.stderr
         assert hint in done.stderr
@@ -804,3 +804,15 @@ def test_linked_sources(cli: Cli, tmp_path: Path) -> None:
     assert "nothing new to run" in cli("batch.resume", "r").stderr
     assert cli("batch", "echo {x}{y}", "--zip", "--each", "x=1,2", "--each", "y=3,4", "--quiet").stdout == "13\n24\n"
     assert cli("batch", "echo {1}{2}", "--from", "names", "--from", "names", "--quiet").stdout == "aa\nab\nba\nbb\n"
+
+
+def test_a_word_of_the_command_line_that_would_become_code(cli: Cli, tmp_path: Path) -> None:
+    """Nothing runs, and no run is left; from a file, what stands before it has been done, as with any row that cannot be read."""
+    done = cli("batch", "sh -c 'echo {}'", "--", "a", "b;c")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the input 'b;c' would become a part of the code that sh reads" in done.stderr
+    assert cli("batch.list").stdout == ""
+    (tmp_path / "inputs").write_text("a\nb;c\n")
+    done = cli("batch", "sh -c 'echo {}'", "--from", "inputs")
+    assert (done.returncode, done.stdout) == (1, "a\n")
+    assert "mend the inputs, then do the rest: " in done.stderr

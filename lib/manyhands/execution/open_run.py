@@ -15,7 +15,7 @@ from manyhands.core.errors import UsageError
 from manyhands.core.hints import option_name
 from manyhands.core.records import dataclass, replace
 from manyhands.execution.continuation import check_stdin, difference, keep_stdin
-from manyhands.execution.run_inputs import Scope, check_commands
+from manyhands.execution.run_inputs import Scope, check_inputs
 from manyhands.inputs.grouping import groups_of
 from manyhands.inputs.program_inputs import AtHand, Iterating
 from manyhands.inputs.sources import Source, open_source
@@ -65,7 +65,7 @@ def new_run(
         source = source or open_source(plan.source)
         _fit(plan, source)
     plan.work.check()
-    check_commands(plan, source)
+    check_inputs(plan, source)
     total = groups_of(source.total, plan.max_args) if source else None
     kept = source if isinstance(source, AtHand) and store.keeps and not source.few else None
     if kept:

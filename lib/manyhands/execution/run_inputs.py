@@ -19,7 +19,7 @@ from manyhands.core.job import Values
 from manyhands.inputs.counting import Counter, Open
 from manyhands.inputs.program_inputs import AtHand, Given, Iterating
 from manyhands.inputs.reader_thread import CallerFeed, Pulling, ReaderThread
-from manyhands.inputs.sources import Rows, Source, open_source, streamed_part
+from manyhands.inputs.sources import Args, Rows, Source, open_source, streamed_part
 from manyhands.inputs.value_file import LARGE, Place, Placed, ValueFile, encode_values, fresh_name, kept_source
 from manyhands.posix.durable_files import Disk
 from manyhands.storage.journal import Journal
@@ -36,12 +36,15 @@ _PATIENCE: Final = 0.2
 """Seconds that a program's iterator has to return when the batch is over."""
 
 
-def check_commands(plan: Plan, source: Source | None) -> None:
-    """Raise InputError, before anything runs, if the inputs are commands and one that can be read already is not a command."""
-    if plan.work.lines and not isinstance(source, Iterating | None):
+def check_inputs(plan: Plan, source: Source | None) -> None:
+    """Raise InputError, before anything runs, for an input that can be read already and that the work refuses: a line that is not a
+    command, a word of the command line that would become code."""
+    if (plan.work.lines and not isinstance(source, Iterating | None)) or (
+        plan.work.reads_code and isinstance(source, Args)
+    ):
         renderer = plan.work.bind(source.columns, width=source.width)
         for values in source:
-            renderer.key(values)
+            renderer.argv(values, 0)
 
 
 class RunInputs:

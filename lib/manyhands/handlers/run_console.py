@@ -76,7 +76,7 @@ def _how_to_go_on(error: BaseException | None, batch: Batch | StagedBatch, store
         return ""
     if batch.plan.streamed:  # what was kept of them would stop a resume at the same place
         return f"; mend it, and give all inputs again with --run-id {batch.run.id}: what has been done is passed over"
-    return f"; mend it there, then do the rest: {store.typed('batch.resume', batch.run.id)}"
+    return f"; mend the inputs, then do the rest: {store.typed('batch.resume', batch.run.id)}"
 
 
 def _on_a_resume(error: BaseException, batch: Batch | StagedBatch, store: Store) -> BaseException:

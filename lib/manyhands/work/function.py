@@ -113,6 +113,11 @@ class Call:
         return False
 
     @property
+    def reads_code(self) -> bool:
+        """Its inputs are values."""
+        return False
+
+    @property
     def fields(self) -> tuple[str, ...]:
         """See `Template.fields`: all columns are used."""
         return ()

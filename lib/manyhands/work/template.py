@@ -64,6 +64,11 @@ class Template:
     on_each: bool = False
     """The last column of an input is the host of the job: ``{host}``, and nothing else, stands for it."""
 
+    @property
+    def reads_code(self) -> bool:
+        """Whether a program such as ``sh -c`` or ``ssh`` parses an input again."""
+        return self.reader is not None or any(part.reader for word in self.words for part in word)
+
     @classmethod
     def each_line(cls, *, shell: str | None = None) -> Template:
         """Each input is a command: split into arguments as a shell would, or, with ``shell`` (its path), a script for it."""

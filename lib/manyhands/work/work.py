@@ -50,6 +50,10 @@ class Work(Protocol):
     def lines(self) -> bool:
         """Whether each input is a whole command."""
 
+    @property
+    def reads_code(self) -> bool:
+        """Whether an input becomes a part of code, so that only some are accepted."""
+
     def bind(self, columns: Sequence[str] = (), *, width: int | None = None) -> BoundWork:
         """Fit it to inputs with these column names, or this number of columns. Raises TemplateError if it does not fit."""
 
