@@ -301,7 +301,7 @@ def top(_ctx: Context, options: processes.TopOptions) -> int:
 
 @task(options=processes.StopOptions)
 def stop(_ctx: Context, options: processes.StopOptions) -> int:
-    """Stop processes and all their descendants: TERM, then KILL; exit with 0 if all are gone, 1 if some are still running or cannot be seen, 3 if none matches.
+    """Stop processes and all their descendants: TERM, then KILL; exit with 0 if all are gone, 1 if some are still running or hidden from this user, 3 if none matches.
 
     manyhands proc.stop --port 8080
     manyhands proc.stop --name 'work*' --older-than 2h --dry-run

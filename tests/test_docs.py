@@ -48,11 +48,12 @@ def test_the_python_example_runs(
     (tmp_path / "maps.py").write_text(maps)
     done = subprocess.run([sys.executable, "maps.py"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("666666166.45")
-    with subprocess.Popen(["sleep", "60"]) as child:
-        exec(compile(processes.replace("12345", str(child.pid)), "README.md", "exec"), {"__name__": "example"})
+    example: dict[str, Any] = {"__name__": "example"}
+    exec(compile(processes, "README.md", "exec"), example)
+    example["sleeper"].wait()
     piped, stopped = capsys.readouterr().out.splitlines()
     assert piped == f"b'{len(list(tmp_path.iterdir())) + 1}\\n' [0, 0]"
-    assert stopped.startswith(f"{child.pid} ended 15")
+    assert stopped.startswith(f"{example['sleeper'].pid} ended 15")
 
 
 STUBS = {

@@ -11,18 +11,18 @@ Many inputs:
 One command, or a chain of them, without a shell; a time-out stops all that was started:
     check_output     what it prints; an error if it fails
     pipe             a chain, and how every part of it ended
-    retry, watch     again and again, until it succeeds; to see what becomes of it
+    retry, watch     repeat until success; repeat and show what changes
     answer           answer what a program asks
 Processes:
-    list_processes, process_tree   who runs
-    stop_process     one and all below it, and nobody else
+    list_processes, process_tree   what runs
+    stop_process     one and all below it, and no other
     wait             until a process has ended, a port answers, a file is there, a line is logged
 The machine:
-    host_info, identity   what it is, who we are
+    host_info, identity   its facts; user and groups
     check_host       compare load, memory, disks with thresholds
 
 Each of them has a docstring, such as help(manyhands.run_batch); docs/library.md has all names on one page. What goes wrong is a
-`ManyhandsError`. Everything else in this package is its inside, and may move.
+`ManyhandsError`. Everything else in this package is internal, and may change.
 """
 
 # Names are loaded when they are used, so that importing the package costs nothing.

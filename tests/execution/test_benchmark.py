@@ -99,6 +99,12 @@ def test_the_advice_follows_from_the_numbers(found: list[Measured], said: str) -
     assert best is None or f"{best.backend}, {best.jobs} job" in said
 
 
+def test_a_sample_that_is_too_short_gives_no_advice() -> None:
+    """Less than the noise of a start."""
+    found = [seen("serial", 1, 0.001), seen("threads", 1, 0.0004)]
+    assert advise(found).startswith("10 jobs took 1.0 ms, which is too short to compare: ")
+
+
 def test_overhead_is_what_a_slot_does_beside_the_work() -> None:
     """Per job, in seconds."""
     assert seen("threads", 5, 2.2).overhead == pytest.approx(0.1)

@@ -34,7 +34,7 @@ def test_over_ssh(cli: Cli, ssh_hosts: SshHosts, theirs: Path) -> None:
         Path(name).write_text(name)
     Path("tool.sh").write_text('#!/bin/sh\ntr a-z A-Z <"./$1" >"./$1.up"\nchmod 640 "./$1.up"\n')
     Path("tool.sh").chmod(0o755)
-    args = ["--on", "h1:2,h2:2", "--ssh", ssh_hosts.ssh, "--workdir", str(theirs), "--cleanup"]
+    args = ["--on", "h1:3", "--ssh", ssh_hosts.ssh, "--workdir", str(theirs), "--cleanup"]
     files = ["--send", "{}", "--send", "tool.sh", "--fetch", "{}.up"]
     done = cli(
         "batch", "./tool.sh {}", *args, *files, "--from", "-", "--null", input="a\0b c\0-n\0x\ny\0", cwd=Path.cwd()

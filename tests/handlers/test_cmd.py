@@ -256,9 +256,9 @@ def test_watch_piped(cli: Cli, tmp_path: Path) -> None:
     done = cli("cmd.watch", "sh step", "--every", "0.05", "--until", "^5$", "--timeout", "50")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "+5")
     done = cli("cmd.watch", "false", "--every", "0.05", "--until-success", "--timeout", "0.3")
-    assert (done.returncode, done.stderr) == (124, "manyhands: false: it did not come within 0.3 s\n")
+    assert (done.returncode, done.stderr) == (124, "manyhands: false: no success, match or change within 0.3 s\n")
     done = cli("cmd.watch", "false", "--every", "0.05", "--until-success", "--times", "2")
-    assert (done.returncode, done.stderr) == (1, "manyhands: false: it did not come in 2 looks\n")
+    assert (done.returncode, done.stderr) == (1, "manyhands: false: no success, match or change in 2 runs\n")
     done = cli("cmd.watch", "sleep 60", "--every", "0.05", "--until-success", "--timeout", "0.3")
     assert done.returncode == 124
     looks = [

@@ -137,9 +137,9 @@ def run_batch(
 
     How many, how long:
 
-    - ``jobs``: how many at once: a number, "50%" or "+2" of the cores, 0 for as many as possible, "auto"; with ``then`` also "4,2".
+    - ``jobs``: how many at once: a number, "50%" or "+2" of the cores, 0 for up to 1024, "auto"; with ``then`` also "4,2".
     - ``timeout``: seconds for one attempt, or "2m", or "300%" of the median of the finished ones. ``grace``: from TERM to KILL.
-    - ``retries``: how often a failed job is tried again. ``backoff``: the wait before them, seconds or "1,growth=2,max=1m,jitter=50%".
+    - ``retries``: how often a failed job is tried again. ``backoff``: the wait before a retry, seconds or "1,growth=2,max=1m,jitter=50%".
       ``retry_on``: only after such failures: exit statuses, classes of exceptions, "timeout", "lost", "signal" (see `RetryOn`).
     - ``halt``: when to end early, after failures or successes: "soon,fail=10%", "now,fail=1", "soon,success=5".
     - ``delay``: seconds between two starts. ``order``: in which order jobs begin: "input", "random", or "longest" first (by an earlier run).
@@ -155,7 +155,7 @@ def run_batch(
     - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto".
     - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input.
       ``shell``: a command is a script for the user's shell.
-    - ``initializer``, ``initargs``, ``start_method``, ``chunk``, ``max_jobs_per_worker``: of the workers that call functions.
+    - ``initializer``, ``initargs``, ``start_method``, ``chunk``, ``max_jobs_per_worker``: settings of the workers that call functions.
     - ``allow_daemons``: do not kill background processes that a job leaves running.
 
     What comes back:
@@ -164,7 +164,7 @@ def run_batch(
     - ``check``: raise the `JobFailedError` of the first job that is not ok, and stop the others.
     - ``result``: what is kept of what a function returns: "value", "json", "repr", "none", "pickle-file".
     - ``output``: what jobs print is kept in the outcome's ``stdout`` and ``stderr``. "pass", the default for functions, also prints it here;
-      "keep" does not. ``output_cap``: keep at most so many bytes of it, such as "1M".
+      "keep" does not. ``output_cap``: the most bytes of it that are kept, such as "1M".
     - ``fail_if_empty``: raise an error if there are no inputs. ``progress``: show the progress on stderr while you wait for an outcome.
 
     The run on disk:
@@ -177,8 +177,8 @@ def run_batch(
 
     - ``pull``: with "caller" the iterator of inputs is pulled in the thread that iterates the outcomes, as database cursors and sessions
       need it; by default in a thread of its own.
-    - ``handle_signals``: in the main thread, SIGINT, SIGTERM and SIGHUP first end the batch in good order, then have their usual effect;
-      not if another part of the program, such as asyncio, uses the wake-up descriptor.
+    - ``handle_signals``: in the main thread, SIGINT, SIGTERM and SIGHUP first stop and record its jobs, then have their usual effect;
+      not if another part of the program, such as asyncio, has called `signal.set_wakeup_fd`.
 
     The batch begins with the first outcome that you ask for, or with a ``with`` block; leaving early stops the jobs that run (see `Results`).
     It has a thread of its own: time-outs, retries and the journal do not wait for your loop. While you take no outcomes, running jobs

@@ -1,6 +1,6 @@
 """Commands on several hosts, by a site on each (`manyhands.backends.site`): the next attempt goes to a host with a free slot.
 
-    start(attempt) --> queue --> the host with most free slots --frames--> its launchers
+    start(attempt) --> queue --> the least busy host --frames--> its launchers
     reports()      <----------------------------------------------frames-- all hosts
 
 If a host is lost, its attempts are lost, too: they may have done anything. It is connected again; a host that is lost again and again
@@ -38,7 +38,7 @@ _AGAIN: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteSettings(CommandSettings):
-    """For commands on other hosts: ``workdir`` and ``stdin`` are there; ``environment`` is what the hosts' own is extended by."""
+    """For commands on other hosts: ``workdir`` and ``stdin`` are there; ``environment`` is added to that of each host."""
 
     hosts: tuple[HostSpec, ...]
     lease: float = 60.0
@@ -149,7 +149,7 @@ class Sites:
         return ready
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Take back those that wait here; those that wait at a host are asked for."""
+        """Take back those that wait here; those that wait at a host are requested back."""
         for host, ids in self._by_host(attempts).items():
             if waiting := [id for id in ids if id not in host.begun]:
                 host.recall(waiting)
@@ -173,7 +173,7 @@ class Sites:
         return found
 
     def pause(self, paused: bool) -> None:
-        """Suspend or continue all attempts; meanwhile no silence ends them."""
+        """Suspend or continue all attempts; meanwhile a silent host is not lost."""
         self._paused = paused
         for host in self._hosts:
             host.pause(paused)
@@ -214,7 +214,7 @@ class Sites:
     # -- waiting ---------------------------------------------------------------------------------------------------------
 
     def _wait(self, seconds: float | None) -> bool:
-        """Wait for whatever comes first, and handle it; return whether somebody rang."""
+        """Wait for whatever comes first, and handle it; return whether `wake` was called."""
         now = time.monotonic()
         until = self._look_after(now)
         poll = select.poll()
@@ -314,7 +314,7 @@ class Sites:
     # -- lost hosts ------------------------------------------------------------------------------------------------------
 
     def _lost(self, host: Host, why: str) -> None:
-        """Report the attempts of a host as lost, and connect to it again, unless that is in vain."""
+        """Report the attempts of a host as lost, and connect to it again, unless it is set aside."""
         self._hosts.remove(host)
         unsent = [attempt for attempt in host.flying.values() if host.moved and not host.moved.is_sent(attempt.id)]
         host.forget()

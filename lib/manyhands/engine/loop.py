@@ -54,7 +54,7 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``total``: the number of jobs in the run, if it is known; ``done_before``: how many of them are done, so that they are not
-        pulled again; ``whole``: all others are pulled, so that the engine can count them; ``tick``: yield a Tick at least every so
+        pulled again; ``whole``: all others are pulled, so that they can be counted; ``tick``: yield a Tick at least every so
         many seconds. While ``gate()`` is False no job begins: call `wake` when it becomes True. ``before_waiting`` is called each
         time that all events have been yielded, and the engine is going to wait or to end. ``begins``: the beginnings of attempts are events, too.
         """
@@ -182,7 +182,7 @@ class Engine:
         room = self._room()
         if room <= 0 or self._ending() or not self._gate():
             return
-        # New jobs begin once half of the queued attempts have begun, so that many are recorded together.
+        # New jobs begin once half of the queued attempts have begun: fewer and larger commits.
         batch = self._supply.take(room, self._clock(), new=room > self._ahead() // 2)
         for flight in batch:
             self._flights[flight.attempt.job.number] = flight
@@ -200,7 +200,7 @@ class Engine:
                 self._begin(flight, self._clock())
 
     def _look_at_supply(self) -> None:
-        """Take over what was found out about the inputs."""
+        """Take over the warnings and the error of the supply."""
         supply = self._supply
         if supply.news:
             self._news += supply.news
@@ -239,7 +239,7 @@ class Engine:
             self._running -= 1
         elif began and self._begins and self._backend.reports_start:
             self._news.append(Began(attempt, at - ending.wall, ending.slot, pid, host=ending.host))
-        if flight.recorded:  # when it could not be stopped; only now is its slot free
+        if flight.recorded:  # when it could not be stopped: its slot is free only now
             return
         limit = self._deadlines.limit
         if limit is not None and not self._backend.can_stop and flight.stop_at is None and ending.wall > limit:

@@ -124,7 +124,7 @@ class Batch:
         self, *, tick: float | None = None, before_waiting: Callable[[], None] = lambda: None
     ) -> Generator[Event, None, None]:
         """Carry out the batch. ``tick``: seconds after which a Tick is yielded even if nothing happens. ``before_waiting`` is called
-        each time that all events have been yielded. Iterate it in one thread, which also closes it.
+        before each wait of the engine, and before its end. Iterate it in one thread, which also closes it.
 
         Raises UsageError when the inputs do not fit the template (a new run is then removed), InputError when an input cannot be
         read, JournalError, and any exception of a program's iterator (jobs that began are finished first, and the Summary yielded).
@@ -208,7 +208,7 @@ class Batch:
         done_before: int,
         climber: Climber | None,
     ) -> Iterator[Event]:
-        """The events of the engine; its summary is completed for the whole run, and this execution recorded."""
+        """The events of the engine; earlier executions are added to its summary, and this one is recorded."""
         started = time.time()
         stack.callback((happened := engine.run()).close)
         for event in in_order(happened, self.issued, recall) if self.plan.limits.keep_order else happened:

@@ -29,6 +29,8 @@ from manyhands.storage.runs import Store
 from manyhands.work.plan import Plan
 
 _WIDEST: Final = 64
+_SHORT: Final = 0.02
+"""Seconds of one backend that are too short for a comparison."""
 _GAIN: Final = 1.05
 """A greater width must be this many times as fast, or no greater one is tried."""
 _NEAR: Final = 0.9
@@ -186,6 +188,8 @@ def advise(found: Sequence[Measured]) -> str:
     if best is None:
         return "nothing worked: see the errors"
     reference = found[0]
+    if reference.error is None and reference.wall < _SHORT:
+        return f"{reference.done} jobs took {reference.wall * 1000:.1f} ms, which is too short to compare: give more inputs, or a larger --sample"
     waiting = reference.waiting
     why = f"{waiting:.0%} of the time was waiting" if waiting > 0.5 else f"{1 - waiting:.0%} of the time was computing"
     faster = best.rate / reference.rate if reference.rate else 1.0

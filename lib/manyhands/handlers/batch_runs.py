@@ -89,10 +89,7 @@ def _shown(
         return
     line = summarise(found)
     yield from header(found, line, str(found.record["workdir"]), now)
-    overview, first = Overview(), FirstChosen(MOST)
-    for record in journal.records():
-        overview.add(record)
-        first.add(record)
+    overview, first = _looked_through(journal)
     yield from overview.lines()
     yield ""
     if options.output:
@@ -114,6 +111,14 @@ def _shown(
     more = line.ok + line.failed + line.left - MOST
     if not options.failed and more > 0:
         yield f"... and {more:,} more: --failed, --json, or {everything} shows them all"
+
+
+def _looked_through(journal: Journals) -> tuple[Overview, FirstChosen]:
+    overview, first = Overview(), FirstChosen(MOST)
+    for record in journal.records():
+        overview.add(record)
+        first.add(record)
+    return overview, first
 
 
 def export_run(options: ExportOptions) -> None:

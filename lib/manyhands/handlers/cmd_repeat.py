@@ -41,9 +41,9 @@ def watch_line(options: WatchOptions) -> int:
     if goal is None or (look and look.met):
         return 0
     if look and times == look.number:
-        sys.stderr.write(f"manyhands: {one_line(line, 200)}: it did not come in {times} looks\n")
+        sys.stderr.write(f"manyhands: {one_line(line, 200)}: no success, match or change in {times} runs\n")
         return 1
-    sys.stderr.write(f"manyhands: {one_line(line, 200)}: it did not come within {options.timeout} s\n")
+    sys.stderr.write(f"manyhands: {one_line(line, 200)}: no success, match or change within {options.timeout} s\n")
     return 124
 
 

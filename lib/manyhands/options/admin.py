@@ -23,7 +23,7 @@ class BackupOptions(Json):
 
     source: str = option(positional=True, metavar="FOLDER", help="what is backed up")
     target: str = option(
-        positional=True, metavar="FOLDER", help="where the backups are, each in a folder of its own; it must be there"
+        positional=True, metavar="FOLDER", help="where the backups are, each in a folder of its own; it must exist"
     )
     exclude: Sequence[str] = option(
         (), short="e", metavar="PATTERN", help="leave out what matches, as rsync's --exclude does; may be repeated"
@@ -33,9 +33,9 @@ class BackupOptions(Json):
         False, help="read all files, instead of trusting size and time, to see which have not changed"
     )
     keep: int | None = option(None, short="k", metavar="N", help="keep the newest N, and delete the others")
-    daily: int | None = option(None, metavar="N", help="keep the last of each of N days")
-    weekly: int | None = option(None, metavar="N", help="keep the last of each of N weeks")
-    monthly: int | None = option(None, metavar="N", help="keep the last of each of N months")
+    daily: int | None = option(None, metavar="N", help="keep the last backup of each of N days")
+    weekly: int | None = option(None, metavar="N", help="keep the last backup of each of N weeks")
+    monthly: int | None = option(None, metavar="N", help="keep the last backup of each of N months")
     sample: int = option(
         20,
         short="s",

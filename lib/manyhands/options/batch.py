@@ -48,7 +48,7 @@ class Inputs(Grouping):
     glob: Sequence[str] = option(
         (),
         metavar="PATTERN",
-        help="inputs are the paths that match; ** matches any depth, but does not follow links to folders; if nothing matches, the file with exactly this name; repeatable",
+        help="inputs are the paths that match; ** matches any depth, but does not follow links to folders; if nothing matches, a file of exactly this name; repeatable",
     )
     csv: str | None = option(
         None, metavar="FILE", help="inputs are the rows of this file, whose first line names the columns"
@@ -95,7 +95,7 @@ class Execution(Surroundings, Grouping):
         "100%",
         short="j",
         metavar="N",
-        help="run so many jobs at once: N; 0: up to 1024; 50%: of the cores; +2 or -1: more or fewer than the cores; auto: as many as give the most throughput (default: 100%); with --then also A,B,...: one value for each stage",
+        help="number of jobs at once: N; 0: up to 1024; 50%: of the cores; +2 or -1: more or fewer than the cores; auto: as many as give the most throughput (default: 100%); with --then also A,B,...: one value for each stage",
     )
     timeout: float | str | None = option(
         None, metavar="TIME", help="stop a job after this time (30, 2m, or 300% of the median of finished jobs)"
@@ -135,9 +135,9 @@ class Execution(Surroundings, Grouping):
         None,
         metavar="SIZE",
         after="env",
-        help="keep at most so many bytes of each stream of a job (64k, 10M; default: all)",
+        help="keep at most SIZE bytes of each stream of a job (64k, 10M; default: all)",
     )
-    nice: int = option(0, help="lower the jobs' priority by so much (nice(1))")
+    nice: int = option(0, help="lower the jobs' priority by N (nice(1))")
     run_id: str | None = option(
         None,
         metavar="NAME",
@@ -164,7 +164,7 @@ class Console(Execution, Variables, Json, State):
         "1G",
         metavar="SIZE",
         after="output_cap",
-        help="store at most so many bytes of piped inputs; beyond that, read on only as jobs are done (default: 1G; 0: no limit)",
+        help="store at most SIZE bytes of piped inputs; beyond that, read on only as jobs are done (default: 1G; 0: no limit)",
     )
     quiet: bool = option(False, after="keep", help="print nothing on standard error except what the jobs print there")
 
@@ -172,9 +172,7 @@ class Console(Execution, Variables, Json, State):
 class Commands(Options):
     """What only commands have."""
 
-    shell: bool = option(
-        False, after="env", help="the template is a line for $SHELL (or bash); every input is quoted for it"
-    )
+    shell: bool = option(False, after="env", help="run the template in $SHELL (or bash); every input is quoted for it")
     stdin: str | os.PathLike[str] | None = option(
         None, metavar="FILE", help="give every command this file as its standard input (-: ours; default: nothing)"
     )
@@ -235,7 +233,9 @@ class CommandOptions(Inputs, Console, Commands):
         "--shell run by it; empty lines and those that begin with # are left out",
     )
     backend: str = option(
-        "commands", after="nice", help="how to run them: commands, command-threads or fake (default: commands)"
+        "commands",
+        after="nice",
+        help="how to run them: commands, command-threads or, for tests, fake (default: commands)",
     )
 
 
@@ -288,7 +288,7 @@ class CompareOptions(Inputs, Surroundings, Variables, Json):
     type: Column = option(
         "str", after="max_args", help="convert each column of an input to this type for a function (default: str)"
     )
-    shell: bool = option(False, help="a command is a line for $SHELL (or bash)")
+    shell: bool = option(False, help="run each command in $SHELL (or bash)")
     sample: int = option(
         40, metavar="COUNT", help="take so many inputs, and run them on each backend and at each width (default: 40)"
     )
@@ -311,7 +311,7 @@ class AgainOptions(Json, State):
         help="the run: its id or the beginning of it (default: the newest that was made on the command line, not by a program that uses the library)",
     )
     jobs: str | None = option(
-        None, short="j", metavar="N", help="run so many jobs at once (default: as when the run was made)"
+        None, short="j", metavar="N", help="number of jobs at once (default: as when the run was made)"
     )
     quiet: bool = option(False, help="print nothing on standard error except what the jobs print there")
 

@@ -116,15 +116,15 @@ class WatchOptions(Repeated, Limited):
     until_change: bool = option(False, help="end when its output differs from the first")
     until_success: bool = option(False, help="end when its status is 0")
     until: str | None = option(None, metavar="REGEX", help="end when its output matches this regular expression")
-    times: int | None = option(None, metavar="COUNT", help="run it at most so many times")
+    times: int | None = option(None, metavar="COUNT", help="run it at most COUNT times")
     timeout: str | None = option(None, metavar="TIME", help="give up after this time in all, with exit status 124")
-    json: bool = option(False, help="one JSON line for each look")
+    json: bool = option(False, help="one JSON line for each run")
 
 
 class RetryOptions(Repeated, Limited):
     """What ``cmd.retry`` takes."""
 
-    times: int = option(5, metavar="COUNT", help="try at most so many times (default: 5)")
+    times: int = option(5, metavar="COUNT", help="try at most COUNT times (default: 5)")
     backoff: str = option(
         "1",
         metavar="TIME",

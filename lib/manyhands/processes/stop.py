@@ -1,4 +1,4 @@
-"""Stops processes that are not ours: TERM first, then KILL; each process exactly or not at all.
+"""Stops processes that are not ours: TERM first, then KILL; never a process that has reused the pid.
 
     chosen (pid, start) --+ their descendants --> TERM, CONT --until all are gone, or the grace is over--> KILL
                           refused: ourselves, our ancestors, pid 1, kernel threads
@@ -33,7 +33,7 @@ _UNINTERRUPTIBLE: Final = 5.0
 
 OURSELVES: Final = "that is ourselves"
 STARTED_US: Final = "it has started us"
-"""Why the process that asks, and those above it, are never stopped."""
+"""With `OURSELVES`: why the process that asks, and those above it, are never stopped."""
 
 
 class Fate(StrEnum):
@@ -46,8 +46,11 @@ class Fate(StrEnum):
     """Its pid belongs to another process now, which was not signalled."""
     REFUSED = "refused"
     DENIED = "denied"
+    """Another user's: it may not be signalled."""
     ZOMBIE = "zombie"
+    """It has ended, and its parent does not take its status."""
     LEFT = "left"
+    """It still runs after KILL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +302,7 @@ def _below(targets: dict[int, _Target]) -> list[linux.ProcStat]:
 
 def _was_left(stat: linux.ProcStat, parent: linux.ProcStat | None, targets: dict[int, _Target]) -> bool:
     """Whether it is an orphan in a group or session that a target leads or has led, started before the target's end: afterwards
-    the number may be that of another group."""
+    the id may be reused by another group."""
     if stat.session == stat.pid or (parent and parent.session == stat.session):
         return False
     leader = targets.get(stat.pgid) or targets.get(stat.session)

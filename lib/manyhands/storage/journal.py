@@ -67,7 +67,7 @@ def _explained(path: Path, action: str) -> Iterator[None]:
         raise
     except DamagedRowError as error:
         raise damaged(path, str(error)) from error
-    except (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, ValueError) as error:  # a damaged name is not UTF-8
+    except (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, ValueError) as error:  # a damaged text is not UTF-8
         raise JournalError(f"cannot {action} the journal {path}: {' '.join(str(error).split())}") from error
 
 
@@ -132,7 +132,7 @@ class Journal:
         self._began.append(began_row(attempt))
 
     def commit(self) -> None:
-        """Make all noted rows durable at once. Raises JournalError and keeps the rows, so that it can be tried again."""
+        """Make all noted rows durable in one commit. Raises JournalError and keeps the rows, so that it can be tried again."""
         if not self._began and not self._ended:
             return
         sealed = self._kept() if self._kept else self._sealed

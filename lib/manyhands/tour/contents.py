@@ -13,7 +13,7 @@ METHODS: Final = ("fork", "spawn", "forkserver")
 OPTIONS: Final = {
     "scale": "multiply all waiting times by this (default: 1)",
     "workers": "how many at once",
-    "via": "in which way it is done",
+    "via": "how they run",
     "start_method": "how processes are made",
     "broken": "show the mistake instead: how it fails without what the scene is about",
     "timeline": "draw what ran when, one lane for each process, thread or task",

@@ -2,9 +2,9 @@
 
     'convert {} out/{/.}.jpg'  --parse-->  [[whole], [b"out/", stem, b".jpg"]]  --bind, argv-->  (b"convert", b"a b.png", ...)
 
-Whatever bytes an input holds, it is part of exactly one argument. With ``shell=True`` the template is text for a shell, and every input is
-quoted for it; a placeholder that quoting cannot protect (`manyhands.work.shell_script`) is refused. For an argument that a program parses as
-code (`manyhands.work.nested_code`), only inputs without special characters are accepted. Placeholders are GNU parallel's, and column names.
+An input stays within one argument, whatever bytes it holds. With ``shell=True`` every input is quoted for the shell; a placeholder that quoting
+cannot protect (`manyhands.work.shell_script`) is refused. An argument that a program parses as code (`manyhands.work.nested_code`) takes only
+inputs without special characters. Placeholders are GNU parallel's, and column names.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Template:
     @property
     def reads_code(self) -> bool:
         """Whether a program such as ``sh -c`` or ``ssh`` parses an input again."""
-        return self.reader is not None or any(part.reader for word in self.words for part in word)
+        return bool(self.reader) or any(part.reader for word in self.words for part in word)
 
     @classmethod
     def each_line(cls, *, shell: str | None = None) -> Template:
@@ -159,8 +159,7 @@ class Template:
 
 
 def _program(shell: str | None) -> str | None:
-    """The program file itself: /bin/bash and /usr/bin/bash are often the same."""
-    return None if shell is None else os.path.realpath(shell)
+    return None if shell is None else os.path.realpath(shell)  # /bin/bash and /usr/bin/bash are often the same
 
 
 def _marked(words: Sequence[Word]) -> tuple[tuple[Word, ...], str | None]:
