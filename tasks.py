@@ -48,6 +48,18 @@ def batch(_ctx: Context, options: runs.CommandOptions) -> int:
     return batch.new(options)
 
 
+@task(options=runs.ScriptOptions, name="script")
+def run_script(_ctx: Context, options: runs.ScriptOptions) -> int:
+    """Run one Python script over many inputs, each in a process of its own, but import only once what it imports.
+
+    manyhands batch.script process.py -- *.csv
+    manyhands batch.script 'thumbnail.py --size 200 {} {.}.png' --glob 'photos/*.jpg' --timeout 30
+    """
+    from manyhands.handlers import batch_script
+
+    return batch_script.run_script(options)
+
+
 @task(options=runs.FunctionOptions, name="call")
 def call_function(_ctx: Context, options: runs.FunctionOptions) -> int:
     """Call one Python function for many inputs, in processes, threads or an event loop; print what it returns as JSON.
@@ -742,7 +754,9 @@ def simulate(ctx: Context, seeds: int = 1000, first: int = 0) -> None:
 
 # -- the table -----------------------------------------------------------------------------------------------------------
 
-batches = Collection("batch", batch, call_function, compare_backends, resume, retry, list_, show, export, remove)
+batches = Collection(
+    "batch", batch, run_script, call_function, compare_backends, resume, retry, list_, show, export, remove
+)
 
 commands = Collection(
     "cmd", output, status, check_output, call, system, pipe, feed, answer, watch, retry_command, compare

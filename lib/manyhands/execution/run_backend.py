@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from manyhands.backends.protocol import Adjustable, Backend, Elsewhere
 from manyhands.backends.registry import open_backend
@@ -23,6 +23,10 @@ from manyhands.posix.cores import usable_cores
 from manyhands.storage.runs import Run, RunLock
 from manyhands.work.host_list import HostName
 from manyhands.work.plan import Plan
+from manyhands.work.python_command import python_of
+
+_SLOTS_OF_A_ZYGOTE: Final = 8
+"""Each launcher of warm jobs has a zygote of its own, which takes the time and the memory of the imports once more."""
 
 
 def backend_for(opened: OpenRun, source: Source) -> Backend:
@@ -86,4 +90,7 @@ def settings_of(
 
         hosts = tuple(spec_of(HostName.parse(one), plan.ssh) for one in plan.on)
         return SiteSettings(**shared, stdin=stdin, allow_daemons=plan.allow_daemons, hosts=hosts)
-    return CommandSettings(**shared, stdin=stdin, allow_daemons=plan.allow_daemons, launchers=min(slots, usable_cores()))
+    warm = python_of(plan.work, plan.workdir, environment.get(b"PATH", os.defpath.encode()))
+    launchers = -(-slots // _SLOTS_OF_A_ZYGOTE) if warm else slots
+    launchers = min(launchers, usable_cores())
+    return CommandSettings(**shared, stdin=stdin, allow_daemons=plan.allow_daemons, warm=warm, launchers=launchers)

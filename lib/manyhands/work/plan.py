@@ -206,4 +206,5 @@ def work_from_json(record: Mapping[str, Any]) -> Template | Call:
     if record.get("lines"):
         return Template.each_line(shell=shell)
     template = Template.from_args(text) if isinstance(text, list) else Template.parse(text, shell=shell)
-    return replace(template, group=record.get("group"))
+    warm = record.get("warm")
+    return replace(template, group=record.get("group"), warm=None if warm is None else tuple(warm))

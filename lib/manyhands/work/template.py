@@ -61,6 +61,8 @@ class Template:
     """How many inputs a job may have: ``{}`` as an argument of its own stands for all of them, ``{1}`` for the first."""
     lines: bool = False
     """Each input is a whole command."""
+    warm: tuple[str, ...] | None = None
+    """If it is a Python script whose jobs are forked from a process that has imported what it needs: further modules for that."""
 
     @classmethod
     def each_line(cls, *, shell: str | None = None) -> Template:
@@ -145,7 +147,8 @@ class Template:
     def to_json(self) -> dict[str, Any]:
         """Its part of run.json."""
         text = self.text if self.args is None else list(self.args)
-        return {"template": text, "shell": self.shell, "call": None, "group": self.group, "lines": self.lines}
+        own = {"template": text, "shell": self.shell, "lines": self.lines}
+        return {**own, "call": None, "group": self.group, "warm": None if self.warm is None else list(self.warm)}
 
 
 def _program(shell: str | None) -> str | None:

@@ -1,0 +1,167 @@
+"""The zygote: a process of the user's own interpreter that has imported what a script imports, and forks a clean child for each job.
+
+    launcher --job, three descriptors--> zygote --fork--> a child that becomes the job: the script is its __main__
+             <--"PID"------------------------------------ the child, as soon as it has a session of its own
+             --reap PID-----------------> zygote --"status, times, peak"--> launcher, when nothing is left of the job
+
+It is a program of its own: any Python from 3.9 on runs it by its path, so it imports nothing of ours but the files beside it, and little
+of the standard library. The other side is `manyhands.backends.launchers.zygote_process`.
+
+A child of fork(2), not of clone(2) with CLONE_PARENT, because only fork runs the handlers by which libraries stop their threads; and one
+fork, not two of which the first gives the child to the launcher, because the second costs as much as the first. So the zygote is the
+parent, and reaps each job when the launcher, which watches it by a pidfd, asks for that.
+"""
+
+from __future__ import annotations
+
+import sys
+
+_NAMES = [name for name in globals() if name.startswith("__")]
+"""What a ``__main__`` has in this version, in its order."""
+_AT_START = frozenset(sys.modules)
+"""What an interpreter has imported before its script begins."""
+
+import _signal as signals
+import _socket
+import ctypes
+import gc
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from manyhands.backends.zygote.zygote_end import End
+    from manyhands.backends.zygote.zygote_imports import Cold, Imports, Nursery
+    from manyhands.backends.zygote.zygote_job import Script, Shown, become, new_main, renew
+elif __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from zygote_end import End
+    from zygote_imports import Cold, Imports, Nursery
+    from zygote_job import Script, Shown, become, new_main, renew
+
+    del sys.path[0]
+
+_SOCKET = 3
+"""Our end of the launcher's socket."""
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+class Launcher:
+    """The launcher, as seen from here."""
+
+    def __init__(self) -> None:
+        self._socket = _socket.socket(fileno=_SOCKET)
+
+    def receive(self) -> tuple[bytes, list[bytes], list[int]]:
+        """The next request: its kind, its fields, its descriptors. Ends the process if the launcher is gone."""
+        head, carried, _, _ = self._socket.recvmsg(
+            5, _socket.CMSG_LEN(3 * 4), _socket.MSG_WAITALL | _socket.MSG_CMSG_CLOEXEC
+        )
+        size = int.from_bytes(head[1:], "big")
+        body = self._read(size)
+        if len(head) < 5 or len(body) < size:
+            os._exit(0)
+        data = b"".join(data for _, _, data in carried)
+        files = [int.from_bytes(data[at : at + 4], sys.byteorder) for at in range(0, len(data), 4)]
+        return head[:1], body.split(b"\0"), files
+
+    def _read(self, size: int) -> bytes:
+        parts = []
+        while size and (part := self._socket.recv(size)):
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def say(self, text: str) -> None:
+        """Answer with a line."""
+        self._socket.sendall(text.replace("\n", " ").encode("utf-8", "backslashreplace") + b"\n")
+
+    def close(self) -> None:
+        """In a child: it is no business of the job."""
+        self._socket.close()
+
+
+def begin(launcher: Launcher) -> tuple[Shown, Script]:
+    """Get ready for jobs, and tell the launcher; ends the process if there can be none."""
+    ctypes.PyDLL(None).prctl(
+        _PR_SET_PDEATHSIG, signals.SIGKILL, 0, 0, 0
+    )  # while we import, we do not see that it is gone
+    _, (tag, kind, target, count, *words), _ = launcher.receive()
+    script = Script(words[: int(count)], target, module=kind == b"module", path=sys.path)
+    try:
+        shown = Shown()
+        shown.write(tag, b"manyhands: has imported what is needed by " + target)
+        prepare(script, [os.fsdecode(word) for word in words[int(count) :]])
+    except Cold as error:
+        launcher.say(f"cold {error}")
+        os._exit(0)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for number in (1, 2):
+        os.dup2(null, number)
+    os.close(null)
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    launcher.say("ready")
+    return shown, script
+
+
+def prepare(script: Script, preloaded: list[str]) -> None:
+    """Import what the script imports. Raises Cold if no job may be forked."""
+    nursery, imports = Nursery(), Imports(script.folder)
+    if script.module:
+        nursery.bring("runpy")
+        imports.read_module(script.target)
+    else:
+        imports.read(script.file)
+    for module, names in imports.found:
+        nursery.bring(module, names)
+    for name in preloaded:
+        nursery.bring(name, folder=script.folder)
+    nursery.check_names(script.folder, _AT_START)
+    script.compile()
+
+
+def serve(launcher: Launcher, shown: Shown, script: Script) -> list[str]:
+    """Fork a child for each job; returns in the child, with the job's arguments."""
+    while True:
+        kind, fields, files = launcher.receive()
+        if kind == b"R":
+            _, status, usage = os.wait4(int(fields[0]), 0)
+            launcher.say(f"{status} {usage.ru_utime!r} {usage.ru_stime!r} {usage.ru_maxrss}")
+            continue
+        script.compile()
+        try:
+            child = os.fork()
+        except Warning:  # with -W error, of threads that do no harm: the child is there
+            child = -1
+        except OSError as error:
+            child = -1
+            launcher.say(f"-{error.errno}")
+        if child == 0:
+            arguments = become(script, fields, files, shown)
+            launcher.say(str(os.getpid()))
+            launcher.close()
+            renew()
+            gc.enable()
+            return arguments
+        for file in files:
+            os.close(file)
+
+
+if __name__ == "__main__":
+    if not getattr(sys.flags, "safe_path", sys.flags.isolated):
+        del sys.path[0]  # this file's folder
+    _self = sys.modules["__main__"]  # it would go when the job has a __main__ of its own, and all of this with it
+    _launcher = Launcher()
+    _shown, _script = begin(_launcher)
+    _end = End()
+    _call, _given = new_main(_script, serve(_launcher, _shown, _script), _NAMES)
+    _error = None
+    try:
+        _call(*_given)  # here and not in a function, so that there is but one frame below the script's
+    except BaseException as _caught:
+        _error = _caught
+    del _call, _given
+    _status = _end.status_of(_error)
+    _error = None
+    _end.finish(_status)

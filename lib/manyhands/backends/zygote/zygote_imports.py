@@ -1,0 +1,212 @@
+"""What a script imports, found and imported before its first job; and whether a fork is known to be safe after that.
+
+Part of `manyhands.backends.zygote.zygote`: it runs under any Python from 3.9 on, and imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import _signal as signals
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+_SAFE_THREADS = frozenset({"jemalloc_bg_thd"})
+"""Names of threads that outlive the fork handlers of their library and do no harm to a child: jemalloc locks and renews its own."""
+_SAFE_FILES = frozenset({"/dev/null", "/dev/urandom", "/dev/random"})
+_ONLY_AST = 0x400  # ast.PyCF_ONLY_AST; the module ast is not needed for more
+
+
+class Cold(Exception):
+    """Why the jobs must not be forked."""
+
+
+class Imports:
+    """The installed modules that a script imports at its top level, itself or by modules of its own, without importing anything.
+
+    ``found``: (module, names from it), in order. What is not installed is followed and not listed: it may change between jobs.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._installed = _library_folders()
+        self._seen: set[str] = set()
+        self.found: list[tuple[str, tuple[str, ...]]] = []
+
+    def read_module(self, module: str) -> None:
+        """Read what ``python -m module`` runs."""
+        spec = self._find_below(module)
+        if getattr(spec, "submodule_search_locations", None) is not None:
+            module = f"{module}.__main__"
+            spec = self._find_below(module)
+        if spec is not None and spec.origin:
+            self.read(spec.origin, module.rpartition(".")[0])
+
+    def read(self, path: str, package: str = "") -> None:
+        """Read a file of source in ``package``. One that cannot be read or compiled has no imports: its job will say so."""
+        try:
+            with open(path, "rb") as file:
+                tree: Any = compile(file.read(), path, "exec", _ONLY_AST, dont_inherit=True)
+        except (OSError, SyntaxError, ValueError):
+            return
+        self._statements(tree.body, package)
+
+    def _statements(self, statements: Iterable[Any], package: str) -> None:
+        for node in statements:
+            kind = type(node).__name__
+            if kind == "Import":
+                for alias in node.names:
+                    self._add(alias.name, ())
+            elif kind == "ImportFrom":
+                self._add(_absolute(node, package), tuple(alias.name for alias in node.names))
+            elif kind in ("Try", "TryStar", "With"):
+                self._statements(node.body, package)
+
+    def _add(self, module: str, names: tuple[str, ...]) -> None:
+        """A module that is imported; if it is not installed, what it imports itself."""
+        spec = self._find(module.partition(".")[0], None) if module else None
+        if spec is None:
+            return
+        if self._is_installed(spec):
+            self.found.append((module, names))
+            return
+        for name in (module, *(f"{module}.{name}" for name in names)):
+            self._find_below(name, read=True)
+
+    def _find_below(self, module: str, *, read: bool = False) -> Any:
+        """Where a module is; ``read``: read it, and the packages that it is in."""
+        spec, path, name = None, None, ""
+        for part in module.split("."):
+            name = f"{name}.{part}" if name else part
+            spec = self._find(name, path)
+            if spec is None:
+                return None
+            path = spec.submodule_search_locations
+            if read and name not in self._seen:
+                self._seen.add(name)
+                if spec.origin and spec.origin.endswith(".py"):
+                    self.read(spec.origin, name.rpartition(".")[0] if path is None else name)
+        return spec
+
+    def _find(self, name: str, path: Any) -> Any:
+        """Where a module is, as an import statement of the script would find it."""
+        sys.path.insert(0, self._folder)
+        try:
+            for finder in sys.meta_path:
+                if (spec := finder.find_spec(name, path)) is not None:
+                    return spec
+        except (ImportError, ValueError):
+            return None
+        finally:
+            del sys.path[0]
+        return None
+
+    def _is_installed(self, spec: Any) -> bool:
+        if spec.origin in ("built-in", "frozen"):
+            return True
+        places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
+        return bool(places) and all(place.startswith(self._installed) for place in places)
+
+
+def _absolute(node: Any, package: str) -> str:
+    """The module that ``from ... import`` names, in a module of ``package``; empty if there is nothing to import."""
+    module = node.module or ""
+    if node.level:
+        parents = package.split(".")
+        base = ".".join(parents[: len(parents) - node.level + 1]) if package else ""
+        module = f"{base}.{module}".rstrip(".") if base else ""
+    return "" if module == "__future__" else module
+
+
+def _library_folders() -> tuple[str, ...]:
+    """Where what is installed is."""
+    site: Any = sys.modules.get("site")
+    folders = [os.path.dirname(os.__file__)]
+    if site is not None:
+        folders += [*site.getsitepackages(), site.getusersitepackages()]
+    return tuple(os.path.join(folder, "") for folder in folders)
+
+
+class Nursery:
+    """The process as children get it: imports modules, and checks after each that a fork is known to be safe."""
+
+    def __init__(self) -> None:
+        self._open = set(os.listdir("/proc/self/fd"))
+
+    def bring(self, module: str, names: Iterable[str] = (), *, folder: str | None = None) -> None:
+        """Import a module as ``from module import names`` does, also from ``folder``. Raises Cold if no child may be forked after that."""
+        if folder is not None:
+            sys.path.insert(0, folder)
+        try:
+            __import__(module, fromlist=[name for name in names if name != "*"])
+        except BaseException as error:  # whatever it is: the job will meet it, too, and it is the job that reports it
+            raise Cold(f"{module} cannot be imported ({type(error).__name__}: {error})") from None
+        finally:
+            if folder is not None:
+                sys.path.remove(folder)
+        self._check(f"importing {module}")
+
+    def _check(self, doing: str) -> None:
+        """Raise Cold if ``doing`` that has left something behind that a child must not share."""
+        threading = sys.modules.get("threading")
+        if threading is not None and threading.active_count() > 1:
+            raise Cold(f"{doing} starts a thread")
+        if len(os.listdir("/proc/self/task")) > 1 and (name := _lasting_thread()):
+            raise Cold(f"{doing} starts threads ({name}) that are not known to survive a fork")
+        for number in set(os.listdir("/proc/self/fd")) - self._open:
+            try:
+                path = os.readlink(f"/proc/self/fd/{number}")
+            except OSError:  # the folder itself, while it was read
+                continue
+            if path not in _SAFE_FILES:
+                raise Cold(f"{doing} opens {path}, which all jobs would share")
+        if _printed():
+            raise Cold(f"{doing} prints something, which each job has to print")
+        if signals.getsignal(signals.SIGCHLD) != signals.SIG_DFL:
+            raise Cold(f"{doing} changes what is done when a child ends")
+
+    def check_names(self, folder: str, at_start: Iterable[str]) -> None:
+        """Raise Cold if a file in the script's ``folder`` hides a module that we have imported from elsewhere. The modules that an
+        interpreter has imported ``at_start`` are never looked for there."""
+        try:
+            entries = os.listdir(folder)
+        except OSError:
+            return
+        there = {entry.partition(".")[0] for entry in entries if entry.endswith((".py", ".so", ".pyc"))}
+        there |= {entry for entry in entries if os.path.exists(os.path.join(folder, entry, "__init__.py"))}
+        imported = {name.partition(".")[0] for name in sys.modules}.difference(
+            name.partition(".")[0] for name in at_start
+        )
+        for name in sorted(there & imported):
+            origin = getattr(sys.modules.get(name), "__file__", None) or ""
+            if not origin.startswith(os.path.join(folder, "")):
+                raise Cold(f"{name} in the folder of the script hides a module of the library")
+
+
+def _lasting_thread() -> str | None:
+    """The name of a thread that goes on when we fork, unless it is known to do no harm; None if there is none.
+
+    Libraries such as OpenBLAS end theirs in a handler of pthread_atfork(3), and start them again when they are needed.
+    """
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    for task in os.listdir("/proc/self/task"):
+        if int(task) != os.getpid():
+            with open(f"/proc/self/task/{task}/comm") as file:
+                name = file.read().strip()
+            if name not in _SAFE_THREADS:
+                return name
+    return None
+
+
+def _printed() -> bool:
+    """Whether anything was written to our standard output or error, which are empty files at first."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    return any(os.fstat(number).st_size for number in (1, 2))
