@@ -37,7 +37,7 @@ from manyhands.options.common import Json
 
 @task(options=runs.CommandOptions, name="run", default=True)
 def batch(_ctx: Context, options: runs.CommandOptions) -> int:
-    """Run one command over many inputs, which come after --, from options, or from standard input.
+    """Run one command over many inputs: after --, from options, or from standard input.
 
     manyhands batch 'gzip -9 -kf {}' --glob 'logs/**/*.log' -j 4
     manyhands batch 'ping -c1 {host}' --csv hosts.csv --timeout 10 --retries 2
@@ -50,7 +50,7 @@ def batch(_ctx: Context, options: runs.CommandOptions) -> int:
 
 @task(options=runs.ScriptOptions, name="script")
 def run_script(_ctx: Context, options: runs.ScriptOptions) -> int:
-    """Run one Python script over many inputs, each in a process of its own, but import only once what it imports.
+    """Run one Python script over many inputs, and import only once what it imports.
 
     manyhands batch.script process.py -- *.csv
     manyhands batch.script 'thumbnail.py --size 200 {} {.}.png' --glob 'photos/*.jpg' --timeout 30

@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as, option_name
+from manyhands.core.records import dataclass, replace
 from manyhands.posix.which import Programs
 from manyhands.work.template import Template
 from manyhands.work.template_syntax import Word

@@ -26,7 +26,7 @@ from manyhands.backends.launchers import wire
 from manyhands.backends.launchers.job_processes import PATIENCE, JobProcesses, Running
 from manyhands.backends.launchers.report_queue import ReportQueue
 from manyhands.backends.launchers.slots import Slots
-from manyhands.backends.launchers.spawning import spawner_of
+from manyhands.backends.launchers.spawning import Spawner
 from manyhands.backends.shared import orphan_results
 from manyhands.backends.shared.measured import Measured, exit_and_signal
 from manyhands.backends.shared.slot import Slot, not_kept
@@ -76,10 +76,10 @@ class Launcher:
 
     # -- setting up ------------------------------------------------------------------------------------------------------
 
-    def configure(self, config: wire.Config, coordinator: int) -> None:
+    def configure(self, config: wire.Config, coordinator: int, spawner: Spawner) -> None:
         """Apply the settings of the run; raises OSError if that fails."""
-        self.spawner = spawner_of(config, self.note)
-        self.family = JobProcesses(config["token"], self.spawner.spared, allow_daemons=config["allow_daemons"])
+        self.spawner = spawner
+        self.family = JobProcesses(config["token"], spawner.spared, allow_daemons=config["allow_daemons"])
         self.grace: float = config["grace"]
         self.cap: int | None = config["cap"]
         self.allow_daemons: bool = config["allow_daemons"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable
 
 from manyhands.backends.launchers import wire
 from manyhands.backends.shared.slot import Slot
@@ -137,14 +136,3 @@ class Spawner:
         if self._given is not None and isinstance(error, OSError) and not os.access(self._given, os.R_OK):
             return 126, f"cannot read the standard input {os.fsdecode(self._given)}: {error.strerror}", True
         return why_not_started(error, name, self._programs.place(name))
-
-
-def spawner_of(config: wire.Config, note: Callable[[str], None]) -> Spawner:
-    """What starts the jobs of a launcher; ``note`` tells the user something."""
-    if config["warm"] is None:
-        return Spawner(config)
-    from manyhands.backends.launchers.warm_spawning import (
-        WarmSpawner,
-    )  # few runs need it, and all wait for their launchers
-
-    return WarmSpawner(config, note)
