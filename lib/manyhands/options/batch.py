@@ -193,7 +193,7 @@ class Commands(Programs):
     warm: bool = option(
         False,
         after="allow_daemons",
-        help="the template runs a Python script: import once what it imports, and begin each job as a copy of that process; see batch.script",
+        help="import once what the Python script of the template imports, and fork each job from there, as batch.script does",
     )
     preload: str | None = option(
         None, metavar="A,B", needs="warm", help="import these modules, too, before the first job"
@@ -238,13 +238,13 @@ class ScriptOptions(Inputs, Console, Programs):
 
     script: str = option(
         positional=True,
-        help="the Python script and its arguments, such as 'process.py --fast {}'; placeholders as in batch; no placeholder: the input is appended",
+        help="the Python script and its arguments, such as 'process.py --fast {}', with placeholders as for batch; no placeholder: the input is appended",
     )
-    module: bool = option(False, short="m", help="it is the name of a module instead, as in python -m")
+    module: bool = option(False, short="m", help="run a module of this name instead, as python -m does")
     python: str | None = option(
         None,
         metavar="COMMAND",
-        help="the interpreter, and its options, such as 'python3.12 -O' (default: what the first line of the script names, else python3)",
+        help="run it with this interpreter and these options, such as 'python3.12 -O' (default: what the first line of the script names, else python3)",
     )
     preload: str | None = option(None, metavar="A,B", help="import these modules, too, before the first job")
 

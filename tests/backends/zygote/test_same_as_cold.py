@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import select
-import shlex
 import sys
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import pytest
 
-from backends.test_command_backends import Bench
-from manyhands.backends.commands import Commands
-from manyhands.backends.protocol import Noted
-from manyhands.backends.settings import CommandSettings
-from manyhands.core.job import Ending
-from manyhands.work.python_command import python_command
-from manyhands.work.template import Template
+from backends.zygote.warm_bench import compare
 
 pytestmark = [
     pytest.mark.skipif(not (hasattr(os, "pidfd_open") and hasattr(select, "epoll")), reason="launchers need Linux"),
@@ -37,44 +28,6 @@ def folder(tmp_path: Path) -> Path:
     )
     (tmp_path / "failing_module.py").write_text("def f():\n    raise KeyError('in a module')\nf()\n")
     return tmp_path
-
-
-def opened(folder: Path, template: str | None = None, **settings: Any) -> Bench:
-    """A backend for commands, or for those that run ``template``."""
-    outputs = folder / f"outputs-{template is None}"
-    outputs.mkdir(exist_ok=True)
-    warm = python_command(Template.parse(template), (), str(folder), os.environb[b"PATH"]) if template else None
-    given: dict[str, Any] = {
-        "slots": 1,
-        "outputs": outputs,
-        "token": f"zygote{os.getpid()}",
-        "workdir": folder,
-        "warm": warm,
-    }
-    environment = {**os.environb, **settings.pop("environment", {})}
-    return Bench(Commands(CommandSettings(**given | settings, environment=environment)))
-
-
-def seen(ending: Ending) -> tuple[object, ...]:
-    """What a user sees of it, but for addresses in memory."""
-    texts = [
-        re.sub("0x[0-9a-f]{6,}", "0x...", one.read().decode(errors="backslashreplace"))
-        for one in (ending.stdout, ending.stderr)
-    ]
-    return (ending.exit, ending.signal, ending.error, *texts)
-
-
-def compare(folder: Path, command: str, *jobs: tuple[str, ...], **settings: Any) -> None:
-    """Run jobs, with these arguments after the command, in both ways, and check that all is the same."""
-    benches = [opened(folder, **settings), opened(folder, command, **settings)]
-    try:
-        for arguments in jobs:
-            cold, warm = (seen(bench.run(*shlex.split(command), *arguments).ending) for bench in benches)
-            assert warm == cold
-        assert [str(one) for one in benches[1].reports if isinstance(one, Noted)] == []
-    finally:
-        for bench in benches:
-            bench.backend.close()
 
 
 SCRIPTS: dict[str, str | bytes] = {

@@ -10,7 +10,7 @@ import resource
 
 from manyhands.backends.launchers import wire
 from manyhands.backends.shared.slot import Slot
-from manyhands.core.lean import Any, Final, signal, suppress
+from manyhands.core.lean import Any, Final, signal, socket, suppress
 from manyhands.posix.which import Programs, why_not_started
 
 # Python and nohup(1) change these; a command must find the defaults (posix_spawnattr_setsigdefault(3)).

@@ -97,8 +97,7 @@ class Zygote:
         if said == "ready":
             self.state = "ready"
             return
-        how = self._bury()
-        self.state, self.why = "cold", why or f"what it imports ends the interpreter ({how})"
+        self._stay_cold(why or "what it imports ends the interpreter ({})")
 
     def fork(self, fields: Sequence[bytes], arguments: Sequence[bytes], files: Sequence[int]) -> int | None:
         """Let it make a job; returns the pid, or None if the job certainly has not begun because the zygote is dead.
@@ -111,7 +110,11 @@ class Zygote:
             self._again()
             return None
         try:
-            pid = int(self._line())
+            said = self._line()
+            if said.startswith("cold "):
+                self._stay_cold(said[5:])
+                return None
+            pid = int(said)
         except (OSError, ValueError):
             self._again()
             raise Lost from None
@@ -139,10 +142,15 @@ class Zygote:
         """It is dead, or does not answer: start another."""
         how = self._bury()
         self._deaths += 1
-        if self._deaths >= _DEATHS:
-            self.state, self.why = "cold", f"the process that makes the jobs has died again and again ({how})"
-        else:
+        if self._deaths < _DEATHS:
             self.start()
+        else:
+            self.state, self.why = "cold", f"the process that makes the jobs has died again and again ({how})"
+
+    def _stay_cold(self, why: str) -> None:
+        """No job is forked from now on. ``why`` may have a place for how it died."""
+        how = self._bury()
+        self.state, self.why = "cold", why.replace("{}", how)
 
     def close(self) -> None:
         """Kill it; its children become ours."""

@@ -23,19 +23,18 @@ _AT_START = frozenset(sys.modules)
 
 import _signal as signals
 import _socket
-import ctypes
 import gc
 import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from manyhands.backends.zygote.zygote_end import End
-    from manyhands.backends.zygote.zygote_imports import Cold, Imports, Nursery
+    from manyhands.backends.zygote.zygote_end import End, libc
+    from manyhands.backends.zygote.zygote_imports import Cold, Imports, Lessons, Nursery
     from manyhands.backends.zygote.zygote_job import Script, Shown, become, new_main, renew
 elif __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    from zygote_end import End
-    from zygote_imports import Cold, Imports, Nursery
+    from zygote_end import End, libc
+    from zygote_imports import Cold, Imports, Lessons, Nursery
     from zygote_job import Script, Shown, become, new_main, renew
 
     del sys.path[0]
@@ -80,82 +79,106 @@ class Launcher:
         self._socket.close()
 
 
-def begin(launcher: Launcher) -> tuple[Shown, Script]:
-    """Get ready for jobs, and tell the launcher; ends the process if there can be none."""
-    ctypes.PyDLL(None).prctl(
-        _PR_SET_PDEATHSIG, signals.SIGKILL, 0, 0, 0
-    )  # while we import, we do not see that it is gone
-    _, (tag, kind, target, count, *words), _ = launcher.receive()
-    script = Script(words[: int(count)], target, module=kind == b"module", path=sys.path)
-    try:
-        shown = Shown()
-        shown.write(tag, b"manyhands: has imported what is needed by " + target)
-        prepare(script, [os.fsdecode(word) for word in words[int(count) :]])
-    except Cold as error:
-        launcher.say(f"cold {error}")
-        os._exit(0)
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for number in (1, 2):
-        os.dup2(null, number)
-    os.close(null)
-    gc.collect()
-    gc.disable()
-    gc.freeze()
-    launcher.say("ready")
-    return shown, script
+class Zygote:
+    """The process before a fork: what it has imported, and what is known of it."""
 
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+        libc.prctl(
+            _PR_SET_PDEATHSIG, signals.SIGKILL, 0, 0, 0
+        )  # while we import, we do not see that the launcher is gone
+        _, (tag, kind, target, count, *words), _ = launcher.receive()
+        self.script = Script(words[: int(count)], target, module=kind == b"module", path=sys.path)
+        self._preloaded = [os.fsdecode(word) for word in words[int(count) :]]
+        self._shown = Shown()
+        self._shown.write(tag, b"manyhands: has imported what is needed by " + target)
+        self._nursery = Nursery(self.script.folder, _AT_START)
+        self._lessons: Lessons | None = Lessons()
 
-def prepare(script: Script, preloaded: list[str]) -> None:
-    """Import what the script imports. Raises Cold if no job may be forked."""
-    nursery, imports = Nursery(), Imports(script.folder)
-    if script.module:
-        nursery.bring("runpy")
-        imports.read_module(script.target)
-    else:
-        imports.read(script.file)
-    for module, names in imports.found:
-        nursery.bring(module, names)
-    for name in preloaded:
-        nursery.bring(name, folder=script.folder)
-    nursery.check_names(script.folder, _AT_START)
-    script.compile()
-
-
-def serve(launcher: Launcher, shown: Shown, script: Script) -> list[str]:
-    """Fork a child for each job; returns in the child, with the job's arguments."""
-    while True:
-        kind, fields, files = launcher.receive()
-        if kind == b"R":
-            _, status, usage = os.wait4(int(fields[0]), 0)
-            launcher.say(f"{status} {usage.ru_utime!r} {usage.ru_stime!r} {usage.ru_maxrss}")
-            continue
-        script.compile()
+    def prepare(self) -> None:
+        """Import what the script imports, and tell the launcher; ends the process if no job may be forked."""
+        script, imports = self.script, Imports(self.script.folder)
         try:
-            child = os.fork()
+            if script.module:
+                self._nursery.bring("runpy")
+                imports.read_module(script.target)
+            else:
+                imports.read(script.file)
+            for module, names in imports.found:
+                self._nursery.bring(module, names)
+            for name in self._preloaded:
+                self._nursery.bring(name, folder=script.folder)
+            self._nursery.check_names()
+        except Cold as error:
+            self._launcher.say(f"cold {error}")
+            os._exit(0)
+        self._freeze()
+        self._launcher.say("ready")
+
+    def _freeze(self) -> None:
+        """Make children cheap: their garbage collections leave alone what there is now, so that its memory stays shared."""
+        self._end = End()
+        gc.collect()
+        gc.disable()
+        gc.freeze()
+
+    def serve(self) -> tuple[list[str], End]:
+        """Fork a child for each job; returns in the child, with the job's arguments, and what ends it."""
+        while True:
+            kind, fields, files = self._launcher.receive()
+            if kind == b"R":
+                _, status, usage = os.wait4(int(fields[0]), 0)
+                self._launcher.say(f"{status} {usage.ru_utime!r} {usage.ru_stime!r} {usage.ru_maxrss}")
+            elif self._learn() and self._fork() == 0:
+                return self._become(fields, files), self._end
+            for file in files:
+                os.close(file)
+
+    def _learn(self) -> bool:
+        """Import what the first job has imported besides; return whether a child may be forked after that."""
+        if self._lessons is None or (names := self._lessons.read()) is None:
+            return True
+        self._lessons = None
+        try:
+            for name in names:
+                self._nursery.bring_if_related(name)
+            self._nursery.check_names()
+        except Cold as error:
+            self._launcher.say(f"cold {error}")
+            return False
+        self._freeze()
+        return True
+
+    def _fork(self) -> int:
+        self.script.compile()
+        try:
+            return os.fork()
         except Warning:  # with -W error, of threads that do no harm: the child is there
-            child = -1
+            return -1
         except OSError as error:
-            child = -1
-            launcher.say(f"-{error.errno}")
-        if child == 0:
-            arguments = become(script, fields, files, shown)
-            launcher.say(str(os.getpid()))
-            launcher.close()
-            renew()
-            gc.enable()
-            return arguments
-        for file in files:
-            os.close(file)
+            self._launcher.say(f"-{error.errno}")
+            return -1
+
+    def _become(self, fields: list[bytes], files: list[int]) -> list[str]:
+        """In a child: be the process of a job, and tell the launcher."""
+        arguments = become(self.script, fields, files, self._shown)
+        self._launcher.say(str(os.getpid()))
+        self._launcher.close()
+        renew()
+        if self._lessons is not None:
+            self._end.lessons = self._lessons.write
+        gc.enable()
+        return arguments
 
 
 if __name__ == "__main__":
     if not getattr(sys.flags, "safe_path", sys.flags.isolated):
         del sys.path[0]  # this file's folder
     _self = sys.modules["__main__"]  # it would go when the job has a __main__ of its own, and all of this with it
-    _launcher = Launcher()
-    _shown, _script = begin(_launcher)
-    _end = End()
-    _call, _given = new_main(_script, serve(_launcher, _shown, _script), _NAMES)
+    _zygote = Zygote(Launcher())
+    _zygote.prepare()
+    _arguments, _end = _zygote.serve()
+    _call, _given = new_main(_zygote.script, _arguments, _NAMES)
     _error = None
     try:
         _call(*_given)  # here and not in a function, so that there is but one frame below the script's

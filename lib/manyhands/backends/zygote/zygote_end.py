@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from typing import Any
 
 _QUIET_LIBRARIES = frozenset({"numpy", "pandas", "PIL"})
@@ -30,6 +30,8 @@ class End:
         self._modules = frozenset(sys.modules)
         self._libraries = loaded_libraries() if _only_quiet() else -1
         self._unraisable = _type_of_unraisable()
+        self.lessons: Callable[[list[str]], None] | None = None
+        """What wants to know which modules the job has imported."""
 
     def status_of(self, error: BaseException | None) -> int:
         """Report what the script has raised, as Python does; returns the exit status, or -2 for a death by SIGINT."""
@@ -57,6 +59,8 @@ class End:
             threading._shutdown()
         atexit._run_exitfuncs()
         done = self._flush(report=True)
+        if self.lessons is not None:
+            self.lessons([name for name in modules if name not in self._modules])
         for name in ("last_type", "last_value", "last_traceback", "last_exc"):
             vars(sys).pop(name, None)
         _forget(self._modules)

@@ -6,6 +6,7 @@ Part of `manyhands.backends.zygote.zygote`: it runs under any Python from 3.9 on
 from __future__ import annotations
 
 import _signal as signals
+import mmap
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _SAFE_THREADS = frozenset({"jemalloc_bg_thd"})
 """Names of threads that outlive the fork handlers of their library and do no harm to a child: jemalloc locks and renews its own."""
 _SAFE_FILES = frozenset({"/dev/null", "/dev/urandom", "/dev/random"})
+_LESSONS = 1 << 16
+"""Bytes for the names of modules."""
 _ONLY_AST = 0x400  # ast.PyCF_ONLY_AST; the module ast is not needed for more
 
 
@@ -67,7 +70,7 @@ class Imports:
 
     def _add(self, module: str, names: tuple[str, ...]) -> None:
         """A module that is imported; if it is not installed, what it imports itself."""
-        spec = self._find(module.partition(".")[0], None) if module else None
+        spec = self._find(_top(module), None) if module else None
         if spec is None:
             return
         if self._is_installed(spec):
@@ -133,11 +136,15 @@ def _library_folders() -> tuple[str, ...]:
 class Nursery:
     """The process as children get it: imports modules, and checks after each that a fork is known to be safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str, at_start: Iterable[str]) -> None:
+        """``folder``: of the script; ``at_start``: the modules that an interpreter has imported before its script begins."""
+        self._folder, self._at_start = folder, {_top(name) for name in at_start}
         self._open = set(os.listdir("/proc/self/fd"))
+        self._empty = _sizes()
 
     def bring(self, module: str, names: Iterable[str] = (), *, folder: str | None = None) -> None:
         """Import a module as ``from module import names`` does, also from ``folder``. Raises Cold if no child may be forked after that."""
+        self._empty = _sizes()
         if folder is not None:
             sys.path.insert(0, folder)
         try:
@@ -148,6 +155,17 @@ class Nursery:
             if folder is not None:
                 sys.path.remove(folder)
         self._check(f"importing {module}")
+
+    def bring_if_related(self, module: str) -> None:
+        """Import a module that a job has imported, if it is of the standard library, or of a package that we have imported anyway.
+        Raises Cold as `bring` does."""
+        if module in sys.modules or not (_top(module) in sys.modules or _top(module) in _standard_names()):
+            return
+        try:
+            self.bring(module)
+        except Cold:
+            if module in sys.modules:
+                raise
 
     def _check(self, doing: str) -> None:
         """Raise Cold if ``doing`` that has left something behind that a child must not share."""
@@ -163,27 +181,33 @@ class Nursery:
                 continue
             if path not in _SAFE_FILES:
                 raise Cold(f"{doing} opens {path}, which all jobs would share")
-        if _printed():
+        if _sizes() != self._empty:
             raise Cold(f"{doing} prints something, which each job has to print")
         if signals.getsignal(signals.SIGCHLD) != signals.SIG_DFL:
             raise Cold(f"{doing} changes what is done when a child ends")
 
-    def check_names(self, folder: str, at_start: Iterable[str]) -> None:
-        """Raise Cold if a file in the script's ``folder`` hides a module that we have imported from elsewhere. The modules that an
-        interpreter has imported ``at_start`` are never looked for there."""
+    def check_names(self) -> None:
+        """Raise Cold if a file in the script's folder hides a module that we have imported from elsewhere."""
         try:
-            entries = os.listdir(folder)
+            entries = os.listdir(self._folder)
         except OSError:
             return
-        there = {entry.partition(".")[0] for entry in entries if entry.endswith((".py", ".so", ".pyc"))}
-        there |= {entry for entry in entries if os.path.exists(os.path.join(folder, entry, "__init__.py"))}
-        imported = {name.partition(".")[0] for name in sys.modules}.difference(
-            name.partition(".")[0] for name in at_start
-        )
-        for name in sorted(there & imported):
+        there = {_top(entry) for entry in entries if entry.endswith((".py", ".so", ".pyc"))}
+        there |= {entry for entry in entries if os.path.exists(os.path.join(self._folder, entry, "__init__.py"))}
+        for name in sorted(there & {_top(name) for name in sys.modules} - self._at_start):
             origin = getattr(sys.modules.get(name), "__file__", None) or ""
-            if not origin.startswith(os.path.join(folder, "")):
+            if not origin.startswith(os.path.join(self._folder, "")):
                 raise Cold(f"{name} in the folder of the script hides a module of the library")
+
+
+def _top(name: str) -> str:
+    """What stands before the first dot."""
+    return name.partition(".")[0]
+
+
+def _standard_names() -> frozenset[str]:
+    """The modules of the standard library; 3.9 does not know them."""
+    return getattr(sys, "stdlib_module_names", frozenset())
 
 
 def _lasting_thread() -> str | None:
@@ -204,9 +228,28 @@ def _lasting_thread() -> str | None:
     return None
 
 
-def _printed() -> bool:
-    """Whether anything was written to our standard output or error, which are empty files at first."""
+def _sizes() -> list[int]:
+    """How much was written to our standard output and error, which are files."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    return any(os.fstat(number).st_size for number in (1, 2))
+    return [os.fstat(number).st_size for number in (1, 2)]
+
+
+class Lessons:
+    """What the first job that ends has imported besides: in memory that it shares with us, so that it has no descriptor for that."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _LESSONS)
+
+    def write(self, modules: Iterable[str]) -> None:
+        """In a job: leave the names, unless another job has."""
+        data = "\n".join(modules).encode("utf-8", "replace")[: _LESSONS - 4]
+        if self._memory[:4] == bytes(4):
+            self._memory[4 : 4 + len(data)] = data
+            self._memory[:4] = (len(data) + 1).to_bytes(4, "big")
+
+    def read(self) -> list[str] | None:
+        """The names, if there are any yet."""
+        size = int.from_bytes(self._memory[:4], "big")
+        return self._memory[4 : 3 + size].decode("utf-8", "replace").splitlines() if size else None

@@ -1,0 +1,417 @@
+"""What is special to jobs that are forked from a zygote: what they share and what not, when they run cold, and what becomes of them
+when the zygote dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import psutil
+import pytest
+
+from backends.test_command_backends import Bench
+from backends.zygote.warm_bench import compare, notes, opened
+from conftest import LIB, wait_for, with_tag
+
+pytestmark = [
+    pytest.mark.skipif(not (hasattr(os, "pidfd_open") and hasattr(select, "epoll")), reason="launchers need Linux"),
+    pytest.mark.usefixtures("nothing_left"),
+]
+COMMAND = f"{sys.executable} script.py"
+TAG = f"MH_TAG=zygote{os.getpid()}."
+Make = Callable[..., Bench]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes backends for a script of this source."""
+    made: list[Bench] = []
+
+    def bench(source: str, command: str = COMMAND, **settings: Any) -> Bench:
+        (tmp_path / "script.py").write_text(dedent(source))
+        made.append(opened(tmp_path, command, **settings))
+        return made[-1]
+
+    yield bench
+    for one in made:
+        one.backend.close()
+
+
+def out(bench: Bench, *arguments: str) -> str:
+    """What the next job prints; it has to end well."""
+    ending = bench.run(*arguments).ending
+    assert (ending.exit, ending.stderr.data) == (0, b""), ending
+    return ending.stdout.read().decode().strip()
+
+
+def zygotes() -> list[psutil.Process]:
+    """The zygotes of this process's launchers."""
+    return [
+        one for one in psutil.Process().children(recursive=True) if "manyhands: has imported" in " ".join(one.cmdline())
+    ]
+
+
+# -- what a job gets -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment"),
+    [
+        ("-O", {}), ("-OO", {}), ("-u", {}), ("-B", {}), ("-I", {}), ("-E -s", {}), ("-S", {}), ("-b", {}), ("-W error", {}),
+        ("-W ignore", {}), ("-X utf8", {}), ("-X dev", {}), ("-Xfaulthandler", {}), ("-X importtime", {b"COLD": b"1"}),
+        ("", {b"PYTHONUNBUFFERED": b"1"}), ("", {b"PYTHONIOENCODING": b"latin-1:replace"}), ("", {b"PYTHONHASHSEED": b"7"}),
+        ("", {b"PYTHONSAFEPATH": b"1"}), ("", {b"PYTHONOPTIMIZE": b"1"}), ("", {b"PYTHONWARNINGS": b"error"}),
+        ("", {b"PYTHONPATH": b"/no/such"}), ("", {b"LC_ALL": b"C"}), ("", {b"OWN": b"value"}),
+    ],
+)  # fmt: skip
+def test_options_of_the_interpreter_and_the_environment(
+    flags: str, environment: dict[bytes, bytes], tmp_path: Path
+) -> None:
+    """Are those of the zygote, too: a script sees, and does, the same as in an interpreter of its own."""
+    (tmp_path / "script.py").write_text(
+        "import sys, warnings, os, json\n"
+        "print(sys.flags, sys.path, sys.warnoptions, sys._xoptions, getattr(sys, 'orig_argv', None), __debug__)\n"
+        "print(sys.stdout.encoding, sys.stdout.errors, sys.stderr.errors, sys.stdout.write_through, sys.getfilesystemencoding())\n"
+        "print(os.environ.get('OWN'), hash('a') if 'PYTHONHASHSEED' in os.environ else '')\n"
+        "warnings.warn('w')\n"
+        "sys.stdout.write('no newline'); os._exit(3)\n"
+    )
+    if environment.pop(b"COLD", None):
+        bench = opened(tmp_path, f"{sys.executable} {flags} script.py", environment=environment)
+        bench.run()
+        bench.backend.close()
+        assert "prints something" in notes(bench)[0]
+    else:
+        compare(tmp_path, f"{sys.executable} {flags} script.py", ("a",), ("b",), environment=environment)
+
+
+@pytest.mark.parametrize(
+    "target", ["tool", "package", "package.tool", "package.failing", "json.tool", "no_such_module", "os"]
+)
+def test_a_module(target: str, tmp_path: Path) -> None:
+    """`python -m`: of its own or installed, a package, one that fails or is not there."""
+    (tmp_path / "package").mkdir()
+    says = "import sys, os\nfrom . import tool as t\n" if target.startswith("package") else "import sys, os\n"
+    says += "print(__name__, __package__, __spec__.name, __file__, sys.argv, sys.path[0] == os.getcwd())\n"
+    (tmp_path / "tool.py").write_text(says)
+    (tmp_path / "package" / "__init__.py").write_text("print('package')\n")
+    (tmp_path / "package" / "__main__.py").write_text(says)
+    (tmp_path / "package" / "tool.py").write_text("import sys\nprint(__name__, __spec__.name, sys.argv)\n")
+    (tmp_path / "package" / "failing.py").write_text("def f(): 1 / 0\nf()\n")
+    compare(tmp_path, f"{sys.executable} -m {target}", ("no-such-file", "b c"), ("--help",))
+
+
+def test_standard_input_is_read_from_its_beginning_by_each_job(make: Make, tmp_path: Path) -> None:
+    """A file that is given to all, or nothing."""
+    (tmp_path / "given").write_text("one\ntwo\n")
+    source = "import sys; print(repr(sys.stdin.readline()), repr(sys.stdin.read()))"
+    bench = make(source, stdin=tmp_path / "given")
+    assert [out(bench) for _ in range(3)] == [r"'one\n' 'two\n'"] * 3
+    assert out(make(source)) == "'' ''"
+
+
+def test_nothing_of_a_job_is_left_for_the_next(make: Make) -> None:
+    """Its modules, environment, folder, files, signals, streams and random numbers are its own."""
+    bench = make(
+        """
+        import json, os, random, signal, sys, threading
+        seen = [os.getcwd(), os.environ.get("LEFT"), getattr(json, "left", None), signal.getsignal(signal.SIGTERM), os.umask(0o22)]
+        seen += [sys.path[-1], len(os.listdir("/proc/self/fd")), sys.stdout.write_through, threading.active_count()]
+        print(*seen)
+        os.environ["LEFT"] = "x"; json.left = 1; os.chdir("/"); signal.signal(signal.SIGTERM, signal.SIG_IGN); os.umask(0)
+        sys.path.append("left"); open("/dev/null").fileno(); os.dup(1); sys.stdout.reconfigure(write_through=True)
+        threading.Thread(target=print, args=("thread",)).start()
+        """
+    )
+    first, *others = [out(bench, "a") for _ in range(4)]
+    assert others == [first] * 3
+
+
+def test_random_numbers_differ(make: Make) -> None:
+    """`random`, numpy's global generator, uuid, tempfile, and the key by which multiprocessing knows its own."""
+    bench = make(
+        """
+        import random, uuid, tempfile, multiprocessing.process, numpy.random
+        print(random.random(), numpy.random.rand(), uuid.uuid4(), uuid.uuid1(), next(tempfile._get_candidate_names()),
+              bytes(multiprocessing.process.current_process().authkey))
+        """
+    )
+    drawn = [out(bench).split(" ", 5) for _ in range(3)]
+    assert all(len(set(column)) == 3 for column in zip(*drawn, strict=True))
+
+
+def test_what_differs_from_a_cold_start(make: Make, tmp_path: Path) -> None:
+    """Text has the same hash in all jobs, the parent is the zygote, imported modules are there, one frame lies below the script's."""
+    (tmp_path / "counted.py").write_text("import os\nNUMBER = os.getpid()\n")
+    bench = make(
+        """
+        import os, sys, json
+        print(hash("text"), os.getppid(), sys._getframe().f_back is not None, sys._getframe().f_back.f_back, "counted" in sys.modules)
+        import counted
+        print(counted.NUMBER)
+        """,
+        preload=("counted",),
+    )
+    one, other = out(bench), out(bench)
+    assert one == other
+    zygote = zygotes()[0].pid
+    words = one.split()
+    assert words[1:] == [str(zygote), "True", "None", "True", str(zygote)]
+
+
+def test_processes_are_shown_as_what_they_are(make: Make) -> None:
+    """The command line and MH_TAG that the kernel shows are the job's, so ps and the search for daemons find it."""
+    bench = make("import time; print('up', flush=True); time.sleep(60)")
+    attempt = bench.start("a b", "c")
+    process = psutil.Process(bench.start_of(attempt).pid)
+    assert " ".join(process.cmdline()) == f"{COMMAND} a b c"
+    assert [one.pid for one in with_tag(f"{TAG}1.1")] == [process.pid]
+    long = bench.start("x" * 5000)
+    bench.backend.stop([attempt])
+    process = psutil.Process(bench.start_of(long).pid)
+    assert " ".join(process.cmdline()).startswith(f"{COMMAND} xxx")
+    bench.backend.stop([long])
+    assert bench.end_of(long).ending.signal == signal.SIGTERM
+
+
+def test_a_daemon_of_a_job_is_found_and_ended(make: Make) -> None:
+    """Although it never was a program of its own: by its MH_TAG."""
+    bench = make(
+        """
+        import os, time
+        if os.fork(): os._exit(0)
+        os.setsid()
+        if os.fork(): os._exit(0)
+        time.sleep(60)
+        """
+    )
+    ending = bench.run().ending
+    assert (ending.exit, ending.leftovers >= 1) == (0, True)
+    assert with_tag(TAG) == [one for one in with_tag(TAG) if one.pid == zygotes()[0].pid]
+
+
+def test_times_and_memory_are_the_jobs_own(make: Make) -> None:
+    """CPU time from its fork on; the peak of memory includes what is imported for it."""
+    bench = make("import time\nx = bytearray(50_000_000)\nwhile time.process_time() < 0.2: pass\n")
+    ending = bench.run().ending
+    assert 0.15 < ending.user + ending.system < 5
+    assert 50_000_000 < ending.max_rss < 200_000_000
+
+
+# -- a script that changes -----------------------------------------------------------------------------------------------
+
+
+def test_a_script_that_changes_between_jobs_is_read_again(make: Make, tmp_path: Path) -> None:
+    """Also a module of its own, one that is replaced by a rename, one that is wrong for a while, one that is gone for a while."""
+    bench = make("import own; print('one', own.X)", environment={b"PYTHONDONTWRITEBYTECODE": b"1"})
+    script, own = tmp_path / "script.py", tmp_path / "own.py"
+    own.write_text("X = 1")
+    assert out(bench) == "one 1"
+    script.write_text("import own; print('two', own.X)")
+    own.write_text("X = 22")
+    assert out(bench) == "two 22"
+    (tmp_path / "new.py").write_text("import own, colorsys; print('new', own.X)")
+    (tmp_path / "new.py").rename(script)
+    assert out(bench) == "new 22"
+    script.write_text("if:")
+    assert b"SyntaxError" in bench.run().ending.stderr.data
+    script.unlink()
+    ending = bench.run().ending
+    assert ending.exit == 2
+    assert b"can't open file" in ending.stderr.data
+    script.write_text("print('again')")
+    assert out(bench) == "again"
+
+
+def test_what_the_first_job_imports_late_is_there_for_the_next(make: Make) -> None:
+    """Modules of the standard library, and of packages that are imported anyway, but none of the folder of the script."""
+    bench = make(
+        """
+        import sys
+        def late():
+            import colorsys, own, xml.dom.minidom
+        before = [name for name in ("colorsys", "own", "xml.dom.minidom") if name in sys.modules]
+        late(); print(before)
+        """
+    )
+    (Path(bench.backend.settings.workdir) / "own.py").touch()  # type: ignore[attr-defined]
+    assert [out(bench) for _ in range(3)] == ["[]", "['colorsys', 'xml.dom.minidom']", "['colorsys', 'xml.dom.minidom']"]
+
+
+# -- when jobs run cold --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+            "starts a thread",
+        ),
+        ("import _thread, time\n_thread.start_new_thread(time.sleep, (60,))", "starts threads (python"),
+        ("print('hello')", "prints something"),
+        ("import sys; sys.stderr.write('hello')", "prints something"),
+        ("import os; os.write(1, b'hello')", "prints something"),
+        ("import socket; s = socket.socket()", "opens socket:"),
+        ("f = open(__file__)", "which all jobs would share"),
+        ("import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)", "when a child ends"),
+        ("1 / 0", "cannot be imported (ZeroDivisionError: division by zero)"),
+        ("raise SystemExit(3)", "cannot be imported (SystemExit: 3)"),
+        ("import os; os._exit(4)", "what it imports ends the interpreter (status 4)"),
+        ("import os; os.kill(os.getpid(), 9)", "what it imports ends the interpreter (signal 9)"),
+    ],
+)
+def test_jobs_run_cold_where_a_fork_is_not_known_to_be_safe(make: Make, tmp_path: Path, module: str, why: str) -> None:
+    """With the reason, in one line; they run all the same."""
+    (tmp_path / "unsafe.py").write_text(module)
+    bench = make("import os, sys; print('unsafe' in sys.modules, sys.argv)", preload=("unsafe",))
+    assert [out(bench, "a"), out(bench, "b")] == ["False ['script.py', 'a']", "False ['script.py', 'b']"]
+    (note,) = notes(bench)
+    assert note.startswith("the jobs run cold: ")
+    assert why in note
+    assert "\n" not in note
+    assert zygotes() == []
+
+
+def test_threads_that_a_library_stops_for_a_fork_do_no_harm(make: Make) -> None:
+    """numpy's OpenBLAS has some; each job can compute."""
+    bench = make(
+        "import numpy, os; a = numpy.ones((300, 300)); print((a @ a).sum(), len(os.listdir('/proc/self/task')) >= 1)"
+    )
+    assert [out(bench) for _ in range(3)] == ["27000000.0 True"] * 3
+    assert notes(bench) == []
+
+
+def test_a_file_beside_the_script_that_hides_a_module_makes_it_run_cold(make: Make, tmp_path: Path) -> None:
+    """An import statement would find that one, in what is imported, too."""
+    (tmp_path / "decimal.py").write_text("MINE = True")
+    bench = make("import statistics")
+    assert b"cannot import name" in bench.run().ending.stderr.data
+    assert notes(bench) == ["the jobs run cold: decimal in the folder of the script hides a module of the library"]
+
+
+def test_an_interpreter_that_is_none(make: Make, tmp_path: Path) -> None:
+    """Its jobs fail as they would, and a program that only looks like one is told."""
+    (tmp_path / "python3").write_text("#!/bin/sh\necho I am $2; exit 3\n")
+    (tmp_path / "python3").chmod(0o755)
+    bench = make("", command=f"{tmp_path}/python3 script.py")
+    assert bench.run("a").ending.stdout.data == b"I am a\n"
+    assert "ends the interpreter (status 3)" in notes(bench)[0]
+    missing = make("", command="/no/such/python3 script.py")
+    assert missing.run("a").ending.exit == 127
+    assert "cannot start /no/such/python3" in notes(missing)[0]
+
+
+# -- when something dies -------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_zygote_costs_no_job(make: Make) -> None:
+    """What runs goes on, with its exact end; another takes its place, and no job notices."""
+    bench = make("import sys, time; time.sleep(float(sys.argv[1])); sys.exit(int(sys.argv[2]))", slots=2)
+    slow = bench.start("1", "5")
+    bench.start_of(slow)
+    before = zygotes()[0]
+    before.kill()
+    assert bench.run("0", "6").ending.exit == 6
+    ending = bench.end_of(slow).ending
+    assert (ending.exit, ending.error) == (5, None)
+    assert ending.user + ending.system > 0
+    wait_for(lambda: [one.pid for one in zygotes()] not in ([], [before.pid]))
+    assert bench.run("0", "7").ending.exit == 7
+
+
+def test_zygotes_that_are_killed_again_and_again_lose_nothing(make: Make) -> None:
+    """Every job gets one end, at last from processes of its own, with the reason."""
+    bench = make("print('fine')", slots=2)
+    attempts = [bench.start(str(number)) for number in range(60)]
+    for _ in range(6):
+        bench.reports += bench.backend.reports(0.05)
+        for one in zygotes():
+            one.kill()
+    for attempt in attempts:
+        ending = bench.end_of(attempt).ending
+        assert (
+            ending.stdout.data == b"fine\n"
+            or ending.error == "the process that makes the jobs died while it made this one"
+        )
+
+
+@pytest.mark.slow
+def test_a_stopped_zygote_is_replaced(make: Make) -> None:
+    """The job that it was to make is lost, because nobody knows whether it has begun; the next ones run."""
+    bench = make("print('fine')")
+    assert out(bench) == "fine"
+    zygotes()[0].suspend()
+    ending = bench.run().ending
+    assert (ending.exit, ending.signal) == (None, None)
+    assert ending.error == "the process that makes the jobs died while it made this one"
+    assert out(bench) == "fine"
+
+
+def test_a_killed_coordinator_leaves_nothing(tmp_path: Path) -> None:
+    """Neither jobs nor a zygote, whether it waits or imports."""
+    (tmp_path / "script.py").write_text("import time; time.sleep(60)")
+    (tmp_path / "importing.py").write_text("import time; time.sleep(60)")
+    for preload in ((), ("importing",)):
+        outputs = tmp_path / f"of-{len(preload)}"
+        outputs.mkdir()
+        program = f"""
+import os, sys
+from pathlib import Path
+from backends.zygote.warm_bench import opened
+bench = opened(Path({str(tmp_path)!r}), {COMMAND!r}, preload={preload!r}, token="killed{os.getpid()}", outputs=Path({str(outputs)!r}))
+bench.start("a")
+while True: bench.backend.reports(1)
+"""
+        path = os.pathsep.join([str(LIB), str(Path(__file__).parents[2])])
+        process = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path})
+        tag = f"MH_TAG=killed{os.getpid()}."
+        wait_for(lambda: len(with_tag(tag)) >= 2 - len(preload))  # noqa: B023 - it is called here
+        process.kill()
+        process.wait()
+        wait_for(lambda: not with_tag(tag))  # noqa: B023
+
+
+def test_a_killed_launcher_takes_its_zygote_with_it(make: Make) -> None:
+    """Its job is lost, and another launcher has another zygote."""
+    bench = make("import sys, time; time.sleep(float(sys.argv[1])); print('fine')")
+    slow = bench.start("60")
+    bench.start_of(slow)
+    before = zygotes()[0].pid
+    os.kill(bench.backend._launchers[0].pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    assert "launcher died" in (bench.end_of(slow).ending.error or "")
+    assert out(bench, "0") == "fine"
+    assert [one.pid for one in zygotes()] != [before]
+
+
+def test_imports_that_take_long_hold_nothing_up(make: Make, tmp_path: Path) -> None:
+    """A backend can be closed while they go on."""
+    (tmp_path / "importing.py").write_text("import time; time.sleep(60)")
+    bench = make("", preload=("importing",))
+    bench.start("a")
+    wait_for(lambda: zygotes())
+    bench.backend.close()
+    assert zygotes() == []
+
+
+def test_no_descriptor_is_left_in_a_job(make: Make) -> None:
+    """Also of programs that it starts, after many jobs."""
+    source = "import os, subprocess; print(sorted(os.listdir('/proc/self/fd')), subprocess.run(['ls', '/proc/self/fd'], capture_output=True, text=True).stdout.split())"
+    bench = make(source, slots=3)
+    printed = {bench.end_of(one).ending.stdout.data for one in [bench.start(str(n)) for n in range(12)]}
+    assert printed == {b"['0', '1', '2', '3'] ['0', '1', '2', '3']\n"}
+    assert len(os.listdir(f"/proc/{zygotes()[0].pid}/fd")) == 4
+
+
+def test_a_job_can_be_given_many_arguments(make: Make) -> None:
+    """More than fit into the buffer of a socket."""
+    bench = make("import sys, json; print(json.dumps([len(sys.argv), sum(map(len, sys.argv[1:]))]))")
+    assert json.loads(out(bench, *["x" * 100_000] * 12)) == [13, 1_200_000]
