@@ -356,28 +356,22 @@ def test_a_stopped_zygote_is_replaced(make: Make) -> None:
     assert out(bench) == "fine"
 
 
-def test_a_killed_coordinator_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("imports", [False, True])
+def test_a_killed_coordinator_leaves_nothing(imports: bool, tmp_path: Path) -> None:
     """Neither jobs nor a zygote, whether it waits or imports."""
-    (tmp_path / "script.py").write_text("import time; time.sleep(60)")
-    (tmp_path / "importing.py").write_text("import time; time.sleep(60)")
-    for preload in ((), ("importing",)):
-        outputs = tmp_path / f"of-{len(preload)}"
-        outputs.mkdir()
-        program = f"""
-import os, sys
-from pathlib import Path
-from backends.zygote.warm_bench import opened
-bench = opened(Path({str(tmp_path)!r}), {COMMAND!r}, preload={preload!r}, token="killed{os.getpid()}", outputs=Path({str(outputs)!r}))
-bench.start("a")
-while True: bench.backend.reports(1)
-"""
-        path = os.pathsep.join([str(LIB), str(Path(__file__).parents[2])])
-        process = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path})
-        tag = f"MH_TAG=killed{os.getpid()}."
-        wait_for(lambda: len(with_tag(tag)) >= 2 - len(preload))  # noqa: B023 - it is called here
+    (tmp_path / "script.py").write_text("import os, time; open('up', 'w'); time.sleep(60)")
+    (tmp_path / "importing.py").write_text("import time; open('up', 'w'); time.sleep(60)")
+    command = [sys.executable, "-m", "manyhands", "batch.script", "script.py", "--python", sys.executable]
+    command += ["--preload", "importing" if imports else "os"]
+    environment = {**os.environ, "PYTHONPATH": str(LIB), "XDG_STATE_HOME": str(tmp_path), "MH_OF_THIS": str(tmp_path)}
+    process = subprocess.Popen([*command, "--", "a"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: (tmp_path / "up").exists())
+        assert len(with_tag(f"MH_OF_THIS={tmp_path}")) >= 3 - imports
+    finally:
         process.kill()
         process.wait()
-        wait_for(lambda: not with_tag(tag))  # noqa: B023
+    wait_for(lambda: not with_tag(f"MH_OF_THIS={tmp_path}"))
 
 
 def test_a_killed_launcher_takes_its_zygote_with_it(make: Make) -> None:

@@ -139,12 +139,10 @@ class Nursery:
     def __init__(self, folder: str, at_start: Iterable[str]) -> None:
         """``folder``: of the script; ``at_start``: the modules that an interpreter has imported before its script begins."""
         self._folder, self._at_start = folder, {_top(name) for name in at_start}
-        self._open = set(os.listdir("/proc/self/fd"))
-        self._empty = _sizes()
 
     def bring(self, module: str, names: Iterable[str] = (), *, folder: str | None = None) -> None:
         """Import a module as ``from module import names`` does, also from ``folder``. Raises Cold if no child may be forked after that."""
-        self._empty = _sizes()
+        before, printed = _open_files(), _sizes()
         if folder is not None:
             sys.path.insert(0, folder)
         try:
@@ -154,7 +152,12 @@ class Nursery:
         finally:
             if folder is not None:
                 sys.path.remove(folder)
-        self._check(f"importing {module}")
+        _check_process(f"importing {module}")
+        for number, path in _open_files().items():
+            if before.get(number) != path and path not in _SAFE_FILES:
+                raise Cold(f"importing {module} opens {path}, which all jobs would share")
+        if _sizes() != printed:
+            raise Cold(f"importing {module} prints something, which each job has to print")
 
     def bring_if_related(self, module: str) -> None:
         """Import a module that a job has imported, if it is of the standard library, or of a package that we have imported anyway.
@@ -166,25 +169,6 @@ class Nursery:
         except Cold:
             if module in sys.modules:
                 raise
-
-    def _check(self, doing: str) -> None:
-        """Raise Cold if ``doing`` that has left something behind that a child must not share."""
-        threading = sys.modules.get("threading")
-        if threading is not None and threading.active_count() > 1:
-            raise Cold(f"{doing} starts a thread")
-        if len(os.listdir("/proc/self/task")) > 1 and (name := _lasting_thread()):
-            raise Cold(f"{doing} starts threads ({name}) that are not known to survive a fork")
-        for number in set(os.listdir("/proc/self/fd")) - self._open:
-            try:
-                path = os.readlink(f"/proc/self/fd/{number}")
-            except OSError:  # the folder itself, while it was read
-                continue
-            if path not in _SAFE_FILES:
-                raise Cold(f"{doing} opens {path}, which all jobs would share")
-        if _sizes() != self._empty:
-            raise Cold(f"{doing} prints something, which each job has to print")
-        if signals.getsignal(signals.SIGCHLD) != signals.SIG_DFL:
-            raise Cold(f"{doing} changes what is done when a child ends")
 
     def check_names(self) -> None:
         """Raise Cold if a file in the script's folder hides a module that we have imported from elsewhere."""
@@ -210,6 +194,17 @@ def _standard_names() -> frozenset[str]:
     return getattr(sys, "stdlib_module_names", frozenset())
 
 
+def _check_process(doing: str) -> None:
+    """Raise Cold if ``doing`` that has left threads that a child would lack, or takes the ends of children from us."""
+    threading = sys.modules.get("threading")
+    if threading is not None and threading.active_count() > 1:
+        raise Cold(f"{doing} starts a thread")
+    if len(os.listdir("/proc/self/task")) > 1 and (name := _lasting_thread()):
+        raise Cold(f"{doing} starts threads ({name}) that are not known to survive a fork")
+    if signals.getsignal(signals.SIGCHLD) != signals.SIG_DFL:
+        raise Cold(f"{doing} changes what is done when a child ends")
+
+
 def _lasting_thread() -> str | None:
     """The name of a thread that goes on when we fork, unless it is known to do no harm; None if there is none.
 
@@ -226,6 +221,17 @@ def _lasting_thread() -> str | None:
             if name not in _SAFE_THREADS:
                 return name
     return None
+
+
+def _open_files() -> dict[str, str]:
+    """What is open, by its descriptor."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:  # the folder itself, while it was read
+            continue
+    return found
 
 
 def _sizes() -> list[int]:
