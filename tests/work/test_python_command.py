@@ -22,10 +22,15 @@ def read(text: str, folder: Path = Path("/"), search: bytes = b"/usr/bin:/bin") 
         ("python3 process.py", 2, [b"python3"], b"process.py"),
         ("python process.py {}", 2, [b"python"], b"process.py"),
         ("/opt/x/bin/python3.13t 'a b.py' --fast {} -o {.}", 2, [b"/opt/x/bin/python3.13t"], b"a b.py"),
-        ("python3 -O -W error -Xdev -X utf8 -uB process.py {}", 9, [b"python3", b"-O", b"-W", b"error", b"-Xdev", b"-X", b"utf8", b"-uB"], b"process.py"),
+        (
+            "python3 -O -W error -Xdev -X utf8 -uB process.py {}",
+            9,
+            [b"python3", b"-O", b"-W", b"error", b"-Xdev", b"-X", b"utf8", b"-uB"],
+            b"process.py",
+        ),
         ("python3 --check-hash-based-pycs never p.py", 4, [b"python3", b"--check-hash-based-pycs", b"never"], b"p.py"),
     ],
-)  # fmt: skip
+)
 def test_a_script_stands_after_the_options_of_the_interpreter(
     template: str, words: int, python: list[bytes], target: bytes
 ) -> None:

@@ -10,14 +10,12 @@ from textwrap import dedent
 
 import pytest
 
-from backends.zygote.warm_bench import compare
+from backends.zygote.warm_bench import PYTHON, compare
 
 pytestmark = [
     pytest.mark.skipif(not (hasattr(os, "pidfd_open") and hasattr(select, "epoll")), reason="launchers need Linux"),
     pytest.mark.usefixtures("nothing_left"),
 ]
-PYTHON = os.environ.get("MH_TEST_PYTHON", sys.executable)
-"""Another interpreter, to try the scripts with: warm and cold are compared, whatever it is."""
 
 
 @pytest.fixture
@@ -245,7 +243,7 @@ SCRIPTS: dict[str, str | bytes] = {
     "displayhook": "import sys\nsys.displayhook(3)",
     "builtins exit": "print('x')\nexit('bye')",
     "numpy": "import numpy\nprint(numpy.arange(6).reshape(2, 3) @ numpy.ones((3, 2)))",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

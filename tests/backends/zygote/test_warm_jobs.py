@@ -1,5 +1,4 @@
-"""What is special to jobs that are forked from a zygote: what they share and what not, when they run cold, and what becomes of them
-when the zygote dies."""
+"""What is special to jobs that are forked from a zygote: what they share and what not, and when they run cold."""
 
 from __future__ import annotations
 
@@ -7,56 +6,27 @@ import json
 import os
 import select
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from textwrap import dedent
-from typing import Any
 
 import psutil
 import pytest
 
-from backends.test_command_backends import Bench
-from backends.zygote.warm_bench import compare, notes, opened
-from conftest import LIB, wait_for, with_tag
+from backends.zygote.warm_bench import COMMAND, PYTHON, Make, compare, maker, notes, opened, out, zygotes
+from conftest import with_tag
 
 pytestmark = [
     pytest.mark.skipif(not (hasattr(os, "pidfd_open") and hasattr(select, "epoll")), reason="launchers need Linux"),
     pytest.mark.usefixtures("nothing_left"),
 ]
-COMMAND = f"{sys.executable} script.py"
 TAG = f"MH_TAG=zygote{os.getpid()}."
-Make = Callable[..., Bench]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
     """Makes backends for a script of this source."""
-    made: list[Bench] = []
-
-    def bench(source: str, command: str = COMMAND, **settings: Any) -> Bench:
-        (tmp_path / "script.py").write_text(dedent(source))
-        made.append(opened(tmp_path, command, **settings))
-        return made[-1]
-
-    yield bench
-    for one in made:
-        one.backend.close()
-
-
-def out(bench: Bench, *arguments: str) -> str:
-    """What the next job prints; it has to end well."""
-    ending = bench.run(*arguments).ending
-    assert (ending.exit, ending.stderr.data) == (0, b""), ending
-    return ending.stdout.read().decode().strip()
-
-
-def zygotes() -> list[psutil.Process]:
-    """The zygotes of this process's launchers."""
-    return [
-        one for one in psutil.Process().children(recursive=True) if "manyhands: has imported" in " ".join(one.cmdline())
-    ]
+    with maker(tmp_path) as made:
+        yield made
 
 
 # -- what a job gets -----------------------------------------------------------------------------------------------------
@@ -65,13 +35,31 @@ def zygotes() -> list[psutil.Process]:
 @pytest.mark.parametrize(
     ("flags", "environment"),
     [
-        ("-O", {}), ("-OO", {}), ("-u", {}), ("-B", {}), ("-I", {}), ("-E -s", {}), ("-S", {}), ("-b", {}), ("-W error", {}),
-        ("-W ignore", {}), ("-X utf8", {}), ("-X dev", {}), ("-Xfaulthandler", {}), ("-X importtime", {b"COLD": b"1"}),
-        ("", {b"PYTHONUNBUFFERED": b"1"}), ("", {b"PYTHONIOENCODING": b"latin-1:replace"}), ("", {b"PYTHONHASHSEED": b"7"}),
-        ("", {b"PYTHONSAFEPATH": b"1"}), ("", {b"PYTHONOPTIMIZE": b"1"}), ("", {b"PYTHONWARNINGS": b"error"}),
-        ("", {b"PYTHONPATH": b"/no/such"}), ("", {b"LC_ALL": b"C"}), ("", {b"OWN": b"value"}),
+        ("-O", {}),
+        ("-OO", {}),
+        ("-u", {}),
+        ("-B", {}),
+        ("-I", {}),
+        ("-E -s", {}),
+        ("-S", {}),
+        ("-b", {}),
+        ("-W error", {}),
+        ("-W ignore", {}),
+        ("-X utf8", {}),
+        ("-X dev", {}),
+        ("-Xfaulthandler", {}),
+        ("-X importtime", {b"COLD": b"1"}),
+        ("", {b"PYTHONUNBUFFERED": b"1"}),
+        ("", {b"PYTHONIOENCODING": b"latin-1:replace"}),
+        ("", {b"PYTHONHASHSEED": b"7"}),
+        ("", {b"PYTHONSAFEPATH": b"1"}),
+        ("", {b"PYTHONOPTIMIZE": b"1"}),
+        ("", {b"PYTHONWARNINGS": b"error"}),
+        ("", {b"PYTHONPATH": b"/no/such"}),
+        ("", {b"LC_ALL": b"C"}),
+        ("", {b"OWN": b"value"}),
     ],
-)  # fmt: skip
+)
 def test_options_of_the_interpreter_and_the_environment(
     flags: str, environment: dict[bytes, bytes], tmp_path: Path
 ) -> None:
@@ -85,12 +73,12 @@ def test_options_of_the_interpreter_and_the_environment(
         "sys.stdout.write('no newline'); os._exit(3)\n"
     )
     if environment.pop(b"COLD", None):
-        bench = opened(tmp_path, f"{sys.executable} {flags} script.py", environment=environment)
+        bench = opened(tmp_path, f"{PYTHON} {flags} script.py", environment=environment)
         bench.run()
         bench.backend.close()
         assert "prints something" in notes(bench)[0]
     else:
-        compare(tmp_path, f"{sys.executable} {flags} script.py", ("a",), ("b",), environment=environment)
+        compare(tmp_path, f"{PYTHON} {flags} script.py", ("a",), ("b",), environment=environment)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +94,7 @@ def test_a_module(target: str, tmp_path: Path) -> None:
     (tmp_path / "package" / "__main__.py").write_text(says)
     (tmp_path / "package" / "tool.py").write_text("import sys\nprint(__name__, __spec__.name, sys.argv)\n")
     (tmp_path / "package" / "failing.py").write_text("def f(): 1 / 0\nf()\n")
-    compare(tmp_path, f"{sys.executable} -m {target}", ("no-such-file", "b c"), ("--help",))
+    compare(tmp_path, f"{PYTHON} -m {target}", ("no-such-file", "b c"), ("--help",))
 
 
 def test_standard_input_is_read_from_its_beginning_by_each_job(make: Make, tmp_path: Path) -> None:
@@ -204,6 +192,21 @@ def test_times_and_memory_are_the_jobs_own(make: Make) -> None:
     ending = bench.run().ending
     assert 0.15 < ending.user + ending.system < 5
     assert 50_000_000 < ending.max_rss < 200_000_000
+
+
+def test_no_descriptor_is_left_in_a_job(make: Make) -> None:
+    """Also of programs that it starts, after many jobs."""
+    source = "import os, subprocess; print(sorted(os.listdir('/proc/self/fd')), subprocess.run(['ls', '/proc/self/fd'], capture_output=True, text=True).stdout.split())"
+    bench = make(source, slots=3)
+    printed = {bench.end_of(one).ending.stdout.data for one in [bench.start(str(n)) for n in range(12)]}
+    assert printed == {b"['0', '1', '2', '3'] ['0', '1', '2', '3']\n"}
+    assert len(os.listdir(f"/proc/{zygotes()[0].pid}/fd")) == 4
+
+
+def test_a_job_can_be_given_many_arguments(make: Make) -> None:
+    """More than fit into the buffer of a socket."""
+    bench = make("import sys, json; print(json.dumps([len(sys.argv), sum(map(len, sys.argv[1:]))]))")
+    assert json.loads(out(bench, *["x" * 100_000] * 12)) == [13, 1_200_000]
 
 
 # -- a script that changes -----------------------------------------------------------------------------------------------
@@ -308,104 +311,3 @@ def test_an_interpreter_that_is_none(make: Make, tmp_path: Path) -> None:
     missing = make("", command="/no/such/python3 script.py")
     assert missing.run("a").ending.exit == 127
     assert "cannot start /no/such/python3" in notes(missing)[0]
-
-
-# -- when something dies -------------------------------------------------------------------------------------------------
-
-
-def test_a_killed_zygote_costs_no_job(make: Make) -> None:
-    """What runs goes on, with its exact end; another takes its place, and no job notices."""
-    bench = make("import sys, time; time.sleep(float(sys.argv[1])); sys.exit(int(sys.argv[2]))", slots=2)
-    slow = bench.start("1", "5")
-    bench.start_of(slow)
-    before = zygotes()[0]
-    before.kill()
-    assert bench.run("0", "6").ending.exit == 6
-    ending = bench.end_of(slow).ending
-    assert (ending.exit, ending.error) == (5, None)
-    assert ending.user + ending.system > 0
-    wait_for(lambda: [one.pid for one in zygotes()] not in ([], [before.pid]))
-    assert bench.run("0", "7").ending.exit == 7
-
-
-def test_zygotes_that_are_killed_again_and_again_lose_nothing(make: Make) -> None:
-    """Every job gets one end, at last from processes of its own, with the reason."""
-    bench = make("print('fine')", slots=2)
-    attempts = [bench.start(str(number)) for number in range(60)]
-    for _ in range(6):
-        bench.reports += bench.backend.reports(0.05)
-        for one in zygotes():
-            one.kill()
-    for attempt in attempts:
-        ending = bench.end_of(attempt).ending
-        assert (
-            ending.stdout.data == b"fine\n"
-            or ending.error == "the process that makes the jobs died while it made this one"
-        )
-
-
-@pytest.mark.slow
-def test_a_stopped_zygote_is_replaced(make: Make) -> None:
-    """The job that it was to make is lost, because nobody knows whether it has begun; the next ones run."""
-    bench = make("print('fine')")
-    assert out(bench) == "fine"
-    zygotes()[0].suspend()
-    ending = bench.run().ending
-    assert (ending.exit, ending.signal) == (None, None)
-    assert ending.error == "the process that makes the jobs died while it made this one"
-    assert out(bench) == "fine"
-
-
-@pytest.mark.parametrize("imports", [False, True])
-def test_a_killed_coordinator_leaves_nothing(imports: bool, tmp_path: Path) -> None:
-    """Neither jobs nor a zygote, whether it waits or imports."""
-    (tmp_path / "script.py").write_text("import os, time; open('up', 'w'); time.sleep(60)")
-    (tmp_path / "importing.py").write_text("import time; open('up', 'w'); time.sleep(60)")
-    command = [sys.executable, "-m", "manyhands", "batch.script", "script.py", "--python", sys.executable]
-    command += ["--preload", "importing" if imports else "os"]
-    environment = {**os.environ, "PYTHONPATH": str(LIB), "XDG_STATE_HOME": str(tmp_path), "MH_OF_THIS": str(tmp_path)}
-    process = subprocess.Popen([*command, "--", "a"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: (tmp_path / "up").exists())
-        assert len(with_tag(f"MH_OF_THIS={tmp_path}")) >= 3 - imports
-    finally:
-        process.kill()
-        process.wait()
-    wait_for(lambda: not with_tag(f"MH_OF_THIS={tmp_path}"))
-
-
-def test_a_killed_launcher_takes_its_zygote_with_it(make: Make) -> None:
-    """Its job is lost, and another launcher has another zygote."""
-    bench = make("import sys, time; time.sleep(float(sys.argv[1])); print('fine')")
-    slow = bench.start("60")
-    bench.start_of(slow)
-    before = zygotes()[0].pid
-    os.kill(bench.backend._launchers[0].pid, signal.SIGKILL)  # type: ignore[attr-defined]
-    assert "launcher died" in (bench.end_of(slow).ending.error or "")
-    assert out(bench, "0") == "fine"
-    assert [one.pid for one in zygotes()] != [before]
-
-
-def test_imports_that_take_long_hold_nothing_up(make: Make, tmp_path: Path) -> None:
-    """A backend can be closed while they go on."""
-    (tmp_path / "importing.py").write_text("import time; time.sleep(60)")
-    bench = make("", preload=("importing",))
-    bench.start("a")
-    wait_for(lambda: zygotes())
-    bench.backend.close()
-    assert zygotes() == []
-
-
-def test_no_descriptor_is_left_in_a_job(make: Make) -> None:
-    """Also of programs that it starts, after many jobs."""
-    source = "import os, subprocess; print(sorted(os.listdir('/proc/self/fd')), subprocess.run(['ls', '/proc/self/fd'], capture_output=True, text=True).stdout.split())"
-    bench = make(source, slots=3)
-    printed = {bench.end_of(one).ending.stdout.data for one in [bench.start(str(n)) for n in range(12)]}
-    assert printed == {b"['0', '1', '2', '3'] ['0', '1', '2', '3']\n"}
-    assert len(os.listdir(f"/proc/{zygotes()[0].pid}/fd")) == 4
-
-
-def test_a_job_can_be_given_many_arguments(make: Make) -> None:
-    """More than fit into the buffer of a socket."""
-    bench = make("import sys, json; print(json.dumps([len(sys.argv), sum(map(len, sys.argv[1:]))]))")
-    assert json.loads(out(bench, *["x" * 100_000] * 12)) == [13, 1_200_000]

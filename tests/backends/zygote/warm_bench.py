@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
+
+import psutil
 
 from backends.test_command_backends import Bench
 from manyhands.backends.commands import Commands
@@ -15,6 +21,11 @@ from manyhands.backends.settings import CommandSettings
 from manyhands.core.job import Ending
 from manyhands.work.python_command import python_command
 from manyhands.work.template import Template
+
+PYTHON = os.environ.get("MH_TEST_PYTHON", sys.executable)
+"""Another interpreter, to try the scripts with: warm and cold are compared, whatever it is."""
+COMMAND = f"{PYTHON} script.py"
+Make = Callable[..., Bench]
 
 
 def opened(folder: Path, command: str | None = None, *, preload: tuple[str, ...] = (), **settings: Any) -> Bench:
@@ -58,3 +69,39 @@ def compare(folder: Path, command: str, *jobs: tuple[str, ...], **settings: Any)
     finally:
         cold.backend.close()
         warm.backend.close()
+
+
+@contextmanager
+def maker(folder: Path) -> Iterator[Make]:
+    """Makes backends for a script of a source in ``folder``, and closes them."""
+    made: list[Bench] = []
+
+    def bench(source: str, command: str = COMMAND, **settings: Any) -> Bench:
+        (folder / "script.py").write_text(dedent(source))
+        made.append(opened(folder, command, **settings))
+        return made[-1]
+
+    try:
+        yield bench
+    finally:
+        for one in made:
+            one.backend.close()
+
+
+def out(bench: Bench, *arguments: str) -> str:
+    """What the next job prints; it has to end well."""
+    ending = bench.run(*arguments).ending
+    assert (ending.exit, ending.stderr.data) == (0, b""), ending
+    return ending.stdout.read().decode().strip()
+
+
+def zygotes() -> list[psutil.Process]:
+    """The zygotes of this process's launchers."""
+    return [one for one in psutil.Process().children(recursive=True) if _is_zygote(one)]
+
+
+def _is_zygote(process: psutil.Process) -> bool:
+    try:
+        return "manyhands: has imported" in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended
+        return False

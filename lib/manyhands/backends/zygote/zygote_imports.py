@@ -225,13 +225,15 @@ def _lasting_thread() -> str | None:
 
 def _open_files() -> dict[str, str]:
     """What is open, by its descriptor."""
-    found = {}
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            found[number] = os.readlink(f"/proc/self/fd/{number}")
-        except OSError:  # the folder itself, while it was read
-            continue
-    return found
+    found = {number: _opened(number) for number in os.listdir("/proc/self/fd")}
+    return {number: path for number, path in found.items() if path is not None}
+
+
+def _opened(number: str) -> str | None:
+    try:
+        return os.readlink(f"/proc/self/fd/{number}")
+    except OSError:  # the folder itself, while it was read
+        return None
 
 
 def _sizes() -> list[int]:

@@ -148,9 +148,12 @@ def new_main(
     sys.argv[:] = [script.target, *arguments]
     own: Any = sys.modules["__main__"]
     values = {
-        "__name__": "__main__", "__file__": script.file, "__builtins__": builtins, "__annotations__": {},
+        "__name__": "__main__",
+        "__file__": script.file,
+        "__builtins__": builtins,
+        "__annotations__": {},
         "__loader__": type(own.__loader__)("__main__", script.file),
-    }  # fmt: skip
+    }
     vars(main).clear()
     vars(main).update((name, values.get(name)) for name in names)
     sys.modules["__main__"] = main
