@@ -48,6 +48,7 @@ class Launcher:
     """The launcher, as seen from here."""
 
     def __init__(self) -> None:
+        os.set_inheritable(_SOCKET, False)  # its end tells the launcher that nobody is left who makes a job
         self._socket = _socket.socket(fileno=_SOCKET)
 
     def receive(self) -> tuple[bytes, list[bytes], list[int]]:
@@ -117,7 +118,7 @@ class Zygote:
 
     def _freeze(self) -> None:
         """Make children cheap: their garbage collections leave alone what there is now, so that its memory stays shared."""
-        self._end = End()
+        self._end = End(module=self.script.module)
         gc.collect()
         gc.disable()
         gc.freeze()
@@ -187,4 +188,4 @@ if __name__ == "__main__":
     del _call, _given
     _status = _end.status_of(_error)
     _error = None
-    _end.finish(_status)
+    raise _end.finish(_status)
