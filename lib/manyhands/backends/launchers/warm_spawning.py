@@ -29,7 +29,8 @@ class WarmSpawner(Spawner):
         super().__init__(config)
         self._warm: dict[str, Any] = config["warm"]
         self._note = note
-        self._children: set[int] = set()
+        self._children: dict[int, int] = {}
+        """The zygote that each was made by."""
         self._zygote = Zygote(self._warm, self._token, self._start)
         self._look()
 
@@ -84,7 +85,7 @@ class WarmSpawner(Spawner):
         if self._zygote.state == "booting":
             self._look()
         if self._zygote.state == "ready" and (pid := self._fork(name, number, arguments, slot)) is not None:
-            self._children.add(pid)
+            self._children[pid] = self._zygote.pid
             return pid
         return super().spawn(name, number, arguments, slot)
 
@@ -115,8 +116,7 @@ class WarmSpawner(Spawner):
         """See `Spawner.wait`; the peak of a child of a zygote is its own, which what is imported is a part of."""
         if pid not in self._children:
             return super().wait(pid)
-        self._children.remove(pid)
-        status, (user, system, peak) = self._zygote.reap(pid)
+        status, (user, system, peak) = self._zygote.reap(pid, self._children.pop(pid))
         self._look()
         return None if status is None else os.waitstatus_to_exitcode(status), user, system, peak * 1024
 

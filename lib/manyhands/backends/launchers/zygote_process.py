@@ -33,7 +33,7 @@ Usage = tuple[float, float, int]
 
 
 class Lost(ConnectionError):
-    """The zygote has died, or was killed because it did not answer, while it made a job: nobody knows whether that has begun."""
+    """The zygote was killed because it did not answer while it made a job, and a child neither: nobody knows whether that has begun."""
 
 
 class Zygote:
@@ -100,32 +100,41 @@ class Zygote:
         self._stay_cold(why or "what it imports ends the interpreter ({})")
 
     def fork(self, fields: Sequence[bytes], arguments: Sequence[bytes], files: Sequence[int]) -> int | None:
-        """Let it make a job; returns the pid, or None if the job certainly has not begun because the zygote is dead.
+        """Let it make a job; returns the pid, or None if the job has not begun because the zygote is dead.
 
-        Raises OSError as fork(2) does, and Lost.
+        A child has the socket, too, until it has said its pid, and begins only then: so at the end of file nothing has begun. Raises
+        OSError as fork(2) does, and Lost.
         """
         try:
             self._send(b"J", [*fields, *arguments], files)
-        except OSError:
-            self._again()
-            return None
-        try:
-            said = self._line()
+            said = self._answer()
             if said.startswith("cold "):
                 self._stay_cold(said[5:])
                 return None
             pid = int(said)
-        except (OSError, ValueError):
+        except (TimeoutError, ValueError):
             self._again()
             raise Lost from None
+        except OSError:
+            self._again()
+            return None
         if pid < 0:
             raise OSError(-pid, os.strerror(-pid))
         self._deaths = 0
         return pid
 
-    def reap(self, pid: int) -> tuple[int | None, Usage]:
-        """The wait status and the usage of a child that has ended; None: the zygote has died with them. Its other children are ours then."""
-        if self.state == "ready":
+    def _answer(self) -> str:
+        """What it says; if it is stopped, what a child that it has made says after we have killed it."""
+        try:
+            return self._line()
+        except TimeoutError:
+            os.kill(self.pid, signal.SIGKILL)
+            return self._line()
+
+    def reap(self, pid: int, maker: int) -> tuple[int | None, Usage]:
+        """The wait status and the usage of a child of ``maker`` that has ended; None: that zygote has died with them. Its other children
+        are ours then."""
+        if self.state == "ready" and maker == self.pid:
             try:
                 self._send(b"R", [b"%d" % pid])
                 status, user, system, peak = self._line().split()
