@@ -270,12 +270,24 @@ def test_what_the_first_job_imports_late_is_there_for_the_next(make: Make) -> No
         ("raise SystemExit(3)", "cannot be imported (SystemExit: 3)"),
         ("import os; os._exit(4)", "what it imports ends the interpreter (status 4)"),
         ("import os; os.kill(os.getpid(), 9)", "what it imports ends the interpreter (signal 9)"),
+        ("import os; os.chdir('/')", "changes the working folder"),
+        ("import sys; sys.stdin.readline()", "reads standard input"),
+        ("import signal; signal.alarm(60)", "sets a timer"),
+        ("import subprocess; process = subprocess.Popen(['sleep', '60'])", "starts a process"),
+        ("import os; os.fork()", "starts a process"),
+        ("import sys; sys.stdout.close()", "breaks the interpreter (ValueError: I/O operation on closed file.)"),
+        (
+            "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))",
+            "leaves no room for the standard streams",
+        ),
     ],
 )
 def test_jobs_run_cold_where_a_fork_is_not_known_to_be_safe(make: Make, tmp_path: Path, module: str, why: str) -> None:
     """With the reason, in one line; they run all the same."""
     (tmp_path / "unsafe.py").write_text(module)
-    bench = make("import os, sys; print('unsafe' in sys.modules, sys.argv)", preload=("unsafe",))
+    (tmp_path / "given").write_text("one\ntwo\n")
+    source = "import os, sys; print('unsafe' in sys.modules, sys.argv)"
+    bench = make(source, preload=("unsafe",), stdin=tmp_path / "given")
     assert [out(bench, "a"), out(bench, "b")] == ["False ['script.py', 'a']", "False ['script.py', 'b']"]
     (note,) = notes(bench)
     assert note.startswith("the jobs run cold: ")

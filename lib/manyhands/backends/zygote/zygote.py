@@ -41,6 +41,8 @@ elif __name__ == "__main__":
 
 _SOCKET = 3
 """Our end of the launcher's socket."""
+_STREAMS = 3
+"""Descriptors that come with a job."""
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
@@ -54,7 +56,7 @@ class Launcher:
     def receive(self) -> tuple[bytes, list[bytes], list[int]]:
         """The next request: its kind, its fields, its descriptors. Ends the process if the launcher is gone."""
         head, carried, _, _ = self._socket.recvmsg(
-            5, _socket.CMSG_LEN(3 * 4), _socket.MSG_WAITALL | _socket.MSG_CMSG_CLOEXEC
+            5, _socket.CMSG_LEN(_STREAMS * 4), _socket.MSG_WAITALL | _socket.MSG_CMSG_CLOEXEC
         )
         size = int.from_bytes(head[1:], "big")
         body = self._read(size)
@@ -113,6 +115,9 @@ class Zygote:
         except Cold as error:
             self._launcher.say(f"cold {error}")
             os._exit(0)
+        except Exception as error:  # such as a standard stream that was closed
+            self._launcher.say(f"cold what it imports breaks the interpreter ({type(error).__name__}: {error})")
+            os._exit(0)
         self._freeze()
         self._launcher.say("ready")
 
@@ -130,6 +135,10 @@ class Zygote:
             if kind == b"R":
                 _, status, usage = os.wait4(int(fields[0]), 0)
                 self._launcher.say(f"{status} {usage.ru_utime!r} {usage.ru_stime!r} {usage.ru_maxrss}")
+            elif len(files) < _STREAMS:
+                self._launcher.say(
+                    "cold what it imports leaves no room for the standard streams of a job (RLIMIT_NOFILE)"
+                )
             elif self._learn() and self._fork() == 0:
                 return self._become(fields, files), self._end
             for file in files:

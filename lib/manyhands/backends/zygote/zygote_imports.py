@@ -139,6 +139,7 @@ class Nursery:
     def __init__(self, folder: str, at_start: Iterable[str]) -> None:
         """``folder``: of the script; ``at_start``: the modules that an interpreter has imported before its script begins."""
         self._folder, self._at_start = folder, {_top(name) for name in at_start}
+        self._pid, self._workdir, self._read = os.getpid(), os.getcwd(), _position()
 
     def bring(self, module: str, names: Iterable[str] = (), *, folder: str | None = None) -> None:
         """Import a module as ``from module import names`` does, also from ``folder``. Raises Cold if no child may be forked after that."""
@@ -152,7 +153,13 @@ class Nursery:
         finally:
             if folder is not None:
                 sys.path.remove(folder)
+        if os.getpid() != self._pid:  # the import has made a copy of us, of which the original knows
+            os._exit(0)
         _check_process(f"importing {module}")
+        if os.getcwd() != self._workdir:
+            raise Cold(f"importing {module} changes the working folder")
+        if _position() != self._read:
+            raise Cold(f"importing {module} reads standard input, which each job has to read")
         for number, path in _open_files().items():
             if before.get(number) != path and path not in _SAFE_FILES:
                 raise Cold(f"importing {module} opens {path}, which all jobs would share")
@@ -203,6 +210,18 @@ def _check_process(doing: str) -> None:
         raise Cold(f"{doing} starts threads ({name}) that are not known to survive a fork")
     if signals.getsignal(signals.SIGCHLD) != signals.SIG_DFL:
         raise Cold(f"{doing} changes what is done when a child ends")
+    if any(signals.getitimer(which)[0] for which in (signals.ITIMER_REAL, signals.ITIMER_VIRTUAL, signals.ITIMER_PROF)):
+        raise Cold(f"{doing} sets a timer, which a fork does not copy")
+    if _has_children():
+        raise Cold(f"{doing} starts a process, which all jobs would share")
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _lasting_thread() -> str | None:
@@ -234,6 +253,14 @@ def _opened(number: str) -> str | None:
         return os.readlink(f"/proc/self/fd/{number}")
     except OSError:  # the folder itself, while it was read
         return None
+
+
+def _position() -> int:
+    """How much of standard input has been read; -1: it is not known."""
+    try:
+        return os.lseek(0, 0, os.SEEK_CUR)
+    except OSError:  # a pipe, or closed
+        return -1
 
 
 def _sizes() -> list[int]:
