@@ -10,6 +10,7 @@ from textwrap import dedent
 import pytest
 
 from backends.zygote.warm_bench import PYTHON, notes, opened, seen
+from manyhands.backends.zygote.zygote_end import _is_quiet
 
 pytestmark = [
     pytest.mark.skipif(not (hasattr(os, "pidfd_open") and hasattr(select, "epoll")), reason="launchers need Linux"),
@@ -228,3 +229,17 @@ def test_a_script_ends_as_in_an_interpreter_of_its_own(name: str, tmp_path: Path
     (tmp_path / "own_module.py").write_text(OWN_MODULE)
     (tmp_path / "script.py").write_text(dedent(SCRIPTS[name]))
     assert done(tmp_path, f"{PYTHON} script.py") == done(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "quiet"),
+    [
+        ("pandas/_libs/_cyutility.so", True),
+        ("numpy/core/_x.so", True),
+        ("mpi4py/MPI.so", False),
+        ("my_numpy/x.so", False),
+    ],
+)
+def test_an_extension_whose_exit_handlers_can_be_left_out_is_known_by_its_folder(path: str, quiet: bool) -> None:
+    """Some have names of their own."""
+    assert _is_quiet(f"/usr/lib/python3/site-packages/{path}") is quiet

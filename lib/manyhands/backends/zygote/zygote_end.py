@@ -62,6 +62,7 @@ class End:
         self._module = module
         self._modules = frozenset(sys.modules)
         self._libraries = loaded_libraries() if _only_quiet() else -1
+        self._kept = [vars(sys).get(name) for name in _CLEARED]  # to free thousands of path entries takes milliseconds
         self._unraisable = _type_of_unraisable()
         self.lessons: Callable[[list[str]], None] | None = None
         """What wants to know which modules the job has imported."""
@@ -270,11 +271,13 @@ def _clear(names: dict[str, Any]) -> None:
 def _only_quiet() -> bool:
     """Whether nothing is lost if the exit handlers of all libraries that we have loaded are left out."""
     standard = os.path.join(os.path.dirname(os.__file__), "lib-dynload", "")
-    return all(
-        name.partition(".")[0] in _QUIET_LIBRARIES or path.startswith(standard)
-        for name, module in list(sys.modules.items())
-        if (path := getattr(module, "__file__", None) or "").endswith(".so")
-    )
+    paths = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+    return all(path.startswith(standard) or _is_quiet(path) for path in paths if path.endswith(".so"))
+
+
+def _is_quiet(path: str) -> bool:
+    """By its folders, because an extension in a package need not have a name below that (``_cyutility`` of pandas)."""
+    return not _QUIET_LIBRARIES.isdisjoint(path.split(os.sep))
 
 
 class _LoadedObject(ctypes.Structure):
