@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from manyhands.core.errors import UsageError
-from manyhands.core.hints import given_as, option_name
+from manyhands.core.hints import given_as, option_name, switch_name
 from manyhands.core.records import dataclass, replace
 from manyhands.posix.which import Programs
 from manyhands.work.template import Template
@@ -95,7 +95,7 @@ def python_command(template: Template, preload: tuple[str, ...], workdir: str, s
 
 
 def _refused(template: Template, why: str) -> UsageError:
-    return UsageError(f"{given_as('--warm', True)}: cannot run {template.text!r:.100} warm: {why}")
+    return UsageError(f"{switch_name('--warm')}: cannot run {template.text!r:.100} warm: {why}")
 
 
 def _fixed(template: Template) -> list[bytes]:

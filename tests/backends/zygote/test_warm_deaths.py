@@ -70,6 +70,28 @@ def test_a_stopped_zygote_is_replaced(make: Make) -> None:
     assert zygotes() != [stopped]
 
 
+@pytest.mark.parametrize(
+    "last",
+    [
+        "time.sleep(60)",
+        "import atexit; atexit.register(time.sleep, 60)",
+        "import threading; threading.Thread(target=time.sleep, args=(60,)).start()",
+        "import weakref, json; weakref.finalize(json, time.sleep, 60)",
+        "import json\nclass Last:\n    def __del__(self, sleep=time.sleep): sleep(60)\njson.kept = Last()",
+        "os.fork() or os.setsid(); time.sleep(60)",
+        "os.kill(os.getpid(), signal.SIGSTOP); time.sleep(60)",
+    ],
+)
+def test_a_script_that_resists_its_end_is_killed(make: Make, last: str) -> None:
+    """Wherever it is, it ignores TERM, and gets KILL after the grace; the whole of it ends."""
+    bench = make(f"import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN); open('up', 'w')\n{last}\n")
+    attempt = bench.start("a")
+    wait_for((Path(bench.backend.settings.workdir) / "up").exists)  # type: ignore[attr-defined]
+    bench.backend.stop([attempt])
+    assert bench.end_of(attempt).ending.signal == signal.SIGKILL
+    assert with_tag(f"MH_TAG=zygote{os.getpid()}.1.1") == []
+
+
 @pytest.mark.parametrize("imports", [False, True])
 def test_a_killed_coordinator_leaves_nothing(imports: bool, tmp_path: Path) -> None:
     """Neither jobs nor a zygote, whether it waits or imports."""
