@@ -185,6 +185,17 @@ last = Last("last")
         last = Last(); signal.kept = signal
     """,
     "an interrupt that is blocked": "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\nraise KeyboardInterrupt",
+    "the library is replaced": """
+        import atexit, gc, os, threading
+        atexit.register(print, "at exit"); atexit._run_exitfuncs = None
+        os._exit = os.kill = os.write = gc.collect = gc.isenabled = gc.get_objects = None
+        threading._shutdown = lambda: print("end of threads")
+        file = open("kept", "w"); file.write("whole")
+    """,
+    "sys is empty": "import sys\nprint('x')\nvars(sys).clear()\n",
+    "no modules": "import sys\nprint('x')\nfile = open('kept', 'w'); file.write('whole')\nsys.modules.clear()\n",
+    "an error at last": "class Last:\n    def __del__(self): 1 / 0\nlast = Last(); last.me = last\n",
+    "an import at last": "class Last:\n    def __del__(self): import json\nlast = Last(); last.me = last\n",
     "sqlite": "import sqlite3\nc = sqlite3.connect('kept.db'); c.execute('create table t (a)'); c.commit(); c.execute('insert into t values (1)')\nprint(sqlite3.connect('kept.db').execute('select * from t').fetchall())\n",
     "a pool that nobody closes": """
         from concurrent.futures import ThreadPoolExecutor

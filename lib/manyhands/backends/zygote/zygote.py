@@ -195,6 +195,12 @@ if __name__ == "__main__":
     except BaseException as _caught:
         _error = _caught
     del _call, _given
-    _status = _end.status_of(_error)
-    _error = None
-    raise _end.finish(_status)
+    _last = _error or SystemExit(0)
+    try:
+        _status = _end.status_of(_error)
+        _error, _last = None, SystemExit(_status)
+        _last = _end.finish(_status)
+    except BaseException:
+        # It cannot be done with what the script has made of builtins, sys and so on: the interpreter does what it can.
+        _error = None
+    raise _last

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import _signal as signals
 import _weakref
-import atexit
 import ctypes
-import gc
 import os
 import sys
+from atexit import _run_exitfuncs
+from gc import collect, get_objects, isenabled, unfreeze
+from os import _exit, kill, write  # a script may put something else into these modules
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -98,17 +99,18 @@ class End:
         if self.lessons is not None:
             self.lessons([name for name in sys.modules if name not in self._modules])
         with _WHATEVER:  # up to Python 3.9 it raises what it has printed
-            atexit._run_exitfuncs()
+            _run_exitfuncs()
         if len(sys._current_frames()) > 1:
             return _by_the_interpreter(status)  # which lets no daemon thread see how modules are taken apart
         _default_signals()
         done = self._flush(report=True)
-        if gc.isenabled():  # brings the parts of each open file into the order in which a later collection can write it
-            gc.collect()
+        if isenabled():  # brings the parts of each open file into the order in which a later collection can write it
+            collect()
         _clear_sys()
-        left = _forget(self._modules)
+        ours, left = _forget(self._modules)
         status = status if done else 120
         if _something_is_left():
+            sys.modules.update(ours)
             sys.modules.update((name, module) for name, one in left.items() if (module := one()) is not None)
             sys.stdout = sys.stderr = None  # they are flushed, and that must not be tried again; later there are new ones
             return _by_the_interpreter(status)
@@ -119,9 +121,9 @@ class End:
         libc.fflush(None)
         if status == _BY_SIGINT:
             signals.signal(signals.SIGINT, signals.SIG_DFL)
-            os.kill(os.getpid(), signals.SIGINT)
+            kill(os.getpid(), signals.SIGINT)
             status = 128 + signals.SIGINT  # it is blocked
-        os._exit(status)
+        _exit(status)
 
     def _join_threads(self) -> None:
         threading = sys.modules.get("threading")
@@ -160,7 +162,7 @@ class End:
 
 
 def _by_the_interpreter(status: int) -> BaseException:
-    gc.unfreeze()  # else its collections would not reach what lies in modules of the zygote
+    unfreeze()  # else its collections would not reach what lies in modules of the zygote
     if status != _BY_SIGINT:
         return SystemExit(status)
     sys.excepthook = lambda *_: None  # it was called before
@@ -191,7 +193,7 @@ def _say(text: str) -> None:
 
 def _write_raw(text: str) -> None:
     with _WHATEVER:  # it may be closed
-        os.write(2, text.encode("utf-8", "backslashreplace"))
+        write(2, text.encode("utf-8", "backslashreplace"))
 
 
 def _hook_failed(worse: BaseException, error: BaseException) -> None:
@@ -235,20 +237,23 @@ def _clear_sys() -> None:
 
 def _something_is_left() -> bool:
     """Whether an object of the job has something to do when it is freed: what lies in modules of the zygote has not been."""
-    types = {type(one) for one in gc.get_objects()}
+    types = {type(one) for one in get_objects()}
     return any(one.__name__ in _SUSPENDED or any("__del__" in vars(base) for base in one.__mro__) for one in types)
 
 
-def _forget(before: Collection[str]) -> dict[str, _weakref.ref[Any]]:
-    """Let go of the modules that the job has imported, and of what nothing else holds; returns these modules."""
-    left = {}
-    for name in [name for name in sys.modules if name not in before or name == "__main__"]:
-        module = sys.modules.pop(name)
-        if isinstance(module, type(sys)):  # a program may put anything there
+def _forget(before: Collection[str]) -> tuple[dict[str, Any], dict[str, _weakref.ref[Any]]]:
+    """Let go of the modules that the job has imported, and of what nothing else holds; nothing can be imported any more. Returns the
+    modules that the zygote has imported, and those of the job."""
+    ours, left = {}, {}
+    for name, module in [*sys.modules.items()]:
+        if name in before and name != "__main__":
+            ours[name] = module
+        elif isinstance(module, type(sys)):  # a program may put anything there
             left[name] = _weakref.ref(module)
         del module
-    gc.collect()
-    return left
+    sys.modules.clear()
+    collect()
+    return ours, left
 
 
 def _clear_all(left: dict[str, _weakref.ref[Any]]) -> None:
@@ -257,7 +262,7 @@ def _clear_all(left: dict[str, _weakref.ref[Any]]) -> None:
         there = reference()
         if there is not None:
             _clear(vars(there))
-    gc.collect()
+    collect()
 
 
 def _clear(names: dict[str, Any]) -> None:
