@@ -37,7 +37,7 @@ from manyhands.options.common import Json
 
 @task(options=runs.CommandOptions, name="run", default=True)
 def batch(_ctx: Context, options: runs.CommandOptions) -> int:
-    """Run one command over many inputs, which come after --, from options, or from standard input.
+    """Run one command over many inputs: after --, from options, or from standard input.
 
     manyhands batch 'gzip -9 -kf {}' --glob 'logs/**/*.log' -j 4
     manyhands batch 'ping -c1 {host}' --csv hosts.csv --timeout 10 --retries 2
@@ -46,6 +46,18 @@ def batch(_ctx: Context, options: runs.CommandOptions) -> int:
     from manyhands.handlers import batch
 
     return batch.new(options)
+
+
+@task(options=runs.ScriptOptions, name="script")
+def run_script(_ctx: Context, options: runs.ScriptOptions) -> int:
+    """Run one Python script over many inputs, and import only once what it imports.
+
+    manyhands batch.script process.py -- *.csv
+    manyhands batch.script 'thumbnail.py --size 200 {} {.}.png' --glob 'photos/*.jpg' --timeout 30
+    """
+    from manyhands.handlers import batch_script
+
+    return batch_script.run_script(options)
 
 
 @task(options=runs.FunctionOptions, name="call")
@@ -742,7 +754,9 @@ def simulate(ctx: Context, seeds: int = 1000, first: int = 0) -> None:
 
 # -- the table -----------------------------------------------------------------------------------------------------------
 
-batches = Collection("batch", batch, call_function, compare_backends, resume, retry, list_, show, export, remove)
+batches = Collection(
+    "batch", batch, run_script, call_function, compare_backends, resume, retry, list_, show, export, remove
+)
 
 commands = Collection(
     "cmd", output, status, check_output, call, system, pipe, feed, answer, watch, retry_command, compare

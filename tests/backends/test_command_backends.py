@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,19 @@ from manyhands.backends.site.host import HostSpec
 from manyhands.backends.sites import Sites, SiteSettings
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Job
+from manyhands.work.python_command import python_command
+from manyhands.work.template import Template
 
-BACKENDS = ["commands", "command-threads", "site"]
+BACKENDS = ["commands", "command-threads", "site", "warm"]
+"""``warm``: the commands backend, whose jobs are forked from a process that has imported what their script does; each becomes its command."""
+BECOMES = """
+import os, signal, sys
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+COLD = pytest.mark.parametrize("make", BACKENDS[:3], indirect=True)
+"""For what is not said of a warm job, whose interpreter is there before its command is looked for."""
 TOKEN = f"token{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -35,14 +46,15 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 class Bench:
     """A backend under test, and what it has reported."""
 
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
+    def __init__(self, backend: Backend, before: Sequence[str] = ()) -> None:
+        """``before``: what each command begins with."""
+        self.backend, self.before = backend, before
         self.reports: list[Report] = []
         self.last = 0
 
     def start(self, *argv: str | bytes, number: int | None = None, attempt: int = 1) -> Attempt:
         self.last = number or self.last + 1
-        one = Attempt(Job(self.last, b"k", (b"x",)), attempt, tuple(os.fsencode(arg) for arg in argv))
+        one = Attempt(Job(self.last, b"k", (b"x",)), attempt, tuple(os.fsencode(arg) for arg in (*self.before, *argv)))
         self.backend.start(one)
         return one
 
@@ -96,7 +108,10 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
             "launchers": 2,
             **settings,
         }
-        made.append(Bench(opened(request.param, given)))
+        if request.param == "warm":
+            made.append(_warm(tmp_path, given))
+        else:
+            made.append(Bench(opened(request.param, given)))
         return made[-1]
 
     yield bench
@@ -105,6 +120,13 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
         one.backend.close()
         left = [name for name in os.listdir(one.backend.settings.outputs) if name.startswith(".")]  # type: ignore[attr-defined]
         assert left == []
+
+
+def _warm(folder: Path, given: dict[str, Any]) -> Bench:
+    (folder / "becomes.py").write_text(BECOMES)
+    before = [sys.executable, str(folder / "becomes.py")]
+    command = python_command(Template.from_args(before), (), str(folder), b"")
+    return Bench(open_backend("commands", CommandSettings(**given, warm=command)), before)
 
 
 @pytest.fixture
@@ -128,6 +150,7 @@ def test_a_command_runs_and_its_output_is_kept_apart(bench: Bench) -> None:
     assert abs(end.ending.started - time.time()) < 60
 
 
+@COLD
 def test_peak_memory_is_the_commands_own_or_unknown(bench: Bench) -> None:
     """What is larger than the process that started it is told; for what is smaller the kernel only knows that one: 0."""
     assert bench.run("true").ending.max_rss == 0
@@ -189,6 +212,7 @@ def test_a_death_by_signal_costs_only_that_job(bench: Bench) -> None:
     assert bench.end_of(other).ending.stdout.data == b"fine\n"
 
 
+@COLD
 @pytest.mark.parametrize(
     ("command", "status", "reason"),
     [
@@ -206,6 +230,7 @@ def test_what_cannot_be_started_says_why(bench: Bench, command: str, status: int
     assert bench.run("true").ending.exit == 0
 
 
+@COLD
 def test_a_script_without_its_interpreter_fails_at_once(make: Make, tmp_path: Path) -> None:
     """Found by PATH or named by its place: the reason is the interpreter, and nothing is tried again (ENOENT, 127)."""
     script = tmp_path / "old-script"
@@ -218,6 +243,7 @@ def test_a_script_without_its_interpreter_fails_at_once(make: Make, tmp_path: Pa
         assert "its interpreter /no/such/python does not exist" in (end.ending.error or "")
 
 
+@COLD
 def test_what_only_a_shell_knows_names_the_way_out(bench: Bench) -> None:
     """``cd`` is no program."""
     end = bench.run("export", "A=1")

@@ -124,7 +124,7 @@ def test_the_overview_is_one_screen_and_names_every_task(monkeypatch: pytest.Mon
     assert shown[0].startswith("Run one command, or call one Python function")
     assert "Usage: mh TASK [ARGUMENTS] [OPTIONS]" in shown
     assert "  mh batch.resume" in shown
-    assert any("run, call, compare, resume" in line for line in shown)
+    assert any("run, script, call, compare, resume" in line for line in shown)
     assert any(line.startswith("  fork-demo ") for line in shown)
     assert len(shown) <= 24
 

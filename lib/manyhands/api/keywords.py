@@ -35,6 +35,8 @@ class BatchKeywords(TypedDict, total=False):
     output_cap: int | str | None
     nice: int
     allow_daemons: bool
+    warm: bool
+    preload: str | None
     backend: str | None
     run_id: str | None
     state_dir: str | os.PathLike[str] | None

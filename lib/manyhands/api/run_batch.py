@@ -27,6 +27,7 @@ from manyhands.storage.temporary_runs import TemporaryStore
 from manyhands.work.function import AnyResult, Call, encode
 from manyhands.work.host_list import HostName, hosts_of
 from manyhands.work.planning import check_group, plan_of, with_files, works_on_each
+from manyhands.work.python_command import warmed
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
 from manyhands.work.worker_settings import Workers
@@ -156,6 +157,7 @@ def run_batch(
     - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input.
       ``shell``: a command is a script for the user's shell.
     - ``initializer``, ``initargs``, ``start_method``, ``chunk``, ``max_jobs_per_worker``: settings of the workers that call functions.
+    - ``warm``: import once what the Python script of a command imports, and fork each job from there. ``preload``: "a,b", further modules.
     - ``allow_daemons``: do not kill background processes that a job leaves running.
 
     What comes back:
@@ -271,7 +273,11 @@ def _works(template: Any, inputs: Any, options: RunOptions) -> tuple[Sequence[Wo
     then = _listed("then", options.then, "commands or functions")
     group = options.max_args
     check_group(options)
+    if options.preload is not None and not options.warm:
+        raise UsageError("preload has no effect without warm")
     if isinstance(template, Call) or (callable(template) and not isinstance(template, Template)):
+        if options.warm:
+            raise UsageError("warm=True: only for commands, and this is a function")
         work, source = _call(template, inputs, options)
         kind = "value" if options.result == "value" else "json"
         return [work, *(Call.of(one, type=kind, result=options.result) for one in then)], source
@@ -279,6 +285,11 @@ def _works(template: Any, inputs: Any, options: RunOptions) -> tuple[Sequence[Wo
         result=options.result != "value", initializer=options.initializer, initargs=tuple(options.initargs)
     )
     works = [_template(one, options.shell, group) for one in (template, *then)]
+    if options.warm:
+        if options.on or options.on_each:
+            raise UsageError("warm has no effect with on and on_each: it is for jobs on this machine")
+        search = (options.env or {}).get("PATH") or os.environ.get("PATH", os.defpath)
+        works = [*warmed(works, options.preload, os.path.abspath(options.workdir or "."), os.fsencode(search))]
     return _on_each(works, inputs, options) if options.on_each else (works, source_of(inputs))
 
 

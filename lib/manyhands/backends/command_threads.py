@@ -97,6 +97,10 @@ class CommandThreads:
         self._programs = Programs(settings.environment.get(b"PATH", os.defpath.encode()))
         self._pulse = Pulse()
         self._child_signal = ChildSignal()
+        if settings.warm:
+            self._mailbox.put(
+                Noted("the jobs run cold: only launchers can fork them from a warm process, and this system has none")
+            )
 
     # -- the verbs -------------------------------------------------------------------------------------------------------
 

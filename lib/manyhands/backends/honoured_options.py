@@ -40,6 +40,11 @@ _OPTIONS: Final[dict[str, _Option]] = {
     "--allow-daemons": _Option(
         lambda plan: plan.allow_daemons, "what a function starts in the background lives as long as its process"
     ),
+    "--warm": _Option(
+        lambda plan: any(work.warm is not None for work in plan.works),
+        "only the launchers of the commands backend can fork a process",
+        by_one=True,
+    ),
     "--timeout": _Option(lambda plan: plan.limits.timeout is not None, "it measures no time"),
     "--output-cap": _Option(lambda plan: plan.limits.output_cap is not None, "it keeps no output"),
     "--grace": _Option(lambda plan: plan.limits.grace != Limits(jobs=1).grace, "it cannot stop a call", by_one=True),
@@ -54,7 +59,7 @@ _WORKERS: Final = _PROCESS | {"--chunk", "--max-jobs-per-worker", "--start-metho
 _COMMANDS: Final = _PROCESS | {"--stdin", "--allow-daemons"}
 
 HONOURED: Final[dict[str, frozenset[str]]] = {
-    "commands": _COMMANDS,
+    "commands": _COMMANDS | {"--warm"},
     "command-threads": _COMMANDS,
     "ssh": _COMMANDS,
     "processes": _WORKERS,
@@ -84,7 +89,7 @@ def refuse_ignored(plan: Plan) -> None:
 def honoured(plan: Plan) -> frozenset[str]:
     """The options that the backend of a plan without stages honours."""
     if plan.backend == "auto":
-        return _WORKERS if plan.work.is_function else _COMMANDS
+        return _WORKERS if plan.work.is_function else HONOURED["commands"]
     return HONOURED[plan.backend]
 
 

@@ -11,6 +11,7 @@ from manyhands.work.worker_settings import Workers
 
 if TYPE_CHECKING:
     from manyhands.work.function import Call
+    from manyhands.work.python_command import PythonCommand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,8 @@ class CommandSettings(Settings):
     stdin: Path | None = None
     """A file that every command reads from its beginning; None: the null device."""
     allow_daemons: bool = False
+    warm: PythonCommand | None = None
+    """The Python script that every command runs, if its imports are to be shared."""
     first_slot: int = 1
     """The number of the first slot; those of a site begin where those of the one before it end."""
     launchers: int = 1

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from manyhands.backends.protocol import Adjustable, Backend, Elsewhere
 from manyhands.backends.registry import open_backend
@@ -23,9 +23,13 @@ from manyhands.posix.cores import usable_cores
 from manyhands.storage.runs import Run, RunLock
 from manyhands.work.host_list import HostName
 from manyhands.work.plan import Plan
+from manyhands.work.python_command import python_of
 
 if TYPE_CHECKING:
     from manyhands.backends.site.near_files import FileMoves
+
+_SLOTS_OF_A_ZYGOTE: Final = 8
+"""Each launcher of warm jobs has a zygote of its own, which takes the time and the memory of the imports once more."""
 
 
 def backend_for(opened: OpenRun, source: Source) -> Backend:
@@ -83,20 +87,22 @@ def settings_of(
             timed=plan.limits.timeout is not None,
         )
     stdin = (run.path / "stdin").absolute() if plan.stdin == "-" else None if plan.stdin is None else Path(plan.stdin)
-    if plan.on:
-        from manyhands.backends.site.ssh import spec_of  # here: it imports what makes zips
-        from manyhands.backends.sites import SiteSettings
+    shared |= {"stdin": stdin, "allow_daemons": plan.allow_daemons}
+    return _settings_on_hosts(plan, shared, columns) if plan.on else _settings_here(plan, shared)
 
-        hosts = tuple(spec_of(HostName.parse(one), plan.ssh) for one in plan.on)
-        return SiteSettings(
-            **shared,
-            stdin=stdin,
-            allow_daemons=plan.allow_daemons,
-            hosts=hosts,
-            on_each=plan.on_each,
-            moves=_moves(plan, columns),
-        )
-    return CommandSettings(**shared, stdin=stdin, allow_daemons=plan.allow_daemons, launchers=min(slots, usable_cores()))
+
+def _settings_on_hosts(plan: Plan, shared: dict[str, Any], columns: Sequence[str]) -> CommandSettings:
+    from manyhands.backends.site.ssh import spec_of  # here: it imports what makes zips
+    from manyhands.backends.sites import SiteSettings
+
+    hosts = tuple(spec_of(HostName.parse(one), plan.ssh) for one in plan.on)
+    return SiteSettings(**shared, hosts=hosts, on_each=plan.on_each, moves=_moves(plan, columns))
+
+
+def _settings_here(plan: Plan, shared: dict[str, Any]) -> CommandSettings:
+    warm = python_of(plan.work, plan.workdir, shared["environment"].get(b"PATH", os.defpath.encode()))
+    wanted = -(-shared["slots"] // _SLOTS_OF_A_ZYGOTE) if warm else shared["slots"]
+    return CommandSettings(**shared, warm=warm, launchers=min(wanted, usable_cores()))
 
 
 def _moves(plan: Plan, columns: Sequence[str]) -> FileMoves | None:

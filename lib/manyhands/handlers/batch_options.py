@@ -21,6 +21,7 @@ from manyhands.posix.home import expanded
 from manyhands.work import planning
 from manyhands.work.host_list import HostName, hosts_of
 from manyhands.work.plan import Plan
+from manyhands.work.python_command import warmed
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
 from manyhands.work.worker_settings import Workers
@@ -117,14 +118,22 @@ def _works(options: BatchOptions) -> list[Work]:
         return [first, *(replace(first, text=text, type="json", group=None) for text in options.then)]
     shell = user_shell(os.environ) if options.shell else None
     further = [replace(Template.parse(text, shell=shell), group=options.max_args) for text in options.then]
+    works = [_first_template(options, shell), *further]
+    if not options.warm:
+        return [*works]
+    search = _environment(options.env).get("PATH") or os.environ.get("PATH", os.defpath)
+    return [*warmed(works, options.preload, _folder(options.workdir), os.fsencode(search))]
+
+
+def _first_template(options: CommandOptions, shell: str | None) -> Template:
     if options.commands is not None:
         _check_commands(options)
-        return [Template.each_line(shell=shell), *further]
+        return Template.each_line(shell=shell)
     if options.template is None:
         raise UsageError(
             "batch lacks its template: give a command, such as 'gzip {}', or --commands FILE, each line of which is one"
         )
-    return [replace(Template.parse(options.template, shell=shell), group=options.max_args), *further]
+    return replace(Template.parse(options.template, shell=shell), group=options.max_args)
 
 
 def _check_commands(options: CommandOptions) -> None:

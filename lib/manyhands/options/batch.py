@@ -1,6 +1,7 @@
 """What can be said of a run, and of the runs that there are: for the tasks, and for programs that call `run_batch`.
 
     Inputs, Console (of which a part is Execution), Commands --> CommandOptions   batch
+    Inputs, Console (of which a part is Execution), Programs --> ScriptOptions    batch.script
     Inputs, Console (of which a part is Execution), Workers ---> FunctionOptions  batch.call
     Execution, Commands, Workers ------------------------------> RunOptions       run_batch (manyhands.api.run_options)
 
@@ -169,15 +170,32 @@ class Console(Execution, Variables, Json, State):
     quiet: bool = option(False, after="keep", help="print nothing on standard error except what the jobs print there")
 
 
-class Commands(Options):
-    """What only commands have."""
+class Programs(Options):
+    """What a job has that is a program, and not a function."""
 
-    shell: bool = option(False, after="env", help="run the template in $SHELL (or bash); every input is quoted for it")
     stdin: str | os.PathLike[str] | None = option(
-        None, metavar="FILE", help="give every command this file as its standard input (-: ours; default: nothing)"
+        None,
+        metavar="FILE",
+        after="env",
+        help="give every command this file as its standard input (-: ours; default: nothing)",
     )
     allow_daemons: bool = option(
         False, after="spool_limit", help="do not kill background processes that a command leaves running"
+    )
+
+
+class Commands(Programs):
+    """What only commands have."""
+
+    shell: bool = option(False, after="env", help="run the template in $SHELL (or bash); every input is quoted for it")
+    warm: bool = option(
+        False,
+        after="allow_daemons",
+        excludes=("on", "on_each"),
+        help="import once what the Python script of the template imports, and fork each job from there, as batch.script does",
+    )
+    preload: str | None = option(
+        None, metavar="A,B", needs="warm", help="import these modules, too, before the first job"
     )
     on: Sequence[str] = option(
         (),
@@ -237,6 +255,22 @@ class CommandOptions(Inputs, Console, Commands):
         after="nice",
         help="how to run them: commands, command-threads or, for tests, fake (default: commands)",
     )
+
+
+class ScriptOptions(Inputs, Console, Programs):
+    """What ``batch.script`` takes."""
+
+    script: str = option(
+        positional=True,
+        help="the Python script and its arguments, such as 'process.py --fast {}', with placeholders as for batch; no placeholder: the input is appended",
+    )
+    module: bool = option(False, short="m", help="run a module of this name instead, as python -m does")
+    python: str | None = option(
+        None,
+        metavar="COMMAND",
+        help="run it with this interpreter and these options, such as 'python3.12 -O' (default: what the first line of the script names, else python3)",
+    )
+    preload: str | None = option(None, metavar="A,B", help="import these modules, too, before the first job")
 
 
 class FunctionOptions(Inputs, Console, Workers):

@@ -96,6 +96,15 @@ def descendants(roots: Collection[int]) -> list[ProcStat]:
     return Look().below(roots)
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process that nobody has reaped, a child of ours or of a child, has ended."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    except ChildProcessError:
+        stat = read_stat(pid)
+        return stat is None or stat.state in "ZX"
+
+
 def has_tag(pid: int, tag: bytes, *, prefix: bool = False) -> bool:
     """Whether the environment that ``pid`` was started with has the entry ``tag`` (``prefix``: one that begins with it)."""
     return b"\0" + tag + (b"" if prefix else b"\0") in _environ(pid)

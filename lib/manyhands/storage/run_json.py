@@ -42,6 +42,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "group": (int, type(None)),
     "lines": (bool,),
     "named": (bool,),
+    "warm": (list, type(None)),
 }
 
 

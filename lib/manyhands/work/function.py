@@ -103,6 +103,10 @@ class Call:
     # -- as a template (`manyhands.work.work.Work`) ----------------------------------------------------------------------
 
     @property
+    def warm(self) -> None:
+        """See `manyhands.work.work.Work`: its workers import what it needs anyway."""
+
+    @property
     def is_function(self) -> bool:
         """It is."""
         return True

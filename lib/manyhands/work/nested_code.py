@@ -7,11 +7,13 @@ the quoting for shells (`manyhands.work.shell_script`), because it matters witho
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Final
 
 from manyhands.core.patterns import pattern
+from manyhands.work.template_syntax import Word
 
 HOLE: Final = "\0"
 
@@ -132,3 +134,15 @@ def _of_ssh(words: Sequence[str], at: int) -> dict[int, str]:
 
 def _basename(word: str) -> str:
     return word.rpartition("/")[2]
+
+
+def marked(words: Sequence[Word]) -> tuple[tuple[Word, ...], str | None]:
+    """The words, with placeholders marked that a program parses again; and the program that parses inputs at the end again."""
+    texts = ["".join(HOLE if part.is_input else os.fsdecode(part.text or b"0") for part in word) for word in words]
+    adds = not any(part.text is None for word in words for part in word)
+    readers = read_again([*texts, HOLE] if adds else texts)
+    found = tuple(
+        tuple(part._replace(reader=readers.get(n)) if part.is_input else part for part in word)
+        for n, word in enumerate(words)
+    )
+    return found, readers.get(len(words))

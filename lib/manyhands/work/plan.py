@@ -215,4 +215,5 @@ def work_from_json(record: Mapping[str, Any]) -> Template | Call:
     if record.get("lines"):
         return replace(Template.each_line(shell=shell), on_each=on_each)
     template = Template.from_args(text) if isinstance(text, list) else Template.parse(text, shell=shell)
-    return replace(template, group=record.get("group"), on_each=on_each)
+    warm = record.get("warm")
+    return replace(template, group=record.get("group"), on_each=on_each, warm=None if warm is None else tuple(warm))

@@ -21,7 +21,7 @@ from manyhands.core.job import Arg, Values
 from manyhands.core.patterns import pattern
 from manyhands.core.records import dataclass
 from manyhands.work.command_line import parse_line
-from manyhands.work.nested_code import HOLE, read_again
+from manyhands.work.nested_code import marked
 from manyhands.work.path_parts import OPERATIONS
 from manyhands.work.template_syntax import Part, Word, Words, parts_of
 from manyhands.work.work import Work, another
@@ -63,6 +63,8 @@ class Template:
     """Each input is a whole command."""
     on_each: bool = False
     """The last column of an input is the host of the job: ``{host}``, and nothing else, stands for it."""
+    warm: tuple[str, ...] | None = None
+    """If it is a Python script whose jobs are forked from a process that has imported what it needs: further modules for that."""
 
     @property
     def reads_code(self) -> bool:
@@ -92,8 +94,8 @@ class Template:
         words = Words(text).words()
         if all(part.text == b"" for part in words[0]):
             raise TemplateError("the command is empty", text, 0)
-        marked, reader = _marked(words)
-        return cls(text, marked, reader=reader)
+        found, reader = marked(words)
+        return cls(text, found, reader=reader)
 
     @classmethod
     def from_args(cls, args: Sequence[str]) -> Template:
@@ -101,7 +103,7 @@ class Template:
         check_several("template", args, "arguments")
         if not args or not args[0]:
             raise TemplateError("the command is empty", " ".join(args), 0)
-        words, reader = _marked([tuple(parts_of(arg)) for arg in args])
+        words, reader = marked([tuple(parts_of(arg)) for arg in args])
         return cls(" ".join(args), words, None, tuple(args), reader)
 
     @property
@@ -154,24 +156,12 @@ class Template:
     def to_json(self) -> dict[str, Any]:
         """Its part of run.json."""
         text = self.text if self.args is None else list(self.args)
-        more = {"on_each": True} if self.on_each else {}
-        return {"template": text, "shell": self.shell, "call": None, "group": self.group, "lines": self.lines, **more}
+        own = {"template": text, "shell": self.shell, "lines": self.lines} | ({"on_each": True} if self.on_each else {})
+        return {**own, "call": None, "group": self.group, "warm": None if self.warm is None else list(self.warm)}
 
 
 def _program(shell: str | None) -> str | None:
     return None if shell is None else os.path.realpath(shell)  # /bin/bash and /usr/bin/bash are often the same
-
-
-def _marked(words: Sequence[Word]) -> tuple[tuple[Word, ...], str | None]:
-    """The words, with placeholders marked that a program parses again; and the program that parses inputs at the end again."""
-    texts = ["".join(HOLE if part.is_input else os.fsdecode(part.text or b"0") for part in word) for word in words]
-    adds = not any(part.text is None for word in words for part in word)
-    readers = read_again([*texts, HOLE] if adds else texts)
-    marked = tuple(
-        tuple(part._replace(reader=readers.get(n)) if part.is_input else part for part in word)
-        for n, word in enumerate(words)
-    )
-    return marked, readers.get(len(words))
 
 
 class Renderer:

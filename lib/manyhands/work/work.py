@@ -47,6 +47,10 @@ class Work(Protocol):
         """How many inputs a job may have; None: one, with its columns."""
 
     @property
+    def warm(self) -> tuple[str, ...] | None:
+        """If its jobs are to begin with what a Python script imports: further modules to be imported; else None."""
+
+    @property
     def lines(self) -> bool:
         """Whether each input is a whole command."""
 

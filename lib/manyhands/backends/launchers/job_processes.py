@@ -42,8 +42,10 @@ class Running:
 class JobProcesses:
     """See the module's first lines. Made in the main thread of the launcher."""
 
-    def __init__(self, token: bytes, *, allow_daemons: bool) -> None:
+    def __init__(self, token: bytes, spared: Collection[int] = (), *, allow_daemons: bool) -> None:
+        """``spared``: children of the launcher that have nothing to do with jobs."""
         linux.become_subreaper()
+        self._spared = spared
         self._children = linux.ChildrenFile.open()
         self._prefix, self._allow_daemons = token + b".", allow_daemons
         self.leaders: dict[int, Running] = {}
@@ -63,7 +65,7 @@ class JobProcesses:
 
     def strangers(self) -> set[int]:
         """Children that are not leaders, zombies included; none if the kernel cannot list them (CONFIG_PROC_CHILDREN)."""
-        return self._children.read().difference(self.leaders) if self._children else set()
+        return self._children.read().difference(self.leaders, self._spared) if self._children else set()
 
     def may_have_left(self) -> bool:
         """Whether ended attempts may have left processes behind: always True if the kernel cannot list them."""
@@ -179,7 +181,7 @@ class JobProcesses:
             time.sleep(0.001)
 
     def _leaders_live(self) -> bool:
-        return any(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None for pid in self.leaders)
+        return not all(map(linux.has_ended, self.leaders))
 
     def _kill_strangers(self) -> bool:
         """Kill and reap all strangers; their children, and those of ended leaders, become ours. Return whether there were any."""

@@ -18,7 +18,6 @@ import errno
 import heapq
 import marshal
 import os
-import resource
 import select
 import time
 from collections import deque
@@ -72,15 +71,15 @@ class Launcher:
         self.kills: list[tuple[float, int]] = []  # (when the grace is over, id)
         self.sweep, self.sweep_at = _SWEEPING[0], _NEVER
         self.reap_at = self.due = 0.0
-        self.peak = 0
         self.paused = self.listening = self.writing = self.blind = False
+        self.hearing: socket.socket | None = None
 
     # -- setting up ------------------------------------------------------------------------------------------------------
 
-    def configure(self, config: wire.Config, coordinator: int) -> None:
+    def configure(self, config: wire.Config, coordinator: int, spawner: Spawner) -> None:
         """Apply the settings of the run; raises OSError if that fails."""
-        self.spawner = Spawner(config)
-        self.family = JobProcesses(config["token"], allow_daemons=config["allow_daemons"])
+        self.spawner = spawner
+        self.family = JobProcesses(config["token"], spawner.spared, allow_daemons=config["allow_daemons"])
         self.grace: float = config["grace"]
         self.cap: int | None = config["cap"]
         self.allow_daemons: bool = config["allow_daemons"]
@@ -99,6 +98,10 @@ class Launcher:
             self.records.append((wire.NARROWED, errno.EMFILE))
         self.slots = Slots(Slot(number, self.folder, memory=config["memory"]) for number in reversed(numbers[:room]))
 
+    def note(self, text: str) -> None:
+        """Tell the user something."""
+        self.records.append((wire.NOTED, text))
+
     # -- the loop --------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -113,7 +116,7 @@ class Launcher:
     def take(self) -> None:
         """Begin jobs while there are free slots and jobs waiting."""
         for _ in range(_AT_ONCE):
-            if not self.slots.free or self.outbox.waiting:
+            if not self.slots.free or self.outbox.waiting or self.spawner.awaited:
                 return
             self.obey()  # requests that were sent before a job are handled before it
             if self.paused or self.to_signal or not self.slots.free:
@@ -149,18 +152,24 @@ class Launcher:
 
     def wait(self) -> None:
         """Sleep until an attempt ends, a request comes, or something is due."""
-        want = bool(self.slots.free) and not (self.paused or self.outbox.waiting)
+        want = bool(self.slots.free) and not (self.paused or self.outbox.waiting or self.spawner.awaited)
         if want is not self.listening:
             self.listening = self._watch(self.jobs, want, select.EPOLLIN | select.EPOLLEXCLUSIVE)
         want = bool(self.outbox.waiting) and not self.outbox.refused
         if want is not self.writing:
             self.writing = self._watch(self.outbox.sock, want, select.EPOLLOUT)
+        if (
+            news := self.spawner.news
+        ) is not self.hearing:  # that of another process; the end of the old one has ended its watch
+            self.hearing = news if news and self._watch(news, True, select.EPOLLIN) else None
         patience, self.blind = self.patience(), False
         for file, _ in self.poll.poll(patience):
             if (running := self.watched.get(file)) is not None:
                 self.ended(running, time.monotonic())
             elif file == self.control.fileno():
                 self.obey()
+            elif self.hearing and file == self.hearing.fileno():
+                self.spawner.hear()
             elif file == self.life:
                 raise Gone
 
@@ -183,6 +192,8 @@ class Launcher:
             due = min(due, self.kills[0][0])
         if self.over:
             due = min(due, self.sweep_at)
+        if self.spawner.awaited:
+            due = min(due, self.spawner.until)
         if (tried := self.slots.due()) is not None:
             due = min(due, tried)
         now = time.monotonic()
@@ -196,9 +207,7 @@ class Launcher:
         now = time.monotonic()
         if now < self.due and not self.to_signal:
             return
-        for running in [
-            one for one in self.unwatched if os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-        ]:
+        for running in [one for one in self.unwatched if linux.has_ended(one.pid)]:
             self.ended(running, now)
         while self.kills and self.kills[0][0] <= now:
             due_one = self.running.get(heapq.heappop(self.kills)[1])
@@ -253,7 +262,7 @@ class Launcher:
             os.close(running.file)
             running.file = -1
 
-    def fail(self, id: int, at: float, started: float, code: int, reason: str, *, began: bool) -> None:
+    def fail(self, id: int, at: float, started: float, code: int | None, reason: str, *, began: bool) -> None:
         """Report that an attempt could not be started; ``began``: whether another try might succeed."""
         self.records.append((wire.ENDED, id, at, began, tuple(Measured(code, None, reason, started))))
 
@@ -293,13 +302,11 @@ class Launcher:
     def report(self, running: Running) -> None:
         """Reap one leader and note its status, usage and output."""
         self.family.remove(running)
-        _, status, usage = os.wait4(running.pid, 0)
+        code, user, system, memory = self.spawner.wait(running.pid)
         at, slot = running.ended or time.monotonic(), running.slot
-        code = os.waitstatus_to_exitcode(status)
         out, err = slot.collect(0, running.name, self.cap), slot.collect(1, running.name, self.cap)
         end = (*exit_and_signal(code), self.output_error(running) if slot.failure else None)
-        times = (running.started, at - running.at, usage.ru_utime, usage.ru_stime)
-        memory = self.peak_of(usage.ru_maxrss)
+        times = (running.started, at - running.at, user, system)
         measured = Measured(*end, *times, memory, out, err, slot.number, len(running.gone))
         self.records.append((wire.ENDED, running.id, at, True, tuple(measured)))
         if not running.signalled:
@@ -318,17 +325,8 @@ class Launcher:
         failure, running.slot.failure = running.slot.failure, None
         if failure is None:
             return None
-        self.records.append((wire.NOTED, f"job {running.name.partition(b'.')[0].decode()}: {not_kept(failure)}"))
+        self.note(f"job {running.name.partition(b'.')[0].decode()}: {not_kept(failure)}")
         return not_kept(failure)
-
-    def peak_of(self, kibibytes: int) -> int:
-        """Peak memory of a command in bytes; 0: not known, because it was less than ours.
-
-        The kernel also counts the process before exec(2), and posix_spawn(3) shares our memory until then.
-        """
-        if kibibytes > self.peak:
-            self.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return kibibytes * 1024 if kibibytes > self.peak else 0
 
     # -- ending things ---------------------------------------------------------------------------------------------------
 
@@ -384,6 +382,7 @@ class Launcher:
                 if (running := self.watched.get(file)) is not None:
                     self.ended(running, time.monotonic())
         self.family.kill_leaders()
+        self.spawner.close()
         self.poll.close()  # a full table of descriptors must not keep us from reading /proc
         self.family.end_everything()
         if gone and not self.disposable:

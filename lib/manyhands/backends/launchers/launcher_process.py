@@ -64,6 +64,7 @@ def config_of(settings: CommandSettings, slots: list[int], ahead: int) -> wire.C
         "token": settings.token.encode(),
         "remembered": settings.slots + ahead,
         "disposable": settings.disposable,
+        "warm": settings.warm.to_wire() if settings.warm else None,
     }
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import gc
 import marshal
 import os
+from collections.abc import Callable
 
 from manyhands.backends.launchers import wire
 from manyhands.backends.launchers.launcher import Gone, Launcher, Quit
+from manyhands.backends.launchers.spawning import Spawner
 from manyhands.core.lean import Final, signal, socket, suppress
 
 _IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGTSTP)
@@ -37,7 +39,8 @@ def _configure(launcher: Launcher, coordinator: int) -> bool:
     try:
         if not (message := launcher.control.recv(wire.MESSAGE)):
             return False
-        launcher.configure(marshal.loads(message), coordinator)
+        config = marshal.loads(message)
+        launcher.configure(config, coordinator, _spawner(config, launcher.note))
     except (Gone, ConnectionError):
         return False
     except OSError as error:
@@ -45,6 +48,14 @@ def _configure(launcher: Launcher, coordinator: int) -> bool:
         _say(launcher, wire.REFUSED, f"cannot run commands{where}: {os.strerror(error.errno or 0)}")
         return False
     return True
+
+
+def _spawner(config: wire.Config, note: Callable[[str], None]) -> Spawner:
+    if config["warm"] is None:
+        return Spawner(config)
+    from manyhands.backends.launchers.warm_spawning import WarmSpawner  # few batches need it
+
+    return WarmSpawner(config, note)
 
 
 def _run(launcher: Launcher) -> None:

@@ -10,7 +10,7 @@ import resource
 
 from manyhands.backends.launchers import wire
 from manyhands.backends.shared.slot import Slot
-from manyhands.core.lean import Any, Final, signal, suppress
+from manyhands.core.lean import Any, Final, signal, socket, suppress
 from manyhands.posix.which import Programs, why_not_started
 
 # Python and nohup(1) change these; a command must find the defaults (posix_spawnattr_setsigdefault(3)).
@@ -47,11 +47,24 @@ class Spawner:
         os.chdir(config["workdir"])
         if config["nice"]:
             os.nice(config["nice"])
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) if self._given is None else -1
         if self._given is None:
-            self._stdin: tuple[Any, ...] = (os.POSIX_SPAWN_DUP2, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
+            self._stdin: tuple[Any, ...] = (os.POSIX_SPAWN_DUP2, self._null, 0)
         else:  # opened again for each command, so each reads it from the beginning
             self._stdin = (os.POSIX_SPAWN_OPEN, 0, self._given, os.O_RDONLY, 0)
         self._limit: tuple[int, int] | None = None
+        self._peak = 0
+        self.spared: set[int] = set()
+        """Children that are neither jobs nor left by jobs."""
+        self.awaited = False
+        """Whether no job may begin yet."""
+        self.until = 0.0
+        """When jobs begin nevertheless."""
+        self.news: socket.socket | None = None
+        """Has to be watched for `hear`."""
+
+    def hear(self) -> None:
+        """`news` is readable."""
 
     def room(self, slots: int) -> int:
         """For how many of ``slots`` there are descriptors, after raising the limit as far as allowed."""
@@ -82,10 +95,13 @@ class Spawner:
             if moved is None:
                 raise
             pid = self._spawn(moved, arguments, actions)
+        self._restore_limit(pid)
+        return pid
+
+    def _restore_limit(self, pid: int) -> None:
         if self._limit:
             with suppress(OSError):  # it has ended already
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, self._limit)
-        return pid
 
     def _spawn(self, program: bytes, arguments: list[bytes], actions: list[tuple[Any, ...]]) -> int:
         return os.posix_spawn(
@@ -98,8 +114,25 @@ class Spawner:
             setsigdef=_DEFAULT_SIGNALS,
         )
 
-    def explain(self, error: OSError | ValueError, name: bytes) -> tuple[int, str, bool]:
-        """(exit status, reason, whether it will be the same next time), see `manyhands.posix.which.why_not_started`."""
+    def wait(self, pid: int) -> tuple[int | None, float, float, int]:
+        """Reap a command that has ended: (exit status or -signal, None if it is not known, user time, system time, peak memory in bytes, 0 if it is not known)."""
+        _, status, usage = os.wait4(pid, 0)
+        return os.waitstatus_to_exitcode(status), usage.ru_utime, usage.ru_stime, self._peak_of(usage.ru_maxrss)
+
+    def _peak_of(self, kibibytes: int) -> int:
+        """Peak memory of a command in bytes; 0: not known, because it was less than ours.
+
+        The kernel also counts the process before exec(2), and posix_spawn(3) shares our memory until then.
+        """
+        if kibibytes > self._peak:
+            self._peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return kibibytes * 1024 if kibibytes > self._peak else 0
+
+    def close(self) -> None:
+        """End what is no job."""
+
+    def explain(self, error: OSError | ValueError, name: bytes) -> tuple[int | None, str, bool]:
+        """(exit status, None if it is not known; reason; whether it will be the same next time), see `manyhands.posix.which.why_not_started`."""
         if self._given is not None and isinstance(error, OSError) and not os.access(self._given, os.R_OK):
             return 126, f"cannot read the standard input {os.fsdecode(self._given)}: {error.strerror}", True
         return why_not_started(error, name, self._programs.place(name))

@@ -42,4 +42,5 @@ REFUSED: Final = 6
 Config = dict[str, Any]
 """The settings of a launcher: slots (numbers), memory (whether small output stays in memory), outputs (folder), workdir, stdin (path
 or None), grace (seconds), cap (bytes or None), nice, allow_daemons, token, remembered (how many results may be on their way to the
-journal: the slots of all launchers and the queued attempts), disposable (whether the folder is of use to the coordinator only)."""
+journal: the slots of all launchers and the queued attempts), disposable (whether the folder is of use to the coordinator only), warm
+(what a zygote imports, or None)."""

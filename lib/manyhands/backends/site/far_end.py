@@ -59,6 +59,8 @@ class Settings(NamedTuple):
     allow_daemons: bool
     launchers: int
     disposable: bool = True
+    warm: None = None
+    """Jobs are not forked from a process that has imported what they need."""
 
 
 class _Outbox:

@@ -1,0 +1,1 @@
+"""The zygote: a process that has imported what a script imports, and forks a child for each job. It runs without the rest of us."""
