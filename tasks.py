@@ -4,7 +4,6 @@
     find . -name '*.png' -print0 | manyhands batch 'optipng {}' --null --timeout 60
     manyhands batch.call images:thumbnail --glob '*.png' -j 4
     manyhands batch.resume
-    manyhands proc.stop --port 8080
 
 That is what ``invoke -l`` and ``manyhands`` begin with. Every task is here: thin, and named in the table at the bottom. What it takes is
 declared in ``lib/manyhands/options``, what it does is in ``lib/manyhands/handlers``; what is imported inside a task is what would
@@ -29,6 +28,7 @@ from manyhands.options import batch as runs
 from manyhands.options import cmd as cmds
 from manyhands.options import host as machine
 from manyhands.options import proc as processes
+from manyhands.options import queue as queue_options
 from manyhands.options import tour as scenes
 from manyhands.options.common import Json
 
@@ -460,6 +460,50 @@ def fork_demo(_ctx: Context, options: machine.ForkOptions) -> int:
     return host.show_fork(options)
 
 
+# -- queues --------------------------------------------------------------------------------------------------------------
+
+
+@task(options=queue_options.WorkOptions)
+def work(_ctx: Context, options: queue_options.WorkOptions) -> int:
+    """Be a consumer: do jobs that batches with --backend redis put into a queue, until Ctrl-C; running jobs are finished first.
+
+    manyhands queue.work --broker redis://127.0.0.1:6379/0 --slots 8 --allow 'images:*' --allow-commands
+    """
+    from manyhands.handlers import queue
+
+    return queue.work(options)
+
+
+@task(options=queue_options.StatusOptions, name="status")
+def show_queue(_ctx: Context, options: queue_options.StatusOptions) -> int:
+    """Show the consumers of a broker, and what waits and runs, for each run; exit with 1 if there is no consumer."""
+    from manyhands.handlers import queue
+
+    return queue.status(options)
+
+
+@task(options=queue_options.DrainOptions)
+def drain(_ctx: Context, options: queue_options.DrainOptions) -> int:
+    """Have consumers finish the jobs that they have, and exit.
+
+    manyhands queue.drain web1-812 --broker redis://127.0.0.1:6379/0
+    """
+    from manyhands.handlers import queue
+
+    return queue.drain(options)
+
+
+@task(options=queue_options.PurgeOptions)
+def purge(_ctx: Context, options: queue_options.PurgeOptions) -> int:
+    """Remove the jobs that wait for a consumer, after asking; their batches report them as cancelled.
+
+    manyhands queue.purge nightly --dry-run
+    """
+    from manyhands.handlers import queue
+
+    return queue.purge(options)
+
+
 # -- programs for administrators -----------------------------------------------------------------------------------------
 
 
@@ -764,13 +808,14 @@ admin = Collection(
     timers,
     updates,
 )
+queues = Collection("queue", work, show_queue, drain, purge)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
 dev = Collection(
     "dev", check, test, lint, types, docs, workflows, wheel, test_wheel, coverage, hooks, soak, manual, simulate
 )
 
-namespace = Collection(batches, commands, procs, hosts, admin, tour, fork_demo)
+namespace = Collection(batches, commands, procs, hosts, queues, admin, tour, fork_demo)
 if (Path(__file__).parent / "scripts").is_dir():  # the wheel has none
     namespace.add_collection(dev)
 for collection, purpose in [
@@ -778,6 +823,7 @@ for collection, purpose in [
     (commands, "one command"),
     (procs, "processes"),
     (hosts, "this machine"),
+    (queues, "consumers of queues"),
     (admin, "programs for administrators, with exit statuses for monitors: 0 ok, 1 warning, 2 critical, 3 unknown"),
     (dev, "work on manyhands itself"),
     (namespace, __doc__),

@@ -26,8 +26,9 @@ from manyhands.backends.site.host import HostSpec
 from manyhands.backends.sites import Sites, SiteSettings
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Job
+from redis_servers import Consumer
 
-BACKENDS = ["commands", "command-threads", "site"]
+BACKENDS = ["commands", "command-threads", "site", "redis"]
 TOKEN = f"token{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -78,6 +79,16 @@ def opened(name: str, given: dict[str, Any]) -> Backend:
     return Sites(SiteSettings(**given, hosts=(here,)))
 
 
+def queued(request: pytest.FixtureRequest, given: dict[str, Any], folder: Path) -> Backend:
+    """The backend ``redis``, with a consumer that has as many slots."""
+    server = request.getfixturevalue("redis_url")
+    slots = ["--slots", str(given["slots"]), "--allow-commands"]
+    consumer = Consumer(server, request.getfixturevalue("environment"), *slots, cwd=folder)
+    request.addfinalizer(consumer.close)
+    consumer.wait_until_ready()
+    return open_backend("redis", CommandSettings(**given, broker=server.parsed))
+
+
 @pytest.fixture(params=BACKENDS)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Makes benches of the backend, with settings; closes them."""
@@ -96,7 +107,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
             "launchers": 2,
             **settings,
         }
-        made.append(Bench(opened(request.param, given)))
+        queue = request.param == "redis"
+        made.append(Bench(queued(request, given, tmp_path) if queue else opened(request.param, given)))
         return made[-1]
 
     yield bench

@@ -132,7 +132,9 @@ def run_batch(
     - ``then``: further stages, each for the inputs whose stage before succeeded: commands, or functions of what the one before returned.
     - ``max_args``: up to so many inputs for each job: ``{}`` stands for all of them, a function is given a list.
     - ``on``: the hosts that run a command, by ``ssh``: names that ssh knows, each perhaps with ``:SLOTS``; ``workdir`` is there.
-    - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto".
+    - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto";
+      for both "redis", with ``broker``, its address: consumers (``queue.work``) do the jobs. ``broker_password_file``, ``insecure``: how it
+      is reached; ``lease``: seconds without a sign of life after which who has jobs is lost.
     - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input.
       ``shell``: a command is a script for the user's shell.
     - ``initializer``, ``initargs``, ``start_method``, ``chunk``, ``max_jobs_per_worker``: of the workers that call functions.
@@ -172,20 +174,15 @@ def run_batch(
     works, source = _works(work, inputs, options)
     is_call = works[0].is_function
     on = _hosts(options, is_call=is_call)
-    usual = "processes" if is_call else "commands"
-    plan = plan_of(
-        options,
-        works,
-        source.spec(),
-        os.fspath(options.workdir or ".") if on else os.path.abspath(options.workdir or "."),
-        backend=options.backend or usual,
-        keep_order=options.ordered,
-        on=on,
-    )
+    backend = options.backend or ("processes" if is_call else "commands")
+    elsewhere = bool(on) or "redis" in backend.split(",")
+    path = os.fspath if elsewhere else os.path.abspath
+    folder = path(options.workdir or ".")
+    plan = plan_of(options, works, source.spec(), folder, backend=backend, keep_order=options.ordered, on=on)
     plan = replace(
         plan,
         environment=dict(options.env or {}),
-        stdin=None if options.stdin is None else os.fspath(options.stdin) if on else os.path.abspath(options.stdin),
+        stdin=None if options.stdin is None else path(options.stdin),
         ssh=options.ssh,
         allow_daemons=options.allow_daemons,
         workers=Workers(start_method=options.start_method, chunk=options.chunk, max_jobs=options.max_jobs_per_worker),

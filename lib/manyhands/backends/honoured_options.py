@@ -57,6 +57,7 @@ HONOURED: Final[dict[str, frozenset[str]]] = {
     "commands": _COMMANDS,
     "command-threads": _COMMANDS,
     "ssh": _COMMANDS,
+    "redis": _COMMANDS,
     "processes": _WORKERS,
     "gevent": _PROCESS,
     "asyncio": _EVERY | {"--grace", "--jobs"},

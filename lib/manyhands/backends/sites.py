@@ -36,8 +36,6 @@ class SiteSettings(CommandSettings):
     """For commands on other hosts: ``workdir`` and ``stdin`` are there; ``environment`` is what the hosts' own is extended by."""
 
     hosts: tuple[HostSpec, ...]
-    lease: float = 60.0
-    """Seconds of silence after which a host ends its attempts; some seconds later they are lost."""
     patience: float = 20.0
     """Seconds to wait for a host at the beginning."""
 

@@ -88,7 +88,32 @@ class Variables(Options):
     )
 
 
-class Execution(Surroundings, Grouping):
+class Queued(Options):
+    """For backends that put jobs into a queue."""
+
+    broker: str | None = option(
+        None,
+        metavar="URL",
+        help="with --backend redis: let consumers (queue.work) do the jobs; the URL is redis://HOST:PORT/DB, rediss://... (TLS) or unix:///PATH",
+    )
+    broker_password_file: str | os.PathLike[str] | None = option(
+        None,
+        metavar="FILE",
+        needs="broker",
+        help="the broker's password is the first line of this file (default: $MANYHANDS_BROKER_PASSWORD)",
+    )
+    insecure: bool = option(
+        False, needs="broker", help="allow a connection that is not encrypted to another machine (redis://HOST)"
+    )
+    lease: float | str = option(
+        60.0,
+        metavar="TIME",
+        needs="broker",
+        help="consumers stop the jobs of a batch that gives no sign of life for this time (default: 60)",
+    )
+
+
+class Execution(Surroundings, Grouping, Queued):
     """How a run is carried out: the same for commands and functions, on the command line and in a program."""
 
     jobs: int | str = option(
@@ -212,7 +237,9 @@ class CommandOptions(Inputs, Console, Commands):
         "--shell run by it; empty lines and those that begin with # are left out",
     )
     backend: str = option(
-        "commands", after="nice", help="how to run them: commands, command-threads or fake (default: commands)"
+        "commands",
+        after="nice",
+        help="how to run them: commands, command-threads, fake, or redis: a queue (default: commands)",
     )
 
 
@@ -241,7 +268,7 @@ class FunctionOptions(Inputs, Console, Workers):
     backend: str = option(
         "processes",
         after="nice",
-        help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, or auto (default: processes)",
+        help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, auto, or redis: a queue (default: processes)",
     )
     chunk: str = option(
         "auto", help="send so many inputs to a worker in one message; auto (default): about 20 ms of work"

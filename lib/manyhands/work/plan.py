@@ -20,6 +20,7 @@ from manyhands.work.work import Work
 from manyhands.work.worker_settings import Workers
 
 if TYPE_CHECKING:
+    from manyhands.work.broker_url import Broker
     from manyhands.work.function import Call
 
 
@@ -59,6 +60,8 @@ class Plan:
     on: tuple[str, ...] = ()
     """The hosts that run the commands, as they are given to ssh, each perhaps with ``:SLOTS``; ``workdir`` is there."""
     ssh: str = "ssh"
+    broker: Broker | None = None
+    """Where jobs wait for consumers, with a backend that has a queue; ``workdir`` is a folder there."""
     spool_limit: int = 1 << 30
     """Bytes of such inputs that are stored before the stream has to wait for the jobs (0: it never waits)."""
 
@@ -82,6 +85,7 @@ class Plan:
             "order": self.order,
             "streamed": self.streamed,
             **({"on": [*self.on], "ssh": self.ssh} if self.on else {}),
+            **({"broker": self.broker.to_json()} if self.broker else {}),
             "spool_limit": self.spool_limit,
             "limits": {
                 "jobs": limits.jobs,
@@ -142,6 +146,7 @@ class Plan:
             spool_limit=record.get("spool_limit", 1 << 30),
             on=tuple(record.get("on", ())),
             ssh=record.get("ssh", "ssh"),
+            broker=_broker(record.get("broker"), environ),
             **{name: record[name] for name in names},
         )
 
@@ -184,6 +189,14 @@ class Plan:
     def with_jobs(self, jobs: int) -> Plan:
         """A copy with another number of slots."""
         return replace(self, limits=replace(self.limits, jobs=jobs, climb=False))
+
+
+def _broker(record: Mapping[str, Any] | None, environ: Mapping[str, str]) -> Broker | None:
+    if record is None:
+        return None
+    from manyhands.work.broker_url import Broker  # here: most runs have none
+
+    return Broker.from_json(record, environ)
 
 
 def for_stages(option: str, text: str, stages: int) -> list[str]:
