@@ -43,7 +43,7 @@ class RedisServer:
     def client(self) -> Any:
         return client(self.parsed)
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         with self.client() as redis:
             return sorted(one.decode() for one in redis.keys("*"))
 

@@ -21,6 +21,10 @@ class BrokerLostError(Exception):
     """The broker does not answer, or refuses; says why."""
 
 
+class GoneError(BrokerLostError):
+    """The broker answers, but what was asked for is not there, or is not what it should be."""
+
+
 class Arrived(NamedTuple):
     """A message, and when the broker got it, in seconds of the broker's clock."""
 
@@ -126,6 +130,9 @@ class Receiver(Protocol):
 
     def take(self, runs: Sequence[str], room: int, timeout: float) -> Sequence[Taken]:
         """Take up to ``room`` attempts that wait, now ours to claim; waits up to ``timeout`` seconds for the first."""
+
+    def put_back(self, taken: Sequence[Taken]) -> None:
+        """Let others take what we have not claimed."""
 
     def claim(self, run: str, ids: Sequence[AttemptId], entries: Sequence[object] = ()) -> Sequence[Claim]:
         """Claim attempts, and remove these ``entries`` from those that wait; whose each attempt is now."""

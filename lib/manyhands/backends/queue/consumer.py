@@ -16,12 +16,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Final
 
 from manyhands.backends.queue import messages
 from manyhands.backends.queue.attempt_messages import attempt_of
-from manyhands.backends.queue.carrier import BrokerLostError, Claim, Receiver, RunState, Taken
+from manyhands.backends.queue.carrier import BrokerLostError, Claim, GoneError, Receiver, RunState, Taken
 from manyhands.backends.queue.hosted_run import HostedRun
 from manyhands.backends.queue.messages import Message, NotOursError
 from manyhands.backends.queue.reports import refused
@@ -280,7 +281,11 @@ class Consumer:
         else:
             self._turn += 1
             at = self._turn % len(runs)
-            self._pending += self._receiver.take(runs[at:] + runs[:at], room, _BLOCK)
+            taken = self._receiver.take(runs[at:] + runs[:at], room, _BLOCK)
+            if self._draining:  # since then
+                self._receiver.put_back(taken)
+            else:
+                self._pending += taken
         self._claim_pending()
 
     def _wait(self) -> None:
@@ -293,18 +298,23 @@ class Consumer:
         while self._pending:
             run = self._pending[0].run
             mine = [one for one in self._pending if one.run == run]
-            hosted = self._runs.get(run)
-            if hosted is not None:
-                attempts = self._parsed(hosted, mine)
-                ids = [*attempts]
-                claims = self._receiver.claim(run, ids, [one.entry for one in mine])
-                ours = (Claim.NEW, Claim.OURS) if self._lost_broker else (Claim.NEW,)
-                good = [
-                    attempts[id] for id, one in zip(ids, claims, strict=True) if one in ours and id not in hosted.held
-                ]
-                if good:
-                    hosted.start(good)
+            if (hosted := self._runs.get(run)) is not None:
+                with suppress(GoneError):  # it is sent again
+                    self._claim(hosted, mine)
             self._pending = [one for one in self._pending if one.run != run]
+
+    def _claim(self, hosted: HostedRun, taken: Sequence[Taken]) -> None:
+        """Do what is ours. What was ours before is, if the broker did not answer when we claimed it first."""
+        attempts = self._parsed(hosted, taken)
+        claims = self._receiver.claim(hosted.name, [*attempts], [one.entry for one in taken])
+        ours = (Claim.NEW, Claim.OURS) if self._lost_broker else (Claim.NEW,)
+        good = [
+            attempt
+            for (id, attempt), claim in zip(attempts.items(), claims, strict=True)
+            if claim in ours and id not in hosted.held
+        ]
+        if good:
+            hosted.start(good)
 
     def _parsed(self, hosted: HostedRun, taken: Sequence[Taken]) -> dict[AttemptId, Attempt]:
         """The attempts in messages; what is none is set aside."""

@@ -37,6 +37,8 @@ _SETTLING: Final = 4
 _TYPES: Final = ("started", "ended", "piece", "noted", "refused", "purged")
 _UNHEARD: Final = 10
 """Leases after which a broker that does not answer ends the batch."""
+_LEAST_UNHEARD: Final = 30.0
+"""Seconds for that at least."""
 
 
 class _Sent:
@@ -207,7 +209,7 @@ class Queued:
     def _look_at_outage(self, seconds: float) -> None:
         if seconds > _LONELY:
             self._lose_stopped()
-        if seconds > max(_UNHEARD * self.settings.lease, 30.0):
+        if seconds > max(_UNHEARD * self.settings.lease, _LEAST_UNHEARD):
             raise ManyhandsError(f"the broker {self._place} has not answered for {seconds:.0f} s")
 
     # -- attempts on their way -------------------------------------------------------------------------------------------

@@ -72,7 +72,8 @@ class HostedRun:
         self._large: deque[Iterator[bytes]] = deque()
         self._sent: deque[tuple[float, int, Packing]] = deque()
         self._sent_size = 0
-        self._lost_why: str | None = None
+        self._lost: dict[AttemptId, str] = {}
+        """Why attempts are lost that are being killed."""
         self._backend: Backend | None = None
         self._closing = threading.Event()
         self._waiting = 0
@@ -102,8 +103,9 @@ class HostedRun:
 
     def lose(self, why: str) -> None:
         """Kill everything, and report it as lost."""
-        self._lost_why = why
-        self._do(lambda backend: backend.stop(self._known([*self.held]), kill=True))
+        lost = self._known([*self.held])
+        self._lost.update((one.id, why) for one in lost)
+        self._do(lambda backend: backend.stop(lost, kill=True))
 
     def drop(self, ids: Sequence[AttemptId]) -> None:
         """Kill attempts that are another's now; what they report is no longer of interest."""
@@ -199,8 +201,8 @@ class HostedRun:
         if report.began:
             wall = report.ending.wall
             self.wall = wall if not self.wall else 0.9 * self.wall + 0.1 * wall
-        if self._lost_why is not None:
-            report = report._replace(ending=Ending(error=self._lost_why), began=True)
+        if (why := self._lost.pop(report.attempt.id, None)) is not None:
+            report = report._replace(ending=Ending(error=why), began=True)
         if report.ending.stdout.path or report.ending.stderr.path:
             self._large.append(self._in_pieces(report))
         else:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Final
 
-from manyhands.backends.queue.carrier import BrokerLostError
+from manyhands.backends.queue.carrier import BrokerLostError, GoneError
 from manyhands.core.errors import ManyhandsError, UsageError
 from manyhands.core.extras import install_line
 from manyhands.core.hints import given_as
@@ -16,10 +16,6 @@ from manyhands.work.broker_url import BrokerUrl
 _CONNECTING: Final = 5.0
 _ANSWERING: Final = 10.0
 """Seconds to wait for an answer, beyond those that a command is to wait."""
-
-
-class NoSuchGroupError(Exception):
-    """What was read is gone: it is over, or the server has forgotten it."""
 
 
 def check_package() -> None:
@@ -54,15 +50,15 @@ def client(url: BrokerUrl) -> Any:
 
 @contextmanager
 def our_errors() -> Iterator[None]:
-    """Errors of the package become `BrokerLostError`, or `NoSuchGroupError`."""
+    """Errors of the package become `BrokerLostError`, or `GoneError`."""
     from redis.exceptions import RedisError, ResponseError
 
     try:
         yield
     except ResponseError as error:
         said = str(error)
-        if said.startswith(("NOGROUP", "UNBLOCKED")) or "no such key" in said:
-            raise NoSuchGroupError(said) from None
+        if said.startswith(("NOGROUP", "UNBLOCKED", "WRONGTYPE")) or "no such key" in said:
+            raise GoneError(said) from None
         raise BrokerLostError(_one_line(error)) from None
     except (RedisError, OSError) as error:
         raise BrokerLostError(_one_line(error)) from None
@@ -72,7 +68,7 @@ def reached(url: BrokerUrl, use: Callable[[], None]) -> None:
     """Do ``use``, the first thing that is asked of a broker. Raises ManyhandsError with one line if it does not answer as it must."""
     try:
         use()
-    except (BrokerLostError, NoSuchGroupError) as error:
+    except BrokerLostError as error:
         raise ManyhandsError(f"the broker {url.url} cannot be used: {error}") from None
 
 

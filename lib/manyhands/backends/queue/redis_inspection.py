@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from manyhands.backends.queue import keys, messages
-from manyhands.backends.queue.carrier import RECALLED
+from manyhands.backends.queue.carrier import RECALLED, GoneError
 from manyhands.backends.queue.messages import Message, NotOursError, packed
 from manyhands.backends.queue.redis_connection import client, our_errors, reached, texts
 from manyhands.core.attempt import AttemptId
@@ -78,9 +79,10 @@ class RedisInspection:
 
     def _runs(self, consumers: Sequence[ConsumerStatus]) -> Iterator[RunStatus]:
         with our_errors():
-            for name in sorted(texts(self._redis.smembers(keys.RUNS))):
-                paused = self._redis.hget(keys.run(name), "paused")
-                if paused is None:
+            names = sorted(texts(self._redis.smembers(keys.RUNS)))
+        for name in names:
+            with suppress(GoneError), our_errors():
+                if (paused := self._redis.hget(keys.run(name), "paused")) is None:
                     continue
                 waiting = int(self._redis.xlen(keys.attempts(name)))
                 running = sum(one.running.get(name, 0) for one in consumers)

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Final
 
 from manyhands.backends.queue import keys
-from manyhands.backends.queue.carrier import Claim, RunState, Taken
-from manyhands.backends.queue.redis_connection import NoSuchGroupError, client, our_errors, reached, streams, texts
+from manyhands.backends.queue.carrier import Claim, GoneError, RunState, Taken
+from manyhands.backends.queue.redis_connection import client, our_errors, reached, streams, texts
 from manyhands.core.attempt import AttemptId
 from manyhands.work.broker_url import BrokerUrl
 
@@ -40,8 +40,11 @@ class RedisReceiver:
             pipe.pexpire(keys.control(self._name), lease * _KEPT)
             for run in runs:
                 pipe.hmget(keys.run(run), "incarnation", "paused")
-            found = pipe.execute()[4:]
-        return {run: _state(*one) for run, one in zip(runs, found, strict=True)}
+            said = pipe.execute(raise_on_error=False)
+            ours, states = said[:4], said[4:]
+            if error := next((one for one in ours if isinstance(one, Exception)), None):
+                raise error
+        return {run: _state(*one) if isinstance(one, list) else None for run, one in zip(runs, states, strict=True)}
 
     def runs(self) -> set[str]:
         """See `carrier.Receiver`."""
@@ -50,8 +53,9 @@ class RedisReceiver:
 
     def settings(self, run: str) -> RunState | None:
         """See `carrier.Receiver`."""
-        with our_errors():
+        with suppress(GoneError), our_errors():
             return _state(*self._redis.hmget(keys.run(run), "incarnation", "paused", "settings"))
+        return None
 
     def take(self, runs: Sequence[str], room: int, timeout: float) -> Sequence[Taken]:
         """See `carrier.Receiver`: in turn from each, then waiting for all."""
@@ -66,7 +70,7 @@ class RedisReceiver:
     def _read(self, runs: Sequence[str], count: int, block: int | None) -> list[Taken]:
         """Nothing is noted as pending: what was read and not claimed is sent again by its coordinator."""
         names = {keys.attempts(run): run for run in runs}
-        with suppress(NoSuchGroupError), our_errors():
+        with suppress(GoneError), our_errors():
             answer = self._redis.xreadgroup(
                 keys.GROUP, self._name, dict.fromkeys(names, ">"), count=count, block=block, noack=True
             )
@@ -76,6 +80,15 @@ class RedisReceiver:
                 for entry, fields in entries
             ]
         return []
+
+    def put_back(self, taken: Sequence[Taken]) -> None:
+        """See `carrier.Receiver`."""
+        with our_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for one in taken:
+                pipe.xdel(keys.attempts(one.run), one.entry)
+                if isinstance(one.data, bytes):
+                    pipe.xadd(keys.attempts(one.run), {keys.FIELD: one.data}, nomkstream=True)
+            pipe.execute()
 
     def claim(self, run: str, ids: Sequence[AttemptId], entries: Sequence[object] = ()) -> Sequence[Claim]:
         """See `carrier.Receiver`."""
@@ -90,12 +103,13 @@ class RedisReceiver:
 
     def report(self, run: str, messages: Sequence[bytes]) -> int | None:
         """See `carrier.Receiver`."""
-        with our_errors(), self._redis.pipeline(transaction=False) as pipe:
+        with suppress(GoneError), our_errors(), self._redis.pipeline(transaction=False) as pipe:
             for message in messages:
                 pipe.xadd(keys.reports(run), {keys.FIELD: message}, nomkstream=True)
             pipe.xlen(keys.reports(run))
             *entries, waiting = pipe.execute()
-        return None if None in entries else int(waiting)
+            return None if None in entries else int(waiting)
+        return None
 
     def listen(self, timeout: float) -> Sequence[object]:
         """See `carrier.Receiver`."""

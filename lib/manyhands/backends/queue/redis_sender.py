@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 from manyhands.backends.queue import keys
-from manyhands.backends.queue.carrier import RECALLED, Arrived, Beat, Whereabouts
+from manyhands.backends.queue.carrier import RECALLED, Arrived, Beat, GoneError, Whereabouts
 from manyhands.backends.queue.messages import packed
-from manyhands.backends.queue.redis_connection import NoSuchGroupError, client, our_errors, reached, streams, texts
+from manyhands.backends.queue.redis_connection import client, our_errors, reached, streams, texts
 from manyhands.core.attempt import AttemptId
 from manyhands.work.broker_url import BrokerUrl
 
@@ -44,16 +44,20 @@ class RedisSender:
     def _open(self) -> None:
         with our_errors():
             for other in sorted(texts(self._redis.smembers(keys.RUNS))):
-                if self._redis.hget(keys.run(other), "token") == self._token.encode():
+                if self._token_of(other) == self._token.encode():
                     self._end(other)  # its coordinator was killed
             self._begin()
+
+    def _token_of(self, run: str) -> Any:
+        with suppress(GoneError), our_errors():
+            return self._redis.hget(keys.run(run), "token")
 
     def _begin(self) -> None:
         """Make, or make anew, all that there is of the execution."""
         with self._mutex:
             self._entries.clear()
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(keys.attempts(self.name), keys.claims(self.name))
+            pipe.delete(keys.run(self.name), keys.attempts(self.name), keys.claims(self.name))
             pipe.xgroup_create(keys.attempts(self.name), keys.GROUP, id="0", mkstream=True)
             pipe.xadd(keys.reports(self.name), {keys.FIELD: b"{}"})  # so that it exists
             pipe.hset(
@@ -145,7 +149,7 @@ class RedisSender:
         """See `carrier.Sender`."""
         given: tuple[int, ...] = (1 << 62,)
         """The last entry that a consumer was given; without the stream, all are gone."""
-        with suppress(NoSuchGroupError), our_errors():
+        with suppress(GoneError), our_errors():
             for one in self._redis.xinfo_groups(keys.attempts(self.name)):
                 given = _number(one["last-delivered-id"])
         with our_errors():
