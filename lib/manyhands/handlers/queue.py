@@ -25,7 +25,8 @@ _MOST_SLOTS: Final = 1024
 
 def work(options: WorkOptions) -> int:
     """Be a consumer until it is drained or stopped. The first Ctrl-C or TERM lets running jobs end, the second kills them."""
-    from manyhands.backends.queue.consumer import Allowed, ConsumerSettings, fresh_name
+    from manyhands.backends.queue.allowed import Allowed
+    from manyhands.backends.queue.consumer import ConsumerSettings, fresh_name
     from manyhands.backends.queue.redis_consumer import consumer
 
     broker = _broker(options)
@@ -36,21 +37,24 @@ def work(options: WorkOptions) -> int:
         raise UsageError(
             "queue.work: it would do nothing: allow functions by --allow PATTERN, or commands by --allow-commands"
         )
+    for one in options.allow:
+        if one.count(":") != 1 or one.startswith(":") or one.endswith(":"):
+            raise UsageError(f"--allow {one!r}: expected MODULE:FUNCTION, perhaps with wildcards, such as 'images:*'")
     allowed = Allowed(tuple(options.allow), options.allow_commands)
     settings = ConsumerSettings(name=fresh_name(), slots=slots, allowed=allowed, lease=broker.lease)
-    one = consumer(broker.url, settings, _say)
+    worker = consumer(broker.url, settings, _say)
 
     def asked(*_: object) -> None:
-        if one.is_draining:
-            one.end()
+        if worker.is_draining:
+            worker.end()
         else:
-            one.drain()
+            worker.drain()
 
     before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     what = [*(["commands"] if options.allow_commands else []), *options.allow]
     _say(f"consumer {settings.name} of {broker.url.url}: {slots} slots for {', '.join(what)}")
     try:
-        one.run()
+        worker.run()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -100,7 +100,7 @@ class Queued(Options):
         None,
         metavar="FILE",
         needs="broker",
-        help="the broker's password is the first line of this file (default: $MANYHANDS_BROKER_PASSWORD)",
+        help="the broker's password is the first line of this file (default: $MH_BROKER_PASSWORD)",
     )
     insecure: bool = option(
         False, needs="broker", help="allow a connection that is not encrypted to another machine (redis://HOST)"

@@ -15,7 +15,7 @@ class BrokerAccess(Options):
     broker_password_file: str | os.PathLike[str] | None = option(
         None,
         metavar="FILE",
-        help="the broker's password is the first line of this file (default: $MANYHANDS_BROKER_PASSWORD)",
+        help="the broker's password is the first line of this file (default: $MH_BROKER_PASSWORD)",
     )
     insecure: bool = option(False, help="allow a connection that is not encrypted to another machine (redis://HOST)")
     lease: float | str = option(

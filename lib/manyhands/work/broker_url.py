@@ -20,7 +20,7 @@ from manyhands.core.hints import given_as, option_name, switch_name
 from manyhands.core.limits import parse_duration
 from manyhands.core.records import dataclass
 
-PASSWORD: Final = "MANYHANDS_BROKER_PASSWORD"  # noqa: S105 - the name of the variable
+PASSWORD: Final = "MH_BROKER_PASSWORD"  # noqa: S105 - the name of the variable
 """The environment variable from which a broker's password is taken."""
 _SCHEMES: Final = ("redis", "rediss", "unix")
 _PORT: Final = 6379

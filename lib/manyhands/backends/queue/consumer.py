@@ -17,10 +17,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from typing import Final
 
 from manyhands.backends.queue import messages
+from manyhands.backends.queue.allowed import Allowed
 from manyhands.backends.queue.attempt_messages import attempt_of
 from manyhands.backends.queue.carrier import BrokerLostError, Claim, GoneError, Receiver, RunState, Taken
 from manyhands.backends.queue.hosted_run import HostedRun
@@ -39,24 +39,6 @@ _DEPTH: Final = 64
 _WORTH: Final = 0.02
 """Seconds of work that may wait here."""
 _AGAIN: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """What a consumer does: functions whose names match a pattern, and commands."""
-
-    patterns: tuple[str, ...]
-    commands: bool
-
-    def why_not(self, settings: RunSettings) -> str | None:
-        """Why an execution is not taken; None if it is."""
-        if settings.call is None:
-            return None if self.commands else "it allows no commands (--allow-commands)"
-        if not any(fnmatchcase(settings.call.text, one) for one in self.patterns):
-            return f"it does not allow {settings.call.text} (--allow)"
-        if not (settings.is_plain or self.commands):
-            return "it sets no variables and changes no folder for functions (--allow-commands)"
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
