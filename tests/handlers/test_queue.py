@@ -90,6 +90,17 @@ def test_functions_of_a_program(redis_url: RedisServer, consume: Consume) -> Non
     assert "JSON cannot hold" in (done[0].error or "")
 
 
+def test_stages_on_several_backends(cli: Cli, redis_url: RedisServer, consume: Consume) -> None:
+    """Two of them in the queue, one here: an execution of its own for each."""
+    consume("--allow-commands")
+    broker = ["--broker", redis_url.url, "--lease", "2"]
+    line = ["batch", "echo 1 {}", "--then", "echo 2 {}", "--then", "echo 3 {}", "--backend", "redis,redis,commands"]
+    done = cli(*line, *broker, "-j", "4,4,2", "--", *"abcdef")
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == [f"3 {one}" for one in "abcdef"]
+    assert not [name for name in redis_url.names() if "consumer" not in name]
+
+
 @pytest.mark.parametrize(
     ("args", "text"),
     [

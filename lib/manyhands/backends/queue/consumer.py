@@ -252,8 +252,8 @@ class Consumer:
         held = sum(len(one.held) for one in self._runs.values())
         walls = [one.wall for one in self._runs.values() if one.wall]
         depth = min(_DEPTH, int(_WORTH * self._settings.slots / max(walls))) if walls else 0
-        room = self._settings.slots - held
-        return room + depth if room > 0 or depth > 8 else 0
+        room = self._settings.slots + depth - held
+        return room if held < self._settings.slots or room > depth // 2 else 0  # short ones are taken many at once
 
     def _take(self) -> None:
         runs = [name for name, one in self._runs.items() if not (self._states[name].paused or one.failure)]

@@ -10,6 +10,7 @@ gives no sign of life for its lease, its attempts are lost; what it reports of t
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
@@ -24,6 +25,7 @@ from manyhands.backends.queue.courier import Beaten, Courier, Done, Down, Event,
 from manyhands.backends.queue.messages import Message, NotOursError, packed
 from manyhands.backends.queue.outputs import Outputs
 from manyhands.backends.queue.reports import End
+from manyhands.backends.queue.seen_consumers import SeenConsumers
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.backends.site.clock import FarClock
 from manyhands.core.attempt import Attempt, AttemptId, Ending
@@ -34,6 +36,8 @@ _LONELY: Final = 2.0
 """Seconds without a consumer after which the user is told."""
 _SETTLING: Final = 4
 """Renewals of consumers' leases that a broker which has lost its memory is given, before attempts are sent again."""
+_SUSPENDING: Final = 2.0
+"""Seconds that a broker has to pass it on that all is to be suspended."""
 _TYPES: Final = ("started", "ended", "piece", "noted", "refused", "purged")
 _UNHEARD: Final = 10
 """Leases after which a broker that does not answer ends the batch."""
@@ -71,11 +75,7 @@ class Queued:
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._clock = FarClock()
         self._outputs = Outputs(settings.outputs)
-        self._alive: set[str] = set()
-        self._known: set[str] = set()
-        self._missing: dict[str, float] = {}
-        """Since when nothing is heard of a consumer."""
-        self._refused: set[str] = set()
+        self._consumers = SeenConsumers(settings.lease)
         self._width = settings.slots
         self._paused = self._closed = self._told_lonely = False
         self._opened = time.monotonic()
@@ -129,9 +129,15 @@ class Queued:
         """Suspend or continue all attempts; meanwhile our silence ends none."""
         self._check_open()
         self._paused = paused
+        done = threading.Event()  # this process may be stopped next, with the thread that sends it
         order = packed({"type": "pause", "run": self._sender.name, "paused": paused})
-        self._courier.do(partial(self._sender.pause, paused))
-        self._tell(self._known, order)
+        self._courier.do(partial(self._suspend, paused, [*self._consumers.known], order, done))
+        done.wait(_SUSPENDING if self._down_since is None else 0.0)
+
+    def _suspend(self, paused: bool, consumers: Sequence[str], order: bytes, done: threading.Event) -> None:
+        self._sender.pause(paused)
+        self._sender.tell(consumers, order)
+        done.set()
 
     def limit(self, width: int) -> None:
         """See `manyhands.backends.protocol.Adjustable`."""
@@ -201,7 +207,7 @@ class Queued:
         if now >= self._next_audit:
             self._next_audit = now + self.settings.lease
             self._audit([id for id, one in self._sent.items() if not one.begun and one.at < now - self.settings.lease])
-        if not self._told_lonely and self._sent and now - self._opened > _LONELY and not self._alive - self._refused:
+        if not self._told_lonely and self._sent and now - self._opened > _LONELY and self._consumers.are_none:
             self._told_lonely = True
             self._ready.append(Noted(f"no consumer at {self._place} takes the jobs yet: they wait for one (queue.work)"))
         return self._period
@@ -282,23 +288,16 @@ class Queued:
         if self._down_since is not None:
             self._down_since = None
             self._ready.append(Noted(f"the broker {self._place} answers again"))
-            self._missing.clear()
+            self._consumers.forgive()
         self._clock.answered(beat.sent, beat.received, beat.at)
-        self._alive = {*beat.consumers}
-        self._known |= self._alive
-        self._refused &= self._alive
+        self._consumers.are(beat.consumers)
 
     def _look_for_lost(self, now: float) -> None:
         """Report the attempts of consumers that give no sign of life. Their lease is over when the broker forgets them."""
-        for name in {one.owner for one in self._sent.values() if one.owner is not None}:
-            if name in self._alive:
-                self._missing.pop(name, None)
-            elif now - self._missing.setdefault(name, now) > self.settings.lease / 2:
-                del self._missing[name]
-                self._lost(
-                    [id for id, one in self._sent.items() if one.owner == name],
-                    f"consumer {name} was lost: it gave no sign of life",
-                )
+        owners = {one.owner for one in self._sent.values() if one.owner is not None}
+        for name in self._consumers.lost(owners, now):
+            ids = [id for id, one in self._sent.items() if one.owner == name]
+            self._lost(ids, f"consumer {name} was lost: it gave no sign of life")
 
     def _lost(self, ids: Iterable[AttemptId], why: str) -> None:
         now = time.monotonic()
@@ -353,7 +352,7 @@ class Queued:
         if kind == "noted":
             self._ready.append(Noted(messages.text(message, "text", messages.LARGEST)))
         elif kind == "refused":
-            self._refused.add(messages.text(message, "consumer"))
+            self._consumers.refuses(messages.text(message, "consumer"))
             self._ready.append(
                 Noted(f"consumer {message['consumer']} does not take this run: {messages.text(message, 'text', 10_000)}")
             )

@@ -31,7 +31,7 @@ def control(name: str) -> str:
 
 
 def run(name: str) -> str:
-    """A hash: ``settings``, ``incarnation``, ``paused``, ``token``."""
+    """A hash: ``settings``, ``incarnation``, ``paused``, ``token``, ``coordinator``."""
     return f"manyhands:{name}"
 
 

@@ -16,6 +16,8 @@ from manyhands.backends.queue.redis_connection import client, our_errors, reache
 from manyhands.core.attempt import AttemptId
 from manyhands.work.broker_url import BrokerUrl
 
+_OURSELVES: Final = secrets.token_hex(8)
+"""This process, which may have several executions of one run: one for each stage."""
 _READ: Final = 100
 """Reports that are read at once."""
 _PAUSED: Final = 86_400.0
@@ -44,13 +46,16 @@ class RedisSender:
     def _open(self) -> None:
         with our_errors():
             for other in sorted(texts(self._redis.smembers(keys.RUNS))):
-                if self._token_of(other) == self._token.encode():
-                    self._end(other)  # its coordinator was killed
+                token, coordinator = self._origin(other)
+                if token == self._token.encode() and coordinator != _OURSELVES.encode():
+                    self._end(other)  # its coordinator was killed: the run's lock is ours
             self._begin()
 
-    def _token_of(self, run: str) -> Any:
+    def _origin(self, run: str) -> Any:
+        """The run that an execution is of, and who began it."""
         with suppress(GoneError), our_errors():
-            return self._redis.hget(keys.run(run), "token")
+            return self._redis.hmget(keys.run(run), "token", "coordinator")
+        return None, None
 
     def _begin(self) -> None:
         """Make, or make anew, all that there is of the execution."""
@@ -67,6 +72,7 @@ class RedisSender:
                     "incarnation": secrets.token_hex(8),
                     "paused": int(self._paused),
                     "token": self._token,
+                    "coordinator": _OURSELVES,
                 },
             )
             self._keep(pipe)
