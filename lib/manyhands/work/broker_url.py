@@ -199,11 +199,12 @@ class Broker:
         return found
 
 
-def check_broker(broker: str | None, backends: Sequence[str]) -> None:
-    """Raise UsageError if one of the two is given without the other."""
-    if broker is None and "redis" in backends:
+def check_broker(broker: str | None, backends: Sequence[str]) -> str:
+    """The address. Raises UsageError if one of the two is given without the other."""
+    if broker is None:
         raise UsageError(
             f"{given_as('--backend', 'redis')} needs a broker: give {option_name('--broker')} redis://HOST:PORT/DB"
         )
-    if broker is not None and "redis" not in backends:
+    if "redis" not in backends:
         raise UsageError(f"{option_name('--broker')} has no effect without {given_as('--backend', 'redis')}")
+    return broker

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as, option_name
@@ -17,10 +17,12 @@ from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, parse_duration
 from manyhands.options.batch import Execution
 from manyhands.options.choices import Order
 from manyhands.posix.cores import usable_cores
-from manyhands.work.broker_url import Broker, check_broker
 from manyhands.work.host_list import HostName
 from manyhands.work.plan import Plan, Stage, for_stages
 from manyhands.work.work import Work
+
+if TYPE_CHECKING:
+    from manyhands.work.broker_url import Broker
 
 _IN_QUEUE: Final = 1024
 """Jobs that are in a queue at once, if there are to be as many as its consumers have slots, who come and go."""
@@ -47,8 +49,7 @@ def plan_of(
         raise UsageError(f"{given_as('--order', repr(options.order))}: choose one of {', '.join(get_args(Order))}")
     jobs, backends = for_stages("--jobs", str(options.jobs), len(works)), for_stages("--backend", backend, len(works))
     cores = usable_cores()
-    check_broker(options.broker, backends)
-    broker = _broker(options)
+    broker = _broker(options, backends)
     then = tuple(
         Stage(one, _slots(j, cores, on, b), b, j.strip() == "auto")
         for one, j, b in zip(further, jobs[1:], backends[1:], strict=True)
@@ -68,11 +69,13 @@ def plan_of(
     )
 
 
-def _broker(options: Execution) -> Broker | None:
-    if options.broker is None:
+def _broker(options: Execution, backends: Sequence[str]) -> Broker | None:
+    if options.broker is None and "redis" not in backends:
         return None
+    from manyhands.work.broker_url import Broker, check_broker  # here: most runs have none
+
     return Broker.of(
-        options.broker,
+        check_broker(options.broker, backends),
         os.environ,
         lease=options.lease,
         insecure=options.insecure,
