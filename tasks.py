@@ -4,7 +4,6 @@
     find . -name '*.png' -print0 | manyhands batch 'optipng {}' --null --timeout 60
     manyhands batch.call images:thumbnail --glob '*.png' -j 4
     manyhands batch.resume
-    manyhands proc.stop --port 8080
 
 That is what ``invoke -l`` and ``manyhands`` begin with. Every task is here: thin, and named in the table at the bottom. What it takes is
 declared in ``lib/manyhands/options``, what it does is in ``lib/manyhands/handlers``; what is imported inside a task is what would
@@ -25,18 +24,20 @@ from manyhands.cli import task
 from manyhands.cli.runner import Utf8Local
 from manyhands.cli.scenes import scene_tasks
 from manyhands.options import admin as admin_options
-from manyhands.options import batch as runs
+from manyhands.options import batch as new_runs
 from manyhands.options import cmd as cmds
 from manyhands.options import host as machine
 from manyhands.options import proc as processes
+from manyhands.options import queue as queue_options
+from manyhands.options import runs
 from manyhands.options import tour as scenes
 from manyhands.options.common import Json
 
 # -- batch ---------------------------------------------------------------------------------------------------------------
 
 
-@task(options=runs.CommandOptions, name="run", default=True)
-def batch(_ctx: Context, options: runs.CommandOptions) -> int:
+@task(options=new_runs.CommandOptions, name="run", default=True)
+def batch(_ctx: Context, options: new_runs.CommandOptions) -> int:
     """Run one command over many inputs: after --, from options, or from standard input.
 
     manyhands batch 'gzip -9 -kf {}' --glob 'logs/**/*.log' -j 4
@@ -48,8 +49,8 @@ def batch(_ctx: Context, options: runs.CommandOptions) -> int:
     return batch.new(options)
 
 
-@task(options=runs.ScriptOptions, name="script")
-def run_script(_ctx: Context, options: runs.ScriptOptions) -> int:
+@task(options=new_runs.ScriptOptions, name="script")
+def run_script(_ctx: Context, options: new_runs.ScriptOptions) -> int:
     """Run one Python script over many inputs, and import only once what it imports.
 
     manyhands batch.script process.py -- *.csv
@@ -60,8 +61,8 @@ def run_script(_ctx: Context, options: runs.ScriptOptions) -> int:
     return batch_script.run_script(options)
 
 
-@task(options=runs.FunctionOptions, name="call")
-def call_function(_ctx: Context, options: runs.FunctionOptions) -> int:
+@task(options=new_runs.FunctionOptions, name="call")
+def call_function(_ctx: Context, options: new_runs.FunctionOptions) -> int:
     """Call one Python function for many inputs, in processes, threads or an event loop; print what it returns as JSON.
 
     manyhands batch.call images:thumbnail --glob 'photos/*.png' -j 4 --timeout 30
@@ -72,8 +73,8 @@ def call_function(_ctx: Context, options: runs.FunctionOptions) -> int:
     return batch.new(options)
 
 
-@task(options=runs.CompareOptions, name="compare")
-def compare_backends(_ctx: Context, options: runs.CompareOptions) -> int:
+@task(options=new_runs.CompareOptions, name="compare")
+def compare_backends(_ctx: Context, options: new_runs.CompareOptions) -> int:
     """Run a sample on each backend, at several widths, and say which to choose.
 
     manyhands batch.compare images:thumbnail --glob 'photos/*.png' --sample 40
@@ -472,6 +473,50 @@ def fork_demo(_ctx: Context, options: machine.ForkOptions) -> int:
     return host.show_fork(options)
 
 
+# -- queues --------------------------------------------------------------------------------------------------------------
+
+
+@task(options=queue_options.WorkOptions)
+def work(_ctx: Context, options: queue_options.WorkOptions) -> int:
+    """Be a consumer: do jobs that batches with --backend redis put into a queue, until Ctrl-C; running jobs are finished first.
+
+    manyhands queue.work --broker redis://127.0.0.1:6379/0 --slots 8 --allow 'images:*' --allow-commands
+    """
+    from manyhands.handlers import queue
+
+    return queue.work(options)
+
+
+@task(options=queue_options.StatusOptions, name="status")
+def show_queue(_ctx: Context, options: queue_options.StatusOptions) -> int:
+    """Show the consumers of a broker, and what waits and runs, for each run; exit with 1 if there is no consumer."""
+    from manyhands.handlers import queue
+
+    return queue.status(options)
+
+
+@task(options=queue_options.DrainOptions)
+def drain(_ctx: Context, options: queue_options.DrainOptions) -> int:
+    """Have consumers finish the jobs that they have, and exit.
+
+    manyhands queue.drain web1-812 --broker redis://127.0.0.1:6379/0
+    """
+    from manyhands.handlers import queue
+
+    return queue.drain(options)
+
+
+@task(options=queue_options.PurgeOptions)
+def purge(_ctx: Context, options: queue_options.PurgeOptions) -> int:
+    """Remove the jobs that wait for a consumer, after asking; their batches report them as cancelled.
+
+    manyhands queue.purge nightly --dry-run
+    """
+    from manyhands.handlers import queue
+
+    return queue.purge(options)
+
+
 # -- programs for administrators -----------------------------------------------------------------------------------------
 
 
@@ -778,13 +823,14 @@ admin = Collection(
     timers,
     updates,
 )
+queues = Collection("queue", work, show_queue, drain, purge)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
 dev = Collection(
     "dev", check, test, lint, types, docs, workflows, wheel, test_wheel, coverage, hooks, soak, manual, simulate
 )
 
-namespace = Collection(batches, commands, procs, hosts, admin, tour, fork_demo)
+namespace = Collection(batches, commands, procs, hosts, queues, admin, tour, fork_demo)
 if (Path(__file__).parent / "scripts").is_dir():  # the wheel has none
     namespace.add_collection(dev)
 for collection, purpose in [
@@ -792,6 +838,7 @@ for collection, purpose in [
     (commands, "one command"),
     (procs, "processes"),
     (hosts, "this machine"),
+    (queues, "consumers of queues"),
     (admin, "programs for administrators, with exit statuses for monitors: 0 ok, 1 warning, 2 critical, 3 unknown"),
     (dev, "work on manyhands itself"),
     (namespace, __doc__),

@@ -15,7 +15,7 @@ from manyhands.core.events import Counted, RunStarted, Summary, Warned
 from manyhands.core.job import Output, Status
 from manyhands.export.job_record import job_record
 from manyhands.handlers.batch_list import list_runs
-from manyhands.options.batch import ListOptions
+from manyhands.options.runs import ListOptions
 from manyhands.storage.runs import Store
 from render.test_render_event_lines import lines
 

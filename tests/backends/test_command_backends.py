@@ -28,8 +28,9 @@ from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Job
 from manyhands.work.python_command import python_command
 from manyhands.work.template import Template
+from redis_servers import Consumer
 
-BACKENDS = ["commands", "command-threads", "site", "warm"]
+BACKENDS = ["commands", "command-threads", "site", "redis", "warm"]
 """``warm``: the commands backend, whose jobs are forked from a process that has imported what their script does; each becomes its command."""
 BECOMES = """
 import os, signal, sys
@@ -37,7 +38,7 @@ for number in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(number, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
-COLD = pytest.mark.parametrize("make", BACKENDS[:3], indirect=True)
+COLD = pytest.mark.parametrize("make", BACKENDS[:4], indirect=True)
 """For what is not said of a warm job, whose interpreter is there before its command is looked for."""
 TOKEN = f"token{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -90,6 +91,16 @@ def opened(name: str, given: dict[str, Any]) -> Backend:
     return Sites(SiteSettings(**given, hosts=(here,)))
 
 
+def queued(request: pytest.FixtureRequest, given: dict[str, Any], folder: Path) -> Backend:
+    """The backend ``redis``, with a consumer that has as many slots."""
+    server = request.getfixturevalue("redis_url")
+    slots = ["--slots", str(given["slots"]), "--allow-commands"]
+    consumer = Consumer(server, request.getfixturevalue("environment"), *slots, cwd=folder)
+    request.addfinalizer(consumer.close)
+    consumer.wait_until_ready()
+    return open_backend("redis", CommandSettings(**given, broker=server.parsed))
+
+
 @pytest.fixture(params=BACKENDS)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Makes benches of the backend, with settings; closes them."""
@@ -111,7 +122,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
         if request.param == "warm":
             made.append(_warm(tmp_path, given))
         else:
-            made.append(Bench(opened(request.param, given)))
+            queue = request.param == "redis"
+            made.append(Bench(queued(request, given, tmp_path) if queue else opened(request.param, given)))
         return made[-1]
 
     yield bench

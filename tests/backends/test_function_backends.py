@@ -32,19 +32,49 @@ from manyhands.core.job import Attempt, Job
 from manyhands.core.serialization import is_pickle
 from manyhands.storage.journal import Tally
 from manyhands.storage.runs import Store
+from redis_servers import Consumer
 
-BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent"]
+BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent", "redis"]
 if sys.version_info >= (3, 14):
     BACKENDS.append("interpreters")
-CAN_STOP = ["processes", "asyncio", "gevent"]
+CAN_STOP = ["processes", "asyncio", "gevent", "redis"]
 HERE = Path(__file__).parents[1]
+NOT_IN_A_QUEUE = {
+    "test_arguments_arrive_as_they_were",
+    "test_no_more_than_jobs_at_once",  # its function returns a tuple
+    "test_results_come_back_as_they_were",
+    "test_a_failure_is_loud",  # it wants the exception itself
+    "test_results_in_pickle_files",
+    "test_an_initializer_prepares_each_worker",
+    "test_an_initializer_that_fails_ends_the_batch",
+    "test_killed_and_resumed",  # jobs end when the lease is over: tests/handlers/test_queue.py
+}
+"""What JSON cannot hold, and what only workers of our own have: tests/backends/queue has what a queue does with it."""
+BROKER = ""
 RUN = f"mine{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test runs on every backend, unless it says on which; but what JSON cannot hold never gets through a queue."""
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "backend" in metafunc.fixturenames and not any("backend" in one for one in named):
+        left_out = {"redis"} if metafunc.function.__name__ in NOT_IN_A_QUEUE else set()
+        metafunc.parametrize("backend", [one for one in BACKENDS if one not in left_out], indirect=True)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param != "redis":
+        yield str(request.param)
+        return
+    server, known = request.getfixturevalue("redis_url"), request.getfixturevalue("environment")
+    known["PYTHONPATH"] += f":{HERE}"  # of the coordinators that the test starts, too
+    consumer = Consumer(server, known, "--slots", "8", "--allow", "functions:*", "--allow-commands", cwd=tmp_path)
+    consumer.wait_until_ready()
+    request.getfixturevalue("monkeypatch").setattr(sys.modules[__name__], "BROKER", server.url)
+    yield "redis"
+    consumer.close()
 
 
 def function(name: str, backend: str) -> Callable[..., Any]:
@@ -66,6 +96,8 @@ def fitting(backend: str, **options: Any) -> dict[str, Any]:
         options.pop("grace", None)
     if backend != "processes":
         options.pop("chunk", None)
+    if backend == "redis":
+        options["broker"] = BROKER
     return options
 
 
@@ -285,7 +317,7 @@ def test_a_job_that_takes_too_long(backend: str, tmp_path: Path) -> None:
         wait_for(no_threads)
 
 
-@pytest.mark.parametrize("backend", CAN_STOP)
+@pytest.mark.parametrize("backend", CAN_STOP, indirect=True)
 def test_what_will_not_be_stopped(backend: str) -> None:
     """A job that swallows everything: its process is killed; a task is told as still running, and keeps its slot."""
     began = time.monotonic()
@@ -434,9 +466,8 @@ def test_what_jobs_print_is_kept_apart(backend: str) -> None:
 def test_what_jobs_print_is_passed_on(backend: str, capfd: pytest.CaptureFixture[str]) -> None:
     """When the outcome is taken, unless that is not wanted; whoever iterates prints as before."""
     for output in ("pass", "keep"):
-        for outcome in run_batch(
-            function("say", backend), range(2), backend=backend, jobs=1, ordered=True, output=output
-        ):
+        options = fitting(backend, jobs=1, ordered=True, output=output)
+        for outcome in run_batch(function("say", backend), range(2), backend=backend, **options):
             print("ours", outcome.value)
     assert capfd.readouterr().out == "out 0\nours 0\nout 1\nours 1\nours 0\nours 1\n"
 
@@ -545,7 +576,8 @@ def test_function_backends_are_named_when_there_is_no_such() -> None:
 
 def command(name: str, backend: str, ledger: Path, *more: str) -> list[str]:
     prefix = "a_" if backend == "asyncio" else ""
-    call = f"{HERE / 'functions.py'}:{prefix}{name}"
+    queue = ["--broker", BROKER, "--lease", "2"] if backend == "redis" else []
+    call = f"functions:{name}" if queue else f"{HERE / 'functions.py'}:{prefix}{name}"
     inputs = ledger.parent / "inputs.jsonl"
     return [
         sys.executable,
@@ -562,6 +594,7 @@ def command(name: str, backend: str, ledger: Path, *more: str) -> list[str]:
         "--run-id",
         RUN,
         "--no-keep-order",
+        *queue,
         *more,
     ]
 

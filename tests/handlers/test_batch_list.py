@@ -13,7 +13,7 @@ from made_events import end
 from manyhands.core.errors import UsageError
 from manyhands.core.job import Status
 from manyhands.handlers.batch_list import list_runs
-from manyhands.options.batch import ListOptions
+from manyhands.options.runs import ListOptions
 from manyhands.storage.runs import Store
 from render.test_render_runs import fill
 

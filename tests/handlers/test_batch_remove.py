@@ -10,7 +10,7 @@ import pytest
 
 from manyhands.core.errors import BusyError, UsageError
 from manyhands.handlers.batch_remove import remove
-from manyhands.options.batch import RemoveOptions
+from manyhands.options.runs import RemoveOptions
 from manyhands.storage.runs import Store
 
 ASKED = {"template": "echo {}", "shell": None, "workdir": "/"}

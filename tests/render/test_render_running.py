@@ -16,7 +16,7 @@ from manyhands.core.safe_text import cells
 from manyhands.execution.batch import Batch
 from manyhands.handlers import batch_runs as handler
 from manyhands.inputs.sources import Args
-from manyhands.options.batch import ShowOptions
+from manyhands.options.runs import ShowOptions
 from manyhands.render.running import Now
 from manyhands.storage.runs import Store
 from manyhands.work.plan import Plan

@@ -23,7 +23,7 @@ from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
 from manyhands.core.limits import Limits
 from manyhands.execution.batch import Batch
 from manyhands.handlers.batch_runs import export_run, show
-from manyhands.options.batch import ExportOptions, ShowOptions
+from manyhands.options.runs import ExportOptions, ShowOptions
 from manyhands.posix import linux
 from manyhands.storage.runs import RunLock, Store, default_state_dir, discard, is_busy, lock, short_ids
 from manyhands.work.plan import Plan

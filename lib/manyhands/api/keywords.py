@@ -50,6 +50,10 @@ class BatchKeywords(TypedDict, total=False):
     journal: bool
     keep: float | str
     progress: bool
+    broker: str | None
+    broker_password_file: str | os.PathLike[str] | None
+    insecure: bool
+    lease: float | str
     options: RunOptions
 
 

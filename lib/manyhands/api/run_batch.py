@@ -153,7 +153,9 @@ def run_batch(
       ``on_each``: every one of these hosts does each input, or the command alone if inputs are None; ``{host}`` is its name.
       ``send``, ``fetch``: paths of files that are copied to the host before a job, and back when it went well, as ``["{}"]`` and
       ``["{.}.webm"]``; ``cleanup``: remove them there afterwards.
-    - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto".
+    - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto";
+      for both "redis", with ``broker``, its address: consumers (``queue.work``) do the jobs. ``broker_password_file``, ``insecure``: how it
+      is reached; ``lease``: seconds without a sign of life after which who has jobs is lost.
     - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input.
       ``shell``: a command is a script for the user's shell.
     - ``initializer``, ``initargs``, ``start_method``, ``chunk``, ``max_jobs_per_worker``: settings of the workers that call functions.
@@ -193,13 +195,14 @@ def run_batch(
     works, source = _works(work, inputs, options)
     is_call = works[0].is_function
     on = _hosts(options, is_call=is_call)
-    usual = "processes" if is_call else "commands"
+    backend = options.backend or ("processes" if is_call else "commands")
+    path = os.fspath if on or "redis" in backend.split(",") else os.path.abspath
     plan = plan_of(
         options,
         works,
         source.spec(),
-        os.fspath(options.workdir or ".") if on else os.path.abspath(options.workdir or "."),
-        backend=options.backend or usual,
+        path(options.workdir or "."),
+        backend=backend,
         keep_order=options.ordered,
         on=on,
         on_each=bool(options.on_each),
@@ -207,7 +210,7 @@ def run_batch(
     plan = replace(
         plan,
         environment=dict(options.env or {}),
-        stdin=None if options.stdin is None else os.fspath(options.stdin) if on else os.path.abspath(options.stdin),
+        stdin=None if options.stdin is None else path(options.stdin),
         ssh=options.ssh,
         allow_daemons=options.allow_daemons,
         workers=Workers(start_method=options.start_method, chunk=options.chunk, max_jobs=options.max_jobs_per_worker),

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from manyhands.core.records import fields_of, replace
 from manyhands.inputs.reader_thread import Pulling
-from manyhands.options.batch import Commands, Execution, State, Workers
+from manyhands.options.batch import Commands, Execution, Workers
+from manyhands.options.common import State
 from manyhands.storage.output import Printed
 from manyhands.work.function import AnyResult
 

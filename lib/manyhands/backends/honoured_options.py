@@ -62,6 +62,7 @@ HONOURED: Final[dict[str, frozenset[str]]] = {
     "commands": _COMMANDS | {"--warm"},
     "command-threads": _COMMANDS,
     "ssh": _COMMANDS,
+    "redis": _COMMANDS,
     "processes": _WORKERS,
     "gevent": _PROCESS,
     "asyncio": _EVERY | {"--grace", "--jobs"},

@@ -106,10 +106,17 @@ def _ssh(settings: CommandSettings) -> Backend:
     return Sites(settings)
 
 
+def _redis(settings: CommandSettings | FunctionSettings) -> Backend:
+    from manyhands.backends.queue.redis_backend import open_redis
+
+    return open_redis(settings)
+
+
 COMMANDS: Final[dict[str, Callable[[CommandSettings], Backend]]] = {
     "commands": _commands,
     "command-threads": _command_threads,
     "ssh": _ssh,
+    "redis": _redis,
     "auto": _commands,
     "fake": _fake,
 }
@@ -122,14 +129,15 @@ FUNCTIONS: Final[dict[str, Callable[[FunctionSettings], Backend]]] = {
     "gevent": _gevent,
     "interpreters": _interpreters,
     "serial": _serial,
+    "redis": _redis,
     "auto": _auto,
     "fake": _fake,
 }
 """The backends for functions."""
 
 
-_EXTRAS: Final = frozenset({"gevent"})
-"""Backends whose package is an extra of the same name."""
+_EXTRAS: Final = {"gevent": "gevent", "redis": "queue"}
+"""Backends that need a package of the same name, and the extra that has it."""
 
 
 _NEED_THREADS: Final = frozenset({"processes", "auto", "gevent", "interpreters"})
@@ -141,7 +149,9 @@ def check_backend(name: str, *, functions: bool = False) -> None:
     ours, others = (FUNCTIONS, COMMANDS) if functions else (COMMANDS, FUNCTIONS)
     if name in ours:
         if name in _EXTRAS and find_spec(name) is None:
-            raise UsageError(f"{given_as('--backend', name)} needs {name}, which is not installed: {install_line(name)}")
+            raise UsageError(
+                f"{given_as('--backend', name)} needs {name}, which is not installed: {install_line(_EXTRAS[name])}"
+            )
         if name == "interpreters" and find_spec("concurrent.interpreters") is None:
             raise UsageError(
                 f"{given_as('--backend', name)} needs Python 3.14 or later; this is {sys.version.split()[0]}"

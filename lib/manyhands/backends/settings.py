@@ -10,6 +10,7 @@ from manyhands.core.records import dataclass, field
 from manyhands.work.worker_settings import Workers
 
 if TYPE_CHECKING:
+    from manyhands.work.broker_url import BrokerUrl
     from manyhands.work.function import Call
     from manyhands.work.python_command import PythonCommand
 
@@ -34,6 +35,10 @@ class Settings:
     """Descriptors that must stay open while any process of this run may live (the run's lock)."""
     disposable: bool = False
     """Whether ``outputs`` is removed at the end of the batch, however it ends."""
+    broker: BrokerUrl | None = None
+    """Where attempts wait for consumers, if they do; ``workdir`` and ``stdin`` are there, ``environment`` extends what is there."""
+    lease: float = 60.0
+    """Seconds without a sign of life after which a consumer, or the coordinator of a queue, counts as lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

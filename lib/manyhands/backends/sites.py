@@ -41,8 +41,6 @@ class SiteSettings(CommandSettings):
     """For commands on other hosts: ``workdir`` and ``stdin`` are there; ``environment`` is added to that of each host."""
 
     hosts: tuple[HostSpec, ...]
-    lease: float = 60.0
-    """Seconds of silence after which a host ends its attempts; some seconds later they are lost."""
     patience: float = 20.0
     """Seconds to wait for a host at the beginning."""
     moves: FileMoves | None = None

@@ -65,7 +65,8 @@ def settings_of(
 ) -> CommandSettings | FunctionSettings:
     """The settings for ``slots`` slots and inputs with these ``columns``."""
     given = {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()} | {b"MH_RUN": run.id.encode()}
-    environment = given if plan.on else dict(os.environb) | given
+    queued = plan.broker if plan.backend == "redis" else None
+    environment = given if plan.on or queued else dict(os.environb) | given
     shared: dict[str, Any] = {
         "slots": slots,
         "outputs": run.outputs.absolute(),
@@ -76,6 +77,7 @@ def settings_of(
         "output_cap": plan.limits.output_cap,
         "nice": plan.nice,
         "keep_open": (held.descriptor,),
+        **({"broker": queued.url, "lease": queued.lease} if queued else {}),
     }
     if plan.call:
         named = plan.limits.retry_on.exceptions if plan.limits.retry_on else ()

@@ -15,7 +15,8 @@ from manyhands.handlers.batch_store import store
 from manyhands.handlers.run_console import carry_out
 from manyhands.inputs.grouping import in_groups
 from manyhands.inputs.sources import open_source
-from manyhands.options.batch import AgainOptions, FunctionOptions
+from manyhands.options.batch import FunctionOptions
+from manyhands.options.runs import AgainOptions
 from manyhands.posix.cores import usable_cores
 from manyhands.storage.expiry import expire, parse_keep
 from manyhands.work.plan import Plan

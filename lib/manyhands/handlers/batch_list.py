@@ -14,7 +14,7 @@ from json import dumps
 from manyhands.core.encoding import iso
 from manyhands.core.errors import UsageError
 from manyhands.core.limits import parse_duration
-from manyhands.options.batch import ListOptions
+from manyhands.options.runs import ListOptions
 from manyhands.render.runs import RunLine, list_lines, summarise
 from manyhands.storage.runs import Run, Store
 

@@ -40,7 +40,8 @@ def plan_of(options: BatchOptions) -> tuple[Plan, int | None]:
         raise UsageError("--retry-failed is for a run that exists: name it with --run-id")
     planning.check_group(options)
     on, on_each = _hosts(options)
-    folder = os.fspath(options.workdir or ".") if on else _folder(options.workdir)
+    elsewhere = bool(on) or "redis" in options.backend.split(",")
+    folder = os.fspath(options.workdir or ".") if elsewhere else _folder(options.workdir)
     works = planning.works_on_each(_works(options)) if on_each else _works(options)
     spec, stream = _source(options, works[0])
     if on_each:
@@ -59,11 +60,11 @@ def plan_of(options: BatchOptions) -> tuple[Plan, int | None]:
     )
     if isinstance(options, FunctionOptions):
         return replace(plan, workers=_workers(options)), stream
-    if on and options.stdin == "-":
+    if elsewhere and options.stdin == "-":
         raise UsageError(
             "--stdin -: our standard input is here, and the commands run elsewhere: give the path of a file there"
         )
-    stdin = options.stdin if on else _stdin(options.stdin, stream)
+    stdin = options.stdin if elsewhere else _stdin(options.stdin, stream)
     plan = replace(plan, stdin=None if stdin is None else os.fspath(stdin), ssh=options.ssh)
     plan = planning.with_files(plan, options)
     return replace(plan, allow_daemons=options.allow_daemons), stream

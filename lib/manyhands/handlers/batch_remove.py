@@ -11,7 +11,7 @@ from manyhands.core.errors import UsageError
 from manyhands.core.limits import parse_duration
 from manyhands.core.safe_text import one_line
 from manyhands.handlers.confirm import agreed
-from manyhands.options.batch import RemoveOptions
+from manyhands.options.runs import RemoveOptions
 from manyhands.render.words import size, span
 from manyhands.storage.runs import Run, Store, is_busy, lock
 

@@ -19,7 +19,7 @@ from manyhands.export.formats import EXPORTERS
 from manyhands.export.job_record import Argv, RunJobs, job_record
 from manyhands.handlers import batch_list, batch_remove
 from manyhands.handlers.batch_store import store
-from manyhands.options.batch import ExportOptions, ListOptions, RemoveOptions, ShowOptions
+from manyhands.options.runs import ExportOptions, ListOptions, RemoveOptions, ShowOptions
 from manyhands.render.overview import Overview
 from manyhands.render.running import Now
 from manyhands.render.runs import MOST, FirstChosen, chosen, header, job_lines, one_job, summarise

@@ -1,4 +1,4 @@
-"""What can be said of a run, and of the runs that there are: for the tasks, and for programs that call `run_batch`.
+"""What can be said of a run that is made: for the tasks, and for programs that call `run_batch` (`manyhands.options.runs`: of those that exist).
 
     Inputs, Console (of which a part is Execution), Commands --> CommandOptions   batch
     Inputs, Console (of which a part is Execution), Programs --> ScriptOptions    batch.script
@@ -12,19 +12,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-from manyhands.options.choices import Column, Format, Order, ResultKind, StartMethod
-from manyhands.options.common import Json
+from manyhands.options.choices import Column, Order, ResultKind, StartMethod
+from manyhands.options.common import Json, State
 from manyhands.options.declaration import Options, option
-
-
-class State(Options):
-    """Where the runs are."""
-
-    state_dir: str | os.PathLike[str] | None = option(
-        None, metavar="FOLDER", help="where runs are kept (default: $XDG_STATE_HOME/manyhands, ~/.local/state/manyhands)"
-    )
 
 
 class Grouping(Options):
@@ -89,7 +81,32 @@ class Variables(Options):
     )
 
 
-class Execution(Surroundings, Grouping):
+class Queued(Options):
+    """For backends that put jobs into a queue."""
+
+    broker: str | None = option(
+        None,
+        metavar="URL",
+        help="with --backend redis: let consumers (queue.work) do the jobs; the URL is redis://HOST:PORT/DB, rediss://... (TLS) or unix:///PATH",
+    )
+    broker_password_file: str | os.PathLike[str] | None = option(
+        None,
+        metavar="FILE",
+        needs="broker",
+        help="the broker's password is the first line of this file (default: $MH_BROKER_PASSWORD)",
+    )
+    insecure: bool = option(
+        False, needs="broker", help="allow a connection that is not encrypted to another machine (redis://HOST)"
+    )
+    lease: float | str = option(
+        60.0,
+        metavar="TIME",
+        needs="broker",
+        help="consumers stop the jobs of a batch that gives no sign of life for this time (default: 60)",
+    )
+
+
+class Execution(Surroundings, Grouping, Queued):
     """How a run is carried out: the same for commands and functions, on the command line and in a program."""
 
     jobs: int | str = option(
@@ -253,7 +270,7 @@ class CommandOptions(Inputs, Console, Commands):
     backend: str = option(
         "commands",
         after="nice",
-        help="how to run them: commands, command-threads or, for tests, fake (default: commands)",
+        help="how to run them: commands, command-threads, redis: a queue, or, for tests, fake (default: commands)",
     )
 
 
@@ -298,7 +315,7 @@ class FunctionOptions(Inputs, Console, Workers):
     backend: str = option(
         "processes",
         after="nice",
-        help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, or auto (default: processes)",
+        help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, auto, or redis: a queue (default: processes)",
     )
     chunk: str = option(
         "auto", help="send so many inputs to a worker in one message; auto (default): about 20 ms of work"
@@ -333,67 +350,3 @@ class CompareOptions(Inputs, Surroundings, Variables, Json):
 
 
 # -- runs that there are -------------------------------------------------------------------------------------------------
-
-
-class AgainOptions(Json, State):
-    """What ``batch.resume`` and ``batch.retry`` take."""
-
-    run: str | None = option(
-        None,
-        positional=True,
-        metavar="RUN",
-        help="the run: its id or the beginning of it (default: the newest that was made on the command line, not by a program that uses the library)",
-    )
-    jobs: str | None = option(
-        None, short="j", metavar="N", help="number of jobs at once (default: as when the run was made)"
-    )
-    quiet: bool = option(False, help="print nothing on standard error except what the jobs print there")
-
-
-class ListOptions(Json, State):
-    """What ``batch.list`` takes: which runs; None: whichever."""
-
-    limit: int | None = option(None, help="show at most so many runs, the newest")
-    status: Literal["running", "complete", "left", "failed", "damaged"] | None = option(
-        None, help="show only runs in this state; failed: those with a failed job"
-    )
-    since: str | None = option(None, help="show only runs made since then: an age (2d, 12h) or a date (2026-11-20)")
-    name: str | None = option(
-        None, metavar="NAME", help="show only runs whose name or id matches this pattern ('nightly*')"
-    )
-
-
-class Found(State):
-    """A run that is looked for."""
-
-    run: str | None = option(
-        None, positional=True, metavar="RUN", help="the run: its id or the beginning of it (default: the newest)"
-    )
-
-
-class ShowOptions(Json, Found):
-    """What ``batch.show`` takes."""
-
-    job: int | None = option(None, excludes=("failed",), help="show this job in full, with the end of its output")
-    failed: bool = option(False, help="show only jobs that failed, timed out or were lost")
-    output: bool = option(False, help="show what the jobs printed, too")
-
-
-class ExportOptions(Found):
-    """What ``batch.export`` takes."""
-
-    format: Format = option(
-        "jsonl",
-        help="jsonl: every field; csv: the same fields as a table, with an apostrophe before texts that a spreadsheet would take for a formula (=1+1); joblog: the job log of GNU parallel",
-    )
-
-
-class RemoveOptions(State):
-    """What ``batch.remove`` takes."""
-
-    runs: Sequence[str] = option((), positional=True, metavar="RUN", help="the runs: their ids or the beginnings of them")
-    older_than: str | None = option(
-        None, metavar="AGE", help="remove every run older than this: 90s, 12h, 30d (1m is a minute)"
-    )
-    dry_run: bool = option(False, short="n", help="show what would be removed and how much it holds, and remove nothing")
-    yes: bool = option(False, short="y", help="do not ask (required without a terminal)")

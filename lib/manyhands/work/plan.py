@@ -21,6 +21,7 @@ from manyhands.work.work import Work
 from manyhands.work.worker_settings import Workers
 
 if TYPE_CHECKING:
+    from manyhands.work.broker_url import Broker
     from manyhands.work.function import Call
 
 
@@ -64,6 +65,8 @@ class Plan:
     """Whether each job belongs to one of these hosts, whose name, without slots, is the last column of its input."""
     files: Files | None = None
     """The files that travel to these hosts and back."""
+    broker: Broker | None = None
+    """Where jobs wait for consumers, with a backend that has a queue; ``workdir`` is a folder there."""
     spool_limit: int = 1 << 30
     """Bytes of such inputs that are stored before the stream has to wait for the jobs (0: it never waits)."""
 
@@ -88,6 +91,7 @@ class Plan:
             "streamed": self.streamed,
             **({"on": [*self.on], "ssh": self.ssh, "on_each": self.on_each} if self.on else {}),
             **({"files": values_of(self.files)} if self.files else {}),
+            **({"broker": self.broker.to_json()} if self.broker else {}),
             "spool_limit": self.spool_limit,
             "limits": {
                 "jobs": limits.jobs,
@@ -150,6 +154,7 @@ class Plan:
             ssh=record.get("ssh", "ssh"),
             on_each=record.get("on_each", False),
             files=Files(**record["files"]) if record.get("files") else None,
+            broker=_broker(record.get("broker"), environ),
             **{name: record[name] for name in names},
         )
 
@@ -192,6 +197,14 @@ class Plan:
     def with_jobs(self, jobs: int) -> Plan:
         """A copy with another number of slots."""
         return replace(self, limits=replace(self.limits, jobs=jobs, climb=False))
+
+
+def _broker(record: Mapping[str, Any] | None, environ: Mapping[str, str]) -> Broker | None:
+    if record is None:
+        return None
+    from manyhands.work.broker_url import Broker  # here: most runs have none
+
+    return Broker.from_json(record, environ)
 
 
 def for_stages(option: str, text: str, stages: int) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as, option_name
@@ -24,6 +24,11 @@ from manyhands.work.plan import Plan, Stage, for_stages
 from manyhands.work.template import Template
 from manyhands.work.work import Work
 
+if TYPE_CHECKING:
+    from manyhands.work.broker_url import Broker
+
+_IN_QUEUE: Final = 1024
+"""Jobs that are in a queue at once, if there are to be as many as its consumers have slots, who come and go."""
 EVERY_SLOT: Final = 1 << 20
 """Slots, if there are to be as many as the hosts have, which is known later."""
 
@@ -49,11 +54,12 @@ def plan_of(
         raise UsageError(f"{given_as('--order', repr(options.order))}: choose one of {', '.join(get_args(Order))}")
     jobs, backends = for_stages("--jobs", str(options.jobs), len(works)), for_stages("--backend", backend, len(works))
     cores = usable_cores()
+    broker = _broker(options, backends)
     then = tuple(
-        Stage(one, _slots(j, cores, on), b, j.strip() == "auto")
+        Stage(one, _slots(j, cores, on, b), b, j.strip() == "auto")
         for one, j, b in zip(further, jobs[1:], backends[1:], strict=True)
     )
-    limits = _limits(options, jobs[0], _slots(jobs[0], cores, on), keep_order=keep_order)
+    limits = _limits(options, jobs[0], _slots(jobs[0], cores, on, backends[0]), keep_order=keep_order)
     return Plan(
         work=work,
         source=source,
@@ -65,6 +71,7 @@ def plan_of(
         order=options.order,
         on=tuple(one.text for one in on),
         on_each=on_each,
+        broker=broker,
     )
 
 
@@ -90,7 +97,24 @@ def with_files(plan: Plan, options: Commands) -> Plan:
     return replace(plan, files=files)
 
 
-def _slots(jobs: str, cores: int, on: Sequence[HostName]) -> int:
+def _broker(options: Execution, backends: Sequence[str]) -> Broker | None:
+    if options.broker is None and "redis" not in backends:
+        return None
+    from manyhands.work.broker_url import Broker, check_broker  # here: most runs have none
+
+    return Broker.of(
+        check_broker(options.broker, backends),
+        os.environ,
+        lease=options.lease,
+        insecure=options.insecure,
+        password_file=options.broker_password_file,
+    )
+
+
+def _slots(jobs: str, cores: int, on: Sequence[HostName], backend: str) -> int:
+    if backend == "redis":
+        _check_jobs(jobs, "--backend redis", "consumers")
+        return _IN_QUEUE if jobs.strip() == "100%" else parse_jobs(jobs, cores)
     return EVERY_SLOT if on and jobs.strip() == "100%" else parse_jobs(jobs, cores)
 
 
@@ -101,10 +125,13 @@ def _check_for_hosts(jobs: str, backend: str, option: str) -> None:
             f"{given_as('--backend', backend)}: it runs commands here, and {option_name(option)} names other hosts"
         )
     for one in jobs.split(","):
-        if one.strip() != "100%" and not one.strip().isdigit():
-            raise UsageError(
-                f"{given_as('--jobs', one)}: with {option_name(option)} a number, or 100% of the hosts' slots"
-            )
+        _check_jobs(one, option_name(option), "hosts")
+
+
+def _check_jobs(jobs: str, beside: str, whose: str) -> None:
+    """Raise UsageError for a number of slots that is reckoned from the cores of this machine."""
+    if jobs.strip() != "100%" and not jobs.strip().isdigit():
+        raise UsageError(f"{given_as('--jobs', jobs)}: with {beside} a number, or 100% of the {whose}' slots")
 
 
 def check_group(options: Execution) -> None:

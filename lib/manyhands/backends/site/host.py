@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
 from typing import Any, Final
 
 from manyhands.backends.protocol import Ended, Noted, Report, Started
 from manyhands.backends.settings import CommandSettings
-from manyhands.backends.shared.slot import INLINE, not_kept
+from manyhands.backends.shared.large_output import LargeOutput
 from manyhands.backends.site import frames
 from manyhands.backends.site.clock import FarClock
 from manyhands.backends.site.frames import Frame, as_text
@@ -64,7 +63,7 @@ class Host:
         self._pinged = 0.0
         self._next_ping = 0
         self._wall = 0.0
-        self._files: dict[tuple[AttemptId, int], _LargeOutput] = {}
+        self._files: dict[tuple[AttemptId, int], LargeOutput] = {}
         self.moved = NearFiles(moves, settings.token) if moves else None
         self._cleanup = bool(moves and moves.cleanup)
 
@@ -251,7 +250,7 @@ class Host:
             return
         if (id, stream) not in self._files:
             path = self._settings.outputs / f"{id[0]}.{id[1]}.{_SUFFIX[stream]}"
-            self._files[id, stream] = _LargeOutput(bytes(path))
+            self._files[id, stream] = LargeOutput(bytes(path))
         self._files[id, stream].add(piece)
 
     def _kept(self, id: AttemptId, stream: int, piece: bytes, output: list[Any]) -> tuple[Output, str | None]:
@@ -269,47 +268,3 @@ class Host:
             file.drop()
         self._files.clear()
         self.link.close()
-
-
-class _LargeOutput:
-    """An output that comes in pieces, on its way into a file of the run. If the file cannot be written, its beginning is kept."""
-
-    def __init__(self, path: bytes) -> None:
-        self._path, self._file = path, -1
-        self._beginning = b""
-        self._failure: str | None = None
-        try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            self._failure = not_kept(error)
-
-    def add(self, piece: bytes) -> None:
-        """The next piece; after a failure nothing more is kept."""
-        self._beginning = self._beginning or piece[:INLINE]
-        if self._failure is None:
-            try:
-                view = memoryview(piece)
-                while view:
-                    view = view[os.write(self._file, view) :]
-            except OSError as error:
-                self._failure = not_kept(error)
-
-    def finish(self, size: int, dropped: int) -> tuple[Output, str | None]:
-        """(the output, durable; why it is not whole)"""
-        if self._failure is None:
-            try:
-                os.fdatasync(self._file)
-            except OSError as error:
-                self._failure = not_kept(error)
-        if self._failure is not None:
-            self.drop()
-            return Output(self._beginning, None, size, size - len(self._beginning)), self._failure
-        os.close(self._file)
-        return Output(b"", os.fsdecode(self._path), size, dropped), None
-
-    def drop(self) -> None:
-        """It will not be whole."""
-        if self._file >= 0:
-            os.close(self._file)
-            with suppress(OSError):
-                os.unlink(self._path)

@@ -1,0 +1,269 @@
+"""One execution at a consumer: a local backend in a thread of its own does the attempts, and what it reports goes to the broker.
+
+    the consumer's threads --start, stop, ...--> inbox --> backend --reports--> outbox --> broker
+
+What could not be sent waits here, and is sent again when the broker is back. If it has lost its memory, the ends of the last seconds are
+sent once more, because the coordinator may not have read them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started
+from manyhands.backends.queue import reports
+from manyhands.backends.queue.carrier import BrokerLostError, Receiver
+from manyhands.backends.queue.messages import LARGEST
+from manyhands.backends.queue.run_settings import RunSettings
+from manyhands.backends.registry import open_backend
+from manyhands.core.attempt import Attempt, AttemptId, Ending
+
+_UNREAD: Final = 64
+"""Reports that may wait for the coordinator before large outputs have to."""
+_REMEMBERED: Final = 10.0
+"""Seconds that a sent end is kept."""
+_MOST_REMEMBERED: Final = 1 << 23
+"""Bytes of these at most."""
+_AGAIN: Final = 0.2
+"""Seconds after which a broker is tried again."""
+_RESULT: Final = 1 << 20
+"""Bytes of a result that certainly fit into a message."""
+_PAUSE: Final = 0.01
+"""Seconds until it is looked again whether large outputs may go on."""
+
+Verb = Callable[[Backend], None]
+Packing = Callable[[float], bytes]
+"""Makes a message at the moment when it is sent, because it says how long ago something was."""
+
+
+class HostedRun:
+    """See the module's first lines. ``ended`` is called, in our thread, when an attempt is over."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: RunSettings,
+        receiver: Receiver,
+        ended: Callable[[], None],
+        *,
+        consumer: str,
+        slots: int,
+    ) -> None:
+        self.name, self.settings, self._slots = name, settings, slots
+        self._consumer, self._receiver, self._on_end = consumer, receiver, ended
+        self.held: dict[AttemptId, Attempt] = {}
+        """The attempts that are ours, until their end is on its way. Changed with the mutex held."""
+        self.begun: dict[AttemptId, Started] = {}
+        self.wall = 0.0
+        """Seconds that an attempt takes, about."""
+        self.failure: str | None = None
+        """Why it cannot do any attempts."""
+        self._mutex = threading.Lock()
+        self._inbox: deque[Verb] = deque()
+        self._outbox: deque[Packing] = deque()
+        self._large: deque[Iterator[bytes]] = deque()
+        self._sent: deque[tuple[float, int, Packing]] = deque()
+        self._sent_size = 0
+        self._lost: dict[AttemptId, str] = {}
+        """Why attempts are lost that are being killed."""
+        self._backend: Backend | None = None
+        self._closing = threading.Event()
+        self._waiting = 0
+        self._next_try = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"manyhands-run-{name}", daemon=True)
+        self._thread.start()
+
+    # -- called by the consumer ------------------------------------------------------------------------------------------
+
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        """Do attempts that are claimed."""
+        with self._mutex:
+            self.held.update((one.id, one) for one in attempts)
+        self._do(partial(_start, attempts))
+
+    def stop(self, ids: Sequence[AttemptId], *, kill: bool) -> None:
+        """End attempts."""
+        self._do(lambda backend: backend.stop(self._known(ids), kill=kill))
+
+    def recall(self, ids: Sequence[AttemptId]) -> None:
+        """Give back attempts that have not begun."""
+        self._do(lambda backend: backend.recall(self._known(ids)))
+
+    def pause(self, paused: bool) -> None:
+        """Suspend or continue all attempts."""
+        self._do(lambda backend: backend.pause(paused))
+
+    def lose(self, why: str) -> None:
+        """Kill everything, and report it as lost."""
+        lost = self._known([*self.held])
+        self._lost.update((one.id, why) for one in lost)
+        self._do(lambda backend: backend.stop(lost, kill=True))
+
+    def drop(self, ids: Sequence[AttemptId]) -> None:
+        """Kill attempts that are another's now; what they report is no longer of interest."""
+        gone = self._known(ids)
+        with self._mutex:
+            for one in ids:
+                self.held.pop(one, None)
+        self._do(lambda backend: backend.stop(gone, kill=True))
+
+    def repeat(self) -> None:
+        """The broker has lost its memory: report once more what runs, and the last ends."""
+        self._do(self._repeat)
+
+    def close(self) -> None:
+        """Kill everything, and report nothing more."""
+        self._closing.set()
+        if self._backend:
+            self._backend.wake()
+
+    def join(self) -> None:
+        """Wait until it is closed."""
+        self._thread.join()
+
+    @property
+    def idle(self) -> bool:
+        """Whether all is done and reported."""
+        return not (self.held or self._outbox or self._large)
+
+    def _known(self, ids: Sequence[AttemptId]) -> list[Attempt]:
+        with self._mutex:
+            return [self.held[id] for id in ids if id in self.held]
+
+    def _do(self, verb: Verb) -> None:
+        self._inbox.append(verb)
+        if self._backend:
+            self._backend.wake()
+
+    # -- our thread ------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        folder = tempfile.mkdtemp(prefix="manyhands-")
+        try:
+            self._backend = self._opened(Path(folder))
+            while not self._closing.is_set():
+                self._turn(self._backend)
+        except Exception as error:  # whatever it is, nobody may wait for these attempts for ever
+            self._fail(f"the consumer cannot do its attempts: {error}")
+        finally:
+            if self._backend:
+                self._backend.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _opened(self, folder: Path) -> Backend:
+        if self.settings.call is not None:
+            return open_backend("processes", self.settings.function(self._slots, folder))
+        return open_backend("commands", self.settings.commands(self._slots, folder))
+
+    def _turn(self, backend: Backend) -> None:
+        while self._inbox:
+            self._inbox.popleft()(backend)
+        for report in backend.reports(self._patience()):
+            self._tell(report)
+        self._send()
+
+    def _patience(self) -> float:
+        """Seconds that may be waited for reports."""
+        if self._inbox:
+            return 0.0
+        if self._outbox:
+            return max(0.0, self._next_try - time.monotonic())
+        if self._large:
+            return _PAUSE if self._waiting > _UNREAD else 0.0
+        return 1.0
+
+    def _fail(self, why: str) -> None:
+        """Give back what we have, and take nothing more."""
+        self.failure = why
+        for one in self._known([*self.held]):
+            self._tell(Ended(one, time.monotonic(), Ending(error=why), began=one.id in self.begun))
+        while self._outbox and not self._closing.wait(_AGAIN):
+            self._send()
+
+    def _tell(self, report: Report) -> None:
+        if isinstance(report, Noted):
+            self._outbox.append(partial(_always, reports.noted(self._consumer, report.text)))
+        elif isinstance(report, Started) and report.attempt.id in self.held:
+            self.begun[report.attempt.id] = report
+            self._outbox.append(partial(reports.started, self._consumer, report))
+        elif isinstance(report, Ended) and report.attempt.id in self.held:
+            self._end(report)
+
+    def _end(self, report: Ended) -> None:
+        if report.began:
+            wall = report.ending.wall
+            self.wall = wall if not self.wall else 0.9 * self.wall + 0.1 * wall
+        if (why := self._lost.pop(report.attempt.id, None)) is not None:
+            report = report._replace(ending=Ending(error=why), began=True)
+        if report.ending.stdout.path or report.ending.stderr.path:
+            self._large.append(self._in_pieces(report))
+        else:
+            self._last(report)
+
+    def _in_pieces(self, report: Ended) -> Iterator[bytes]:
+        yield from reports.pieces(self._consumer, report)
+        self._last(report)
+
+    def _last(self, report: Ended) -> None:
+        """Send an end: its slot is free."""
+        result = report.ending.result or b""
+        if len(result) > _RESULT and len(reports.ended(self._consumer, report, report.at)) > LARGEST:
+            why = f"what it returned is too large: {len(result)} bytes, and a queue carries messages of {LARGEST} at most"
+            report = report._replace(ending=report.ending._replace(exit=1, result=None, error=why))
+        self._outbox.append(partial(reports.ended, self._consumer, report))
+        with self._mutex:
+            self.held.pop(report.attempt.id, None)
+            self.begun.pop(report.attempt.id, None)
+        self._on_end()
+
+    # -- to the broker ---------------------------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        while self._large and not self._outbox and self._waiting <= _UNREAD:
+            if (piece := next(self._large[0], None)) is None:
+                self._large.popleft()
+            else:
+                self._outbox.append(partial(_always, piece))
+                break
+        now = time.monotonic()
+        if now < self._next_try or not (self._outbox or self._large):
+            return
+        packings = [*self._outbox]
+        ready = [pack(now) for pack in packings]
+        try:
+            waiting = self._receiver.report(self.name, ready)
+        except BrokerLostError:
+            waiting = None
+        if waiting is None:
+            self._next_try = now + _AGAIN
+            return
+        self._waiting = waiting
+        for pack, message in zip(packings, ready, strict=True):
+            self._outbox.popleft()
+            self._sent.append((now, len(message), pack))
+            self._sent_size += len(message)
+        while self._sent and (self._sent[0][0] < now - _REMEMBERED or self._sent_size > _MOST_REMEMBERED):
+            self._sent_size -= self._sent.popleft()[1]
+
+    def _repeat(self, backend: Backend) -> None:  # noqa: ARG002 - it is a verb
+        self._outbox.extendleft(pack for _, _, pack in reversed(self._sent))
+        self._sent.clear()
+        self._sent_size = 0
+        self._outbox.extend(partial(reports.started, self._consumer, one) for one in self.begun.values())
+
+
+def _start(attempts: Sequence[Attempt], backend: Backend) -> None:
+    for one in attempts:
+        backend.start(one)
+
+
+def _always(message: bytes, now: float) -> bytes:  # noqa: ARG001 - it is a `Packing`
+    return message

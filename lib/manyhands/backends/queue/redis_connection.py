@@ -1,0 +1,93 @@
+"""The connection to Redis: made from a `BrokerUrl`, its errors as ours. The only module that imports the package ``redis``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any, Final
+
+from manyhands.backends.queue.carrier import BrokerLostError, GoneError
+from manyhands.core.errors import ManyhandsError, UsageError
+from manyhands.core.extras import install_line
+from manyhands.core.hints import given_as
+from manyhands.work.broker_url import BrokerUrl
+
+_CONNECTING: Final = 5.0
+_ANSWERING: Final = 10.0
+"""Seconds to wait for an answer, beyond those that a command is to wait."""
+
+
+def check_package() -> None:
+    """Raise UsageError if the package is not installed."""
+    if find_spec("redis") is None:
+        raise UsageError(f"{given_as('--backend', 'redis')} needs redis, which is not installed: {install_line('queue')}")
+
+
+def client(url: BrokerUrl) -> Any:
+    """A client; it connects when it is first used. One for all threads."""
+    check_package()
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    shared: dict[str, Any] = {
+        "db": url.db,
+        "username": url.user,
+        "password": url.password,
+        "socket_timeout": _ANSWERING,
+        "retry": Retry(NoBackoff(), 0),  # who calls us tries again
+        "protocol": 2,
+        "client_name": "manyhands",
+    }
+    if url.scheme == "unix":
+        return redis.Redis(unix_socket_path=url.path, **shared)
+    shared |= {"host": url.host, "port": url.port, "socket_connect_timeout": _CONNECTING, "socket_keepalive": True}
+    if url.scheme == "rediss":
+        shared |= {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": True, **url.files}
+    return redis.Redis(**shared)
+
+
+@contextmanager
+def our_errors() -> Iterator[None]:
+    """Errors of the package become `BrokerLostError`, or `GoneError`."""
+    from redis.exceptions import RedisError, ResponseError
+
+    try:
+        yield
+    except ResponseError as error:
+        said = str(error)
+        if said.startswith(("NOGROUP", "UNBLOCKED", "WRONGTYPE")) or "no such key" in said:
+            raise GoneError(said) from None
+        raise BrokerLostError(_one_line(error)) from None
+    except (RedisError, OSError) as error:
+        raise BrokerLostError(_one_line(error)) from None
+
+
+def reached(url: BrokerUrl, use: Callable[[], None]) -> None:
+    """Do ``use``, the first thing that is asked of a broker. Raises ManyhandsError with one line if it does not answer as it must."""
+    try:
+        use()
+    except BrokerLostError as error:
+        raise ManyhandsError(f"the broker {url.url} cannot be used: {error}") from None
+
+
+def streams(answer: Any) -> Iterator[tuple[str, list[tuple[bytes, dict[bytes, bytes]]]]]:
+    """(the key of a stream, its entries) from what XREAD and XREADGROUP give."""
+    for key, entries in answer or ():
+        yield key.decode(), [(entry, fields or {}) for entry, fields in entries]
+
+
+def texts(values: Iterable[bytes]) -> set[str]:
+    """Members of a set as text; what is no text was not put there by us."""
+    found = set()
+    for one in values:
+        try:
+            found.add(one.decode())
+        except UnicodeDecodeError:
+            continue
+    return found
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

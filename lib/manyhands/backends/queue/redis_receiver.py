@@ -1,0 +1,149 @@
+"""A consumer's end of Redis Streams; see `carrier.Receiver`, and `keys` for what is kept there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from manyhands.backends.queue import keys
+from manyhands.backends.queue.carrier import Claim, GoneError, RunState, Taken
+from manyhands.backends.queue.redis_connection import client, our_errors, reached, streams, texts
+from manyhands.core.attempt import AttemptId
+from manyhands.work.broker_url import BrokerUrl
+
+_LISTEN: Final = 100
+_KEPT: Final = 2
+"""Leases that the lists are kept without a sign of life of anybody."""
+
+
+class RedisReceiver:
+    """The end of the consumer ``name``. Raises ManyhandsError if the broker cannot be used."""
+
+    def __init__(self, url: BrokerUrl, name: str, lease: float) -> None:
+        self._name, self._lease = name, lease
+        self._redis = client(url)
+        self._heard = b"0"
+        reached(url, self._check)
+
+    def _check(self) -> None:
+        with our_errors():
+            self._redis.ping()
+
+    def renew(self, about: bytes, runs: Collection[str]) -> Mapping[str, RunState | None]:
+        """See `carrier.Receiver`."""
+        lease = int(self._lease * 1000)
+        with our_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.set(keys.consumer(self._name), about, px=lease)
+            pipe.sadd(keys.CONSUMERS, self._name)
+            pipe.pexpire(keys.CONSUMERS, lease * _KEPT)
+            pipe.pexpire(keys.control(self._name), lease * _KEPT)
+            for run in runs:
+                pipe.hmget(keys.run(run), "incarnation", "paused")
+            said = pipe.execute(raise_on_error=False)
+            ours, states = said[:4], said[4:]
+            if error := next((one for one in ours if isinstance(one, Exception)), None):
+                raise error
+        return {run: _state(*one) if isinstance(one, list) else None for run, one in zip(runs, states, strict=True)}
+
+    def runs(self) -> set[str]:
+        """See `carrier.Receiver`."""
+        with our_errors():
+            return texts(self._redis.smembers(keys.RUNS))
+
+    def settings(self, run: str) -> RunState | None:
+        """See `carrier.Receiver`."""
+        with suppress(GoneError), our_errors():
+            return _state(*self._redis.hmget(keys.run(run), "incarnation", "paused", "settings"))
+        return None
+
+    def take(self, runs: Sequence[str], room: int, timeout: float) -> Sequence[Taken]:
+        """See `carrier.Receiver`: in turn from each, then waiting for all."""
+        found: list[Taken] = []
+        for run in runs:
+            if len(found) < room:
+                found += self._read([run], room - len(found), None)
+        if not found and runs and timeout > 0:
+            found += self._read(runs[:room], 1, max(1, int(timeout * 1000)))
+        return found
+
+    def _read(self, runs: Sequence[str], count: int, block: int | None) -> list[Taken]:
+        """Nothing is noted as pending: what was read and not claimed is sent again by its coordinator."""
+        names = {keys.attempts(run): run for run in runs}
+        with suppress(GoneError), our_errors():
+            answer = self._redis.xreadgroup(
+                keys.GROUP, self._name, dict.fromkeys(names, ">"), count=count, block=block, noack=True
+            )
+            return [
+                Taken(names[key], entry, fields.get(keys.FIELD))
+                for key, entries in streams(answer)
+                for entry, fields in entries
+            ]
+        return []
+
+    def put_back(self, taken: Sequence[Taken]) -> None:
+        """See `carrier.Receiver`."""
+        with our_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for one in taken:
+                pipe.xdel(keys.attempts(one.run), one.entry)
+                if isinstance(one.data, bytes):
+                    pipe.xadd(keys.attempts(one.run), {keys.FIELD: one.data}, nomkstream=True)
+            pipe.execute()
+
+    def claim(self, run: str, ids: Sequence[AttemptId], entries: Sequence[object] = ()) -> Sequence[Claim]:
+        """See `carrier.Receiver`."""
+        with our_errors(), self._redis.pipeline(transaction=False) as pipe:
+            if entries:
+                pipe.xdel(keys.attempts(run), *entries)
+            for id in ids:
+                pipe.hsetnx(keys.claims(run), keys.attempt(id), self._name)
+                pipe.hget(keys.claims(run), keys.attempt(id))
+            found = pipe.execute()[bool(entries) :]
+        return [_claim(new, owner == self._name.encode()) for new, owner in zip(found[::2], found[1::2], strict=True)]
+
+    def report(self, run: str, messages: Sequence[bytes]) -> int | None:
+        """See `carrier.Receiver`."""
+        with suppress(GoneError), our_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for message in messages:
+                pipe.xadd(keys.reports(run), {keys.FIELD: message}, nomkstream=True)
+            pipe.xlen(keys.reports(run))
+            *entries, waiting = pipe.execute()
+            return None if None in entries else int(waiting)
+        return None
+
+    def listen(self, timeout: float) -> Sequence[object]:
+        """See `carrier.Receiver`."""
+        key = keys.control(self._name)
+        found: list[object] = []
+        with our_errors():
+            answer = self._redis.xread({key: self._heard}, count=_LISTEN, block=max(1, int(timeout * 1000)))
+            for _, entries in streams(answer):
+                self._heard = entries[-1][0]
+                found += [fields.get(keys.FIELD) for _, fields in entries]
+                self._redis.xdel(key, *(entry for entry, _ in entries))
+        return found
+
+    def interrupt(self) -> None:
+        """See `carrier.Receiver`."""
+        with our_errors():
+            self._redis.xadd(keys.control(self._name), {keys.FIELD: b'{"type":"runs"}'})
+
+    def leave(self) -> None:
+        """See `carrier.Receiver`."""
+        with our_errors():
+            self._redis.srem(keys.CONSUMERS, self._name)
+            self._redis.delete(keys.consumer(self._name), keys.control(self._name))
+
+    def close(self) -> None:
+        """See `carrier.Receiver`."""
+        self._redis.close()
+
+
+def _claim(new: int, ours: bool) -> Claim:
+    return Claim.OTHERS if not ours else Claim.NEW if new else Claim.OURS
+
+
+def _state(incarnation: bytes | None, paused: bytes | None, settings: bytes | None = None) -> RunState | None:
+    if incarnation is None:
+        return None
+    return RunState(incarnation.decode("ascii", "replace"), paused == b"1", settings)

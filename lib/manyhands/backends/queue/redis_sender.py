@@ -1,0 +1,204 @@
+"""The coordinator's end of Redis Streams; see `carrier.Sender`, and `keys` for what is kept there."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from manyhands.backends.queue import keys
+from manyhands.backends.queue.carrier import RECALLED, Arrived, Beat, GoneError, Whereabouts
+from manyhands.backends.queue.messages import packed
+from manyhands.backends.queue.redis_connection import client, our_errors, reached, streams, texts
+from manyhands.core.attempt import AttemptId
+from manyhands.work.broker_url import BrokerUrl
+
+_OURSELVES: Final = secrets.token_hex(8)
+"""This process, which may have several executions of one run: one for each stage."""
+_READ: Final = 100
+"""Reports that are read at once."""
+_PAUSED: Final = 86_400.0
+"""Seconds that a suspended execution is kept without a sign of life."""
+_KEPT: Final = 2
+"""Leases that the streams are kept without a sign of life."""
+
+
+class RedisSender:
+    """One execution; ``settings`` are those that consumers need. Raises ManyhandsError if the broker cannot be used."""
+
+    def __init__(self, url: BrokerUrl, name: str, settings: bytes, token: str, lease: float) -> None:
+        self.name, self._url, self._settings, self._token, self._lease = name, url, settings, token, lease
+        self._redis = client(url)
+        self._last = b"0"
+        """The last report that was read."""
+        self._entries: dict[AttemptId, tuple[int, ...]] = {}
+        """In which entry of the stream an attempt was last sent."""
+        self._paused = False
+        self._mutex = threading.Lock()
+
+    def open(self) -> None:
+        """See `carrier.Sender`."""
+        reached(self._url, self._open)
+
+    def _open(self) -> None:
+        with our_errors():
+            for other in sorted(texts(self._redis.smembers(keys.RUNS))):
+                token, coordinator = self._origin(other)
+                if token == self._token.encode() and coordinator != _OURSELVES.encode():
+                    self._end(other)  # its coordinator was killed: the run's lock is ours
+            self._begin()
+
+    def _origin(self, run: str) -> Any:
+        """The run that an execution is of, and who began it."""
+        with suppress(GoneError), our_errors():
+            return self._redis.hmget(keys.run(run), "token", "coordinator")
+        return None, None
+
+    def _begin(self) -> None:
+        """Make, or make anew, all that there is of the execution."""
+        with self._mutex:
+            self._entries.clear()
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(keys.run(self.name), keys.attempts(self.name), keys.claims(self.name))
+            pipe.xgroup_create(keys.attempts(self.name), keys.GROUP, id="0", mkstream=True)
+            pipe.xadd(keys.reports(self.name), {keys.FIELD: b"{}"})  # so that it exists
+            pipe.hset(
+                keys.run(self.name),
+                mapping={
+                    "settings": self._settings,
+                    "incarnation": secrets.token_hex(8),
+                    "paused": int(self._paused),
+                    "token": self._token,
+                    "coordinator": _OURSELVES,
+                },
+            )
+            self._keep(pipe)
+            pipe.execute()
+        self._ring(self._consumers())
+
+    def _keep(self, pipe: Any) -> None:
+        """Renew the lease."""
+        lease = _PAUSED if self._paused else self._lease
+        pipe.pexpire(keys.run(self.name), int(lease * 1000))
+        for key in (keys.attempts, keys.reports, keys.claims):
+            pipe.pexpire(key(self.name), int(lease * _KEPT * 1000))
+        pipe.sadd(keys.RUNS, self.name)
+        pipe.expire(keys.RUNS, int(_PAUSED))
+
+    def _consumers(self) -> set[str]:
+        return texts(self._redis.smembers(keys.CONSUMERS))
+
+    def _ring(self, consumers: Collection[str]) -> None:
+        self.tell(consumers, packed({"type": "runs"}))
+
+    def renew(self, *, again: bool) -> Beat:
+        """See `carrier.Sender`."""
+        with our_errors():
+            known = self._redis.exists(keys.run(self.name))
+            if forgotten := again or not known:
+                self._last = b"0"
+                self._begin()
+            names = sorted(self._consumers())
+            with self._redis.pipeline(transaction=False) as pipe:
+                self._keep(pipe)
+                for name in names:
+                    pipe.get(keys.consumer(name))
+                found = pipe.execute()[-len(names) :] if names else (pipe.execute(), [])[1]
+            sent = time.monotonic()
+            whole, micro = self._redis.time()
+            received = time.monotonic()
+            alive = {name: about for name, about in zip(names, found, strict=True) if about is not None}
+            if gone := [name for name in names if name not in alive]:
+                self._redis.srem(keys.CONSUMERS, *gone)
+        return Beat(alive, bool(forgotten), sent, whole + micro / 1e6, received)
+
+    def send(self, attempts: Sequence[tuple[AttemptId, bytes]]) -> None:
+        """See `carrier.Sender`."""
+        with our_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for _, message in attempts:
+                pipe.xadd(keys.attempts(self.name), {keys.FIELD: message})
+            entries = pipe.execute()
+        with self._mutex:
+            for (id, _), entry in zip(attempts, entries, strict=True):
+                self._entries[id] = _number(entry)
+
+    def receive(self, timeout: float) -> Sequence[Arrived]:
+        """See `carrier.Sender`."""
+        key = keys.reports(self.name)
+        found: list[Arrived] = []
+        with our_errors():
+            answer = self._redis.xread({key: self._last}, count=_READ, block=max(1, int(timeout * 1000)))
+            for _, entries in streams(answer):
+                found += [Arrived(fields.get(keys.FIELD), _number(entry)[0] / 1000) for entry, fields in entries]
+                self._last = entries[-1][0]
+                self._redis.xdel(key, *(entry for entry, _ in entries))
+        return found
+
+    def interrupt(self) -> None:
+        """See `carrier.Sender`."""
+        with our_errors():
+            self._redis.xadd(keys.reports(self.name), {keys.FIELD: b"{}"}, nomkstream=True)
+
+    def claim(self, ids: Sequence[AttemptId]) -> Sequence[str]:
+        """See `carrier.Sender`."""
+        with our_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for id in ids:
+                pipe.hsetnx(keys.claims(self.name), keys.attempt(id), RECALLED)
+                pipe.hget(keys.claims(self.name), keys.attempt(id))
+            owners = pipe.execute()[1::2]
+        return [(owner or b"").decode("utf-8", "replace") for owner in owners]
+
+    def find(self, ids: Sequence[AttemptId]) -> Sequence[Whereabouts]:
+        """See `carrier.Sender`."""
+        given: tuple[int, ...] = (1 << 62,)
+        """The last entry that a consumer was given; without the stream, all are gone."""
+        with suppress(GoneError), our_errors():
+            for one in self._redis.xinfo_groups(keys.attempts(self.name)):
+                given = _number(one["last-delivered-id"])
+        with our_errors():
+            owners = self._redis.hmget(keys.claims(self.name), [keys.attempt(id) for id in ids])
+        with self._mutex:
+            return [
+                Whereabouts(owner and owner.decode("utf-8", "replace"), self._entries.get(id, (0,)) > given)
+                for id, owner in zip(ids, owners, strict=True)
+            ]
+
+    def tell(self, consumers: Collection[str], message: bytes) -> None:
+        """See `carrier.Sender`."""
+        with our_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for name in consumers:
+                pipe.xadd(keys.control(name), {keys.FIELD: message}, maxlen=1000, approximate=True)
+                pipe.pexpire(keys.control(name), int(self._lease * 1000))
+            pipe.execute()
+
+    def pause(self, paused: bool) -> None:
+        """See `carrier.Sender`."""
+        self._paused = paused
+        with our_errors(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(keys.run(self.name), "paused", int(paused))
+            self._keep(pipe)
+            pipe.execute()
+
+    def finish(self) -> None:
+        """See `carrier.Sender`."""
+        with our_errors():
+            self._end(self.name)
+
+    def _end(self, name: str) -> None:
+        """Remove an execution: the lists first, so that no consumer begins with it again."""
+        self._redis.srem(keys.RUNS, name)
+        self._redis.delete(*keys.all_of(name))
+        self.tell(self._consumers(), packed({"type": "close", "run": name}))
+
+    def close(self) -> None:
+        """See `carrier.Sender`."""
+        self._redis.close()
+
+
+def _number(entry: bytes) -> tuple[int, ...]:
+    """The id of an entry, MILLISECONDS-NUMBER, as it is ordered."""
+    first, _, second = entry.partition(b"-")
+    return int(first), int(second or 0)

@@ -1,0 +1,74 @@
+"""What the tasks take that look at runs, continue them and remove them (`manyhands.options.batch`: those that make runs)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from manyhands.options.choices import Format
+from manyhands.options.common import Json, State
+from manyhands.options.declaration import option
+
+
+class AgainOptions(Json, State):
+    """What ``batch.resume`` and ``batch.retry`` take."""
+
+    run: str | None = option(
+        None,
+        positional=True,
+        metavar="RUN",
+        help="the run: its id or the beginning of it (default: the newest that was made on the command line, not by a program that uses the library)",
+    )
+    jobs: str | None = option(
+        None, short="j", metavar="N", help="number of jobs at once (default: as when the run was made)"
+    )
+    quiet: bool = option(False, help="print nothing on standard error except what the jobs print there")
+
+
+class ListOptions(Json, State):
+    """What ``batch.list`` takes: which runs; None: whichever."""
+
+    limit: int | None = option(None, help="show at most so many runs, the newest")
+    status: Literal["running", "complete", "left", "failed", "damaged"] | None = option(
+        None, help="show only runs in this state; failed: those with a failed job"
+    )
+    since: str | None = option(None, help="show only runs made since then: an age (2d, 12h) or a date (2026-11-20)")
+    name: str | None = option(
+        None, metavar="NAME", help="show only runs whose name or id matches this pattern ('nightly*')"
+    )
+
+
+class Found(State):
+    """A run that is looked for."""
+
+    run: str | None = option(
+        None, positional=True, metavar="RUN", help="the run: its id or the beginning of it (default: the newest)"
+    )
+
+
+class ShowOptions(Json, Found):
+    """What ``batch.show`` takes."""
+
+    job: int | None = option(None, excludes=("failed",), help="show this job in full, with the end of its output")
+    failed: bool = option(False, help="show only jobs that failed, timed out or were lost")
+    output: bool = option(False, help="show what the jobs printed, too")
+
+
+class ExportOptions(Found):
+    """What ``batch.export`` takes."""
+
+    format: Format = option(
+        "jsonl",
+        help="jsonl: every field; csv: the same fields as a table, with an apostrophe before texts that a spreadsheet would take for a formula (=1+1); joblog: the job log of GNU parallel",
+    )
+
+
+class RemoveOptions(State):
+    """What ``batch.remove`` takes."""
+
+    runs: Sequence[str] = option((), positional=True, metavar="RUN", help="the runs: their ids or the beginnings of them")
+    older_than: str | None = option(
+        None, metavar="AGE", help="remove every run older than this: 90s, 12h, 30d (1m is a minute)"
+    )
+    dry_run: bool = option(False, short="n", help="show what would be removed and how much it holds, and remove nothing")
+    yes: bool = option(False, short="y", help="do not ask (required without a terminal)")

@@ -1,0 +1,158 @@
+"""Messages of a queue: what was packed comes back exactly, and anything else is refused, whatever it is."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from manyhands.backends.protocol import Ended
+from manyhands.backends.queue import messages, reports
+from manyhands.backends.queue.attempt_messages import attempt_of, message_of, why_none
+from manyhands.backends.queue.messages import NotOursError, unpacked
+from manyhands.backends.queue.run_settings import RunSettings, described
+from manyhands.backends.settings import CommandSettings, FunctionSettings
+from manyhands.core.attempt import Attempt, Ending, Job, Output
+from manyhands.work.function import Call
+
+ANYTHING = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=8),
+    lambda inner: some.lists(inner, max_size=4) | some.dictionaries(some.text(max_size=6), inner, max_size=4),
+)
+COMMAND = CommandSettings(
+    slots=2, outputs=Path("/o"), token="t", environment={b"A": b"\xff"}, workdir=Path("w"), stdin=Path("in"), nice=3
+)
+
+
+def a_call(**more: Any) -> Call:
+    return Call(text="images:thumbnail", folder="/", **more)
+
+
+def ended(**more: Any) -> Ended:
+    ending = Ending(
+        exit=0, wall=1.5, stdout=Output(b"\xff\0", None, 2), stderr=Output(b"text", None, 9, 5), slot=2, **more
+    )
+    return Ended(Attempt(Job(7, b"", ()), 2, ()), 10.0, ending, pid=99)
+
+
+@given(some.lists(some.binary(min_size=1, max_size=20), min_size=1, max_size=4))
+def test_any_arguments_survive(argv: list[bytes]) -> None:
+    """Byte by byte."""
+    given = Attempt(Job(3, b"", ()), 2, (*argv, (b"a", b"b")))
+    found = attempt_of(unpacked(message_of(given, None), "attempt"), None)
+    assert (found.id, found.argv) == (given.id, given.argv)
+
+
+@given(some.binary(max_size=50))
+def test_any_output_survives(output: bytes) -> None:
+    """As text, or as base64."""
+    assert messages.to_output(json.loads(json.dumps(messages.of_output(output)))) == output
+
+
+def test_an_end_comes_back() -> None:
+    """All that is told of it."""
+    message = unpacked(reports.ended("c", ended(error="e", result=b'{"a":1}'), 10.25), "ended")
+    end = reports.end_of(message)
+    assert (messages.attempt_id(message), end.ago, end.began, end.pid) == ((7, 2), 0.25, True, 99)
+    assert (end.ending.exit, end.ending.error, end.ending.result) == (0, "e", b'{"a":1}')
+    assert (end.outputs, end.sizes) == ((b"\xff\0", b"text"), ((2, 0), (9, 5)))
+
+
+def test_settings_come_back() -> None:
+    """For commands and for functions."""
+    found = RunSettings.parse(described(COMMAND))
+    assert (found.environment, found.workdir, found.stdin, found.nice) == ({b"A": b"\xff"}, b"w", b"in", 3)
+    assert found.call is None
+    function = FunctionSettings(
+        slots=2, outputs=Path("/o"), token="t", environment={b"MH_RUN": b"r"}, workdir=Path("."), call=a_call(type="int")
+    )
+    found = RunSettings.parse(described(function))
+    assert found.call is not None
+    assert (found.call.text, found.call.type, found.is_plain) == ("images:thumbnail", "int", True)
+
+
+@pytest.mark.parametrize("function", ["images", "images.py:f", "/x/y.py:f", "a:b:c", ":f", "a:", "a b:f", "a:f\n"])
+def test_a_function_is_a_name(function: str) -> None:
+    """No file, and nothing else that would be looked for elsewhere."""
+    message = json.loads(
+        described(
+            FunctionSettings(slots=1, outputs=Path("/o"), token="t", environment={}, workdir=Path("."), call=a_call())
+        )
+    )
+    message["function"]["name"] = function
+    with pytest.raises(NotOursError):
+        RunSettings.parse(json.dumps(message).encode())
+
+
+def test_no_pickle_travels() -> None:
+    """Neither as an input, nor as a result, nor as an exception; in neither direction."""
+    for value in (b"\x80\x05K\x05.", b"\0\0\0\0\1xpickle"):
+        attempt = Attempt(Job(1, b"", (value,)), 1, (b"f", value))
+        assert "JSON cannot hold" in (why_none(attempt, a_call(type="object")) or "")
+        with pytest.raises(NotOursError, match="pickle"):
+            attempt_of(unpacked(message_of(attempt, a_call(type="object")), "attempt"), a_call(type="object"))
+    sealed = b"\0" + (5).to_bytes(4, "little") + b"{1, 2}"[:5] + b"pickle"
+    message = unpacked(reports.ended("c", ended(result=sealed), 10.0), "ended")
+    assert (message["result"], message["exit"]) == (None, 1)
+    assert "JSON cannot hold" in message["error"]
+    message["result"] = sealed.decode()
+    with pytest.raises(NotOursError, match="no JSON"):
+        reports.end_of(message)
+
+
+@given(ANYTHING, some.sampled_from(["", "attempt", "ended", "piece", "run", "started"]))
+def test_anything_else_is_refused(value: Any, type: str) -> None:
+    """With `NotOursError` and nothing else, wherever it stands."""
+    if isinstance(value, dict) and type:
+        value["type"] = type
+    data = json.dumps(value).encode()
+    for read in (
+        lambda: attempt_of(unpacked(data, "attempt"), None),
+        lambda: attempt_of(unpacked(data, "attempt"), a_call()),
+        lambda: reports.end_of(unpacked(data, "ended")),
+        lambda: reports.piece_of(unpacked(data, "piece")),
+        lambda: RunSettings.parse(data),
+    ):
+        with pytest.raises(NotOursError):
+            read()
+
+
+@given(some.data())
+def test_a_message_with_one_wrong_part_is_refused_or_read(data: some.DataObject) -> None:
+    """Whatever one of its parts is changed to."""
+    for good, read in (
+        (reports.ended("c", ended(), 10.0), lambda found: reports.end_of(unpacked(found, "ended"))),
+        (described(COMMAND), RunSettings.parse),
+        (
+            message_of(Attempt(Job(1, b"", ()), 1, (b"x",)), None),
+            lambda found: attempt_of(unpacked(found, "attempt"), None),
+        ),
+    ):
+        message = json.loads(good)
+        message[data.draw(some.sampled_from(sorted(message)))] = data.draw(ANYTHING)
+        try:
+            read(json.dumps(message).encode())
+        except NotOursError:
+            continue
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, 5, "text", b"", b"\xff", b"5", b"[" * 100_000, b"{" * 100_000, b'{"type":NaN}', b" " * (messages.LARGEST + 1)],
+)
+def test_what_is_no_message(data: object) -> None:
+    """No bytes, no JSON, too deep, too large."""
+    with pytest.raises(NotOursError):
+        unpacked(data, "attempt")
+
+
+def test_numbers_are_finite() -> None:
+    """Python's JSON reads more than JSON has."""
+    for value in (math.nan, math.inf, -1.0, True, "1", None):
+        with pytest.raises(NotOursError):
+            messages.seconds({"x": value}, "x")

@@ -1,0 +1,168 @@
+"""Real Redis servers for tests: on a unix socket and a port of 127.0.0.1, nothing on disk; a plugin of pytest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manyhands.backends.queue.redis_connection import client
+from manyhands.work.broker_url import BrokerUrl
+
+
+@dataclass
+class RedisServer:
+    """A server that is this test's own, or shared by tests that each have a database of their own."""
+
+    folder: Path
+    port: int
+    db: int = 0
+    more: tuple[str, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/{self.db}"
+
+    @property
+    def parsed(self) -> BrokerUrl:
+        return BrokerUrl.parse(self.url, {})
+
+    def client(self) -> Any:
+        return client(self.parsed)
+
+    def names(self) -> list[str]:
+        with self.client() as redis:
+            return sorted(one.decode() for one in redis.keys("*"))
+
+    def start(self) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            pytest.skip("redis-server is not installed")
+        # of a session of its own, and not a child of the test: tests look at what is left of their children
+        command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command += ["--dir", str(self.folder), "--daemonize", "yes", "--pidfile", str(self.pidfile)]
+        command += ["--unixsocket", str(self.folder / "socket"), "--logfile", str(self.folder / "log"), *self.more]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while not self._answers():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    @property
+    def pidfile(self) -> Path:
+        return self.folder / "pid"
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0 and self.pidfile.exists()
+
+    def signal(self, number: int) -> None:
+        pid = int(self.pidfile.read_text())
+        if b"redis-server" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, number)
+
+    def kill(self) -> None:
+        """Kill it, and wait until it is gone."""
+        pid = int(self.pidfile.read_text())
+        self.signal(signal.SIGKILL)
+        while os.path.exists(f"/proc/{pid}") and b"redis-server" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            time.sleep(0.01)
+        self.pidfile.unlink()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """One for many tests, none of which breaks it."""
+    yield from _running()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """One of this test alone, which may kill it."""
+    yield from _running()
+
+
+@pytest.fixture
+def redis_url(shared_redis: RedisServer) -> Iterator[RedisServer]:
+    """A database that is empty, and has to be in the end, but for what consumers leave that were killed."""
+    with shared_redis.client() as redis:
+        redis.flushall()
+    yield shared_redis
+
+
+def _running(*more: str) -> Iterator[RedisServer]:
+    if not os.path.isdir("/proc/self"):
+        pytest.skip("looks for processes in /proc")
+    folder = Path(tempfile.mkdtemp(prefix="redis-"))
+    server = RedisServer(folder, free_port(), more=more)
+    try:
+        server.start()
+        yield server
+    finally:
+        if server.pidfile.exists():
+            server.kill()
+        shutil.rmtree(folder)
+
+
+class Consumer:
+    """``queue.work`` as a process."""
+
+    def __init__(self, server: RedisServer, environment: dict[str, str], *args: str, cwd: Path) -> None:
+        command = [sys.executable, "-m", "manyhands", "queue.work", "--broker", server.url, *args]
+        self.log = cwd / f"consumer-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def wait_until_ready(self) -> str:
+        """Its name, when it is ready."""
+        deadline = time.monotonic() + 30
+        while ": consumer " not in self.said or "\n" not in self.said:
+            assert time.monotonic() < deadline, self.said
+            assert self.process.poll() is None, self.said
+            time.sleep(0.01)
+        return self.said.partition(": consumer ")[2].split()[0]
+
+    def close(self) -> None:
+        """End it, whatever state it is in."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            time.sleep(0.05)
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait()
