@@ -41,6 +41,7 @@ CAN_STOP = ["processes", "asyncio", "gevent", "redis"]
 HERE = Path(__file__).parents[1]
 NOT_IN_A_QUEUE = {
     "test_arguments_arrive_as_they_were",
+    "test_huge_arguments_and_results",
     "test_no_more_than_jobs_at_once",  # its function returns a tuple
     "test_results_come_back_as_they_were",
     "test_a_failure_is_loud",  # it wants the exception itself

@@ -181,7 +181,7 @@ def test_a_journal_of_the_first_schema_is_read_and_brought_on(cli: Cli, mine: Pa
     cli("batch", "false {}", "--run-id", "old", "--", "a")
     path = own_state / "runs/old/journal.db"
     with closing(sqlite3.connect(path)) as db:
-        columns = {"began": ["sum"], "ended": ["sum", "result", "traceback"], "execution": ["sum"]}
+        columns = {"began": ["sum"], "ended": ["sum", "result", "traceback", "host"], "execution": ["sum"]}
         for table, name in ((table, name) for table, names in columns.items() for name in names):
             db.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
         db.executescript("DROP TABLE seal; PRAGMA user_version = 1")

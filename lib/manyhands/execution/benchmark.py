@@ -20,6 +20,7 @@ from typing import Final
 
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.events import Began, Finished
+from manyhands.core.hints import option_name
 from manyhands.core.job import Outcome, Status, Values
 from manyhands.core.records import dataclass, replace
 from manyhands.execution.batch import Batch
@@ -189,7 +190,7 @@ def advise(found: Sequence[Measured]) -> str:
         return "nothing worked: see the errors"
     reference = found[0]
     if reference.error is None and reference.wall < _SHORT:
-        return f"{reference.done} jobs took {reference.wall * 1000:.1f} ms, which is too short to compare: give more inputs, or a larger --sample"
+        return f"{reference.done} jobs took {reference.wall * 1000:.1f} ms, which is too short to compare: give more inputs, or a larger {option_name('--sample')}"
     waiting = reference.waiting
     why = f"{waiting:.0%} of the time was waiting" if waiting > 0.5 else f"{1 - waiting:.0%} of the time was computing"
     faster = best.rate / reference.rate if reference.rate else 1.0
