@@ -182,7 +182,7 @@ def run_batch(
     - ``pull``: with "caller" the iterator of inputs is pulled in the thread that iterates the outcomes, as database cursors and sessions
       need it; by default in a thread of its own.
     - ``handle_signals``: in the main thread, SIGINT, SIGTERM and SIGHUP first stop and record its jobs, then have their usual effect;
-      not if another part of the program, such as asyncio, has called `signal.set_wakeup_fd`.
+      not if another part of the program, such as asyncio, has called ``signal.set_wakeup_fd``.
 
     The batch begins with the first outcome that you ask for, or with a ``with`` block; leaving early stops the jobs that run (see `Results`).
     It has a thread of its own: time-outs, retries and the journal do not wait for your loop. While you take no outcomes, running jobs
