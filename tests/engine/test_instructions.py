@@ -23,7 +23,7 @@ WANTED = 2.46
 def instructions(folder: Path, what: str, count: int) -> int:
     """How many instructions the program needs in all."""
     folder.mkdir()
-    counter = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+    counter = ["valgrind", "--vgdb=no", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
     command = [*counter, sys.executable, "-S", str(PROGRAM), what, str(folder), str(count)]
     environ = os.environ | {"PYTHONHASHSEED": "0", "PYTHONPATH": str(LIB)}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600)
