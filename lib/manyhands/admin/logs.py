@@ -181,7 +181,7 @@ def _in_use(one: Due, seen: Writers) -> LogRow:
         return replace(one.row, problem=f"open for writing by {', '.join(names[:3])}")
     try:
         file = os.open(one.row.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:  # why, whoever deals with it will say
+    except OSError:  # the attempt to compress it will say why
         return one.row
     try:
         with unwritten(file) as alone:

@@ -192,7 +192,7 @@ def _part(folder: int, name: str) -> Iterator[tuple[int, str]]:
     try:
         with suppress(FileNotFoundError):
             stale = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-            _lock(stale)  # until there is a new one: whoever waits for it sees that one
+            _lock(stale)  # until there is a new one, which others then wait for
             if os.path.samestat(os.fstat(stale), os.stat(name, dir_fd=folder, follow_symlinks=False)):
                 os.unlink(name, dir_fd=folder)
         file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)

@@ -1,7 +1,7 @@
 """Which files a process has open for writing.
 
-/proc tells which process that is, for those that we may look into. A lease (fcntl(2), F_SETLEASE) is refused by the kernel as long as
-anybody has the file open for writing or mapped, whoever that is, and while we hold one, whoever opens it waits until we are done.
+/proc tells which process that is, for those that we may look into. The kernel refuses a lease (fcntl(2), F_SETLEASE) as long as
+any process has the file open for writing or mapped. While we hold one, a process that opens the file waits until we are done.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class BrokerAccess(Options):
     lease: float | str = option(
         60.0,
         metavar="TIME",
-        help="who gives no sign of life for this time is lost, with the jobs that it has (default: 60)",
+        help="without a sign of life for this time, the consumer and its jobs count as lost (default: 60)",
     )
 
 

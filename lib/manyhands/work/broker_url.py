@@ -149,7 +149,7 @@ def masked_url(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """The broker of a run, and how it is used. ``lease``: seconds without a sign of life after which somebody is lost."""
+    """The broker of a run, and how it is used. ``lease``: seconds without a sign of life of the batch after which consumers stop its jobs."""
 
     url: BrokerUrl
     lease: float

@@ -167,7 +167,7 @@ class Queued:
     # -- waiting ---------------------------------------------------------------------------------------------------------
 
     def _drain(self) -> bool:
-        """Handle all events that there are; return whether somebody rang."""
+        """Handle all events that there are; return whether `wake` was called."""
         rang = False
         while not self._events.empty():
             rang = self._handle(self._events.get()) or rang
@@ -260,7 +260,7 @@ class Queued:
             )
 
     def _taken_back(self, ids: Sequence[AttemptId], verb: str, owners: Sequence[str], *, kill: bool) -> None:
-        """Whom attempts that were not claimed a moment ago belong to."""
+        """Handle the owners of attempts that were not claimed a moment ago."""
         for id, owner in zip(ids, owners, strict=True):
             if (sent := self._sent.get(id)) is None:
                 continue
