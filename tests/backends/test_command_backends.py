@@ -22,6 +22,7 @@ from manyhands.backends.honoured_options import HONOURED
 from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started
 from manyhands.backends.registry import COMMANDS, FUNCTIONS, open_backend
 from manyhands.backends.settings import CommandSettings
+from manyhands.backends.site.clock import FarClock
 from manyhands.backends.site.host import HostSpec
 from manyhands.backends.sites import Sites, SiteSettings
 from manyhands.core.errors import ManyhandsError
@@ -395,6 +396,16 @@ def test_a_kill_is_at_once(make: Make) -> None:
     bench.backend.stop([attempt])
     bench.backend.stop([attempt], kill=True)
     assert bench.end_of(attempt).ending.signal == signal.SIGKILL
+
+
+def test_the_end_of_a_stopped_job_is_after_the_stop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the clock of another machine says: here it is 5 s slow."""
+    monkeypatch.setattr(FarClock, "here", lambda _, at: at - 5)
+    attempt = bench.sh("sleep 60")
+    bench.start_of(attempt)
+    asked = time.monotonic()
+    bench.backend.stop([attempt])
+    assert bench.end_of(attempt).at >= asked
 
 
 def test_a_stopped_job_takes_its_whole_tree_with_it(bench: Bench, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from backends.test_command_backends import Bench
 from conftest import wait_for, with_tag
 from manyhands.backends.protocol import Ended, Noted, Started
+from manyhands.backends.site.clock import FarClock
 from manyhands.backends.site.host import HostSpec
 from manyhands.backends.sites import Sites, SiteSettings
 from manyhands.core.errors import ManyhandsError
@@ -404,3 +406,20 @@ def test_fifty_hosts_at_the_width_of_three(make: Make) -> None:
         most = max(most, running)
     assert most == 3
     assert {bench.end_of(one).ending.host for one in attempts} == {f"h{number}" for number in range(50)}
+
+
+def test_an_end_before_a_stop_stays_before_it(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The stop was too late, and the job has ended by itself; its end is on the way."""
+    monkeypatch.setattr(FarClock, "here", lambda _, at: at - 5)
+    bench = make(here("one"))
+    go = tmp_path / "go"
+    attempt = bench.sh(f"until [ -e {go} ]; do sleep 0.01; done; exit 3")
+    bench.start_of(attempt)
+    go.touch()
+    poll = select.poll()
+    for descriptor in bench.backend._hosts[0].link.watched():
+        poll.register(descriptor, select.POLLIN)
+    assert poll.poll()
+    asked = time.monotonic()
+    bench.backend.stop([attempt])
+    assert bench.end_of(attempt).at < asked

@@ -56,9 +56,9 @@ def test_any_output_survives(output: bytes) -> None:
 
 def test_an_end_comes_back() -> None:
     """All that is told of it."""
-    message = unpacked(reports.ended("c", ended(error="e", result=b'{"a":1}'), 10.25), "ended")
+    message = unpacked(reports.ended("c", ended(error="e", result=b'{"a":1}'), 10.25, stopped=True), "ended")
     end = reports.end_of(message)
-    assert (messages.attempt_id(message), end.ago, end.began, end.pid) == ((7, 2), 0.25, True, 99)
+    assert (messages.attempt_id(message), end.ago, end.began, end.stopped, end.pid) == ((7, 2), 0.25, True, True, 99)
     assert (end.ending.exit, end.ending.error, end.ending.result) == (0, "e", b'{"a":1}')
     assert (end.outputs, end.sizes) == ((b"\xff\0", b"text"), ((2, 0), (9, 5)))
 
@@ -97,7 +97,7 @@ def test_no_pickle_travels() -> None:
         with pytest.raises(NotOursError, match="pickle"):
             attempt_of(unpacked(message_of(attempt, a_call(type="object")), "attempt"), a_call(type="object"))
     sealed = b"\0" + (5).to_bytes(4, "little") + b"{1, 2}"[:5] + b"pickle"
-    message = unpacked(reports.ended("c", ended(result=sealed), 10.0), "ended")
+    message = unpacked(reports.ended("c", ended(result=sealed), 10.0, stopped=False), "ended")
     assert (message["result"], message["exit"]) == (None, 1)
     assert "JSON cannot hold" in message["error"]
     message["result"] = sealed.decode()
@@ -126,7 +126,7 @@ def test_anything_else_is_refused(value: Any, type: str) -> None:
 def test_a_message_with_one_wrong_part_is_refused_or_read(data: some.DataObject) -> None:
     """Whatever one of its parts is changed to."""
     for good, read in (
-        (reports.ended("c", ended(), 10.0), lambda found: reports.end_of(unpacked(found, "ended"))),
+        (reports.ended("c", ended(), 10.0, stopped=False), lambda found: reports.end_of(unpacked(found, "ended"))),
         (described(COMMAND), RunSettings.parse),
         (
             message_of(Attempt(Job(1, b"", ()), 1, (b"x",)), None),

@@ -54,7 +54,8 @@ class _Sent:
         self.attempt, self.at = attempt, at
         self.owner: str | None = None
         self.begun = False
-        self.stopped = False
+        self.stopped: float | None = None
+        """When it was first asked to end."""
 
 
 class Queued:
@@ -120,7 +121,7 @@ class Queued:
         """Recall what has not begun, and end the rest; if the broker does not answer, they are lost."""
         for one in attempts:
             if (sent := self._sent.get(one.id)) is not None:
-                sent.stopped = True
+                sent.stopped = sent.stopped or time.monotonic()
         self._take_back(attempts, "stop", kill=kill)
         if kill and self._down_since is not None:
             self._lose_stopped()
@@ -378,6 +379,10 @@ class Queued:
 
     def _ended(self, id: AttemptId, sent: _Sent, end: End, sent_at: float) -> None:
         at = sent_at - end.ago
+        if (
+            end.stopped and sent.stopped
+        ):  # it is known which came first, and the two clocks only agree to some milliseconds
+            at = max(at, sent.stopped)
         stdout, stderr, failure = self._outputs.whole(id, end)
         if failure:
             self._ready.append(Noted(f"job {id[0]}: {failure}"))

@@ -8,6 +8,7 @@ sent once more, because the coordinator may not have read them.
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import threading
@@ -72,6 +73,8 @@ class HostedRun:
         self._large: deque[Iterator[bytes]] = deque()
         self._sent: deque[tuple[float, int, Packing]] = deque()
         self._sent_size = 0
+        self._stops: dict[AttemptId, float] = {}
+        """When attempts were first asked to end."""
         self._lost: dict[AttemptId, str] = {}
         """Why attempts are lost that are being killed."""
         self._backend: Backend | None = None
@@ -91,7 +94,7 @@ class HostedRun:
 
     def stop(self, ids: Sequence[AttemptId], *, kill: bool) -> None:
         """End attempts."""
-        self._do(lambda backend: backend.stop(self._known(ids), kill=kill))
+        self._do(partial(self._stop, ids, kill))
 
     def recall(self, ids: Sequence[AttemptId]) -> None:
         """Give back attempts that have not begun."""
@@ -170,6 +173,12 @@ class HostedRun:
             self._tell(report)
         self._send()
 
+    def _stop(self, ids: Sequence[AttemptId], kill: bool, backend: Backend) -> None:
+        attempts, now = self._known(ids), time.monotonic()
+        for one in attempts:
+            self._stops.setdefault(one.id, now)
+        backend.stop(attempts, kill=kill)
+
     def _patience(self) -> float:
         """Seconds that may be waited for reports."""
         if self._inbox:
@@ -215,10 +224,11 @@ class HostedRun:
     def _last(self, report: Ended) -> None:
         """Send an end: its slot is free."""
         result = report.ending.result or b""
-        if len(result) > _RESULT and len(reports.ended(self._consumer, report, report.at)) > LARGEST:
+        if len(result) > _RESULT and len(reports.ended(self._consumer, report, report.at, stopped=False)) > LARGEST:
             why = f"what it returned is too large: {len(result)} bytes, and a queue carries messages of {LARGEST} at most"
             report = report._replace(ending=report.ending._replace(exit=1, result=None, error=why))
-        self._outbox.append(partial(reports.ended, self._consumer, report))
+        stopped = report.at >= self._stops.pop(report.attempt.id, math.inf)
+        self._outbox.append(partial(reports.ended, self._consumer, report, stopped=stopped))
         with self._mutex:
             self.held.pop(report.attempt.id, None)
             self.begun.pop(report.attempt.id, None)

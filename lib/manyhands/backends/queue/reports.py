@@ -38,8 +38,8 @@ def started(consumer: str, report: Started, now: float) -> bytes:
     )
 
 
-def ended(consumer: str, report: Ended, now: float) -> bytes:
-    """An attempt is over; the outputs that are in files have been sent before."""
+def ended(consumer: str, report: Ended, now: float, *, stopped: bool) -> bytes:
+    """An attempt is over; the outputs that are in files have been sent before. ``stopped``: it had been asked to end."""
     one = _without_pickle(report.ending)
     told: Message = {
         "type": "ended",
@@ -47,6 +47,7 @@ def ended(consumer: str, report: Ended, now: float) -> bytes:
         "ago": _ago(report.at, now),
         "began": report.began,
         "died": report.died,
+        "stopped": stopped,
         "pid": report.pid,
         "exit": one.exit,
         "signal": one.signal,
@@ -128,6 +129,7 @@ class End(NamedTuple):
     ending: Ending
     began: bool
     died: bool
+    stopped: bool
     pid: int
     outputs: tuple[bytes | None, bytes | None]
     sizes: tuple[tuple[int, int], tuple[int, int]]
@@ -172,6 +174,7 @@ def end_of(message: Message) -> End:
         ending,
         messages.flag(message, "began"),
         messages.flag(message, "died"),
+        messages.flag(message, "stopped"),
         messages.number(message, "pid"),
         (first, second),
         (sizes[0], sizes[1]),

@@ -9,6 +9,7 @@ attempts are ended at once. Should that take too long, this process exits, and t
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -26,9 +27,10 @@ from manyhands.backends.commands import Commands
 from manyhands.backends.protocol import Ended, Noted, Report, Started
 from manyhands.backends.site import frames
 from manyhands.backends.site.far_files import FarFiles
-from manyhands.backends.site.frames import BrokenFrameError, Frame, Unpacker, as_bytes, packed
+from manyhands.backends.site.frames import BrokenFrameError, Frame, Unpacker, as_bytes
 from manyhands.backends.site.moved_files import FAILED, NotMovedError
-from manyhands.core.attempt import Attempt, Ending, Job, Output
+from manyhands.backends.site.outbox import UNWRITTEN, Outbox
+from manyhands.core.attempt import Attempt, AttemptId, Ending, Job, Output
 from manyhands.core.errors import ManyhandsError
 
 if TYPE_CHECKING:
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
 
 _BLOCK: Final = 1 << 18
 """Bytes that are read at once, and in one frame of a large output: others pass between them."""
-_UNWRITTEN: Final = 1 << 23
-"""Bytes that may wait for the stream; beyond it no further output is read from its file."""
 _LEAVING: Final = 1.0
 """Seconds to end all attempts in good order, when the stream has ended; then the launchers do it."""
 
@@ -63,59 +63,12 @@ class Settings(NamedTuple):
     """Jobs are not forked from a process that has imported what they need."""
 
 
-class _Outbox:
-    """Frames on their way out, written by a thread of their own."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._waiting: deque[bytes] = deque()
-        self._size = 0
-        self._more = threading.Condition()
-        self.broken = threading.Event()
-        threading.Thread(target=self._write, name="writer", daemon=True).start()
-
-    def send(self, kind: int, head: dict[str, Any] | None = None, body: bytes = b"") -> None:
-        """Queue a frame."""
-        frame = packed(kind, head, body)
-        with self._more:
-            self._waiting.append(frame)
-            self._size += len(frame)
-            self._more.notify_all()
-
-    def has_room(self) -> bool:
-        """Whether little waits."""
-        return self._size < _UNWRITTEN
-
-    def wait_until_written(self, seconds: float) -> None:
-        """Wait until nothing waits, at most so long."""
-        with self._more:
-            self._more.wait_for(lambda: not self._size or self.broken.is_set(), seconds)
-
-    def _write(self) -> None:
-        try:
-            while True:
-                with self._more:
-                    self._more.wait_for(lambda: self._waiting)
-                    piece = b"".join(self._waiting)
-                    self._waiting.clear()
-                view = memoryview(piece)
-                while view:
-                    view = view[os.write(self._descriptor, view) :]
-                with self._more:
-                    self._size -= len(piece)
-                    self._more.notify_all()
-        except OSError:  # nobody reads any more
-            self.broken.set()
-            with self._more:
-                self._more.notify_all()
-
-
 class FarEnd:
     """See the module's first lines."""
 
     def __init__(self, receive: int, send: int, keep_open: tuple[int, ...] = ()) -> None:
         self._receive, self._keep_open = receive, keep_open
-        self._outbox = _Outbox(send)
+        self._outbox = Outbox(send)
         self._inbox: deque[Frame] = deque()
         self._arrived = threading.Condition()
         self._over: str | None = None
@@ -130,6 +83,8 @@ class FarEnd:
         self._files: FarFiles | None = None
         self._waiting = 0
         """Bytes in the inbox."""
+        self._stops: dict[AttemptId, float] = {}
+        """When attempts were first asked to end."""
 
     def run(self) -> None:
         """Serve until it is over; then nothing runs any more, and nothing is left on disk."""
@@ -173,7 +128,7 @@ class FarEnd:
                     self._arrived.notify_all()
                 self._wake()
                 with self._arrived:  # files may come faster than they are written
-                    self._arrived.wait_for(lambda: self._waiting < _UNWRITTEN or self._over)
+                    self._arrived.wait_for(lambda: self._waiting < UNWRITTEN or self._over)
         except (OSError, BrokenFrameError) as error:
             why = str(error)
         self._end(why)
@@ -242,6 +197,9 @@ class FarEnd:
         elif kind in (frames.STOP, frames.RECALL):
             attempts = [Attempt(Job(job, b"", ()), number, ()) for job, number in head["ids"]]
             if kind == frames.STOP:
+                now = time.monotonic()
+                for one in attempts:
+                    self._stops.setdefault(one.id, now)
                 if self._files:
                     self._files.abort(attempts)
                 backend.stop(attempts, kill=head["kill"])
@@ -315,7 +273,8 @@ class FarEnd:
                 told.append(["noted", report.text])
             elif isinstance(report, Ended):
                 body += [report.ending.stdout.data, report.ending.stderr.data]
-                told.append(_ended(report))
+                stop = self._stops.pop(report.attempt.id, math.inf)
+                told.append(_ended(report, stopped=report.at >= stop))
         self._outbox.send(frames.REPORTS, {"reports": told}, b"".join(body))
 
     def _in_pieces(self, ended: Ended) -> Iterator[None]:
@@ -340,8 +299,9 @@ class FarEnd:
         self._send([ended])
 
 
-def _ended(ended: Ended) -> list[Any]:
-    """The report of an end; the outputs, or the rest of them, are in the body of its frame or in pieces before it."""
+def _ended(ended: Ended, *, stopped: bool) -> list[Any]:
+    """The report of an end, and whether a stop came first; the outputs, or the rest of them, are in the body of its frame or in pieces
+    before it."""
     one = ended.ending
     return [
         "ended",
@@ -349,6 +309,7 @@ def _ended(ended: Ended) -> list[Any]:
         ended.at,
         ended.began,
         ended.died,
+        stopped,
         {
             "exit": one.exit,
             "signal": one.signal,

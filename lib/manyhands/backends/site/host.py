@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -56,6 +57,8 @@ class Host:
         self.slots = 0
         self.flying: dict[AttemptId, Attempt] = {}
         self.begun: set[AttemptId] = set()
+        self._stops: dict[AttemptId, float] = {}
+        """When attempts were first asked to end."""
         self.ended = 0
         """Attempts that have ended there since it was connected."""
         self._clock = FarClock()
@@ -126,6 +129,9 @@ class Host:
 
     def stop(self, ids: Collection[AttemptId], *, kill: bool) -> None:
         """Have attempts ended."""
+        now = time.monotonic()
+        for id in ids:
+            self._stops.setdefault(id, now)
         self.link.send(frames.STOP, {"ids": [*ids], "kill": kill})
 
     def recall(self, ids: Collection[AttemptId]) -> None:
@@ -188,7 +194,7 @@ class Host:
         at = 0
         for report in frame.head["reports"]:
             if report[0] == "ended":
-                sizes = [report[7][0] or 0, report[8][0] or 0]
+                sizes = [report[8][0] or 0, report[9][0] or 0]
                 pieces = frame.body[at : at + sizes[0]], frame.body[at + sizes[0] : at + sum(sizes)]
                 at += sum(sizes)
                 yield from self._end(report, pieces)
@@ -205,7 +211,7 @@ class Host:
                 yield Started(attempt, self._clock.here(at), slot, pid, self.name)
 
     def _end(self, report: list[Any], pieces: tuple[bytes, bytes]) -> Iterator[Report]:
-        _, job, number, at, began, died, measured, *outputs = report
+        _, job, number, at, began, died, stopped, measured, *outputs = report
         id = job, number
         kept = [
             self._kept(id, stream, piece, output)
@@ -215,7 +221,9 @@ class Host:
             return
         self.begun.discard(id)
         self.ended += 1
-        here = self._clock.here(at)
+        here, asked = self._clock.here(at), self._stops.pop(id, -math.inf)
+        if stopped:  # it is known which came first, and the two clocks only agree to some milliseconds
+            here = max(here, asked)
         wall = float(measured["wall"])
         if began:
             self._wall = wall if not self._wall else 0.9 * self._wall + 0.1 * wall
