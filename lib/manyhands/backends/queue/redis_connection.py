@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from manyhands.backends.queue.carrier import BrokerLostError, GoneError
-from manyhands.core.errors import ManyhandsError, UsageError
+from manyhands.core.errors import UnavailableError, UsageError
 from manyhands.core.extras import install_line
 from manyhands.core.hints import given_as
 from manyhands.work.broker_url import BrokerUrl
@@ -65,11 +65,11 @@ def our_errors() -> Iterator[None]:
 
 
 def reached(url: BrokerUrl, use: Callable[[], None]) -> None:
-    """Do ``use``, the first thing that is asked of a broker. Raises ManyhandsError with one line if it does not answer as it must."""
+    """Do ``use``, the first thing that is asked of a broker. Raises UnavailableError with one line if it does not answer as it must."""
     try:
         use()
     except BrokerLostError as error:
-        raise ManyhandsError(f"the broker {url.url} cannot be used: {error}") from None
+        raise UnavailableError(f"the broker {url.url} cannot be used: {error}") from None
 
 
 def streams(answer: Any) -> Iterator[tuple[str, list[tuple[bytes, dict[bytes, bytes]]]]]:

@@ -10,5 +10,5 @@ from manyhands.work.broker_url import BrokerUrl
 
 
 def consumer(broker: BrokerUrl, settings: ConsumerSettings, say: Callable[[str], None]) -> Consumer:
-    """A consumer, ready to run. Raises UsageError, ManyhandsError."""
+    """A consumer, ready to run. Raises UsageError, UnavailableError."""
     return Consumer(settings, RedisReceiver(broker, settings.name, settings.lease), say)

@@ -43,7 +43,7 @@ class RunStatus:
 
 
 class RedisInspection:
-    """See the module's first lines. Raises ManyhandsError if the broker cannot be used."""
+    """See the module's first lines. Raises UnavailableError if the broker cannot be used."""
 
     def __init__(self, url: BrokerUrl) -> None:
         self._redis = client(url)

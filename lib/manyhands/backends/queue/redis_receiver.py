@@ -18,7 +18,7 @@ _KEPT: Final = 2
 
 
 class RedisReceiver:
-    """The end of the consumer ``name``. Raises ManyhandsError if the broker cannot be used."""
+    """The end of the consumer ``name``. Raises UnavailableError if the broker cannot be used."""
 
     def __init__(self, url: BrokerUrl, name: str, lease: float) -> None:
         self._name, self._lease = name, lease
