@@ -14,8 +14,9 @@ from manyhands.core.hints import given_as
 from manyhands.work.broker_url import BrokerUrl
 
 _CONNECTING: Final = 5.0
+"""Seconds to wait for a connection at most."""
 _ANSWERING: Final = 10.0
-"""Seconds to wait for an answer, beyond those that a command is to wait."""
+"""Seconds to wait for an answer, if nothing shorter is needed; no command waits so long on purpose."""
 
 
 def check_package() -> None:
@@ -24,8 +25,8 @@ def check_package() -> None:
         raise UsageError(f"{given_as('--backend', 'redis')} needs redis, which is not installed: {install_line('queue')}")
 
 
-def client(url: BrokerUrl) -> Any:
-    """A client; it connects when it is first used. One for all threads."""
+def client(url: BrokerUrl, patience: float = _ANSWERING) -> Any:
+    """A client; it connects when it is first used. One for all threads. ``patience``: seconds to wait for an answer."""
     check_package()
     import redis
     from redis.backoff import NoBackoff
@@ -35,14 +36,19 @@ def client(url: BrokerUrl) -> Any:
         "db": url.db,
         "username": url.user,
         "password": url.password,
-        "socket_timeout": _ANSWERING,
+        "socket_timeout": patience,
         "retry": Retry(NoBackoff(), 0),  # who calls us tries again
         "protocol": 2,
         "client_name": "manyhands",
     }
     if url.scheme == "unix":
         return redis.Redis(unix_socket_path=url.path, **shared)
-    shared |= {"host": url.host, "port": url.port, "socket_connect_timeout": _CONNECTING, "socket_keepalive": True}
+    shared |= {
+        "host": url.host,
+        "port": url.port,
+        "socket_connect_timeout": min(_CONNECTING, patience),
+        "socket_keepalive": True,
+    }
     if url.scheme == "rediss":
         shared |= {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": True, **url.files}
     return redis.Redis(**shared)
