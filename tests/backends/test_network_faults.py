@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from conftest import Cli, wait_for, with_tag
+from conftest import Cli, signal_all, wait_for, with_tag
 from network_hosts import NetworkHosts
 from redis_servers import Consumer
 from redis_servers import running as redis_running
@@ -169,14 +167,11 @@ def test_a_host_is_stopped_for_longer_than_its_lease(whole: bool, trial: Trial, 
     wait_for(lambda: "n1" in {one.host for one in trial.marks()}, 30)
     there = pids_in(network_hosts.n1.namespace)
     stopped = [pid for pid in there if whole or command_of(pid).startswith("sshd:")]
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
+    signal_all(stopped, signal.SIGSTOP)
     try:
         status, said = trial.end()
     finally:
-        for pid in stopped:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        signal_all(stopped, signal.SIGCONT)
     assert (status, trial.outcomes()) == (0, [(str(n), "ok") for n in range(1, 5)]), said
     assert "n1 was lost: it did not answer" in said
     assert whole or trial.never_twice_at_once()

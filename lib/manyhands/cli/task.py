@@ -180,8 +180,7 @@ class Task(invoke.Task[Any]):
         """Raise UsageError for an option that has no effect beside the others. An option from a file or a variable
         is not refused: it is for the calls in which it has an effect."""
         for name in typed:
-            needed = [one for one in self.needs.get(name, "").split() if one in self.kinds]
-            other = self.without.get(name, "")
+            needed, other = self.needs.get(name, "").split(), self.without.get(name, "")
             if needed and not any(complete.get(one) for one in needed):
                 raise UsageError(f"{flag_name(name)} has no effect without {' or '.join(map(flag_name, needed))}")
             if other and complete.get(other):
