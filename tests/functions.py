@@ -327,7 +327,7 @@ def changes(how: str) -> dict[str, Any] | None:
         "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
         "timer": signal.getitimer(signal.ITIMER_REAL)[0],
         "limits": [resource.getrlimit(which) for which in range(9)],
-        "stdin": sys.stdin is None,
+        "stdin": (sys.stdin is None, sys.stdin and sys.stdin.closed, sys.stdin and sys.stdin.read(), os.fstat(0).st_rdev),
         "MH_JOB": os.environ["MH_JOB"],
         "out": sys.stdout.fileno(),
     }
@@ -362,6 +362,8 @@ CHANGES: dict[str, Any] = {
     "limit": _limit,
     "hard": _never_again,
     "stdin": lambda: setattr(sys, "stdin", None),
+    "stdin closed": lambda: sys.stdin.close(),
+    "stdin reused": lambda: os.dup2(os.open("/etc/passwd", os.O_RDONLY), 0) and None,
     "close": lambda: os.closerange(0, 3),
     "dup": lambda: os.dup2(0, 1),
     "stdout": lambda: setattr(sys, "stdout", None),

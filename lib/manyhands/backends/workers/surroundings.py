@@ -1,6 +1,6 @@
 """Restores what a job may change in its worker and the next job must not find: compared after each job, restored if it differs.
 
-This covers the working folder, umask, environment, signal handlers and mask, timers, priority, limits, and `sys.stdin`. Output is
+This covers the working folder, umask, environment, signal handlers and mask, timers, priority, limits, and standard input. Output is
 handled in `manyhands.backends.workers.worker`. Python modules and their globals are kept as the job left them, on purpose.
 
 Checking all of this may take longer than a job. So the expensive checks are done only after a job that took a millisecond, at the end
@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import Any, Final, cast
 
 from manyhands.backends.shared.job_environment import JobNames
+from manyhands.backends.workers.worker_output import is_marked, mark
 
 _getsignal: Final = import_module("_signal").getsignal
 """`signal.getsignal` converts each to an enum, which takes ten times as long."""
@@ -67,7 +68,7 @@ class Surroundings:
         self._handlers, self._usual = _handlers(_ALL), _handlers(_USUAL)
         self._nice = os.getpriority(os.PRIO_PROCESS, 0)
         self._limits = tuple(map(resource.getrlimit, _LIMITS))
-        self._stdin = sys.stdin
+        self._stdin, self._marked = sys.stdin, open_null()
         self._set_mask, self._set_timer, self._set_limit = signal.pthread_sigmask, signal.setitimer, resource.setrlimit
         self._touched = False
         """Whether a function was called that changes what is expensive to check."""
@@ -99,12 +100,12 @@ class Surroundings:
         Returns False if something cannot be restored: then this worker must do no more jobs.
         """
         os.umask(self._mask)
-        sys.stdin = self._stdin
         if self._values != self._environment:
             self._put_environment_back()
         if _handlers(_USUAL) != self._usual:
             self._put_handlers_back()
         try:
+            self._put_stdin_back()
             if _where() != self._path:
                 os.fchdir(self._folder)
             if os.getpriority(os.PRIO_PROCESS, 0) != self._nice:
@@ -126,6 +127,18 @@ class Surroundings:
             if resource.getrlimit(which) != limit:
                 self._set_limit(which, limit)
 
+    def _put_stdin_back(self) -> None:
+        """As it was; if descriptor 0 were closed, the next file that a job opens would be its standard input."""
+        try:
+            ours = is_marked(0) if self._marked else bool(os.fstat(0))
+        except OSError:
+            ours = False
+        if not ours:
+            self._marked = open_null()
+        if self._stdin is not None and self._stdin.closed:
+            self._stdin = open(0, closefd=False)  # noqa: SIM115 - it stays open
+        sys.stdin = self._stdin
+
     def _put_environment_back(self) -> None:
         for name in self._values.keys() - self._environment.keys():
             del os.environb[name]
@@ -142,6 +155,17 @@ class Surroundings:
 
 def _handlers(numbers: tuple[int, ...]) -> list[Any]:
     return list(map(_getsignal, numbers))
+
+
+def open_null() -> bool:
+    """Let descriptor 0 be the null device; return whether `is_marked` recognises it."""
+    null = os.open(os.devnull, os.O_RDONLY)  # 0 itself, if that is free
+    if null:
+        os.dup2(null, 0)
+        os.close(null)
+    else:
+        os.set_inheritable(0, True)
+    return mark(0)
 
 
 def _where() -> str | None:

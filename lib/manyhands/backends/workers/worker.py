@@ -32,7 +32,7 @@ from manyhands.backends.workers import framing
 from manyhands.backends.workers.chunk_calls import ChunkPerformer
 from manyhands.backends.workers.notes import LARGEST
 from manyhands.backends.workers.shared_page import Entry
-from manyhands.backends.workers.surroundings import Surroundings
+from manyhands.backends.workers.surroundings import Surroundings, open_null
 from manyhands.backends.workers.worker_output import WorkerOutput
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import AttemptId, Values
@@ -76,9 +76,7 @@ def main(sock: socket.socket, config: dict[str, Any], page: Any, keep_open: tupl
 
 def _settle(config: dict[str, Any], worker: Worker) -> None:
     """Set streams, environment, folder and signals for the jobs."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
+    open_null()
     os.dup2(2, 1)  # output of an initializer or an imported module is not a result
     os.environb.clear()
     os.environb.update(config["environment"])

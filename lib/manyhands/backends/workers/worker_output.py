@@ -53,7 +53,7 @@ class WorkerOutput:
             return False
         try:
             text.flush()
-            return fcntl(stream + 1, _GET) == _MARK and not os.lseek(stream + 1, 0, os.SEEK_END)
+            return is_marked(stream + 1) and not os.lseek(stream + 1, 0, os.SEEK_END)
         except (OSError, ValueError):  # the job has closed it, or it cannot be written
             return False
 
@@ -107,7 +107,7 @@ class WorkerOutput:
         os.dup2(file, stream + 1)
         status = os.fstat(file)
         self._files[stream] = status.st_dev, status.st_ino
-        self._marked[stream] = _mark(file)
+        self._marked[stream] = mark(file)
 
     def _open(self, stream: int) -> None:
         buffering, errors = (1 if stream else -1), _ERRORS[stream]
@@ -122,8 +122,13 @@ class WorkerOutput:
             sys.stdout = text
 
 
-def _mark(file: int) -> bool:
-    """Mark an open file, so that `WorkerOutput` recognises it; return whether that is possible here."""
+def is_marked(descriptor: int) -> bool:
+    """Whether it refers to an open file that was marked. Raises OSError if it is closed."""
+    return fcntl(descriptor, _GET) == _MARK
+
+
+def mark(file: int) -> bool:
+    """Mark an open file, so that `is_marked` recognises it; return whether that is possible here."""
     if _GET < 0:
         return False
     try:
