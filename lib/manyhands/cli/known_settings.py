@@ -75,9 +75,11 @@ def _mistakes(files: Iterable[Settings], names: Iterable[str], known: Known) -> 
 
 def _of_variable(name: str, variables: set[str]) -> str | None:
     """What is wrong with a variable of the environment; those of others with a similar name are their business."""
+    if name in variables:
+        return None
     if name.startswith(PREFIX):
         near = _near(name.removeprefix(PREFIX), (one.removeprefix(PREFIX) for one in variables), PREFIX)
-        return None if name in variables else f"{name}: no task has such an option{near}"
+        return f"{name}: no task has such an option{near}"
     if name in _OURS_IN_JOBS or name.startswith(_OF_INVOKE):
         return None
     meant = PREFIX + name.partition("_")[2].removeprefix(PREFIX)
