@@ -124,11 +124,33 @@ def _running(*more: str) -> Iterator[RedisServer]:
         shutil.rmtree(folder)
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A backend with a queue, and its broker, if that is not the Redis server."""
+
+    name: str
+    amqp: str | None = None
+
+    def options(self, server: RedisServer) -> list[str]:
+        """For tasks."""
+        store = ["--store", server.url] if self.amqp else []
+        return ["--backend", self.name, "--broker", self.amqp or server.url, *store]
+
+    def settings(self, server: RedisServer) -> dict[str, Any]:
+        """For a backend."""
+        if self.amqp is None:
+            return {"broker": server.parsed}
+        return {"broker": BrokerUrl.parse(self.amqp, {}, celery=True), "store": server.parsed}
+
+
 class Consumer:
     """``queue.work`` as a process."""
 
-    def __init__(self, server: RedisServer, environment: dict[str, str], *args: str, cwd: Path) -> None:
-        command = [sys.executable, "-m", "manyhands", "queue.work", "--broker", server.url, *args]
+    def __init__(
+        self, server: RedisServer, environment: dict[str, str], *args: str, cwd: Path, kind: Kind | None = None
+    ) -> None:
+        where = (kind or Kind("redis")).options(server)
+        command = [sys.executable, "-m", "manyhands", "queue.work", *where, *args]
         self.log = cwd / f"consumer-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

@@ -28,18 +28,19 @@ from manyhands.backends.sites import Sites, SiteSettings
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Job
 from manyhands.work.python_command import python_command
+from manyhands.work.queue_kinds import is_queue
 from manyhands.work.template import Template
-from redis_servers import Consumer
+from redis_servers import Consumer, Kind
 
-BACKENDS = ["commands", "command-threads", "site", "redis", "warm"]
-"""``warm``: the commands backend, whose jobs are forked from a process that has imported what their script does; each becomes its command."""
+BACKENDS = ["commands", "command-threads", "site", "redis", "celery", "rq", "warm"]
+"""``celery`` on RabbitMQ, with a store in Redis. ``warm``: the commands backend, whose jobs are forked from a process that has imported what their script does; each becomes its command."""
 BECOMES = """
 import os, signal, sys
 for number in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(number, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
-COLD = pytest.mark.parametrize("make", BACKENDS[:4], indirect=True)
+COLD = pytest.mark.parametrize("make", BACKENDS[:-1], indirect=True)
 """For what is not said of a warm job, whose interpreter is there before its command is looked for."""
 TOKEN = f"token{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -93,13 +94,19 @@ def opened(name: str, given: dict[str, Any]) -> Backend:
 
 
 def queued(request: pytest.FixtureRequest, given: dict[str, Any], folder: Path) -> Backend:
-    """The backend ``redis``, with a consumer that has as many slots."""
+    """A backend with a queue, with a consumer that has as many slots."""
+    kind = kind_of(request, request.param)
     server = request.getfixturevalue("redis_url")
     slots = ["--slots", str(given["slots"]), "--allow-commands"]
-    consumer = Consumer(server, request.getfixturevalue("environment"), *slots, cwd=folder)
+    consumer = Consumer(server, request.getfixturevalue("environment"), *slots, cwd=folder, kind=kind)
     request.addfinalizer(consumer.close)
     consumer.wait_until_ready()
-    return open_backend("redis", CommandSettings(**given, broker=server.parsed))
+    return open_backend(kind.name, CommandSettings(**given, **kind.settings(server)))
+
+
+def kind_of(request: pytest.FixtureRequest, name: str) -> Kind:
+    """That of the backend ``name``; Celery is on RabbitMQ."""
+    return Kind(name, request.getfixturevalue("rabbit").url if name == "celery" else None)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -123,7 +130,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
         if request.param == "warm":
             made.append(_warm(tmp_path, given))
         else:
-            queue = request.param == "redis"
+            queue = is_queue(request.param)
             made.append(Bench(queued(request, given, tmp_path) if queue else opened(request.param, given)))
         return made[-1]
 

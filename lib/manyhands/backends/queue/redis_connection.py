@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any, Final
 
 from manyhands.backends.queue.carrier import BrokerLostError, GoneError
-from manyhands.core.errors import ManyhandsError, UsageError
-from manyhands.core.extras import install_line
-from manyhands.core.hints import given_as
+from manyhands.core.errors import ManyhandsError
 from manyhands.work.broker_url import BrokerUrl
 
 _CONNECTING: Final = 5.0
@@ -18,15 +15,8 @@ _ANSWERING: Final = 10.0
 """Seconds to wait for an answer, beyond those that a command is to wait."""
 
 
-def check_package() -> None:
-    """Raise UsageError if the package is not installed."""
-    if find_spec("redis") is None:
-        raise UsageError(f"{given_as('--backend', 'redis')} needs redis, which is not installed: {install_line('queue')}")
-
-
 def client(url: BrokerUrl) -> Any:
     """A client; it connects when it is first used. One for all threads."""
-    check_package()
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry

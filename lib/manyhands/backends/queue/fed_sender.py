@@ -1,0 +1,69 @@
+"""The coordinator's end with Celery or RQ: attempts wait in their broker, an `AttemptQueue`; everything else is in Redis as with Streams."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from manyhands.backends.queue import keys
+from manyhands.backends.queue.attempt_queue import AttemptQueue, Waiting, shortened
+from manyhands.backends.queue.carrier import Beat, Whereabouts
+from manyhands.backends.queue.redis_connection import our_errors
+from manyhands.backends.queue.redis_sender import RedisSender
+from manyhands.core.attempt import AttemptId
+
+
+class FedSender(RedisSender):
+    """One execution; ``function``: the name of what is called, if it is no command. It owns the queue."""
+
+    def __init__(self, queue: AttemptQueue, *redis: Any, function: str = "", **names: Any) -> None:
+        super().__init__(*redis, **names)
+        self._queue, self._function = queue, function
+        self._order: dict[AttemptId, int] = {}
+        """When an attempt was last sent, counted from 0."""
+        self._count = 0
+
+    def _begin(self) -> None:
+        self._queue.make(self.name)
+        super()._begin()
+
+    def renew(self, *, again: bool) -> Beat:
+        """See `carrier.Sender`."""
+        made = self._queue.make(self.name)
+        beat = super().renew(again=again)
+        return beat._replace(forgotten=beat.forgotten or made)
+
+    def send(self, attempts: Sequence[tuple[AttemptId, bytes]]) -> None:
+        """See `carrier.Sender`."""
+        self._queue.put(self.name, [self._waiting(id, message) for id, message in attempts])
+        for id, _ in attempts:
+            self._order[id] = self._count
+            self._count += 1
+
+    def _waiting(self, id: AttemptId, message: bytes) -> Waiting:
+        """The attempt as Celery's and RQ's tools show it; each time it is sent it has another name."""
+        copy = f"-copy{self._count}" if id in self._order else ""
+        name = f"{self.name.replace('.', '_')}-{id[0]}-{id[1]}{copy}"
+        told = json.loads(message)
+        words = ("".join(one) if isinstance(one, list) else one for one in told.get("argv", told.get("values", ())))
+        return Waiting(name, shortened(" ".join([*([self._function] if self._function else []), *words])), message)
+
+    def find(self, ids: Sequence[AttemptId]) -> Sequence[Whereabouts]:
+        """See `carrier.Sender`: of those that were sent, the last ones wait; a copy of one that does does no harm."""
+        first = self._count - self._queue.count(self.name)
+        with our_errors():
+            owners = self._redis.hmget(self._keys.claims(self.name), [keys.attempt(id) for id in ids])
+        return [
+            Whereabouts(owner and owner.decode("utf-8", "replace"), self._order.get(id, -1) >= first)
+            for id, owner in zip(ids, owners, strict=True)
+        ]
+
+    def _end(self, name: str) -> None:
+        super()._end(name)
+        self._queue.remove(name)
+
+    def close(self) -> None:
+        """See `carrier.Sender`."""
+        self._queue.close()
+        super().close()
