@@ -56,6 +56,7 @@ class RabbitServer:
             "RABBITMQ_PID_FILE": str(r / "pid"),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_CONFIG_FILE": str(r / "rabbitmq"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(r / "advanced.config"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(r / "enabled_plugins"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1",
         }
@@ -65,16 +66,17 @@ class RabbitServer:
             (self.folder / name).mkdir(exist_ok=True)
         (self.folder / "enabled_plugins").write_text(_PLUGINS)
         # how long a message may stay without an acknowledgement, and how often RabbitMQ looks: a moment, for a test
-        (self.folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nconsumer_timeout = 3000\nchannel_tick_interval = 1000\n"
+        (self.folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        (self.folder / "advanced.config").write_text(
+            "[{rabbit, [{consumer_timeout, 3000}, {channel_tick_interval, 1000}]}]."
         )
         with (self.folder / "out").open("wb") as out:
             subprocess.Popen(  # not a child of the test that asks first: tests look at what is left of their children
                 ["setsid", "--fork", str(_PROGRAM)], env=self.environment(), stdout=out, stderr=out, cwd=self.folder
             ).wait()
         deadline = time.monotonic() + 100
-        while "completed with" not in (self.folder / "out").read_text("utf-8", "replace"):
-            assert time.monotonic() < deadline, (self.folder / "out").read_text("utf-8", "replace")
+        while "completed with" not in (said := (self.folder / "out").read_text("utf-8", "replace")):
+            assert time.monotonic() < deadline and "pid terminated" not in said, said
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -114,7 +116,14 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
     with _users(shared) as users:
         if not users:
             users["folder"], users["port"], users["epmd"] = tempfile.mkdtemp(prefix="rabbit-"), free_port(), free_port()
-            RabbitServer(Path(users["folder"]), users["port"], users["epmd"]).start()
+            started = RabbitServer(Path(users["folder"]), users["port"], users["epmd"])
+            try:
+                started.start()
+            except BaseException:
+                started.stop()
+                shutil.rmtree(started.folder)
+                users.clear()
+                raise
         users["count"] = users.get("count", 0) + 1
         server = RabbitServer(Path(users["folder"]), users["port"], users["epmd"])
     try:

@@ -131,10 +131,13 @@ class Kind:
     name: str
     amqp: str | None = None
 
+    def given(self, server: RedisServer) -> dict[str, str]:
+        """For `run_batch`, beside ``backend``."""
+        return {"broker": self.amqp, "store": server.url} if self.amqp else {"broker": server.url}
+
     def options(self, server: RedisServer) -> list[str]:
         """For tasks."""
-        store = ["--store", server.url] if self.amqp else []
-        return ["--backend", self.name, "--broker", self.amqp or server.url, *store]
+        return ["--backend", self.name, *(f"--{name}={value}" for name, value in self.given(server).items())]
 
     def settings(self, server: RedisServer) -> dict[str, Any]:
         """For a backend."""
