@@ -53,6 +53,20 @@ NOT_IN_A_QUEUE = {
     "test_killed_and_resumed",  # jobs end when the lease is over: tests/handlers/test_queue.py
 }
 """What JSON cannot hold, and what only workers of our own have: tests/backends/queue has what a queue does with it."""
+WITH_A_FEEDER = {
+    "test_results_come_back_in_order",
+    "test_an_iterator_is_pulled_lazily",
+    "test_an_exception_is_kept_whole",
+    "test_a_failed_job_is_tried_again",
+    "test_a_halt_rule_ends_the_batch",
+    "test_a_job_that_takes_too_long",
+    "test_leaving_the_loop_stops_the_batch",
+    "test_results_as_json",
+    "test_inputs_that_cannot_travel",
+    "test_much_is_in_a_file",
+    "test_ctrl_c_ends_it_in_good_order",
+}
+"""What Celery and RQ have a part in; all else the same consumer does as with Redis."""
 BROKER: dict[str, str] = {}
 RUN = f"mine{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -62,7 +76,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test runs on every backend, unless it says on which; but what JSON cannot hold never gets through a queue."""
     named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "backend" in metafunc.fixturenames and not any("backend" in one for one in named):
-        left_out = {*QUEUES} if metafunc.function.__name__ in NOT_IN_A_QUEUE else set()
+        name = metafunc.function.__name__
+        left_out = {*QUEUES} if name in NOT_IN_A_QUEUE else set() if name in WITH_A_FEEDER else {"celery", "rq"}
         metafunc.parametrize("backend", [one for one in BACKENDS if one not in left_out], indirect=True)
 
 

@@ -58,6 +58,8 @@ class CeleryQueue:
         queue = queue_of(run, amqp=self._amqp)
         with self._open() as channel:
             missing = not self._is_there(queue, channel)
+            if missing and not self._amqp:
+                channel.state.clear()  # kombu believes that what it has once declared is there
             if missing or self._amqp:  # there, to declare it again keeps it
                 queue(channel).declare()
             if not self._amqp:
