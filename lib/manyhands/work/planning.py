@@ -117,7 +117,7 @@ def _broker(options: Execution, backends: Sequence[str]) -> Broker | None:
 
 def _slots(jobs: str, cores: int, on: Sequence[HostName], backend: str) -> int:
     if is_queue(backend):
-        _check_jobs(jobs, f"--backend {backend}", "consumers")
+        _check_jobs(jobs, given_as("--backend", backend), "consumers")
         return _IN_QUEUE if jobs.strip() == "100%" else parse_jobs(jobs, cores)
     return EVERY_SLOT if on and jobs.strip() == "100%" else parse_jobs(jobs, cores)
 

@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,13 @@ def celery(kind: Kind, server: RedisServer) -> Any:
     return celery_app(app_settings(url), patient=False)
 
 
+def inspected(kind: Kind, server: RedisServer, what: str) -> Any:
+    """What ``celery inspect`` says."""
+    broker = ["-b", kind.given(server)["broker"]]
+    command = [sys.executable, "-m", "celery", *broker, "inspect", what, "--json", "--timeout", "10"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
 # -- in good order -------------------------------------------------------------------------------------------------------
 
 
@@ -94,12 +103,11 @@ def test_their_own_tools_show_it(kind: Kind, redis_url: RedisServer, make: Make,
     bench.start_of(running)
     queue, id = queue_name(bench.run_name), f"{bench.run_name}-1-1"
     if kind.name == "celery":
-        with celery(kind, redis_url) as app:
-            inspect = app.control.inspect(timeout=10, limit=1)
-            ((worker, (task,)),) = inspect.active().items()
-            assert worker == f"manyhands@{consumer.wait_until_ready()}"
-            assert (task["name"], task["args"], task["id"]) == ("manyhands.attempt", "sleep 60", id)
-            assert [one["name"] for one in inspect.active_queues()[worker]] == [queue]
+        ((worker, (task,)),) = inspected(kind, redis_url, "active").items()
+        assert worker == f"manyhands@{consumer.wait_until_ready()}"
+        assert (task["name"], task["id"]) == ("manyhands.attempt", id)
+        assert '["sleep","60"]' in task["args"][1]
+        assert [one["name"] for one in inspected(kind, redis_url, "active_queues")[worker]] == [queue]
     else:
         from rq import Queue as RqQueue
         from rq import Worker
@@ -312,7 +320,8 @@ def test_a_broker_that_is_emptied(
         with redis_server.client() as redis:
             redis.flushall()
     all_done_once(bench, attempts, tmp_path)
-    assert any("has lost its memory" in note for note in bench.notes())
+    if kind.amqp is None:  # else the consumers have made the queue anew
+        assert any("has lost its memory" in note for note in bench.notes())
 
 
 @pytest.mark.parametrize("kind", ["celery-redis", "rq"], indirect=True)

@@ -137,7 +137,7 @@ def message_in(message: Any) -> tuple[str, bytes]:
         raise NotOursError(f"it cannot be read: {error!s:.80}") from None
     if not isinstance(headers, dict) or headers.get("task") != ATTEMPT or not isinstance(headers.get("id"), str):
         raise NotOursError("it is no attempt")
-    if not (isinstance(body, list) and len(body) == 3 and isinstance(body[0], list) and len(body[0]) == 2):
+    if not (isinstance(body, list) and [*map(type, body)] == [list, dict, dict] and len(body[0]) == 2):
         raise NotOursError("it has not what an attempt has")
     run, text = body[0]
     if not isinstance(run, str) or not isinstance(text, str):

@@ -9,20 +9,26 @@ from typing import Any
 from manyhands.backends.queue import keys
 from manyhands.backends.queue.attempt_queue import AttemptQueue, Waiting, shortened
 from manyhands.backends.queue.carrier import Beat, Whereabouts
-from manyhands.backends.queue.redis_connection import our_errors
+from manyhands.backends.queue.redis_connection import our_errors, reached
 from manyhands.backends.queue.redis_sender import RedisSender
 from manyhands.core.attempt import AttemptId
+from manyhands.work.broker_url import BrokerUrl
 
 
 class FedSender(RedisSender):
-    """One execution; ``function``: the name of what is called, if it is no command. It owns the queue."""
+    """One execution; ``function``: the name of what is called, if it is no command. It owns the queue, which is at ``broker``."""
 
-    def __init__(self, queue: AttemptQueue, *redis: Any, function: str = "", **names: Any) -> None:
-        super().__init__(*redis, **names)
-        self._queue, self._function = queue, function
+    def __init__(self, broker: BrokerUrl, queue: AttemptQueue, *redis: Any, function: str) -> None:
+        super().__init__(*redis)
+        self._broker, self._queue, self._function = broker, queue, function
         self._order: dict[AttemptId, int] = {}
         """When an attempt was last sent, counted from 0."""
         self._count = 0
+
+    def open(self) -> None:
+        """See `carrier.Sender`."""
+        reached(self._broker, lambda: self._queue.make(self.name))
+        super().open()
 
     def _begin(self) -> None:
         self._queue.make(self.name)

@@ -49,7 +49,7 @@ class Inspection:
 
     def __init__(self, broker: Broker) -> None:
         self._keys = keys.keys_for(broker.kind)
-        self._url = broker.store or broker.url
+        self._url, self._broker = broker.store or broker.url, broker.url
         self._redis = client(self._url)
         self._queue: AttemptQueue | None = None if broker.kind == "redis" else attempt_queue(broker.kind, broker.url)
 
@@ -95,7 +95,12 @@ class Inspection:
                 yield RunStatus(name, waiting, running, paused == b"1")
 
     def _waiting(self, run: str) -> int:
-        return self._queue.count(run) if self._queue else int(self._redis.xlen(self._keys.attempts(run)))
+        if self._queue is None:
+            return int(self._redis.xlen(self._keys.attempts(run)))
+        found: list[int] = []
+        queue = self._queue
+        reached(self._broker, lambda: found.append(queue.count(run)))
+        return found[0]
 
     def drain(self, names: Sequence[str]) -> None:
         """Have consumers finish what they have, and exit."""

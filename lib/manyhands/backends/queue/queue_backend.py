@@ -38,7 +38,7 @@ def _sender(kind: str, settings: CommandSettings | FunctionSettings) -> RedisSen
     if kind == "redis":
         return RedisSender(*given)
     function = settings.call.text if isinstance(settings, FunctionSettings) else ""
-    return FedSender(attempt_queue(kind, broker), *given, function=function)
+    return FedSender(broker, attempt_queue(kind, broker), *given, function=function)
 
 
 def _fresh_name(settings: CommandSettings | FunctionSettings) -> str:

@@ -54,7 +54,7 @@ def our_errors() -> Iterator[None]:
         raise BrokerLostError(_one_line(error)) from None
 
 
-def reached(url: BrokerUrl, use: Callable[[], None]) -> None:
+def reached(url: BrokerUrl, use: Callable[[], object]) -> None:
     """Do ``use``, the first thing that is asked of a broker. Raises ManyhandsError with one line if it does not answer as it must."""
     try:
         use()

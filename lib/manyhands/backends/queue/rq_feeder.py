@@ -86,7 +86,7 @@ class Handover:
         self._worker = SimpleWorker(
             [], name=settings["name"], connection=self._redis, serializer="json", queue_class=Door, worker_ttl=_TTL
         )
-        self._worker.register_birth()
+        self._be_born()
         link.send({"type": "ready"})
         broken = False
         while not self._ended:
@@ -99,6 +99,11 @@ class Handover:
                 broken = True
                 time.sleep(_AGAIN)
         self._worker.register_death()
+
+    def _be_born(self) -> None:
+        """Be in RQ's list of workers, where one of our name may be that has died."""
+        self._redis.delete(self._worker.key)
+        self._worker.register_birth()
 
     def _step(self) -> None:
         """One round; nothing of it waits long."""
@@ -116,7 +121,7 @@ class Handover:
 
     def _beat(self) -> None:
         if not self._redis.exists(self._worker.key):  # the broker has lost its memory
-            self._worker.register_birth()
+            self._be_born()
             self._is_busy = False
         self._worker.heartbeat()
         self._next_beat = time.monotonic() + _BEAT
