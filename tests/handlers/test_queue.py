@@ -221,7 +221,7 @@ def test_status_drain_and_purge(
     broker = kind.options(redis_url)
     assert cli("queue.status", *broker).returncode == 1
     consumer = consume("--allow-commands", "--allow", "images:*")
-    line = f"until [ -e {tmp_path}/enough ]; do sleep 0.1; done"
+    line = f": {{}}; until [ -e {tmp_path}/enough ]; do sleep 0.1; done"
     args = ["batch", line, "--shell", *queued(redis_url, kind.name), "--run-id", "nightly", "--", *"abcdef"]
     process = subprocess.Popen(
         [sys.executable, "-m", "manyhands", *args], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
