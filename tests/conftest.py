@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ for _number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-pytest_plugins = ["allowed_skips", "missing_programs", "redis_servers", "rabbit_servers", "ssh_hosts"]
+pytest_plugins = ["allowed_skips", "missing_programs", "redis_servers", "rabbit_servers", "ssh_hosts", "network_hosts"]
 
 HERE = Path(__file__).parents[1]
 LIB = Path(LIBRARY)
@@ -204,6 +204,13 @@ def with_tag(text: str) -> list[linux.ProcStat]:
     if not os.path.isdir("/proc/self"):
         pytest.skip("looks for processes in /proc")
     return [one for one in linux.processes() if one.state != "Z" and linux.has_tag(one.pid, text.encode())]
+
+
+def signal_all(pids: Iterable[int], number: int) -> None:
+    """Send a signal to those that are still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,13 +94,15 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[RedisServer]:
     """One for many tests, none of which breaks it."""
-    yield from _running()
+    with running() as server:
+        yield server
 
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
     """One of this test alone, which may kill it."""
-    yield from _running()
+    with running() as server:
+        yield server
 
 
 @pytest.fixture
@@ -110,7 +113,9 @@ def redis_url(shared_redis: RedisServer) -> Iterator[RedisServer]:
     yield shared_redis
 
 
-def _running(*more: str) -> Iterator[RedisServer]:
+@contextmanager
+def running(*more: str) -> Iterator[RedisServer]:
+    """A server with ``more`` settings, of this block alone."""
     if not os.path.isdir("/proc/self"):
         pytest.skip("looks for processes in /proc")
     folder = Path(tempfile.mkdtemp(prefix="redis-"))
@@ -150,10 +155,18 @@ class Consumer:
     """``queue.work`` as a process."""
 
     def __init__(
-        self, server: RedisServer, environment: dict[str, str], *args: str, cwd: Path, kind: Kind | None = None
+        self,
+        server: RedisServer,
+        environment: dict[str, str],
+        *args: str,
+        cwd: Path,
+        prefix: Sequence[str] = (),
+        broker: str | None = None,
+        kind: Kind | None = None,
     ) -> None:
-        where = (kind or Kind("redis")).options(server)
-        command = [sys.executable, "-m", "manyhands", "queue.work", *where, *args]
+        """``prefix``: what runs the command; ``broker``: the server's address there, if it is another one."""
+        where = ["--broker", broker] if broker else (kind or Kind("redis")).options(server)
+        command = [*prefix, sys.executable, "-m", "manyhands", "queue.work", *where, *args]
         self.log = cwd / f"consumer-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

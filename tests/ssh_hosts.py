@@ -38,6 +38,25 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def make_keys(folder: Path) -> None:
+    """A key for the hosts, and one for us."""
+    for name in ("host", "id"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd wants it there (privilege separation)
+
+
+def write_sshd_config(folder: Path, name: str, address: str, port: int) -> Path:
+    """The configuration of the sshd of a host; where it is."""
+    config = folder / f"{name}.conf"
+    config.write_text(
+        f"Port {port}\nListenAddress {address}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/id.pub\n"
+        f"PidFile {folder}/{name}.pid\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nMaxStartups 100\n"
+        f"SetEnv HOME={folder} PATH={os.defpath}\n"  # not the start-up files of whoever runs the tests
+    )
+    return config
+
+
 @pytest.fixture(scope="session")
 def ssh_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHosts]:
     """Two hosts, ``h1`` and ``h2``, which are this machine, and the user of the tests on it."""
@@ -45,18 +64,10 @@ def ssh_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHosts]:
     if sshd is None:
         pytest.skip("sshd is not installed")
     folder = tmp_path_factory.mktemp("ssh")
-    for name in ("host", "id"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # sshd wants it there (privilege separation)
+    make_keys(folder)
     ports = {name: _free_port() for name in ("h1", "h2")}
     for name, port in ports.items():
-        config = folder / f"{name}.conf"
-        config.write_text(
-            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/id.pub\n"
-            f"PidFile {folder}/{name}.pid\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nMaxStartups 100\n"
-            f"SetEnv HOME={folder} PATH={os.defpath}\n"  # not the start-up files of whoever runs the tests
-        )
+        config = write_sshd_config(folder, name, "127.0.0.1", port)
         log = folder / f"{name}.log"
         # it leaves our family by itself: tests look at what is left of theirs
         subprocess.run([sshd, "-f", str(config), "-E", str(log)], stdin=subprocess.DEVNULL, check=True)

@@ -325,7 +325,7 @@ def test_a_mail_server_without_tls(servers: Servers, cli: Cli) -> None:
         "no TLS by smtp: 454 not ^[[31mnow"
     ]
     endless = servers.start(lambda connection: connection.sendall(b"220-more\r\n" * 100_000))
-    [row] = rows(cli, f"127.0.0.1:{endless}", "--starttls", "smtp")
+    [row] = rows(cli, f"127.0.0.1:{endless}", "--starttls", "smtp", "--timeout", "60")
     assert row["problem"] == "no TLS by smtp: the connection was closed"
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from backends.launchers.test_launcher import settings, tag
 from backends.test_command_backends import Bench
-from conftest import LIB, wait_for, with_tag
+from conftest import LIB, signal_all, wait_for, with_tag
 from manyhands.backends.commands import Commands
 from manyhands.backends.launchers import launcher_process
 from manyhands.backends.protocol import Ended, Noted
@@ -331,11 +331,9 @@ def test_no_launcher_is_killed_because_all_were_suspended(tmp_path: Path) -> Non
     process = coordinator(tmp_path, token, 1, "while [ ! -e go ]; do sleep 0.1; done", then)
     wait_for(lambda: alive(token) >= 1)
     everything = [process.pid, *(one.pid for one in linux.descendants([process.pid]))]
-    for pid in everything:
-        os.kill(pid, signal.SIGSTOP)
+    signal_all(everything, signal.SIGSTOP)
     time.sleep(5)  # there is no event to wait for: that time passes is what is tried
-    for pid in everything:
-        os.kill(pid, signal.SIGCONT)
+    signal_all(everything, signal.SIGCONT)
     (tmp_path / "go").touch()
     assert process.stdout is not None
     assert process.stdout.readline() == b"0\n"

@@ -68,13 +68,14 @@ def test_exact_statuses_and_whole_outputs(cli: Cli, ssh_hosts: SshHosts) -> None
 
 
 def test_a_host_that_refuses_costs_only_itself(cli: Cli, ssh_hosts: SshHosts) -> None:
-    """One line; with no other host that line is the error."""
+    """One line; with no other host that line is the error, and no run is left."""
     done = cli("batch", "echo {}", "--on", "gone,h1", "--ssh", ssh_hosts.ssh, "--", "a", "b")
     assert (done.returncode, done.stdout) == (0, "a\nb\n")
     assert "gone is set aside: ssh: connect to host 127.0.0.1 port" in done.stderr
     done = cli("batch", "echo {}", "--on", "gone", "--ssh", ssh_hosts.ssh, "--", "a")
-    assert done.returncode == 1
+    assert done.returncode == 69
     assert done.stderr.count("\n") == 1
+    assert len(cli("batch.list", "--json").stdout.splitlines()) == 1
     assert "no host can be used: gone is set aside" in done.stderr
 
 
@@ -102,7 +103,7 @@ def test_mistakes(args: list[str], text: str, cli: Cli) -> None:
 def test_there_is_no_such_program(cli: Cli) -> None:
     """It is named."""
     done = cli("batch", "echo {}", "--on", "h1", "--ssh", "no-such-ssh", "--", "a")
-    assert (done.returncode, done.stderr) == (1, "manyhands: cannot start no-such-ssh: No such file or directory\n")
+    assert (done.returncode, done.stderr) == (69, "manyhands: cannot start no-such-ssh: No such file or directory\n")
 
 
 def test_resume_after_kill_9(environment: dict[str, str], cli: Cli, ssh_hosts: SshHosts, tmp_path: Path) -> None:

@@ -169,14 +169,15 @@ def test_functions_that_no_consumer_can_have(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_nobody_listens(cli: Cli) -> None:
-    """One line that names the broker, status 1, for each task."""
+    """One line that names the broker, status 69, for each task; a batch leaves no run."""
     broker = ["--broker", f"redis://127.0.0.1:{free_port()}"]
     tasks = (["queue.work", "--allow-commands"], ["queue.status"], ["queue.drain"], ["queue.purge"])
     feeders = (["queue.work", "--allow-commands", "--backend", "celery"], ["batch", "echo", "--backend", "rq"])
     for args in (*tasks, ["batch", "echo", "--backend", "redis"], *feeders):
         done = cli(*args, *broker, *(["--", "a"] if args[0] == "batch" else []))
-        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert (done.returncode, done.stderr.count("\n")) == (69, 1), done.stderr
         assert f"the broker {broker[1]} cannot be used: " in done.stderr
+    assert cli("batch.list", "--json").stdout == ""
 
 
 def test_nobody_listens_at_the_broker(cli: Cli, redis_url: RedisServer) -> None:
@@ -194,7 +195,7 @@ def test_a_password(cli: Cli, environment: dict[str, str], redis_server: RedisSe
         redis.config_set("requirepass", "right-one")
     url = redis_server.url.replace("//", "//:wrong-one@")
     done = cli("batch", "echo", "--backend", "redis", "--broker", url, "--", "a")
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert (done.returncode, done.stderr.count("\n")) == (69, 1)
     assert "cannot be used" in done.stderr
     assert "wrong-one" not in done.stderr
     (tmp_path / "password").write_text("right-one\n")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pytest
 
+from manyhands.core.records import fields_of
 from manyhands.options import batch, cmd, host, proc, tour
 from manyhands.options.declaration import Options, declared_in, option
 
@@ -110,6 +111,20 @@ OURS = [
     for one in vars(module).values()
     if isinstance(one, type) and issubclass(one, Options) and one.__module__ == module.__name__
 ]
+
+
+def test_what_an_option_needs_is_an_option() -> None:
+    """Of some class at least; a class has one of several."""
+    every = {name for cls in OURS for name in fields_of(cls)}
+    for cls in OURS:
+        for name, field in fields_of(cls).items():
+            needed = {one for said in field.metadata.values() for one in said.needs.split()}
+            assert needed <= every, (cls, name)
+    leases = [
+        {one.name: one.said.needs for one in declared_in(cls)}["lease"]
+        for cls in (batch.CommandOptions, batch.FunctionOptions)
+    ]
+    assert leases == ["broker on on_each", "broker"]
 
 
 @pytest.mark.parametrize("cls", [one for one in OURS if one.__name__.endswith("Options")], ids=lambda cls: cls.__name__)

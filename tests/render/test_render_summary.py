@@ -26,6 +26,7 @@ OK, FAILED, TIMEOUT, LOST = Status.OK, Status.FAILED, Status.TIMEOUT, Status.LOS
             "2,000 jobs: 1,997 ok, 3 failed in 12.1 s (41.2 s of work, 3.4x); again: manyhands batch.retry 7f3a",
         ),
         (Summary("r", {OK: 2000}, wall=12.1, work=41.2), "2,000 jobs: 2,000 ok in 12.1 s (41.2 s of work, 3.4x)"),
+        (Summary("r", {OK: 2000}, wall=12.1, work=6.2), "2,000 jobs: 2,000 ok in 12.1 s (6.2 s of work)"),
         (Summary("r", {OK: 1}, wall=0.3, work=0.3), "1 job: 1 ok in 0.3 s"),
         (Summary("r", {OK: 3}, wall=0.02, work=0.01), "3 jobs: 3 ok in 20 ms"),
         (

@@ -156,7 +156,9 @@ def run_batch(
       ``["{.}.webm"]``; ``cleanup``: remove them there afterwards.
     - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto";
       for both "redis", "celery" or "rq", with ``broker``, its address: consumers (``queue.work``) do the jobs. ``store``: the Redis
-      server beside the broker. ``broker_password_file``, ``insecure``: how it is reached; ``lease``: seconds without a sign of life of this program after which consumers stop its jobs.
+      server beside the broker. ``broker_password_file``, ``insecure``: how it is reached; ``lease``: seconds without a sign of life of
+      this program after which consumers
+      stop its jobs, and hosts, too.
     - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input.
       ``shell``: a command is a script for the user's shell.
     - ``initializer``, ``initargs``, ``start_method``, ``chunk``, ``max_jobs_per_worker``: settings of the workers that call functions.

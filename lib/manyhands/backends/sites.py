@@ -26,7 +26,7 @@ from manyhands.backends.site.host import Host, HostSpec
 from manyhands.backends.site.link import LinkLostError
 from manyhands.backends.site.near_files import FileMoves
 from manyhands.core.attempt import Attempt, AttemptId, Ending
-from manyhands.core.errors import ManyhandsError
+from manyhands.core.errors import ManyhandsError, UnavailableError
 from manyhands.core.records import dataclass
 from manyhands.runtime.at_fork import abandon_in_child
 
@@ -50,7 +50,7 @@ class SiteSettings(CommandSettings):
 
 
 class Sites:
-    """See the module's first lines; a `manyhands.backends.protocol.Backend`. Raises ManyhandsError if no host can be used."""
+    """See the module's first lines; a `manyhands.backends.protocol.Backend`. Raises UnavailableError if no host can be used."""
 
     name = "ssh"
     can_stop = True
@@ -89,7 +89,7 @@ class Sites:
             try:
                 self._hosts.append(self._connected(spec))
             except OSError as error:
-                raise ManyhandsError(f"cannot start {error.filename}: {error.strerror}") from None
+                raise UnavailableError(f"cannot start {error.filename}: {error.strerror}") from None
         while any(host.cores is None for host in self._hosts):
             self._wait(None)
         self._begun = True
@@ -97,7 +97,7 @@ class Sites:
             self._configure(host)
         if not self._hosts and not self.settings.on_each:
             said = "; ".join(sorted(report.text for report in self._ready if isinstance(report, Noted)))
-            raise ManyhandsError(f"no host can be used: {said}")
+            raise UnavailableError(f"no host can be used: {said}")
 
     def _connected(self, spec: HostSpec) -> Host:
         given = self.settings

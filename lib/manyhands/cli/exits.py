@@ -1,7 +1,7 @@
 """How the program ends: what is raised becomes one line on stderr and an exit status.
 
     0 ok   1 failed   2 usage   124 a command's timeout   128+n a command died of signal n   141 nobody reads our output
-    73 74 75 see `manyhands.core.errors`   Ctrl-C: death by SIGINT itself, so that a shell loop around us stops, too
+    69 73 74 75 see `manyhands.core.errors`   Ctrl-C: death by SIGINT itself, so that a shell loop around us stops, too
 
 An exception that none of these explains is a bug: it keeps its traceback, and the status 1.
 """

@@ -77,6 +77,7 @@ def _statuses() -> Iterator[str]:
             Entry("0", "all is done and well"),
             Entry("1", "something failed or is left"),
             Entry("2", "a mistake in what was typed, which one line explains; nothing was run"),
+            Entry("69", "the broker, or every host, cannot be reached; nothing was run"),
             Entry("73", "the state folder cannot be trusted or made"),
             Entry("74", "the journal of a run cannot be written or read"),
             Entry("75", "somebody is working on that run"),

@@ -43,6 +43,12 @@ class InputError(UsageError):
     """An input source that cannot be read as requested; names the file and line."""
 
 
+class UnavailableError(ManyhandsError):
+    """A broker, or all hosts, cannot be reached now (sysexits EX_UNAVAILABLE). Raised before anything is run."""
+
+    exit_code = 69
+
+
 class CannotCreateError(ManyhandsError):
     """The state folder or a run in it cannot be made or trusted (sysexits EX_CANTCREAT)."""
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 from manyhands.backends.protocol import Backend
-from manyhands.core.errors import UsageError
+from manyhands.core.errors import UnavailableError, UsageError
 from manyhands.core.events import Event, Finished, RunStarted, Summary, Warned
 from manyhands.core.records import replace
 from manyhands.engine.autoscale import Climber
@@ -126,7 +126,8 @@ class Batch:
         """Carry out the batch. ``tick``: seconds after which a Tick is yielded even if nothing happens. ``before_waiting`` is called
         before each wait of the engine, and before its end. Iterate it in one thread, which also closes it.
 
-        Raises UsageError when the inputs do not fit the template (a new run is then removed), InputError when an input cannot be
+        Raises UsageError when the inputs do not fit the template, UnavailableError when no host can be reached (a new run is then
+        removed), InputError when an input cannot be
         read, JournalError, and any exception of a program's iterator (jobs that began are finished first, and the Summary yielded).
         """
         try:
@@ -140,7 +141,7 @@ class Batch:
                 yield from self._execute(journal, stack, tick, before_waiting)
             if self.no_inputs and self.scope == "new" and self._context is None:
                 discard(self.run)
-        except UsageError:
+        except (UsageError, UnavailableError):
             if self.scope == "new" and self.untouched and self._context is None:
                 discard(self.run)
             raise

@@ -99,7 +99,7 @@ def _settings_on_hosts(plan: Plan, shared: dict[str, Any], columns: Sequence[str
     from manyhands.backends.sites import SiteSettings
 
     hosts = tuple(spec_of(HostName.parse(one), plan.ssh) for one in plan.on)
-    return SiteSettings(**shared, hosts=hosts, on_each=plan.on_each, moves=_moves(plan, columns))
+    return SiteSettings(**shared, lease=plan.lease, hosts=hosts, on_each=plan.on_each, moves=_moves(plan, columns))
 
 
 def _settings_here(plan: Plan, shared: dict[str, Any]) -> CommandSettings:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 
-from manyhands.core.errors import UsageError
+from manyhands.core.errors import UnavailableError, UsageError
 from manyhands.core.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
 from manyhands.core.job import Job, Outcome, Status
 from manyhands.core.records import replace
@@ -215,7 +215,7 @@ class StagedBatch:
                 yield from in_order(merged, self.stages[0].batch.issued, self._recall) if ordered else merged
             if self.no_inputs and self.scope == "new":
                 discard(self.run)
-        except UsageError:
+        except (UsageError, UnavailableError):
             if self.scope == "new" and self.stages[0].batch.untouched:
                 discard(self.run)
             raise

@@ -109,8 +109,8 @@ class Queued(Options):
     lease: float | str = option(
         60.0,
         metavar="TIME",
-        needs="broker",
-        help="consumers stop the jobs of a batch that gives no sign of life for this time (default: 60)",
+        needs="broker on on_each",
+        help="hosts and consumers stop the jobs of a batch that gives no sign of life for this time (default: 60)",
     )
 
 

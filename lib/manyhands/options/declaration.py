@@ -12,7 +12,7 @@ Separate and at the bottom, on the standard library alone: every start of the pr
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast, dataclass_transform
 
 from manyhands.core.lean import NamedTuple
@@ -151,7 +151,13 @@ def declared_in(cls: type[Options]) -> list[Declared]:
         moved.remove((anchor, names))
         at = placed.index(anchor) + 1 if anchor in placed else len(placed)
         placed[at:at] = names
-    return [Declared(name, _annotation(cls, name), found[name].default, _said(found[name])) for name in placed]
+    return [Declared(name, _annotation(cls, name), found[name].default, _among(placed, found[name])) for name in placed]
+
+
+def _among(names: Collection[str], one: Field) -> Said:
+    """What is said of an option of a class that has these options: of those that it needs one of, some may be missing."""
+    said = _said(one)
+    return said._replace(needs=" ".join(needed for needed in said.needs.split() if needed in names))
 
 
 def _names(cls: type[Options]) -> Iterator[tuple[type[Options], list[str]]]:

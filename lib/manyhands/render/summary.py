@@ -120,7 +120,8 @@ def summary_line(summary: Summary, *, run: str = "", state_dir: str | None = Non
         line += f" in {duration(summary.wall)}"
     jobs = summary.jobs - summary.done_before
     if jobs > 1 and summary.work >= 0.05 and summary.wall >= 0.05:  # less says nothing
-        line += f" ({duration(summary.work)} of work, {summary.work / summary.wall:,.1f}x)"
+        gain = summary.work / summary.wall
+        line += f" ({duration(summary.work)} of work{f', {gain:,.1f}x' if gain >= 1 else ''})"
     if summary.stopped_by is not None:
         line += f"; stopped by {signal_name(summary.stopped_by)}"
     elif summary.halted:

@@ -190,6 +190,14 @@ def masked_url(text: str) -> str:
     return re.sub(r"^([^:]*:/*)[^@:]*:.*@|^([^:]*:/*).*@.*@", lambda found: f"{found[1] or found[2]}***@", text)
 
 
+def parse_lease(text: float | str) -> float:
+    """The seconds of a lease. Raises UsageError."""
+    seconds = parse_duration(text, "--lease")
+    if seconds < _SHORTEST:
+        raise UsageError(f"{given_as('--lease', text)}: at least {_SHORTEST:g} s are needed")
+    return seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Broker:
     """The broker of a run, and how it is used. ``lease``: seconds without a sign of life of the batch after which consumers stop its jobs.
@@ -217,9 +225,7 @@ class Broker:
         store: str | None = None,
     ) -> Broker:
         """Check what was given. Raises UsageError."""
-        seconds = parse_duration(lease, "--lease")
-        if seconds < _SHORTEST:
-            raise UsageError(f"{given_as('--lease', lease)}: at least {_SHORTEST:g} s are needed")
+        seconds = parse_lease(lease)
         path = None if password_file is None else os.path.abspath(password_file)
         parsed = BrokerUrl.parse(url, environ, password_file=path, insecure=insecure, celery=kind == "celery")
         kept = _store(parsed, kind, store, environ, insecure=insecure)

@@ -65,6 +65,8 @@ class Plan:
     """Whether each job belongs to one of these hosts, whose name, without slots, is the last column of its input."""
     files: Files | None = None
     """The files that travel to these hosts and back."""
+    lease: float = 60.0
+    """Seconds of silence after which these hosts end their jobs, and are given up here."""
     broker: Broker | None = None
     """Where jobs wait for consumers, with a backend that has a queue; ``workdir`` is a folder there."""
     spool_limit: int = 1 << 30
@@ -89,7 +91,7 @@ class Plan:
             "tag": self.tag,
             "order": self.order,
             "streamed": self.streamed,
-            **({"on": [*self.on], "ssh": self.ssh, "on_each": self.on_each} if self.on else {}),
+            **({"on": [*self.on], "ssh": self.ssh, "on_each": self.on_each, "lease": self.lease} if self.on else {}),
             **({"files": values_of(self.files)} if self.files else {}),
             **({"broker": self.broker.to_json()} if self.broker else {}),
             "spool_limit": self.spool_limit,
@@ -153,6 +155,7 @@ class Plan:
             on=tuple(record.get("on", ())),
             ssh=record.get("ssh", "ssh"),
             on_each=record.get("on_each", False),
+            lease=record.get("lease", 60.0),
             files=Files(**record["files"]) if record.get("files") else None,
             broker=_broker(record.get("broker"), environ),
             **{name: record[name] for name in names},

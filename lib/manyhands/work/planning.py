@@ -61,7 +61,7 @@ def plan_of(
         for one, j, b in zip(further, jobs[1:], backends[1:], strict=True)
     )
     limits = _limits(options, jobs[0], _slots(jobs[0], cores, on, backends[0]), keep_order=keep_order)
-    return Plan(
+    plan = Plan(
         work=work,
         source=source,
         limits=limits,
@@ -74,6 +74,7 @@ def plan_of(
         on_each=on_each,
         broker=broker,
     )
+    return replace(plan, lease=_lease(options)) if on else plan
 
 
 def works_on_each(works: Sequence[Work]) -> list[Work]:
@@ -96,6 +97,12 @@ def with_files(plan: Plan, options: Commands) -> Plan:
     files = Files(folder=os.getcwd(), send=[*options.send], fetch=[*options.fetch], cleanup=options.cleanup)
     files.check(on_each=plan.on_each)
     return replace(plan, files=files)
+
+
+def _lease(options: Execution) -> float:
+    from manyhands.work.broker_url import parse_lease  # here: most runs have none
+
+    return parse_lease(options.lease)
 
 
 def _broker(options: Execution, backends: Sequence[str]) -> Broker | None:

@@ -307,10 +307,8 @@ class Queued:
 
     def _lose_stopped(self) -> None:
         """The broker does not answer, and we cannot tell consumers to stop: they do so when our lease is over."""
-        self._lost(
-            [id for id, one in self._sent.items() if one.stopped],
-            "the broker does not answer: it could not be stopped yet",
-        )
+        ids = [id for id, one in self._sent.items() if one.stopped]
+        self._lost(ids, "the broker does not answer: it could not be stopped yet")
 
     def _audit(self, ids: Sequence[AttemptId]) -> None:
         """Look for attempts of which nothing is heard."""

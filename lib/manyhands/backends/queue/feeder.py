@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from manyhands.backends.queue.carrier import Taken
 from manyhands.backends.queue.feeder_link import Link
-from manyhands.core.errors import ManyhandsError
+from manyhands.core.errors import UnavailableError
 from manyhands.core.lean import NamedTuple
 
 _STARTING: Final = 60.0
@@ -61,14 +61,14 @@ class Feeder:
         self._thread = threading.Thread(target=self._keep, name="manyhands-feeder", daemon=True)
 
     def start(self) -> None:
-        """Start it, and wait until it has reached its broker. Raises ManyhandsError if it does not."""
+        """Start it, and wait until it has reached its broker. Raises UnavailableError if it does not."""
         self._thread.start()
         with self._changed:
             self._changed.wait_for(lambda: self._first is not None, _STARTING)
         if self._first != "":
             why = self._first or f"no answer within {_STARTING:.0f} s"
             self.close()
-            raise ManyhandsError(f"the broker {self._settings['shown']} cannot be used: {why}")
+            raise UnavailableError(f"the broker {self._settings['shown']} cannot be used: {why}")
 
     # -- called by the consumer ------------------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ class RunStatus:
 
 
 class Inspection:
-    """See the module's first lines. Raises ManyhandsError if the broker cannot be used."""
+    """See the module's first lines. Raises UnavailableError if the broker cannot be used."""
 
     def __init__(self, broker: Broker) -> None:
         self._keys = keys.keys_for(broker.kind)

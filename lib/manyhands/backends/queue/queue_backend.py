@@ -17,7 +17,7 @@ from manyhands.core.hints import given_as, option_name
 
 
 def open_queue(kind: str, settings: CommandSettings | FunctionSettings) -> Queued:
-    """The backend, ready for attempts. Raises UsageError, or ManyhandsError if the broker cannot be used."""
+    """The backend, ready for attempts. Raises UsageError, or UnavailableError if the broker cannot be used."""
     if settings.broker is None:
         raise UsageError(f"{given_as('--backend', kind)} needs a broker: give {option_name('--broker')}")
     if isinstance(settings, FunctionSettings):

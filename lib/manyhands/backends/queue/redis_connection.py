@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from manyhands.backends.queue.carrier import BrokerLostError, GoneError
-from manyhands.core.errors import ManyhandsError
+from manyhands.core.errors import UnavailableError
 from manyhands.work.broker_url import BrokerUrl
 
 _CONNECTING: Final = 5.0
+"""Seconds to wait for a connection at most."""
 _ANSWERING: Final = 10.0
-"""Seconds to wait for an answer, beyond those that a command is to wait."""
+"""Seconds to wait for an answer, if nothing shorter is needed; no command waits so long on purpose."""
 
 
-def client(url: BrokerUrl) -> Any:
-    """A client; it connects when it is first used. One for all threads."""
+def client(url: BrokerUrl, patience: float = _ANSWERING) -> Any:
+    """A client; it connects when it is first used. One for all threads. ``patience``: seconds to wait for an answer."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -25,14 +26,19 @@ def client(url: BrokerUrl) -> Any:
         "db": url.db,
         "username": url.user,
         "password": url.password,
-        "socket_timeout": _ANSWERING,
+        "socket_timeout": patience,
         "retry": Retry(NoBackoff(), 0),  # who calls us tries again
         "protocol": 2,
         "client_name": "manyhands",
     }
     if url.scheme == "unix":
         return redis.Redis(unix_socket_path=url.path, **shared)
-    shared |= {"host": url.host, "port": url.port, "socket_connect_timeout": _CONNECTING, "socket_keepalive": True}
+    shared |= {
+        "host": url.host,
+        "port": url.port,
+        "socket_connect_timeout": min(_CONNECTING, patience),
+        "socket_keepalive": True,
+    }
     if url.scheme == "rediss":
         shared |= {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": True, **url.files}
     return redis.Redis(**shared)
@@ -55,11 +61,11 @@ def our_errors() -> Iterator[None]:
 
 
 def reached(url: BrokerUrl, use: Callable[[], object]) -> None:
-    """Do ``use``, the first thing that is asked of a broker. Raises ManyhandsError with one line if it does not answer as it must."""
+    """Do ``use``, the first thing that is asked of a broker. Raises UnavailableError with one line if it does not answer as it must."""
     try:
         use()
     except BrokerLostError as error:
-        raise ManyhandsError(f"the broker {url.url} cannot be used: {error}") from None
+        raise UnavailableError(f"the broker {url.url} cannot be used: {error}") from None
 
 
 def streams(answer: Any) -> Iterator[tuple[str, list[tuple[bytes, dict[bytes, bytes]]]]]:

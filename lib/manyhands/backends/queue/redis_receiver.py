@@ -14,17 +14,22 @@ from manyhands.core.attempt import AttemptId
 from manyhands.work.broker_url import BrokerUrl
 
 _LISTEN: Final = 100
+_PATIENCE: Final = 1 / 8
+"""The part of a lease that an answer is waited for: our lease must be seen to be over before others do our attempts."""
+_SHORTEST: Final = 0.5
+"""Seconds of that at least."""
 _KEPT: Final = 2
 """Leases that the lists are kept without a sign of life of anybody."""
 
 
 class RedisReceiver:
-    """The end of the consumer ``name``. Raises ManyhandsError if the broker cannot be used."""
+    """The end of the consumer ``name``. Raises UnavailableError if the broker cannot be used."""
 
     def __init__(self, url: BrokerUrl, name: str, lease: float, names: Keys = keys.REDIS) -> None:
         self._keys = names
         self._name, self._lease = name, lease
-        self._redis = client(url)
+        self._patience = max(_SHORTEST, min(10.0, lease * _PATIENCE))
+        self._redis = client(url, self._patience)
         self._heard = b"0"
         reached(url, self._check)
 
@@ -119,6 +124,7 @@ class RedisReceiver:
     def listen(self, timeout: float) -> Sequence[object]:
         """See `carrier.Receiver`."""
         key = self._keys.control(self._name)
+        timeout = min(timeout, self._patience / 2)
         found: list[object] = []
         with our_errors():
             answer = self._redis.xread({key: self._heard}, count=_LISTEN, block=max(1, int(timeout * 1000)))

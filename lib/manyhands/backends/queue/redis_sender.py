@@ -28,7 +28,7 @@ _KEPT: Final = 2
 
 
 class RedisSender:
-    """One execution; ``settings`` are those that consumers need. Raises ManyhandsError if the broker cannot be used."""
+    """One execution; ``settings`` are those that consumers need. Raises UnavailableError if the broker cannot be used."""
 
     def __init__(
         self, url: BrokerUrl, name: str, settings: bytes, token: str, lease: float, names: Keys = keys.REDIS
