@@ -24,7 +24,7 @@ from celery.worker.control import Panel
 
 from manyhands.backends.queue.attempt_queue import ATTEMPT, queue_name
 from manyhands.backends.queue.celery_app import celery_app, queue_of
-from manyhands.backends.queue.celery_queue import message_in
+from manyhands.backends.queue.celery_queue import message_in, remove_queue
 from manyhands.backends.queue.feeder_link import Link, as_feeder, saying
 from manyhands.backends.queue.messages import NotOursError
 
@@ -165,7 +165,7 @@ class Handover(BasePool):  # type: ignore[misc]  # untyped
             self.worker.consumer.cancel_task_queue(name)
         if name in known:
             del known[name]
-        self.worker.consumer.task_consumer.channel.queue_delete(name)
+        remove_queue(self.worker.consumer.connection, queue_of(order["queue"], amqp=self.amqp), amqp=self.amqp)
 
     def _end(self, order: Mapping[str, Any]) -> None:  # noqa: ARG002 - it is a verb
         state.should_stop = 0  # Celery's loop looks at it

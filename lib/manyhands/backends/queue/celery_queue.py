@@ -119,14 +119,26 @@ class CeleryQueue:
 
     def remove(self, run: str) -> None:
         """See `AttemptQueue`."""
-        with self._open() as channel:
-            channel.queue_delete(queue_name(run))
+        with self._open():
+            remove_queue(self._connection, queue_of(run, amqp=self._amqp), amqp=self._amqp)
 
     def close(self) -> None:
         """See `AttemptQueue`."""
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             connection.release()
+
+
+def remove_queue(connection: Any, queue: Any, *, amqp: bool) -> None:
+    """Remove a queue with all that waits; with AMQP, if workers still ask for it, the last one of them does: Celery takes a queue that is
+    removed for a broken connection."""
+    with suppress(*connection.channel_errors), connection.channel() as channel:  # an error closes the channel
+        if not amqp:
+            queue(channel).declare()  # kombu removes only what it knows
+            channel.queue_delete(queue.name)
+        else:
+            channel.queue_purge(queue.name)
+            channel.queue_delete(queue.name, if_unused=True)
 
 
 def message_in(message: Any) -> tuple[str, bytes]:

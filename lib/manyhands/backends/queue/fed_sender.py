@@ -24,21 +24,24 @@ class FedSender(RedisSender):
         self._order: dict[AttemptId, int] = {}
         """When an attempt was last sent, counted from 0."""
         self._count = 0
+        self._only_queue = False
+        """Whether it was only the queue that did not answer."""
 
     def open(self) -> None:
         """See `carrier.Sender`."""
         reached(self._broker, lambda: self._queue.make(self.name))
         super().open()
 
-    def _begin(self) -> None:
-        self._queue.make(self.name)
-        super()._begin()
-
     def renew(self, *, again: bool) -> Beat:
         """See `carrier.Sender`."""
+        only_queue, self._only_queue = self._only_queue, False
+        beat = super().renew(
+            again=again and not only_queue
+        )  # first: the lease is there, and jobs need not end with the queue
+        self._only_queue = True
         made = self._queue.make(self.name)
-        beat = super().renew(again=again)
-        return beat._replace(forgotten=beat.forgotten or made)
+        self._only_queue = False
+        return beat._replace(forgotten=beat.forgotten or made or again)
 
     def send(self, attempts: Sequence[tuple[AttemptId, bytes]]) -> None:
         """See `carrier.Sender`."""

@@ -45,7 +45,7 @@ class Feeder:
     """See the module's first lines. ``module``: what is run as the process; ``settings``: what it needs, as JSON; secrets are in it."""
 
     def __init__(self, module: str, settings: Mapping[str, Any], say: Callable[[str], None]) -> None:
-        self._command = [sys.executable, "-m", module]
+        self._command = [sys.executable, "-P", "-m", module]
         self._settings, self._say = {**settings}, say
         self._kind = str(settings["kind"])
         self._changed = threading.Condition()
