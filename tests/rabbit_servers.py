@@ -68,7 +68,7 @@ class RabbitServer:
         # how long a message may stay without an acknowledgement, and how often RabbitMQ looks: a moment, for a test
         (self.folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
         (self.folder / "advanced.config").write_text(
-            "[{rabbit, [{consumer_timeout, 3000}, {channel_tick_interval, 1000}]}]."
+            "[{rabbit, [{consumer_timeout, 5000}, {channel_tick_interval, 1000}]}]."
         )
         with (self.folder / "out").open("wb") as out:
             subprocess.Popen(  # not a child of the test that asks first: tests look at what is left of their children

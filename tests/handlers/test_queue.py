@@ -185,7 +185,7 @@ def test_nobody_listens_at_the_broker(cli: Cli, redis_url: RedisServer) -> None:
     place = ["--backend", "celery", "--broker", f"amqp://127.0.0.1:{free_port()}/", "--store", redis_url.url]
     for args in (["queue.work", "--allow-commands"], ["batch", "echo"]):
         done = cli(*args, *place, *(["--", "a"] if args[0] == "batch" else []))
-        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert (done.returncode, done.stderr.count("\n")) == (69, 1), done.stderr
         assert f"the broker {place[3]} cannot be used: " in done.stderr
 
 
@@ -292,7 +292,7 @@ def test_resume_after_kill_9(
     assert set(after) == set(inputs)
     assert max(after.values()) <= 2
     assert before.total() < after.total()
-    assert [name for name in redis_url.names() if ":r-" in name or ".r-" in name] == []
+    wait_for(lambda: not [name for name in redis_url.names() if ":r-" in name or ".r-" in name])
 
 
 def test_a_resume_ends_what_the_killed_batch_has_left(

@@ -74,11 +74,23 @@ class FedReceiver(RedisReceiver):
             now, short = time.monotonic(), self._usual < _SHORT
             for id, claim, entry in zip(ids, claims, entries, strict=False):  # entries may be none
                 if claim is Claim.NEW:
-                    self._held[run, id] = None if short else entry, now
-                if claim is not Claim.NEW or short:
+                    self._held[run, id] = entry, now
+                elif claim is Claim.OURS and (run, id) in self._held:  # a copy stands for it while it runs
+                    before, since = self._held[run, id]
+                    self._held[run, id] = entry, since
+                    done.append(before)
+                else:
                     done.append(entry)
+                if short and claim is not Claim.OTHERS:
+                    done.append(entry)
+                    self._forget_entry(run, id)
         self._feeder.settle("done", done)
         return claims
+
+    def _forget_entry(self, run: str, id: AttemptId) -> None:
+        """The broker has no part any more in what we do."""
+        if (run, id) in self._held:
+            self._held[run, id] = None, self._held[run, id][1]
 
     def over(self, run: str, ids: Sequence[AttemptId] | None) -> None:
         """See `carrier.Receiver`."""

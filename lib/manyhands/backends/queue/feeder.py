@@ -111,7 +111,7 @@ class Feeder:
         """Tell the broker that these attempts are ``done``, or are to go ``back`` to wait there."""
         with self._changed:
             link, life = self._link, self._life
-        numbers = [one.number for one in entries if isinstance(one, Entry) and one.life == life]
+        numbers = sorted({one.number for one in entries if isinstance(one, Entry) and one.life == life})
         if numbers and link is not None:
             link.send({"type": verb, "numbers": numbers})
 
