@@ -129,6 +129,28 @@ def running(*more: str) -> Iterator[RedisServer]:
         shutil.rmtree(folder)
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A backend with a queue, and its broker, if that is not the Redis server."""
+
+    name: str
+    amqp: str | None = None
+
+    def given(self, server: RedisServer) -> dict[str, str]:
+        """For `run_batch`, beside ``backend``."""
+        return {"broker": self.amqp, "store": server.url} if self.amqp else {"broker": server.url}
+
+    def options(self, server: RedisServer) -> list[str]:
+        """For tasks."""
+        return ["--backend", self.name, *(f"--{name}={value}" for name, value in self.given(server).items())]
+
+    def settings(self, server: RedisServer) -> dict[str, Any]:
+        """For a backend."""
+        if self.amqp is None:
+            return {"broker": server.parsed}
+        return {"broker": BrokerUrl.parse(self.amqp, {}, celery=True), "store": server.parsed}
+
+
 class Consumer:
     """``queue.work`` as a process."""
 
@@ -140,9 +162,11 @@ class Consumer:
         cwd: Path,
         prefix: Sequence[str] = (),
         broker: str | None = None,
+        kind: Kind | None = None,
     ) -> None:
         """``prefix``: what runs the command; ``broker``: the server's address there, if it is another one."""
-        command = [*prefix, sys.executable, "-m", "manyhands", "queue.work", "--broker", broker or server.url, *args]
+        where = ["--broker", broker] if broker else (kind or Kind("redis")).options(server)
+        command = [*prefix, sys.executable, "-m", "manyhands", "queue.work", *where, *args]
         self.log = cwd / f"consumer-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

@@ -28,18 +28,22 @@ from manyhands.backends.sites import Sites, SiteSettings
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Job
 from manyhands.work.python_command import python_command
+from manyhands.work.queue_kinds import is_queue
 from manyhands.work.template import Template
-from redis_servers import Consumer
+from redis_servers import Consumer, Kind
 
-BACKENDS = ["commands", "command-threads", "site", "redis", "warm"]
-"""``warm``: the commands backend, whose jobs are forked from a process that has imported what their script does; each becomes its command."""
+BACKENDS = ["commands", "command-threads", "site", "redis", "celery", "rq", "warm"]
+"""``celery`` on RabbitMQ, with a store in Redis. ``warm``: the commands backend, whose jobs are forked from a process that has imported what their script does; each becomes its command."""
 BECOMES = """
 import os, signal, sys
 for number in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(number, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
-COLD = pytest.mark.parametrize("make", BACKENDS[:4], indirect=True)
+_CONSUMERS = [one for one in BACKENDS if one not in ("celery", "rq")]
+LOCAL = pytest.mark.parametrize("make", _CONSUMERS, indirect=True)
+"""For what the local backend of a consumer does, in the same way whatever broker brought the attempt: with Redis it is enough to see it once."""
+COLD = pytest.mark.parametrize("make", _CONSUMERS[:-1], indirect=True)
 """For what is not said of a warm job, whose interpreter is there before its command is looked for."""
 TOKEN = f"token{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -93,13 +97,19 @@ def opened(name: str, given: dict[str, Any]) -> Backend:
 
 
 def queued(request: pytest.FixtureRequest, given: dict[str, Any], folder: Path) -> Backend:
-    """The backend ``redis``, with a consumer that has as many slots."""
+    """A backend with a queue, with a consumer that has as many slots."""
+    kind = kind_of(request, request.param)
     server = request.getfixturevalue("redis_url")
     slots = ["--slots", str(given["slots"]), "--allow-commands"]
-    consumer = Consumer(server, request.getfixturevalue("environment"), *slots, cwd=folder)
+    consumer = Consumer(server, request.getfixturevalue("environment"), *slots, cwd=folder, kind=kind)
     request.addfinalizer(consumer.close)
     consumer.wait_until_ready()
-    return open_backend("redis", CommandSettings(**given, broker=server.parsed))
+    return open_backend(kind.name, CommandSettings(**given, **kind.settings(server)))
+
+
+def kind_of(request: pytest.FixtureRequest, name: str) -> Kind:
+    """That of the backend ``name``; Celery is on RabbitMQ."""
+    return Kind(name, request.getfixturevalue("rabbit").url if name == "celery" else None)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -123,7 +133,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
         if request.param == "warm":
             made.append(_warm(tmp_path, given))
         else:
-            queue = request.param == "redis"
+            queue = is_queue(request.param)
             made.append(Bench(queued(request, given, tmp_path) if queue else opened(request.param, given)))
         return made[-1]
 
@@ -172,6 +182,7 @@ def test_peak_memory_is_the_commands_own_or_unknown(bench: Bench) -> None:
     assert size < bench.run(sys.executable, "-S", "-c", f"bytearray({size})").ending.max_rss < size + 60_000_000
 
 
+@LOCAL
 @pytest.mark.parametrize("status", [0, 1, 2, 77, 126, 127, 128, 130, 254, 255])
 def test_exit_statuses_are_exact(bench: Bench, status: int) -> None:
     """Every status a command can exit with arrives as it is."""
@@ -179,6 +190,7 @@ def test_exit_statuses_are_exact(bench: Bench, status: int) -> None:
     assert bench.end_of(end).ending.exit == status
 
 
+@LOCAL
 @pytest.mark.parametrize(
     "number",
     sorted(
@@ -309,6 +321,7 @@ def test_large_output_with_many_slots(make: Make) -> None:
         assert end.ending.stderr.data == b"e%d\n" % number
 
 
+@LOCAL
 def test_output_can_be_capped(make: Make) -> None:
     """The first bytes are kept, and how many were not is told."""
     bench = make(output_cap=5)
@@ -316,6 +329,7 @@ def test_output_can_be_capped(make: Make) -> None:
     assert (end.ending.stdout.data, end.ending.stdout.size, end.ending.stdout.dropped) == (b"12345", 9, 4)
 
 
+@LOCAL
 def test_a_command_reads_nothing_unless_it_is_given_something(make: Make, tmp_path: Path) -> None:
     """The null device, or a file that every command reads from its beginning."""
     assert make().run("cat").ending.stdout.data == b""
@@ -325,6 +339,7 @@ def test_a_command_reads_nothing_unless_it_is_given_something(make: Make, tmp_pa
     assert [bench.run("cat").ending.stdout.data for _ in range(3)] == [b"all of it"] * 3
 
 
+@LOCAL
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
 def test_what_a_command_inherits(bench: Bench) -> None:
     """Three descriptors, default signals, an empty mask, a session of its own, our umask."""
@@ -418,6 +433,7 @@ def test_a_stopped_job_takes_its_whole_tree_with_it(bench: Bench, tmp_path: Path
     wait_for(lambda: not with_tag(f"MH_TAG={TOKEN}.{attempt.job.number}.1"))
 
 
+@LOCAL
 def test_background_children_end_with_their_job(bench: Bench) -> None:
     """A job that exits and leaves something in the background is over at once, and so is what it left."""
     attempt = bench.sh("sleep 60 & echo started")
@@ -524,12 +540,14 @@ def test_many_slots(make: Make) -> None:
     assert time.monotonic() - began < 20
 
 
+@LOCAL
 def test_niceness(make: Make) -> None:
     """Commands run with the niceness that was asked for."""
     bench = make(nice=7)
     assert bench.run("nice").ending.stdout.data.strip() in (b"7", b"%d" % (os.nice(0) + 7))
 
 
+@LOCAL
 def test_a_script_can_reopen_its_stderr(bench: Bench) -> None:
     """A script that writes to /dev/stderr by name leaves no hole: what came before is cut, what comes after follows."""
     end = bench.sh("echo one >&2; echo two > /dev/stderr; echo three >&2")
@@ -537,6 +555,7 @@ def test_a_script_can_reopen_its_stderr(bench: Bench) -> None:
     assert b"\0" not in bench.end_of(end).ending.stderr.data
 
 
+@LOCAL
 def test_the_place_of_a_program_is_found_again(make: Make, tmp_path: Path) -> None:
     """A program that moves from one folder of PATH to another between two jobs is found in its new place."""
     folders = [tmp_path / "one", tmp_path / "two"]

@@ -26,18 +26,20 @@ from typing import Any
 import pytest
 
 import functions
+from backends.test_command_backends import kind_of
 from conftest import wait_for, with_tag
 from manyhands import InputError, JobFailedError, ManyhandsError, Outcome, Status, UsageError, run_batch
 from manyhands.core.job import Attempt, Job
 from manyhands.core.serialization import is_pickle
 from manyhands.storage.journal import Tally
 from manyhands.storage.runs import Store
+from manyhands.work.queue_kinds import QUEUES, is_queue
 from redis_servers import Consumer
 
-BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent", "redis"]
+BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent", "redis", "celery", "rq"]
 if sys.version_info >= (3, 14):
     BACKENDS.append("interpreters")
-CAN_STOP = ["processes", "asyncio", "gevent", "redis"]
+CAN_STOP = ["processes", "asyncio", "gevent", "redis", "celery", "rq"]
 HERE = Path(__file__).parents[1]
 NOT_IN_A_QUEUE = {
     "test_arguments_arrive_as_they_were",
@@ -51,7 +53,21 @@ NOT_IN_A_QUEUE = {
     "test_killed_and_resumed",  # jobs end when the lease is over: tests/handlers/test_queue.py
 }
 """What JSON cannot hold, and what only workers of our own have: tests/backends/queue has what a queue does with it."""
-BROKER = ""
+WITH_A_FEEDER = {
+    "test_results_come_back_in_order",
+    "test_an_iterator_is_pulled_lazily",
+    "test_an_exception_is_kept_whole",
+    "test_a_failed_job_is_tried_again",
+    "test_a_halt_rule_ends_the_batch",
+    "test_a_job_that_takes_too_long",
+    "test_leaving_the_loop_stops_the_batch",
+    "test_results_as_json",
+    "test_inputs_that_cannot_travel",
+    "test_much_is_in_a_file",
+    "test_ctrl_c_ends_it_in_good_order",
+}
+"""What Celery and RQ have a part in; all else the same consumer does as with Redis."""
+BROKER: dict[str, str] = {}
 RUN = f"mine{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -60,21 +76,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test runs on every backend, unless it says on which; but what JSON cannot hold never gets through a queue."""
     named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "backend" in metafunc.fixturenames and not any("backend" in one for one in named):
-        left_out = {"redis"} if metafunc.function.__name__ in NOT_IN_A_QUEUE else set()
+        name = metafunc.function.__name__
+        left_out = {*QUEUES} if name in NOT_IN_A_QUEUE else set() if name in WITH_A_FEEDER else {"celery", "rq"}
         metafunc.parametrize("backend", [one for one in BACKENDS if one not in left_out], indirect=True)
 
 
 @pytest.fixture
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param != "redis":
+    if not is_queue(request.param):
         yield str(request.param)
         return
+    kind = kind_of(request, request.param)
     server, known = request.getfixturevalue("redis_url"), request.getfixturevalue("environment")
     known["PYTHONPATH"] += f":{HERE}"  # of the coordinators that the test starts, too
-    consumer = Consumer(server, known, "--slots", "8", "--allow", "functions:*", "--allow-commands", cwd=tmp_path)
+    consumer = Consumer(
+        server, known, "--slots", "8", "--allow", "functions:*", "--allow-commands", cwd=tmp_path, kind=kind
+    )
     consumer.wait_until_ready()
-    request.getfixturevalue("monkeypatch").setattr(sys.modules[__name__], "BROKER", server.url)
-    yield "redis"
+    request.getfixturevalue("monkeypatch").setattr(sys.modules[__name__], "BROKER", kind.given(server))
+    yield kind.name
     consumer.close()
 
 
@@ -97,8 +117,8 @@ def fitting(backend: str, **options: Any) -> dict[str, Any]:
         options.pop("grace", None)
     if backend != "processes":
         options.pop("chunk", None)
-    if backend == "redis":
-        options["broker"] = BROKER
+    if is_queue(backend):
+        options |= BROKER
     return options
 
 
@@ -577,7 +597,7 @@ def test_function_backends_are_named_when_there_is_no_such() -> None:
 
 def command(name: str, backend: str, ledger: Path, *more: str) -> list[str]:
     prefix = "a_" if backend == "asyncio" else ""
-    queue = ["--broker", BROKER, "--lease", "2"] if backend == "redis" else []
+    queue = [*(f"--{name}={value}" for name, value in BROKER.items()), "--lease", "2"] if is_queue(backend) else []
     call = f"functions:{name}" if queue else f"{HERE / 'functions.py'}:{prefix}{name}"
     inputs = ledger.parent / "inputs.jsonl"
     return [

@@ -18,20 +18,29 @@ import functions
 from conftest import Cli, wait_for
 from manyhands import Status, run_batch
 from manyhands.posix import linux
-from redis_servers import Consumer, RedisServer, free_port
+from redis_servers import Consumer, Kind, RedisServer, free_port
 
 Consume = Callable[..., Consumer]
 HERE = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def consume(environment: dict[str, str], tmp_path: Path, redis_url: RedisServer) -> Iterator[Consume]:
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """The backend, if a test does not say that it tries all of them."""
+    return Kind(getattr(request, "param", "redis"))
+
+
+EVERY = pytest.mark.parametrize("kind", ["redis", "celery", "rq"], indirect=True)
+
+
+@pytest.fixture
+def consume(environment: dict[str, str], tmp_path: Path, redis_url: RedisServer, kind: Kind) -> Iterator[Consume]:
     """Starts consumers; ends them."""
     started: list[Consumer] = []
     known = {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{HERE}"}
 
     def start(*args: str) -> Consumer:
-        started.append(Consumer(redis_url, known, "--slots", "2", "--lease", "2", *args, cwd=tmp_path))
+        started.append(Consumer(redis_url, known, "--slots", "2", "--lease", "2", *args, cwd=tmp_path, kind=kind))
         started[-1].wait_until_ready()
         return started[-1]
 
@@ -40,8 +49,8 @@ def consume(environment: dict[str, str], tmp_path: Path, redis_url: RedisServer)
         one.close()
 
 
-def queued(server: RedisServer) -> list[str]:
-    return ["--backend", "redis", "--broker", server.url, "--lease", "2"]
+def queued(server: RedisServer, kind: str = "redis") -> list[str]:
+    return ["--backend", kind, "--broker", server.url, "--lease", "2"]
 
 
 def test_commands(cli: Cli, redis_url: RedisServer, consume: Consume, tmp_path: Path) -> None:
@@ -105,7 +114,7 @@ def test_stages_on_several_backends(cli: Cli, redis_url: RedisServer, consume: C
     ("args", "text"),
     [
         (["--backend", "redis"], "--backend redis needs a broker: give --broker"),
-        (["--broker", "redis://127.0.0.1"], "--broker has no effect without --backend redis"),
+        (["--broker", "redis://127.0.0.1"], "--broker has no effect without --backend redis, celery or rq"),
         (["--backend", "redis", "--broker", "amqp://x"], "--broker 'amqp://x': expected redis://"),
         (["--backend", "redis", "--broker", "redis://:pw@10.0.0.1"], "--broker 'redis://***@10.0.0.1': its connection"),
         (
@@ -114,6 +123,14 @@ def test_stages_on_several_backends(cli: Cli, redis_url: RedisServer, consume: C
         ),
         (["--backend", "redis", "--broker", "redis://127.0.0.1", "--lease", "0"], "--lease 0"),
         (["--backend", "redis", "--broker", "redis://127.0.0.1", "--stdin", "-"], "--stdin -"),
+        (["--backend", "celery"], "--backend celery needs a broker: give --broker amqp://"),
+        (["--backend", "celery", "--broker", "amqp://127.0.0.1"], "results outlive the batch"),
+        (["--backend", "celery", "--broker", "amqp://:pw@10.0.0.1"], "--broker 'amqp://***@10.0.0.1': its connection"),
+        (["--backend", "celery", "--broker", "sqs://x"], "--broker 'sqs://x': expected amqp://"),
+        (["--backend", "rq", "--broker", "amqp://127.0.0.1"], "--broker 'amqp://127.0.0.1': expected redis://"),
+        (["--backend", "rq", "--broker", "redis://127.0.0.1", "--store", "x"], "--store 'x': expected redis://"),
+        (["--backend", "redis", "--broker", "redis://127.0.0.1", "--store", "redis://h"], "--store 'redis://h': with"),
+        (["--store", "redis://h"], "--store has no effect without --broker"),
         (["--insecure"], "--insecure has no effect without --broker"),
     ],
 )
@@ -132,6 +149,8 @@ def test_mistakes(args: list[str], text: str, cli: Cli) -> None:
         (["--allow", "images"], "--allow 'images': expected MODULE:FUNCTION"),
         (["--allow-commands", "--slots", "0"], "--slots 0"),
         (["--allow-commands", "--broker", "redis://10.0.0.1"], "would not be encrypted"),
+        (["--allow-commands", "--backend", "kafka"], "--backend 'kafka': a queue is one of redis, celery, rq"),
+        (["--allow-commands", "--backend", "celery", "--broker", "amqp://127.0.0.1"], "name a store by --store"),
     ],
 )
 def test_mistakes_of_a_consumer(args: list[str], text: str, cli: Cli) -> None:
@@ -153,11 +172,21 @@ def test_nobody_listens(cli: Cli) -> None:
     """One line that names the broker, status 69, for each task; a batch leaves no run."""
     broker = ["--broker", f"redis://127.0.0.1:{free_port()}"]
     tasks = (["queue.work", "--allow-commands"], ["queue.status"], ["queue.drain"], ["queue.purge"])
-    for args in (*tasks, ["batch", "echo", "--backend", "redis"]):
+    feeders = (["queue.work", "--allow-commands", "--backend", "celery"], ["batch", "echo", "--backend", "rq"])
+    for args in (*tasks, ["batch", "echo", "--backend", "redis"], *feeders):
         done = cli(*args, *broker, *(["--", "a"] if args[0] == "batch" else []))
         assert (done.returncode, done.stderr.count("\n")) == (69, 1), done.stderr
         assert f"the broker {broker[1]} cannot be used: " in done.stderr
     assert cli("batch.list", "--json").stdout == ""
+
+
+def test_nobody_listens_at_the_broker(cli: Cli, redis_url: RedisServer) -> None:
+    """The store is there, and RabbitMQ is not: one line that names it."""
+    place = ["--backend", "celery", "--broker", f"amqp://127.0.0.1:{free_port()}/", "--store", redis_url.url]
+    for args in (["queue.work", "--allow-commands"], ["batch", "echo"]):
+        done = cli(*args, *place, *(["--", "a"] if args[0] == "batch" else []))
+        assert (done.returncode, done.stderr.count("\n")) == (69, 1), done.stderr
+        assert f"the broker {place[3]} cannot be used: " in done.stderr
 
 
 def test_a_password(cli: Cli, environment: dict[str, str], redis_server: RedisServer, tmp_path: Path) -> None:
@@ -185,12 +214,16 @@ def test_a_password(cli: Cli, environment: dict[str, str], redis_server: RedisSe
         consumer.close()
 
 
-def test_status_drain_and_purge(cli: Cli, redis_url: RedisServer, consume: Consume, environment: dict[str, str]) -> None:
+@EVERY
+def test_status_drain_and_purge(
+    cli: Cli, redis_url: RedisServer, kind: Kind, consume: Consume, environment: dict[str, str], tmp_path: Path
+) -> None:
     """What waits and runs is shown; what waits can be removed; a consumer finishes what it has."""
-    broker = ["--broker", redis_url.url]
+    broker = kind.options(redis_url)
     assert cli("queue.status", *broker).returncode == 1
     consumer = consume("--allow-commands", "--allow", "images:*")
-    args = ["batch", "sleep {}", *queued(redis_url), "--run-id", "nightly", "--", *["5"] * 6]
+    line = f": {{}}; until [ -e {tmp_path}/enough ]; do sleep 0.1; done"
+    args = ["batch", line, "--shell", *queued(redis_url, kind.name), "--run-id", "nightly", "--", *"abcdef"]
     process = subprocess.Popen(
         [sys.executable, "-m", "manyhands", *args], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -209,6 +242,7 @@ def test_status_drain_and_purge(cli: Cli, redis_url: RedisServer, consume: Consu
     assert cli("queue.purge", *broker, "night", "--yes").stdout.startswith("removed 4 of nightly-")
     assert cli("queue.purge", *broker, "--yes").stderr == "nothing waits\n"
     assert cli("queue.drain", *broker).stdout == f"draining {consumer.wait_until_ready()}\n"
+    (tmp_path / "enough").touch()
     assert consumer.process.wait(20) == 0
     process.wait(20)
     assert Counter(one["status"] for one in map(json.loads, cli("batch.export", "nightly").stdout.splitlines())) == {
@@ -235,20 +269,21 @@ def test_ctrl_c_without_a_consumer(environment: dict[str, str], redis_url: Redis
     assert redis_url.names() == []
 
 
+@EVERY
 def test_resume_after_kill_9(
-    environment: dict[str, str], cli: Cli, redis_url: RedisServer, consume: Consume, tmp_path: Path
+    environment: dict[str, str], cli: Cli, redis_url: RedisServer, kind: Kind, consume: Consume, tmp_path: Path
 ) -> None:
     """The coordinator dies: consumers kill its jobs within two leases, and a resume does the rest, each job once more at most."""
     consume("--allow-commands")
     ledger = tmp_path / "ledger"
     line = f"echo {{}} >>{ledger}; sleep 0.4; echo done {{}}"
     inputs = [*map(str, range(14)), "last"]
-    args = ["batch", line, "--shell", *queued(redis_url), "--run-id", "r", "--quiet", "--", *inputs]
+    args = ["batch", line, "--shell", *queued(redis_url, kind.name), "--run-id", "r", "--quiet", "--", *inputs]
     process = subprocess.Popen([sys.executable, "-m", "manyhands", *args], env=environment, stdout=subprocess.DEVNULL)
     wait_for(lambda: ledger.exists() and ledger.read_text().count("\n") >= 5)
     process.kill()
     process.wait()
-    wait_for(lambda: not [name for name in redis_url.names() if name.startswith("manyhands:r-")])
+    wait_for(lambda: not [name for name in redis_url.names() if ":r-" in name or ".r-" in name])
     wait_for(lambda: not [one for one in linux.processes() if str(ledger).encode() in _command_line(one.pid)])
     before = Counter(ledger.read_text().split())
     done = cli("batch.resume", "r")
@@ -257,7 +292,7 @@ def test_resume_after_kill_9(
     assert set(after) == set(inputs)
     assert max(after.values()) <= 2
     assert before.total() < after.total()
-    assert [name for name in redis_url.names() if name.startswith("manyhands:r-")] == []
+    wait_for(lambda: not [name for name in redis_url.names() if ":r-" in name or ".r-" in name])
 
 
 def test_a_resume_ends_what_the_killed_batch_has_left(

@@ -110,3 +110,30 @@ def test_a_lease_has_a_least_length() -> None:
     """Shorter ones would lose consumers that are well."""
     with pytest.raises(UsageError, match="lease"):
         Broker.of("redis://localhost", {}, lease=0.1, insecure=False, password_file=None)
+
+
+def test_rabbitmq_is_for_celery(options_typed: None) -> None:
+    """With its virtual host and ports; for others it is no broker."""
+    found = BrokerUrl.parse("amqp://me:pw@localhost/a%2Fb", {}, celery=True)
+    assert (found.is_amqp, found.port, found.path, found.user, found.password) == (True, 5672, "a/b", "me", "pw")
+    assert BrokerUrl.parse("amqps://far", {}, celery=True).port == 5671
+    assert BrokerUrl.parse("amqp://localhost", {}, celery=True).path == "/"
+    with pytest.raises(UsageError, match="expected redis://"):
+        BrokerUrl.parse("amqp://localhost", {})
+    with pytest.raises(UsageError, match="use amqps://"):
+        BrokerUrl.parse("amqp://far", {}, celery=True)
+    with pytest.raises(UsageError, match="visibility_timeout is no number"):
+        BrokerUrl.parse("redis://localhost?visibility_timeout=soon", {}, celery=True)
+
+
+def test_a_store_has_a_password_of_its_own() -> None:
+    """Neither is stored, and a run is not continued without them."""
+    environ = {"MH_BROKER_PASSWORD": "one", "MH_STORE_PASSWORD": "two"}
+    given = {"lease": 60, "insecure": False, "password_file": None, "kind": "celery"}
+    made = Broker.of("amqp://localhost", environ, **given, store="redis://localhost/1")  # type: ignore[arg-type]
+    assert made.store is not None
+    assert (made.url.password, made.store.password, made.store.db) == ("one", "two", 1)
+    assert Broker.from_json(made.to_json(), environ) == made
+    assert "two" not in str(made.to_json())
+    with pytest.raises(UsageError, match="set MH_STORE_PASSWORD"):
+        Broker.from_json(made.to_json(), {"MH_BROKER_PASSWORD": "one"})

@@ -51,6 +51,7 @@ class BatchKeywords(TypedDict, total=False):
     keep: float | str
     progress: bool
     broker: str | None
+    store: str | None
     broker_password_file: str | os.PathLike[str] | None
     insecure: bool
     lease: float | str

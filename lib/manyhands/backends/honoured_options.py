@@ -63,6 +63,8 @@ HONOURED: Final[dict[str, frozenset[str]]] = {
     "command-threads": _COMMANDS,
     "ssh": _COMMANDS,
     "redis": _COMMANDS,
+    "celery": _COMMANDS,
+    "rq": _COMMANDS,
     "processes": _WORKERS,
     "gevent": _PROCESS,
     "asyncio": _EVERY | {"--grace", "--jobs"},

@@ -106,17 +106,24 @@ def _ssh(settings: CommandSettings) -> Backend:
     return Sites(settings)
 
 
-def _redis(settings: CommandSettings | FunctionSettings) -> Backend:
-    from manyhands.backends.queue.redis_backend import open_redis
+def _queue(kind: str) -> Callable[[CommandSettings | FunctionSettings], Backend]:
+    """The backend ``kind``: redis, celery or rq."""
 
-    return open_redis(settings)
+    def opened(settings: CommandSettings | FunctionSettings) -> Backend:
+        from manyhands.backends.queue.queue_backend import open_queue
+
+        return open_queue(kind, settings)
+
+    return opened
 
 
 COMMANDS: Final[dict[str, Callable[[CommandSettings], Backend]]] = {
     "commands": _commands,
     "command-threads": _command_threads,
     "ssh": _ssh,
-    "redis": _redis,
+    "redis": _queue("redis"),
+    "celery": _queue("celery"),
+    "rq": _queue("rq"),
     "auto": _commands,
     "fake": _fake,
 }
@@ -129,14 +136,16 @@ FUNCTIONS: Final[dict[str, Callable[[FunctionSettings], Backend]]] = {
     "gevent": _gevent,
     "interpreters": _interpreters,
     "serial": _serial,
-    "redis": _redis,
+    "redis": _queue("redis"),
+    "celery": _queue("celery"),
+    "rq": _queue("rq"),
     "auto": _auto,
     "fake": _fake,
 }
 """The backends for functions."""
 
 
-_EXTRAS: Final = {"gevent": "gevent", "redis": "queue"}
+_EXTRAS: Final = {"gevent": "gevent", "redis": "queue", "celery": "celery", "rq": "rq"}
 """Backends that need a package of the same name, and the extra that has it."""
 
 

@@ -37,6 +37,8 @@ class Settings:
     """Whether ``outputs`` is removed at the end of the batch, however it ends."""
     broker: BrokerUrl | None = None
     """Where attempts wait for consumers, if they do; ``workdir`` and ``stdin`` are there, ``environment`` extends what is there."""
+    store: BrokerUrl | None = None
+    """The Redis server beside the broker that has everything but the attempts; None: the broker has it, too."""
     lease: float = 60.0
     """Seconds without a sign of life after which a consumer, or the coordinator of a queue, counts as lost."""
 

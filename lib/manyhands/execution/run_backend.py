@@ -24,6 +24,7 @@ from manyhands.storage.runs import Run, RunLock
 from manyhands.work.host_list import HostName
 from manyhands.work.plan import Plan
 from manyhands.work.python_command import python_of
+from manyhands.work.queue_kinds import is_queue
 
 if TYPE_CHECKING:
     from manyhands.backends.site.near_files import FileMoves
@@ -65,7 +66,7 @@ def settings_of(
 ) -> CommandSettings | FunctionSettings:
     """The settings for ``slots`` slots and inputs with these ``columns``."""
     given = {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()} | {b"MH_RUN": run.id.encode()}
-    queued = plan.broker if plan.backend == "redis" else None
+    queued = plan.broker if is_queue(plan.backend) else None
     environment = given if plan.on or queued else dict(os.environb) | given
     shared: dict[str, Any] = {
         "slots": slots,
@@ -77,7 +78,7 @@ def settings_of(
         "output_cap": plan.limits.output_cap,
         "nice": plan.nice,
         "keep_open": (held.descriptor,),
-        **({"broker": queued.url, "lease": queued.lease} if queued else {}),
+        **({"broker": queued.url, "store": queued.store, "lease": queued.lease} if queued else {}),
     }
     if plan.call:
         named = plan.limits.retry_on.exceptions if plan.limits.retry_on else ()

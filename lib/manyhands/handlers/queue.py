@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from json import dumps
 from typing import Final
 
-from manyhands.backends.queue.redis_inspection import RedisInspection
+from manyhands.backends.queue.brokers import check_kind
+from manyhands.backends.queue.inspection import Inspection
 from manyhands.core.errors import UsageError
 from manyhands.core.safe_text import one_line
 from manyhands.handlers.confirm import agreed
@@ -27,7 +28,7 @@ def work(options: WorkOptions) -> int:
     """Be a consumer until it is drained or stopped. The first Ctrl-C or TERM lets running jobs end, the second kills them."""
     from manyhands.backends.queue.allowed import Allowed
     from manyhands.backends.queue.consumer import ConsumerSettings, fresh_name
-    from manyhands.backends.queue.redis_consumer import consumer
+    from manyhands.backends.queue.queue_consumer import consumer
 
     broker = _broker(options)
     slots = usable_cores() if options.slots is None else options.slots
@@ -42,7 +43,7 @@ def work(options: WorkOptions) -> int:
             raise UsageError(f"--allow {one!r}: expected MODULE:FUNCTION, perhaps with wildcards, such as 'images:*'")
     allowed = Allowed(tuple(options.allow), options.allow_commands)
     settings = ConsumerSettings(name=fresh_name(), slots=slots, allowed=allowed, lease=broker.lease)
-    worker = consumer(broker.url, settings, _say)
+    worker = consumer(broker, settings, _say)
 
     def asked(*_: object) -> None:
         if worker.is_draining:
@@ -62,12 +63,15 @@ def work(options: WorkOptions) -> int:
 
 
 def _broker(options: BrokerOptions) -> Broker:
+    check_kind(options.backend)
     return Broker.of(
         options.broker or _USUAL,
         os.environ,
         lease=options.lease,
         insecure=options.insecure,
         password_file=options.broker_password_file,
+        kind=options.backend,
+        store=options.store,
     )
 
 
@@ -82,7 +86,7 @@ def _say(text: str) -> None:
 
 def status(options: StatusOptions) -> int:
     """Show consumers and runs. 0: there is a consumer; 1: there is none."""
-    with RedisInspection(_broker(options).url) as broker:
+    with Inspection(_broker(options)) as broker:
         consumers = broker.consumers()
         runs = broker.runs(consumers)
     if options.json:
@@ -95,7 +99,7 @@ def status(options: StatusOptions) -> int:
 
 def drain(options: DrainOptions) -> int:
     """Have consumers finish what they have, and exit. 0: they were told; 1: there is none."""
-    with RedisInspection(_broker(options).url) as broker:
+    with Inspection(_broker(options)) as broker:
         names = _chosen(options.consumers, [one.name for one in broker.consumers()], "consumer")
         broker.drain(names)
     for name in names:
@@ -107,7 +111,7 @@ def drain(options: DrainOptions) -> int:
 
 def purge(options: PurgeOptions) -> int:
     """Remove what waits, after asking. 0: it is gone, or nothing waits; 1: nobody agreed."""
-    with RedisInspection(_broker(options).url) as broker:
+    with Inspection(_broker(options)) as broker:
         found = {one.name: one.waiting for one in broker.runs([])}
         chosen = {name: found[name] for name in _chosen(options.runs, [*found], "run") if found[name]}
         lines = [f"{name}  {count} waiting" for name, count in chosen.items()]

@@ -87,7 +87,13 @@ class Queued(Options):
     broker: str | None = option(
         None,
         metavar="URL",
-        help="with --backend redis: let consumers (queue.work) do the jobs; the URL is redis://HOST:PORT/DB, rediss://... (TLS) or unix:///PATH",
+        help="with --backend redis, celery or rq: let consumers (queue.work) do the jobs; the URL is redis://HOST:PORT/DB, rediss://... (TLS) or unix:///PATH; for celery also amqp://HOST:PORT/VHOST, amqps://...",
+    )
+    store: str | None = option(
+        None,
+        metavar="URL",
+        needs="broker",
+        help="with --backend celery or rq: the Redis server that keeps results, claims and leases; required with amqp://, else the broker",
     )
     broker_password_file: str | os.PathLike[str] | None = option(
         None,
@@ -96,7 +102,9 @@ class Queued(Options):
         help="the broker's password is the first line of this file (default: $MH_BROKER_PASSWORD)",
     )
     insecure: bool = option(
-        False, needs="broker", help="allow a connection that is not encrypted to another machine (redis://HOST)"
+        False,
+        needs="broker",
+        help="allow a connection that is not encrypted to another machine (redis://HOST, amqp://HOST)",
     )
     lease: float | str = option(
         60.0,
@@ -270,7 +278,7 @@ class CommandOptions(Inputs, Console, Commands):
     backend: str = option(
         "commands",
         after="nice",
-        help="how to run them: commands, command-threads, redis: a queue, or, for tests, fake (default: commands)",
+        help="how to run them: commands, command-threads, a queue: redis, celery or rq, or, for tests, fake (default: commands)",
     )
 
 
@@ -315,7 +323,7 @@ class FunctionOptions(Inputs, Console, Workers):
     backend: str = option(
         "processes",
         after="nice",
-        help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, auto, or redis: a queue (default: processes)",
+        help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, auto, or a queue: redis, celery or rq (default: processes)",
     )
     chunk: str = option(
         "auto", help="send so many inputs to a worker in one message; auto (default): about 20 ms of work"

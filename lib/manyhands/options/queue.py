@@ -17,7 +17,9 @@ class BrokerAccess(Options):
         metavar="FILE",
         help="the broker's password is the first line of this file (default: $MH_BROKER_PASSWORD)",
     )
-    insecure: bool = option(False, help="allow a connection that is not encrypted to another machine (redis://HOST)")
+    insecure: bool = option(
+        False, help="allow a connection that is not encrypted to another machine (redis://HOST, amqp://HOST)"
+    )
     lease: float | str = option(
         60.0,
         metavar="TIME",
@@ -31,7 +33,13 @@ class BrokerOptions(BrokerAccess):
     broker: str | None = option(
         None,
         metavar="URL",
-        help="the broker: redis://HOST:PORT/DB, rediss://... (TLS), unix:///PATH (default: redis://127.0.0.1:6379/0)",
+        help="the broker: redis://HOST:PORT/DB, rediss://... (TLS), unix:///PATH; for celery also amqp://HOST:PORT/VHOST, amqps://... (default: redis://127.0.0.1:6379/0)",
+    )
+    backend: str = option("redis", help="what carries the attempts: redis (Streams), celery or rq (default: redis)")
+    store: str | None = option(
+        None,
+        metavar="URL",
+        help="with celery or rq: the Redis server that keeps results, claims and leases; required with amqp://, else the broker",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from manyhands.backends.queue.redis_inspection import ConsumerStatus, RunStatus
+from manyhands.backends.queue.inspection import ConsumerStatus, RunStatus
 from manyhands.render.table import table
 
 

@@ -21,6 +21,7 @@ from manyhands.posix.cores import usable_cores
 from manyhands.work.host_files import Files
 from manyhands.work.host_list import HostName
 from manyhands.work.plan import Plan, Stage, for_stages
+from manyhands.work.queue_kinds import is_queue
 from manyhands.work.template import Template
 from manyhands.work.work import Work
 
@@ -105,22 +106,25 @@ def _lease(options: Execution) -> float:
 
 
 def _broker(options: Execution, backends: Sequence[str]) -> Broker | None:
-    if options.broker is None and "redis" not in backends:
+    if options.broker is None and not any(is_queue(one) for one in backends):
         return None
     from manyhands.work.broker_url import Broker, check_broker  # here: most runs have none
 
+    url, kind = check_broker(options.broker, backends)
     return Broker.of(
-        check_broker(options.broker, backends),
+        url,
         os.environ,
         lease=options.lease,
         insecure=options.insecure,
         password_file=options.broker_password_file,
+        kind=kind,
+        store=options.store,
     )
 
 
 def _slots(jobs: str, cores: int, on: Sequence[HostName], backend: str) -> int:
-    if backend == "redis":
-        _check_jobs(jobs, "--backend redis", "consumers")
+    if is_queue(backend):
+        _check_jobs(jobs, given_as("--backend", backend), "consumers")
         return _IN_QUEUE if jobs.strip() == "100%" else parse_jobs(jobs, cores)
     return EVERY_SLOT if on and jobs.strip() == "100%" else parse_jobs(jobs, cores)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from manyhands.backends.queue.allowed import Allowed
-from manyhands.backends.queue.redis_connection import check_package
+from manyhands.backends.queue.brokers import check_kind
 from manyhands.backends.queue.run_settings import RunSettings, described
 from manyhands.backends.registry import check_backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
@@ -66,9 +66,9 @@ def test_variables_and_folders_are_for_those_who_may_run_anything(more: dict[str
 def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch, options_typed: None) -> None:
     """One line says how to install it, for a batch and for a consumer."""
     monkeypatch.setattr("manyhands.backends.registry.find_spec", lambda name: None)
-    monkeypatch.setattr("manyhands.backends.queue.redis_connection.find_spec", lambda name: None)
+    monkeypatch.setattr("manyhands.backends.queue.brokers.find_spec", lambda name: None)
     said = r"--backend redis needs redis, which is not installed: .*install.*redis"
     with pytest.raises(UsageError, match=said):
         check_backend("redis")
     with pytest.raises(UsageError, match=said):
-        check_package()
+        check_kind("redis")

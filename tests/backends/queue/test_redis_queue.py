@@ -189,7 +189,7 @@ def test_a_large_output_comes_in_pieces(redis_url: RedisServer, make: Make, cons
     with redis_url.client() as redis:
         while not any(isinstance(one, Ended) and one.attempt == large for one in bench.reports):
             bench.look(0.05)
-            most = max(most, redis.memory_usage(keys.reports(bench.run_name)) or 0)
+            most = max(most, redis.memory_usage(keys.REDIS.reports(bench.run_name)) or 0)
     end = bench.end_of(large).ending
     assert end.stdout.size == 30_000_000
     assert len(end.stdout.read()) == 30_000_000
@@ -287,14 +287,14 @@ def test_messages_that_are_not_ours_are_set_aside(redis_url: RedisServer, make: 
     consumer = consume(redis_url)
     bench = make(redis_url)
     with redis_url.client() as redis:
-        redis.sadd(keys.RUNS, "broken", b"\xff\xfe", "../../x", "wrong")
-        redis.hset(keys.run("broken"), mapping={"incarnation": "x", "settings": "5", "paused": "0"})
-        redis.hset(keys.run("../../x"), mapping={"incarnation": "x", "settings": '{"type":"run"}', "paused": "0"})
-        redis.set(keys.run("wrong"), "no hash")
+        redis.sadd(keys.REDIS.runs, "broken", b"\xff\xfe", "../../x", "wrong")
+        redis.hset(keys.REDIS.run("broken"), mapping={"incarnation": "x", "settings": "5", "paused": "0"})
+        redis.hset(keys.REDIS.run("../../x"), mapping={"incarnation": "x", "settings": '{"type":"run"}', "paused": "0"})
+        redis.set(keys.REDIS.run("wrong"), "no hash")
         for one in POISON:
-            redis.xadd(keys.attempts(bench.run_name), one)
-            redis.xadd(keys.control(consumer.wait_until_ready()), one)
-            redis.xadd(keys.reports(bench.run_name), one)
+            redis.xadd(keys.REDIS.attempts(bench.run_name), one)
+            redis.xadd(keys.REDIS.control(consumer.wait_until_ready()), one)
+            redis.xadd(keys.REDIS.reports(bench.run_name), one)
     assert bench.run("echo", "well").ending.stdout.data == b"well\n"
     consumer.process.kill()
     later = consume(redis_url)
@@ -316,13 +316,13 @@ def test_a_copy_of_an_attempt_runs_nothing(redis_url: RedisServer, make: Make, c
     bench.start_of(one)
     with redis_url.client() as redis:
         for _ in range(3):
-            redis.xadd(keys.attempts(bench.run_name), dict([copy]))
+            redis.xadd(keys.REDIS.attempts(bench.run_name), dict([copy]))
         bench.end_of(one)
         consume(redis_url)
         for _ in range(3):
-            redis.xadd(keys.attempts(bench.run_name), dict([copy]))
+            redis.xadd(keys.REDIS.attempts(bench.run_name), dict([copy]))
         bench.look(0.7)
-        assert redis.xlen(keys.attempts(bench.run_name)) == 0
+        assert redis.xlen(keys.REDIS.attempts(bench.run_name)) == 0
     assert (tmp_path / "ledger").read_text() == "ran\n"
     assert len(bench.ends()) == 1
 

@@ -129,13 +129,22 @@ class Receiver(Protocol):
         """An execution with its settings; None if it is gone."""
 
     def take(self, runs: Sequence[str], room: int, timeout: float) -> Sequence[Taken]:
-        """Take up to ``room`` attempts that wait, now ours to claim; waits up to ``timeout`` seconds for the first."""
+        """Take up to ``room`` attempts that wait, now ours to claim; waits up to ``timeout`` seconds for the first.
+
+        What others would do of other executions is left to them: with none, nothing is held here that waits.
+        """
 
     def put_back(self, taken: Sequence[Taken]) -> None:
         """Let others take what we have not claimed."""
 
     def claim(self, run: str, ids: Sequence[AttemptId], entries: Sequence[object] = ()) -> Sequence[Claim]:
-        """Claim attempts, and remove these ``entries`` from those that wait; whose each attempt is now."""
+        """Claim attempts, and remove these ``entries`` from those that wait; whose each attempt is now.
+
+        The first entries are those of the attempts, in the same order; the others hold no attempt.
+        """
+
+    def over(self, run: str, ids: Sequence[AttemptId] | None) -> None:
+        """These attempts are done here, or nobody is to do them here; None: all of the execution. Asks nothing of the broker."""
 
     def report(self, run: str, messages: Sequence[bytes]) -> int | None:
         """Send reports; how many wait for the coordinator. None: it is gone, or the broker has forgotten it; nothing was sent."""

@@ -199,7 +199,9 @@ class Consumer:
         if state.incarnation != before.incarnation:  # the broker has forgotten what we have
             ids = [*hosted.held]
             claims = self._receiver.claim(run, ids)
-            hosted.drop([id for id, claim in zip(ids, claims, strict=True) if claim is Claim.OTHERS])
+            lost = [id for id, claim in zip(ids, claims, strict=True) if claim is Claim.OTHERS]
+            hosted.drop(lost)
+            self._receiver.over(run, lost)
             hosted.repeat()
 
     def _close(self, run: str) -> None:
@@ -208,6 +210,7 @@ class Consumer:
         if (hosted := self._runs.pop(run, None)) is not None:
             hosted.close()
             hosted.join()
+            self._receiver.over(run, None)
             self._states.pop(run, None)
             self._gone.pop(run, None)
 
@@ -258,6 +261,8 @@ class Consumer:
     def _take(self) -> None:
         runs = [name for name, one in self._runs.items() if not (self._states[name].paused or one.failure)]
         room = self._room()
+        if self._draining or not runs:
+            self._receiver.take((), 0, 0.0)
         if self._draining or not runs or room <= 0:
             self._wait()
         else:
@@ -287,8 +292,16 @@ class Consumer:
 
     def _claim(self, hosted: HostedRun, taken: Sequence[Taken]) -> None:
         """Do what is ours. What was ours before is, if the broker did not answer when we claimed it first."""
-        attempts = self._parsed(hosted, taken)
-        claims = self._receiver.claim(hosted.name, [*attempts], [one.entry for one in taken])
+        attempts: dict[AttemptId, Attempt] = {}
+        entries, others = [], []
+        for one in taken:
+            attempt = self._parsed(hosted, one)
+            if attempt is None or attempt.id in attempts:
+                others.append(one.entry)
+            else:
+                attempts[attempt.id] = attempt
+                entries.append(one.entry)
+        claims = self._receiver.claim(hosted.name, [*attempts], entries + others)
         ours = (Claim.NEW, Claim.OURS) if self._lost_broker else (Claim.NEW,)
         good = [
             attempt
@@ -298,16 +311,13 @@ class Consumer:
         if good:
             hosted.start(good)
 
-    def _parsed(self, hosted: HostedRun, taken: Sequence[Taken]) -> dict[AttemptId, Attempt]:
-        """The attempts in messages; what is none is set aside."""
-        found: dict[AttemptId, Attempt] = {}
-        for one in taken:
-            try:
-                attempt = attempt_of(messages.unpacked(one.data, "attempt"), hosted.settings.call)
-                found[attempt.id] = attempt
-            except NotOursError as error:
-                self._say(f"set aside: a message of {hosted.name}: {error}")
-        return found
+    def _parsed(self, hosted: HostedRun, taken: Taken) -> Attempt | None:
+        """The attempt in a message; what is none is set aside."""
+        try:
+            return attempt_of(messages.unpacked(taken.data, "attempt"), hosted.settings.call)
+        except NotOursError as error:
+            self._say(f"set aside: a message of {hosted.name}: {error}")
+            return None
 
     # -- the listener thread, and what it hears --------------------------------------------------------------------------
 

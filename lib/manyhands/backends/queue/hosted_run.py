@@ -232,6 +232,7 @@ class HostedRun:
         with self._mutex:
             self.held.pop(report.attempt.id, None)
             self.begun.pop(report.attempt.id, None)
+        self._receiver.over(self.name, [report.attempt.id])
         self._on_end()
 
     # -- to the broker ---------------------------------------------------------------------------------------------------

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any, Final
 
 from manyhands.backends.queue.carrier import BrokerLostError, GoneError
-from manyhands.core.errors import UnavailableError, UsageError
-from manyhands.core.extras import install_line
-from manyhands.core.hints import given_as
+from manyhands.core.errors import UnavailableError
 from manyhands.work.broker_url import BrokerUrl
 
 _CONNECTING: Final = 5.0
@@ -19,15 +16,8 @@ _ANSWERING: Final = 10.0
 """Seconds to wait for an answer, if nothing shorter is needed; no command waits so long on purpose."""
 
 
-def check_package() -> None:
-    """Raise UsageError if the package is not installed."""
-    if find_spec("redis") is None:
-        raise UsageError(f"{given_as('--backend', 'redis')} needs redis, which is not installed: {install_line('queue')}")
-
-
 def client(url: BrokerUrl, patience: float = _ANSWERING) -> Any:
     """A client; it connects when it is first used. One for all threads. ``patience``: seconds to wait for an answer."""
-    check_package()
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -70,7 +60,7 @@ def our_errors() -> Iterator[None]:
         raise BrokerLostError(_one_line(error)) from None
 
 
-def reached(url: BrokerUrl, use: Callable[[], None]) -> None:
+def reached(url: BrokerUrl, use: Callable[[], object]) -> None:
     """Do ``use``, the first thing that is asked of a broker. Raises UnavailableError with one line if it does not answer as it must."""
     try:
         use()

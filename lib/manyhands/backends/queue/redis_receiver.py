@@ -8,6 +8,7 @@ from typing import Final
 
 from manyhands.backends.queue import keys
 from manyhands.backends.queue.carrier import Claim, GoneError, RunState, Taken
+from manyhands.backends.queue.keys import Keys
 from manyhands.backends.queue.redis_connection import client, our_errors, reached, streams, texts
 from manyhands.core.attempt import AttemptId
 from manyhands.work.broker_url import BrokerUrl
@@ -24,7 +25,8 @@ _KEPT: Final = 2
 class RedisReceiver:
     """The end of the consumer ``name``. Raises UnavailableError if the broker cannot be used."""
 
-    def __init__(self, url: BrokerUrl, name: str, lease: float) -> None:
+    def __init__(self, url: BrokerUrl, name: str, lease: float, names: Keys = keys.REDIS) -> None:
+        self._keys = names
         self._name, self._lease = name, lease
         self._patience = max(_SHORTEST, min(10.0, lease * _PATIENCE))
         self._redis = client(url, self._patience)
@@ -39,12 +41,12 @@ class RedisReceiver:
         """See `carrier.Receiver`."""
         lease = int(self._lease * 1000)
         with our_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(keys.consumer(self._name), about, px=lease)
-            pipe.sadd(keys.CONSUMERS, self._name)
-            pipe.pexpire(keys.CONSUMERS, lease * _KEPT)
-            pipe.pexpire(keys.control(self._name), lease * _KEPT)
+            pipe.set(self._keys.consumer(self._name), about, px=lease)
+            pipe.sadd(self._keys.consumers, self._name)
+            pipe.pexpire(self._keys.consumers, lease * _KEPT)
+            pipe.pexpire(self._keys.control(self._name), lease * _KEPT)
             for run in runs:
-                pipe.hmget(keys.run(run), "incarnation", "paused")
+                pipe.hmget(self._keys.run(run), "incarnation", "paused")
             said = pipe.execute(raise_on_error=False)
             ours, states = said[:4], said[4:]
             if error := next((one for one in ours if isinstance(one, Exception)), None):
@@ -54,12 +56,12 @@ class RedisReceiver:
     def runs(self) -> set[str]:
         """See `carrier.Receiver`."""
         with our_errors():
-            return texts(self._redis.smembers(keys.RUNS))
+            return texts(self._redis.smembers(self._keys.runs))
 
     def settings(self, run: str) -> RunState | None:
         """See `carrier.Receiver`."""
         with suppress(GoneError), our_errors():
-            return _state(*self._redis.hmget(keys.run(run), "incarnation", "paused", "settings"))
+            return _state(*self._redis.hmget(self._keys.run(run), "incarnation", "paused", "settings"))
         return None
 
     def take(self, runs: Sequence[str], room: int, timeout: float) -> Sequence[Taken]:
@@ -74,7 +76,7 @@ class RedisReceiver:
 
     def _read(self, runs: Sequence[str], count: int, block: int | None) -> list[Taken]:
         """Nothing is noted as pending: what was read and not claimed is sent again by its coordinator."""
-        names = {keys.attempts(run): run for run in runs}
+        names = {self._keys.attempts(run): run for run in runs}
         with suppress(GoneError), our_errors():
             answer = self._redis.xreadgroup(
                 keys.GROUP, self._name, dict.fromkeys(names, ">"), count=count, block=block, noack=True
@@ -90,19 +92,19 @@ class RedisReceiver:
         """See `carrier.Receiver`."""
         with our_errors(), self._redis.pipeline(transaction=False) as pipe:
             for one in taken:
-                pipe.xdel(keys.attempts(one.run), one.entry)
+                pipe.xdel(self._keys.attempts(one.run), one.entry)
                 if isinstance(one.data, bytes):
-                    pipe.xadd(keys.attempts(one.run), {keys.FIELD: one.data}, nomkstream=True)
+                    pipe.xadd(self._keys.attempts(one.run), {keys.FIELD: one.data}, nomkstream=True)
             pipe.execute()
 
     def claim(self, run: str, ids: Sequence[AttemptId], entries: Sequence[object] = ()) -> Sequence[Claim]:
         """See `carrier.Receiver`."""
         with our_errors(), self._redis.pipeline(transaction=False) as pipe:
             if entries:
-                pipe.xdel(keys.attempts(run), *entries)
+                pipe.xdel(self._keys.attempts(run), *entries)
             for id in ids:
-                pipe.hsetnx(keys.claims(run), keys.attempt(id), self._name)
-                pipe.hget(keys.claims(run), keys.attempt(id))
+                pipe.hsetnx(self._keys.claims(run), keys.attempt(id), self._name)
+                pipe.hget(self._keys.claims(run), keys.attempt(id))
             found = pipe.execute()[bool(entries) :]
         return [_claim(new, owner == self._name.encode()) for new, owner in zip(found[::2], found[1::2], strict=True)]
 
@@ -110,15 +112,18 @@ class RedisReceiver:
         """See `carrier.Receiver`."""
         with suppress(GoneError), our_errors(), self._redis.pipeline(transaction=False) as pipe:
             for message in messages:
-                pipe.xadd(keys.reports(run), {keys.FIELD: message}, nomkstream=True)
-            pipe.xlen(keys.reports(run))
+                pipe.xadd(self._keys.reports(run), {keys.FIELD: message}, nomkstream=True)
+            pipe.xlen(self._keys.reports(run))
             *entries, waiting = pipe.execute()
             return None if None in entries else int(waiting)
         return None
 
+    def over(self, run: str, ids: Sequence[AttemptId] | None) -> None:
+        """See `carrier.Receiver`: the claims say it all."""
+
     def listen(self, timeout: float) -> Sequence[object]:
         """See `carrier.Receiver`."""
-        key = keys.control(self._name)
+        key = self._keys.control(self._name)
         timeout = min(timeout, self._patience / 2)
         found: list[object] = []
         with our_errors():
@@ -132,13 +137,13 @@ class RedisReceiver:
     def interrupt(self) -> None:
         """See `carrier.Receiver`."""
         with our_errors():
-            self._redis.xadd(keys.control(self._name), {keys.FIELD: b'{"type":"runs"}'})
+            self._redis.xadd(self._keys.control(self._name), {keys.FIELD: b'{"type":"runs"}'})
 
     def leave(self) -> None:
         """See `carrier.Receiver`."""
         with our_errors():
-            self._redis.srem(keys.CONSUMERS, self._name)
-            self._redis.delete(keys.consumer(self._name), keys.control(self._name))
+            self._redis.srem(self._keys.consumers, self._name)
+            self._redis.delete(self._keys.consumer(self._name), self._keys.control(self._name))
 
     def close(self) -> None:
         """See `carrier.Receiver`."""

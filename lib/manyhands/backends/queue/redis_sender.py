@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from manyhands.backends.queue import keys
 from manyhands.backends.queue.carrier import RECALLED, Arrived, Beat, GoneError, Whereabouts
+from manyhands.backends.queue.keys import Keys
 from manyhands.backends.queue.messages import packed
 from manyhands.backends.queue.redis_connection import client, our_errors, reached, streams, texts
 from manyhands.core.attempt import AttemptId
@@ -29,7 +30,10 @@ _KEPT: Final = 2
 class RedisSender:
     """One execution; ``settings`` are those that consumers need. Raises UnavailableError if the broker cannot be used."""
 
-    def __init__(self, url: BrokerUrl, name: str, settings: bytes, token: str, lease: float) -> None:
+    def __init__(
+        self, url: BrokerUrl, name: str, settings: bytes, token: str, lease: float, names: Keys = keys.REDIS
+    ) -> None:
+        self._keys = names
         self.name, self._url, self._settings, self._token, self._lease = name, url, settings, token, lease
         self._redis = client(url)
         self._last = b"0"
@@ -45,7 +49,7 @@ class RedisSender:
 
     def _open(self) -> None:
         with our_errors():
-            for other in sorted(texts(self._redis.smembers(keys.RUNS))):
+            for other in sorted(texts(self._redis.smembers(self._keys.runs))):
                 token, coordinator = self._origin(other)
                 if token == self._token.encode() and coordinator != _OURSELVES.encode():
                     self._end(other)  # its coordinator was killed: the run's lock is ours
@@ -54,7 +58,7 @@ class RedisSender:
     def _origin(self, run: str) -> Any:
         """The run that an execution is of, and who began it."""
         with suppress(GoneError), our_errors():
-            return self._redis.hmget(keys.run(run), "token", "coordinator")
+            return self._redis.hmget(self._keys.run(run), "token", "coordinator")
         return None, None
 
     def _begin(self) -> None:
@@ -62,11 +66,11 @@ class RedisSender:
         with self._mutex:
             self._entries.clear()
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(keys.run(self.name), keys.attempts(self.name), keys.claims(self.name))
-            pipe.xgroup_create(keys.attempts(self.name), keys.GROUP, id="0", mkstream=True)
-            pipe.xadd(keys.reports(self.name), {keys.FIELD: b"{}"})  # so that it exists
+            pipe.delete(self._keys.run(self.name), self._keys.attempts(self.name), self._keys.claims(self.name))
+            pipe.xgroup_create(self._keys.attempts(self.name), keys.GROUP, id="0", mkstream=True)
+            pipe.xadd(self._keys.reports(self.name), {keys.FIELD: b"{}"})  # so that it exists
             pipe.hset(
-                keys.run(self.name),
+                self._keys.run(self.name),
                 mapping={
                     "settings": self._settings,
                     "incarnation": secrets.token_hex(8),
@@ -82,14 +86,14 @@ class RedisSender:
     def _keep(self, pipe: Any) -> None:
         """Renew the lease."""
         lease = _PAUSED if self._paused else self._lease
-        pipe.pexpire(keys.run(self.name), int(lease * 1000))
-        for key in (keys.attempts, keys.reports, keys.claims):
+        pipe.pexpire(self._keys.run(self.name), int(lease * 1000))
+        for key in (self._keys.attempts, self._keys.reports, self._keys.claims):
             pipe.pexpire(key(self.name), int(lease * _KEPT * 1000))
-        pipe.sadd(keys.RUNS, self.name)
-        pipe.expire(keys.RUNS, int(_PAUSED))
+        pipe.sadd(self._keys.runs, self.name)
+        pipe.expire(self._keys.runs, int(_PAUSED))
 
     def _consumers(self) -> set[str]:
-        return texts(self._redis.smembers(keys.CONSUMERS))
+        return texts(self._redis.smembers(self._keys.consumers))
 
     def _ring(self, consumers: Collection[str]) -> None:
         self.tell(consumers, packed({"type": "runs"}))
@@ -97,7 +101,7 @@ class RedisSender:
     def renew(self, *, again: bool) -> Beat:
         """See `carrier.Sender`."""
         with our_errors():
-            known = self._redis.exists(keys.run(self.name))
+            known = self._redis.exists(self._keys.run(self.name))
             if forgotten := again or not known:
                 self._last = b"0"
                 self._begin()
@@ -105,21 +109,21 @@ class RedisSender:
             with self._redis.pipeline(transaction=False) as pipe:
                 self._keep(pipe)
                 for name in names:
-                    pipe.get(keys.consumer(name))
+                    pipe.get(self._keys.consumer(name))
                 found = pipe.execute()[-len(names) :] if names else (pipe.execute(), [])[1]
             sent = time.monotonic()
             whole, micro = self._redis.time()
             received = time.monotonic()
             alive = {name: about for name, about in zip(names, found, strict=True) if about is not None}
             if gone := [name for name in names if name not in alive]:
-                self._redis.srem(keys.CONSUMERS, *gone)
+                self._redis.srem(self._keys.consumers, *gone)
         return Beat(alive, bool(forgotten), sent, whole + micro / 1e6, received)
 
     def send(self, attempts: Sequence[tuple[AttemptId, bytes]]) -> None:
         """See `carrier.Sender`."""
         with our_errors(), self._redis.pipeline(transaction=False) as pipe:
             for _, message in attempts:
-                pipe.xadd(keys.attempts(self.name), {keys.FIELD: message})
+                pipe.xadd(self._keys.attempts(self.name), {keys.FIELD: message})
             entries = pipe.execute()
         with self._mutex:
             for (id, _), entry in zip(attempts, entries, strict=True):
@@ -127,7 +131,7 @@ class RedisSender:
 
     def receive(self, timeout: float) -> Sequence[Arrived]:
         """See `carrier.Sender`."""
-        key = keys.reports(self.name)
+        key = self._keys.reports(self.name)
         found: list[Arrived] = []
         with our_errors():
             answer = self._redis.xread({key: self._last}, count=_READ, block=max(1, int(timeout * 1000)))
@@ -140,14 +144,14 @@ class RedisSender:
     def interrupt(self) -> None:
         """See `carrier.Sender`."""
         with our_errors():
-            self._redis.xadd(keys.reports(self.name), {keys.FIELD: b"{}"}, nomkstream=True)
+            self._redis.xadd(self._keys.reports(self.name), {keys.FIELD: b"{}"}, nomkstream=True)
 
     def claim(self, ids: Sequence[AttemptId]) -> Sequence[str]:
         """See `carrier.Sender`."""
         with our_errors(), self._redis.pipeline(transaction=False) as pipe:
             for id in ids:
-                pipe.hsetnx(keys.claims(self.name), keys.attempt(id), RECALLED)
-                pipe.hget(keys.claims(self.name), keys.attempt(id))
+                pipe.hsetnx(self._keys.claims(self.name), keys.attempt(id), RECALLED)
+                pipe.hget(self._keys.claims(self.name), keys.attempt(id))
             owners = pipe.execute()[1::2]
         return [(owner or b"").decode("utf-8", "replace") for owner in owners]
 
@@ -156,10 +160,10 @@ class RedisSender:
         given: tuple[int, ...] = (1 << 62,)
         """The last entry that a consumer was given; without the stream, all are gone."""
         with suppress(GoneError), our_errors():
-            for one in self._redis.xinfo_groups(keys.attempts(self.name)):
+            for one in self._redis.xinfo_groups(self._keys.attempts(self.name)):
                 given = _number(one["last-delivered-id"])
         with our_errors():
-            owners = self._redis.hmget(keys.claims(self.name), [keys.attempt(id) for id in ids])
+            owners = self._redis.hmget(self._keys.claims(self.name), [keys.attempt(id) for id in ids])
         with self._mutex:
             return [
                 Whereabouts(owner and owner.decode("utf-8", "replace"), self._entries.get(id, (0,)) > given)
@@ -170,15 +174,15 @@ class RedisSender:
         """See `carrier.Sender`."""
         with our_errors(), self._redis.pipeline(transaction=False) as pipe:
             for name in consumers:
-                pipe.xadd(keys.control(name), {keys.FIELD: message}, maxlen=1000, approximate=True)
-                pipe.pexpire(keys.control(name), int(self._lease * 1000))
+                pipe.xadd(self._keys.control(name), {keys.FIELD: message}, maxlen=1000, approximate=True)
+                pipe.pexpire(self._keys.control(name), int(self._lease * 1000))
             pipe.execute()
 
     def pause(self, paused: bool) -> None:
         """See `carrier.Sender`."""
         self._paused = paused
         with our_errors(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(keys.run(self.name), "paused", int(paused))
+            pipe.hset(self._keys.run(self.name), "paused", int(paused))
             self._keep(pipe)
             pipe.execute()
 
@@ -189,8 +193,8 @@ class RedisSender:
 
     def _end(self, name: str) -> None:
         """Remove an execution: the lists first, so that no consumer begins with it again."""
-        self._redis.srem(keys.RUNS, name)
-        self._redis.delete(*keys.all_of(name))
+        self._redis.srem(self._keys.runs, name)
+        self._redis.delete(*self._keys.all_of(name))
         self.tell(self._consumers(), packed({"type": "close", "run": name}))
 
     def close(self) -> None:

@@ -16,13 +16,13 @@ from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.core.errors import UsageError
 from manyhands.core.records import dataclass
 from manyhands.posix.cores import usable_cores
-from manyhands.work.broker_url import PASSWORD
+from manyhands.work.broker_url import PASSWORD, STORE_PASSWORD
 from manyhands.work.function import RESULTS, Call
 
 NAME: Final = re.compile(r"(?!.*\.py:)[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 """The name of a function that a consumer can import; no file."""
 _RUN: Final = re.compile(r"[\w.,+@-]{1,300}")
-_PASSWORD: Final = PASSWORD.encode()
+_PASSWORDS: Final = (PASSWORD.encode(), STORE_PASSWORD.encode())
 """No job gets the broker's."""
 _PATH: Final = 5000
 _KINDS: Final = ("str", "int", "float", "json", "path", "bytes", "row", "line", "object", "value")
@@ -112,7 +112,7 @@ class RunSettings:
             "slots": slots,
             "outputs": outputs,
             "token": self.token,
-            "environment": {k: v for k, v in os.environb.items() if k != _PASSWORD} | self.environment,
+            "environment": {k: v for k, v in os.environb.items() if k not in _PASSWORDS} | self.environment,
             "workdir": Path(os.fsdecode(os.path.join(os.getcwdb(), self.workdir))),
             "grace": self.grace,
             "output_cap": self.output_cap,

@@ -7,12 +7,14 @@ from contextlib import suppress
 from typing import Any, Final
 
 from manyhands.backends.queue import keys, messages
+from manyhands.backends.queue.attempt_queue import AttemptQueue
+from manyhands.backends.queue.brokers import attempt_queue
 from manyhands.backends.queue.carrier import RECALLED, GoneError
 from manyhands.backends.queue.messages import Message, NotOursError, packed
 from manyhands.backends.queue.redis_connection import client, our_errors, reached, texts
 from manyhands.core.attempt import AttemptId
 from manyhands.core.records import dataclass
-from manyhands.work.broker_url import BrokerUrl
+from manyhands.work.broker_url import Broker
 
 _READ: Final = 500
 
@@ -42,18 +44,22 @@ class RunStatus:
     paused: bool
 
 
-class RedisInspection:
+class Inspection:
     """See the module's first lines. Raises UnavailableError if the broker cannot be used."""
 
-    def __init__(self, url: BrokerUrl) -> None:
-        self._redis = client(url)
-        self._url = url
+    def __init__(self, broker: Broker) -> None:
+        self._keys = keys.keys_for(broker.kind)
+        self._url, self._broker = broker.store or broker.url, broker.url
+        self._redis = client(self._url)
+        self._queue: AttemptQueue | None = None if broker.kind == "redis" else attempt_queue(broker.kind, broker.url)
 
-    def __enter__(self) -> RedisInspection:
+    def __enter__(self) -> Inspection:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._redis.close()
+        if self._queue:
+            self._queue.close()
 
     def consumers(self) -> list[ConsumerStatus]:
         """The living ones."""
@@ -63,8 +69,8 @@ class RedisInspection:
 
     def _consumers(self) -> Iterator[ConsumerStatus]:
         with our_errors():
-            names = sorted(texts(self._redis.smembers(keys.CONSUMERS)))
-            said = self._redis.mget([keys.consumer(name) for name in names]) if names else []
+            names = sorted(texts(self._redis.smembers(self._keys.consumers)))
+            said = self._redis.mget([self._keys.consumer(name) for name in names]) if names else []
         for name, about in zip(names, said, strict=True):
             try:
                 yield _status(name, messages.unpacked(about, "consumer"))
@@ -79,38 +85,54 @@ class RedisInspection:
 
     def _runs(self, consumers: Sequence[ConsumerStatus]) -> Iterator[RunStatus]:
         with our_errors():
-            names = sorted(texts(self._redis.smembers(keys.RUNS)))
+            names = sorted(texts(self._redis.smembers(self._keys.runs)))
         for name in names:
             with suppress(GoneError), our_errors():
-                if (paused := self._redis.hget(keys.run(name), "paused")) is None:
+                if (paused := self._redis.hget(self._keys.run(name), "paused")) is None:
                     continue
-                waiting = int(self._redis.xlen(keys.attempts(name)))
+                waiting = self._waiting(name)
                 running = sum(one.running.get(name, 0) for one in consumers)
                 yield RunStatus(name, waiting, running, paused == b"1")
+
+    def _waiting(self, run: str) -> int:
+        if self._queue is None:
+            return int(self._redis.xlen(self._keys.attempts(run)))
+        found: list[int] = []
+        queue = self._queue
+        reached(self._broker, lambda: found.append(queue.count(run)))
+        return found[0]
 
     def drain(self, names: Sequence[str]) -> None:
         """Have consumers finish what they have, and exit."""
         with our_errors():
             for name in names:
-                self._redis.xadd(keys.control(name), {keys.FIELD: packed({"type": "drain"})})
-                self._redis.pexpire(keys.control(name), 60_000)
+                self._redis.xadd(self._keys.control(name), {keys.FIELD: packed({"type": "drain"})})
+                self._redis.pexpire(self._keys.control(name), 60_000)
 
     def purge(self, run: str) -> int:
         """Remove what waits of an execution: nobody does it; return how many attempts. Their coordinator is told."""
         removed: list[AttemptId] = []
         with our_errors():
-            for entry, fields in self._redis.xrange(keys.attempts(run)):
-                self._redis.xdel(keys.attempts(run), entry)
+            for message in self._taken(run):
                 try:
-                    id = messages.attempt_id(messages.unpacked(fields.get(keys.FIELD), "attempt"))
+                    id = messages.attempt_id(messages.unpacked(message, "attempt"))
                 except NotOursError:
                     continue
-                if self._redis.hsetnx(keys.claims(run), keys.attempt(id), RECALLED):
+                if self._redis.hsetnx(self._keys.claims(run), keys.attempt(id), RECALLED):
                     removed.append(id)
             for at in range(0, len(removed), _READ):
                 told = packed({"type": "purged", "ids": removed[at : at + _READ]})
-                self._redis.xadd(keys.reports(run), {keys.FIELD: told}, nomkstream=True)
+                self._redis.xadd(self._keys.reports(run), {keys.FIELD: told}, nomkstream=True)
         return len(removed)
+
+    def _taken(self, run: str) -> Iterator[object]:
+        """All messages that wait, which no longer do."""
+        if self._queue:
+            yield from self._queue.drain(run)
+            return
+        for entry, fields in self._redis.xrange(self._keys.attempts(run)):
+            self._redis.xdel(self._keys.attempts(run), entry)
+            yield fields.get(keys.FIELD)
 
 
 def _status(name: str, about: Message) -> ConsumerStatus:

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""What a queue costs: functions that do nothing, through `--backend redis`, celery and rq, beside Celery's and RQ's own `delay` and `enqueue`.
+
+    scripts/bench/queues.py --redis redis://127.0.0.1:6379/0
+    scripts/bench/queues.py --redis redis://127.0.0.1:6379/0 --amqp amqp://127.0.0.1/ --jobs 1000 --rounds 5
+
+The server at ``--redis`` is emptied. Each peer has a worker with two slots (RQ: two workers), which is there before the clock starts. The table
+shows medians of seconds from the first job that is sent to the last result that is there, and ratios of them round by round. Ours
+keep a journal; Celery's results are in Redis.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from os.path import basename
+from pathlib import Path
+from typing import Any
+
+from manyhands import run_batch
+
+APP = """
+from celery import Celery
+app = Celery("bench_app", broker={broker!r}, backend={redis!r})
+app.conf.update(task_acks_late=True, worker_prefetch_multiplier=1)
+@app.task
+def name(path):
+    return path.rpartition("/")[2]
+"""
+ALLOWED = f"{basename.__module__}:{basename.__name__}"
+Peer = Callable[[list[str]], None]
+
+
+class Bench:
+    """Workers in a folder, ended with it."""
+
+    def __init__(self, folder: Path, redis: str, stack: ExitStack) -> None:
+        self.folder, self.redis, self.stack = folder, redis, stack
+
+    def worker(self, *command: str, environment: dict[str, str] | None = None) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            env=os.environ | (environment or {}),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.stack.callback(process.wait)
+        self.stack.callback(process.terminate)
+
+    def ours(self, kind: str, broker: str) -> Peer:
+        where = {"broker": broker} | ({"store": self.redis} if broker.startswith("amqp") else {})
+        options = [f"--{name}={value}" for name, value in where.items()]
+        self.worker("manyhands", "queue.work", f"--backend={kind}", *options, "--slots=2", f"--allow={ALLOWED}")
+
+        def peer(inputs: list[str]) -> None:
+            state = {"state_dir": self.folder / "state"}
+            found = list(run_batch(basename, inputs, backend=kind, **where, **state))  # type: ignore[call-overload]
+            assert all(one.value == "x" for one in found)
+
+        return peer
+
+    def celery(self, broker: str, name: str) -> Peer:
+        (self.folder / f"{name}.py").write_text(APP.format(broker=broker, redis=self.redis))
+        self.worker("celery", "-A", name, "worker", "-P", "threads", "-c", "2")
+        sys.path.insert(0, str(self.folder))
+        app = __import__(name)
+
+        def peer(inputs: list[str]) -> None:
+            sent = [app.name.delay(one) for one in inputs]
+            assert all(one.get() == "x" for one in sent)
+
+        return peer
+
+    def rq(self) -> Peer:
+        from redis import Redis
+        from rq import Queue
+
+        connection = Redis.from_url(self.redis)
+        for _ in range(2):
+            self.worker("rq.cli", "worker", "-u", self.redis, "bench")
+        queue = Queue("bench", connection=connection)
+
+        def peer(inputs: list[str]) -> None:
+            sent = [queue.enqueue(basename, one) for one in inputs]
+            for one in sent:
+                while not one.is_finished:
+                    time.sleep(0.01)
+
+        return peer
+
+
+def measured(peers: dict[str, Peer], jobs: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each peer, round by round, one after the other in each."""
+    inputs = [f"/{number}/x" for number in range(jobs)]
+    for peer in peers.values():
+        peer(inputs[:20])  # the workers are there, and have imported what they need
+    found: dict[str, list[float]] = {name: [] for name in peers}
+    for _ in range(rounds):
+        for name, peer in peers.items():
+            began = time.perf_counter()
+            peer(inputs)
+            found[name].append(time.perf_counter() - began)
+    return found
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--redis", required=True, metavar="URL", help="a server that may be emptied")
+    parser.add_argument("--amqp", metavar="URL", help="RabbitMQ, if Celery is to be measured with it")
+    parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        bench = Bench(Path(folder), given.redis, stack)
+        pairs: list[tuple[str, str]] = []
+        peers: dict[str, Any] = {"manyhands redis": bench.ours("redis", given.redis)}
+        for name, broker in {"celery on Redis": given.redis, "celery on RabbitMQ": given.amqp}.items():
+            if broker:
+                peers[f"manyhands {name}"], peers[name] = (
+                    bench.ours("celery", broker),
+                    bench.celery(broker, f"app{len(pairs)}"),
+                )
+                pairs.append((f"manyhands {name}", name))
+        peers["manyhands rq"], peers["rq"] = bench.ours("rq", given.redis), bench.rq()
+        pairs.append(("manyhands rq", "rq"))
+        found = measured(peers, given.jobs, given.rounds)
+    print(f"{given.jobs} jobs, {given.rounds} rounds\n\n| | seconds |\n|---|---|")
+    for name, seconds in found.items():
+        print(f"| {name} | {statistics.median(seconds):.2f} |")
+    print("\n| | ratio |\n|---|---|")
+    for ours, theirs in pairs:
+        ratio = statistics.median(a / b for a, b in zip(found[ours], found[theirs], strict=True))
+        print(f"| {ours} / {theirs} | {ratio:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
