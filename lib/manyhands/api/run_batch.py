@@ -26,7 +26,7 @@ from manyhands.storage.runs import Store, default_state_dir
 from manyhands.storage.temporary_runs import TemporaryStore
 from manyhands.work.function import AnyResult, Call, encode
 from manyhands.work.host_list import HostName, hosts_of
-from manyhands.work.planning import check_group, plan_of, with_files, works_on_each
+from manyhands.work.planning import ELSEWHERE, check_group, plan_of, with_files, works_on_each
 from manyhands.work.python_command import warmed
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
@@ -154,8 +154,10 @@ def run_batch(
       ``send``, ``fetch``: paths of files that are copied to the host before a job, and back when it went well, as ``["{}"]`` and
       ``["{.}.webm"]``; ``cleanup``: remove them there afterwards.
     - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto";
-      for both "redis", with ``broker``, its address: consumers (``queue.work``) do the jobs. ``broker_password_file``, ``insecure``: how it
-      is reached; ``lease``: seconds without a sign of life of this program after which consumers stop its jobs.
+      for both "redis", with ``broker``, its address: consumers (``queue.work``) do the jobs; ``broker_password_file``: how it is reached.
+      And "dask", with ``cluster``: "local", "up", the address of a scheduler, "ssh:HOST,HOST", "slurm:JOBS", a scheduler file, or a
+      `distributed.Client`. ``insecure``: allow connections that are not encrypted. ``lease``: seconds without a sign of life of this
+      program after which consumers and workers end its jobs.
     - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input.
       ``shell``: a command is a script for the user's shell.
     - ``initializer``, ``initargs``, ``start_method``, ``chunk``, ``max_jobs_per_worker``: settings of the workers that call functions.
@@ -196,7 +198,7 @@ def run_batch(
     is_call = works[0].is_function
     on = _hosts(options, is_call=is_call)
     backend = options.backend or ("processes" if is_call else "commands")
-    path = os.fspath if on or "redis" in backend.split(",") else os.path.abspath
+    path = os.fspath if on or not ELSEWHERE.isdisjoint(backend.split(",")) else os.path.abspath
     plan = plan_of(
         options,
         works,

@@ -112,11 +112,18 @@ def _redis(settings: CommandSettings | FunctionSettings) -> Backend:
     return open_redis(settings)
 
 
+def _dask(settings: CommandSettings | FunctionSettings) -> Backend:
+    from manyhands.backends.cluster.coordinator import open_cluster
+
+    return open_cluster(settings)
+
+
 COMMANDS: Final[dict[str, Callable[[CommandSettings], Backend]]] = {
     "commands": _commands,
     "command-threads": _command_threads,
     "ssh": _ssh,
     "redis": _redis,
+    "dask": _dask,
     "auto": _commands,
     "fake": _fake,
 }
@@ -130,14 +137,15 @@ FUNCTIONS: Final[dict[str, Callable[[FunctionSettings], Backend]]] = {
     "interpreters": _interpreters,
     "serial": _serial,
     "redis": _redis,
+    "dask": _dask,
     "auto": _auto,
     "fake": _fake,
 }
 """The backends for functions."""
 
 
-_EXTRAS: Final = {"gevent": "gevent", "redis": "queue"}
-"""Backends that need a package of the same name, and the extra that has it."""
+_EXTRAS: Final = {"gevent": ("gevent", "gevent"), "redis": ("redis", "queue"), "dask": ("distributed", "cluster")}
+"""Backends that need a package, and the extra that has it."""
 
 
 _NEED_THREADS: Final = frozenset({"processes", "auto", "gevent", "interpreters"})
@@ -148,9 +156,10 @@ def check_backend(name: str, *, functions: bool = False) -> None:
     """Raise UsageError unless ``name`` is a backend for commands, or for ``functions``; the message lists those that exist."""
     ours, others = (FUNCTIONS, COMMANDS) if functions else (COMMANDS, FUNCTIONS)
     if name in ours:
-        if name in _EXTRAS and find_spec(name) is None:
+        package, extra = _EXTRAS.get(name, ("", ""))
+        if package and find_spec(package) is None:
             raise UsageError(
-                f"{given_as('--backend', name)} needs {name}, which is not installed: {install_line(_EXTRAS[name])}"
+                f"{given_as('--backend', name)} needs {package}, which is not installed: {install_line(extra)}"
             )
         if name == "interpreters" and find_spec("concurrent.interpreters") is None:
             raise UsageError(

@@ -11,6 +11,7 @@ from manyhands.work.worker_settings import Workers
 
 if TYPE_CHECKING:
     from manyhands.work.broker_url import BrokerUrl
+    from manyhands.work.cluster_address import Cluster
     from manyhands.work.function import Call
     from manyhands.work.python_command import PythonCommand
 
@@ -37,8 +38,10 @@ class Settings:
     """Whether ``outputs`` is removed at the end of the batch, however it ends."""
     broker: BrokerUrl | None = None
     """Where attempts wait for consumers, if they do; ``workdir`` and ``stdin`` are there, ``environment`` extends what is there."""
+    cluster: Cluster | None = None
+    """The Dask cluster whose workers do the attempts, if they do; folder, ``stdin`` and ``environment`` as with a broker."""
     lease: float = 60.0
-    """Seconds without a sign of life after which a consumer, or the coordinator of a queue, counts as lost."""
+    """Seconds without a sign of life after which a consumer, or the coordinator of a queue or a cluster, counts as lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

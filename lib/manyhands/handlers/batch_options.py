@@ -40,7 +40,7 @@ def plan_of(options: BatchOptions) -> tuple[Plan, int | None]:
         raise UsageError("--retry-failed is for a run that exists: name it with --run-id")
     planning.check_group(options)
     on, on_each = _hosts(options)
-    elsewhere = bool(on) or "redis" in options.backend.split(",")
+    elsewhere = bool(on) or not planning.ELSEWHERE.isdisjoint(options.backend.split(","))
     folder = os.fspath(options.workdir or ".") if elsewhere else _folder(options.workdir)
     works = planning.works_on_each(_works(options)) if on_each else _works(options)
     spec, stream = _source(options, works[0])

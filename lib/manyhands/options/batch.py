@@ -82,7 +82,7 @@ class Variables(Options):
 
 
 class Queued(Options):
-    """For backends that put jobs into a queue."""
+    """For backends that put jobs into a queue, or give them to a cluster."""
 
     broker: str | None = option(
         None,
@@ -95,14 +95,21 @@ class Queued(Options):
         needs="broker",
         help="the broker's password is the first line of this file (default: $MH_BROKER_PASSWORD)",
     )
+    cluster: str | None = option(
+        None,
+        metavar="WHERE",
+        help="with --backend dask: the workers of this Dask cluster do the jobs: local (made here, the default), up (that of cluster.up), tcp://HOST:PORT, tls://HOST:PORT, ssh:HOST,HOST, slurm:JOBS, or a scheduler file",
+    )
     insecure: bool = option(
-        False, needs="broker", help="allow a connection that is not encrypted to another machine (redis://HOST)"
+        False,
+        needs="broker cluster",
+        help="allow a connection that is not encrypted to another machine (redis://HOST, tcp://HOST)",
     )
     lease: float | str = option(
         60.0,
         metavar="TIME",
-        needs="broker",
-        help="consumers stop the jobs of a batch that gives no sign of life for this time (default: 60)",
+        needs="broker cluster",
+        help="consumers and workers stop the jobs of a batch that gives no sign of life for this time (default: 60)",
     )
 
 
@@ -270,7 +277,7 @@ class CommandOptions(Inputs, Console, Commands):
     backend: str = option(
         "commands",
         after="nice",
-        help="how to run them: commands, command-threads, redis: a queue, or, for tests, fake (default: commands)",
+        help="how to run them: commands, command-threads, redis: a queue, dask: a cluster, or, for tests, fake (default: commands)",
     )
 
 
