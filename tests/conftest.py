@@ -36,7 +36,7 @@ for _number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-pytest_plugins = ["allowed_skips", "missing_programs", "redis_servers", "ssh_hosts"]
+pytest_plugins = ["allowed_skips", "dask_clusters", "missing_programs", "redis_servers", "ssh_hosts"]
 
 HERE = Path(__file__).parents[1]
 LIB = Path(LIBRARY)

@@ -31,7 +31,7 @@ from manyhands.work.python_command import python_command
 from manyhands.work.template import Template
 from redis_servers import Consumer
 
-BACKENDS = ["commands", "command-threads", "site", "redis", "warm"]
+BACKENDS = ["commands", "command-threads", "site", "redis", "dask", "warm"]
 """``warm``: the commands backend, whose jobs are forked from a process that has imported what their script does; each becomes its command."""
 BECOMES = """
 import os, signal, sys
@@ -39,7 +39,7 @@ for number in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(number, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
-COLD = pytest.mark.parametrize("make", BACKENDS[:4], indirect=True)
+COLD = pytest.mark.parametrize("make", BACKENDS[:5], indirect=True)
 """For what is not said of a warm job, whose interpreter is there before its command is looked for."""
 TOKEN = f"token{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -102,6 +102,14 @@ def queued(request: pytest.FixtureRequest, given: dict[str, Any], folder: Path) 
     return open_backend("redis", CommandSettings(**given, broker=server.parsed))
 
 
+def on_a_cluster(request: pytest.FixtureRequest, given: dict[str, Any]) -> Backend:
+    """The backend ``dask``; the workers of the cluster have more threads than that."""
+    backend = open_backend("dask", CommandSettings(**given, cluster=request.getfixturevalue("shared_dask").cluster()))
+    (note,) = backend.reports(10)
+    assert isinstance(note, Noted) and "dashboard: http://127.0.0.1:" in note.text
+    return backend
+
+
 @pytest.fixture(params=BACKENDS)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Makes benches of the backend, with settings; closes them."""
@@ -122,9 +130,12 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
         }
         if request.param == "warm":
             made.append(_warm(tmp_path, given))
+        elif request.param == "redis":
+            made.append(Bench(queued(request, given, tmp_path)))
+        elif request.param == "dask":
+            made.append(Bench(on_a_cluster(request, given)))
         else:
-            queue = request.param == "redis"
-            made.append(Bench(queued(request, given, tmp_path) if queue else opened(request.param, given)))
+            made.append(Bench(opened(request.param, given)))
         return made[-1]
 
     yield bench

@@ -34,10 +34,10 @@ from manyhands.storage.journal import Tally
 from manyhands.storage.runs import Store
 from redis_servers import Consumer
 
-BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent", "redis"]
+BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent", "redis", "dask"]
 if sys.version_info >= (3, 14):
     BACKENDS.append("interpreters")
-CAN_STOP = ["processes", "asyncio", "gevent", "redis"]
+CAN_STOP = ["processes", "asyncio", "gevent", "redis", "dask"]
 HERE = Path(__file__).parents[1]
 NOT_IN_A_QUEUE = {
     "test_arguments_arrive_as_they_were",
@@ -51,7 +51,7 @@ NOT_IN_A_QUEUE = {
     "test_killed_and_resumed",  # jobs end when the lease is over: tests/handlers/test_queue.py
 }
 """What JSON cannot hold, and what only workers of our own have: tests/backends/queue has what a queue does with it."""
-BROKER = ""
+BROKER = CLUSTER = ""
 RUN = f"mine{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -66,6 +66,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "dask":
+        cluster = request.getfixturevalue("shared_dask")
+        request.getfixturevalue("monkeypatch").setattr(sys.modules[__name__], "CLUSTER", cluster.address)
     if request.param != "redis":
         yield str(request.param)
         return
@@ -99,6 +102,8 @@ def fitting(backend: str, **options: Any) -> dict[str, Any]:
         options.pop("chunk", None)
     if backend == "redis":
         options["broker"] = BROKER
+    if backend == "dask":
+        options["cluster"] = CLUSTER
     return options
 
 

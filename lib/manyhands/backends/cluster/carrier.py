@@ -74,7 +74,7 @@ class Carrier:
         await self._crew.look()
         self._do(self._crew.follow())
         if (dashboard := self._connection.dashboard) is not None:
-            self._put(Noted(f"the cluster's dashboard: {dashboard}", requested=self._cluster.kind != "local"))
+            self._put(Noted(f"the cluster's dashboard: {dashboard}", requested=True))
         if not self._crew.workers:
             self._do(self._look_lonely())
 

@@ -74,12 +74,13 @@ def _is_wanted(worker: Any, key: Any) -> bool:
 async def open_site(
     run: str, baggage: Baggage, refused: Sequence[AttemptId], paused: bool, dask_worker: Any = None
 ) -> Greeting:
-    """Open the site of an execution, with as many slots as this worker has threads, unless it is open."""
+    """Open the site of an execution, with as many slots as this worker has threads, or as many as are wanted, unless it is open."""
     if run not in _sites:
         # what is forked here is no Dask task; Dask lets its workers have no children, so that they end with their nanny, and ours end by themselves
         getattr(current_process(), "_config", {}).pop("daemon", None)
         tell = partial(_tell, dask_worker, run)
-        site = Site(run, baggage, dask_worker.state.nthreads, tell)
+        slots = min(dask_worker.state.nthreads, baggage.settings.slots)
+        site = Site(run, baggage, slots, tell)
         site.refuse(refused)
         if paused:
             site.hold(True)
