@@ -168,7 +168,8 @@ def nothing_left(warm: Warm, warm_plain: Warm) -> Iterator[None]:
     while time.monotonic() < deadline and (children() or open_descriptors() - before[0]):
         time.sleep(0.01)
     assert [(one.pid, one.state, name_of(one.pid)) for one in children()] == []
-    assert {t.name for t in threading.enumerate() if t.is_alive()} <= {t.name for t in before[1]}
+    threads = {t.name for t in threading.enumerate() if t.is_alive()}
+    assert threads - {"Dask-Offload_0"} <= {t.name for t in before[1]}  # which distributed keeps for all its clients
     assert len(open_descriptors()) <= len(before[0])
 
 

@@ -51,6 +51,8 @@ NOT_IN_A_QUEUE = {
     "test_killed_and_resumed",  # jobs end when the lease is over: tests/handlers/test_queue.py
 }
 """What JSON cannot hold, and what only workers of our own have: tests/backends/queue has what a queue does with it."""
+NOT_ON_A_CLUSTER = {"test_results_in_pickle_files"}
+"""The files would be on the workers: tests/backends/cluster has that it is refused."""
 BROKER = CLUSTER = ""
 RUN = f"mine{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -60,7 +62,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test runs on every backend, unless it says on which; but what JSON cannot hold never gets through a queue."""
     named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "backend" in metafunc.fixturenames and not any("backend" in one for one in named):
-        left_out = {"redis"} if metafunc.function.__name__ in NOT_IN_A_QUEUE else set()
+        name = metafunc.function.__name__
+        left_out = {"redis"} if name in NOT_IN_A_QUEUE else set()
+        left_out |= {"dask"} if name in NOT_ON_A_CLUSTER else set()
         metafunc.parametrize("backend", [one for one in BACKENDS if one not in left_out], indirect=True)
 
 
@@ -98,7 +102,7 @@ def fitting(backend: str, **options: Any) -> dict[str, Any]:
         options["jobs"] = 1
     if backend not in CAN_STOP:
         options.pop("grace", None)
-    if backend != "processes":
+    if backend not in ("processes", "dask"):
         options.pop("chunk", None)
     if backend == "redis":
         options["broker"] = BROKER

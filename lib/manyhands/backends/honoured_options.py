@@ -63,7 +63,7 @@ HONOURED: Final[dict[str, frozenset[str]]] = {
     "command-threads": _COMMANDS,
     "ssh": _COMMANDS,
     "redis": _COMMANDS,
-    "dask": _COMMANDS | {"--max-jobs-per-worker", "--start-method"},
+    "dask": _COMMANDS | _WORKERS,
     "processes": _WORKERS,
     "gevent": _PROCESS,
     "asyncio": _EVERY | {"--grace", "--jobs"},

@@ -36,17 +36,23 @@ _LONELY: Final = 2.0
 
 
 class Carrier:
-    """See the module's first lines. ``put`` may be called from our thread."""
+    """See the module's first lines. ``put`` and ``wake`` are called from our thread."""
 
     def __init__(
-        self, name: str, cluster: Cluster, settings: CommandSettings | FunctionSettings, put: Callable[[Report], None]
+        self,
+        name: str,
+        cluster: Cluster,
+        settings: CommandSettings | FunctionSettings,
+        put: Callable[[Report], None],
+        wake: Callable[[], None],
     ) -> None:
+        self._woken = wake
         self.name, self._cluster, self._settings, self._put = name, cluster, settings, put
         self._is_function = isinstance(settings, FunctionSettings)
         self._width = settings.slots
         self.ahead = 64
         """How many attempts are wanted beyond the slots."""
-        self.sizes = Sizes()
+        self.sizes = Sizes(settings.workers.chunk if isinstance(settings, FunctionSettings) else None)
         self._waiting: deque[Attempt] = deque()
         self._flights: dict[AttemptId, Flight] = {}
         self._refused: set[AttemptId] = set()
@@ -118,7 +124,7 @@ class Carrier:
             return
         threads = self._crew.threads
         self.ahead = self.sizes.ahead(threads)
-        room, size = self.sizes.room(self._width, threads, len(self._flights), len(self._waiting))
+        room, size = self._room(threads)
         batch: list[list[Attempt]] = []
         while room > 0 and self._waiting:
             batch.append([self._waiting.popleft() for _ in range(min(size, room, len(self._waiting)))])
@@ -127,6 +133,16 @@ class Carrier:
             self._submit(batch)
         if self._waiting and (seconds := self.sizes.patience()) is not None:
             asyncio.get_running_loop().call_later(seconds, self.dispatch)
+
+    def _room(self, threads: int) -> tuple[int, int]:
+        """(how many attempts may be sent now, how many of them as one task)."""
+        if self._width >= threads:
+            return self.sizes.room(self._width, threads, len(self._flights), len(self._waiting))
+        slots = max(min(one.threads, self._settings.slots) for one in self._crew.workers.values())
+        parcels = {flight.parcel for flight in self._flights.values()}
+        used = sum(min(slots, len(one.left)) for one in parcels)
+        fresh = any(one.is_fresh for one in parcels)
+        return self.sizes.narrow_room(self._width, slots, used, fresh=fresh)
 
     def _submit(self, batch: Sequence[Sequence[Attempt]]) -> None:
         arguments = [[sent(one, function=self._is_function) for one in attempts] for attempts in batch]
@@ -149,7 +165,7 @@ class Carrier:
             address, ends = await parcel.future
         except asyncio.CancelledError as error:
             if not self._closing and parcel.left and _reason(error) == "scheduler-connection-lost":
-                self._break()
+                self._break(f"the scheduler {self._client.scheduler.address} was lost")
             elif type(error) is asyncio.CancelledError:
                 raise
             return
@@ -208,6 +224,8 @@ class Carrier:
                 self._ended(one, message["worker"])
             elif isinstance(one, Remark):
                 self._put(Noted(f"{message['worker']}: {one.text}"))
+            else:
+                self._break(f"the worker {message['worker']}: {one.why}")
         self.dispatch()
 
     def _began(self, one: Began, address: str) -> None:
@@ -279,13 +297,13 @@ class Carrier:
             if not parcel.left:
                 parcel.future.release()
 
-    def _break(self) -> None:
-        """The scheduler is gone, and with it every task."""
+    def _break(self, why: str) -> None:
+        """The scheduler is gone, and with it every task; or a worker that can do nothing would get all of them."""
         if self.broken is None:
-            self.broken = f"the scheduler {self._client.scheduler.address} was lost"
-            for id in [*self._flights]:
-                self._end(id, Ending(error=self.broken, host=self._flights[id].owner), began=True)
-            self._put(Noted(self.broken))
+            self.broken = why
+            for id, flight in [*self._flights.items()]:
+                self._end(id, Ending(error=why, host=flight.owner), began=True)
+            self._woken()
 
     # -- what the engine wants -------------------------------------------------------------------------------------------
 

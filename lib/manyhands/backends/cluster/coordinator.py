@@ -53,7 +53,7 @@ class Clustered:
     def __init__(self, settings: CommandSettings | FunctionSettings, cluster: Cluster) -> None:
         self.settings = settings
         self._mail = Mailbox()
-        self._carrier = Carrier(_fresh_name(settings), cluster, settings, self._mail.put)
+        self._carrier = Carrier(_fresh_name(settings), cluster, settings, self._mail.put, self._mail.wake)
         self._given: deque[Attempt] = deque()
         self._posted = self._closed = False
         self._owner = os.getpid()

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from manyhands.core.attempt import Attempt, AttemptId
+
+_SOON: Final = 0.5
 
 
 class Parcel:
     """A task, and which of its attempts have not ended."""
 
-    __slots__ = ("future", "left")
+    __slots__ = ("future", "left", "sent")
 
     def __init__(self, future: Any, ids: Iterable[AttemptId]) -> None:
         self.future, self.left = future, set(ids)
+        self.sent = time.monotonic()
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it should be over soon."""
+        return time.monotonic() - self.sent < _SOON
 
 
 class Flight:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from manyhands.backends.cluster.travelling import Baggage, Began, Over, Remark, Sent, Told, arrived, unpacked
+from manyhands.backends.cluster.travelling import Baggage, Began, Failure, Over, Remark, Sent, Told, arrived, unpacked
 from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started
 from manyhands.backends.registry import open_backend
 from manyhands.backends.settings import FunctionSettings
@@ -132,6 +132,7 @@ class Site(HostedBackend):
 
     def _fail(self, why: str) -> None:
         self.failure = why
+        self._announce([Failure(why)])
         self._give_back([one.id for one in self._known([*self.held])], why)
 
     def _give_back(self, ids: Sequence[AttemptId], why: str) -> None:

@@ -17,7 +17,7 @@ from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.core.attempt import Arg, Attempt, AttemptId, Ending, Job, Values
 from manyhands.core.errors import UsageError
 from manyhands.core.records import replace
-from manyhands.work.find_function import Function, load
+from manyhands.work.find_function import load
 from manyhands.work.function import Call
 
 TOPIC: Final = "manyhands"
@@ -56,7 +56,13 @@ class Remark(NamedTuple):
     text: str
 
 
-Told = Began | Over | Remark
+class Failure(NamedTuple):
+    """The site can do no attempts; says why."""
+
+    why: str
+
+
+Told = Began | Over | Remark | Failure
 
 
 class Greeting(NamedTuple):
@@ -85,28 +91,35 @@ def arrived(one: Sent, call: Call | None) -> Attempt:
 
 
 class Baggage(NamedTuple):
-    """The settings of an execution. A function travels by its name, and as ``values``, the function and its initializer as cloudpickle
-    writes them, for workers that have no module of that name."""
+    """The settings of an execution. Function and initializer travel by their names, and ``by_value``, as cloudpickle writes the two, for
+    workers that have no such modules."""
 
     settings: CommandSettings | FunctionSettings
-    values: tuple[bytes | None, bytes | None] = (None, None)
+    by_value: bytes | None = None
+    for_program: bool = False
+    """Whether a program gave the function, which then gets what it raises."""
 
 
 def packed(settings: CommandSettings | FunctionSettings) -> Baggage:
-    """The settings, without what belongs to this machine."""
+    """The settings, without what belongs to this machine. Raises UsageError for an initializer that cannot travel."""
     plain = replace(settings, keep_open=(), cluster=None, broker=None)
     if not isinstance(plain, FunctionSettings):
         return Baggage(plain)
     call = plain.call
-    initializer = call.live_initializer or (load(call.initializer, call.folder) if call.initializer else None)
-    values = _by_value(call.function()), None if initializer is None else _by_value(initializer)
-    if call.live_initializer is not None and values[1] is None:
-        raise UsageError("the initializer cannot be pickled")
-    return Baggage(replace(plain, call=replace(call, live=None, live_initializer=None)), values)
+    initializer, name = call.live_initializer, call.initializer
+    if initializer is not None:
+        name = Call.of(initializer).text
+    elif name is not None:
+        initializer = load(name, call.folder)
+    by_value = _by_value(call.function(), initializer)
+    if by_value is None and not (call.is_named and (name is None or not _is_nowhere(name))):
+        raise UsageError(f"{call.name} cannot be pickled, and has no name by which workers could import it")
+    nameless = replace(call, initializer=name, live=None, live_initializer=None)
+    return Baggage(replace(plain, call=nameless), by_value, call.live is not None)
 
 
 def unpacked(baggage: Baggage, slots: int, outputs: Any) -> CommandSettings | FunctionSettings:
-    """The settings of the local backend at a worker, with as many slots as the worker has threads."""
+    """The settings of the local backend at a worker."""
     given = baggage.settings
     settings = replace(
         given,
@@ -118,49 +131,51 @@ def unpacked(baggage: Baggage, slots: int, outputs: Any) -> CommandSettings | Fu
     )
     if isinstance(settings, CommandSettings):
         return replace(settings, launchers=slots)
-    import cloudpickle
-
-    function, initializer = baggage.values
     call = settings.call
-    live = _found(call, function)
-    if initializer is not None:
-        call = replace(call, initializer=None, live_initializer=cloudpickle.loads(initializer))
-    return replace(settings, call=replace(call, live=live))
-
-
-def _found(call: Call, value: bytes | None) -> Function | None:
-    """The function if it has come by value, and its name means nothing here; None: it is found by its name."""
-    if call.is_named and not _of_main(call):
-        with suppress(UsageError):
-            load(call.text, call.folder)
-            return None
-    if value is None:
-        return None
+    if baggage.by_value is None or _are_here(call):
+        return replace(settings, call=replace(call, live=call.function())) if baggage.for_program else settings
     import cloudpickle
 
-    return cloudpickle.loads(value)  # type: ignore[no-any-return]
+    live, initializer = cloudpickle.loads(baggage.by_value)
+    return replace(settings, call=replace(call, live=live, initializer=None, live_initializer=initializer))
 
 
-def _of_main(call: Call) -> bool:
-    """Whether it may be of a script, whose module is another one in every process."""
-    return call.text.partition(":")[0].endswith(".py") and os.path.isabs(call.text)
-
-
-def _by_value(function: Any) -> bytes | None:
-    """A function with its code, and that of the other functions of its module which it calls; None if that is not possible."""
-    import cloudpickle
-
-    module = sys.modules.get(getattr(function, "__module__", None) or "")
+def _are_here(call: Call) -> bool:
+    """Whether the names of function and initializer mean something here. What is of a script, whose module is another one in every
+    process, had better come by value."""
+    names = [call.text, *([call.initializer] if call.initializer else [])]
+    if any(map(_is_nowhere, names)) or any(os.path.isabs(name) for name in names):
+        return False
     try:
-        if module is None or module.__name__ == "__main__" or _is_installed(module):
-            return cloudpickle.dumps(function)  # type: ignore[no-any-return]
-        cloudpickle.register_pickle_by_value(module)
-        try:
-            return cloudpickle.dumps(function)  # type: ignore[no-any-return]
-        finally:
-            cloudpickle.unregister_pickle_by_value(module)
-    except Exception:  # whatever its globals raise: it is found by name, or not at all
+        for name in names:
+            load(name, call.folder)
+    except UsageError:
+        return False
+    return True
+
+
+def _is_nowhere(name: str) -> bool:
+    return not Call(text=name, folder="").is_named
+
+
+def _by_value(*functions: Any) -> bytes | None:
+    """Functions with their code, and that of the other functions of their modules which they call; None if that is not possible."""
+    import cloudpickle
+
+    modules = {sys.modules.get(getattr(one, "__module__", None) or "") for one in functions if one is not None}
+    ours = [one for one in modules if one is not None and one.__name__ != "__main__" and not _is_installed(one)]
+    try:
+        for module in ours:
+            cloudpickle.register_pickle_by_value(module)
+        return cloudpickle.dumps(functions)  # type: ignore[no-any-return]
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # what a module has may raise anything when it is pickled: then names have to do
         return None
+    finally:
+        for module in ours:
+            with suppress(ValueError):
+                cloudpickle.unregister_pickle_by_value(module)
 
 
 def _is_installed(module: Any) -> bool:
