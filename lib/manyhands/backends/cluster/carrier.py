@@ -174,7 +174,9 @@ class Carrier:
         else:
             for end in ends:
                 self._ended(end, address)
-            self._lose_ids(parcel.left, address, "its task ended without it")
+            self._lose_ids(
+                parcel.left, address, f"its worker {address} has ended it, because it had no sign of life of this batch"
+            )
         finally:
             parcel.future.release()
         self.dispatch()
@@ -214,7 +216,7 @@ class Carrier:
         if not isinstance(message, dict) or message.get("run") != self.name:
             return
         if not message["news"]:
-            self._crew.look_soon()
+            self._crew.open_again(message["worker"])
             return
         news: list[Told] = pickle.loads(message["news"])  # noqa: S301 - the workers of a cluster are trusted, see docs/dask.md
         for one in news:

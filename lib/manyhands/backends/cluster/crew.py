@@ -138,8 +138,9 @@ class Crew:
             if isinstance(at, float) and (one := self.workers.get(address)):
                 one.clock.answered(asked, time.monotonic(), at)
 
-    def look_soon(self) -> None:
-        """A worker waits for its site."""
+    def open_again(self, address: str) -> None:
+        """A worker waits for its site: it is new, or has closed it."""
+        self.workers.pop(address, None)
         self._look_now.set()
 
 

@@ -115,6 +115,11 @@ class Site(HostedBackend):
         return piece
 
     @property
+    def is_closed(self) -> bool:
+        """Whether it does nothing more."""
+        return self._closing.is_set()
+
+    @property
     def is_orphan(self) -> bool:
         """Whether the coordinator has given no sign of life for its lease."""
         return not self.paused and time.monotonic() - self.heard > self._baggage.settings.lease

@@ -48,6 +48,8 @@ def perform(run: str, attempts: Sequence[Sent]) -> tuple[str, list[Over]]:
         if not _is_wanted(worker, key):
             site.drop([*parcel.left])
             return worker.address, []
+        if site.is_closed:
+            break
     return worker.address, parcel.ends
 
 
