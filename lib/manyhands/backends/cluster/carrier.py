@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, Final
 
 from manyhands.backends.cluster import worker_side
@@ -57,6 +58,9 @@ class Carrier:
         self._flights: dict[AttemptId, Flight] = {}
         self._refused: set[AttemptId] = set()
         """Attempts that are taken back, but whose task may still come to a worker."""
+        self._returned: set[AttemptId] = set()
+        """Attempts that are sent again, because they had not begun: their task needs another key."""
+        self._numbers = count(2)
         self._full: dict[str, bool] = {}
         """Whether a lost worker had begun as much as it could."""
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -150,7 +154,7 @@ class Carrier:
             worker_side.perform,
             [self.name] * len(batch),
             arguments,
-            key=[(self.name, names_of(attempts)) for attempts in batch],
+            key=[self._key(attempts) for attempts in batch],
             pure=False,
             retries=0,
         )
@@ -159,16 +163,22 @@ class Carrier:
             self._flights.update((one.id, Flight(one, parcel)) for one in attempts)
             self._do(self._follow(parcel))
 
+    def _key(self, attempts: Sequence[Attempt]) -> tuple[str, str]:
+        """``("nightly-3f0a9c41", "7.1")``: Dask groups what has the same beginning, and shows it so."""
+        name = names_of(attempts)
+        if self._returned and any(one.id in self._returned for one in attempts):
+            name = f"{name}~{next(self._numbers)}"
+        return self.name, name
+
+    def _return(self, attempts: Sequence[Attempt]) -> None:
+        """Send attempts again that have not begun."""
+        self._returned.update(one.id for one in attempts)
+        self._waiting.extendleft(reversed(attempts))
+
     async def _follow(self, parcel: Parcel) -> None:
         """Wait for the end of a task."""
         try:
             address, ends = await parcel.future
-        except asyncio.CancelledError as error:
-            if not self._closing and parcel.left and _reason(error) == "scheduler-connection-lost":
-                self._break(f"the scheduler {self._client.scheduler.address} was lost")
-            elif type(error) is asyncio.CancelledError:
-                raise
-            return
         except Exception as error:  # the task's own, or that of its worker
             self._failed(parcel, error)
         else:
@@ -182,7 +192,10 @@ class Carrier:
         self.dispatch()
 
     def _failed(self, parcel: Parcel, error: Exception) -> None:
-        """A task has no result: its worker is lost, or could not even begin."""
+        """A task has no result: its worker or the scheduler is lost, or it could not even begin."""
+        if getattr(error, "reason", None) == "scheduler-connection-lost":
+            self._break(f"the scheduler {self._client.scheduler.address} was lost")
+            return
         if type(error).__name__ != "KilledWorker":
             for id in [*parcel.left]:
                 self._end(
@@ -191,14 +204,13 @@ class Carrier:
             return
         address = str(getattr(error.args[1], "address", error.args[1]))
         if self._was_full(address):
-            again = [self._take(id) for id in [*parcel.left] if not self._flights[id].begun]
-            self._waiting.extendleft(one.attempt for one in reversed(again))
+            self._return([self._take(id).attempt for id in [*parcel.left] if not self._flights[id].begun])
         self._lose_ids(parcel.left, address)
 
     def _was_full(self, address: str) -> bool:
         """Whether a lost worker had begun as much as it could, so that nothing else had begun there."""
         if address not in self._full:
-            worker = self._crew.workers.get(address)
+            worker = self._crew.known.get(address)
             begun = sum(one.owner == address for one in self._flights.values())
             self._full[address] = worker is not None and begun >= worker.threads
         return self._full[address]
@@ -207,6 +219,7 @@ class Carrier:
         flight = self._flights.pop(id)
         flight.parcel.left.discard(id)
         self._refused.discard(id)
+        self._returned.discard(id)
         return flight
 
     # -- what is heard ---------------------------------------------------------------------------------------------------
@@ -241,7 +254,7 @@ class Carrier:
         self._put(Started(flight.attempt, self._here(address, one.at), one.slot, one.pid, address))
 
     def _here(self, address: str, at: float) -> float:
-        worker = self._crew.workers.get(address)
+        worker = self._crew.known.get(address)
         return time.monotonic() if worker is None else worker.clock.here(at)
 
     def _ended(self, over: Over, address: str) -> None:
@@ -251,7 +264,7 @@ class Carrier:
             return
         self._take(over.id)
         if over.again and not flight.recalled:
-            self._waiting.appendleft(flight.attempt)
+            self._return([flight.attempt])
             return
         at = min(self._here(address, over.at), time.monotonic())
         if over.stopped and flight.stopped is not None:
@@ -363,7 +376,3 @@ class Carrier:
         """From now on at most ``width`` at once."""
         self._width = width
         self.dispatch()
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "reason", ""))

@@ -34,6 +34,9 @@ class Connection:
 
     def __init__(self, client: Any, cluster: Any = None) -> None:
         self.client, self.cluster = client, cluster
+        self._logger = logging.getLogger("distributed.client")
+        self._level = self._logger.level
+        self._logger.setLevel(_QUIET)
 
     @property
     def address(self) -> str:
@@ -53,6 +56,7 @@ class Connection:
             if one is not None:
                 with suppress(Exception):  # it may be gone, in which case nothing is left to be closed
                     await asyncio.wait_for(one.close(), _CLOSING)
+        self._logger.setLevel(self._level)
 
 
 async def connected(given: Cluster, slots: int) -> Connection:

@@ -49,6 +49,8 @@ class Crew:
         self._run, self._client, self._baggage = run, client, baggage
         self._lost, self._note, self._refused = lost, note, refused
         self.workers: dict[str, Worker] = {}
+        self.known: dict[str, Worker] = {}
+        """Also those that are gone."""
         self.paused = False
         self._set_aside: set[str] = set()
         """Those on which the site cannot be opened."""
@@ -102,7 +104,7 @@ class Crew:
             if isinstance(answer, Greeting):
                 clock = FarClock()
                 clock.answered(asked, time.monotonic(), answer.at)
-                self.workers[address] = Worker(address, threads[address], clock)
+                self.workers[address] = self.known[address] = Worker(address, threads[address], clock)
                 if self.paused:  # since it was asked
                     await self.ask(partial(worker_side.pause, self._run, True), workers=[address])
             elif not isinstance(answer, OSError):  # which is one that has just gone
