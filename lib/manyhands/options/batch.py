@@ -322,7 +322,7 @@ class FunctionOptions(Inputs, Console, Workers):
     backend: str = option(
         "processes",
         after="nice",
-        help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, auto, or redis: a queue (default: processes)",
+        help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, auto, redis: a queue, or dask: a cluster (default: processes)",
     )
     chunk: str = option(
         "auto", help="send so many inputs to a worker in one message; auto (default): about 20 ms of work"

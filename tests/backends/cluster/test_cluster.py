@@ -129,7 +129,7 @@ def test_a_killed_worker(two_workers: DaskCluster, make: Make) -> None:
         end = bench.ends()[one]
         assert (end.ending.exit, end.ending.signal, end.began, end.ending.host) == (None, None, True, first.host)
         assert "was lost" in (end.ending.error or "")
-        wait_for(lambda one=one: not with_tag(f"MH_TAG={TOKEN}-0.{one.job.number}.1"))
+    wait_for(lambda: not any(with_tag(f"MH_TAG={TOKEN}-0.{one.job.number}.1") for one in lost))
     assert first.host not in {end.ending.host for one, end in bench.ends().items() if one in waiting}
 
 

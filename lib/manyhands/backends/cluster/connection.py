@@ -12,6 +12,7 @@ import logging
 import ssl
 from contextlib import suppress
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from manyhands.backends.cluster.scheduler_file import check_running, usual_path
 from manyhands.core.errors import ManyhandsError, UsageError
@@ -64,13 +65,30 @@ async def connected(given: Cluster, slots: int) -> Connection:
     if given.kind in ("local", "ssh", "slurm"):
         return await _made(given, slots)
     where: dict[str, Any] = {"address": given.text}
+    address = given.text
     if given.kind == "client":
         where |= {"security": given.client.security}
     elif given.kind in ("file", "up"):
         where = {"scheduler_file": usual_path() if given.kind == "up" else given.text}
         address = check_running(where["scheduler_file"], own=given.kind == "up")
         given.check_encrypted(address)
+    await _check_open(given, address)
     return Connection(await _client(given, **where))
+
+
+async def _check_open(given: Cluster, address: str) -> None:
+    """Raise UsageError if nothing listens there: Dask would try again and again."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("tcp", "tls"):
+        return
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(parts.hostname, parts.port), _CONNECTING)
+    except (TimeoutError, OSError) as error:
+        why = getattr(error, "strerror", None) or str(error) or f"it did not answer for {_CONNECTING:.0f} s"
+        raise UsageError(f"{given_as('--cluster', repr(given.text))}: no scheduler answers there: {why}") from None
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _client(given: Cluster, **where: Any) -> Any:
