@@ -52,7 +52,7 @@ class BatchKeywords(TypedDict, total=False):
     progress: bool
     broker: str | None
     broker_password_file: str | os.PathLike[str] | None
-    cluster: object
+    cluster: Any
     insecure: bool
     lease: float | str
     options: RunOptions

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -23,12 +22,9 @@ if TYPE_CHECKING:
 
 
 def _commands(settings: CommandSettings) -> Backend:
-    """Launchers if the kernel supports them, else one thread per slot."""
-    if not (hasattr(os, "pidfd_open") and hasattr(select, "epoll") and _pidfd_works()):
-        return _command_threads(settings)
-    from manyhands.backends.commands import Commands
+    from manyhands.backends.local import open_local
 
-    return Commands(settings)
+    return open_local(settings)
 
 
 def _command_threads(settings: CommandSettings) -> Backend:
@@ -193,12 +189,3 @@ def open_backend(name: str, settings: CommandSettings | FunctionSettings) -> Bac
     check_backend(name, functions=functions)
     table: dict[str, Callable[[Any], Backend]] = {**(FUNCTIONS if functions else COMMANDS)}
     return table[name](settings)
-
-
-def _pidfd_works() -> bool:
-    """Old kernels (before 5.3) and some sandboxes refuse pidfd_open(2) although Python has it."""
-    try:
-        os.close(os.pidfd_open(os.getpid()))
-    except OSError:
-        return False
-    return True

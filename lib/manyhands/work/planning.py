@@ -125,7 +125,7 @@ def _cluster(options: Execution, backends: Sequence[str]) -> Cluster | None:
 
 def _slots(jobs: str, cores: int, on: Sequence[HostName], backend: str) -> int:
     if backend in ELSEWHERE:
-        _check_jobs(jobs, f"--backend {backend}", "consumers" if backend == "redis" else "workers")
+        _check_jobs(jobs, given_as("--backend", backend), "consumers" if backend == "redis" else "workers")
         return _IN_QUEUE if jobs.strip() == "100%" else parse_jobs(jobs, cores)
     return EVERY_SLOT if on and jobs.strip() == "100%" else parse_jobs(jobs, cores)
 

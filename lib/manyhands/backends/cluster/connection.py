@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from manyhands.backends.cluster.scheduler_file import check_running, usual_path
 from manyhands.core.errors import ManyhandsError, UsageError
 from manyhands.core.extras import install_line
-from manyhands.core.hints import given_as
+from manyhands.core.hints import given_as, switch_name
 from manyhands.posix.cores import usable_cores
 from manyhands.work.cluster_address import Cluster
 
@@ -176,7 +176,7 @@ async def _ssh(given: Cluster, _slots: int) -> Any:
     if not given.insecure and not dask.config.get("distributed.comm.require-encryption", None):
         raise UsageError(
             f"{given_as('--cluster', given.text)}: its connections would not be encrypted: set up TLS in Dask's configuration "
-            "on all hosts (distributed.comm.require-encryption), or allow it by --insecure"
+            f"on all hosts (distributed.comm.require-encryption), or allow it by {switch_name('--insecure')}"
         )
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
         return await SSHCluster([given.hosts[0], *given.hosts], asynchronous=True)
@@ -193,7 +193,7 @@ async def _slurm(given: Cluster, _slots: int) -> Any:
     if not given.insecure and not dask.config.get("distributed.comm.require-encryption", None):
         raise UsageError(
             f"{given_as('--cluster', given.text)}: its connections would not be encrypted: set up TLS in Dask's configuration "
-            "(distributed.comm.require-encryption), or allow it by --insecure"
+            f"(distributed.comm.require-encryption), or allow it by {switch_name('--insecure')}"
         )
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
         cluster = await SLURMCluster(asynchronous=True)

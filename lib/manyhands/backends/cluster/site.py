@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from manyhands.backends.cluster.travelling import Baggage, Began, Failure, Over, Remark, Sent, Told, arrived, unpacked
+from manyhands.backends.local import open_local
 from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started
-from manyhands.backends.registry import open_backend
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.shared.hosted_backend import HostedBackend
 from manyhands.core.attempt import AttemptId, Ending
@@ -127,8 +127,7 @@ class Site(HostedBackend):
     # -- our thread ------------------------------------------------------------------------------------------------------
 
     def _opened(self, folder: Path) -> Backend:
-        settings = unpacked(self._baggage, self._slots, folder)
-        return open_backend("processes" if isinstance(settings, FunctionSettings) else "commands", settings)
+        return open_local(unpacked(self._baggage, self._slots, folder))
 
     def _patience(self) -> float:
         if self._inbox:
