@@ -25,6 +25,7 @@ from manyhands.cli.runner import Utf8Local
 from manyhands.cli.scenes import scene_tasks
 from manyhands.options import admin as admin_options
 from manyhands.options import batch as new_runs
+from manyhands.options import cluster as cluster_options
 from manyhands.options import cmd as cmds
 from manyhands.options import host as machine
 from manyhands.options import proc as processes
@@ -517,6 +518,44 @@ def purge(_ctx: Context, options: queue_options.PurgeOptions) -> int:
     return queue.purge(options)
 
 
+# -- clusters ------------------------------------------------------------------------------------------------------------
+
+
+@task(options=cluster_options.UpOptions)
+def up(_ctx: Context, options: cluster_options.UpOptions) -> int:
+    """Start a Dask cluster on this machine, for batches with --backend dask --cluster up; it runs until cluster.down.
+
+    manyhands cluster.up --workers 4
+    """
+    from manyhands.handlers import cluster
+
+    return cluster.up(options)
+
+
+@task(options=cluster_options.ClusterStatusOptions, name="status")
+def show_cluster(_ctx: Context, options: cluster_options.ClusterStatusOptions) -> int:
+    """Show the cluster of cluster.up, and what each of its workers does; exit with 1 if there is none."""
+    from manyhands.handlers import cluster
+
+    return cluster.status(options)
+
+
+@task
+def dashboard(_ctx: Context) -> int:
+    """Print the address of the cluster's dashboard."""
+    from manyhands.handlers import cluster
+
+    return cluster.dashboard()
+
+
+@task
+def down(_ctx: Context) -> int:
+    """End the cluster of cluster.up, and what it runs."""
+    from manyhands.handlers import cluster
+
+    return cluster.down()
+
+
 # -- programs for administrators -----------------------------------------------------------------------------------------
 
 
@@ -824,13 +863,14 @@ admin = Collection(
     updates,
 )
 queues = Collection("queue", work, show_queue, drain, purge)
+clusters = Collection("cluster", up, show_cluster, dashboard, down)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
 dev = Collection(
     "dev", check, test, lint, types, docs, workflows, wheel, test_wheel, coverage, hooks, soak, manual, simulate
 )
 
-namespace = Collection(batches, commands, procs, hosts, queues, admin, tour, fork_demo)
+namespace = Collection(batches, commands, procs, hosts, queues, clusters, admin, tour, fork_demo)
 if (Path(__file__).parent / "scripts").is_dir():  # the wheel has none
     namespace.add_collection(dev)
 for collection, purpose in [
@@ -839,6 +879,7 @@ for collection, purpose in [
     (procs, "processes"),
     (hosts, "this machine"),
     (queues, "consumers of queues"),
+    (clusters, "a Dask cluster on this machine"),
     (admin, "programs for administrators, with exit statuses for monitors: 0 ok, 1 warning, 2 critical, 3 unknown"),
     (dev, "work on manyhands itself"),
     (namespace, __doc__),

@@ -32,7 +32,7 @@ from manyhands.work.queue_kinds import is_queue
 from manyhands.work.template import Template
 from redis_servers import Consumer, Kind
 
-BACKENDS = ["commands", "command-threads", "site", "redis", "celery", "rq", "warm"]
+BACKENDS = ["commands", "command-threads", "site", "redis", "dask", "celery", "rq", "warm"]
 """``celery`` on RabbitMQ, with a store in Redis. ``warm``: the commands backend, whose jobs are forked from a process that has imported what their script does; each becomes its command."""
 BECOMES = """
 import os, signal, sys
@@ -112,6 +112,14 @@ def kind_of(request: pytest.FixtureRequest, name: str) -> Kind:
     return Kind(name, request.getfixturevalue("rabbit").url if name == "celery" else None)
 
 
+def on_a_cluster(request: pytest.FixtureRequest, given: dict[str, Any]) -> Backend:
+    """The backend ``dask``; the workers of the cluster have more threads than that."""
+    backend = open_backend("dask", CommandSettings(**given, cluster=request.getfixturevalue("shared_dask").cluster()))
+    (note,) = backend.reports(10)
+    assert isinstance(note, Noted) and "dashboard: http://127.0.0.1:" in note.text
+    return backend
+
+
 @pytest.fixture(params=BACKENDS)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Makes benches of the backend, with settings; closes them."""
@@ -132,9 +140,12 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
         }
         if request.param == "warm":
             made.append(_warm(tmp_path, given))
+        elif is_queue(request.param):
+            made.append(Bench(queued(request, given, tmp_path)))
+        elif request.param == "dask":
+            made.append(Bench(on_a_cluster(request, given)))
         else:
-            queue = is_queue(request.param)
-            made.append(Bench(queued(request, given, tmp_path) if queue else opened(request.param, given)))
+            made.append(Bench(opened(request.param, given)))
         return made[-1]
 
     yield bench

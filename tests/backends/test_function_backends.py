@@ -36,10 +36,10 @@ from manyhands.storage.runs import Store
 from manyhands.work.queue_kinds import QUEUES, is_queue
 from redis_servers import Consumer
 
-BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent", "redis", "celery", "rq"]
+BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent", "redis", "celery", "rq", "dask"]
 if sys.version_info >= (3, 14):
     BACKENDS.append("interpreters")
-CAN_STOP = ["processes", "asyncio", "gevent", "redis", "celery", "rq"]
+CAN_STOP = ["processes", "asyncio", "gevent", "redis", "celery", "rq", "dask"]
 HERE = Path(__file__).parents[1]
 NOT_IN_A_QUEUE = {
     "test_arguments_arrive_as_they_were",
@@ -67,7 +67,10 @@ WITH_A_FEEDER = {
     "test_ctrl_c_ends_it_in_good_order",
 }
 """What Celery and RQ have a part in; all else the same consumer does as with Redis."""
+NOT_ON_A_CLUSTER = {"test_results_in_pickle_files"}
+"""The files would be on the workers: tests/backends/cluster has that it is refused."""
 BROKER: dict[str, str] = {}
+CLUSTER = ""
 RUN = f"mine{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -78,11 +81,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames and not any("backend" in one for one in named):
         name = metafunc.function.__name__
         left_out = {*QUEUES} if name in NOT_IN_A_QUEUE else set() if name in WITH_A_FEEDER else {"celery", "rq"}
+        left_out |= {"dask"} if name in NOT_ON_A_CLUSTER else set()
         metafunc.parametrize("backend", [one for one in BACKENDS if one not in left_out], indirect=True)
 
 
 @pytest.fixture
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "dask":
+        cluster = request.getfixturevalue("shared_dask")
+        request.getfixturevalue("monkeypatch").setattr(sys.modules[__name__], "CLUSTER", cluster.address)
     if not is_queue(request.param):
         yield str(request.param)
         return
@@ -115,10 +122,12 @@ def fitting(backend: str, **options: Any) -> dict[str, Any]:
         options["jobs"] = 1
     if backend not in CAN_STOP:
         options.pop("grace", None)
-    if backend != "processes":
+    if backend not in ("processes", "dask"):
         options.pop("chunk", None)
     if is_queue(backend):
         options |= BROKER
+    if backend == "dask":
+        options["cluster"] = CLUSTER
     return options
 
 
@@ -598,7 +607,8 @@ def test_function_backends_are_named_when_there_is_no_such() -> None:
 def command(name: str, backend: str, ledger: Path, *more: str) -> list[str]:
     prefix = "a_" if backend == "asyncio" else ""
     queue = [*(f"--{name}={value}" for name, value in BROKER.items()), "--lease", "2"] if is_queue(backend) else []
-    call = f"functions:{name}" if queue else f"{HERE / 'functions.py'}:{prefix}{name}"
+    queue = ["--cluster", CLUSTER] if backend == "dask" else queue
+    call = f"functions:{name}" if is_queue(backend) else f"{HERE / 'functions.py'}:{prefix}{name}"
     inputs = ledger.parent / "inputs.jsonl"
     return [
         sys.executable,

@@ -53,6 +53,7 @@ class BatchKeywords(TypedDict, total=False):
     broker: str | None
     store: str | None
     broker_password_file: str | os.PathLike[str] | None
+    cluster: Any
     insecure: bool
     lease: float | str
     options: RunOptions

@@ -28,7 +28,7 @@ from manyhands.work.function import AnyResult, Call, encode
 from manyhands.work.host_list import HostName, hosts_of
 from manyhands.work.planning import check_group, plan_of, with_files, works_on_each
 from manyhands.work.python_command import warmed
-from manyhands.work.queue_kinds import has_queue
+from manyhands.work.queue_kinds import any_elsewhere
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
 from manyhands.work.worker_settings import Workers
@@ -156,9 +156,10 @@ def run_batch(
       ``["{.}.webm"]``; ``cleanup``: remove them there afterwards.
     - ``backend``: "commands"; for functions "processes" (the default), "threads", "asyncio", "gevent", "interpreters", "serial", "auto";
       for both "redis", "celery" or "rq", with ``broker``, its address: consumers (``queue.work``) do the jobs. ``store``: the Redis
-      server beside the broker. ``broker_password_file``, ``insecure``: how it is reached; ``lease``: seconds without a sign of life of
-      this program after which consumers
-      stop its jobs, and hosts, too.
+      server beside the broker. ``broker_password_file``: how it is reached.
+      And "dask", with ``cluster``: "local", "up", the address of a scheduler, "ssh:HOST,HOST", "slurm:JOBS", a scheduler file, or a
+      `distributed.Client`. ``insecure``: allow connections that are not encrypted. ``lease``: seconds without a sign of life of this
+      program after which consumers, workers and hosts end its jobs.
     - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input.
       ``shell``: a command is a script for the user's shell.
     - ``initializer``, ``initargs``, ``start_method``, ``chunk``, ``max_jobs_per_worker``: settings of the workers that call functions.
@@ -199,7 +200,7 @@ def run_batch(
     is_call = works[0].is_function
     on = _hosts(options, is_call=is_call)
     backend = options.backend or ("processes" if is_call else "commands")
-    path = os.fspath if on or has_queue(backend) else os.path.abspath
+    path = os.fspath if on or any_elsewhere(backend) else os.path.abspath
     plan = plan_of(
         options,
         works,

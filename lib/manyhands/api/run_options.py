@@ -26,6 +26,7 @@ class RunOptions(Execution, Commands, Workers, State):
     ordered: bool = False
     env: Mapping[str, str] | None = None
     backend: str | None = None
+    cluster: Any = None
     result: AnyResult = "value"
     initializer: Callable[..., Any] | str | None = None
     initargs: Sequence[Any] = ()

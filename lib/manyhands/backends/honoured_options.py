@@ -65,6 +65,7 @@ HONOURED: Final[dict[str, frozenset[str]]] = {
     "redis": _COMMANDS,
     "celery": _COMMANDS,
     "rq": _COMMANDS,
+    "dask": _COMMANDS | _WORKERS,
     "processes": _WORKERS,
     "gevent": _PROCESS,
     "asyncio": _EVERY | {"--grace", "--jobs"},

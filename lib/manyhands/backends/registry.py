@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -23,12 +22,9 @@ if TYPE_CHECKING:
 
 
 def _commands(settings: CommandSettings) -> Backend:
-    """Launchers if the kernel supports them, else one thread per slot."""
-    if not (hasattr(os, "pidfd_open") and hasattr(select, "epoll") and _pidfd_works()):
-        return _command_threads(settings)
-    from manyhands.backends.commands import Commands
+    from manyhands.backends.local import open_local
 
-    return Commands(settings)
+    return open_local(settings)
 
 
 def _command_threads(settings: CommandSettings) -> Backend:
@@ -117,6 +113,12 @@ def _queue(kind: str) -> Callable[[CommandSettings | FunctionSettings], Backend]
     return opened
 
 
+def _dask(settings: CommandSettings | FunctionSettings) -> Backend:
+    from manyhands.backends.cluster.coordinator import open_cluster
+
+    return open_cluster(settings)
+
+
 COMMANDS: Final[dict[str, Callable[[CommandSettings], Backend]]] = {
     "commands": _commands,
     "command-threads": _command_threads,
@@ -124,6 +126,7 @@ COMMANDS: Final[dict[str, Callable[[CommandSettings], Backend]]] = {
     "redis": _queue("redis"),
     "celery": _queue("celery"),
     "rq": _queue("rq"),
+    "dask": _dask,
     "auto": _commands,
     "fake": _fake,
 }
@@ -139,14 +142,21 @@ FUNCTIONS: Final[dict[str, Callable[[FunctionSettings], Backend]]] = {
     "redis": _queue("redis"),
     "celery": _queue("celery"),
     "rq": _queue("rq"),
+    "dask": _dask,
     "auto": _auto,
     "fake": _fake,
 }
 """The backends for functions."""
 
 
-_EXTRAS: Final = {"gevent": "gevent", "redis": "queue", "celery": "celery", "rq": "rq"}
-"""Backends that need a package of the same name, and the extra that has it."""
+_EXTRAS: Final = {
+    "gevent": ("gevent", "gevent"),
+    "redis": ("redis", "queue"),
+    "celery": ("celery", "celery"),
+    "rq": ("rq", "rq"),
+    "dask": ("distributed", "cluster"),
+}
+"""Backends that need a package, and the extra that has it."""
 
 
 _NEED_THREADS: Final = frozenset({"processes", "auto", "gevent", "interpreters"})
@@ -157,9 +167,10 @@ def check_backend(name: str, *, functions: bool = False) -> None:
     """Raise UsageError unless ``name`` is a backend for commands, or for ``functions``; the message lists those that exist."""
     ours, others = (FUNCTIONS, COMMANDS) if functions else (COMMANDS, FUNCTIONS)
     if name in ours:
-        if name in _EXTRAS and find_spec(name) is None:
+        package, extra = _EXTRAS.get(name, ("", ""))
+        if package and find_spec(package) is None:
             raise UsageError(
-                f"{given_as('--backend', name)} needs {name}, which is not installed: {install_line(_EXTRAS[name])}"
+                f"{given_as('--backend', name)} needs {package}, which is not installed: {install_line(extra)}"
             )
         if name == "interpreters" and find_spec("concurrent.interpreters") is None:
             raise UsageError(
@@ -193,12 +204,3 @@ def open_backend(name: str, settings: CommandSettings | FunctionSettings) -> Bac
     check_backend(name, functions=functions)
     table: dict[str, Callable[[Any], Backend]] = {**(FUNCTIONS if functions else COMMANDS)}
     return table[name](settings)
-
-
-def _pidfd_works() -> bool:
-    """Old kernels (before 5.3) and some sandboxes refuse pidfd_open(2) although Python has it."""
-    try:
-        os.close(os.pidfd_open(os.getpid()))
-    except OSError:
-        return False
-    return True

@@ -11,6 +11,7 @@ from manyhands.work.worker_settings import Workers
 
 if TYPE_CHECKING:
     from manyhands.work.broker_url import BrokerUrl
+    from manyhands.work.cluster_address import Cluster
     from manyhands.work.function import Call
     from manyhands.work.python_command import PythonCommand
 
@@ -39,8 +40,10 @@ class Settings:
     """Where attempts wait for consumers, if they do; ``workdir`` and ``stdin`` are there, ``environment`` extends what is there."""
     store: BrokerUrl | None = None
     """The Redis server beside the broker that has everything but the attempts; None: the broker has it, too."""
+    cluster: Cluster | None = None
+    """The Dask cluster whose workers do the attempts, if they do; folder, ``stdin`` and ``environment`` as with a broker."""
     lease: float = 60.0
-    """Seconds without a sign of life after which a consumer, or the coordinator of a queue, counts as lost."""
+    """Seconds without a sign of life after which a consumer, or the coordinator of a queue or a cluster, counts as lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,8 @@ def settings_of(
     """The settings for ``slots`` slots and inputs with these ``columns``."""
     given = {os.fsencode(k): os.fsencode(v) for k, v in plan.environment.items()} | {b"MH_RUN": run.id.encode()}
     queued = plan.broker if is_queue(plan.backend) else None
-    environment = given if plan.on or queued else dict(os.environb) | given
+    cluster = plan.cluster if plan.backend == "dask" else None
+    environment = given if plan.on or queued or cluster else dict(os.environb) | given
     shared: dict[str, Any] = {
         "slots": slots,
         "outputs": run.outputs.absolute(),
@@ -79,6 +80,7 @@ def settings_of(
         "nice": plan.nice,
         "keep_open": (held.descriptor,),
         **({"broker": queued.url, "store": queued.store, "lease": queued.lease} if queued else {}),
+        **({"cluster": cluster, "lease": cluster.lease} if cluster else {}),
     }
     if plan.call:
         named = plan.limits.retry_on.exceptions if plan.limits.retry_on else ()

@@ -22,7 +22,7 @@ from manyhands.work import planning
 from manyhands.work.host_list import HostName, hosts_of
 from manyhands.work.plan import Plan
 from manyhands.work.python_command import warmed
-from manyhands.work.queue_kinds import has_queue
+from manyhands.work.queue_kinds import any_elsewhere
 from manyhands.work.template import Template, user_shell
 from manyhands.work.work import Work
 from manyhands.work.worker_settings import Workers
@@ -41,7 +41,7 @@ def plan_of(options: BatchOptions) -> tuple[Plan, int | None]:
         raise UsageError("--retry-failed is for a run that exists: name it with --run-id")
     planning.check_group(options)
     on, on_each = _hosts(options)
-    elsewhere = bool(on) or has_queue(options.backend)
+    elsewhere = bool(on) or any_elsewhere(options.backend)
     folder = os.fspath(options.workdir or ".") if elsewhere else _folder(options.workdir)
     works = planning.works_on_each(_works(options)) if on_each else _works(options)
     spec, stream = _source(options, works[0])

@@ -82,7 +82,7 @@ class Variables(Options):
 
 
 class Queued(Options):
-    """For backends that put jobs into a queue."""
+    """For backends that put jobs into a queue, or give them to a cluster."""
 
     broker: str | None = option(
         None,
@@ -101,16 +101,21 @@ class Queued(Options):
         needs="broker",
         help="the broker's password is the first line of this file (default: $MH_BROKER_PASSWORD)",
     )
+    cluster: str | None = option(
+        None,
+        metavar="WHERE",
+        help="with --backend dask: the workers of this Dask cluster do the jobs: local (made here, the default), up (that of cluster.up), tcp://HOST:PORT, tls://HOST:PORT, ssh:HOST,HOST, slurm:JOBS, or a scheduler file",
+    )
     insecure: bool = option(
         False,
-        needs="broker",
-        help="allow a connection that is not encrypted to another machine (redis://HOST, amqp://HOST)",
+        needs="broker cluster",
+        help="allow a connection that is not encrypted to another machine (redis://HOST, amqp://HOST, tcp://HOST)",
     )
     lease: float | str = option(
         60.0,
         metavar="TIME",
-        needs="broker on on_each",
-        help="hosts and consumers stop the jobs of a batch that gives no sign of life for this time (default: 60)",
+        needs="broker cluster on on_each",
+        help="hosts, consumers and workers stop the jobs of a batch that gives no sign of life for this time (default: 60)",
     )
 
 
@@ -278,7 +283,7 @@ class CommandOptions(Inputs, Console, Commands):
     backend: str = option(
         "commands",
         after="nice",
-        help="how to run them: commands, command-threads, a queue: redis, celery or rq, or, for tests, fake (default: commands)",
+        help="how to run them: commands, command-threads, a queue: redis, celery or rq, a cluster: dask, or, for tests, fake (default: commands)",
     )
 
 
@@ -323,7 +328,7 @@ class FunctionOptions(Inputs, Console, Workers):
     backend: str = option(
         "processes",
         after="nice",
-        help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, auto, or a queue: redis, celery or rq (default: processes)",
+        help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, auto, a queue: redis, celery or rq, or a cluster: dask (default: processes)",
     )
     chunk: str = option(
         "auto", help="send so many inputs to a worker in one message; auto (default): about 20 ms of work"

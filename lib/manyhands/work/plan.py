@@ -22,6 +22,7 @@ from manyhands.work.worker_settings import Workers
 
 if TYPE_CHECKING:
     from manyhands.work.broker_url import Broker
+    from manyhands.work.cluster_address import Cluster
     from manyhands.work.function import Call
 
 
@@ -69,6 +70,8 @@ class Plan:
     """Seconds of silence after which these hosts end their jobs, and are given up here."""
     broker: Broker | None = None
     """Where jobs wait for consumers, with a backend that has a queue; ``workdir`` is a folder there."""
+    cluster: Cluster | None = None
+    """Whose workers do the jobs, with the backend ``dask``; ``workdir`` is a folder there."""
     spool_limit: int = 1 << 30
     """Bytes of such inputs that are stored before the stream has to wait for the jobs (0: it never waits)."""
 
@@ -94,6 +97,7 @@ class Plan:
             **({"on": [*self.on], "ssh": self.ssh, "on_each": self.on_each, "lease": self.lease} if self.on else {}),
             **({"files": values_of(self.files)} if self.files else {}),
             **({"broker": self.broker.to_json()} if self.broker else {}),
+            **({"cluster": self.cluster.to_json()} if self.cluster else {}),
             "spool_limit": self.spool_limit,
             "limits": {
                 "jobs": limits.jobs,
@@ -158,6 +162,7 @@ class Plan:
             lease=record.get("lease", 60.0),
             files=Files(**record["files"]) if record.get("files") else None,
             broker=_broker(record.get("broker"), environ),
+            cluster=_cluster(record.get("cluster")),
             **{name: record[name] for name in names},
         )
 
@@ -208,6 +213,14 @@ def _broker(record: Mapping[str, Any] | None, environ: Mapping[str, str]) -> Bro
     from manyhands.work.broker_url import Broker  # here: most runs have none
 
     return Broker.from_json(record, environ)
+
+
+def _cluster(record: Mapping[str, Any] | None) -> Cluster | None:
+    if record is None:
+        return None
+    from manyhands.work.cluster_address import Cluster  # here: most runs have none
+
+    return Cluster.from_json(record)
 
 
 def for_stages(option: str, text: str, stages: int) -> list[str]:

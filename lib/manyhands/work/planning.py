@@ -21,15 +21,16 @@ from manyhands.posix.cores import usable_cores
 from manyhands.work.host_files import Files
 from manyhands.work.host_list import HostName
 from manyhands.work.plan import Plan, Stage, for_stages
-from manyhands.work.queue_kinds import is_queue
+from manyhands.work.queue_kinds import is_elsewhere, is_queue
 from manyhands.work.template import Template
 from manyhands.work.work import Work
 
 if TYPE_CHECKING:
     from manyhands.work.broker_url import Broker
+    from manyhands.work.cluster_address import Cluster
 
 _IN_QUEUE: Final = 1024
-"""Jobs that are in a queue at once, if there are to be as many as its consumers have slots, who come and go."""
+"""Jobs that are in a queue at once, if there are to be as many as its consumers, or the workers of a cluster, have slots, who come and go."""
 EVERY_SLOT: Final = 1 << 20
 """Slots, if there are to be as many as the hosts have, which is known later."""
 
@@ -55,7 +56,7 @@ def plan_of(
         raise UsageError(f"{given_as('--order', repr(options.order))}: choose one of {', '.join(get_args(Order))}")
     jobs, backends = for_stages("--jobs", str(options.jobs), len(works)), for_stages("--backend", backend, len(works))
     cores = usable_cores()
-    broker = _broker(options, backends)
+    broker, cluster = _broker(options, backends), _cluster(options, backends)
     then = tuple(
         Stage(one, _slots(j, cores, on, b), b, j.strip() == "auto")
         for one, j, b in zip(further, jobs[1:], backends[1:], strict=True)
@@ -73,6 +74,7 @@ def plan_of(
         on=tuple(one.text for one in on),
         on_each=on_each,
         broker=broker,
+        cluster=cluster,
     )
     return replace(plan, lease=_lease(options)) if on else plan
 
@@ -122,9 +124,17 @@ def _broker(options: Execution, backends: Sequence[str]) -> Broker | None:
     )
 
 
+def _cluster(options: Execution, backends: Sequence[str]) -> Cluster | None:
+    if options.cluster is None and "dask" not in backends:
+        return None
+    from manyhands.work.cluster_address import Cluster, check_cluster  # here: most runs have none
+
+    return Cluster.of(check_cluster(options.cluster, backends), lease=options.lease, insecure=options.insecure)
+
+
 def _slots(jobs: str, cores: int, on: Sequence[HostName], backend: str) -> int:
-    if is_queue(backend):
-        _check_jobs(jobs, given_as("--backend", backend), "consumers")
+    if is_elsewhere(backend):
+        _check_jobs(jobs, given_as("--backend", backend), "consumers" if is_queue(backend) else "workers")
         return _IN_QUEUE if jobs.strip() == "100%" else parse_jobs(jobs, cores)
     return EVERY_SLOT if on and jobs.strip() == "100%" else parse_jobs(jobs, cores)
 

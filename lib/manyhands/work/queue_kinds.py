@@ -1,4 +1,4 @@
-"""The backends that have a broker, by name; apart from the rest of it, which most runs need not import."""
+"""The backends whose jobs are done elsewhere, by name; apart from the rest of them, which most runs need not import."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ def is_queue(backend: str) -> bool:
     return backend in QUEUES
 
 
-def has_queue(backends: str) -> bool:
-    """Whether one of several, with commas between them, is a queue."""
-    return any(is_queue(one) for one in backends.split(","))
+def is_elsewhere(backend: str) -> bool:
+    """Whether consumers of a queue or workers of a cluster do the jobs."""
+    return is_queue(backend) or backend == "dask"
+
+
+def any_elsewhere(backends: str) -> bool:
+    """Whether one of several, with commas between them, is of that kind."""
+    return any(is_elsewhere(one) for one in backends.split(","))

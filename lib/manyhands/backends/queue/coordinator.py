@@ -377,9 +377,8 @@ class Queued:
 
     def _ended(self, id: AttemptId, sent: _Sent, end: End, sent_at: float) -> None:
         at = sent_at - end.ago
-        if (
-            end.stopped and sent.stopped
-        ):  # it is known which came first, and the two clocks only agree to some milliseconds
+        # it is known which came first, and the two clocks only agree to some milliseconds
+        if end.stopped and sent.stopped:
             at = max(at, sent.stopped)
         stdout, stderr, failure = self._outputs.whole(id, end)
         if failure:

@@ -9,12 +9,9 @@ sent once more, because the coordinator may not have read them.
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,7 +22,8 @@ from manyhands.backends.queue.carrier import BrokerLostError, Receiver
 from manyhands.backends.queue.messages import LARGEST
 from manyhands.backends.queue.run_settings import RunSettings
 from manyhands.backends.registry import open_backend
-from manyhands.core.attempt import Attempt, AttemptId, Ending
+from manyhands.backends.shared.hosted_backend import HostedBackend
+from manyhands.core.attempt import AttemptId, Ending
 
 _UNREAD: Final = 64
 """Reports that may wait for the coordinator before large outputs have to."""
@@ -40,12 +38,11 @@ _RESULT: Final = 1 << 20
 _PAUSE: Final = 0.01
 """Seconds until it is looked again whether large outputs may go on."""
 
-Verb = Callable[[Backend], None]
 Packing = Callable[[float], bytes]
 """Makes a message at the moment when it is sent, because it says how long ago something was."""
 
 
-class HostedRun:
+class HostedRun(HostedBackend):
     """See the module's first lines. ``ended`` is called, in our thread, when an attempt is over."""
 
     def __init__(
@@ -58,51 +55,23 @@ class HostedRun:
         consumer: str,
         slots: int,
     ) -> None:
-        self.name, self.settings, self._slots = name, settings, slots
+        super().__init__(name)
+        self.settings, self._slots = settings, slots
         self._consumer, self._receiver, self._on_end = consumer, receiver, ended
-        self.held: dict[AttemptId, Attempt] = {}
-        """The attempts that are ours, until their end is on its way. Changed with the mutex held."""
         self.begun: dict[AttemptId, Started] = {}
         self.wall = 0.0
         """Seconds that an attempt takes, about."""
-        self.failure: str | None = None
-        """Why it cannot do any attempts."""
-        self._mutex = threading.Lock()
-        self._inbox: deque[Verb] = deque()
         self._outbox: deque[Packing] = deque()
         self._large: deque[Iterator[bytes]] = deque()
         self._sent: deque[tuple[float, int, Packing]] = deque()
         self._sent_size = 0
-        self._stops: dict[AttemptId, float] = {}
-        """When attempts were first asked to end."""
         self._lost: dict[AttemptId, str] = {}
         """Why attempts are lost that are being killed."""
-        self._backend: Backend | None = None
-        self._closing = threading.Event()
         self._waiting = 0
         self._next_try = 0.0
-        self._thread = threading.Thread(target=self._run, name=f"manyhands-run-{name}", daemon=True)
-        self._thread.start()
+        self._begin()
 
     # -- called by the consumer ------------------------------------------------------------------------------------------
-
-    def start(self, attempts: Sequence[Attempt]) -> None:
-        """Do attempts that are claimed."""
-        with self._mutex:
-            self.held.update((one.id, one) for one in attempts)
-        self._do(partial(_start, attempts))
-
-    def stop(self, ids: Sequence[AttemptId], *, kill: bool) -> None:
-        """End attempts."""
-        self._do(partial(self._stop, ids, kill))
-
-    def recall(self, ids: Sequence[AttemptId]) -> None:
-        """Give back attempts that have not begun."""
-        self._do(lambda backend: backend.recall(self._known(ids)))
-
-    def pause(self, paused: bool) -> None:
-        """Suspend or continue all attempts."""
-        self._do(lambda backend: backend.pause(paused))
 
     def lose(self, why: str) -> None:
         """Kill everything, and report it as lost."""
@@ -110,74 +79,21 @@ class HostedRun:
         self._lost.update((one.id, why) for one in lost)
         self._do(lambda backend: backend.stop(lost, kill=True))
 
-    def drop(self, ids: Sequence[AttemptId]) -> None:
-        """Kill attempts that are another's now; what they report is no longer of interest."""
-        gone = self._known(ids)
-        with self._mutex:
-            for one in ids:
-                self.held.pop(one, None)
-        self._do(lambda backend: backend.stop(gone, kill=True))
-
     def repeat(self) -> None:
         """The broker has lost its memory: report once more what runs, and the last ends."""
         self._do(self._repeat)
-
-    def close(self) -> None:
-        """Kill everything, and report nothing more."""
-        self._closing.set()
-        if self._backend:
-            self._backend.wake()
-
-    def join(self) -> None:
-        """Wait until it is closed."""
-        self._thread.join()
 
     @property
     def idle(self) -> bool:
         """Whether all is done and reported."""
         return not (self.held or self._outbox or self._large)
 
-    def _known(self, ids: Sequence[AttemptId]) -> list[Attempt]:
-        with self._mutex:
-            return [self.held[id] for id in ids if id in self.held]
-
-    def _do(self, verb: Verb) -> None:
-        self._inbox.append(verb)
-        if self._backend:
-            self._backend.wake()
-
     # -- our thread ------------------------------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        folder = tempfile.mkdtemp(prefix="manyhands-")
-        try:
-            self._backend = self._opened(Path(folder))
-            while not self._closing.is_set():
-                self._turn(self._backend)
-        except Exception as error:  # whatever it is, nobody may wait for these attempts for ever
-            self._fail(f"the consumer cannot do its attempts: {error}")
-        finally:
-            if self._backend:
-                self._backend.close()
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _opened(self, folder: Path) -> Backend:
         if self.settings.call is not None:
             return open_backend("processes", self.settings.function(self._slots, folder))
         return open_backend("commands", self.settings.commands(self._slots, folder))
-
-    def _turn(self, backend: Backend) -> None:
-        while self._inbox:
-            self._inbox.popleft()(backend)
-        for report in backend.reports(self._patience()):
-            self._tell(report)
-        self._send()
-
-    def _stop(self, ids: Sequence[AttemptId], kill: bool, backend: Backend) -> None:
-        attempts, now = self._known(ids), time.monotonic()
-        for one in attempts:
-            self._stops.setdefault(one.id, now)
-        backend.stop(attempts, kill=kill)
 
     def _patience(self) -> float:
         """Seconds that may be waited for reports."""
@@ -269,11 +185,6 @@ class HostedRun:
         self._sent.clear()
         self._sent_size = 0
         self._outbox.extend(partial(reports.started, self._consumer, one) for one in self.begun.values())
-
-
-def _start(attempts: Sequence[Attempt], backend: Backend) -> None:
-    for one in attempts:
-        backend.start(one)
 
 
 def _always(message: bytes, now: float) -> bytes:  # noqa: ARG001 - it is a `Packing`

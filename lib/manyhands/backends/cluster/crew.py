@@ -1,0 +1,150 @@
+"""The workers of a cluster, as they come and go: on each the site of our execution is opened, and its clock is compared with ours."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from manyhands.backends.cluster import worker_side
+from manyhands.backends.cluster.travelling import Baggage, Greeting
+from manyhands.backends.site.clock import FarClock
+from manyhands.core.attempt import AttemptId
+from manyhands.core.errors import UsageError
+from manyhands.core.hints import given_as
+from manyhands.core.records import dataclass
+
+_LOOK: Final = 0.5
+"""Seconds between two looks at which workers there are."""
+_WORDS: Final = 200
+
+
+@dataclass(slots=True)
+class Worker:
+    """A worker whose site is open."""
+
+    address: str
+    threads: int
+    clock: FarClock
+
+
+class Crew:
+    """See the module's first lines. ``lost`` is called with each worker that is gone, ``note`` with what the user should know, and ``refused`` gives the
+    attempts that must begin nowhere."""
+
+    def __init__(
+        self,
+        run: str,
+        client: Any,
+        baggage: Baggage,
+        *,
+        lost: Callable[[Worker], None],
+        note: Callable[[str], None],
+        refused: Callable[[], Collection[AttemptId]],
+    ) -> None:
+        self._run, self._client, self._baggage = run, client, baggage
+        self._lost, self._note, self._refused = lost, note, refused
+        self.workers: dict[str, Worker] = {}
+        self.known: dict[str, Worker] = {}
+        """Also those that are gone."""
+        self.paused = False
+        self._set_aside: set[str] = set()
+        """Those on which the site cannot be opened."""
+        self._look_now = asyncio.Event()
+        self._next_beat = time.monotonic()
+
+    @property
+    def threads(self) -> int:
+        """Of all workers together."""
+        return sum(one.threads for one in self.workers.values())
+
+    async def check_versions(self) -> None:
+        """Raise UsageError unless every worker that there is has our version of manyhands, and of Python."""
+        found: dict[str, Any] = await self._client.get_versions(packages=["manyhands"])
+        ours = worker_side.version()
+        for address, one in found["workers"].items():
+            packages = one["packages"]
+            python = ".".join(str(packages["python"]).split(".")[:3])
+            if packages.get("manyhands") != ours:
+                there = packages.get("manyhands")
+                raise self._mistake(
+                    f"{address} has {f'manyhands {there}' if there else 'no manyhands'}, and this is {ours}: install it there"
+                )
+            if _minor(python) != _minor(platform.python_version()):
+                raise self._mistake(f"{address} has Python {python}, and this is {platform.python_version()}")
+
+    def _mistake(self, why: str) -> UsageError:
+        return UsageError(f"{given_as('--cluster', self._client.scheduler.address)}: the worker {why}")
+
+    async def look(self) -> None:
+        """Look which workers there are: open sites on new ones, and report those that are gone."""
+        threads: dict[str, int] = await self._client.nthreads()
+        for address in [one for one in self.workers if one not in threads]:
+            self._lost(self.workers.pop(address))
+        self._set_aside &= set(threads)
+        new = [one for one in threads if one not in self.workers and one not in self._set_aside]
+        if new:
+            await self._open(new, threads)
+
+    async def _open(self, new: Sequence[str], threads: dict[str, int]) -> None:
+        asked = time.monotonic()
+        call = partial(
+            worker_side.open_site,
+            self._run,
+            self._baggage,
+            [*self._refused()],
+            self.paused,
+        )
+        found = await self.ask(call, workers=new)
+        for address, answer in found.items():
+            if isinstance(answer, Greeting):
+                clock = FarClock()
+                clock.answered(asked, time.monotonic(), answer.at)
+                self.workers[address] = self.known[address] = Worker(address, threads[address], clock)
+                if self.paused:  # since it was asked
+                    await self.ask(partial(worker_side.pause, self._run, True), workers=[address])
+            elif not isinstance(answer, OSError):  # which is one that has just gone
+                self._set_aside.add(address)
+                self._note(f"the worker {address} cannot be used: {type(answer).__name__}: {answer!s:.{_WORDS}}")
+
+    async def ask(self, call: partial[Any], *, workers: Sequence[str] | None = None) -> dict[str, Any]:
+        """What workers answer to a call, all by default; an exception in the place of an answer that did not come."""
+        where = [*self.workers] if workers is None else [*workers]
+        if not where:
+            return {}
+        found: dict[str, Any] = await self._client.run(
+            call.func, *call.args, workers=where, on_error="return", **call.keywords
+        )
+        return found
+
+    async def follow(self) -> None:
+        """Look again and again, until it is cancelled; give signs of life."""
+        while True:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._look_now.wait(), _LOOK)
+            self._look_now.clear()
+            with suppress(OSError, RuntimeError, ValueError):  # the scheduler is gone, as others will find, too
+                await self.look()
+                if time.monotonic() >= self._next_beat:
+                    await self._beat()
+
+    async def _beat(self) -> None:
+        self._next_beat = time.monotonic() + self._baggage.settings.lease / 4
+        asked = time.monotonic()
+        found = await self.ask(partial(worker_side.beat, self._run))
+        for address, at in found.items():
+            if isinstance(at, float) and (one := self.workers.get(address)):
+                one.clock.answered(asked, time.monotonic(), at)
+
+    def open_again(self, address: str) -> None:
+        """A worker waits for its site: it is new, or has closed it."""
+        self.workers.pop(address, None)
+        self._look_now.set()
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]
