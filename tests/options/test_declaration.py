@@ -124,7 +124,7 @@ def test_what_an_option_needs_is_an_option() -> None:
         {one.name: one.said.needs for one in declared_in(cls)}["lease"]
         for cls in (batch.CommandOptions, batch.FunctionOptions)
     ]
-    assert leases == ["broker on on_each", "broker"]
+    assert leases == ["broker cluster on on_each", "broker cluster"]
 
 
 @pytest.mark.parametrize("cls", [one for one in OURS if one.__name__.endswith("Options")], ids=lambda cls: cls.__name__)
