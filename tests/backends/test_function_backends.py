@@ -587,7 +587,7 @@ def test_function_backends_are_named_when_there_is_no_such() -> None:
 def command(name: str, backend: str, ledger: Path, *more: str) -> list[str]:
     prefix = "a_" if backend == "asyncio" else ""
     queue = ["--broker", BROKER, "--lease", "2"] if backend == "redis" else []
-    queue = ["--cluster", CLUSTER] if backend == "dask" else queue
+    queue = ["--cluster", CLUSTER, "--lease", "4"] if backend == "dask" else queue
     call = f"functions:{name}" if backend == "redis" else f"{HERE / 'functions.py'}:{prefix}{name}"
     inputs = ledger.parent / "inputs.jsonl"
     return [
