@@ -51,8 +51,9 @@ NOT_IN_A_QUEUE = {
     "test_killed_and_resumed",  # jobs end when the lease is over: tests/handlers/test_queue.py
 }
 """What JSON cannot hold, and what only workers of our own have: tests/backends/queue has what a queue does with it."""
-NOT_ON_A_CLUSTER = {"test_results_in_pickle_files"}
-"""The files would be on the workers: tests/backends/cluster has that it is refused."""
+NOT_ON_A_CLUSTER = {"test_results_in_pickle_files", "test_killed_and_resumed"}
+"""The files would be on the workers: tests/backends/cluster has that it is refused; jobs end a moment after the coordinator:
+tests/handlers/test_cluster.py."""
 BROKER = CLUSTER = ""
 RUN = f"mine{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
