@@ -219,6 +219,21 @@ async def a_surroundings(pause: float) -> list[Any]:
     return surroundings(pause)
 
 
+class SlowToFlush(io.StringIO):
+    """Takes its time when the worker collects what was printed: after the job, and before the end of it is noted."""
+
+    def flush(self) -> None:
+        time.sleep(0.1)
+
+
+def lags(seconds: float) -> None:
+    """Sleep; a negative time is spent after the end of the job."""
+    if seconds < 0:
+        sys.stdout = SlowToFlush()
+    else:
+        time.sleep(seconds)
+
+
 def naps(pause: float) -> None:
     time.sleep(pause)
 

@@ -73,6 +73,12 @@ def test_ends_are_told_while_a_later_job_of_the_chunk_runs() -> None:
         assert [next(outcomes).number for _ in range(50)] == list(range(1, 51))
 
 
+def test_ends_are_told_though_the_worker_was_held_up_between_two_jobs() -> None:
+    """As on a busy machine: we have looked meanwhile, and seen nothing."""
+    with run_batch(functions.lags, [0.0] * 9 + [-1.0] + [0.0] * 10 + [600.0], jobs=1, chunk=21, grace=0.5) as outcomes:
+        assert [next(outcomes).number for _ in range(20)] == list(range(1, 21))
+
+
 def test_large_and_small_results_of_a_chunk_keep_their_jobs() -> None:
     """They come by different ways."""
     sizes = [10, 100_000, 20, 3_000_000, 30, 40, 16_370, 16_390, 50] * 8

@@ -297,12 +297,12 @@ class Processes:
 
     def _read(self, one: Handle) -> None:
         """Take what a worker has noted and sent, in the order in which it did so."""
+        now = time.monotonic()
         head = one.notes.head  # read first: what was sent before the last of these notes has arrived then
         for record in one.inbox.records():
             self._record(one, record)
         self._noted(one, head)
-        # From now on nothing is noted before the current job ends; and of that a worker tells if the job was not short.
-        now = time.monotonic()
+        # If the last note is older than that, the worker tells of the next one: it knows that it is late.
         recent = one.began is None or now < one.began + 2 * _GATHER
         one.look_at = now + _GATHER if one.held and recent else None
 

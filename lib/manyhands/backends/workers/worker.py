@@ -10,6 +10,7 @@ the job, so that its `finally` and `with` blocks are executed; a job that does n
 from __future__ import annotations
 
 import errno
+import math
 import os
 import pickle
 import resource
@@ -111,6 +112,9 @@ class Worker:
         self._latest: deque[tuple[float, int, tuple[int, int], tuple[Any, ...]]] = deque()
         self._remembered = 0
         """Bytes of these results."""
+        self._before, self._last = math.inf, 0.0
+        """When the last two notes say that they were written. The coordinator looks for others until the last that it has seen is
+        `_GATHER` old, twice; what was written later it is told of, at the beginning of the next job."""
         self._news = poll()
         self._news.register(sock, POLLIN)
 
@@ -181,7 +185,9 @@ class Worker:
 
     def _do(self, performer: Performer | ChunkPerformer, chunk: list[tuple[int, int, Any]]) -> None:
         """Do jobs one after another; when the coordinator requests it, return those that have not begun."""
-        self._note(time.monotonic())
+        self._last = begun = time.monotonic()
+        self._note(begun)
+        self._before = math.inf
         self._measure(children=True)
         left = len(chunk)
         for job, attempt, values in chunk:
@@ -207,6 +213,8 @@ class Worker:
         """Do a job and report it; return, and report, whether the next job of the chunk begins at once."""
         self._surroundings.named(*key)
         started, at = time.time(), time.monotonic()
+        if at - self._before > _LONG:
+            self._ring()
         found = self._perform(performer, key, values)
         now = time.monotonic()
         wall = now - at
@@ -231,8 +239,7 @@ class Worker:
         self._note(note, large=result is not None and len(result) > LARGEST)
         if self._ending:
             self._leave()
-        if wall > _LONG and more:
-            self._ring()
+        self._before, self._last = self._last, now
         return goes_on
 
     def _note(self, note: Any, *, large: bool = False) -> None:
