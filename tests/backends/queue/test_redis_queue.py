@@ -18,9 +18,11 @@ from conftest import wait_for, with_tag
 from manyhands.backends.protocol import Ended, Noted, Started
 from manyhands.backends.queue import keys
 from manyhands.backends.queue.coordinator import Queued
+from manyhands.backends.queue.inspection import Inspection
 from manyhands.backends.registry import open_backend
 from manyhands.backends.settings import CommandSettings
-from manyhands.core.errors import ManyhandsError
+from manyhands.core.errors import ManyhandsError, UnavailableError
+from manyhands.work.broker_url import Broker
 from redis_servers import Consumer, RedisServer
 
 LEASE = 2.0
@@ -421,3 +423,19 @@ def test_a_broker_that_is_gone(make: Make, redis_server: RedisServer, monkeypatc
     redis_server.kill()
     with pytest.raises(ManyhandsError, match="has not answered for 1 s"):
         bench.look(10)
+
+
+def test_a_broker_that_goes_away_while_it_is_looked_at(redis_server: RedisServer) -> None:
+    """One line, as if it had not been there."""
+    broker = Broker.of(redis_server.url, {}, lease=LEASE, insecure=False, password_file=None)
+    uses: list[Callable[[Inspection], object]] = [
+        lambda one: one.drain(["c"]),
+        lambda one: one.purge("r"),
+        lambda one: one.runs([]),
+    ]
+    for use in uses:
+        with pytest.raises(UnavailableError, match="cannot be used"), Inspection(broker) as inspection:
+            assert inspection.consumers() == []
+            redis_server.kill()
+            use(inspection)
+        redis_server.start()

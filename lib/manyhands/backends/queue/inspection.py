@@ -9,10 +9,11 @@ from typing import Any, Final
 from manyhands.backends.queue import keys, messages
 from manyhands.backends.queue.attempt_queue import AttemptQueue
 from manyhands.backends.queue.brokers import attempt_queue
-from manyhands.backends.queue.carrier import RECALLED, GoneError
+from manyhands.backends.queue.carrier import RECALLED, BrokerLostError, GoneError
 from manyhands.backends.queue.messages import Message, NotOursError, packed
 from manyhands.backends.queue.redis_connection import client, our_errors, reached, texts
 from manyhands.core.attempt import AttemptId
+from manyhands.core.errors import UnavailableError
 from manyhands.core.records import dataclass
 from manyhands.work.broker_url import Broker
 
@@ -45,7 +46,7 @@ class RunStatus:
 
 
 class Inspection:
-    """See the module's first lines. Raises UnavailableError if the broker cannot be used."""
+    """See the module's first lines. Raises UnavailableError, at the end of its block, too, if the broker cannot be used."""
 
     def __init__(self, broker: Broker) -> None:
         self._keys = keys.keys_for(broker.kind)
@@ -56,16 +57,16 @@ class Inspection:
     def __enter__(self) -> Inspection:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._redis.close()
         if self._queue:
             self._queue.close()
+        if isinstance(error, BrokerLostError):  # it was there a moment ago
+            raise UnavailableError(f"the broker {self._url.url} cannot be used: {error}") from None
 
     def consumers(self) -> list[ConsumerStatus]:
         """The living ones."""
-        found: list[ConsumerStatus] = []
-        reached(self._url, lambda: found.extend(self._consumers()))
-        return found
+        return [*self._consumers()]
 
     def _consumers(self) -> Iterator[ConsumerStatus]:
         with our_errors():
@@ -79,9 +80,7 @@ class Inspection:
 
     def runs(self, consumers: Sequence[ConsumerStatus]) -> list[RunStatus]:
         """The executions whose coordinators live, or did so a moment ago."""
-        found: list[RunStatus] = []
-        reached(self._url, lambda: found.extend(self._runs(consumers)))
-        return found
+        return [*self._runs(consumers)]
 
     def _runs(self, consumers: Sequence[ConsumerStatus]) -> Iterator[RunStatus]:
         with our_errors():
