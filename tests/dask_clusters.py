@@ -18,6 +18,7 @@ import pytest
 from manyhands.core.package_location import LIBRARY
 from manyhands.posix import linux
 from manyhands.work.cluster_address import Cluster
+from process_names import command_of
 
 HERE = Path(__file__).parent
 
@@ -63,7 +64,7 @@ class DaskCluster:
     def worker_pids(self) -> list[int]:
         """The processes of the workers themselves, below their nannies."""
         below = linux.descendants([self.processes["workers"]])
-        return [one.pid for one in below if b"spawn_main" in Path(f"/proc/{one.pid}/cmdline").read_bytes()]
+        return [one.pid for one in below if "spawn_main" in command_of(one.pid)]
 
     def stop(self) -> None:
         self.run("cluster.down")

@@ -20,6 +20,7 @@ import pytest
 
 from manyhands.backends.queue.redis_connection import client
 from manyhands.work.broker_url import BrokerUrl
+from process_names import command_of
 
 
 @dataclass
@@ -72,14 +73,14 @@ class RedisServer:
 
     def signal(self, number: int) -> None:
         pid = int(self.pidfile.read_text())
-        if b"redis-server" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if "redis-server" in command_of(pid):
             os.kill(pid, number)
 
     def kill(self) -> None:
         """Kill it, and wait until it is gone."""
         pid = int(self.pidfile.read_text())
         self.signal(signal.SIGKILL)
-        while os.path.exists(f"/proc/{pid}") and b"redis-server" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        while "redis-server" in command_of(pid):
             time.sleep(0.01)
         self.pidfile.unlink()
 

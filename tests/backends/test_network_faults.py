@@ -16,6 +16,7 @@ import pytest
 
 from conftest import Cli, signal_all, wait_for, with_tag
 from network_hosts import NetworkHosts
+from process_names import command_of
 from redis_servers import Consumer
 from redis_servers import running as redis_running
 
@@ -205,11 +206,3 @@ def pids_in(namespace: str) -> list[int]:
     """All processes of a namespace."""
     found = subprocess.run(["ip", "netns", "pids", namespace], check=True, capture_output=True, text=True).stdout
     return [int(pid) for pid in found.split()]
-
-
-def command_of(pid: int) -> str:
-    """Its command line, or what it calls itself."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
