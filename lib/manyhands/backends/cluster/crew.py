@@ -21,6 +21,11 @@ from manyhands.core.records import dataclass
 _LOOK: Final = 0.5
 """Seconds between two looks at which workers there are."""
 _WORDS: Final = 200
+_VERSIONS: Final = (
+    "(__import__('manyhands').__version__ if __import__('importlib.util').util.find_spec('manyhands') else '',"
+    " __import__('platform').python_version())"
+)
+"""What is evaluated at each worker, which may have nothing of ours."""
 
 
 @dataclass(slots=True)
@@ -64,18 +69,16 @@ class Crew:
 
     async def check_versions(self) -> None:
         """Raise UsageError unless every worker that there is has our version of manyhands, and of Python."""
-        found: dict[str, Any] = await self._client.get_versions(packages=["manyhands"])
-        ours = worker_side.version()
-        for address, one in found["workers"].items():
-            packages = one["packages"]
-            python = ".".join(str(packages["python"]).split(".")[:3])
-            if packages.get("manyhands") != ours:
-                there = packages.get("manyhands")
-                raise self._mistake(
-                    f"{address} has {f'manyhands {there}' if there else 'no manyhands'}, and this is {ours}: install it there"
-                )
-            if _minor(python) != _minor(platform.python_version()):
-                raise self._mistake(f"{address} has Python {python}, and this is {platform.python_version()}")
+        found: dict[str, Any] = await self._client.run(eval, _VERSIONS, on_error="return")
+        ours = worker_side.version(), platform.python_version()
+        for address, there in found.items():
+            if not isinstance(there, tuple):
+                raise self._mistake(f"{address} does not answer as it should: {there!r}")
+            if there[0] != ours[0]:
+                has = f"manyhands {there[0]}" if there[0] else "no manyhands"
+                raise self._mistake(f"{address} has {has}, and this is {ours[0]}: install it there")
+            if _minor(there[1]) != _minor(ours[1]):
+                raise self._mistake(f"{address} has Python {there[1]}, and this is {ours[1]}")
 
     def _mistake(self, why: str) -> UsageError:
         return UsageError(f"{given_as('--cluster', self._client.scheduler.address)}: the worker {why}")
