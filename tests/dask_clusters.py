@@ -42,6 +42,7 @@ class DaskCluster:
     def start(self) -> None:
         path = os.pathsep.join([LIBRARY, str(HERE)])
         self.environment = {**os.environ, "XDG_STATE_HOME": str(self.folder), "PYTHONPATH": path}
+        self.environment["DASK_TEMPORARY_DIRECTORY"] = str(self.folder)
         done = self.run("cluster.up", "--workers", str(self.workers), "--threads", str(self.threads))
         assert done.returncode == 0, done.stderr
         self.address = self.status()["scheduler"]

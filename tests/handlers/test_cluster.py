@@ -153,3 +153,13 @@ def test_dask_is_not_installed(cli: Cli, environment: dict[str, str], tmp_path: 
         done = subprocess.run(command, env=environment, cwd=tmp_path, check=False, capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert "distributed, which is not installed" in done.stderr
+
+
+def test_a_cluster_that_is_made_for_a_batch_leaves_nothing(cli: Cli, environment: dict[str, str], tmp_path: Path) -> None:
+    """No process, and no folder; Dask's own would be one that all users of the machine share."""
+    (tmp_path / "temporary").mkdir()
+    environment["TMPDIR"] = str(tmp_path / "temporary")
+    done = cli("batch", "echo {}", "--backend", "dask", "-j", "2", "--", "a", "b")
+    assert (done.returncode, sorted(done.stdout.split())) == (0, ["a", "b"]), done.stderr
+    assert list((tmp_path / "temporary").iterdir()) == []
+    wait_for(lambda: not with_tag(f"TMPDIR={tmp_path}/temporary"))

@@ -187,7 +187,7 @@ def test_a_killed_nanny_and_a_killed_scheduler(dask_cluster: DaskCluster, make: 
     assert all("was lost" in (bench.end_of(one).ending.error or "") for one in running)
     wait_for(lambda: not with_tag(f"MH_TAG={TOKEN}"), 30)
     command = [sys.executable, "-P", "-m", "dask", "worker", dask_cluster.address, "--nthreads", "1", "--no-nanny"]
-    command += ["--host", "127.0.0.1", "--no-dashboard", "--local-directory", str(dask_cluster.folder)]
+    command += ["--host", "127.0.0.1", "--no-dashboard"]
     with subprocess.Popen(command, env=dask_cluster.environment, stderr=subprocess.DEVNULL) as worker:
         try:
             assert bench.end_of(waiting).ending.stdout.data == b"well\n"
@@ -283,11 +283,11 @@ def certificate(folder: Path, name: str) -> dict[str, str]:
 @pytest.fixture
 def tls_cluster(tmp_path: Path, environment: dict[str, str]) -> Iterator[tuple[str, dict[str, str], list[Any]]]:
     """(the address, the environment that has the certificates, the processes): started by Dask's own programs, as by a user."""
-    known = environment | certificate(tmp_path, "right")
+    known = environment | certificate(tmp_path, "right") | {"DASK_TEMPORARY_DIRECTORY": str(tmp_path)}
     file = tmp_path / "scheduler.json"
     dask = [sys.executable, "-P", "-m", "dask"]
     usual = ["--protocol", "tls", "--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
-    place = ["--nthreads", "2", "--local-directory", str(tmp_path / "scratch"), "--name"]
+    place = ["--nthreads", "2", "--name"]
     made: list[Any] = []
     try:
         for command in (["scheduler", "--port", "0", *usual], *(["worker", *usual, *place, f"w{n}"] for n in range(2))):

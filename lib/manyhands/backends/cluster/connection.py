@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import ssl
+import tempfile
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -31,10 +33,10 @@ _QUIET: Final = logging.CRITICAL
 
 
 class Connection:
-    """A client, and the cluster that it closes."""
+    """A client, and the cluster that it closes, with the ``folder`` that the cluster has used."""
 
-    def __init__(self, client: Any, cluster: Any = None) -> None:
-        self.client, self.cluster = client, cluster
+    def __init__(self, client: Any, cluster: Any = None, folder: str | None = None) -> None:
+        self.client, self.cluster, self._folder = client, cluster, folder
         self._logger = logging.getLogger("distributed.client")
         self._level = self._logger.level
         self._logger.setLevel(_QUIET)
@@ -57,6 +59,7 @@ class Connection:
             if one is not None:
                 with suppress(Exception):  # it may be gone, in which case nothing is left to be closed
                     await asyncio.wait_for(one.close(), _CLOSING)
+        _remove(self._folder)
         self._logger.setLevel(self._level)
 
 
@@ -125,17 +128,29 @@ def _why(error: BaseException) -> str:
 
 
 async def _made(given: Cluster, slots: int) -> Connection:
+    import dask
+
     maker = {"local": _local, "ssh": _ssh, "slurm": _slurm}[given.kind]
+    folder = tempfile.mkdtemp(prefix="manyhands-") if given.kind == "local" else None
+    ours = {"temporary-directory": folder} if folder else {}  # not one that all users share, from which it would import
+    cluster: Any = None
     try:
-        cluster = await asyncio.wait_for(maker(given, slots), _MAKING)
-    except (TimeoutError, OSError, RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split()) or "it took too long"
-        raise ManyhandsError(f"{given_as('--cluster', given.text)}: the cluster could not be made: {said}") from None
-    try:
-        return Connection(await _client(given, address=cluster), cluster)
-    except BaseException:
-        await cluster.close()
+        with dask.config.set(ours):
+            cluster = await asyncio.wait_for(maker(given, slots), _MAKING)
+        return Connection(await _client(given, address=cluster), cluster, folder)
+    except BaseException as error:
+        if cluster is not None:
+            await cluster.close()
+        _remove(folder)
+        if isinstance(error, TimeoutError | OSError | RuntimeError | ValueError):
+            said = " ".join(str(error).split()) or "it took too long"
+            raise ManyhandsError(f"{given_as('--cluster', given.text)}: the cluster could not be made: {said}") from None
         raise
+
+
+def _remove(folder: str | None) -> None:
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _local(_given: Cluster, slots: int) -> Any:

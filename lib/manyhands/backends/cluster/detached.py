@@ -93,7 +93,7 @@ def up(workers: int, threads: int) -> ClusterStatus:
         _start(started, "scheduler", ["scheduler", *options, "--scheduler-file", usual_path()], umask=0o077)
         _wait_for_file(started)
         numbers = ["--nworkers", str(workers), "--nthreads", str(threads)]
-        place = ["--host", "127.0.0.1", "--local-directory", str(where), "--no-dashboard", "--death-timeout", "60"]
+        place = ["--host", "127.0.0.1", "--no-dashboard", "--death-timeout", "60"]
         _start(started, "workers", ["worker", "--scheduler-file", usual_path(), *numbers, *place])
         return _wait_for_workers(started, workers)
     except BaseException:
@@ -102,7 +102,8 @@ def up(workers: int, threads: int) -> ClusterStatus:
 
 
 def _start(started: list[Noted], what: str, command: Sequence[str], *, umask: int = -1) -> None:
-    environment = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+    ours = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0", "DASK_TEMPORARY_DIRECTORY": str(folder())}
+    environment = {**os.environ, **ours}
     with open(folder() / f"{what}.log", "wb", opener=_private) as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "dask", *command],
