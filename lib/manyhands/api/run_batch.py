@@ -158,7 +158,7 @@ def run_batch(
       for both "redis", "celery" or "rq", with ``broker``, its address: consumers (``queue.work``) do the jobs. ``store``: the Redis
       server beside the broker. ``broker_password_file``: how it is reached.
       And "dask", with ``cluster``: "local", "up", the address of a scheduler, "ssh:HOST,HOST", "slurm:JOBS", a scheduler file, or a
-      `distributed.Client`. ``insecure``: allow connections that are not encrypted. ``lease``: seconds without a sign of life of this
+      ``distributed.Client``. ``insecure``: allow connections that are not encrypted. ``lease``: seconds without a sign of life of this
       program after which consumers, workers and hosts end its jobs.
     - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input.
       ``shell``: a command is a script for the user's shell.

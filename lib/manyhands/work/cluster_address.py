@@ -25,7 +25,7 @@ _OURS: Final = ("local", "up")
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """The cluster of a run. ``kind``: local, up, address, ssh, slurm, file or client; ``lease``: seconds without a sign of life of the
-    batch after which workers end its jobs. ``client`` is one of the program's own, a `distributed.Client`, which is not stored."""
+    batch after which workers end its jobs. ``client`` is one of the program's own, a ``distributed.Client``, which is not stored."""
 
     text: str
     kind: str
