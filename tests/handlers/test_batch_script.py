@@ -182,4 +182,5 @@ def test_a_run_in_which_much_is_killed_is_complete_at_last(
     rows = list(csv.DictReader(cli("batch.export", "r", "--format", "csv").stdout.splitlines()))
     assert Counter(row["status"] for row in rows) == {"ok": 200}
     done_more_than_once = [n for n in Counter((folder / "ledger").read_text().split()).values() if n > 1]
-    assert len(done_more_than_once) <= {"manyhands": 4, "zygotes": 0}.get(what, 200)
+    # at each of three kills, two zygotes may have taken an end that they have not yet told
+    assert len(done_more_than_once) <= {"manyhands": 4, "zygotes": 6}.get(what, 200)
