@@ -17,6 +17,8 @@ from backends.test_command_backends import Bench
 from conftest import LIB, wait_for, with_tag
 from manyhands.backends.commands import Commands
 from manyhands.backends.launchers import launcher_process
+from manyhands.backends.launchers.job_processes import Running
+from manyhands.backends.launchers.launcher import Launcher
 from manyhands.backends.protocol import Ended
 from manyhands.backends.settings import CommandSettings
 
@@ -151,6 +153,8 @@ from backends.launchers.test_launcher import settings
 from backends.test_command_backends import Bench
 from manyhands.backends.commands import Commands
 from manyhands.backends.launchers import launcher_process
+from manyhands.backends.launchers.job_processes import Running
+from manyhands.backends.launchers.launcher import Launcher
 import dataclasses
 bench = Bench(Commands(dataclasses.replace(settings(Path(sys.argv[3])), token=sys.argv[4])))
 attempts = [bench.sh("trap '' TERM INT HUP; setsid sleep 60 & sleep 60 & sleep 60") for _ in range(4)]
@@ -199,3 +203,18 @@ def test_with_sigchld_ignored_statuses_are_still_true(tmp_path: Path) -> None:
     )
     out = subprocess.run([sys.executable, "-c", ignoring, *command], capture_output=True, check=True, timeout=30)
     assert out.stdout == b"[0, 3]\n"
+
+
+def test_an_end_is_not_seen_again_while_a_child_that_is_made_has_the_descriptor() -> None:
+    """For a moment, it has a copy of all that are open; the next attempt may get the same number meanwhile."""
+    launcher = Launcher.__new__(Launcher)
+    launcher.poll, launcher.watched = select.epoll(), {}
+    with subprocess.Popen(["true"]) as process:
+        one = Running(1, b"1.1", process.pid, None, 0.0, 0.0)  # type: ignore[arg-type]  # it is only watched
+        launcher.watch(one)
+        assert launcher.poll.poll(20) == [(one.file, select.EPOLLIN)]
+        copy = os.dup(one.file)
+        launcher.unwatch(one)
+        assert launcher.poll.poll(0) == []
+    os.close(copy)
+    launcher.poll.close()

@@ -158,9 +158,8 @@ class Launcher:
         want = bool(self.outbox.waiting) and not self.outbox.refused
         if want is not self.writing:
             self.writing = self._watch(self.outbox.sock, want, select.EPOLLOUT)
-        if (
-            news := self.spawner.news
-        ) is not self.hearing:  # that of another process; the end of the old one has ended its watch
+        news = self.spawner.news
+        if news is not self.hearing:  # that of another process; the end of the old one has ended its watch
             self.hearing = news if news and self._watch(news, True, select.EPOLLIN) else None
         patience, self.blind = self.patience(), False
         for file, _ in self.poll.poll(patience):
@@ -257,8 +256,10 @@ class Launcher:
             self.watched[running.file] = running
 
     def unwatch(self, running: Running) -> None:
-        """Close its pidfd, which also ends the watch, because no other process has it."""
+        """End the watch, which closing alone does not do while a child that is just made has a copy, and close its pidfd."""
         if running.file >= 0:
+            with suppress(OSError):  # it could not be watched
+                self.poll.unregister(running.file)
             os.close(running.file)
             running.file = -1
 
