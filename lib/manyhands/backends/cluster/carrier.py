@@ -149,23 +149,15 @@ class Carrier:
         return self.sizes.narrow_room(self._width, slots, used, fresh=fresh)
 
     def _submit(self, batch: Sequence[Sequence[Attempt]]) -> None:
-        from dask import config as dask_config
-
         arguments = [[sent(one, function=self._is_function) for one in attempts] for attempts in batch]
-        try:
-            with dask_config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"}):
-                futures = self._client.map(
-                    worker_side.perform,
-                    [self.name] * len(batch),
-                    arguments,
-                    key=[(self.name, names_of(attempts)) for attempts in batch],
-                    pure=False,
-                    retries=0,
-                )
-        except Exception as error:  # whatever Dask makes of them: nobody may wait for these attempts for ever
-            for one in (one for attempts in batch for one in attempts):
-                self._put(Ended(one, time.monotonic(), Ending(error=f"it cannot be sent: {error}"), began=False))
-            return
+        futures = self._client.map(
+            worker_side.perform,
+            [self.name] * len(batch),
+            arguments,
+            key=[self._key(attempts) for attempts in batch],
+            pure=False,
+            retries=0,
+        )
         for future, attempts in zip(futures, batch, strict=True):
             parcel = Parcel(future, (one.id for one in attempts))
             self._flights.update((one.id, Flight(one, parcel)) for one in attempts)
