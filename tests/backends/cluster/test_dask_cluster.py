@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -174,6 +175,16 @@ def test_a_coordinator_that_gives_no_sign_of_life(two_workers: DaskCluster, make
     wait_for(lambda: not with_tag(f"MH_TAG={TOKEN}-0.1.1"), 30)
     assert "no sign of life" in (bench.end_of(one).ending.error or "")
     assert bench.end_of(bench.sh("echo well")).ending.stdout.data == b"well\n"
+
+
+def test_what_dask_will_not_send_fails(shared_dask: DaskCluster, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, with the reason; nobody waits for it."""
+    bench = make(shared_dask.cluster())
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.backend._carrier._client, "map", Mock(side_effect=ValueError("too large")))
+        end = bench.end_of(bench.sh("true"))
+    assert (end.began, end.ending.error) == (False, "it cannot be sent: too large")
+    assert bench.end_of(bench.sh("true")).ending.exit == 0
 
 
 def test_a_killed_nanny_and_a_killed_scheduler(dask_cluster: DaskCluster, make: Make) -> None:

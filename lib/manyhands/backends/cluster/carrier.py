@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from typing import Any, Final
 
 from manyhands.backends.cluster import worker_side
@@ -33,7 +33,7 @@ from manyhands.work.cluster_address import Cluster
 _CLOSING: Final = 12.0
 """Seconds that the sites have to end."""
 _LONELY: Final = 2.0
-"""Seconds without a worker after which the user is told."""
+"""The user is told after so many seconds without a worker."""
 
 
 class Carrier:
@@ -149,15 +149,23 @@ class Carrier:
         return self.sizes.narrow_room(self._width, slots, used, fresh=fresh)
 
     def _submit(self, batch: Sequence[Sequence[Attempt]]) -> None:
+        import dask
+
         arguments = [[sent(one, function=self._is_function) for one in attempts] for attempts in batch]
-        futures = self._client.map(
-            worker_side.perform,
-            [self.name] * len(batch),
-            arguments,
-            key=[self._key(attempts) for attempts in batch],
-            pure=False,
-            retries=0,
-        )
+        try:
+            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"}):
+                futures = self._client.map(
+                    worker_side.perform,
+                    [self.name] * len(batch),
+                    arguments,
+                    key=[self._key(attempts) for attempts in batch],
+                    pure=False,
+                    retries=0,
+                )
+        except Exception as error:  # whatever Dask makes of them, nobody may wait for these attempts for ever
+            for one in chain.from_iterable(batch):
+                self._put(Ended(one, time.monotonic(), Ending(error=f"it cannot be sent: {error}"), began=False))
+            return
         for future, attempts in zip(futures, batch, strict=True):
             parcel = Parcel(future, (one.id for one in attempts))
             self._flights.update((one.id, Flight(one, parcel)) for one in attempts)

@@ -179,6 +179,17 @@ _MANY: Final = 1024
 """As many jobs at once as the cluster has threads (`manyhands.work.planning`)."""
 
 
+def _check_tls(given: Cluster) -> None:
+    """Raise UsageError if what Dask makes on other machines would not be encrypted."""
+    import dask
+
+    if not given.insecure and not dask.config.get("distributed.comm.require-encryption", None):
+        raise UsageError(
+            f"{given_as('--cluster', given.text)}: its connections would not be encrypted: set up TLS in Dask's configuration "
+            f"on all machines (distributed.comm.require-encryption), or allow it by {switch_name('--insecure')}"
+        )
+
+
 async def _ssh(given: Cluster, _slots: int) -> Any:
     """A scheduler on the first host, and a worker on each."""
     try:
@@ -188,11 +199,7 @@ async def _ssh(given: Cluster, _slots: int) -> Any:
     import dask
     from distributed import SSHCluster
 
-    if not given.insecure and not dask.config.get("distributed.comm.require-encryption", None):
-        raise UsageError(
-            f"{given_as('--cluster', given.text)}: its connections would not be encrypted: set up TLS in Dask's configuration "
-            f"on all hosts (distributed.comm.require-encryption), or allow it by {switch_name('--insecure')}"
-        )
+    _check_tls(given)
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
         return await SSHCluster([given.hosts[0], *given.hosts], asynchronous=True)
 
@@ -205,11 +212,7 @@ async def _slurm(given: Cluster, _slots: int) -> Any:
         raise UsageError(f"{given_as('--cluster', given.text)} needs dask-jobqueue: pip install dask-jobqueue") from None
     import dask
 
-    if not given.insecure and not dask.config.get("distributed.comm.require-encryption", None):
-        raise UsageError(
-            f"{given_as('--cluster', given.text)}: its connections would not be encrypted: set up TLS in Dask's configuration "
-            f"(distributed.comm.require-encryption), or allow it by {switch_name('--insecure')}"
-        )
+    _check_tls(given)
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
         cluster = await SLURMCluster(asynchronous=True)
     cluster.scale(jobs=given.nodes)

@@ -25,7 +25,7 @@ from manyhands.backends.shared.hosted_backend import HostedBackend
 from manyhands.core.attempt import AttemptId, Ending
 
 _SOON: Final = 0.03
-"""Seconds after which it is told that an attempt has begun."""
+"""The coordinator is told of an attempt that has run for so many seconds."""
 _LATE: Final = 0.25
 """Seconds that several attempts may take together."""
 

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ from manyhands.core.attempt import Attempt, AttemptId
 Verb = Callable[[Backend], None]
 
 
-class HostedBackend:
+class HostedBackend(ABC):
     """See the module's first lines. The thread begins with `_begin`."""
 
     who = "the consumer"
@@ -122,25 +123,25 @@ class HostedBackend:
 
     # -- of a subclass ---------------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def _opened(self, folder: Path) -> Backend:
         """The backend, whose outputs are in ``folder``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _patience(self) -> float:
         """Seconds that may be waited for reports."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _tell(self, report: Report) -> None:
         """Handle a report."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _send(self) -> None:
         """Do what is due after each round."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _fail(self, why: str) -> None:
         """The backend is broken: end what is held, so that nobody waits for it."""
-        raise NotImplementedError
 
 
 def _start(attempts: Sequence[Attempt], backend: Backend) -> None:
