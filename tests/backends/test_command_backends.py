@@ -377,11 +377,11 @@ def test_no_more_run_at_once_than_there_are_slots(bench: Bench) -> None:
         assert all(one[1] <= other[0] for one, other in pairwise(spans))
 
 
-def test_a_job_that_ignores_term_is_killed_after_the_grace(bench: Bench) -> None:
+def test_a_job_that_ignores_term_is_killed_after_the_grace(bench: Bench, tmp_path: Path) -> None:
     """TERM first, KILL when the grace is over."""
-    attempt = bench.sh("trap '' TERM; echo up; while :; do sleep 0.05; done")
+    attempt = bench.sh(f"trap '' TERM; echo up; touch {tmp_path}/up; while :; do sleep 0.05; done")
     bench.start_of(attempt)
-    time.sleep(0.2)
+    wait_for((tmp_path / "up").exists)
     asked = time.monotonic()
     bench.backend.stop([attempt])
     end = bench.end_of(attempt)
@@ -390,22 +390,23 @@ def test_a_job_that_ignores_term_is_killed_after_the_grace(bench: Bench) -> None
     assert end.ending.stdout.data == b"up\n"
 
 
-def test_a_job_may_use_its_grace(bench: Bench) -> None:
+def test_a_job_may_use_its_grace(make: Make, tmp_path: Path) -> None:
     """One that cleans up at TERM ends as it chooses."""
-    attempt = bench.sh("trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.02; done")
+    bench = make(grace=60.0)
+    attempt = bench.sh(f"trap 'echo bye; exit 7' TERM; echo up; touch {tmp_path}/up; while :; do sleep 0.02; done")
     bench.start_of(attempt)
-    time.sleep(0.2)
+    wait_for((tmp_path / "up").exists)
     bench.backend.stop([attempt])
     end = bench.end_of(attempt)
     assert (end.ending.exit, end.ending.stdout.data) == (7, b"up\nbye\n")
 
 
-def test_a_kill_is_at_once(make: Make) -> None:
+def test_a_kill_is_at_once(make: Make, tmp_path: Path) -> None:
     """The second Ctrl-C does not wait for any grace."""
     bench = make(grace=60.0)
-    attempt = bench.sh("trap '' TERM; while :; do sleep 0.05; done")
+    attempt = bench.sh(f"trap '' TERM; touch {tmp_path}/up; while :; do sleep 0.05; done")
     bench.start_of(attempt)
-    time.sleep(0.2)
+    wait_for((tmp_path / "up").exists)
     bench.backend.stop([attempt])
     bench.backend.stop([attempt], kill=True)
     assert bench.end_of(attempt).ending.signal == signal.SIGKILL
@@ -455,28 +456,36 @@ def test_an_output_that_cannot_be_kept_marks_its_job_only(make: Make) -> None:
     assert bench.end_of(bench.sh("head -c 100000 /dev/zero")).ending.stdout.path
 
 
-def test_what_has_not_begun_can_be_taken_back(bench: Bench) -> None:
+def test_what_has_not_begun_can_be_taken_back(bench: Bench, tmp_path: Path) -> None:
     """Recalled attempts never begin; what runs is not touched."""
-    running = [bench.sh("sleep 0.3") for _ in range(2)]
+    running = [bench.sh(f"until [ -e {tmp_path}/go ]; do sleep 0.02; done") for _ in range(2)]
     waiting = [bench.sh("echo never") for _ in range(20)]
     for one in running:
         bench.start_of(one)
     bench.backend.recall(waiting)
     ends = [bench.end_of(one) for one in waiting]
     assert not any(end.began for end in ends)
+    (tmp_path / "go").touch()
     assert [bench.end_of(one).ending.exit for one in running] == [0, 0]
 
 
-def test_a_pause_holds_everything(bench: Bench) -> None:
+def test_a_pause_holds_everything(bench: Bench, tmp_path: Path) -> None:
     """While held, what runs makes no progress and nothing begins."""
-    attempt = bench.sh("sleep 0.3")
+    attempt = bench.sh(f"until [ -e {tmp_path}/go ]; do sleep 0.02; done")
     bench.start_of(attempt)
+    tag = f"MH_TAG={TOKEN}.{attempt.job.number}.1"
     bench.backend.pause(True)
+    bench.until(
+        lambda: {one.state for one in with_tag(tag)} in ({"T"}, {"T", "D"})
+    )  # D: in vfork, whose child is stopped
     other = bench.sh("true")
-    deadline = time.monotonic() + 0.7
+    (tmp_path / "go").touch()
+    deadline = time.monotonic() + 0.4
     while time.monotonic() < deadline:
         bench.reports += bench.backend.reports(0.05)
-    assert not any(isinstance(one, Ended) for one in bench.reports)
+    assert not any(
+        isinstance(one, Ended) or one.attempt == other for one in bench.reports if isinstance(one, Started | Ended)
+    )
     bench.backend.pause(False)
     assert bench.end_of(attempt).ending.exit == 0
     assert bench.end_of(other).ending.exit == 0
