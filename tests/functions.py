@@ -94,6 +94,15 @@ def slow_and_noted(x: int, ledger: str, pause: float = 0.05) -> int:
     return x
 
 
+def noted_when_it_may_end(x: int, ledger: str, gate: str) -> int:
+    """Notes when it begins, and when it ends, which it may do once there is a file ``gate``."""
+    note(ledger, f"begin {x}")
+    while not os.path.exists(gate):
+        time.sleep(0.01)
+    note(ledger, f"end {x}")
+    return x
+
+
 def noted(x: int, ledger: str) -> int:
     note(ledger, str(x))
     return x

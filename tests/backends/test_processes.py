@@ -284,10 +284,10 @@ def test_held_workers_do_nothing(tmp_path: Path) -> None:
     from manyhands.work.function import Call, encode
     from manyhands.work.plan import Plan
 
-    ledger = tmp_path / "ledger"
-    source = Rows([(encode((n, str(ledger), 0.3)),) for n in range(2)])
+    ledger, gate = tmp_path / "ledger", tmp_path / "gate"
+    source = Rows([(encode((n, str(ledger), str(gate))),) for n in range(2)])
     plan = Plan(
-        work=Call.of(functions.slow_and_noted, type="object"),
+        work=Call.of(functions.noted_when_it_may_end, type="object"),
         source=source.spec(),
         limits=Limits(jobs=2),
         workdir=str(tmp_path),
@@ -298,7 +298,8 @@ def test_held_workers_do_nothing(tmp_path: Path) -> None:
     for event in batch.events():
         if isinstance(event, Began) and event.attempt.job.number == 2:
             batch.pause(True)
-            time.sleep(0.6)
+            gate.touch()
+            time.sleep(0.3)
             assert "end" not in ledger.read_text()
             batch.pause(False)
         ended += isinstance(event, Finished)

@@ -311,15 +311,23 @@ def test_an_ignored_signal_stays_ignored(environment: dict[str, str], tmp_path: 
 
 def test_usr1_says_what_is_running(environment: dict[str, str], tmp_path: Path) -> None:
     """One line for each running job, with its age."""
-    command = [sys.executable, "-m", "manyhands", "batch", "sh -c 'touch {}; sleep 1.5'", "-j2", "--", "one", "two"]
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    script = "sh -c 'touch {}; until [ -e go ]; do sleep 0.05; done'"
+    command = [sys.executable, "-m", "manyhands", "batch", script, "-j2", "--", "one", "two"]
+    said = tmp_path / "said"
+    with said.open("w") as file:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=file)
     wait_for(lambda: (tmp_path / "one").exists() and (tmp_path / "two").exists())
-    time.sleep(0.2)
-    process.send_signal(signal.SIGUSR1)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert "2 running" in err
-    assert re.search(r"job 2 \(pid \d+\) for \d\.\d s: two", err)
+
+    def both_are_told() -> bool:
+        process.send_signal(signal.SIGUSR1)
+        time.sleep(0.1)
+        return "2 running" in said.read_text() and bool(
+            re.search(r"job 2 \(pid \d+\) for \d+\.\d s: two", said.read_text())
+        )
+
+    wait_for(both_are_told)
+    (tmp_path / "go").touch()
+    assert process.wait(20) == 0
 
 
 def test_a_reader_that_leaves_stops_the_batch(environment: dict[str, str], tmp_path: Path) -> None:

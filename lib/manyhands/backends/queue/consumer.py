@@ -72,7 +72,7 @@ class Consumer:
         self._renewed = time.monotonic()
         self._next_beat = 0.0
         self._look = True
-        self._draining = self._ending = False
+        self._draining = self._ending = self._told = False
         self._changed = threading.Condition()
         self._orders: deque[object] = deque()
         self._lost_broker = False
@@ -131,6 +131,9 @@ class Consumer:
 
     def _step(self) -> None:
         """One round; nothing of it waits long."""
+        if self._draining and not self._told:
+            self._told = True
+            self._say("draining: nothing more is taken, and what runs may end; one more signal kills it")
         now = time.monotonic()
         if now - self._renewed > self._settings.lease and self._runs:
             self._lose_all()
@@ -363,8 +366,7 @@ class Consumer:
         message: Mapping[str, object] = order  # type: ignore[assignment]  # `_hear` has checked it
         kind, run = message["type"], str(message.get("run"))
         if kind == "drain":
-            self._say("draining: nothing more is taken")
-            self._draining = True
+            self.drain()
         elif kind == "close":
             self._close(run)
         elif kind == "pause" and run in self._runs:
