@@ -122,8 +122,7 @@ def test_their_own_tools_show_it(kind: Kind, redis_url: RedisServer, make: Make,
             assert (job.description, job.get_status(), job.func_name) == ("sleep 60", "started", "manyhands.attempt")
     bench.backend.close()
     wait_for(lambda: not with_tag(f"MH_TAG={TOKEN}"))
-    consumer.close()
-    assert consumer.process.returncode == 0
+    assert consumer.end() == 0
     left = [
         name for name in redis_url.names() if not name.startswith("_kombu.binding_") and not name.startswith("rq:worker:")
     ]
