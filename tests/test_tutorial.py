@@ -32,13 +32,18 @@ def shell(tmp_path: Path, environment: dict[str, str]) -> dict[str, str]:
     return {**environment, "PATH": path, "HOME": str(tmp_path)}
 
 
+UNTIL_FOUR_HAVE_ENDED = 'until [ "$(cat *.log 2>/dev/null | grep -c finished)" -ge 4 ]; do sleep 0.1; done\n'
+
+
 def typed(step: Step, number: int, folder: str = "$HOME/try-manyhands") -> str:
-    """A block as lines of a script: what it shows goes to a file of its own, with its status in another."""
+    """A block as lines of a script: what it shows goes to a file of its own, with its status in another. Four seconds may be too short
+    for the four jobs that end in them: it is waited for these."""
     if step.language == "python":
         name = step.text.splitlines()[0].removeprefix("# ")
         return f"cat >{folder}/{name} <<'END'\n{step.text}END\n"
     log = f'"$HOME/steps/{number}"'
-    return f"{{\n{step.text}}} >{log} 2>&1 </dev/null\necho $? >>{log}\n"
+    text = step.text.replace("sleep 4\n", UNTIL_FOUR_HAVE_ENDED)
+    return f"{{\n{text}}} >{log} 2>&1 </dev/null\necho $? >>{log}\n"
 
 
 @pytest.mark.slow

@@ -19,8 +19,11 @@ from conftest import Cli, wait_for, with_tag
 from handlers.test_batch_call import real_pictures
 from manyhands import Status, UsageError, run_batch
 from manyhands.core.events import Began, Finished, Summary
+from manyhands.core.job import Job
 from manyhands.core.limits import Backoff, Halt, Limits
 from manyhands.execution.begin import begin
+from manyhands.execution.stage_queue import StageQueue
+from manyhands.storage.journal import Tally
 from manyhands.storage.runs import Store
 from manyhands.storage.stage_journals import Journals
 from manyhands.work.plan import Plan, Stage
@@ -141,6 +144,45 @@ def test_a_slow_stage_holds_back_the_one_before(tmp_path: Path) -> None:
             most = max(most, lead)
     assert done == [400, 400]
     assert most <= 8 + 2 + 2 + 10  # the belt, both stages' hands, and what is on its way
+
+
+def test_a_full_line_has_more_room_where_the_next_stage_empties_it() -> None:
+    """A slow stage finds the belt as it was; a quick one finds it longer each time, so that it can take chunks."""
+    belt, job = StageQueue(4), Job(1, b"k", (b"x",))
+    assert [belt.put(job) for _ in range(4)] == [True, False, False, False]
+    assert belt.full
+    assert [belt.take() is job and belt.tell_before() for _ in range(4)] == [True, False, False, False]
+    assert (belt.take(), belt.room) == (None, 8)
+    assert (belt.take(), belt.room) == (None, 8)  # nobody was held back since
+    for _ in range(20):
+        while not belt.full:
+            belt.put(job)
+        assert belt.take()
+        assert belt.put(job) is False
+        assert belt.room == 8  # it was never empty
+    for _ in range(20):
+        while not belt.full:
+            belt.put(job)
+        while belt.take():
+            pass
+    assert belt.room == 4096
+
+
+@pytest.mark.parametrize(
+    ("lines", "limits"),
+    [
+        (("true {}", "true {}", "true {}"), {}),
+        (("test {} != 7", "test {} != 9", "test {} != 11"), {"retries": 1}),
+        (("true {}", "test {} != 5", "true {}"), {"halt": Halt.parse("soon,fail=1")}),
+        (("sleep 0.01; true {}", "true {}"), {"halt": Halt.parse("now,success=9")}),
+    ],
+)
+def test_the_sum_is_what_the_journals_say(lines: tuple[str, ...], limits: dict[str, Any], tmp_path: Path) -> None:
+    """Done, failed and left, of all stages together."""
+    line = begin(plan_of(*lines, inputs=[str(n) for n in range(60)], **limits), Store(tmp_path / "state"))
+    (summary,) = (one for one in line.events() if isinstance(one, Summary))
+    with closing(Journals.open(line.run)) as journals:
+        assert Tally(summary.counts, summary.left) == journals.tally()
 
 
 def test_stages_work_at_the_same_time(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ from manyhands.posix.which import find_program
 _WINDOW: Final = 16384
 """Characters that are searched, from the end: a prompt is the last text that a program writes before it waits."""
 _SCREEN: Final = 24
-_BLOCK: Final = 65536
+_BLOCK: Final = 8192
+"""Bytes that are read before we look at the clock again."""
 _HELD: Final = 1 << 16
 """Bytes that a pipe holds (pipe(7))."""
 
@@ -189,9 +190,9 @@ class _Dialogue:
         self._torn = whole[end:]
         self._text += plain(whole[:end])
         for one in self._responders:
-            for reply in one.submit(self._text):
-                one.count += 1
-                self._typed.put(reply.encode())
+            if replies := [*one.submit(self._text)]:
+                one.count += len(replies)
+                self._typed.put("".join(replies).encode())
         if (surplus := len(self._text) - _WINDOW) > 0:
             self._text = self._text[surplus:]
             for one in self._responders:

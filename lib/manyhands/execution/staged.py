@@ -14,6 +14,7 @@ import queue
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 
@@ -29,7 +30,7 @@ from manyhands.execution.batch import Batch
 from manyhands.execution.earlier_executions import Earlier
 from manyhands.execution.open_run import OpenRun
 from manyhands.execution.stage_queue import StageQueue
-from manyhands.storage.journal import Journal
+from manyhands.storage.journal import Journal, Tally
 from manyhands.storage.runs import RunLock, discard
 from manyhands.storage.stage_journals import Journals
 from manyhands.work.plan import Plan
@@ -88,12 +89,11 @@ class _Stage:
                 yield job, 0
         while True:
             ended = queued.ended  # read first: jobs that were queued before the end are then still found
-            if queued.jobs:
-                was_full = queued.full
-                job = queued.jobs.popleft()
-                if was_full and not queued.full:
-                    before.batch.wake()
-                yield job, 0
+            found = queued.take()
+            if queued.tell_before():
+                before.batch.wake()
+            if found is not None:
+                yield found, 0
             elif ended:
                 return
             else:
@@ -111,8 +111,8 @@ class _Stage:
         """Queue a job that succeeded: with the same input or, between functions, with what the one before returned."""
         job = outcome.attempt.job
         queued, after = self._staged.queues[self.number - 1], self._staged.stages[self.number]
-        queued.jobs.append(onward(job, outcome, after.batch.plan))
-        after.batch.wake()
+        if queued.put(onward(job, outcome, after.batch.plan)):
+            after.batch.wake()
 
 
 def onward(job: Job, outcome: Outcome, plan: Plan) -> Job:
@@ -341,8 +341,7 @@ class StagedBatch:
 
     def _summarise(self, wall: float) -> Summary:
         ends = [one.batch.summary for one in self.stages if one.batch.summary]
-        with closing(Journals.open(self.run)) as journals:
-            tally = journals.tally()
+        tally = self._tally(ends)
         stopped_by = next((end.stopped_by for end in ends if end.stopped_by is not None), None)
         halted = str(self.plan.limits.halt) if self.halting.reached else None
         unread, total = any(end.unread for end in ends[:1]), ends[0].total if ends else None
@@ -350,6 +349,16 @@ class StagedBatch:
         return Summary(
             self.run.id, tally.counts, tally.left, unread, wall, work, stopped_by, halted, total, self._done_before
         )
+
+    def _tally(self, ends: Sequence[Summary]) -> Tally:
+        """How the jobs ended; read from the journals only if the stages do not know it."""
+        if self.scope != "new" or len(ends) < len(self.stages):
+            with closing(Journals.open(self.run)) as journals:
+                return journals.tally()
+        counts = Counter(ends[-1].counts)
+        for end in ends[:-1]:
+            counts.update({status: number for status, number in end.counts.items() if status is not Status.OK})
+        return Tally(dict(counts), ends[0].left + sum(ends[0].counts.values()) - counts.total())
 
     def _end(self, threads: Sequence[threading.Thread]) -> None:
         """All is over, or the caller stopped iterating: end what runs, and wait for it."""
