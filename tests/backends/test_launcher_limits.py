@@ -154,7 +154,7 @@ def test_orphans_of_a_long_job_are_reaped_as_they_come(tmp_path: Path) -> None:
     wait_for(lambda: (tmp_path / "made").exists())
     assert isinstance(bench.backend, Commands)
     launcher = next(iter(bench.backend._launchers.values())).pid
-    wait_for(lambda: not [one for one in linux.descendants([launcher]) if one.state == "Z"], 20)
+    wait_for(lambda: not [one for one in linux.descendants([launcher]) if one.state == "Z"])
     bench.backend.stop([attempt])
     bench.end_of(attempt)
     bench.backend.close()
@@ -217,7 +217,7 @@ def test_results_that_nobody_reads_are_written_down(tmp_path: Path, ledger: Path
     wait_for(lambda: ledger.exists() and len(ledger.read_text().split()) == 400, 60)
     wait_for(lambda: alive(token) <= 2 * 20, 60)
     bury(process)
-    wait_for(lambda: alive(token) == 0, 5)
+    wait_for(lambda: alive(token) == 0)
     wait_for(lambda: len(list(tmp_path.glob(".late-*"))) == 2)
     wait_for(lambda: {end.job for end in orphan_results.read(tmp_path)} == set(range(1, 381)))
     assert {end.measured.exit for end in orphan_results.read(tmp_path)} == {0}
@@ -232,7 +232,7 @@ def test_a_killed_coordinator_leaves_no_stubborn_job(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == b"stopped\n"
     bury(process)
-    wait_for(lambda: alive(token) == 0, 5)
+    wait_for(lambda: alive(token) == 0)
 
 
 def test_a_launcher_that_fails_ends_its_jobs(tmp_path: Path) -> None:

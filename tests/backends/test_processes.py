@@ -169,10 +169,10 @@ def test_jobs_of_a_killed_coordinator_are_ended(environment: dict[str, str], tmp
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_for(lambda: len(sleepers(seconds)) == 4, 20)
+    wait_for(lambda: len(sleepers(seconds)) == 4)
     process.kill()
     process.wait()
-    wait_for(lambda: not sleepers(seconds), 2)
+    wait_for(lambda: not sleepers(seconds))
     workers = [stat for stat in linux.processes() if linux.has_tag(stat.pid, b"MH_RUN=", prefix=True)]
     assert [stat for stat in workers if stat.state != "Z" and str(tmp_path) in os.readlink(f"/proc/{stat.pid}/cwd")] == []
 
@@ -189,12 +189,12 @@ def test_no_file_is_left_by_a_signal(environment: dict[str, str], tmp_path: Path
         stderr=subprocess.PIPE,
     )
     with process:
-        wait_for(lambda: list(folder.iterdir()), 20)
+        wait_for(lambda: list(folder.iterdir()))
         time.sleep(0.3)
         process.send_signal(number)
         process.communicate(timeout=20)
     assert process.returncode == -number
-    wait_for(lambda: not list(folder.iterdir()), 5)
+    wait_for(lambda: not list(folder.iterdir()))
     folder.rmdir()
 
 

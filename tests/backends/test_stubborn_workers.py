@@ -157,7 +157,7 @@ def test_the_warden_is_replaced(number: int, environment: dict[str, str], tmp_pa
         wait_for(lambda: (tmp_path / "ledger").exists(), 30)
         time.sleep(2.5)  # two looks of the coordinator
         process.kill()
-    wait_for(lambda: not with_tag("MH_RUN=warden"), 10)
+    wait_for(lambda: not with_tag("MH_RUN=warden"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
@@ -225,7 +225,7 @@ def test_a_program_that_leaves_in_the_middle_ends(way: str, environment: dict[st
         """,
     )
     call(tmp_path, environment, sys.executable, main)
-    wait_for(lambda: not with_tag("MH_RUN=leaves"), 10)
+    wait_for(lambda: not with_tag("MH_RUN=leaves"))
 
 
 @pytest.mark.parametrize("backend", ["processes", "gevent"])
@@ -244,7 +244,7 @@ def test_a_program_that_keeps_an_iterator_ends(backend: str, environment: dict[s
     )
     done = call(tmp_path, environment, sys.executable, main)
     assert (done.stdout, done.stderr, done.returncode) == ("0 0\n", "", 0)
-    wait_for(lambda: not with_tag("MH_RUN=kept"), 10)
+    wait_for(lambda: not with_tag("MH_RUN=kept"))
 
 
 def test_a_backend_is_closed_from_anywhere(tmp_path: Path) -> None:

@@ -347,7 +347,7 @@ def test_ctrl_c_ends_all_stages(environment: dict[str, str], tmp_path: Path, own
         *map(str, range(20)),
     ]
     process = subprocess.Popen([*args, *stages], env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: (tmp_path / "ledger").exists() and (tmp_path / "ledger").read_text().count("three") >= 2, 20)
+    wait_for(lambda: (tmp_path / "ledger").exists() and (tmp_path / "ledger").read_text().count("three") >= 2)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=30)[1]
     assert process.returncode == -signal.SIGINT
