@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from invoke import Collection
 
+from lasting_processes import LASTING
 from manyhands.core import hints
 from manyhands.core.hints import typed_options
 from manyhands.core.package_location import LIBRARY, PACKAGE
@@ -209,8 +210,9 @@ def open_descriptors() -> set[str]:
 
 
 def children() -> list[linux.ProcStat]:
-    """Everything below this process."""
-    return linux.descendants([os.getpid()])
+    """Everything below this process, but for what tests share."""
+    shared = {one.pid for one in linux.descendants([*LASTING])} | LASTING
+    return [one for one in linux.descendants([os.getpid()]) if one.pid not in shared]
 
 
 def with_tag(text: str) -> list[linux.ProcStat]:

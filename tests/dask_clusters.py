@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from lasting_processes import command_of
 from manyhands.core.package_location import LIBRARY
 from manyhands.posix import linux
 from manyhands.work.cluster_address import Cluster
-from process_names import command_of
 
 HERE = Path(__file__).parent
 

@@ -11,16 +11,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lasting_processes import LASTING, command_of
 from manyhands.backends.queue.redis_connection import client
 from manyhands.work.broker_url import BrokerUrl
-from process_names import command_of
 
 
 @dataclass
@@ -110,7 +110,7 @@ def redis_server() -> Iterator[RedisServer]:
 def redis_url(shared_redis: RedisServer) -> Iterator[RedisServer]:
     """A database that is empty, and has to be in the end, but for what consumers leave that were killed."""
     with shared_redis.client() as redis:
-        redis.flushall()
+        redis.flushdb()
     yield shared_redis
 
 
@@ -210,3 +210,32 @@ class Consumer:
             except subprocess.TimeoutExpired:
                 self.process.kill()
         self.process.wait()
+
+
+class SharedConsumers:
+    """Consumers for many tests, none of which ends them, in a database that is not emptied: a start takes a second, with Celery and RQ."""
+
+    def __init__(self, server: RedisServer, folder: Path) -> None:
+        self.server, self._folder = replace(server, db=1), folder
+        self._started: dict[tuple[Kind, tuple[str, ...]], Consumer] = {}
+
+    def ready(self, kind: Kind, environment: dict[str, str], *args: str) -> None:
+        """Have one that was started with these ``args``."""
+        one = self._started.get((kind, args))
+        if one is None or one.process.poll() is not None:
+            one = Consumer(self.server, environment, *args, cwd=self._folder, kind=kind)
+            self._started[kind, args] = one
+            LASTING.add(one.process.pid)
+        one.wait_until_ready()
+
+    def close(self) -> None:
+        """End them all."""
+        for one in self._started.values():
+            one.close()
+
+
+@pytest.fixture(scope="session")
+def shared_consumers(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedConsumers]:
+    """See `SharedConsumers`."""
+    with closing(SharedConsumers(shared_redis, tmp_path_factory.mktemp("consumers"))) as found:
+        yield found

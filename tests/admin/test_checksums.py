@@ -248,7 +248,8 @@ def test_after_a_kill_it_goes_on(
         assert {number: after[number] for number in before} == before
         tree(folder, {"another": b"more"})
         assert cli(*words).stdout.startswith("OK - 302 files, ")
-        assert len(jobs_done(own_state, "night")) == len(after) + 1
+        # a new file changes its own group only, or makes two of it: 1 name of 32 ends a group
+        assert len(jobs_done(own_state, "night")) - len(after) in (1, 2)
     else:
         assert done.stdout.splitlines()[0].startswith("CRITICAL - 2 changed; 301 files, ")
         assert not jobs_done(own_state, "night")  # the next time all is read again

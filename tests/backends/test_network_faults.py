@@ -15,8 +15,8 @@ from typing import NamedTuple
 import pytest
 
 from conftest import Cli, signal_all, wait_for, with_tag
+from lasting_processes import command_of
 from network_hosts import NetworkHosts
-from process_names import command_of
 from redis_servers import Consumer
 from redis_servers import running as redis_running
 

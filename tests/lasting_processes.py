@@ -1,8 +1,11 @@
-"""What processes are called: for tests and their servers."""
+"""Processes that live longer than a test: which ones tests share, and what a process is called. For tests and their servers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+LASTING: set[int] = set()
+"""Children that tests share: no test has left them behind."""
 
 
 def command_of(pid: int) -> str:
