@@ -231,7 +231,7 @@ def signal_all(pids: Iterable[int], number: int) -> None:
 
 def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait until ``condition`` is true; fails after ``seconds``: jobs that must be ended sleep longer."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.005
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.01)
+        time.sleep(pause := min(1.5 * pause, 0.1))

@@ -34,7 +34,6 @@ from manyhands.core.serialization import is_pickle
 from manyhands.storage.journal import Tally
 from manyhands.storage.runs import Store
 from manyhands.work.queue_kinds import QUEUES, is_queue
-from redis_servers import Consumer
 
 BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent", "redis", "celery", "rq", "dask"]
 if sys.version_info >= (3, 14):
@@ -95,15 +94,11 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield str(request.param)
         return
     kind = kind_of(request, request.param)
-    server, known = request.getfixturevalue("redis_url"), request.getfixturevalue("environment")
+    consumers, known = request.getfixturevalue("shared_consumers"), request.getfixturevalue("environment")
     known["PYTHONPATH"] += f":{HERE}"  # of the coordinators that the test starts, too
-    consumer = Consumer(
-        server, known, "--slots", "8", "--allow", "functions:*", "--allow-commands", cwd=tmp_path, kind=kind
-    )
-    consumer.wait_until_ready()
-    request.getfixturevalue("monkeypatch").setattr(sys.modules[__name__], "BROKER", kind.given(server))
+    consumers.ready(kind, known, "--slots", "8", "--allow", "functions:*", "--allow-commands")
+    request.getfixturevalue("monkeypatch").setattr(sys.modules[__name__], "BROKER", kind.given(consumers.server))
     yield kind.name
-    consumer.close()
 
 
 def function(name: str, backend: str) -> Callable[..., Any]:
