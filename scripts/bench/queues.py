@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What a queue costs: functions that do nothing, through `--backend redis`, celery and rq, beside Celery's and RQ's own `delay` and `enqueue`.
+"""What a queue costs: functions that do nothing, through `--backend redis`, celery and rq, beside Celery's and RQ's own `delay` and `enqueue`,
+and beside a bare loop over Redis Streams, which sends and answers, and keeps no promise at all.
 
     scripts/bench/queues.py --redis redis://127.0.0.1:6379/0
     scripts/bench/queues.py --redis redis://127.0.0.1:6379/0 --amqp amqp://127.0.0.1/ --jobs 1000 --rounds 5
@@ -12,7 +13,6 @@ keep a journal; Celery's results are in Redis.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -34,6 +34,17 @@ app.conf.update(task_acks_late=True, worker_prefetch_multiplier=1)
 def name(path):
     return path.rpartition("/")[2]
 """
+BARE = """
+import sys
+from redis import Redis
+redis = Redis.from_url(sys.argv[1])
+while True:
+    for _, entries in redis.xreadgroup("bench", sys.argv[2], {"bench:jobs": ">"}, count=64, block=1000, noack=True):
+        with redis.pipeline(transaction=False) as pipe:
+            for _, fields in entries:
+                pipe.xadd("bench:ends", {"value": fields[b"path"].rpartition(b"/")[2]})
+            pipe.execute()
+"""
 ALLOWED = f"{basename.__module__}:{basename.__name__}"
 Peer = Callable[[list[str]], None]
 
@@ -44,13 +55,9 @@ class Bench:
     def __init__(self, folder: Path, redis: str, stack: ExitStack) -> None:
         self.folder, self.redis, self.stack = folder, redis, stack
 
-    def worker(self, *command: str, environment: dict[str, str] | None = None) -> None:
+    def worker(self, *command: str) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            cwd=self.folder,
-            env=os.environ | (environment or {}),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            [sys.executable, *command], cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         self.stack.callback(process.wait)
         self.stack.callback(process.terminate)
@@ -58,7 +65,7 @@ class Bench:
     def ours(self, kind: str, broker: str) -> Peer:
         where = {"broker": broker} | ({"store": self.redis} if broker.startswith("amqp") else {})
         options = [f"--{name}={value}" for name, value in where.items()]
-        self.worker("manyhands", "queue.work", f"--backend={kind}", *options, "--slots=2", f"--allow={ALLOWED}")
+        self.worker("-m", "manyhands", "queue.work", f"--backend={kind}", *options, "--slots=2", f"--allow={ALLOWED}")
 
         def peer(inputs: list[str]) -> None:
             state = {"state_dir": self.folder / "state"}
@@ -69,7 +76,7 @@ class Bench:
 
     def celery(self, broker: str, name: str) -> Peer:
         (self.folder / f"{name}.py").write_text(APP.format(broker=broker, redis=self.redis))
-        self.worker("celery", "-A", name, "worker", "-P", "threads", "-c", "2")
+        self.worker("-m", "celery", "-A", name, "worker", "-P", "threads", "-c", "2")
         sys.path.insert(0, str(self.folder))
         app = __import__(name)
 
@@ -85,7 +92,7 @@ class Bench:
 
         connection = Redis.from_url(self.redis)
         for _ in range(2):
-            self.worker("rq.cli", "worker", "-u", self.redis, "bench")
+            self.worker("-m", "rq.cli", "worker", "-u", self.redis, "bench")
         queue = Queue("bench", connection=connection)
 
         def peer(inputs: list[str]) -> None:
@@ -93,6 +100,29 @@ class Bench:
             for one in sent:
                 while not one.is_finished:
                     time.sleep(0.01)
+
+        return peer
+
+    def bare(self) -> Peer:
+        from redis import Redis
+
+        connection: Any = Redis.from_url(self.redis)
+        connection.xgroup_create("bench:jobs", "bench", id="0", mkstream=True)
+        for number in range(2):
+            self.worker("-c", BARE, self.redis, str(number))
+
+        def peer(inputs: list[str]) -> None:
+            with connection.pipeline(transaction=False) as pipe:
+                for one in inputs:
+                    pipe.xadd("bench:jobs", {"path": one})
+                pipe.execute()
+            last, found = "0", 0
+            while found < len(inputs):
+                for _, entries in connection.xread({"bench:ends": last}, count=1000, block=1000):
+                    found += sum(fields[b"value"] == b"x" for _, fields in entries)
+                    last = entries[-1][0]
+            connection.delete("bench:ends")
+            connection.xtrim("bench:jobs", maxlen=0)
 
         return peer
 
@@ -121,8 +151,8 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         bench = Bench(Path(folder), given.redis, stack)
-        pairs: list[tuple[str, str]] = []
-        peers: dict[str, Any] = {"manyhands redis": bench.ours("redis", given.redis)}
+        pairs = [("manyhands redis", "bare Redis Streams")]
+        peers: dict[str, Any] = {pairs[0][0]: bench.ours("redis", given.redis), pairs[0][1]: bench.bare()}
         for name, broker in {"celery on Redis": given.redis, "celery on RabbitMQ": given.amqp}.items():
             if broker:
                 peers[f"manyhands {name}"], peers[name] = (
