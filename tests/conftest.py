@@ -222,6 +222,11 @@ def with_tag(text: str) -> list[linux.ProcStat]:
     return [one for one in linux.processes() if one.state != "Z" and linux.has_tag(one.pid, text.encode())]
 
 
+def messages(stderr: str) -> list[str]:
+    """The lines that a program has said, without those that only say that time goes by: a busy machine takes its time to connect."""
+    return [line for line in stderr.splitlines() if " s elapsed, " not in line]
+
+
 def signal_all(pids: Iterable[int], number: int) -> None:
     """Send a signal to those that are still there."""
     for pid in pids:

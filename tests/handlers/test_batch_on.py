@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Cli, wait_for
+from conftest import Cli, messages, wait_for
 from manyhands import run_batch
 from manyhands.posix import linux
 from ssh_hosts import SshHosts
@@ -74,7 +74,7 @@ def test_a_host_that_refuses_costs_only_itself(cli: Cli, ssh_hosts: SshHosts) ->
     assert "gone is set aside: ssh: connect to host 127.0.0.1 port" in done.stderr
     done = cli("batch", "echo {}", "--on", "gone", "--ssh", ssh_hosts.ssh, "--", "a")
     assert done.returncode == 69
-    assert done.stderr.count("\n") == 1
+    assert len(messages(done.stderr)) == 1
     assert len(cli("batch.list", "--json").stdout.splitlines()) == 1
     assert "no host can be used: gone is set aside" in done.stderr
 
@@ -97,7 +97,7 @@ def test_mistakes(args: list[str], text: str, cli: Cli) -> None:
     done = cli("batch", "echo {}", *args, "--", "a")
     assert (done.returncode, done.stdout) == (2, "")
     assert text in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert len(messages(done.stderr)) == 1
 
 
 def test_there_is_no_such_program(cli: Cli) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Cli, name_of, wait_for, with_tag
+from conftest import Cli, messages, name_of, wait_for, with_tag
 from dask_clusters import DaskCluster
 from manyhands.posix import linux
 
@@ -140,7 +140,7 @@ def test_a_killed_batch_on_a_cluster_that_stays(
 def test_mistakes(args: list[str], text: str, cli: Cli) -> None:
     """One line, exit status 2."""
     done = cli("batch", "true", *args, "--", "a")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert (done.returncode, done.stdout, len(messages(done.stderr))) == (2, "", 1), done.stderr
     assert text in done.stderr
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import functions
-from conftest import Cli, wait_for
+from conftest import Cli, messages, wait_for
 from manyhands import Status, run_batch
 from manyhands.posix import linux
 from redis_servers import Consumer, Kind, RedisServer, free_port
@@ -139,7 +139,7 @@ def test_mistakes(args: list[str], text: str, cli: Cli) -> None:
     done = cli("batch", "echo {}", *args, "--", "a")
     assert (done.returncode, done.stdout) == (2, "")
     assert text in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert len(messages(done.stderr)) == 1
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_mistakes(args: list[str], text: str, cli: Cli) -> None:
 def test_mistakes_of_a_consumer(args: list[str], text: str, cli: Cli) -> None:
     """One line, status 2."""
     done = cli("queue.work", *args)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert (done.returncode, len(messages(done.stderr))) == (2, 1)
     assert text in done.stderr
 
 
@@ -164,7 +164,7 @@ def test_functions_that_no_consumer_can_have(cli: Cli, tmp_path: Path) -> None:
     """A file is not a module, and there is no initializer."""
     (tmp_path / "f.py").write_text("def f(x): return x\n")
     done = cli("batch.call", "f.py:f", "--backend", "redis", "--broker", f"redis://127.0.0.1:{free_port()}", "--", "1")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert (done.returncode, len(messages(done.stderr))) == (2, 1)
     assert "consumers import functions by name" in done.stderr
 
 
@@ -175,7 +175,7 @@ def test_nobody_listens(cli: Cli) -> None:
     feeders = (["queue.work", "--allow-commands", "--backend", "celery"], ["batch", "echo", "--backend", "rq"])
     for args in (*tasks, ["batch", "echo", "--backend", "redis"], *feeders):
         done = cli(*args, *broker, *(["--", "a"] if args[0] == "batch" else []))
-        assert (done.returncode, done.stderr.count("\n")) == (69, 1), done.stderr
+        assert (done.returncode, len(messages(done.stderr))) == (69, 1), done.stderr
         assert f"the broker {broker[1]} cannot be used: " in done.stderr
     assert cli("batch.list", "--json").stdout == ""
 
@@ -185,7 +185,7 @@ def test_nobody_listens_at_the_broker(cli: Cli, redis_url: RedisServer) -> None:
     place = ["--backend", "celery", "--broker", f"amqp://127.0.0.1:{free_port()}/", "--store", redis_url.url]
     for args in (["queue.work", "--allow-commands"], ["batch", "echo"]):
         done = cli(*args, *place, *(["--", "a"] if args[0] == "batch" else []))
-        assert (done.returncode, done.stderr.count("\n")) == (69, 1), done.stderr
+        assert (done.returncode, len(messages(done.stderr))) == (69, 1), done.stderr
         assert f"the broker {place[3]} cannot be used: " in done.stderr
 
 
@@ -195,7 +195,7 @@ def test_a_password(cli: Cli, environment: dict[str, str], redis_server: RedisSe
         redis.config_set("requirepass", "right-one")
     url = redis_server.url.replace("//", "//:wrong-one@")
     done = cli("batch", "echo", "--backend", "redis", "--broker", url, "--", "a")
-    assert (done.returncode, done.stderr.count("\n")) == (69, 1)
+    assert (done.returncode, len(messages(done.stderr))) == (69, 1)
     assert "cannot be used" in done.stderr
     assert "wrong-one" not in done.stderr
     (tmp_path / "password").write_text("right-one\n")

@@ -15,7 +15,7 @@ from unittest.mock import Mock
 import pytest
 
 import functions
-from conftest import wait_for, with_tag
+from conftest import messages, wait_for, with_tag
 from dask_clusters import DaskCluster, running
 from manyhands import Status, UsageError, run_batch
 from manyhands.backends.cluster import worker_side
@@ -328,7 +328,7 @@ def test_a_tls_cluster(tls_cluster: tuple[str, dict[str, str], list[Any]], tmp_p
     plain = {name: value for name, value in known.items() if "TLS" not in name}
     for env, why in ((plain, "it needs certificates"), (plain | certificate(tmp_path, "wrong"), "TLS failed")):
         done = run("true", "--", "1", env=env)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert (done.returncode, done.stdout, len(messages(done.stderr))) == (2, "", 1), done.stderr
         assert why in done.stderr
     done = run("echo {}", "--", "a", "b", env=known)
     assert (done.returncode, done.stdout) == (0, "a\nb\n"), done.stderr
