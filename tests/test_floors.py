@@ -14,9 +14,29 @@ from manyhands.tour.contents import SCENES
 
 PACKAGE = Path(package_location.PACKAGE)
 FLOORS = [
-    "core", "options", "runtime", "posix", "work", "inputs", "storage", "export", "backends", "engine", "processes", "commands", "host",
-    "execution", "render", "api", "handlers", "admin", "tour", "cli", "__main__", "__init__",
-]  # fmt: skip
+    "core",
+    "options",
+    "runtime",
+    "posix",
+    "work",
+    "inputs",
+    "storage",
+    "export",
+    "backends",
+    "engine",
+    "processes",
+    "commands",
+    "host",
+    "execution",
+    "render",
+    "api",
+    "handlers",
+    "admin",
+    "tour",
+    "cli",
+    "__main__",
+    "__init__",
+]
 """The packages, the lowest first: each imports only what stands before it."""
 
 

@@ -426,7 +426,7 @@ def test_a_failure_is_loud(backend: str) -> None:
     """To ask for the value raises, from the very exception if it can be made again; ``check`` raises in the loop, and stops."""
     outcomes = run("ends", ["fine", "noted", "unmade", "exit 7"], backend, ordered=True)
     assert [one.ok for one in outcomes] == [True, False, False, False]
-    with pytest.raises(JobFailedError, match="job 2, of 'noted': ValueError: why; a note of it") as caught:
+    with pytest.raises(JobFailedError, match=r"job 2 \(input 'noted'\): ValueError: why; a note of it") as caught:
         _ = outcomes[1].value
     assert repr(caught.value.__cause__) == "ValueError('why')"
     assert (caught.value.__cause__, outcomes[0].exception) == (outcomes[1].exception, None)
@@ -436,7 +436,7 @@ def test_a_failure_is_loud(backend: str) -> None:
     assert "of two" in str(unmade)
     assert repr(outcomes[3].exception) == "SystemExit(7)"
     seen = []
-    with pytest.raises(JobFailedError, match="of 'noted'"):
+    with pytest.raises(JobFailedError, match="input 'noted'"):
         for one in run_batch(
             function("ends", backend),
             ["fine", "noted", *["fine"] * 5000],

@@ -130,7 +130,7 @@ def test_what_jobs_print_is_passed_on(capfd: pytest.CaptureFixture[str], nothing
 def test_a_failure_is_raised_at_its_place(nothing_left: None) -> None:
     """After the results before it, with its input, its message and its traceback."""
     found: list[int] = []
-    with pytest.raises(JobFailedError, match=r"^job 4, of 3: KeyError: 'no 3'\nIn the job:\n") as told:
+    with pytest.raises(JobFailedError, match=r"^job 4 \(input 3\): KeyError: 'no 3'\nIn the job:\n") as told:
         found.extend(map_batch(functions.odd_fails, [0, 2, 4, 3, 6], jobs=1, chunk=5))
     assert found == [0, 2, 4]
     assert (told.value.number, told.value.given) == (4, 3)

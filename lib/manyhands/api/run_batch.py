@@ -163,7 +163,8 @@ def run_batch(
     - ``workdir``, ``env``, ``nice``, ``stdin``: the folder of the jobs, more variables, their niceness, their standard input.
       ``shell``: a command is a script for the user's shell.
     - ``initializer``, ``initargs``, ``start_method``, ``chunk``, ``max_jobs_per_worker``: settings of the workers that call functions.
-    - ``warm``: import once what the Python script of a command imports, and fork each job from there. ``preload``: "a,b", further modules.
+    - ``warm``: if the command runs a Python script, import once what the script imports, and fork each job from that process.
+      ``preload``: "a,b", further modules to import.
     - ``allow_daemons``: do not kill background processes that a job leaves running.
 
     What comes back:

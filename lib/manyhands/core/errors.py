@@ -70,7 +70,7 @@ class JobFailedError(ManyhandsError):
 
     def __init__(self, number: int, given: object, error: str, traceback: str | None = None) -> None:
         self.number, self.given, self.error, self.traceback = number, given, error, traceback
-        super().__init__(f"job {number}, of {_shown(given)}: {error}")
+        super().__init__(f"job {number} (input {_shown(given)}): {error}")
         if traceback:
             self.add_note("In the job:\n" + traceback.rstrip("\n"))
 

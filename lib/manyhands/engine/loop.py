@@ -4,9 +4,9 @@
                                                        backend.reports
     events <--yielded-- journal: ended <--judged by deadline, stop, retry and halt rules-- Started / Ended
 
-It knows the backend protocol and no backend; it waits in one place only (`Backend.reports`). An attempt is given to the backend
-only after the journal says that it is about to begin; a result is yielded only after it is in the journal. Rows are committed in
-groups: together with the next refill of the window, or after at most 20 ms.
+It knows the backend protocol but no particular backend, and waits in one place only (`Backend.reports`). An attempt is
+given to the backend only after the journal says that it is about to begin; a result is yielded only after it is in the
+journal. Rows are committed in groups: together with the next refill of the window, or after at most 20 ms.
 """
 
 from __future__ import annotations
@@ -53,10 +53,11 @@ class Engine:
         begins: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``total``: the number of jobs in the run, if it is known; ``done_before``: how many of them are done, so that they are not
-        pulled again; ``whole``: all others are pulled, so that they can be counted; ``tick``: yield a Tick at least every so
-        many seconds. While ``gate()`` is False no job begins: call `wake` when it becomes True. ``before_waiting`` is called each
-        time that all events have been yielded, and the engine is going to wait or to end. ``begins``: the beginnings of attempts are events, too.
+        """``total``: the number of jobs in the run, if known; ``done_before``: how many of them ``jobs`` leaves out,
+        because they are done; ``whole``: ``jobs`` has all the others, so that they are counted when it is exhausted;
+        ``tick``: seconds after which a Tick is yielded at the latest; ``begins``: yield an event also when an attempt
+        begins. While ``gate()`` is False no job begins: call `wake` when it becomes True. ``before_waiting`` is called
+        whenever all events have been yielded and the engine is about to wait or to end.
         """
         self._backend, self._begins = backend, begins
         self._recorder = Recorder(journal, clock)
@@ -67,7 +68,7 @@ class Engine:
         self._deadlines, self._halting = Deadlines(limits.timeout), halting or Halting(limits.halt, total)
         self._climber, self._gate, self._before_waiting = climber, gate, before_waiting
         self._total, self._whole, self._done_before = total, whole, done_before
-        # With a halt rule no attempt is queued at the backend: it would begin after the result that meets the rule.
+        # With a halt rule no attempt is queued at the backend: it would begin even after the result that meets the rule.
         self._careful = limits.halt.when is not HaltWhen.NEVER
         self._news: list[Began | Counted | Warned] = []
         self._halted, self._owner = False, os.getpid()
@@ -80,17 +81,17 @@ class Engine:
     # -- called by others ------------------------------------------------------------------------------------------------------
 
     def stop(self, number: int) -> None:
-        """End the run because of signal ``number``: begin nothing more, and TERM what runs; on the second call KILL it."""
+        """End the run because of signal ``number``: begin nothing more, and TERM what runs; a second call KILLs it."""
         self._stop_signal = number if self._stop_signal is None else self._stop_signal
         self._stops_requested += 1
         self._backend.wake()
 
     def wake(self) -> None:
-        """Look for new inputs, and yield a Tick, soon."""
+        """Make the engine look for new inputs and yield a Tick soon."""
         self._backend.wake()
 
     def know_total(self, pulled: int) -> None:
-        """Note that all inputs have been read: they make ``pulled`` jobs in all, some of which may not have begun."""
+        """Note that all inputs have been read: they make ``pulled`` jobs, of which some may not have begun."""
         total = self._done_before + pulled
         self._halting.know(total)
         if total != self._total:
@@ -182,7 +183,7 @@ class Engine:
         room = self._room()
         if room <= 0 or self._ending() or not self._gate():
             return
-        # New jobs begin once half of the queued attempts have begun: fewer and larger commits.
+        # New jobs are taken only when half of the queued attempts have begun: this makes fewer and larger commits.
         batch = self._supply.take(room, self._clock(), new=room > self._ahead() // 2)
         for flight in batch:
             self._flights[flight.attempt.job.number] = flight
@@ -192,7 +193,8 @@ class Engine:
             return
         recorded = self._commit()
         for flight in batch:
-            if not recorded or self._stops_requested or self._halting.reached:  # set by another stage, during the commit
+            # another stage may have met the halt rule, or `stop` may have been called, during the commit
+            if not recorded or self._stops_requested or self._halting.reached:
                 self._ended(Ended(flight.attempt, self._clock(), began=False))
                 continue
             self._backend.start(flight.attempt)
@@ -207,7 +209,7 @@ class Engine:
             supply.news.clear()
         self.broken = self.broken or supply.broken
         if supply.exhausted and self._whole:
-            self._whole = False  # they are counted once
+            self._whole = False  # so that they are counted only once
             self.know_total(supply.pulled)
 
     def _started(self, report: Started) -> None:
@@ -239,13 +241,13 @@ class Engine:
             self._running -= 1
         elif began and self._begins and self._backend.reports_start:
             self._news.append(Began(attempt, at - ending.wall, ending.slot, pid, host=ending.host))
-        if flight.recorded:  # when it could not be stopped: its slot is free only now
+        if flight.recorded:  # it could not be stopped, and its end was recorded then; only now is its slot free
             return
         limit = self._deadlines.limit
         if limit is not None and not self._backend.can_stop and flight.stop_at is None and ending.wall > limit:
             # it ran past its time-out, which was not noticed before it ended
             flight.stop_at, flight.why = at, Status.TIMEOUT
-        if began and ending.exit == 0 and flight.stop_at is None:  # as `judge` would find, for most jobs
+        if began and ending.exit == 0 and flight.stop_at is None:  # most jobs: this is what `judge` would find
             outcome = Outcome._make((attempt, Status.OK, ending, True))
         else:
             outcome = judge(report, flight.stop_at, flight.why)
@@ -259,7 +261,7 @@ class Engine:
             self._not_ok(report, flight, outcome)
 
     def _not_ok(self, report: Ended, flight: Flight, outcome: Outcome) -> None:
-        """Record an attempt that was not ok, and plan the next one, if there is to be one."""
+        """Record an attempt that was not ok, and plan a retry if the job gets one."""
         limits = self._limits
         flight.deaths = deaths = flight.deaths + report.died
         if deaths >= POISON and flight.tries <= limits.retries:
@@ -292,7 +294,7 @@ class Engine:
                 self._leave_running(flight, Status.TIMEOUT, now)
 
     def _obey(self) -> None:
-        """Carry out requested pauses and stops, and a halt rule that has been met."""
+        """Carry out the pauses and stops that were requested, and the halt rule once it is met."""
         self._pauses.obey()
         if self._stops_obeyed < self._stops_requested:
             self._stops_obeyed = self._stops_requested
@@ -364,7 +366,7 @@ class Engine:
             self._commit()
             yield from self._recorder.take_durable()
             raise self.broken
-        self._before_waiting()  # for the last ends, too: closing the backend takes a while
+        self._before_waiting()  # also after the last results: closing the backend takes a while
         recorder, left = self._recorder, self._recorder.left + len(self._retries)
         counts, unread = dict(recorder.counts), not self._supply.exhausted
         wall = self._clock() - began - self._pauses.total

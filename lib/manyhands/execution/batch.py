@@ -43,7 +43,7 @@ class Batch:
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(self, opened: OpenRun, context: StageContext | None = None) -> None:
-        """``context``: what connects it with the other stages, if there are several."""
+        """``context`` connects this batch with the other stages, if there are several."""
         self._opened, self._context = opened, context
         self.run, self.plan, self.scope, self.held = opened.run, opened.plan, opened.scope, opened.held
         self.summary: Summary | None = None
@@ -51,11 +51,11 @@ class Batch:
         self._jobs = JobSource(self.run, self.plan, self.scope, self.inputs, context)
         self._engine: Engine | None = None
         self._stops: list[int] = []
-        self._mutex = threading.RLock()  # reentrant: a signal handler may stop the batch while this thread does
+        self._mutex = threading.RLock()  # reentrant: a signal handler may interrupt its thread in `stop`, and call it
         self.channel: Channel | None = None
-        """Carries the events if another thread takes them: while it is full, no new job begins."""
+        """Carries the events to another thread, if one takes them; while it is full, no new job begins."""
         self.begins = True
-        """Whether the beginnings of attempts are events, too."""
+        """Whether an event is yielded also when an attempt begins."""
         self.issued = self._jobs.issued
         self._taken = self._total_known = False
         self.no_inputs = False  # known at the end; a new run without inputs is removed
@@ -85,7 +85,7 @@ class Batch:
     # -- while it runs ---------------------------------------------------------------------------------------------------
 
     def stop(self, number: int) -> None:
-        """End it because of signal ``number``; the second call kills. Safe in a signal handler and from any thread."""
+        """End the batch because of signal ``number``; a second call kills. Safe in signal handlers and any thread."""
         with self._mutex:
             self._stops.append(number)
             engine = self._engine
@@ -100,19 +100,19 @@ class Batch:
             self._engine.wake()
 
     def leave(self) -> None:
-        """Stop waiting for inputs, and let `events` yield soon, so that it can be closed. Call it from any thread."""
+        """Stop waiting for inputs, and make `events` yield soon, so that it can be closed. Call it from any thread."""
         self.inputs.cancel()
         self.wake()
 
     def discard(self) -> None:
-        """Call this instead of `events` to release the run, and to remove it if it is new."""
+        """Release the run, and remove it if it is new: to be called instead of `events`."""
         if self.scope == "new":
             discard(self.run)
         self.held.close()
 
     @property
     def stopped_by(self) -> int | None:
-        """The signal that ended it, or that arrived while it was ending anyway."""
+        """The signal that ended the batch, or that arrived while the batch was ending anyway."""
         return self._stops[0] if self._stops else None
 
     def pause(self, paused: bool) -> None:
@@ -124,11 +124,11 @@ class Batch:
         self, *, tick: float | None = None, before_waiting: Callable[[], None] = lambda: None
     ) -> Generator[Event, None, None]:
         """Carry out the batch. ``tick``: seconds after which a Tick is yielded even if nothing happens. ``before_waiting`` is called
-        before each wait of the engine, and before its end. Iterate it in one thread, which also closes it.
+        each time before the engine waits or ends. Iterate the events in one thread, and close them there.
 
-        Raises UsageError when the inputs do not fit the template, UnavailableError when no host can be reached (a new run is then
-        removed), InputError when an input cannot be
-        read, JournalError, and any exception of a program's iterator (jobs that began are finished first, and the Summary yielded).
+        Raises UsageError when the inputs do not fit the template and UnavailableError when no host can be reached (after
+        either, a new run in which no job began is removed), InputError when an input cannot be read, JournalError, and
+        whatever a program's iterator raises (first, the jobs that began are finished and the Summary is yielded).
         """
         try:
             with ExitStack() as stack:
@@ -154,7 +154,7 @@ class Batch:
             self._taken = True
             if self._opened.note:
                 yield Warned(self._opened.note)
-            from manyhands.execution.recovery import take_over  # here: a new run needs none of it
+            from manyhands.execution.recovery import take_over  # imported here, because a new run does not need it
 
             if strays := take_over(self.run, self.plan, journal):
                 yield Warned(f"{strays} processes of the earlier, killed execution were still alive and have been ended")
@@ -209,24 +209,24 @@ class Batch:
         done_before: int,
         climber: Climber | None,
     ) -> Iterator[Event]:
-        """The events of the engine; earlier executions are added to its summary, and this one is recorded."""
+        """The engine's events, with earlier executions added to the summary; the journal notes this execution."""
         started = time.time()
         stack.callback((happened := engine.run()).close)
         for event in in_order(happened, self.issued, recall) if self.plan.limits.keep_order else happened:
             if isinstance(event, Summary):
                 if engine.broken and not self._jobs.begun:
-                    continue  # nothing has been done: the error is enough
+                    continue  # nothing was done, so there is nothing to sum up; the error follows
                 self.summary = event = self._summarise(event, journal, done_before)
                 self._keep_facts(event, climber)
                 journal.executed(started, event.wall, complete=not event.left and not event.unread)
             yield event
 
     def _total(self, earlier: Earlier, source: Source) -> int | None:
-        """How many jobs the run has; None if that is not known yet, or some inputs are missing."""
+        """How many jobs the run has; None if that is not known yet, or if some inputs are missing."""
         return None if self.inputs.missing is not None else earlier.total(source.total, self.run.record.get("total"))
 
     def _wait(self, earlier: Earlier, before_waiting: Callable[[], None]) -> None:
-        """Before each wait, when all events have been yielded: note the number of inputs, write the progress file."""
+        """Note the number of inputs and write the progress file, before each wait, when all events have been yielded."""
         if (counted := self.inputs.counted) is not None:
             self._all_read((earlier.total(counted, self.run.record.get("total")) or 0) - earlier.done)
         if self._engine:
@@ -234,14 +234,14 @@ class Batch:
         before_waiting()
 
     def _use(self, engine: Engine) -> None:
-        """Let `stop` reach the engine, and pass on the stops that came before."""
+        """Let `stop` reach the engine, and pass on the stops that came before there was one."""
         with self._mutex:
             self._engine, stops = engine, list(self._stops)
         for number in stops:
             engine.stop(number)
 
     def _may_begin(self) -> bool:
-        """Whether there is room for results: the consumer of the events keeps up, and so does the next stage."""
+        """Whether there is room for results: the thread that takes the events keeps up, and so does the next stage."""
         return not (self.channel and self.channel.full) and (self._context is None or self._context.open())
 
     def _keep_facts(self, summary: Summary, climber: Climber | None) -> None:
@@ -275,7 +275,7 @@ class Batch:
         return backend_for(self._opened, source)
 
     def _all_read(self, total: int) -> None:
-        """Tell the engine, once, the number of jobs: all inputs have been read."""
+        """Tell the engine the number of jobs, now that all inputs have been read; only the first call counts."""
         if self._engine and not self._total_known:
             self._total_known = True
             self._engine.know_total(total)

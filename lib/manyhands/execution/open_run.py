@@ -91,7 +91,7 @@ def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, 
     """Continue a run with inputs given again: those that it has done, compared by content, are skipped."""
     before = Plan.from_json(run.record, os.environ | dict(plan.environment))
     if why := difference(plan, before):
-        raise UsageError(f"run {run.id} exists and {why}; or choose another {option_name('--run-id')} for this one")
+        raise UsageError(f"run {run.id} exists and {why}; to make a new run, choose another {option_name('--run-id')}")
     held = lock_own(run)
     try:
         note = keep_stdin(run.path) if plan.stdin == "-" else None

@@ -1,4 +1,4 @@
-"""The export formats by name. A new one is a module with a function `export`, and a line here."""
+"""The export formats by name. A new one is a module with a function `export`, a line here, and its name in `Format`."""
 
 from __future__ import annotations
 

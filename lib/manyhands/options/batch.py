@@ -1,4 +1,4 @@
-"""What can be said of a run that is made: for the tasks, and for programs that call `run_batch` (`manyhands.options.runs`: of those that exist).
+"""The options of a new run, for the tasks and for programs that call `run_batch`; those of existing runs are in `manyhands.options.runs`.
 
     Inputs, Console (of which a part is Execution), Commands --> CommandOptions   batch
     Inputs, Console (of which a part is Execution), Programs --> ScriptOptions    batch.script
@@ -184,7 +184,7 @@ class Execution(Surroundings, Grouping, Queued):
 
 
 class Console(Execution, Variables, Json, State):
-    """What a run on the command line has besides."""
+    """What a run on the command line has in addition."""
 
     keep_order: bool = option(
         True, short="k", after="order", help="print results in the order of the inputs (default), or as the jobs end"
@@ -201,13 +201,13 @@ class Console(Execution, Variables, Json, State):
 
 
 class Programs(Options):
-    """What a job has that is a program, and not a function."""
+    """What a job has if it is a program, not a function."""
 
     stdin: str | os.PathLike[str] | None = option(
         None,
         metavar="FILE",
         after="env",
-        help="give every command this file as its standard input (-: ours; default: nothing)",
+        help="give every command this file as its standard input (-: what manyhands reads there; default: nothing)",
     )
     allow_daemons: bool = option(
         False, after="spool_limit", help="do not kill background processes that a command leaves running"
@@ -222,7 +222,7 @@ class Commands(Programs):
         False,
         after="allow_daemons",
         excludes=("on", "on_each"),
-        help="import once what the Python script of the template imports, and fork each job from there, as batch.script does",
+        help="if the template runs a Python script: import once what the script imports, and fork each job from that process, as batch.script does",
     )
     preload: str | None = option(
         None, metavar="A,B", needs="warm", help="import these modules, too, before the first job"
@@ -236,25 +236,25 @@ class Commands(Programs):
         (),
         metavar="HOSTS",
         excludes=("on",),
-        help="run the command once on every one of these hosts, given as for --on, for each input or, without inputs, alone; {host} is the host's name; standard input is read only with --from -; repeatable",
+        help="run the command on every one of these hosts, written as for --on: once for each input, or just once if there are no inputs; {host} is the host's name; standard input is read only with --from -; repeatable",
     )
     send: Sequence[str] = option(
         (),
         metavar="PATH",
         needs="on on_each",
-        help="copy this file to the job's host before it begins, to the same path below --workdir there; {} and the like as in the command; repeatable",
+        help="before a job begins, copy this file to its host, to the same path below --workdir there; placeholders as in the command; repeatable",
     )
     fetch: Sequence[str] = option(
         (),
         metavar="PATH",
         needs="on on_each",
-        help="copy this file back when the job went well, to the same path below this folder; as '{.}.webm'; repeatable",
+        help="when a job has succeeded, copy this file back, such as '{.}.webm', to the same path below this folder; repeatable",
     )
     cleanup: bool = option(
         False, needs="send fetch", help="remove the files of --send and --fetch on the host after the job"
     )
     ssh: str = option(
-        "ssh", metavar="COMMAND", needs="on on_each", help="how to reach them, such as 'ssh -i key' (default: ssh)"
+        "ssh", metavar="COMMAND", needs="on on_each", help="reach the hosts by this, such as 'ssh -i key' (default: ssh)"
     )
 
 
@@ -277,13 +277,13 @@ class CommandOptions(Inputs, Console, Commands):
     commands: str | None = option(
         None,
         metavar="FILE",
-        help="each line of this file is a whole command (-: standard input), split as a shell would, or with "
-        "--shell run by it; empty lines and those that begin with # are left out",
+        help="each line of this file (-: standard input) is a whole command, split as a shell would split it, or with "
+        "--shell run by a shell; empty lines and those that begin with # are left out",
     )
     backend: str = option(
         "commands",
         after="nice",
-        help="how to run them: commands, command-threads, a queue: redis, celery or rq, a cluster: dask, or, for tests, fake (default: commands)",
+        help="how to run the jobs: commands; command-threads; redis, celery or rq (a queue); dask (a cluster); fake (for tests) (default: commands)",
     )
 
 
@@ -298,7 +298,7 @@ class ScriptOptions(Inputs, Console, Programs):
     python: str | None = option(
         None,
         metavar="COMMAND",
-        help="run it with this interpreter and these options, such as 'python3.12 -O' (default: what the first line of the script names, else python3)",
+        help="run the script with this interpreter and these options, such as 'python3.12 -O' (default: the interpreter in the script's first line, else python3)",
     )
     preload: str | None = option(None, metavar="A,B", help="import these modules, too, before the first job")
 
@@ -323,12 +323,13 @@ class FunctionOptions(Inputs, Console, Workers):
         "str", after="max_args", help="convert each column of an input to this type for the function (default: str)"
     )
     result: ResultKind = option(
-        "json", help="keep what it returns as JSON (default), as its repr, not at all, or in a pickle file of the run"
+        "json",
+        help="keep what the function returns as JSON (default), as its repr, not at all, or in a pickle file of the run",
     )
     backend: str = option(
         "processes",
         after="nice",
-        help="where to call it: processes, threads, asyncio, gevent, interpreters, serial, auto, a queue: redis, celery or rq, or a cluster: dask (default: processes)",
+        help="where to call the function: processes, threads, asyncio, gevent, interpreters, serial, auto; redis, celery or rq (a queue); dask (a cluster) (default: processes)",
     )
     chunk: str = option(
         "auto", help="send so many inputs to a worker in one message; auto (default): about 20 ms of work"
@@ -341,7 +342,7 @@ class FunctionOptions(Inputs, Console, Workers):
         False,
         after="start_method",
         excludes=("state_dir", "spool_limit"),
-        help="keep no record: print the results and forget them; for very many very small jobs",
+        help="keep no record: print the results and forget them; for very many, very small jobs",
     )
 
 
@@ -360,6 +361,3 @@ class CompareOptions(Inputs, Surroundings, Variables, Json):
     plot: str | None = option(
         None, metavar="FILE", after="env", help="draw the speed-up, too, in this .html, .svg or .png file"
     )
-
-
-# -- runs that there are -------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ class UpOptions(Options):
     """What ``cluster.up`` takes."""
 
     workers: int | None = option(None, metavar="N", help="start N worker processes (default: one for each usable core)")
-    threads: int = option(1, help="jobs that each of them does at once (default: 1)")
+    threads: int = option(1, help="jobs that each worker does at once (default: 1)")
 
 
 class ClusterStatusOptions(Json):

@@ -4,11 +4,12 @@
     ended (job, attempt, status, ...) committed BEFORE it is reported
     seal                              the number of rows, and how much of piped inputs was stored, as of each commit
 
-The first two only grow, in nearly the order of their keys: an insert dirties few pages, so a group of rows costs one small write
-and one fsync. No row of them is updated: a job's state is that of its last attempt, and `UNIQUE (job, attempt)` makes "recorded
-exactly once" a rule of the file, not of the code. WAL with synchronous FULL makes a commit survive power loss
-(https://sqlite.org/pragma.html#pragma_synchronous). There is one writer, which holds the run's lock, and any number of readers.
-Every row has a checksum (`manyhands.storage.rows`), which is verified on every read that recovery or a report relies on.
+The first two tables only grow, in nearly the order of their keys: an insert dirties few pages, so a group of rows costs
+one small write and one fsync. Their rows are never updated: a job's state is that of its last attempt, and `UNIQUE (job,
+attempt)` makes "recorded exactly once" a rule of the file, not of the code. WAL with synchronous FULL makes a commit
+survive power loss (https://sqlite.org/pragma.html#pragma_synchronous). There is one writer, which holds the run's lock,
+and any number of readers. Every row has a checksum (`manyhands.storage.rows`), which is verified on every read that
+recovery or a report relies on.
 """
 
 from __future__ import annotations
@@ -63,11 +64,11 @@ class Tally(NamedTuple):
 def _explained(path: Path, action: str) -> Iterator[None]:
     try:
         yield
-    except FileExistsError:  # no file is overwritten; the caller handles it
+    except FileExistsError:  # the caller handles it; no file was overwritten
         raise
     except DamagedRowError as error:
         raise damaged(path, str(error)) from error
-    except (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, ValueError) as error:  # a damaged text is not UTF-8
+    except (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, ValueError) as error:  # damaged text may not be UTF-8
         raise JournalError(f"cannot {action} the journal {path}: {' '.join(str(error).split())}") from error
 
 
@@ -98,8 +99,8 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path, *, check: bool = False, connect: Connect = connect) -> Journal:
-        """Open an existing journal. With ``check``, for writing: read it completely, refuse it if it is damaged, and migrate it to
-        the current schema. Raises JournalError.
+        """Open an existing journal. ``check`` prepares it for writing: all of it is read, it is refused if it is damaged,
+        and it is migrated to the current schema. Raises JournalError.
 
         A write that a crash cut off is not damage: SQLite itself rolls back to the last commit.
         """
@@ -132,7 +133,7 @@ class Journal:
         self._began.append(began_row(attempt))
 
     def commit(self) -> None:
-        """Make all noted rows durable in one commit. Raises JournalError and keeps the rows, so that it can be tried again."""
+        """Make all noted rows durable in one commit. If it raises JournalError, the rows are kept for another try."""
         if not self._began and not self._ended:
             return
         sealed = self._kept() if self._kept else self._sealed
@@ -190,8 +191,8 @@ class Journal:
     # -- reading ---------------------------------------------------------------------------------------------------------
 
     def records(self, *, exact: bool = False) -> Iterator[JobRecord]:
-        """All jobs in the order of their numbers, streamed. An input that cannot be read is a sentence, unless they are to be ``exact``:
-        then it raises LostInputError."""
+        """All jobs in the order of their numbers, streamed. In place of an input that cannot be read there is a sentence
+        that says why; if the inputs are to be ``exact``, LostInputError is raised."""
         with _explained(self.path, "read"):
             self._check_seal()
             for row in self._db.execute(self._last()):
@@ -220,16 +221,16 @@ class Journal:
         with _explained(self.path, "read"):
             row = self._db.execute(self._last("WHERE b.job = ?"), (number,)).fetchone()
             record = self._record(row) if row else None
-            if record is None or record.outcome is None:  # damage may have made its row unfindable
+            if record is None or record.outcome is None:  # its row may be there, but damaged so that it is not found
                 self._check_seal()
             return record
 
     def left(self) -> Iterator[tuple[Job, int]]:
-        """Jobs that began and are not done, with the number of their last attempt. The journal may be written meanwhile."""
+        """Jobs that began and are not done, with the number of their last attempt. Rows may be written meanwhile."""
         return self._select("e.final IS NULL OR e.final = 0 OR e.status IN (?, ?)", LEFT)
 
     def failed(self) -> Iterator[tuple[Job, int]]:
-        """Jobs that have finally failed, with the number of their last attempt. The journal may be written meanwhile."""
+        """Jobs that have finally failed, with the number of their last attempt. Rows may be written meanwhile."""
         return self._select("e.final = 1 AND e.status IN (?, ?)", _FAILED)
 
     def open_attempts(self) -> list[tuple[Job, int]]:
@@ -239,7 +240,7 @@ class Journal:
             return [(self._job(number, key, blob), attempt) for number, attempt, key, blob in rows]
 
     def lost_attempts(self) -> Iterator[tuple[int, int]]:
-        """(job, attempt) of those that were recorded as lost."""
+        """(job, attempt) of every attempt that was recorded as lost."""
         with _explained(self.path, "read"):
             yield from self._db.execute("SELECT job, attempt FROM ended WHERE status = ?", (str(Status.LOST),))
 
@@ -264,8 +265,8 @@ class Journal:
         return (self._record(row[:-2], exact=True) for row in self._pages(sql, (last, str(Status.OK))))
 
     def _pages(self, sql: str, values: tuple[object, ...]) -> Iterator[Any]:
-        """The rows of ``sql``, whose first value is the job number after which a page begins. No statement stays open, and a
-        separate connection is used, so that this one may be closed meanwhile."""
+        """The rows of ``sql``, a page at a time: its first parameter is the job number after which a page begins. No
+        statement stays open between pages, and the connection is another, so that the journal may be closed meanwhile."""
         with _explained(self.path, "read"):
             reader, after = self._connect(self.path, False), 0
             try:
@@ -290,7 +291,7 @@ class Journal:
             )
 
     def width(self) -> int:
-        """The number of values of the widest input; 1 if there is none."""
+        """The number of values in the input that has most; 1 if there is no input."""
         with _explained(self.path, "read"):
             lists = self._db.execute("SELECT input FROM began WHERE attempt = 1 AND substr(input, 1, 1) = x'00'")
             return max((len(self._job(0, b"", blob).values) for (blob,) in lists), default=1)
@@ -334,7 +335,7 @@ class Journal:
             return [(row[1], row[2], bool(row[3])) for row in rows]
 
     def kept_inputs(self) -> tuple[int, int]:
-        """(bytes, their CRC) of the inputs that were durable at the last commit of an execution that read them from a stream."""
+        """(bytes, their CRC) of the inputs that were durable at the last commit of an execution that read a stream."""
         with _explained(self.path, "read"):
             return kept_inputs(self._db) if self._summed else (0, 0)
 
@@ -367,14 +368,14 @@ class Journal:
         return load(self.path.parent, place) if place else decode_values(blob)
 
     def _values(self, blob: bytes) -> Values:
-        """An input that is only shown; a sentence if it cannot be read."""
+        """An input that is only to be shown; if it cannot be read, a sentence that says why."""
         try:
             return self._exact_values(blob)
         except LostInputError as error:
             return (os.fsencode(f"<{error}>"),)
 
     def _columns(self, attempt: str) -> str:
-        """The columns for `record_of`: null for those that an older schema lacks."""
+        """The columns for `record_of`; those that an older schema lacks are NULL."""
         began = f"b.job, {attempt} AS attempt, b.key, b.input, " + ("b.sum" if self._summed else "NULL")
         return f"{began}, {self._ended_columns()}"
 
@@ -384,7 +385,7 @@ class Journal:
         return ", ".join([*ended, "e.sum" if self._summed else "NULL"])
 
     def _last(self, where: str = "", *, columns: str = "", more: str = "") -> str:
-        """SQL for the last attempt of each job, with ``columns``, by default those of `record_of` and ``more``."""
+        """SQL for the last attempt of each job; it selects ``columns``, by default those of `record_of` and ``more``."""
         # max() makes SQLite take the other columns from the same row: https://sqlite.org/lang_select.html#bareagg
         return (
             f"SELECT {columns or self._columns('max(b.attempt)') + more} FROM began b"  # noqa: S608 - constants only

@@ -19,10 +19,33 @@ LEFT: Final = (Status.LOST, Status.CANCELLED)
 
 BEGAN: Final = ("job", "attempt", "key", "input")
 ENDED: Final = (
-    "job", "attempt", "status", "final", "exit", "signal", "error", "started", "wall", "user", "system", "max_rss", "slot",
-    "leftovers", "still_running", "stdout", "stdout_path", "stdout_size", "stdout_dropped", "stderr", "stderr_path",
-    "stderr_size", "stderr_dropped", "result", "traceback", "host",
-)  # fmt: skip
+    "job",
+    "attempt",
+    "status",
+    "final",
+    "exit",
+    "signal",
+    "error",
+    "started",
+    "wall",
+    "user",
+    "system",
+    "max_rss",
+    "slot",
+    "leftovers",
+    "still_running",
+    "stdout",
+    "stdout_path",
+    "stdout_size",
+    "stdout_dropped",
+    "stderr",
+    "stderr_path",
+    "stderr_size",
+    "stderr_dropped",
+    "result",
+    "traceback",
+    "host",
+)
 """The columns of the tables, each followed by the `checksum` of the row, for `ended` by `checksum_of_end`."""
 
 

@@ -57,6 +57,7 @@ class Scene(NamedTuple):
         return found
 
 
+# Kept from the formatter: with one line for each argument, the table alone would be longer than a file may be.
 _ALL: Final = [
     # -- processes: a program in several copies --------------------------------------------------------------------------
     Scene("process-fork", "processes", ("B1",), "os.fork is called once and returns twice", "manyhands fork-demo", needs=("fork",)),

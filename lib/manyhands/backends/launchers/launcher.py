@@ -5,11 +5,11 @@
 
 Why a process of its own: posix_spawn(3) suspends the calling thread until the child has called exec, and CPython holds the
 GIL meanwhile; two tiny launchers keep two cores busy, and the cost does not depend on how large the user's process is.
-Why files for output: nothing to read while a job runs, no deadlock, and no wait for another process that keeps a pipe open.
-Why it does the killing: it is the parent (no pid of its children can be reused before it reaps them) and a child subreaper
-(prctl(2): daemons of its jobs become its children), and it watches the coordinator. So no job outlives it, even after kill -9 of
-the coordinator: whatever makes it exit, it ends its jobs first.
-The loop waits in one place only: all that is due is done in one pass, and no send blocks (see `wire`).
+Why files for output: nothing to read while a job runs, no deadlock, and no wait for a process that keeps a pipe open.
+Why the launcher does the killing: it is the parent (no pid of a child can be reused before it is reaped) and a child
+subreaper (prctl(2): daemons of jobs become its children), and it watches the coordinator. So no job outlives it, even
+after kill -9 of the coordinator: whatever makes the launcher exit, it ends its jobs first.
+The loop waits in one place only: everything that is due is done in one pass, and no send blocks (see `wire`).
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from manyhands.posix import linux
 from manyhands.posix.which import SHORTAGES
 
 _AT_ONCE: Final = 32
-"""Jobs that are begun in one pass: even with many free slots the loop must handle ends and requests in between."""
+"""Most jobs begun in one pass: even with many free slots the loop must handle ends and requests in between."""
 _NEVER: Final = float("inf")
 _SWEEPING: Final = (0.001, 0.02)
-"""Seconds until the next check after leftover processes were killed: at first, at most."""
+"""Seconds until the next check after leftover processes were killed: the first time, and at most."""
 _REAPING: Final = (0.02, 1.0)
-"""Seconds until the next reaping of strangers: after many, after few."""
+"""Seconds until adopted processes are reaped again: after at least `_MANY` were, and after fewer."""
 _MANY: Final = 16
 _BLIND: Final = 0.02
 """Seconds until the next check if the kernel had no resources to notify us."""
@@ -66,7 +66,7 @@ class Launcher:
         self.watched: dict[int, Running] = {}  # by pidfd
         self.unwatched: list[Running] = []  # for which there was no pidfd
         self.over: list[Running] = []
-        """Attempts whose leaders have ended; processes that they left behind may live."""
+        """Attempts whose leaders have ended; processes that they left behind may still live."""
         self.to_signal: dict[Running, int] = {}
         self.kills: list[tuple[float, int]] = []  # (when the grace is over, id)
         self.sweep, self.sweep_at = _SWEEPING[0], _NEVER
@@ -125,7 +125,7 @@ class Launcher:
                 size = self.jobs.recv_into(self.buffer, 0, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
-            if not size:  # its end is closed: the coordinator is leaving, and has sent QUIT, or was killed
+            if not size:  # the other end is closed: the coordinator is leaving, and has sent QUIT, or it was killed
                 self.obey()
                 raise Gone
             message = marshal.loads(memoryview(self.buffer)[:size])
@@ -159,7 +159,7 @@ class Launcher:
         if want is not self.writing:
             self.writing = self._watch(self.outbox.sock, want, select.EPOLLOUT)
         news = self.spawner.news
-        if news is not self.hearing:  # that of another process; the end of the old one has ended its watch
+        if news is not self.hearing:  # a new process has replaced the one whose socket was watched; that watch has ended
             self.hearing = news if news and self._watch(news, True, select.EPOLLIN) else None
         patience, self.blind = self.patience(), False
         for file, _ in self.poll.poll(patience):
@@ -173,7 +173,7 @@ class Launcher:
                 raise Gone
 
     def _watch(self, sock: socket.socket, want: bool, events: int) -> bool:
-        """Begin or stop watching a socket; return whether it is watched. If the kernel cannot watch it, we check it often."""
+        """Begin or stop watching a socket; return whether it is watched. If the kernel cannot, it is checked often."""
         if not want:
             self.poll.unregister(sock)
             return False
@@ -244,7 +244,7 @@ class Launcher:
         self.records.append((wire.STARTED, id, at, slot.number, pid))
 
     def watch(self, running: Running) -> None:
-        """Watch for the end of an attempt; without a descriptor for that, check it regularly."""
+        """Watch for the end of an attempt by a pidfd; if none can be had, check regularly whether it has ended."""
         try:
             running.file = os.pidfd_open(running.pid)
             self.poll.register(running.file, select.EPOLLIN)
@@ -256,7 +256,7 @@ class Launcher:
             self.watched[running.file] = running
 
     def unwatch(self, running: Running) -> None:
-        """End the watch, which closing alone does not do while a child that is just made has a copy, and close its pidfd."""
+        """End the watch and close the pidfd: closing alone does not end it while a child in the making has a copy."""
         if running.file >= 0:
             with suppress(OSError):  # it could not be watched
                 self.poll.unregister(running.file)
@@ -268,7 +268,7 @@ class Launcher:
         self.records.append((wire.ENDED, id, at, began, tuple(Measured(code, None, reason, started))))
 
     def give_back(self, id: int, code: int) -> None:
-        """Return an attempt because of a shortage, and begin no others for a while."""
+        """Return an attempt to the coordinator because of a shortage, and begin no others for a while."""
         self.records.append((wire.RETURNED, id, code))
         self.slots.rest()
 
@@ -314,7 +314,7 @@ class Launcher:
             self.latest.append((running.name, measured))
 
     def release(self, running: Running, *, renew: bool) -> None:
-        """Free the slot of an attempt; ``renew``: a daemon may still write to its files."""
+        """Free the slot of an attempt; ``renew``: with new files, because a daemon may still write to the old ones."""
         del self.running[running.id]
         self.unwatch(running)
         if renew:
@@ -322,7 +322,7 @@ class Launcher:
         self.slots.put(running.slot)
 
     def output_error(self, running: Running) -> str | None:
-        """Why its output is not complete; the user is warned, too."""
+        """Why the output of an attempt is not complete, of which the user is warned, too; None if it is."""
         failure, running.slot.failure = running.slot.failure, None
         if failure is None:
             return None
@@ -341,7 +341,7 @@ class Launcher:
         self.to_signal.clear()
 
     def obey(self) -> None:
-        """Carry out all requests of the coordinator; end of file means that it is gone."""
+        """Carry out all requests of the coordinator; end of file means that the coordinator is gone."""
         try:
             while size := self.control.recv_into(self.buffer, 0, socket.MSG_DONTWAIT):
                 self.carry_out(*marshal.loads(memoryview(self.buffer)[:size]))

@@ -1,10 +1,10 @@
-"""The backend of a queue: gives attempts to a broker, and hears from consumers what became of them.
+"""The backend of a queue: it gives attempts to a broker, and consumers report what became of them.
 
     start(attempt) --> waiting --at most as many as may run--> courier --> broker --> a consumer
     reports()      <----------------- Started, Ended <-- reader <-------- broker <--
 
-The broker is not trusted to remember: an attempt that nobody has claimed, and that does not wait there, is sent again. If a consumer
-gives no sign of life for its lease, its attempts are lost; what it reports of them later is ignored.
+The broker is not trusted to remember: an attempt that no consumer has claimed, and that does not wait there, is sent
+again. If a consumer gives no sign of life for the time of its lease, its attempts are lost; later reports of them are ignored.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from manyhands.runtime.at_fork import abandon_in_child
 _LONELY: Final = 2.0
 """Seconds without a consumer after which the user is told."""
 _SETTLING: Final = 4
-"""Renewals of consumers' leases that a broker which has lost its memory is given, before attempts are sent again."""
+"""How often consumers can renew their leases at a broker that lost its memory, before attempts are sent again."""
 _SUSPENDING: Final = 2.0
-"""Seconds that a broker has to pass it on that all is to be suspended."""
+"""Seconds to wait until the broker has taken the order to suspend everything."""
 _TYPES: Final = ("started", "ended", "piece", "noted", "refused", "purged")
 _UNHEARD: Final = 10
-"""Leases after which a broker that does not answer ends the batch."""
+"""A broker that has not answered for so many leases ends the batch,"""
 _LEAST_UNHEARD: Final = 30.0
-"""Seconds for that at least."""
+"""or for so many seconds, if that is longer."""
 
 
 class _Sent:
@@ -59,7 +59,7 @@ class _Sent:
 
 
 class Queued:
-    """See the module's first lines; a `manyhands.backends.protocol.Backend`."""
+    """The `manyhands.backends.protocol.Backend` that the module's first lines describe."""
 
     can_stop = True
     reports_start = True
@@ -98,7 +98,8 @@ class Queued:
             self._waiting[attempt.id] = attempt
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
-        """What has begun and ended; waits up to ``timeout`` seconds for it. Raises ManyhandsError if the broker is silent for long."""
+        """What began and ended since the last call; waits for it up to ``timeout`` seconds. Raises ManyhandsError if the
+        broker has not answered for a long time."""
         self._check_open()
         deadline = None if timeout is None else time.monotonic() + timeout
         rang = self._drain()
@@ -114,11 +115,11 @@ class Queued:
         return ready
 
     def recall(self, attempts: Collection[Attempt]) -> None:
-        """Take back those that nobody has claimed; their consumers are asked for the others that have not begun."""
+        """Take back the attempts that no consumer has claimed, and ask consumers for claimed ones that have not begun."""
         self._take_back([one for one in attempts if (sent := self._sent.get(one.id)) is None or not sent.begun], "recall")
 
     def stop(self, attempts: Collection[Attempt], *, kill: bool = False) -> None:
-        """Recall what has not begun, and end the rest; if the broker does not answer, they are lost."""
+        """Recall the attempts that have not begun, and end the others; if the broker does not answer, they are lost."""
         for one in attempts:
             if (sent := self._sent.get(one.id)) is not None:
                 sent.stopped = sent.stopped or time.monotonic()
@@ -127,10 +128,10 @@ class Queued:
             self._lose_stopped()
 
     def pause(self, paused: bool) -> None:
-        """Suspend or continue all attempts; meanwhile our silence ends none."""
+        """Suspend or continue all attempts. While they are suspended, consumers do not end them because we are silent."""
         self._check_open()
         self._paused = paused
-        done = threading.Event()  # this process may be stopped next, with the thread that sends it
+        done = threading.Event()  # waited for: this process, with the thread that sends the order, may be stopped next
         order = packed({"type": "pause", "run": self._sender.name, "paused": paused})
         self._courier.do(partial(self._suspend, paused, [*self._consumers.known], order, done))
         done.wait(_SUSPENDING if self._down_since is None else 0.0)
@@ -149,7 +150,7 @@ class Queued:
         self._events.put(None)
 
     def close(self) -> None:
-        """Have everything ended, and remove what is ours from the broker."""
+        """Have consumers end everything, and remove all that is ours from the broker."""
         if self._closed:
             return
         self._closed = True
@@ -168,7 +169,7 @@ class Queued:
     # -- waiting ---------------------------------------------------------------------------------------------------------
 
     def _drain(self) -> bool:
-        """Handle all events that there are; return whether `wake` was called."""
+        """Handle all events that have arrived; return whether `wake` was called."""
         rang = False
         while not self._events.empty():
             rang = self._handle(self._events.get()) or rang
@@ -197,7 +198,7 @@ class Queued:
         return False
 
     def _look_after(self, now: float) -> float:
-        """Do what is due; return the seconds until more is."""
+        """Do what is due; return the seconds until the next look."""
         if self._down_since is not None:
             self._look_at_outage(now - self._down_since)
         elif not self._paused:
@@ -261,7 +262,7 @@ class Queued:
             )
 
     def _taken_back(self, ids: Sequence[AttemptId], verb: str, owners: Sequence[str], *, kill: bool) -> None:
-        """Handle the owners of attempts that were not claimed a moment ago."""
+        """Handle the answer about attempts that seemed unclaimed: each was taken back, or has an owner by now."""
         for id, owner in zip(ids, owners, strict=True):
             if (sent := self._sent.get(id)) is None:
                 continue
@@ -294,7 +295,7 @@ class Queued:
         self._consumers.are(beat.consumers)
 
     def _look_for_lost(self, now: float) -> None:
-        """Report the attempts of consumers that give no sign of life. Their lease is over when the broker forgets them."""
+        """Report attempts as lost whose consumers give no sign of life: the broker forgets those whose lease is over."""
         owners = {one.owner for one in self._sent.values() if one.owner is not None}
         for name in self._consumers.lost(owners, now):
             ids = [id for id, one in self._sent.items() if one.owner == name]
@@ -306,12 +307,12 @@ class Queued:
             self._end(id, Ended(self._sent[id].attempt, now, Ending(error=why)))
 
     def _lose_stopped(self) -> None:
-        """The broker does not answer, and we cannot tell consumers to stop: they do so when our lease is over."""
+        """Report as lost what was to be stopped: consumers cannot be told, and stop when our lease is over."""
         ids = [id for id, one in self._sent.items() if one.stopped]
-        self._lost(ids, "the broker does not answer: it could not be stopped yet")
+        self._lost(ids, "the job could not be stopped yet, because the broker does not answer")
 
     def _audit(self, ids: Sequence[AttemptId]) -> None:
-        """Look for attempts of which nothing is heard."""
+        """Ask the broker where the attempts are of which nothing was heard."""
         if ids:
             self._courier.do(partial(self._sender.find, ids), partial(self._audited, ids, time.monotonic()))
 
@@ -328,7 +329,7 @@ class Queued:
             elif sent.begun:
                 self._lost(
                     [id],
-                    f"consumer {sent.owner} does not have it any more, and its end was lost with the broker's memory",
+                    f"consumer {sent.owner} no longer has the job; the report of its end was lost by the broker",
                 )
             elif not place.waits:
                 again.append(id)
@@ -337,7 +338,7 @@ class Queued:
     # -- what consumers report -------------------------------------------------------------------------------------------
 
     def _hear(self, arrived: Arrived) -> None:
-        if arrived.data == b"{}":  # ours
+        if arrived.data == b"{}":  # the sender put it there, not a consumer
             return
         try:
             self._understood(messages.unpacked(arrived.data, *_TYPES), self._clock.here(arrived.at))
@@ -363,7 +364,7 @@ class Queued:
             self._about(sent, message, sent_at)
 
     def _about(self, sent: _Sent, message: Message, sent_at: float) -> None:
-        """A report of an attempt that has not ended yet."""
+        """Handle a report about an attempt that has not ended yet."""
         id, owner = sent.attempt.id, messages.text(message, "consumer")
         if message["type"] == "piece":
             self._outputs.add(id, reports.piece_of(message))
@@ -377,7 +378,7 @@ class Queued:
 
     def _ended(self, id: AttemptId, sent: _Sent, end: End, sent_at: float) -> None:
         at = sent_at - end.ago
-        # it is known which came first, and the two clocks only agree to some milliseconds
+        # the stop came first, that is certain; the two clocks agree only to some milliseconds
         if end.stopped and sent.stopped:
             at = max(at, sent.stopped)
         stdout, stderr, failure = self._outputs.whole(id, end)
@@ -392,7 +393,7 @@ class Queued:
         self._end(id, Ended(sent.attempt, at, ending, end.began, end.died, end.pid))
 
     def _end(self, id: AttemptId, report: Ended) -> None:
-        """The first end counts."""
+        """Report the end of an attempt; only the first one counts."""
         del self._sent[id]
         self._outputs.forget(id)
         self._ready.append(report)
