@@ -35,7 +35,7 @@ def test_waiting_for_a_cpu_is_not_waiting() -> None:
     """Of ten seconds one was computed and eight were in the queue; and a crowded machine is told."""
     busy = replace(seen("serial", 1, 10.0, cpu=1.0), queued=8.0, crowded=0.5)
     assert busy.waiting == pytest.approx(0.1)
-    assert advise([busy]).startswith("90% of the time was computing: serial, 1 job at once")
+    assert advise([busy]).startswith("90% of the time was computing, or waiting for a CPU: serial, 1 job at once")
     assert "busy with other work" in advise([busy])
     assert "busy with other work" not in advise([replace(busy, crowded=0.1)])
 

@@ -84,6 +84,16 @@ def test_the_table_has_the_names(store: Store, capsys: pytest.CaptureFixture[str
     assert " KiB  complete  echo {}" in lines[3]
 
 
+def test_a_run_that_cannot_be_read_is_named(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """Damaged, but not half removed: that is no run."""
+    (store.root / "bad" / "run.json").write_text("no JSON")
+    (store.root / "nightly-1" / "run.json").unlink()
+    list_runs(store, ListOptions(json=True), width=80)
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["going", "nightly-2"]
+    assert err == "manyhands: the run bad cannot be read: manyhands batch.show bad says why\n"
+
+
 def test_nothing_found_is_said(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And whether there are any."""
     list_runs(store, ListOptions(name="x"), width=80)

@@ -157,7 +157,10 @@ class Batch:
             from manyhands.execution.recovery import take_over  # imported here, because a new run does not need it
 
             if strays := take_over(self.run, self.plan, journal):
-                yield Warned(f"{strays} processes of the earlier, killed execution were still alive and have been ended")
+                alive = "1 process was" if strays == 1 else f"{strays} processes were"
+                yield Warned(
+                    f"{alive} left over from the earlier, killed execution, and {'has' if strays == 1 else 'have'} been ended"
+                )
 
     def _execute(
         self, journal: Journal, stack: ExitStack, tick: float | None, before_waiting: Callable[[], None]

@@ -192,7 +192,8 @@ def advise(found: Sequence[Measured]) -> str:
     if reference.error is None and reference.wall < _SHORT:
         return f"{reference.done} jobs took {reference.wall * 1000:.1f} ms, which is too short to compare: give more inputs, or a larger {option_name('--sample')}"
     waiting = reference.waiting
-    why = f"{waiting:.0%} of the time was waiting" if waiting > 0.5 else f"{1 - waiting:.0%} of the time was computing"
+    computing = "computing" if reference.queued < reference.user + reference.system else "computing, or waiting for a CPU"
+    why = f"{waiting:.0%} of the time was waiting" if waiting > 0.5 else f"{1 - waiting:.0%} of the time was {computing}"
     faster = best.rate / reference.rate if reference.rate else 1.0
     gain = (
         f"{faster:.1f} times as fast as {reference.backend}"

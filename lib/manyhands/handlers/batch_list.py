@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -20,10 +20,13 @@ from manyhands.storage.runs import Run, Store
 
 
 def list_runs(found: Store, wanted: ListOptions, *, width: int) -> None:
-    """Print the runs that are ``wanted``, the newest first. Raises UsageError."""
+    """Print the runs that are ``wanted``, the newest first, and on stderr which cannot be read. Raises UsageError."""
     if wanted.limit is not None and wanted.limit < 1:
         raise UsageError(f"--limit {wanted.limit}: expected a number of runs, 1 or more")
-    chosen = islice(_chosen(found, wanted), wanted.limit)
+    damaged: list[str] = []
+    chosen = islice(_chosen(found.all(damaged), wanted), wanted.limit)
+    for name in damaged:
+        sys.stderr.write(f"manyhands: the run {name} cannot be read: {found.typed('batch.show', name)} says why\n")
     if wanted.json:
         for run, line in chosen:
             record = asdict(line) | {"schema": "manyhands.run/1", "created": iso(line.created), "size": run.size}
@@ -40,9 +43,9 @@ def list_runs(found: Store, wanted: ListOptions, *, width: int) -> None:
         sys.stdout.write(text + "\n")
 
 
-def _chosen(found: Store, wanted: ListOptions) -> Iterator[tuple[Run, RunLine]]:
+def _chosen(found: Sequence[Run], wanted: ListOptions) -> Iterator[tuple[Run, RunLine]]:
     since = _moment(wanted.since, time.time()) if wanted.since else None
-    for run in found.all():
+    for run in found:
         if since is not None and run.created < since:
             return
         if wanted.name and not fnmatchcase(run.id, wanted.name):

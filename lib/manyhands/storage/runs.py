@@ -171,8 +171,7 @@ class Store:
         by a command. Raises UsageError unless exactly one matches."""
         if prefix is None:
             return self._newest(by_program=by_program)
-        exact = self.get(prefix)
-        if exact:
+        if exact := self.get(prefix):
             return exact
         found = [name for name in self._names() if name.startswith(prefix)] if prefix else []
         if not found:
@@ -197,14 +196,15 @@ class Store:
         """The run with exactly this id, if there is one."""
         return self._load(run_id) if _ID.fullmatch(run_id) and (self.root / run_id).is_dir() else None
 
-    def all(self) -> list[Run]:
-        """Every readable run, newest first."""
+    def all(self, damaged: list[str] | None = None) -> list[Run]:
+        """Every readable run, newest first; ``damaged`` gets the ids of the others, but not of what is half made or half removed."""
         runs = []
         for name in self._names():
             try:
                 runs.append(self._load(name))
-            except ManyhandsError:  # half made or half removed: not a run
-                continue
+            except ManyhandsError:
+                if damaged is not None and (self.root / name / "run.json").exists():
+                    damaged.append(name)
         return sorted(runs, key=lambda run: (run.created, run.id), reverse=True)
 
     def names(self) -> list[str]:

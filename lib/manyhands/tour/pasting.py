@@ -18,7 +18,7 @@ from manyhands.tour.contents import Scene
 _TOOLS: Final = {
     "tell": (
         "import os",
-        "def tell(text: str, **data: Any) -> None:\n    print(os.getpid(), text.format(**data), flush=True)",
+        "def tell(text: str, **data: Any) -> None:\n    print(f\"{os.getpid()} {text.format(**data)}\\n\", end='', flush=True)",
     ),
     "doing": (
         "from contextlib import contextmanager",
