@@ -22,10 +22,12 @@ from typing import Any
 
 import pytest
 
+from certificates import certificate
 from redis_servers import free_port
 
 _PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _PLUGINS = "[]."
+_PORTS = ("port", "epmd", "tls")
 
 
 @dataclass
@@ -35,10 +37,22 @@ class RabbitServer:
     folder: Path
     port: int
     epmd: int
+    tls: int
 
     @property
     def url(self) -> str:
         return f"amqp://127.0.0.1:{self.port}/"
+
+    @property
+    def tls_url(self) -> str:
+        return f"amqps://127.0.0.1:{self.tls}/"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate that vouches for `tls_url`."""
+        if shutil.which("openssl") is None:
+            pytest.skip("openssl is not installed")
+        return self.folder / "server.pem"
 
     def environment(self) -> dict[str, str]:
         r = self.folder
@@ -66,7 +80,7 @@ class RabbitServer:
             (self.folder / name).mkdir(exist_ok=True)
         (self.folder / "enabled_plugins").write_text(_PLUGINS)
         # how long a message may stay without an acknowledgement, and how often RabbitMQ looks: a moment, for a test
-        (self.folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        (self.folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n{self._of_tls()}")
         (self.folder / "advanced.config").write_text(
             "[{rabbit, [{consumer_timeout, 5000}, {channel_tick_interval, 1000}]}]."
         )
@@ -78,6 +92,15 @@ class RabbitServer:
         while "completed with" not in (said := (self.folder / "out").read_text("utf-8", "replace")):
             assert time.monotonic() < deadline and "pid terminated" not in said, said
             time.sleep(0.05)
+
+    def _of_tls(self) -> str:
+        if shutil.which("openssl") is None:
+            return ""
+        cert, key = certificate(self.folder)
+        return (
+            f"listeners.ssl.1 = 127.0.0.1:{self.tls}\nssl_options.cacertfile = {cert}\nssl_options.certfile = {cert}\n"
+            f"ssl_options.keyfile = {key}\nssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n"
+        )
 
     def stop(self) -> None:
         """End it, and its epmd; nobody needs what it would write in the end."""
@@ -115,8 +138,9 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "rabbit"
     with _users(shared) as users:
         if not users:
-            users["folder"], users["port"], users["epmd"] = tempfile.mkdtemp(prefix="rabbit-"), free_port(), free_port()
-            started = RabbitServer(Path(users["folder"]), users["port"], users["epmd"])
+            users["folder"] = tempfile.mkdtemp(prefix="rabbit-")
+            users.update((one, free_port()) for one in _PORTS)
+            started = RabbitServer(Path(users["folder"]), *(users[one] for one in _PORTS))
             try:
                 started.start()
             except BaseException:
@@ -125,7 +149,7 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
                 users.clear()
                 raise
         users["count"] = users.get("count", 0) + 1
-        server = RabbitServer(Path(users["folder"]), users["port"], users["epmd"])
+        server = RabbitServer(Path(users["folder"]), *(users[one] for one in _PORTS))
     try:
         yield server
     finally:
