@@ -102,7 +102,7 @@ def test_process_fork(play: Play) -> None:
     assert told(events, "child {child} has ended", "code") == [0]
 
 
-def test_lasting_processes(play_made: Play) -> None:
+def test_process_names(play_made: Play) -> None:
     """Five processes, five numbers."""
     events = play_made("process-names")
     assert len({one["pid"] for one in told(events, "I am")}) == 5
