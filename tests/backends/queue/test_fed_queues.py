@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -242,6 +244,35 @@ def test_poison(kind: Kind, redis_url: RedisServer, make: Make, consume: Consume
     later = consume(redis_url)
     assert bench.run("echo", "later").ending.stdout.data == b"later\n"
     assert "set aside" not in later.said
+
+
+def bomb(kind: Kind, server: RedisServer, run: str) -> None:
+    """A small message that is a large one when it is decompressed."""
+    large = zlib.compress(bytes(1 << 28))
+    if kind.name == "rq":
+        with server.client() as redis:
+            redis.hset("rq:job:bomb", mapping={"data": large, "status": "queued", "origin": queue_name(run)})
+            redis.rpush(f"rq:queue:{queue_name(run)}", "bomb")
+        return
+    with celery(kind, server) as app, app.connection_for_write() as connection:
+        producer = app.amqp.Producer(connection.channel(), auto_declare=False)
+        headers = {"task": "manyhands.attempt", "id": "x", "compression": "application/x-gzip"}
+        body = {"content_type": "application/json", "content_encoding": "utf-8", "headers": headers}
+        producer.publish(large, exchange=EXCHANGE, routing_key=queue_name(run), **body)
+
+
+def test_a_message_that_grows(kind: Kind, redis_url: RedisServer, make: Make, consume: Consume) -> None:
+    """It is not decompressed beyond what a message may have, and costs nothing."""
+    consumer = consume(redis_url)
+    bench = make(redis_url)
+    assert bench.run("echo", "well").ending.stdout.data == b"well\n"
+    pid = feeder(consumer)
+    bomb(kind, redis_url, bench.run_name)
+    assert bench.run("echo", "more").ending.stdout.data == b"more\n"
+    wait_for(lambda: "set aside: a job" in consumer.said or "decode message" in consumer.said)
+    assert feeder(consumer) == pid
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert int(peak) < 200_000
 
 
 @pytest.mark.parametrize("kind", ["celery-redis"], indirect=True)

@@ -21,6 +21,7 @@ from celery.exceptions import Reject
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.control import Panel
+from kombu import compression
 
 from manyhands.backends.queue.attempt_queue import ATTEMPT, queue_name
 from manyhands.backends.queue.celery_app import celery_app, queue_of
@@ -171,8 +172,19 @@ class Handover(BasePool):  # type: ignore[misc]  # untyped
         state.should_stop = 0  # Celery's loop looks at it
 
 
+def _decompress_nothing() -> None:
+    """A small message may be a very large one then; ours are not compressed."""
+
+    def refuse(_: object) -> bytes:
+        raise NotOursError("it is compressed")
+
+    for kind in compression.encoders():
+        compression.register(refuse, refuse, kind)
+
+
 def work(settings: Mapping[str, Any], link: Link) -> None:
     """Be a worker until the consumer ends."""
+    _decompress_nothing()
     app = celery_app(settings, patient=True)
     Handover.link = link
     Handover.slots, Handover.amqp = settings["slots"], settings["amqp"]

@@ -26,6 +26,7 @@ from manyhands.backends.queue.attempt_queue import KEPT, run_of
 from manyhands.backends.queue.feeder_link import Link, as_feeder, saying
 from manyhands.backends.queue.messages import NotOursError
 from manyhands.backends.queue.rq_connection import connection_of
+from manyhands.backends.queue.rq_job import BoundedJob
 from manyhands.backends.queue.rq_queue import forget_queue, message_in, rq_queue
 
 _BLOCK: Final = 0.25
@@ -135,7 +136,7 @@ class Handover:
         queues = self._worker.queues
         queues.append(queues.pop(0))  # in turn
         try:
-            found = Door.dequeue_any(queues, _BLOCK, connection=self._redis, job_class=Job, serializer="json")
+            found = Door.dequeue_any(queues, _BLOCK, connection=self._redis, job_class=BoundedJob, serializer="json")
         except DequeueTimeout:
             return
         except UnicodeDecodeError as error:  # the id

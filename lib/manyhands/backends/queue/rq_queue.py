@@ -56,14 +56,14 @@ class RqQueue:
 
     def drain(self, run: str) -> list[bytes]:
         """See `AttemptQueue`."""
-        from rq.job import Job
+        from manyhands.backends.queue.rq_job import BoundedJob
 
         found: list[bytes] = []
         queue = self._queue(run)
         with our_errors():
             while (id := self._redis.lpop(queue.key)) is not None:
                 with suppress(Exception):  # it may be anything
-                    job = Job.fetch(id.decode(), connection=self._redis, serializer="json")
+                    job = BoundedJob.fetch(id.decode(), connection=self._redis, serializer="json")
                     found.append(message_in(job))
                     job.delete(remove_from_queue=False)
         return found
