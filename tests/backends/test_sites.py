@@ -138,11 +138,12 @@ def test_no_host_can_be_reached(make: Make) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_host_that_never_answers(make: Make) -> None:
     """It is not waited for longer than the patience."""
-    bench = make(here("silent", 1, "sleep 60"), here("there", 1), patience=3.0)
+    bench = make(here("silent", 1, "sleep 60"), here("there", 1), patience=20.0)
     assert bench.run("true").ending.exit == 0
-    assert bench.notes() == ["silent is set aside: it did not answer within 3 s"]
+    assert bench.notes() == ["silent is set aside: it did not answer within 20 s"]
 
 
 def test_a_lost_host_loses_its_attempts_and_is_connected_again(make: Make) -> None:
