@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 
-from manyhands.backends.protocol import POISON, Backend, Ended, Report, Started, Suspended
+from manyhands.backends.protocol import POISON, Backend, Ended, Lasting, Report, Started, Suspended
 from manyhands.core.errors import JournalError
 from manyhands.core.events import Began, Counted, Event, Finished, Summary, Tick, Warned
 from manyhands.core.job import Arg, Ending, Outcome, Status, Values
@@ -58,7 +58,7 @@ class Engine:
         many seconds. While ``gate()`` is False no job begins: call `wake` when it becomes True. ``before_waiting`` is called each
         time that all events have been yielded, and the engine is going to wait or to end. ``begins``: the beginnings of attempts are events, too.
         """
-        self._backend, self._begins = backend, begins
+        self._backend, self._begins, self._lasting = backend, begins, isinstance(backend, Lasting)
         self._recorder = Recorder(journal, clock)
         self._limits, self._run, self._tick, self._clock = limits, run, tick, clock
         self._flights: dict[int, Flight] = {}  # by job number: a job has one attempt at a time
@@ -192,7 +192,8 @@ class Engine:
             return
         recorded = self._commit()
         for flight in batch:
-            if not recorded or self._stops_requested or self._halting.reached:  # set by another stage, during the commit
+            # a stop may be set during the commit, by another stage; what has gone on elsewhere is stopped there
+            if not recorded or ((self._stops_requested or self._halting.reached) and not self._lasting):
                 self._ended(Ended(flight.attempt, self._clock(), began=False))
                 continue
             self._backend.start(flight.attempt)

@@ -172,7 +172,7 @@ class HostedRun(HostedBackend):
         if waiting is None:
             self._next_try = now + _AGAIN
             return
-        self._waiting = waiting
+        self._waiting = 0 if self.settings.unattended else waiting
         for pack, message in zip(packings, ready, strict=True):
             self._outbox.popleft()
             self._sent.append((now, len(message), pack))
