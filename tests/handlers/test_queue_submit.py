@@ -9,17 +9,25 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from conftest import Cli, wait_for
 from manyhands.backends.queue.carrier import BrokerLostError
+from manyhands.backends.queue.collector import Collector
 from manyhands.backends.queue.lasting_sender import LastingSender
 from manyhands.cli import Program
 from manyhands.cli.loaded_tasks import load_tasks
+from manyhands.core.events import Finished, Summary
+from manyhands.core.job import Attempt, Status
+from manyhands.engine.channel import Channel
 from manyhands.execution import submission
+from manyhands.execution.batch import Batch
+from manyhands.execution.collection import Collection
 from manyhands.posix import linux
+from manyhands.storage.runs import Run, Store, default_state_dir
 from redis_servers import Consumer, RedisServer, free_port
 
 Consume = Callable[..., Consumer]
@@ -79,6 +87,10 @@ class Desk:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    @property
+    def run(self) -> Run:
+        return Store(default_state_dir(os.environ)).find("r")
 
     def ran(self) -> Counter[str]:
         return Counter(self._ledger.read_text().split()) if self._ledger.exists() else Counter()
@@ -184,6 +196,18 @@ def test_inputs_from_a_pipe(desk: Desk, consume: Consume) -> None:
     assert desk.ran() == Counter("abc")
 
 
+def test_what_jobs_are_given(desk: Desk, consume: Consume, tmp_path: Path) -> None:
+    """The options of a batch that a consumer can honour."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "words").write_text("words\n")
+    consume()
+    more = ["--max-args", "2", "--env", "X=y", "--workdir", "sub", "--stdin", "../words", "--nice", "3"]
+    line = "echo {#} $X $(nice) $(basename $PWD) $(cat) {}"
+    done = desk.cli("queue.submit", line, "--shell", *desk.broker, *more, "--run-id", "r", "--", "a", "b c", "d")
+    assert done.stdout.startswith("submitted r: 2 jobs, "), done.stderr
+    assert desk.cli("batch.resume", "r").stdout == "1 y 3 sub words a b c\n2 y 3 sub words d\n"
+
+
 def test_retries_are_counted_when_it_is_collected(desk: Desk, consume: Consume) -> None:
     """A job that fails is tried again by the resume that hears of it."""
     consume()
@@ -245,6 +269,8 @@ def test_a_submission_that_ends_in_the_middle(
 
     def send_once(self: LastingSender, page: list[object]) -> None:
         pages.append(page)
+        with closing(desk.run.journal()) as journal:
+            assert journal.last_number() == 2 * len(pages)  # it is recorded first
         if len(pages) > 1:
             raise BrokerLostError("gone")
         send(self, page)  # type: ignore[arg-type]
@@ -318,7 +344,7 @@ def test_a_collector_that_is_suspended_and_killed(desk: Desk, consume: Consume) 
     assert collector.stdout
     assert next(line for line in collector.stdout if '"slot"' in line)  # it has heard that the job has begun
     collector.send_signal(signal.SIGTSTP)
-    wait_for(lambda: paused(desk) == b"1", LONG)
+    wait_for(lambda: jobs_in_state(desk, "T"), LONG)
     collector.kill()
     collector.communicate()
     desk.gate.touch()
@@ -339,11 +365,67 @@ def test_ctrl_c_of_a_collector(desk: Desk, consume: Consume) -> None:
     assert collector.returncode == -signal.SIGINT
     assert (desk.listed(), desk.states()) == ("left", {"ok": 1, "cancelled": 4})
     assert desk.in_broker() == []
-    assert not [one for one in linux.processes() if str(desk.gate).encode() in command_line(one.pid)]
+    assert not jobs_in_state(desk, "RSDT")
     assert desk.ran() == {"quick": 1, "a": 1, "b": 1}
     desk.gate.touch()
     assert desk.cli("batch.resume", "r").returncode == 0
     assert desk.ran() == {"quick": 1, "a": 2, "b": 2, "c": 1, "d": 1}
+
+
+def test_a_collector_that_is_stopped_before_it_has_begun(desk: Desk, consume: Consume) -> None:
+    """It leaves everything as it is. One that is stopped while it begins records what has ended."""
+    consume()
+    desk.submit("echo {}", "a", "b")
+    wait_for(lambda: desk.reported()["ended"] == 2, LONG)
+    batch = Batch.resume(desk.run, os.environ)
+    batch.stop(signal.SIGINT)
+    assert [one.counts for one in batch.events() if isinstance(one, Summary)] == [{}]
+    assert desk.listed() == "submitted"
+    assert desk.key()
+    batch = Batch.resume(desk.run, os.environ)
+    began = Collection.began
+
+    def stop_now(self: Collection, attempt: Attempt) -> None:
+        batch.stop(signal.SIGINT)
+        began(self, attempt)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Collection, "began", stop_now)
+        assert [one.counts for one in batch.events() if isinstance(one, Summary)] == [{Status.OK: 2}]
+    assert desk.in_broker() == []
+    assert desk.ran() == Counter("ab")
+
+
+def test_a_slow_reader_of_the_output(desk: Desk, consume: Consume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it does not take what was read, no more is read; then all comes."""
+    consume()
+    desk.submit(f"[ {{}} = a ] || {desk.wait}; echo {{}}", "a", "b")
+    batch = Batch.resume(desk.run, os.environ)
+    batch.channel = channel = FullChannel()
+    hold, held = Collector.hold, list[bool]()
+
+    def held_once(self: Collector, on: bool) -> None:
+        held.append(on)
+        hold(self, on)
+        if on:
+            channel.full = False
+            desk.gate.touch()
+
+    monkeypatch.setattr(Collector, "hold", held_once)
+    done = []
+    for event in batch.events():
+        if isinstance(event, Finished):
+            done.append(event.outcome.ending.stdout.data)
+            channel.full = len(done) == 1
+    assert done == [b"a\n", b"b\n"]
+    assert held.count(True) == 1
+    assert held[-1] is False
+
+
+class FullChannel(Channel):
+    """One that is full when it is told so."""
+
+    full = False
 
 
 def test_a_broker_that_was_emptied(desk: Desk, consume: Consume) -> None:
@@ -473,9 +555,10 @@ def waiting(desk: Desk) -> int:
         return int(redis.xlen(desk.key(":attempts")))
 
 
-def paused(desk: Desk) -> object:
-    with desk.server.client() as redis:
-        return redis.hget(desk.key(), "paused")
+def jobs_in_state(desk: Desk, states: str) -> list[int]:
+    """Processes of jobs that wait for the gate."""
+    ours = (one for one in linux.processes() if b"until [ -e " + os.fsencode(desk.gate) in command_line(one.pid))
+    return [one.pid for one in ours if one.state in states and b"manyhands" not in command_line(one.pid)]
 
 
 def command_line(pid: int) -> bytes:
