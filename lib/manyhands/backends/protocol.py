@@ -117,3 +117,15 @@ class Adjustable(Protocol):
 
     def limit(self, width: int) -> None:
         """From now on run at most ``width`` attempts at once; running attempts are not ended for that."""
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """A backend whose attempts go on without it: most of those that it is given have been begun before, some have ended. All of them should be
+    given to it at once: it knows what became of each only from then on."""
+
+    def hold(self, held: bool) -> None:
+        """Report nothing more for a while, or go on: what is not reported is kept elsewhere."""
+
+    def collected(self) -> None:
+        """Every end is recorded: from now on `close` leaves nothing; before this, it leaves everything as it is, for the next one."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from manyhands.work.cluster_address import Cluster
     from manyhands.work.function import Call
     from manyhands.work.python_command import PythonCommand
+    from manyhands.work.submitted import Submitted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,8 @@ class Settings:
     """Where attempts wait for consumers, if they do; ``workdir`` and ``stdin`` are there, ``environment`` extends what is there."""
     store: BrokerUrl | None = None
     """The Redis server beside the broker that has everything but the attempts; None: the broker has it, too."""
+    submitted: Submitted | None = None
+    """The execution in the broker, if it goes on without a coordinator: it is begun or collected, and has its name there already."""
     cluster: Cluster | None = None
     """The Dask cluster whose workers do the attempts, if they do; folder, ``stdin`` and ``environment`` as with a broker."""
     lease: float = 60.0

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 
-from manyhands.backends.protocol import POISON, Backend, Ended, Report, Started, Suspended
+from manyhands.backends.protocol import POISON, Backend, Ended, Lasting, Report, Started, Suspended
 from manyhands.core.errors import JournalError
 from manyhands.core.events import Began, Counted, Event, Finished, Summary, Tick, Warned
 from manyhands.core.job import Arg, Ending, Outcome, Status, Values
@@ -59,7 +59,7 @@ class Engine:
         begins. While ``gate()`` is False no job begins: call `wake` when it becomes True. ``before_waiting`` is called
         whenever all events have been yielded and the engine is about to wait or to end.
         """
-        self._backend, self._begins = backend, begins
+        self._backend, self._begins, self._lasting = backend, begins, isinstance(backend, Lasting)
         self._recorder = Recorder(journal, clock)
         self._limits, self._run, self._tick, self._clock = limits, run, tick, clock
         self._flights: dict[int, Flight] = {}  # by job number: a job has one attempt at a time
@@ -193,8 +193,9 @@ class Engine:
             return
         recorded = self._commit()
         for flight in batch:
-            # another stage may have met the halt rule, or `stop` may have been called, during the commit
-            if not recorded or self._stops_requested or self._halting.reached:
+            # another stage may have met the halt rule, or `stop` may have been called, during the commit; what goes on elsewhere
+            # is stopped there
+            if not recorded or ((self._stops_requested or self._halting.reached) and not self._lasting):
                 self._ended(Ended(flight.attempt, self._clock(), began=False))
                 continue
             self._backend.start(flight.attempt)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from typing import Any
 
-from manyhands.backends.protocol import Backend
+from manyhands.backends.protocol import Backend, Lasting
 from manyhands.core.errors import UnavailableError, UsageError
 from manyhands.core.events import Event, Finished, RunStarted, Summary, Warned
 from manyhands.core.records import replace
@@ -22,6 +22,8 @@ from manyhands.engine.autoscale import Climber
 from manyhands.engine.channel import Channel
 from manyhands.engine.loop import Engine
 from manyhands.engine.order import in_order
+from manyhands.engine.recording import Record
+from manyhands.execution.collection import Collection, without_mark
 from manyhands.execution.continuation import in_columns
 from manyhands.execution.earlier_executions import Earlier
 from manyhands.execution.job_source import JobSource
@@ -50,6 +52,7 @@ class Batch:
         self.inputs = RunInputs(opened.stream, opened.source)
         self._jobs = JobSource(self.run, self.plan, self.scope, self.inputs, context)
         self._engine: Engine | None = None
+        self._collection: Collection | None = None
         self._stops: list[int] = []
         self._mutex = threading.RLock()  # reentrant: a signal handler may interrupt its thread in `stop`, and call it
         self.channel: Channel | None = None
@@ -139,6 +142,8 @@ class Batch:
                 stack.callback(journal.close)
                 yield from self.take_over(journal)
                 yield from self._execute(journal, stack, tick, before_waiting)
+                if self._collection and self._collection.is_over:
+                    self.run = without_mark(self.run)
             if self.no_inputs and self.scope == "new" and self._context is None:
                 discard(self.run)
         except (UsageError, UnavailableError):
@@ -150,6 +155,8 @@ class Batch:
 
     def take_over(self, journal: Journal) -> Iterator[Event]:
         """End all processes of an earlier execution, and close its open records. Only the first call does anything."""
+        if self._opened.submitted:
+            return  # what has begun goes on elsewhere
         if self.scope != "new" and not self._taken:
             self._taken = True
             if self._opened.note:
@@ -185,7 +192,7 @@ class Batch:
             jobs=jobs,
             argv=renderer.argv,
             backend=backend,
-            journal=journal,
+            journal=self._record(journal, backend),
             limits=limits,
             run=self.run.id,
             total=total,
@@ -200,8 +207,16 @@ class Batch:
             clock=self.clock,
         )
         self._use(engine)
-        yield RunStarted(self.run.id, self.plan.work.text, limits.jobs, total, earlier.done)
+        yield RunStarted(self.run.id, self.plan.work.text, min(limits.jobs, self.plan.limits.jobs), total, earlier.done)
         yield from self._engine_events(engine, journal, stack, recall_from(journal, renderer), earlier.done, climber)
+
+    def _record(self, journal: Journal, backend: Backend) -> Record:
+        """What the engine writes to."""
+        if not isinstance(backend, Lasting):
+            return journal
+        self._collection = Collection(journal, backend)
+        self._jobs.adopted = self._collection.open
+        return self._collection
 
     def _engine_events(
         self,
@@ -222,6 +237,8 @@ class Batch:
                 self.summary = event = self._summarise(event, journal, done_before)
                 self._keep_facts(event, climber)
                 journal.executed(started, event.wall, complete=not event.left and not event.unread)
+                if self._collection:
+                    self._collection.end()
             yield event
 
     def _total(self, earlier: Earlier, source: Source) -> int | None:
@@ -234,6 +251,8 @@ class Batch:
             self._all_read((earlier.total(counted, self.run.record.get("total")) or 0) - earlier.done)
         if self._engine:
             self._keeper.look(self._engine.standing)
+        if self._collection:
+            self._collection.hold(self.channel is not None and self.channel.full and not self._stops)
         before_waiting()
 
     def _use(self, engine: Engine) -> None:

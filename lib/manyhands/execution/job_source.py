@@ -10,7 +10,7 @@ Separate from `manyhands.execution.batch`: this decides which jobs there are, an
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Container, Generator, Iterator
 from itertools import chain
 
 from manyhands.core.job import Job, Values
@@ -35,6 +35,8 @@ class JobSource:
         """Whether any job was given out."""
         self.any_input = False
         """Whether there was any input."""
+        self.adopted: Container[tuple[int, int]] = ()
+        """Attempts, as (job, number), that have begun and go on elsewhere: they are given out, not the next ones of their jobs."""
 
     def jobs(
         self, journal: Journal, values: Iterator[Values | None], work: BoundWork, all_read: Callable[[int], None]
@@ -45,7 +47,7 @@ class JobSource:
         failed = journal.failed() if self._scope in ("failed", "both") else ()
         for job, last in chain(left, failed):
             self._issue(job.number)
-            yield job, last
+            yield job, last - ((job.number, last) in self.adopted)
         if self._context and self._context.number > 1:
             for one in self._context.coming():
                 self.begun = True

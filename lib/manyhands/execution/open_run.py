@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from manyhands.backends.registry import check_plan
 from manyhands.core.errors import UsageError
-from manyhands.core.hints import option_name
+from manyhands.core.hints import option_name, typed
 from manyhands.core.records import dataclass, replace
 from manyhands.execution.continuation import check_stdin, difference, keep_stdin
 from manyhands.execution.run_inputs import Scope, check_inputs
@@ -22,6 +22,7 @@ from manyhands.inputs.sources import Source, open_source
 from manyhands.inputs.value_file import FIRST, fresh_name
 from manyhands.storage.runs import Run, RunLock, Store, lock_own
 from manyhands.work.plan import Plan
+from manyhands.work.submitted import Submitted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,11 @@ class OpenRun:
     """Its inputs, if they are given now."""
     note: str | None = None
     """A warning to report before anything begins."""
+
+    @property
+    def submitted(self) -> Submitted | None:
+        """The execution that has gone on in the broker and is to be collected, if there is one."""
+        return Submitted.of(self.run.record)
 
 
 def new_run(
@@ -80,6 +86,10 @@ def new_run(
 def again(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None = None) -> OpenRun:
     """Run the jobs of a run that are not done, or those that failed; ``jobs`` applies to its first stage. Raises BusyError while another process works on it."""
     plan = Plan.from_json(run.record, environ)
+    if Submitted.of(run.record) and jobs:
+        raise UsageError(f"{option_name('--jobs')} has no effect: all jobs of the run {run.id} are in the queue")
+    if scope != "rest":
+        _check_collected(run)
     check_plan(plan)
     for work in plan.works:
         work.check()
@@ -89,6 +99,7 @@ def again(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None =
 
 def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, scope: Scope) -> OpenRun:
     """Continue a run with inputs given again: those that it has done, compared by content, are skipped."""
+    _check_collected(run)
     before = Plan.from_json(run.record, os.environ | dict(plan.environment))
     if why := difference(plan, before):
         raise UsageError(f"run {run.id} exists and {why}; to make a new run, choose another {option_name('--run-id')}")
@@ -103,6 +114,14 @@ def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, 
         held.close()
         raise
     return OpenRun(run=run, held=held, plan=plan, scope=scope, stream=stream, source=source, note=note)
+
+
+def _check_collected(run: Run) -> None:
+    """Raise UsageError for a run whose jobs are in a queue, where they go on: their ends have to be known first."""
+    if Submitted.of(run.record):
+        raise UsageError(
+            f"the run {run.id} was submitted, and is not collected yet: {typed('batch.resume', run.id)} does that"
+        )
 
 
 def _check_stages(plan: Plan, source: Source | None) -> None:

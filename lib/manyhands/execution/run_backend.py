@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from manyhands.backends.protocol import Adjustable, Backend, Elsewhere
+from manyhands.backends.protocol import Adjustable, Backend, Elsewhere, Lasting
 from manyhands.backends.registry import open_backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.core.limits import Limits
@@ -25,10 +25,13 @@ from manyhands.work.host_list import HostName
 from manyhands.work.plan import Plan
 from manyhands.work.python_command import python_of
 from manyhands.work.queue_kinds import is_queue
+from manyhands.work.submitted import Submitted
 
 if TYPE_CHECKING:
     from manyhands.backends.site.near_files import FileMoves
 
+_ALL: Final = 1 << 40
+"""More jobs than there are."""
 _SLOTS_OF_A_ZYGOTE: Final = 8
 """Each launcher of warm jobs has a zygote of its own, which takes the time and the memory of the imports once more."""
 
@@ -55,7 +58,10 @@ def climber_for(plan: Plan, backend: Backend) -> Climber | None:
 
 
 def limits_for(plan: Plan, backend: Backend) -> Limits:
-    """The limits of the plan; the number of slots of other hosts is known when the backend has asked them."""
+    """The limits of the plan; the number of slots of other hosts is known when the backend has asked them, and a backend that collects
+    gets all jobs at once."""
+    if isinstance(backend, Lasting):
+        return replace(plan.limits, jobs=_ALL)
     if not isinstance(backend, Elsewhere):
         return plan.limits
     return replace(plan.limits, jobs=min(plan.limits.jobs, backend.capacity))
@@ -80,6 +86,7 @@ def settings_of(
         "nice": plan.nice,
         "keep_open": (held.descriptor,),
         **({"broker": queued.url, "store": queued.store, "lease": queued.lease} if queued else {}),
+        "submitted": Submitted.of(run.record) if queued else None,
         **({"cluster": cluster, "lease": cluster.lease} if cluster else {}),
     }
     if plan.call:

@@ -34,7 +34,7 @@ def new(options: BatchOptions) -> int:
         return call_unjournaled(options)
     plan, stream = plan_of(options)
     if options.dry_run:
-        return _dry_run(plan, stream, fail_if_empty=options.fail_if_empty)
+        return dry_run(plan, stream, fail_if_empty=options.fail_if_empty)
     kept, keep = store(options.state_dir), parse_keep(options.keep)
     if (said := expire(kept, keep, time.time())) and not options.quiet:
         sys.stderr.write(f"manyhands: {said}\n")
@@ -50,7 +50,7 @@ def forget_main() -> None:
     vars(sys.modules["__main__"]).pop("__file__", None)
 
 
-def _dry_run(plan: Plan, stream: int | None, *, fail_if_empty: bool) -> int:
+def dry_run(plan: Plan, stream: int | None, *, fail_if_empty: bool) -> int:
     """Print the command lines as they would be run, quoted for a shell."""
     opened = None if stream is None else os.fdopen(os.dup(stream), "rb")
     source = open_source(plan.source, stream=opened)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from manyhands.options.common import Json
+from manyhands.options.batch import Grouping, Inputs, Surroundings, Variables
+from manyhands.options.common import Json, State
 from manyhands.options.declaration import Options, option
 
 
@@ -77,3 +78,55 @@ class PurgeOptions(BrokerOptions):
     )
     dry_run: bool = option(False, short="n", help="show what would be removed, and remove nothing")
     yes: bool = option(False, short="y", help="do not ask (required without a terminal)")
+
+
+class SubmitOptions(Inputs, Surroundings, Grouping, Variables, BrokerAccess, State):
+    """What ``queue.submit`` takes: what can be honoured while nobody is there."""
+
+    template: str = option(
+        positional=True, help="the command, as for batch: {} is the input; no placeholder: the input is appended"
+    )
+    shell: bool = option(False, help="run the template in $SHELL (or bash); every input is quoted for it")
+    stdin: str | os.PathLike[str] | None = option(
+        None,
+        metavar="FILE",
+        after="env",
+        help="give every command this file there as its standard input (default: nothing)",
+    )
+    nice: int = option(0, after="stdin", help="lower the jobs' priority by N (nice(1))")
+    grace: float | str = option(
+        5.0, metavar="TIME", help="seconds between TERM and KILL when a job is stopped (default: 5)"
+    )
+    output_cap: int | str = option(
+        "1M",
+        metavar="SIZE",
+        help="keep at most SIZE bytes of each stream of a job, in the broker's memory until they are collected (64k, 10M; default: 1M)",
+    )
+    retries: int = option(
+        0, help="retry a failed job up to N times, when the run is collected and the failure is known (default: 0)"
+    )
+    retry_on: str | None = option(
+        None,
+        metavar="WHAT",
+        help="retry only after these failures, separated by commas: exit statuses (75, 1-9), lost, signal, SIGSEGV; default: after every failure",
+    )
+    broker: str | None = option(
+        None, metavar="URL", help="the broker: redis://HOST:PORT/DB, rediss://... (TLS) or unix:///PATH (required)"
+    )
+    backend: str = option("redis", help="what carries the attempts: only redis (Streams) keeps a run without its batch")
+    lease: float | str = option(
+        60.0,
+        metavar="TIME",
+        help="when the run is collected, a consumer that has gone without a word has lost its jobs after half of this time (default: 60)",
+    )
+    keep_in_broker: float | str = option(
+        "7d",
+        metavar="TIME",
+        help="what waits, runs and has ended is kept in the broker so long after this, or after batch.resume (1m to 90d; default: 7d)",
+    )
+    run_id: str | None = option(None, metavar="NAME", help="name the run, which must be new")
+    keep: float | str = option(
+        "90d", help="how long to keep unnamed runs in which every job succeeded: 30d, or forever (default: 90d)"
+    )
+    dry_run: bool = option(False, help="print what would be run and run nothing")
+    quiet: bool = option(False, help="print nothing about runs that were removed")

@@ -29,7 +29,7 @@ class ListOptions(Json, State):
     """What ``batch.list`` takes: which runs; None: whichever."""
 
     limit: int | None = option(None, help="show at most so many runs, the newest")
-    status: Literal["running", "complete", "left", "failed", "damaged"] | None = option(
+    status: Literal["running", "submitted", "complete", "left", "failed", "damaged"] | None = option(
         None, help="show only runs in this state; failed: those with a failed job"
     )
     since: str | None = option(None, help="show only runs made since then: an age (2d, 12h) or a date (2026-11-20)")

@@ -37,8 +37,8 @@ _HOST: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """One run at a glance. ``state``: running, complete, left, or damaged. ``left``: jobs that are not done, those that run now
-    included; where ``total`` is None, those that have been read."""
+    """One run at a glance. ``state``: running, submitted (its jobs are in a queue), complete, left, or damaged. ``left``: jobs that are
+    not done, those that run now included; where ``total`` is None, those that have been read."""
 
     id: str
     created: float
@@ -70,7 +70,8 @@ def summarise(run: runs.Run) -> RunLine:
         total = stood.total
     left = tally.left if total is None else max(tally.left, total - ok - failed)
     whole = bool(executions) and executions[-1][2] and not left
-    state = "running" if runs.is_busy(run) else "complete" if whole else "left"
+    elsewhere = run.record.get("submitted") is not None
+    state = "running" if runs.is_busy(run) else "submitted" if elsewhere else "complete" if whole else "left"
     took = sum(wall for _, wall, _ in executions)
     return RunLine(run.id, run.created, template, ok, failed, left, took, state, total, run.named)
 

@@ -43,6 +43,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "lines": (bool,),
     "named": (bool,),
     "warm": (list, type(None)),
+    "submitted": (dict, type(None)),
 }
 
 

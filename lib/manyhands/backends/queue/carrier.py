@@ -92,6 +92,19 @@ class Sender(Protocol):
         """Close the connections."""
 
 
+class LastingSender(Sender, Protocol):
+    """The end of whoever submits an execution that goes on without a coordinator, or collects it: `Sender.open` enters it if it is there,
+    no report is removed before `Sender.finish`, and what was reported is received again by everybody who enters."""
+
+    mark: bytes
+    """What `receive` gives, too: it was written by `open` or `write_mark`, and all that was reported before it comes before it."""
+    found: bool
+    """Whether the execution was there when it was opened."""
+
+    def write_mark(self) -> None:
+        """Put the mark behind all that has been reported."""
+
+
 class RunState(NamedTuple):
     """What a consumer finds of an execution; ``settings`` only if it was asked for."""
 

@@ -172,6 +172,9 @@ class Consumer:
         self._look = True
         for run, state in states.items():
             self._follow(run, state)
+        for run, hosted in [*self._runs.items()]:
+            if (fresh := hosted.rested()) is not None:
+                self._have(run, fresh, self._states[run])
 
     def _about(self) -> bytes:
         about = {
@@ -243,6 +246,9 @@ class Consumer:
             return
         ours = self._settings
         hosted = HostedRun(run, settings, self._receiver, self._notify, consumer=ours.name, slots=ours.slots)
+        self._have(run, hosted, state)
+
+    def _have(self, run: str, hosted: HostedRun, state: RunState) -> None:
         self._runs[run], self._states[run] = hosted, state
         if state.paused:
             hosted.pause(True)

@@ -26,36 +26,26 @@ from manyhands.backends.queue.messages import Message, NotOursError, packed
 from manyhands.backends.queue.outputs import Outputs
 from manyhands.backends.queue.reports import End
 from manyhands.backends.queue.seen_consumers import SeenConsumers
+from manyhands.backends.queue.sent_attempt import Sent
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.backends.site.clock import FarClock
 from manyhands.core.attempt import Attempt, AttemptId, Ending
 from manyhands.core.errors import ManyhandsError
 from manyhands.runtime.at_fork import abandon_in_child
 
-_LONELY: Final = 2.0
+LONELY: Final = 2.0
 """Seconds without a consumer after which the user is told."""
-_SETTLING: Final = 4
+SETTLING: Final = 4
 """How often consumers can renew their leases at a broker that lost its memory, before attempts are sent again."""
 _SUSPENDING: Final = 2.0
 """Seconds to wait until the broker has taken the order to suspend everything."""
 _TYPES: Final = ("started", "ended", "piece", "noted", "refused", "purged")
+_PAGE: Final = 500
+"""Attempts that are looked for at once."""
 _UNHEARD: Final = 10
 """A broker that has not answered for so many leases ends the batch,"""
 _LEAST_UNHEARD: Final = 30.0
 """or for so many seconds, if that is longer."""
-
-
-class _Sent:
-    """An attempt that was sent, and what is known of it."""
-
-    __slots__ = ("at", "attempt", "begun", "owner", "stopped")
-
-    def __init__(self, attempt: Attempt, at: float) -> None:
-        self.attempt, self.at = attempt, at
-        self.owner: str | None = None
-        self.begun = False
-        self.stopped: float | None = None
-        """When it was first asked to end."""
 
 
 class Queued:
@@ -71,7 +61,7 @@ class Queued:
         self._place = settings.broker.url if settings.broker else name
         self._period = min(1.0, settings.lease / 4)
         self._waiting: dict[AttemptId, Attempt] = {}
-        self._sent: dict[AttemptId, _Sent] = {}
+        self._sent: dict[AttemptId, Sent] = {}
         self._ready: deque[Report] = deque()
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._clock = FarClock()
@@ -154,9 +144,12 @@ class Queued:
         if self._closed:
             return
         self._closed = True
-        self._courier.close()
+        self._end_courier()
         self._sender.close()
         self._outputs.drop()
+
+    def _end_courier(self) -> None:
+        self._courier.close()
 
     def abandon(self) -> None:
         """In a forked child: leave all to the parent."""
@@ -188,6 +181,7 @@ class Queued:
         if isinstance(event, Heard):
             for one in event.arrived:
                 self._hear(one)
+            self._courier.taken()
         elif isinstance(event, Done):
             event.then(event.found)
         elif isinstance(event, Beaten):
@@ -209,13 +203,16 @@ class Queued:
         if now >= self._next_audit:
             self._next_audit = now + self.settings.lease
             self._audit([id for id, one in self._sent.items() if not one.begun and one.at < now - self.settings.lease])
-        if not self._told_lonely and self._sent and now - self._opened > _LONELY and self._consumers.are_none:
+        if not self._told_lonely and now - self._opened > LONELY and self._is_lonely():
             self._told_lonely = True
             self._ready.append(Noted(f"no consumer at {self._place} takes the jobs yet: they wait for one (queue.work)"))
         return self._period
 
+    def _is_lonely(self) -> bool:
+        return bool(self._sent) and self._consumers.are_none
+
     def _look_at_outage(self, seconds: float) -> None:
-        if seconds > _LONELY:
+        if seconds > LONELY:
             self._lose_stopped()
         if seconds > max(_UNHEARD * self.settings.lease, _LEAST_UNHEARD):
             raise ManyhandsError(f"the broker {self._place} has not answered for {seconds:.0f} s")
@@ -229,7 +226,7 @@ class Queued:
         now = time.monotonic()
         for id in [*self._waiting][: max(0, self._width - len(self._sent))]:
             attempt = self._waiting.pop(id)
-            self._sent[id] = _Sent(attempt, now)
+            self._sent[id] = Sent(attempt, now)
             batch.append((id, message_of(attempt, self._call)))
         if batch:
             self._courier.do(partial(self._sender.send, batch))
@@ -284,7 +281,7 @@ class Queued:
     def _beaten(self, beat: Beat) -> None:
         if beat.forgotten:
             self._clock = FarClock()
-            self._audit_at = time.monotonic() + _SETTLING * self._period
+            self._audit_at = time.monotonic() + SETTLING * self._period
             if self._down_since is None:
                 self._ready.append(Noted(f"the broker {self._place} has lost its memory: what is not done is sent again"))
         if self._down_since is not None:
@@ -313,8 +310,9 @@ class Queued:
 
     def _audit(self, ids: Sequence[AttemptId]) -> None:
         """Ask the broker where the attempts are of which nothing was heard."""
-        if ids:
-            self._courier.do(partial(self._sender.find, ids), partial(self._audited, ids, time.monotonic()))
+        for at in range(0, len(ids), _PAGE):
+            page = ids[at : at + _PAGE]
+            self._courier.do(partial(self._sender.find, page), partial(self._audited, page, time.monotonic()))
 
     def _audited(self, ids: Sequence[AttemptId], asked: float, found: Sequence[Whereabouts]) -> None:
         again = []
@@ -363,7 +361,7 @@ class Queued:
         elif (sent := self._sent.get(messages.attempt_id(message))) is not None:
             self._about(sent, message, sent_at)
 
-    def _about(self, sent: _Sent, message: Message, sent_at: float) -> None:
+    def _about(self, sent: Sent, message: Message, sent_at: float) -> None:
         """Handle a report about an attempt that has not ended yet."""
         id, owner = sent.attempt.id, messages.text(message, "consumer")
         if message["type"] == "piece":
@@ -376,7 +374,7 @@ class Queued:
         else:
             self._ended(id, sent, reports.end_of(message), sent_at)
 
-    def _ended(self, id: AttemptId, sent: _Sent, end: End, sent_at: float) -> None:
+    def _ended(self, id: AttemptId, sent: Sent, end: End, sent_at: float) -> None:
         at = sent_at - end.ago
         # the stop came first, that is certain; the two clocks agree only to some milliseconds
         if end.stopped and sent.stopped:

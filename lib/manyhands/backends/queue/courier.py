@@ -22,6 +22,10 @@ from manyhands.core.lean import NamedTuple
 _AGAIN: Final = 0.25
 """Seconds after which a broker that does not answer is tried again."""
 _LISTEN: Final = 1.0
+_UNTAKEN: Final = 8
+"""Readings of reports, of some hundred each, that may wait for the engine's thread."""
+_PAUSE: Final = 0.005
+"""Seconds until it is looked again whether more reports may be read."""
 
 
 class Done(NamedTuple):
@@ -61,7 +65,9 @@ class Courier:
         self._acts: deque[Act] = deque()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._closing = threading.Event()
-        self._down = False
+        self._down = self._leaving = False
+        self._held = False
+        self._read_count = self._taken_count = 0  # each is written by one thread only
         self._next_beat = 0.0
         self._threads = [
             threading.Thread(target=work, name=f"manyhands-{name}", daemon=True)
@@ -75,8 +81,17 @@ class Courier:
         self._acts.append((act, then))
         self._bell.put(None)
 
-    def close(self) -> None:
-        """End both threads; if the broker answers, after all that is to be done."""
+    def taken(self) -> None:
+        """Note that the reports of a `Heard` have been handled."""
+        self._taken_count += 1
+
+    def hold(self, held: bool) -> None:
+        """Read no more reports while it is ``held``."""
+        self._held = held
+
+    def close(self, *, leave: bool = False) -> None:
+        """End both threads; if the broker answers, after all that is to be done. ``leave``: what is in the broker stays there."""
+        self._leaving = leave
         self._closing.set()
         self._bell.put(None)
         for one in self._threads:
@@ -115,7 +130,8 @@ class Courier:
         """Leave nothing in the broker, if it can be reached."""
         try:
             self._sender.interrupt()
-            self._sender.finish()
+            if not self._leaving:
+                self._sender.finish()
         except BrokerLostError:
             return
 
@@ -123,8 +139,12 @@ class Courier:
 
     def _read(self) -> None:
         while not self._closing.is_set():
+            if self._held or self._read_count - self._taken_count >= _UNTAKEN:
+                self._closing.wait(_PAUSE)
+                continue
             try:
                 if arrived := self._sender.receive(_LISTEN):
+                    self._read_count += 1
                     self._post(Heard(arrived))
             except BrokerLostError:  # the courier tells of it
                 self._closing.wait(_AGAIN)

@@ -2,7 +2,8 @@
 
     the consumer's threads --start, stop, ...--> inbox --> backend --reports--> outbox --> broker
 
-What could not be sent waits here, and is sent again when the broker is back. If it has lost its memory, the ends of the last seconds are
+One that nobody is there for begins with its first attempt, and gives its processes back when it has long had nothing to do: it may be
+known to us for days. What could not be sent waits here, and is sent again when the broker is back. If it has lost its memory, the ends of the last seconds are
 sent once more, because the coordinator may not have read them.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from manyhands.backends.queue.messages import LARGEST
 from manyhands.backends.queue.run_settings import RunSettings
 from manyhands.backends.registry import open_backend
 from manyhands.backends.shared.hosted_backend import HostedBackend
-from manyhands.core.attempt import AttemptId, Ending
+from manyhands.core.attempt import Attempt, AttemptId, Ending
 
 _UNREAD: Final = 64
 """Reports that may wait for the coordinator before large outputs have to."""
@@ -35,6 +36,8 @@ _AGAIN: Final = 0.2
 """Seconds after which a broker is tried again."""
 _RESULT: Final = 1 << 20
 """Bytes of a result that certainly fit into a message."""
+_RESTING: Final = 30.0
+"""Seconds without an attempt after which an execution that nobody is there for gives back its processes; longer than ends are kept."""
 _PAUSE: Final = 0.01
 """Seconds until it is looked again whether large outputs may go on."""
 
@@ -69,9 +72,30 @@ class HostedRun(HostedBackend):
         """Why attempts are lost that are being killed."""
         self._waiting = 0
         self._next_try = 0.0
-        self._begin()
+        self._used = time.monotonic()
+        """When there was anything to do."""
+        if not settings.unattended:
+            self._begin()
 
     # -- called by the consumer ------------------------------------------------------------------------------------------
+
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        """See `HostedBackend.start`."""
+        self._used = time.monotonic()
+        if not self.has_begun:
+            self._begin()
+        super().start(attempts)
+
+    def rested(self) -> HostedRun | None:
+        """Itself as it is before its first attempt, if it has had nothing to do for some time, and is over."""
+        long_ago = time.monotonic() - self._used > _RESTING
+        if not (self.settings.unattended and self.has_begun and self.idle and long_ago) or self.failure:
+            return None
+        self.close()
+        self.join()
+        return HostedRun(
+            self.name, self.settings, self._receiver, self._on_end, consumer=self._consumer, slots=self._slots
+        )
 
     def lose(self, why: str) -> None:
         """Kill everything, and report it as lost."""
@@ -148,6 +172,7 @@ class HostedRun(HostedBackend):
         with self._mutex:
             self.held.pop(report.attempt.id, None)
             self.begun.pop(report.attempt.id, None)
+        self._used = time.monotonic()
         self._receiver.over(self.name, [report.attempt.id])
         self._on_end()
 
@@ -172,7 +197,7 @@ class HostedRun(HostedBackend):
         if waiting is None:
             self._next_try = now + _AGAIN
             return
-        self._waiting = waiting
+        self._waiting = 0 if self.settings.unattended else waiting
         for pack, message in zip(packings, ready, strict=True):
             self._outbox.popleft()
             self._sent.append((now, len(message), pack))

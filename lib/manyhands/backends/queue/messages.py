@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of these messages; both ends must have the same."""
 LARGEST: Final = 1 << 24
 """Bytes of a message at most."""

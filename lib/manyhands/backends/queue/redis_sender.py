@@ -25,10 +25,15 @@ _PAUSED: Final = 86_400.0
 """Seconds that a suspended execution is kept without a sign of life."""
 _KEPT: Final = 2
 """Leases that the streams are kept without a sign of life."""
+LISTED: Final = 100 * 86_400
+"""Seconds that the list of executions is kept: longer than any of them, some of which nobody renews for days."""
 
 
 class RedisSender:
     """One execution; ``settings`` are those that consumers need. Raises UnavailableError if the broker cannot be used."""
+
+    _trims = True
+    """Whether a report is removed when it has been read."""
 
     def __init__(
         self, url: BrokerUrl, name: str, settings: bytes, token: str, lease: float, names: Keys = keys.REDIS
@@ -36,6 +41,8 @@ class RedisSender:
         self._keys = names
         self.name, self._url, self._settings, self._token, self._lease = name, url, settings, token, lease
         self._redis = client(url)
+        self.mark = b"{}"
+        """What is no report: written by ourselves."""
         self._last = b"0"
         """The last report that was read."""
         self._entries: dict[AttemptId, tuple[int, ...]] = {}
@@ -51,9 +58,15 @@ class RedisSender:
         with our_errors():
             for other in sorted(texts(self._redis.smembers(self._keys.runs))):
                 token, coordinator = self._origin(other)
-                if token == self._token.encode() and coordinator != _OURSELVES.encode():
+                if token is None:  # its lease is over
+                    self._redis.srem(self._keys.runs, other)
+                elif token == self._token.encode() and coordinator != _OURSELVES.encode() and other != self.name:
                     self._end(other)  # its coordinator was killed: the run's lock is ours
-            self._begin()
+            self._enter()
+
+    def _enter(self) -> None:
+        """Begin with the execution."""
+        self._begin()
 
     def _origin(self, run: str) -> Any:
         """The run that an execution is of, and who began it."""
@@ -68,7 +81,7 @@ class RedisSender:
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.delete(self._keys.run(self.name), self._keys.attempts(self.name), self._keys.claims(self.name))
             pipe.xgroup_create(self._keys.attempts(self.name), keys.GROUP, id="0", mkstream=True)
-            pipe.xadd(self._keys.reports(self.name), {keys.FIELD: b"{}"})  # so that it exists
+            pipe.xadd(self._keys.reports(self.name), {keys.FIELD: self.mark})  # so that it exists
             pipe.hset(
                 self._keys.run(self.name),
                 mapping={
@@ -90,7 +103,7 @@ class RedisSender:
         for key in (self._keys.attempts, self._keys.reports, self._keys.claims):
             pipe.pexpire(key(self.name), int(lease * _KEPT * 1000))
         pipe.sadd(self._keys.runs, self.name)
-        pipe.expire(self._keys.runs, int(_PAUSED))
+        pipe.expire(self._keys.runs, LISTED)
 
     def _consumers(self) -> set[str]:
         return texts(self._redis.smembers(self._keys.consumers))
@@ -127,7 +140,7 @@ class RedisSender:
             entries = pipe.execute()
         with self._mutex:
             for (id, _), entry in zip(attempts, entries, strict=True):
-                self._entries[id] = _number(entry)
+                self._entries[id] = number_of(entry)
 
     def receive(self, timeout: float) -> Sequence[Arrived]:
         """See `carrier.Sender`."""
@@ -136,9 +149,10 @@ class RedisSender:
         with our_errors():
             answer = self._redis.xread({key: self._last}, count=_READ, block=max(1, int(timeout * 1000)))
             for _, entries in streams(answer):
-                found += [Arrived(fields.get(keys.FIELD), _number(entry)[0] / 1000) for entry, fields in entries]
+                found += [Arrived(fields.get(keys.FIELD), number_of(entry)[0] / 1000) for entry, fields in entries]
                 self._last = entries[-1][0]
-                self._redis.xdel(key, *(entry for entry, _ in entries))
+                if self._trims:
+                    self._redis.xdel(key, *(entry for entry, _ in entries))
         return found
 
     def interrupt(self) -> None:
@@ -161,7 +175,7 @@ class RedisSender:
         """The last entry that a consumer was given; without the stream, all are gone."""
         with suppress(GoneError), our_errors():
             for one in self._redis.xinfo_groups(self._keys.attempts(self.name)):
-                given = _number(one["last-delivered-id"])
+                given = number_of(one["last-delivered-id"])
         with our_errors():
             owners = self._redis.hmget(self._keys.claims(self.name), [keys.attempt(id) for id in ids])
         with self._mutex:
@@ -202,7 +216,7 @@ class RedisSender:
         self._redis.close()
 
 
-def _number(entry: bytes) -> tuple[int, ...]:
+def number_of(entry: bytes) -> tuple[int, ...]:
     """The id of an entry, MILLISECONDS-NUMBER, as it is ordered."""
     first, _, second = entry.partition(b"-")
     return int(first), int(second or 0)

@@ -41,6 +41,7 @@ def described(settings: CommandSettings | FunctionSettings) -> bytes:
         "output_cap": settings.output_cap,
         "nice": settings.nice,
         "lease": settings.lease,
+        "unattended": settings.submitted is not None,
     }
     if isinstance(settings, FunctionSettings):
         return packed(shared | {"function": _function(settings)})
@@ -72,6 +73,8 @@ class RunSettings:
     output_cap: int | None
     nice: int
     lease: float
+    unattended: bool
+    """Whether it goes on without a coordinator: what is reported is read later, if ever."""
     stdin: bytes | None
     allow_daemons: bool
     call: Call | None
@@ -95,6 +98,7 @@ class RunSettings:
             output_cap=messages.maybe_number(message, "output_cap"),
             nice=messages.number(message, "nice"),
             lease=messages.seconds(message, "lease"),
+            unattended=messages.flag(message, "unattended"),
             stdin=None if stdin is None else as_bytes(stdin),
             allow_daemons=function is None and messages.flag(message, "allow_daemons"),
             call=None if function is None else _call(function),

@@ -82,7 +82,13 @@ class HostedBackend(ABC):
 
     def join(self) -> None:
         """Wait until it is closed."""
-        self._thread.join()
+        if self.has_begun:
+            self._thread.join()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its thread was started."""
+        return self._thread.ident is not None
 
     def _known(self, ids: Sequence[AttemptId]) -> list[Attempt]:
         with self._mutex:

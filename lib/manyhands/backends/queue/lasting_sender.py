@@ -1,0 +1,100 @@
+"""The end of an execution in Redis that goes on without a coordinator: of whoever submits it, and later of whoever collects it.
+
+    submission --open: begun--> attempts --consumers--> reports --open: entered, read from the beginning--> collector
+                                                           '--- again, if that was killed: nothing is removed before `finish` ---> collector
+
+Separate from the sender of a batch, whose execution ends with its lease.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+
+from manyhands.backends.queue import keys, messages
+from manyhands.backends.queue.carrier import RECALLED, Beat, GoneError
+from manyhands.backends.queue.messages import NotOursError, packed
+from manyhands.backends.queue.redis_connection import our_errors
+from manyhands.backends.queue.redis_sender import LISTED, RedisSender, number_of
+from manyhands.core.attempt import AttemptId
+
+_READ: Final = 500
+"""Entries that are read at once."""
+MARK: Final = b'{"mark":'
+"""What every mark begins with."""
+
+
+def fresh_mark() -> bytes:
+    """A mark that nobody has written yet."""
+    return packed({"mark": secrets.token_hex(8)})
+
+
+class LastingSender(RedisSender):
+    """One execution, kept for ``keep`` seconds after anybody was here; see `carrier.LastingSender`."""
+
+    _trims = False
+
+    def __init__(self, *redis: Any, keep: float) -> None:
+        super().__init__(*redis)
+        self._keep_for = keep
+        self.mark = fresh_mark()
+        self.found = False
+
+    def _enter(self) -> None:
+        token, _ = self._origin(self.name)
+        if token != self._token.encode() or not self._has_group():
+            self._begin()
+            return
+        self.found = True
+        self._read_entries()
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(self._keys.run(self.name), "paused", 0)  # whoever has suspended it may have been killed
+            pipe.xadd(self._keys.reports(self.name), {keys.FIELD: self.mark})
+            self._keep(pipe)
+            pipe.execute()
+
+    def _has_group(self) -> bool:
+        try:
+            with our_errors():
+                return bool(self._redis.xinfo_groups(self._keys.attempts(self.name)))
+        except GoneError:
+            return False
+
+    def _read_entries(self) -> None:
+        """Find out which attempts wait: no consumer has been given them."""
+        key, found = self._keys.attempts(self.name), dict[AttemptId, tuple[int, ...]]()
+        start: bytes = b"(" + self._redis.xinfo_groups(key)[0]["last-delivered-id"]
+        while page := self._redis.xrange(key, min=start, max="+", count=_READ):
+            for entry, fields in page:
+                try:
+                    id = messages.attempt_id(messages.unpacked(fields.get(keys.FIELD), "attempt"))
+                except NotOursError:  # the consumer that gets it says so
+                    continue
+                found[id] = number_of(entry)
+            start = b"(" + page[-1][0]
+        with self._mutex:
+            self._entries.clear()
+            self._entries.update(found)
+
+    def _keep(self, pipe: Any) -> None:
+        pipe.hsetnx(
+            self._keys.claims(self.name), "0.0", RECALLED
+        )  # so that it exists, and expires: consumers renew nothing
+        for key in self._keys.all_of(self.name):
+            pipe.pexpire(key, int(self._keep_for * 1000))
+        pipe.sadd(self._keys.runs, self.name)
+        pipe.expire(self._keys.runs, LISTED)
+
+    def renew(self, *, again: bool) -> Beat:
+        """See `carrier.Sender`. A broker that comes back has all, or an older state, or nothing: it is begun anew only if it is gone,
+        because claims say what was done while nobody was here."""
+        beat = super().renew(again=False)
+        if again and not beat.forgotten:
+            with our_errors():
+                self._read_entries()
+        return beat._replace(forgotten=beat.forgotten or again)
+
+    def write_mark(self) -> None:
+        """See `carrier.LastingSender`."""
+        with our_errors():
+            self._redis.xadd(self._keys.reports(self.name), {keys.FIELD: self.mark}, nomkstream=True)
