@@ -246,13 +246,13 @@ def test_a_client_of_the_program(two_workers: DaskCluster) -> None:
 
 def test_a_function_that_has_no_name(two_workers: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It travels by value, with what it uses of its module; its exception comes back."""
-    (tmp_path / "mine.py").write_text("def helper(x): return x + 1\ndef go(x): return helper(x)\n")
+    (tmp_path / "only_here.py").write_text("def helper(x): return x + 1\ndef go(x): return helper(x)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    import mine  # type: ignore[import-not-found]
+    import only_here  # type: ignore[import-not-found]
 
-    os.rename(tmp_path / "mine.py", tmp_path / "gone")
+    os.rename(tmp_path / "only_here.py", tmp_path / "gone")
     to = two_workers.address
-    assert [one.value for one in run_batch(mine.go, [1], backend="dask", cluster=to)] == [2]
+    assert [one.value for one in run_batch(only_here.go, [1], backend="dask", cluster=to)] == [2]
     assert [one.value for one in run_batch(lambda x: {x, 5}, [1], backend="dask", cluster=to)] == [{1, 5}]
     (one,) = run_batch(lambda x: 1 // x, [0], backend="dask", cluster=to)
     assert isinstance(one.exception, ZeroDivisionError)
