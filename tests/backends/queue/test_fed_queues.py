@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from backends.queue.test_redis_queue import LEASE, Queue, all_done_once, ledger_script
+from backends.queue.test_redis_queue import LEASE, LONG_LEASE, Queue, all_done_once, ledger_script
 from conftest import wait_for, with_tag
 from manyhands.backends.queue.attempt_queue import queue_name
 from manyhands.backends.queue.celery_app import EXCHANGE, app_settings, celery_app
@@ -46,8 +46,8 @@ def consume(kind: Kind, environment: dict[str, str], tmp_path: Path) -> Iterator
     """Starts consumers of commands with a short lease; ends them."""
     started: list[Consumer] = []
 
-    def start(server: RedisServer, *, slots: int = 2) -> Consumer:
-        more = ["--slots", str(slots), "--lease", str(LEASE), "--allow-commands"]
+    def start(server: RedisServer, *, slots: int = 2, lease: float = LEASE) -> Consumer:
+        more = ["--slots", str(slots), "--lease", str(lease), "--allow-commands"]
         started.append(Consumer(server, environment, *more, cwd=tmp_path, kind=kind))
         started[-1].wait_until_ready()
         return started[-1]
@@ -339,9 +339,9 @@ def test_a_broker_that_is_emptied(
     kind: Kind, redis_server: RedisServer, make: Make, consume: Consume, tmp_path: Path
 ) -> None:
     """What runs goes on, what waits is sent again: every job is done, once."""
-    consume(redis_server)
-    consume(redis_server)
-    bench = make(redis_server)
+    consume(redis_server, lease=LONG_LEASE)
+    consume(redis_server, lease=LONG_LEASE)
+    bench = make(redis_server, lease=LONG_LEASE)
     attempts = [bench.sh(ledger_script(tmp_path, 0.4)) for _ in range(16)]
     bench.look(1.0)
     if kind.amqp:
@@ -358,8 +358,8 @@ def test_a_broker_that_is_emptied(
 @pytest.mark.parametrize("kind", ["celery-redis", "rq"], indirect=True)
 def test_a_broker_that_is_killed(redis_server: RedisServer, make: Make, consume: Consume, tmp_path: Path) -> None:
     """It comes back, empty, within the lease: every job is done, once, and all ends connect again."""
-    consume(redis_server)
-    bench = make(redis_server)
+    consume(redis_server, lease=LONG_LEASE)
+    bench = make(redis_server, lease=LONG_LEASE)
     attempts = [bench.sh(ledger_script(tmp_path, 0.3)) for _ in range(12)]
     bench.look(0.8)
     redis_server.kill()

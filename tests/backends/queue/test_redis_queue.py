@@ -26,6 +26,8 @@ from manyhands.work.broker_url import Broker
 from redis_servers import Consumer, RedisServer
 
 LEASE = 2.0
+LONG_LEASE = 20.0
+"""One that a busy machine does not let pass while a broker starts again."""
 TOKEN = f"queue{os.getpid()}"
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -64,8 +66,8 @@ def consume(environment: dict[str, str], tmp_path: Path) -> Iterator[Consume]:
     """Starts consumers of commands with a short lease; ends them."""
     started: list[Consumer] = []
 
-    def start(server: RedisServer, *args: str, slots: int = 2, wait: bool = True) -> Consumer:
-        more = ["--slots", str(slots), "--lease", str(LEASE), *(args or ["--allow-commands"])]
+    def start(server: RedisServer, *args: str, slots: int = 2, wait: bool = True, lease: float = LEASE) -> Consumer:
+        more = ["--slots", str(slots), "--lease", str(lease), *(args or ["--allow-commands"])]
         started.append(Consumer(server, environment, *more, cwd=tmp_path))
         if wait:
             started[-1].wait_until_ready()
@@ -351,9 +353,9 @@ def all_done_once(bench: Queue, attempts: list[Any], tmp_path: Path) -> None:
 
 def test_a_broker_that_is_emptied(redis_server: RedisServer, make: Make, consume: Consume, tmp_path: Path) -> None:
     """What runs goes on, what waits is sent again: every job is done, once."""
-    consume(redis_server)
-    consume(redis_server)
-    bench = make(redis_server)
+    consume(redis_server, lease=LONG_LEASE)
+    consume(redis_server, lease=LONG_LEASE)
+    bench = make(redis_server, lease=LONG_LEASE)
     attempts = [bench.sh(ledger_script(tmp_path, 0.4)) for _ in range(30)]
     for _ in range(2):
         bench.look(1.0)
@@ -365,9 +367,9 @@ def test_a_broker_that_is_emptied(redis_server: RedisServer, make: Make, consume
 
 def test_a_broker_that_is_killed(redis_server: RedisServer, make: Make, consume: Consume, tmp_path: Path) -> None:
     """It comes back, empty, within the lease: every job is done, once, and both ends connect again."""
-    consume(redis_server)
-    consume(redis_server)
-    bench = make(redis_server)
+    consume(redis_server, lease=LONG_LEASE)
+    consume(redis_server, lease=LONG_LEASE)
+    bench = make(redis_server, lease=LONG_LEASE)
     attempts = [bench.sh(ledger_script(tmp_path, 0.3)) for _ in range(20)]
     bench.look(0.8)
     redis_server.kill()
