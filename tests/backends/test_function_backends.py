@@ -638,7 +638,7 @@ def write_inputs(folder: Path, count: int, pause: float | None = None) -> Path:
 
 def finish(process: subprocess.Popen[str]) -> str:
     try:
-        return process.communicate(timeout=60)[1]
+        return process.communicate(timeout=200)[1]
     finally:
         process.kill()
 

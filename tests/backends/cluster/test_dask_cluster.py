@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from conftest import messages, wait_for, with_tag
 from dask_clusters import DaskCluster, running
 from manyhands import Status, UsageError, run_batch
 from manyhands.backends.cluster import worker_side
+from manyhands.backends.cluster.connection import connected
 from manyhands.backends.cluster.coordinator import Clustered
 from manyhands.backends.protocol import Ended, Noted, Report, Started
 from manyhands.backends.registry import open_backend
@@ -242,6 +244,25 @@ def test_a_client_of_the_program(two_workers: DaskCluster) -> None:
         assert [one.value for one in done] == [2, 4, "xx"]
         assert {(one.host or "")[:16] for one in done} == {"tcp://127.0.0.1:"}
         assert client.submit(abs, -1).result() == 1
+
+
+def test_no_profiler_looks_at_workers_that_are_made_here(two_workers: DaskCluster) -> None:
+    """It costs, and with Python 3.11 a worker may stand still because of it."""
+    import dask
+    from distributed import Client
+
+    setting = "distributed.worker.profile.enabled"
+    with Client(two_workers.address, set_as_default=False) as client:
+        assert {*client.run(dask.config.get, setting).values()} == {False}
+
+    async def made_for_a_batch() -> Any:
+        made = await connected(Cluster.of("local", lease=60.0, insecure=False), 2)
+        try:
+            return await made.client.run(dask.config.get, setting)
+        finally:
+            await made.close()
+
+    assert {*asyncio.run(made_for_a_batch()).values()} == {False}
 
 
 def test_a_function_that_has_no_name(two_workers: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

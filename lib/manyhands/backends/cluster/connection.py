@@ -23,6 +23,9 @@ from manyhands.core.hints import given_as, switch_name
 from manyhands.posix.cores import usable_cores
 from manyhands.work.cluster_address import Cluster
 
+_PROFILER: Final = "distributed.worker.profile.enabled"
+"""Set to False where a cluster is made: Dask looks a hundred times a second what its threads do. They only wait for our processes, and with Python 3.11 a worker may
+then stand still for ever (https://github.com/python/cpython/issues/106883)."""
 _CONNECTING: Final = 10.0
 """Seconds that a scheduler has to answer."""
 _MAKING: Final = 90.0
@@ -132,7 +135,9 @@ async def _made(given: Cluster, slots: int) -> Connection:
 
     maker = {"local": _local, "ssh": _ssh, "slurm": _slurm}[given.kind]
     folder = tempfile.mkdtemp(prefix="manyhands-") if given.kind == "local" else None
-    ours = {"temporary-directory": folder} if folder else {}  # not one that all users share, from which it would import
+    ours: dict[str, Any] = {_PROFILER: False}
+    if folder:
+        ours |= {"temporary-directory": folder}  # not one that all users share, from which it would import
     cluster: Any = None
     try:
         with dask.config.set(ours):

@@ -102,7 +102,11 @@ def up(workers: int, threads: int) -> ClusterStatus:
 
 
 def _start(started: list[Noted], what: str, command: Sequence[str], *, umask: int = -1) -> None:
-    ours = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0", "DASK_TEMPORARY_DIRECTORY": str(folder())}
+    ours = {
+        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+        "DASK_TEMPORARY_DIRECTORY": str(folder()),
+        "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",  # see `connection`
+    }
     environment = {**os.environ, **ours}
     with open(folder() / f"{what}.log", "wb", opener=_private) as log:
         process = subprocess.Popen(
