@@ -132,6 +132,7 @@ def _why(error: BaseException) -> str:
 
 async def _made(given: Cluster, slots: int) -> Connection:
     import dask
+    import distributed  # noqa: F401 - its settings have to be there before one of them is changed: else all of them are removed again
 
     maker = {"local": _local, "ssh": _ssh, "slurm": _slurm}[given.kind]
     folder = tempfile.mkdtemp(prefix="manyhands-") if given.kind == "local" else None
