@@ -213,20 +213,24 @@ class Consumer:
 
 
 class SharedConsumers:
-    """Consumers for many tests, none of which ends them, in a database that is not emptied: a start takes a second, with Celery and RQ."""
+    """Consumers for many tests, none of which ends them: a start takes a second, with Celery and RQ. Those that are started in different
+    ways have databases of their own, which nobody empties."""
 
     def __init__(self, server: RedisServer, folder: Path) -> None:
-        self.server, self._folder = replace(server, db=1), folder
+        self._server, self._folder = server, folder
+        self._databases: dict[tuple[str, ...], int] = {}
         self._started: dict[tuple[Kind, tuple[str, ...]], Consumer] = {}
 
-    def ready(self, kind: Kind, environment: dict[str, str], *args: str) -> None:
-        """Have one that was started with these ``args``."""
+    def ready(self, kind: Kind, environment: dict[str, str], *args: str) -> RedisServer:
+        """Have one that was started with these ``args``; its server."""
+        server = replace(self._server, db=self._databases.setdefault(args, len(self._databases) + 1))
         one = self._started.get((kind, args))
         if one is None or one.process.poll() is not None:
-            one = Consumer(self.server, environment, *args, cwd=self._folder, kind=kind)
+            one = Consumer(server, environment, *args, cwd=self._folder, kind=kind)
             self._started[kind, args] = one
             LASTING.add(one.process.pid)
         one.wait_until_ready()
+        return server
 
     def close(self) -> None:
         """End them all."""

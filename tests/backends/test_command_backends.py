@@ -119,8 +119,8 @@ def opened(name: str, given: dict[str, Any]) -> Backend:
 def queued(request: pytest.FixtureRequest, given: dict[str, Any]) -> Backend:
     """A backend with a queue, with a consumer that has as many slots."""
     kind, consumers = kind_of(request, request.param), request.getfixturevalue("shared_consumers")
-    consumers.ready(kind, environment_of_programs(), "--slots", str(given["slots"]), "--allow-commands")
-    return open_backend(kind.name, CommandSettings(**given, **kind.settings(consumers.server)))
+    server = consumers.ready(kind, environment_of_programs(), "--slots", str(given["slots"]), "--allow-commands")
+    return open_backend(kind.name, CommandSettings(**given, **kind.settings(server)))
 
 
 def kind_of(request: pytest.FixtureRequest, name: str) -> Kind:

@@ -96,8 +96,8 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     kind = kind_of(request, request.param)
     consumers, known = request.getfixturevalue("shared_consumers"), request.getfixturevalue("environment")
     known["PYTHONPATH"] += f":{HERE}"  # of the coordinators that the test starts, too
-    consumers.ready(kind, known, "--slots", "8", "--allow", "functions:*", "--allow-commands")
-    request.getfixturevalue("monkeypatch").setattr(sys.modules[__name__], "BROKER", kind.given(consumers.server))
+    server = consumers.ready(kind, known, "--slots", "8", "--allow", "functions:*", "--allow-commands")
+    request.getfixturevalue("monkeypatch").setattr(sys.modules[__name__], "BROKER", kind.given(server))
     yield kind.name
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -292,3 +294,22 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         Journal.create(tmp_path / "link.db")
     assert not (tmp_path / "target").exists()
+
+
+def test_a_reader_that_leaves_takes_nothing_from_the_writer(journal: Journal) -> None:
+    """The writer has read a page by a second connection of its own, as a resume does; then another process reads, and is gone: what is
+    written afterwards is there."""
+    write(journal, *(done(attempt(number)) for number in range(1, 4)))
+    assert list(journal.left()) == []
+    reader = (
+        "import sys\nfrom pathlib import Path\nfrom manyhands.storage.journal import Journal\n"
+        "one = Journal.open(Path(sys.argv[1]))\nprint(one.last_number())\none.close()\n"
+    )
+
+    def seen() -> int:
+        command = [sys.executable, "-c", reader, str(journal.path)]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert seen() == 3
+    write(journal, done(attempt(4)))
+    assert seen() == 4

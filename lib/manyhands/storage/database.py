@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from manyhands.core.errors import JournalError
 
@@ -37,8 +37,6 @@ class Database(Protocol):
 
 Connect = Callable[[Path, bool], Database]
 """Opens the database at a path, or makes a ``new`` one; for writing if possible. Raises JournalError."""
-
-_MAGIC: Final = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
 
 
 class Sqlite(sqlite3.Connection):
@@ -70,8 +68,10 @@ def connect(path: Path, new: bool = False) -> Sqlite:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.file = str(path.absolute()), os.stat(path).st_ino
-    except BaseException:
+    except BaseException as error:
         db.close()
+        if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+            raise _no_journal(path) from None
         raise
     return db
 
@@ -84,12 +84,19 @@ def connect_unkept(path: Path, new: bool = False) -> Sqlite:
 
 
 def _check(path: Path) -> None:
-    """Raise JournalError for a missing or empty file, which SQLite would open as a new database."""
+    """Raise JournalError for a missing or empty file, which SQLite would open as a new database.
+
+    The file is not opened: whoever closes a file ends all locks that his process has on it (fcntl(2)), also those of another connection. Then
+    the next reader takes itself for the last one, and removes the log that is written (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
     if not path.is_file():
         raise JournalError(f"no journal at {path}: the run cannot be read; start the batch again as a new run")
-    with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise JournalError(f"{path} is not a journal of manyhands; start the batch again as a new run")
+    if not path.stat().st_size:
+        raise _no_journal(path)
+
+
+def _no_journal(path: Path) -> JournalError:
+    return JournalError(f"{path} is not a journal of manyhands; start the batch again as a new run")
 
 
 def _read_only(path: Path) -> Sqlite:
