@@ -121,11 +121,12 @@ class Adjustable(Protocol):
 
 @runtime_checkable
 class Lasting(Protocol):
-    """A backend whose attempts go on without it: most of those that it is given have been begun before, some have ended. All of them should be
-    given to it at once: it knows what became of each only from then on."""
+    """A backend for attempts that run elsewhere, also while it is not open. It is opened to collect them: most attempts that it is given have
+    begun before, and some have ended. Give it all of them at once: it ignores reports of attempts that it was not given."""
 
     def hold(self, held: bool) -> None:
-        """Report nothing more for a while, or go on: what is not reported is kept elsewhere."""
+        """Stop reporting, or report again. Reports are kept elsewhere meanwhile."""
 
     def collected(self) -> None:
-        """Every end is recorded: from now on `close` leaves nothing; before this, it leaves everything as it is, for the next one."""
+        """Tell it that every end is recorded: then `close` removes what is kept elsewhere. Without this call, `close` leaves all of it for
+        the next backend."""

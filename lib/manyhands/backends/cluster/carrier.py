@@ -33,7 +33,7 @@ from manyhands.work.cluster_address import Cluster
 _CLOSING: Final = 12.0
 """Seconds that the sites have to end."""
 _LONELY: Final = 2.0
-"""The user is told after so many seconds without a worker."""
+"""Seconds without any worker; then the user is told."""
 
 
 class Carrier:

@@ -24,8 +24,8 @@ from manyhands.posix.cores import usable_cores
 from manyhands.work.cluster_address import Cluster
 
 _PROFILER: Final = "distributed.worker.profile.enabled"
-"""Set to False where a cluster is made: Dask looks a hundred times a second what its threads do. They only wait for our processes, and with Python 3.11 a worker may
-then stand still for ever (issue 106883 of CPython)."""
+"""Set to False where a cluster is made. Dask's profiler looks at the threads of a worker a hundred times a second; ours only wait for their
+processes. With Python 3.11 it can stop the worker for ever (issue 106883 of CPython)."""
 _CONNECTING: Final = 10.0
 """Seconds that a scheduler has to answer."""
 _MAKING: Final = 90.0

@@ -25,7 +25,7 @@ from manyhands.backends.shared.hosted_backend import HostedBackend
 from manyhands.core.attempt import AttemptId, Ending
 
 _SOON: Final = 0.03
-"""The coordinator is told of an attempt that has run for so many seconds."""
+"""Seconds. The coordinator hears of a running attempt only if it runs longer."""
 _LATE: Final = 0.25
 """Seconds that several attempts may take together."""
 

@@ -93,11 +93,14 @@ class Sender(Protocol):
 
 
 class LastingSender(Sender, Protocol):
-    """The end of whoever submits an execution that goes on without a coordinator, or collects it: `Sender.open` enters it if it is there,
-    no report is removed before `Sender.finish`, and what was reported is received again by everybody who enters."""
+    """A sender for an execution that runs without a coordinator. One process submits it, and another collects it later.
+
+    `Sender.open` continues the execution if the broker has it. Reports stay in the broker until `Sender.finish`: each process that opens the
+    execution receives all of them again.
+    """
 
     mark: bytes
-    """What `receive` gives, too: it was written by `open` or `write_mark`, and all that was reported before it comes before it."""
+    """A message that `open` and `write_mark` put behind all reports that there are. `receive` gives it, too: then these have been received."""
     found: bool
     """Whether the execution was there when it was opened."""
 

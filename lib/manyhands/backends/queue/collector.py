@@ -1,12 +1,11 @@
-"""The coordinator of an execution that was submitted, and has gone on without one: finds out what became of its attempts, and goes on.
+"""The coordinator that collects a submitted execution: it finds out what became of each attempt, and then works as any coordinator.
 
     start(attempt) --> where is it?  reported as ended --> Ended
                                      claimed, or waiting --> it is left alone
                                      neither --> sent, as by every coordinator
 
-What was reported while nobody was here is read from the beginning, and stays in the broker until the engine has recorded all: so a
-collector that is killed has done no harm. All attempts that are open have to be started before the first call of `reports`: what is
-reported of others is passed over.
+Reports are read from the beginning, and stay in the broker until the engine has recorded all of them. So a collector may be killed at any
+moment. All open attempts have to be started before the first call of `reports`: reports of other attempts are ignored.
 """
 
 from __future__ import annotations
@@ -27,8 +26,9 @@ class Collector(Queued):
 
     def __init__(self, name: str, settings: CommandSettings | FunctionSettings, sender: LastingSender) -> None:
         self._adopted: list[AttemptId] = []
-        self._caught_up = self._held = self._collected = False
-        """Whether all that was reported before we came has been heard."""
+        self._held = self._collected = False
+        self._caught_up = False
+        """Whether all reports have been received that were there when the execution was opened."""
         self._lasting = sender
         self._next_look = 0.0
         super().__init__(name, settings, sender)

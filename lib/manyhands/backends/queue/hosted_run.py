@@ -2,9 +2,9 @@
 
     the consumer's threads --start, stop, ...--> inbox --> backend --reports--> outbox --> broker
 
-One that nobody is there for begins with its first attempt, and gives its processes back when it has long had nothing to do: it may be
-known to us for days. What could not be sent waits here, and is sent again when the broker is back. If it has lost its memory, the ends of the last seconds are
-sent once more, because the coordinator may not have read them.
+A submitted execution may be known here for days: it starts its processes with its first attempt, and ends them when it has had nothing to do
+for a while. What could not be sent waits here, and is sent again when the broker is back. If the broker has lost its memory, the ends of the
+last seconds are sent once more, because the coordinator may not have read them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _AGAIN: Final = 0.2
 _RESULT: Final = 1 << 20
 """Bytes of a result that certainly fit into a message."""
 _RESTING: Final = 30.0
-"""Seconds without an attempt after which an execution that nobody is there for gives back its processes; longer than ends are kept."""
+"""Seconds without an attempt after which a submitted execution ends its processes; longer than ends are kept."""
 _PAUSE: Final = 0.01
 """Seconds until it is looked again whether large outputs may go on."""
 
@@ -87,7 +87,7 @@ class HostedRun(HostedBackend):
         super().start(attempts)
 
     def rested(self) -> HostedRun | None:
-        """Itself as it is before its first attempt, if it has had nothing to do for some time, and is over."""
+        """A fresh object for the same execution, if this one has had nothing to do for some time, and was closed; else None."""
         long_ago = time.monotonic() - self._used > _RESTING
         if not (self.settings.unattended and self.has_begun and self.idle and long_ago) or self.failure:
             return None

@@ -1,7 +1,7 @@
-"""The end of an execution in Redis that goes on without a coordinator: of whoever submits it, and later of whoever collects it.
+"""The sender of an execution in Redis that runs without a coordinator. A submission uses it first, and later a collector.
 
-    submission --open: begun--> attempts --consumers--> reports --open: entered, read from the beginning--> collector
-                                                           '--- again, if that was killed: nothing is removed before `finish` ---> collector
+    submission --> attempts --consumers--> reports --read from the beginning--> collector
+                                              '------ and again, if that was killed: `finish` removes them
 
 Separate from the sender of a batch, whose execution ends with its lease.
 """
@@ -48,7 +48,9 @@ class LastingSender(RedisSender):
         self.found = True
         self._read_entries()
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(self._keys.run(self.name), "paused", 0)  # whoever has suspended it may have been killed
+            pipe.hset(
+                self._keys.run(self.name), "paused", 0
+            )  # a collector may have been killed while it held all suspended
             pipe.xadd(self._keys.reports(self.name), {keys.FIELD: self.mark})
             self._keep(pipe)
             pipe.execute()
@@ -77,9 +79,8 @@ class LastingSender(RedisSender):
             self._entries.update(found)
 
     def _keep(self, pipe: Any) -> None:
-        pipe.hsetnx(
-            self._keys.claims(self.name), "0.0", RECALLED
-        )  # so that it exists, and expires: consumers renew nothing
+        # The hash of claims has to exist before it can get a time to live; consumers do not give it one.
+        pipe.hsetnx(self._keys.claims(self.name), "0.0", RECALLED)
         for key in self._keys.all_of(self.name):
             pipe.pexpire(key, int(self._keep_for * 1000))
         pipe.sadd(self._keys.runs, self.name)
