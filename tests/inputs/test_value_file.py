@@ -73,6 +73,22 @@ def test_a_damaged_file_gives_no_wrong_input(rows: list[Values], data: st.DataOb
                     load(folder, place)
 
 
+def test_no_bit_can_be_changed(tmp_path: Path) -> None:
+    """Of the frames' heads neither, in a file with both kinds of frames."""
+    rows: list[Values] = [(b"small",), (b"1", b"2"), (b"a" * REFERRED,), (b"last",)]
+    path = tmp_path / "inputs.1"
+    write_all(path, Disk(), rows)
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        found: list[Values] = []
+        with pytest.raises(LostInputError):
+            found.extend(map(tuple, kept(tmp_path, rows)))
+        assert found == rows[: len(found)]
+
+
 @given(st.lists(st.binary(max_size=9), max_size=3).map(tuple))
 def test_no_input_is_taken_for_a_reference(values: Values) -> None:
     """Whatever it holds."""

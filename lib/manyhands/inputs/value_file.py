@@ -4,8 +4,8 @@ that are not small.
     a list --write_all--> RUN/inputs.1 --KeptValues--> inputs          journal: NUL NUL, file, offset, size, CRC --load--> values
     a large input of an iterator --append--^
 
-The file is a sequence of frames: size, CRC-32 and kind, then an input, or several small ones. Separate from `spool`, which keeps what
-came through a pipe as it came.
+The file is a sequence of frames: size, CRC-32 (of kind and data) and kind, then an input, or several small ones. Separate from `spool`,
+which keeps what came through a pipe as it came.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class ValueFile:
     def append_small(self, blobs: Sequence[bytes]) -> None:
         """Add several inputs, to which nobody will refer."""
         data = b"".join((pack(f"<{len(blobs) + 1}I", len(blobs), *map(len, blobs)), *blobs))
-        self._write(_HEAD.pack(len(data), crc32(data), _SEVERAL), data)
+        self._write(_HEAD.pack(len(data), crc32(data, _SEVERAL), _SEVERAL), data)
 
     def _write(self, *parts: bytes) -> None:
         for part in parts:
@@ -217,7 +217,7 @@ class KeptValues:
             size, crc, kind = _HEAD.unpack(head)
             at += _HEAD.size
             data = file.read(size) if size <= os.fstat(file.fileno()).st_size else b""
-            if len(data) < size or crc32(data) != crc:
+            if len(data) < size or crc32(data, kind) != crc:
                 return
             if kind == _SEVERAL:
                 (many,) = unpack_from("<I", data)
