@@ -499,6 +499,17 @@ def submit(_ctx: Context, options: queue_options.SubmitOptions) -> int:
     return queue_submit.submit(options)
 
 
+@task(options=queue_options.SubmitCallOptions, name="submit-call")
+def submit_call(_ctx: Context, options: queue_options.SubmitCallOptions) -> int:
+    """Give all calls of a Python function to a queue and end: consumers do them, and batch.resume collects what became of them.
+
+    manyhands queue.submit-call images:thumbnail --broker redis://127.0.0.1:6379/0 --run-id night --glob 'photos/*.jpg'
+    """
+    from manyhands.handlers import queue_submit
+
+    return queue_submit.submit(options)
+
+
 @task(options=queue_options.StatusOptions, name="status")
 def show_queue(_ctx: Context, options: queue_options.StatusOptions) -> int:
     """Show the consumers of a broker, and what waits and runs, for each run; exit with 1 if there is no consumer."""
@@ -873,7 +884,7 @@ admin = Collection(
     timers,
     updates,
 )
-queues = Collection("queue", work, submit, show_queue, drain, purge)
+queues = Collection("queue", work, submit, submit_call, show_queue, drain, purge)
 clusters = Collection("cluster", up, show_cluster, dashboard, down)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")

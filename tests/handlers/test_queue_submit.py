@@ -31,6 +31,7 @@ from manyhands.storage.runs import Run, Store, default_state_dir
 from redis_servers import Consumer, RedisServer, free_port
 
 Consume = Callable[..., Consumer]
+HERE = Path(__file__).parents[1]
 LONG = 60.0
 """Seconds that a busy machine is given."""
 
@@ -206,6 +207,40 @@ def test_what_jobs_are_given(desk: Desk, consume: Consume, tmp_path: Path) -> No
     done = desk.cli("queue.submit", line, "--shell", *desk.broker, *more, "--run-id", "r", "--", "a", "b c", "d")
     assert done.stdout.startswith("submitted r: 2 jobs, "), done.stderr
     assert desk.cli("batch.resume", "r").stdout == "1 y 3 sub words a b c\n2 y 3 sub words d\n"
+
+
+def test_commands_of_a_file(desk: Desk, consume: Consume, tmp_path: Path) -> None:
+    """Each line is a whole command."""
+    (tmp_path / "commands").write_text("echo 'a  b'\n# no command\nprintf %s c\n")
+    done = desk.cli("queue.submit", "--commands", "commands", *desk.broker, "--run-id", "r")
+    assert done.stdout.startswith("submitted r: 2 jobs, "), done.stderr
+    consume()
+    assert desk.cli("batch.resume", "r").stdout == "a  b\nc"
+
+
+def test_calls_of_a_function(desk: Desk, consume: Consume, environment: dict[str, str]) -> None:
+    """What it returns, or raises, is collected; jobs of one that no consumer allows wait."""
+    environment["PYTHONPATH"] += f":{HERE}"
+    consume("--allow", "functions:odd_fails")
+    submit = ["queue.submit-call", "--type", "int", *desk.broker]
+    done = desk.cli(*submit, "functions:odd_fails", "--run-id", "r", "--", "1", "2", "3", "4")
+    assert done.stdout.startswith("submitted r: 4 jobs, "), done.stderr
+    wait_for(lambda: desk.reported()["ended"] == 4, LONG)
+    done = desk.cli("batch.resume", "r")
+    assert (done.returncode, done.stdout) == (1, "2\n4\n")
+    assert (desk.states(), desk.in_broker()) == ({"ok": 2, "failed": 2}, [])
+    assert "KeyError: 'no 1'" in desk.cli("batch.show", "r", "--job", "1").stdout
+    assert desk.cli(*submit, "functions:double", "--run-id", "other", "--", "1").returncode == 0
+    collector = desk.start("batch.resume", "other")
+    try:
+        assert collector.stderr
+        assert "it does not allow functions:double (--allow)" in collector.stderr.readline()
+        consume("--allow", "functions:double")
+        assert collector.wait(LONG) == 0
+    finally:
+        collector.kill()
+        out, _ = collector.communicate()
+    assert out == "2\n"
 
 
 def test_retries_are_counted_when_it_is_collected(desk: Desk, consume: Consume) -> None:
@@ -485,6 +520,7 @@ def test_a_consumer_that_has_gone_has_lost_nothing(desk: Desk, consume: Consume)
         (["--broker", "redis://127.0.0.1", "--backend", "rq"], "--backend rq: only redis (Streams)"),
         (["--broker", "redis://127.0.0.1", "--backend", "dask"], "--backend 'dask': jobs are submitted to a queue"),
         ([], "queue.submit needs a broker: give --broker"),
+        (["--broker", "redis://127.0.0.1", "--commands", "x"], "--commands and a command"),
         (["--broker", "redis://10.0.0.1"], "would not be encrypted"),
         (["--broker", "redis://127.0.0.1", "--keep-in-broker", "1s"], "--keep-in-broker 1s: expected 1m to 90d"),
         (["--broker", "redis://127.0.0.1", "--stdin", "-"], "--stdin -"),
@@ -505,6 +541,24 @@ def test_mistakes(args: list[str], text: str, cli: Cli) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert text in done.stderr
     assert done.stderr.count("\n") == 1
+    assert cli("batch.list", "--json").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["math:sqrt"], "queue.submit-call needs a broker: give --broker"),
+        (["math:sqrt", "--broker", "redis://127.0.0.1", "--result", "pickle-file"], "a queue carries JSON only"),
+        (["math:sqr", "--broker", "redis://127.0.0.1"], "math has no sqr"),
+        (["math:sqrt", "--broker", "redis://127.0.0.1", "--chunk", "2"], "queue.submit-call has no option --chunk"),
+        (["math:sqrt", "--broker", "redis://127.0.0.1", "--shell"], "queue.submit-call has no option --shell"),
+    ],
+)
+def test_mistakes_with_functions(args: list[str], text: str, cli: Cli) -> None:
+    """As those with commands."""
+    done = cli("queue.submit-call", *args, "--", "1")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert text in done.stderr
     assert cli("batch.list", "--json").stdout == ""
 
 

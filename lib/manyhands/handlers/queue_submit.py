@@ -1,4 +1,4 @@
-"""What ``queue.submit`` does: all jobs of a batch into a queue, and the command that collects them."""
+"""What ``queue.submit`` and ``queue.submit-call`` do: all jobs of a batch into a queue, and the command that collects them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from manyhands.execution.submission import Submission
 from manyhands.handlers.batch import dry_run
 from manyhands.handlers.batch_options import nothing_to_run, plan_of
 from manyhands.handlers.batch_store import store
-from manyhands.options.batch import CommandOptions
+from manyhands.options.batch import CommandOptions, FunctionOptions
 from manyhands.options.declaration import declared_in
-from manyhands.options.queue import SubmitOptions
+from manyhands.options.queue import SubmitCallOptions, Submitting
 from manyhands.storage.expiry import expire, parse_keep
 from manyhands.storage.runs import Store
 from manyhands.work.queue_kinds import is_queue
 from manyhands.work.submitted import parse_keep_in_broker
 
 
-def submit(options: SubmitOptions) -> int:
+def submit(options: Submitting) -> int:
     """Give the jobs to the queue; returns the exit status: 0, or 1 if the inputs could not be read to their end."""
     _check(options)
     keep = parse_keep_in_broker(options.keep_in_broker)
@@ -52,7 +52,7 @@ def submit(options: SubmitOptions) -> int:
     return 0
 
 
-def _check(options: SubmitOptions) -> None:
+def _check(options: Submitting) -> None:
     if is_queue(options.backend) and options.backend != "redis":
         raise UsageError(
             f"--backend {options.backend}: only redis (Streams) keeps what was reported until somebody asks for it: leave it out"
@@ -60,13 +60,15 @@ def _check(options: SubmitOptions) -> None:
     if options.backend != "redis":
         raise UsageError(f"--backend {options.backend!r}: jobs are submitted to a queue, which is redis")
     if options.broker is None:
-        raise UsageError("queue.submit needs a broker: give --broker redis://HOST:PORT/DB")
+        task = "queue.submit-call" if isinstance(options, SubmitCallOptions) else "queue.submit"
+        raise UsageError(f"{task} needs a broker: give --broker redis://HOST:PORT/DB")
 
 
-def _as_for_batch(options: SubmitOptions) -> CommandOptions:
-    """The same request as one for ``batch --backend redis``."""
-    known = {one.name for one in declared_in(CommandOptions)} | {"rest"}
-    return CommandOptions(**{name: value for name, value in vars(options).items() if name in known})
+def _as_for_batch(options: Submitting) -> CommandOptions | FunctionOptions:
+    """The same request as one for ``batch`` or ``batch.call`` with ``--backend redis``."""
+    kind = FunctionOptions if isinstance(options, SubmitCallOptions) else CommandOptions
+    known = {one.name for one in declared_in(kind)} | {"rest"}
+    return kind(**{name: value for name, value in vars(options).items() if name in known})
 
 
 def _so_far(submission: Submission, kept: Store) -> str:

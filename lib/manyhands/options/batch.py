@@ -1,8 +1,8 @@
 """The options of a new run, for the tasks and for programs that call `run_batch`; those of existing runs are in `manyhands.options.runs`.
 
     Inputs, Console (of which a part is Execution), Commands --> CommandOptions   batch
-    Inputs, Console (of which a part is Execution), Programs --> ScriptOptions    batch.script
-    Inputs, Console (of which a part is Execution), Workers ---> FunctionOptions  batch.call
+    Inputs, Console (...), Programs ---------------------------> ScriptOptions    batch.script
+    Called, Inputs, Console (...), Workers --------------------> FunctionOptions  batch.call
     Execution, Commands, Workers ------------------------------> RunOptions       run_batch (manyhands.api.run_options)
 
 A class whose name ends with Options is what a task or a function takes; the others are its parts.
@@ -258,6 +258,31 @@ class Commands(Programs):
     )
 
 
+class Called(Options):
+    """What is called, and with what."""
+
+    function: str = option(
+        positional=True,
+        metavar="MODULE:FUNCTION",
+        help="module:function or file.py:function, looked for in this folder, too",
+    )
+    jsonl: str | None = option(
+        None,
+        metavar="FILE",
+        help="inputs are the JSON values in this file, one a line: an object gives the keyword arguments; any other value, also a list, is the only argument",
+    )
+    colsep: str | None = option(
+        None, metavar="REGEX", help="split each line into several arguments where this regular expression matches"
+    )
+    type: Column = option(
+        "str", after="max_args", help="convert each column of an input to this type for the function (default: str)"
+    )
+    result: ResultKind = option(
+        "json",
+        help="keep what the function returns as JSON (default), as its repr, not at all, or in a pickle file of the run",
+    )
+
+
 class Workers(Options):
     """What only functions have, in processes."""
 
@@ -303,29 +328,9 @@ class ScriptOptions(Inputs, Console, Programs):
     preload: str | None = option(None, metavar="A,B", help="import these modules, too, before the first job")
 
 
-class FunctionOptions(Inputs, Console, Workers):
+class FunctionOptions(Called, Inputs, Console, Workers):
     """What ``batch.call`` takes."""
 
-    function: str = option(
-        positional=True,
-        metavar="MODULE:FUNCTION",
-        help="module:function or file.py:function, looked for in this folder, too",
-    )
-    jsonl: str | None = option(
-        None,
-        metavar="FILE",
-        help="inputs are the JSON values in this file, one a line: an object gives the keyword arguments; any other value, also a list, is the only argument",
-    )
-    colsep: str | None = option(
-        None, metavar="REGEX", help="split each line into several arguments where this regular expression matches"
-    )
-    type: Column = option(
-        "str", after="max_args", help="convert each column of an input to this type for the function (default: str)"
-    )
-    result: ResultKind = option(
-        "json",
-        help="keep what the function returns as JSON (default), as its repr, not at all, or in a pickle file of the run",
-    )
     backend: str = option(
         "processes",
         after="nice",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from manyhands.options.batch import Grouping, Inputs, Surroundings, Variables
+from manyhands.options.batch import Called, Grouping, Inputs, Surroundings, Variables
 from manyhands.options.common import Json, State
 from manyhands.options.declaration import Options, option
 
@@ -80,20 +80,10 @@ class PurgeOptions(BrokerOptions):
     yes: bool = option(False, short="y", help="do not ask (required without a terminal)")
 
 
-class SubmitOptions(Inputs, Surroundings, Grouping, Variables, BrokerAccess, State):
-    """What ``queue.submit`` takes: what can be honoured while nobody is there."""
+class Submitting(Inputs, Surroundings, Grouping, Variables, BrokerAccess, State):
+    """What can be honoured of a batch while nobody is there."""
 
-    template: str = option(
-        positional=True, help="the command, as for batch: {} is the input; no placeholder: the input is appended"
-    )
-    shell: bool = option(False, help="run the template in $SHELL (or bash); every input is quoted for it")
-    stdin: str | os.PathLike[str] | None = option(
-        None,
-        metavar="FILE",
-        after="env",
-        help="give every command this file there as its standard input (default: nothing)",
-    )
-    nice: int = option(0, after="stdin", help="lower the jobs' priority by N (nice(1))")
+    nice: int = option(0, after="env", help="lower the jobs' priority by N (nice(1))")
     grace: float | str = option(
         5.0, metavar="TIME", help="seconds between TERM and KILL when a job is stopped (default: 5)"
     )
@@ -130,3 +120,29 @@ class SubmitOptions(Inputs, Surroundings, Grouping, Variables, BrokerAccess, Sta
     )
     dry_run: bool = option(False, help="print what would be run and run nothing")
     quiet: bool = option(False, help="print nothing about runs that were removed")
+
+
+class SubmitOptions(Submitting):
+    """What ``queue.submit`` takes."""
+
+    template: str | None = option(
+        None,
+        positional=True,
+        help="the command, as for batch: {} is the input; no placeholder: the input is appended",
+    )
+    commands: str | None = option(
+        None,
+        metavar="FILE",
+        help="each line of this file (-: standard input) is a whole command, as for batch",
+    )
+    shell: bool = option(False, help="run the template in $SHELL (or bash); every input is quoted for it")
+    stdin: str | os.PathLike[str] | None = option(
+        None,
+        metavar="FILE",
+        after="env",
+        help="give every command this file there as its standard input (default: nothing)",
+    )
+
+
+class SubmitCallOptions(Called, Submitting):
+    """What ``queue.submit-call`` takes."""

@@ -13,7 +13,7 @@ from manyhands.backends.queue.fed_sender import FedSender
 from manyhands.backends.queue.keys import keys_for
 from manyhands.backends.queue.lasting_sender import LastingSender
 from manyhands.backends.queue.redis_sender import RedisSender
-from manyhands.backends.queue.run_settings import check_function, described
+from manyhands.backends.queue.run_settings import described
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import given_as, option_name
@@ -23,8 +23,6 @@ def open_queue(kind: str, settings: CommandSettings | FunctionSettings) -> Queue
     """The backend, ready for attempts. Raises UsageError, or UnavailableError if the broker cannot be used."""
     if settings.broker is None:
         raise UsageError(f"{given_as('--backend', kind)} needs a broker: give {option_name('--broker')}")
-    if isinstance(settings, FunctionSettings):
-        check_function(settings.call)
     sender = lasting_sender(settings) if settings.submitted else _sender(kind, settings)
     try:
         return Collector(kind, settings, sender) if isinstance(sender, LastingSender) else Queued(kind, settings, sender)

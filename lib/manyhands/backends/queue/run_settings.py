@@ -30,7 +30,7 @@ _NAMES: Final = 1000
 
 
 def described(settings: CommandSettings | FunctionSettings) -> bytes:
-    """The settings as a message."""
+    """The settings as a message. Raises UsageError for a function that no consumer could call."""
     shared: Message = {
         "type": "run",
         "version": VERSION,
@@ -44,9 +44,21 @@ def described(settings: CommandSettings | FunctionSettings) -> bytes:
         "unattended": settings.submitted is not None,
     }
     if isinstance(settings, FunctionSettings):
+        _check(settings.call)
         return packed(shared | {"function": _function(settings)})
     stdin = None if settings.stdin is None else as_text(os.fsencode(settings.stdin))
     return packed(shared | {"stdin": stdin, "allow_daemons": settings.allow_daemons})
+
+
+def _check(call: Call) -> None:
+    if not NAME.fullmatch(call.text):
+        raise UsageError(
+            f"{call.name}: consumers import functions by name: give MODULE:FUNCTION of a module that they have"
+        )
+    if call.result == "pickle-file":
+        raise UsageError("a queue carries JSON only: choose another result than pickle-file")
+    if call.initializer or call.live_initializer:
+        raise UsageError("a queue has no initializer: consumers call nothing but the function")
 
 
 def _function(settings: FunctionSettings) -> Message:
@@ -154,18 +166,6 @@ def _call(message: Message) -> Call:
         group=1 if messages.flag(message, "grouped") else None,
         named=messages.texts(message, "named"),
     )
-
-
-def check_function(call: Call) -> None:
-    """Raise UsageError for a function that no consumer could call."""
-    if not NAME.fullmatch(call.text):
-        raise UsageError(
-            f"{call.name}: consumers import functions by name: give MODULE:FUNCTION of a module that they have"
-        )
-    if call.result == "pickle-file":
-        raise UsageError("a queue carries JSON only: choose another result than pickle-file")
-    if call.initializer or call.live_initializer:
-        raise UsageError("a queue has no initializer: consumers call nothing but the function")
 
 
 def is_run_name(name: str) -> bool:
