@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import gc
 import importlib.util
 import os
 import signal
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from functools import cache
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from hypothesis import HealthCheck, settings
 from invoke import Collection
 
 from lasting_processes import LASTING
+from manyhands.backends.workers import fork_server
+from manyhands.backends.workers.worker_main import WORKER
 from manyhands.core import hints
 from manyhands.core.hints import typed_options
 from manyhands.core.package_location import LIBRARY, PACKAGE
@@ -39,6 +43,7 @@ settings.load_profile("patient")
 
 pytest_plugins = [
     "allowed_skips",
+    "sampled",
     "dask_clusters",
     "missing_programs",
     "redis_servers",
@@ -70,6 +75,12 @@ def pytest_configure(config: pytest.Config) -> None:
         compileall.compile_dir(PACKAGE, quiet=2)
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # not before: pytest is to keep the tests that it has compiled
+
+
+def pytest_collection_finish() -> None:
+    """Some thousand tests and what they import stay to the end: no collection of garbage has to look at them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -169,7 +180,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Said]:
 @pytest.fixture
 def nothing_left(warm: Warm, warm_plain: Warm) -> Iterator[None]:
     """Fails a test that leaves a child, a thread or a descriptor behind; multiprocessing keeps servers of its own on purpose."""
-    stop_servers()
+    start_servers()
     others = {one.pid for one in children()}  # what a test that has failed left behind is not blamed on the next one
     before = open_descriptors(), set(threading.enumerate())
 
@@ -177,7 +188,7 @@ def nothing_left(warm: Warm, warm_plain: Warm) -> Iterator[None]:
         return [one for one in children() if one.pid not in others]
 
     yield
-    stop_servers()
+    start_servers()  # if a job has killed them
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and (left() or open_descriptors() - before[0]):
         time.sleep(0.01)
@@ -195,12 +206,22 @@ def name_of(pid: int) -> str:
         return "gone"
 
 
-def stop_servers() -> None:
-    """End the fork server and the resource tracker of multiprocessing, which live as long as their program."""
-    for name, one in (("forkserver", "_forkserver"), ("resource_tracker", "_resource_tracker")):
-        module = sys.modules.get(f"multiprocessing.{name}")
-        if module:
-            getattr(module, one)._stop()
+def start_servers() -> None:
+    """Start the fork server and the resource tracker of multiprocessing, which live as long as their program. Tests share them, since
+    their imports take longer than most tests."""
+    fork_server.preload(WORKER)
+    fork_server.wake()
+    try:
+        forkserver.ensure_running()
+    except ChildProcessError:  # the test has ended, and reaped, all below this process
+        fork_server._forget()
+        forkserver.ensure_running()
+
+
+def servers() -> set[int]:
+    """Their pids."""
+    server, tracker = vars(forkserver)["_forkserver"], vars(resource_tracker)["_resource_tracker"]
+    return {server._forkserver_pid, tracker._pid}
 
 
 def open_descriptors() -> set[str]:
@@ -211,7 +232,7 @@ def open_descriptors() -> set[str]:
 
 def children() -> list[linux.ProcStat]:
     """Everything below this process, but for what tests share."""
-    shared = {one.pid for one in linux.descendants([*LASTING])} | LASTING
+    shared = {one.pid for one in linux.descendants([*LASTING])} | LASTING | servers()
     return [one for one in linux.descendants([os.getpid()]) if one.pid not in shared]
 
 

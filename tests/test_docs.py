@@ -271,6 +271,7 @@ QUICKER = {
 """Options that make a long command short: of an option that is given twice, the last one counts."""
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("command", tour_commands())
 def test_every_command_of_the_tour_runs(command: str, cli: Cli) -> None:
     """As it is printed, but quicker, where it waits or works long."""

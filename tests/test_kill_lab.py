@@ -10,6 +10,7 @@ import pytest
 from kill_lab import Ledger, Trial, described, try_out
 
 pytestmark = [
+    pytest.mark.sampled,
     pytest.mark.slow,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="what outlives a killed coordinator is found on Linux"),

@@ -25,11 +25,12 @@ from simulation import execution, files
 from simulation.simulate import simulate
 from simulation.world import Broken
 
-SEEDS = int(os.environ.get("SIMULATED_SEEDS", "600"))
-PARTS = 8
+SEEDS = int(os.environ.get("SIMULATED_SEEDS", "1000"))
+PARTS = 25
 Recall = Callable[[int], Finished | None]
 
 
+@pytest.mark.sampled
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_promise_is_kept(part: int) -> None:

@@ -31,9 +31,11 @@ from manyhands.work.python_command import python_command
 from manyhands.work.queue_kinds import is_queue
 from manyhands.work.template import Template
 from redis_servers import Kind
+from sampled import marked
 
 BACKENDS = ["commands", "command-threads", "site", "redis", "dask", "celery", "rq", "warm"]
 """``celery`` on RabbitMQ, with a store in Redis. ``warm``: the commands backend, whose jobs are forked from a process that has imported what their script does; each becomes its command."""
+SAMPLED = ["site", "dask", "celery", "rq", "warm"]
 BECOMES = """
 import os, signal, sys
 for number in (signal.SIGPIPE, signal.SIGXFSZ):
@@ -41,9 +43,9 @@ for number in (signal.SIGPIPE, signal.SIGXFSZ):
 os.execvp(sys.argv[1], sys.argv[1:])
 """
 _CONSUMERS = [one for one in BACKENDS if one not in ("celery", "rq")]
-LOCAL = pytest.mark.parametrize("make", _CONSUMERS, indirect=True)
+LOCAL = pytest.mark.parametrize("make", marked(_CONSUMERS, SAMPLED), indirect=True)
 """For what the local backend of a consumer does, in the same way whatever broker brought the attempt: with Redis it is enough to see it once."""
-COLD = pytest.mark.parametrize("make", _CONSUMERS[:-1], indirect=True)
+COLD = pytest.mark.parametrize("make", marked(_CONSUMERS[:-1], SAMPLED), indirect=True)
 """For what is not said of a warm job, whose interpreter is there before its command is looked for."""
 DEADLY = (
     signal.SIGHUP,
@@ -136,7 +138,7 @@ def on_a_cluster(request: pytest.FixtureRequest, given: dict[str, Any]) -> Backe
     return backend
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=marked(BACKENDS, SAMPLED))
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Makes benches of the backend, with settings; closes them."""
     made: list[Bench] = []

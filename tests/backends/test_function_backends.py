@@ -34,10 +34,12 @@ from manyhands.core.serialization import is_pickle
 from manyhands.storage.journal import Tally
 from manyhands.storage.runs import Store
 from manyhands.work.queue_kinds import QUEUES, is_queue
+from sampled import marked
 
 BACKENDS = ["serial", "threads", "processes", "asyncio", "gevent", "redis", "celery", "rq", "dask"]
 if sys.version_info >= (3, 14):
     BACKENDS.append("interpreters")
+SAMPLED = ["gevent", "celery", "rq", "dask", "interpreters"]
 CAN_STOP = ["processes", "asyncio", "gevent", "redis", "celery", "rq", "dask"]
 HERE = Path(__file__).parents[1]
 NOT_IN_A_QUEUE = {
@@ -82,7 +84,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         name = metafunc.function.__name__
         left_out = {*QUEUES} if name in NOT_IN_A_QUEUE else set() if name in WITH_A_FEEDER else {"celery", "rq"}
         left_out |= {"dask"} if name in NOT_ON_A_CLUSTER else set()
-        metafunc.parametrize("backend", [one for one in BACKENDS if one not in left_out], indirect=True)
+        every = [one for one in BACKENDS if one not in left_out]
+        metafunc.parametrize("backend", marked(every, SAMPLED), indirect=True)
 
 
 @pytest.fixture
@@ -343,7 +346,7 @@ def test_a_job_that_takes_too_long(backend: str, tmp_path: Path) -> None:
         wait_for(no_threads)
 
 
-@pytest.mark.parametrize("backend", CAN_STOP, indirect=True)
+@pytest.mark.parametrize("backend", marked(CAN_STOP, SAMPLED), indirect=True)
 def test_what_will_not_be_stopped(backend: str) -> None:
     """A job that swallows everything: its process is killed; a task is told as still running, and keeps its slot."""
     began = time.monotonic()
@@ -749,6 +752,7 @@ def test_killed_and_resumed(backend: str, environment: dict[str, str], tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.parametrize("backend", ["processes", "threads"])
 def test_kill_storms(backend: str, environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
     """Instant jobs, killed again and again: always onwards, and little is done twice."""

@@ -31,6 +31,7 @@ from manyhands.core.job import Attempt
 from manyhands.posix import linux
 
 pytestmark = [
+    pytest.mark.sampled,
     pytest.mark.skipif(not (hasattr(os, "pidfd_open") and hasattr(select, "epoll")), reason="launchers need Linux"),
     pytest.mark.usefixtures("nothing_left"),
 ]

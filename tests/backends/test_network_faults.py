@@ -21,7 +21,7 @@ from redis_servers import Consumer
 from redis_servers import running as redis_running
 
 LEASE = 2.0
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.sampled, pytest.mark.slow]
 JOB = """
 mark() { echo "$1 $2 $MH_ATTEMPT ${MH_HOST:-?} $EPOCHREALTIME" >> LEDGER; }
 mark begun $1

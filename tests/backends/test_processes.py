@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,15 @@ def test_workers_are_replaced_after_so_many_jobs() -> None:
     counts = [sum(one.value == pid for one in outcomes) for pid in {one.value for one in outcomes}]
     assert sum(counts) == 20
     assert max(counts) <= 3
+
+
+def test_a_fork_server_that_somebody_has_reaped() -> None:
+    """A waitpid(-1) elsewhere in the program has taken its end: a new one is made."""
+    pid = vars(forkserver)["_forkserver"]._forkserver_pid
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    (outcome,) = run(functions.double, [1])
+    assert outcome.value == 2
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])

@@ -17,7 +17,7 @@ from manyhands.core.job import Attempt, Job
 from manyhands.posix import linux
 
 __all__ = ["make"]
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = [pytest.mark.sampled, pytest.mark.usefixtures("nothing_left")]
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from manyhands.core.job import Attempt, Job
 from manyhands.posix import linux
 
 TOKEN = f"sites{os.getpid()}"
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = [pytest.mark.sampled, pytest.mark.usefixtures("nothing_left")]
 
 
 def here(name: str, slots: int | None = 2, script: str = 'exec "$@"') -> HostSpec:

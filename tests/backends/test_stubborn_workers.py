@@ -19,7 +19,7 @@ from conftest import wait_for, with_tag
 from manyhands import Outcome, Status, map_batch, run_batch
 
 HERE = Path(__file__).parents[1]
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = [pytest.mark.sampled, pytest.mark.usefixtures("nothing_left")]
 
 
 def run(function: Any, inputs: Any, **options: Any) -> list[Outcome]:

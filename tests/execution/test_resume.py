@@ -89,6 +89,7 @@ def finish(process: subprocess.Popen[bytes]) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 def test_kill_storm(environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
     """Killed ten times at random moments: what was recorded never runs again, at most ``jobs`` are repeated per kill, two
     copies of a job never overlap, and in the end everything is done and recorded once."""
@@ -136,6 +137,7 @@ def overlaps(entries: list[tuple[str, str, int]]) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 def test_killed_while_many_quick_results_flow(environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
     """What had ended, but was on its way to the journal, is not done again: at most ``jobs`` are, at each kill."""
     ledger, jobs, names = tmp_path / "ledger", 4, {str(number) for number in range(400)}
@@ -166,6 +168,7 @@ def test_killed_while_many_quick_results_flow(environment: dict[str, str], tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 def test_never_two_copies_of_a_job_at_once(environment: dict[str, str], tmp_path: Path, own_state: Path) -> None:
     """Killed and resumed at once, again and again: an earlier copy is dead before its job begins again."""
     ledger = Ledger(tmp_path / "ledger")
@@ -243,6 +246,7 @@ def test_killed_while_a_retry_waits(
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 def test_killed_at_the_nth_write_of_the_journal(
     environment: dict[str, str], tmp_path: Path, own_state: Path, cli: Cli
@@ -435,6 +439,7 @@ def test_what_came_through_a_pipe_is_there_after_a_kill(
 
 
 @pytest.mark.slow
+@pytest.mark.sampled
 def test_real_files_are_compressed_right_whatever_happens(
     environment: dict[str, str], tmp_path: Path, own_state: Path
 ) -> None:

@@ -67,6 +67,7 @@ def test_from_every_host(cli: Cli, ssh: str, theirs: Path) -> None:
     assert [Path(f"log-{host}").read_text() for host in "ab"] == ["a\n", "b\n"]
 
 
+@pytest.mark.sampled
 def test_resume_after_kill_9_in_the_middle_of_a_file(
     cli: Cli, ssh: str, theirs: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -104,6 +105,7 @@ def test_resume_after_kill_9_in_the_middle_of_a_file(
     wait_for(lambda: not [*theirs.iterdir()])
 
 
+@pytest.mark.sampled
 def test_many_files_and_a_host_that_is_killed(
     cli: Cli, ssh: str, theirs: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from dask_clusters import DaskCluster
 from manyhands.posix import linux
 
 HERE = Path(__file__).parents[1]
+pytestmark = pytest.mark.sampled
 
 
 def test_a_cluster_of_this_machine(dask_cluster: DaskCluster) -> None:

@@ -186,6 +186,7 @@ PRINTING = [
 MISTAKES = [["bätch"], ["batch", "echo", "--from", "nö…"], ["proc.stop", "--name", "[nö"], ["batch", "nö… {}", "--", "ä"]]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_output_of_any_encoding(encoding: str, cli: Cli, environment: dict[str, str]) -> None:
     """Nothing that prints fails for want of a character."""

@@ -32,6 +32,7 @@ from manyhands.work.cluster_address import Cluster
 
 TOKEN = f"cluster{os.getpid()}"
 LEASE = 2.0
+pytestmark = pytest.mark.sampled
 
 
 class Bench:

@@ -29,7 +29,7 @@ from redis_servers import Consumer, Kind, RedisServer
 
 KINDS = ["celery-amqp", "celery-redis", "rq"]
 TOKEN = f"fed{os.getpid()}"
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = [pytest.mark.sampled, pytest.mark.usefixtures("nothing_left")]
 Make = Callable[..., Queue]
 Consume = Callable[..., Consumer]
 

@@ -29,7 +29,7 @@ LEASE = 2.0
 LONG_LEASE = 20.0
 """One that a busy machine does not let pass while a broker starts again."""
 TOKEN = f"queue{os.getpid()}"
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = [pytest.mark.sampled, pytest.mark.usefixtures("nothing_left")]
 
 
 class Queue(Bench):

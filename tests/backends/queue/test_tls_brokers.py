@@ -11,7 +11,7 @@ from certificates import certificate
 from conftest import Cli, messages
 from redis_servers import Consumer, RedisServer, free_port, running
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = [pytest.mark.sampled, pytest.mark.usefixtures("nothing_left")]
 
 
 @pytest.fixture(params=["redis", "celery", "celery-amqp", "rq"])

@@ -54,7 +54,7 @@ def test_start_up_files_may_print() -> None:
 
 def test_its_python_is_too_old() -> None:
     """Which it is, and which is needed."""
-    assert lost(by(r'printf "\n$5 3 6 9\n"; exit 1')) == "its python3 is 3.6.9, and 3.9 or later is needed"
+    assert lost(by(r'printf "\n$5 0 3 6 9\n"; exit 1')) == "its python3 is 3.6.9, and 3.9 or later is needed"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_its_python_is_too_old() -> None:
         ("exit 7", "the connection has ended (status 7)"),
         ("exit 0", "the connection has ended"),
         ("yes", "its start-up files print without end"),
-        (r'printf "\n$5 3 11 7\n"; yes hello', "what it says is not of manyhands: a frame has an impossible length"),
+        (r'printf "\n$5 0 3 11 7\n"; yes hello', "what it says is not of manyhands: a frame has an impossible length"),
     ],
 )
 def test_why_there_is_no_connection(script: str, why: str) -> None:

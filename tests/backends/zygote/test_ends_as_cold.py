@@ -13,6 +13,7 @@ from backends.zygote.warm_bench import PYTHON, notes, opened, seen
 from manyhands.backends.zygote.zygote_end import _is_quiet
 
 pytestmark = [
+    pytest.mark.sampled,
     pytest.mark.skipif(not (hasattr(os, "pidfd_open") and hasattr(select, "epoll")), reason="launchers need Linux"),
     pytest.mark.usefixtures("nothing_left"),
 ]

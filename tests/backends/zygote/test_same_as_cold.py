@@ -13,6 +13,7 @@ import pytest
 from backends.zygote.warm_bench import PYTHON, compare
 
 pytestmark = [
+    pytest.mark.sampled,
     pytest.mark.skipif(not (hasattr(os, "pidfd_open") and hasattr(select, "epoll")), reason="launchers need Linux"),
     pytest.mark.usefixtures("nothing_left"),
 ]

@@ -59,7 +59,8 @@ class Link:
             os.set_blocking(descriptor, False)
         self._unpacker = Unpacker()
         self._noise = bytearray()
-        self._unsent = bytearray(parcel())
+        self._unsent = bytearray()
+        """What is queued; nothing of it is sent before the parcel, for which the far end has to be known."""
         self._said = b""
         self.python: str | None = None
         """The version of Python there, once it is known."""
@@ -93,12 +94,12 @@ class Link:
     @property
     def has_unsent(self) -> bool:
         """Whether `flush` is needed when the stream takes more."""
-        return bool(self._unsent)
+        return bool(self._unsent) and self.python is not None
 
     def flush(self) -> None:
         """Send what the stream takes. That it is broken is noticed by `receive`, which has the reason."""
         try:
-            while self._unsent:
+            while self.has_unsent:
                 del self._unsent[: os.write(self.input, self._unsent[:_BLOCK])]
         except BlockingIOError:
             return
@@ -134,15 +135,17 @@ class Link:
     def _greeted(self, piece: bytes) -> bytes:
         """What follows the line with the marker; nothing until it is whole."""
         self._noise += piece
-        match = re.search(rb"\n%s ([0-9 ]+)\n" % self._marker.encode(), self._noise)
+        match = re.search(rb"\n%s ([0-9a-f]+) ([0-9 ]+)\n" % self._marker.encode(), self._noise)
         if match is None:
             if len(self._noise) > _NOISE:
                 raise LinkLostError("its start-up files print without end")
             return b""
-        version = tuple(map(int, match[1].split()))
+        version = tuple(map(int, match[2].split()))
         self.python = ".".join(map(str, version))
         if version < OLDEST:
             raise LinkLostError(f"its python3 is {self.python}, and {'.'.join(map(str, OLDEST))} or later is needed")
+        self._unsent[:0] = parcel(match[1].decode())
+        self.flush()
         return bytes(self._noise[match.end() :])
 
     def read_errors(self) -> None:

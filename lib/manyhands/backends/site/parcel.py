@@ -1,16 +1,18 @@
 """What brings the far end of a site there: a few lines of Python, and a zip of our modules that they read from standard input.
 
 Nothing is installed and nothing is written to disk: the zip is in a file in memory (memfd_create(2)), from which Python imports
-(`zipimport`), and which the launchers inherit.
+(`zipimport`), and which the launchers inherit. Where Python is the same as ours, the modules travel compiled: to compile them there
+takes longer than all else that a far end does before its first job.
 """
 
 from __future__ import annotations
 
-import ast
 import io
-import os
+import marshal
 import zipfile
 from functools import cache
+from importlib.machinery import SourceFileLoader
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Final
 
@@ -18,73 +20,81 @@ from manyhands.core.package_location import LIBRARY
 
 OLDEST: Final = (3, 9)
 """The oldest Python that the far end runs on."""
-_ENTRANCES: Final = ("manyhands.backends.site.far_end", "manyhands.backends.launchers.main")
+LENGTH: Final = 4
+"""Bytes before the zip that say how long it is, the most significant one first."""
 _BOOT: Final = f"""
 import os, sys
-marker, length = sys.argv[1], int(sys.argv[2])
-print("\\n" + marker, *sys.version_info[:3], flush=True)
+bytecode = getattr(sys.modules.get("_frozen_importlib_external"), "MAGIC_NUMBER", b"").hex() or 0
+print("\\n" + sys.argv[1], bytecode, *sys.version_info[:3], flush=True)
 if sys.version_info < {OLDEST}:
     sys.exit(1)
+def take(length):
+    while length:
+        piece = os.read(0, min(length, 65536))
+        if not piece:
+            sys.exit(1)
+        length -= len(piece)
+        yield piece
 file = os.memfd_create("manyhands")
-while length:
-    piece = os.read(0, min(length, 65536))
-    if not piece:
-        sys.exit(1)
-    length -= os.write(file, piece)
+with open(file, "wb", closefd=False) as memory:
+    memory.writelines(take(int.from_bytes(b"".join(take({LENGTH})), "big")))
 sys.path.insert(0, "/proc/self/fd/%d" % file)
 from manyhands.backends.site.far_end import main
 main(keep_open=(file,))
 """
+_TRAVELS: Final = """
+backends: commands protocol
+backends.launchers: job_processes launcher launcher_process main ready_jobs report_queue slots spawning warm_spawning wire zygote_process
+backends.shared: captured measured orphan_results shortage slot wake_up
+backends.site: far_end far_files frames moved_files outbox
+core: attempt encoding errors kept_file lean package_location patterns records terminal_escapes
+posix: linux which
+runtime: at_fork
+"""
+"""What the far end imports of ours, by package; written down, because to find it out takes longer than to send it."""
+_UNCHECKED: Final = b"\1\0\0\0" + bytes(8)
+"""What says, after the magic number, that a compiled module is used as it is (PEP 552)."""
 
 
 def boot(python: str, marker: str) -> list[str]:
-    """The command that starts the far end. It prints ``marker`` and its version in a line of their own, for what start-up files print
-    comes first; then it reads `parcel`, and then it speaks frames. Quoted once, it passes any login shell."""
+    """The command that starts the far end. It prints ``marker``, the magic number of its compiled modules, and its version in a line of
+    their own, for what start-up files print comes first; then it reads `parcel`, and then it speaks frames. Quoted once, it passes any
+    login shell."""
     code = f'exec(bytes.fromhex("{_BOOT.encode().hex()}"))'
-    return [python, "-I", "-c", code, marker, str(len(parcel()))]
+    return [python, "-I", "-c", code, marker]
 
 
 @cache
-def parcel() -> bytes:
-    """The zip of all modules that the far end imports."""
+def parcel(bytecode: str) -> bytes:
+    """The zip of all modules that the far end imports, after its length; compiled, if that is the magic number of our Python."""
+    compiled = bytecode == MAGIC_NUMBER.hex()
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(modules().values()):
-            name = path.relative_to(LIBRARY).as_posix()
-            archive.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
-    return stream.getvalue()
+        for module, path in modules().items():
+            name = path.relative_to(LIBRARY).with_suffix(".pyc" if compiled else ".py").as_posix()
+            data = _compiled(module, path) if compiled else path.read_bytes()
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+    found = stream.getvalue()
+    return len(found).to_bytes(LENGTH, "big") + found
 
 
-@cache
+def _compiled(module: str, path: Path) -> bytes:
+    return MAGIC_NUMBER + _UNCHECKED + marshal.dumps(SourceFileLoader(module, str(path)).get_code(module))
+
+
 def modules() -> dict[str, Path]:
-    """The modules of ours that the far end imports, by name, with those that they import, and their packages."""
-    found: dict[str, Path] = {}
-    to_read = list(_ENTRANCES)
-    while to_read:
-        name = to_read.pop()
-        path = _path(name)
-        if name in found or path is None:
-            continue
-        found[name] = path
-        to_read += _imported(path)
-        to_read += [name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)]
+    """The modules of ours that the far end imports, by name, with their packages."""
+    found = {"manyhands": Path(LIBRARY, "manyhands", "__init__.py")}
+    for line in _TRAVELS.strip().splitlines():
+        package, _, names = line.partition(": ")
+        found |= {
+            f"manyhands.{one}": Path(LIBRARY, "manyhands", *one.split("."), "__init__.py") for one in _upwards(package)
+        }
+        folder = Path(LIBRARY, "manyhands", *package.split("."))
+        found |= {f"manyhands.{package}.{name}": folder / f"{name}.py" for name in names.split()}
     return found
 
 
-def _path(module: str) -> Path | None:
-    base = os.path.join(LIBRARY, *module.split("."))
-    return next((Path(one) for one in (base + ".py", os.path.join(base, "__init__.py")) if os.path.isfile(one)), None)
-
-
-def _imported(path: Path) -> list[str]:
-    """All that may be a module of ours in the imports of ``path``, but for those that only a type checker makes."""
-    names = []
-    stack: list[ast.AST] = [ast.parse(path.read_bytes())]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("manyhands"):
-            names += [str(node.module), *(f"{node.module}.{one.name}" for one in node.names)]
-        stack += ast.iter_child_nodes(node)
-    return names
+def _upwards(package: str) -> list[str]:
+    parts = package.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]

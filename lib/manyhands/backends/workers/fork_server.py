@@ -40,7 +40,11 @@ def start(worker: Any) -> None:
     watch.start()
     try:
         with _sigchld_unblocked(), _main_of_standard_input_hidden(), _this_folder_unsearched():
-            worker.start()
+            try:
+                worker.start()
+            except ChildProcessError:  # it has died, and somebody else in this process has reaped it: a waitpid(-1)
+                _forget()
+                worker.start()
     finally:
         over.set()
         watch.join()
@@ -107,7 +111,7 @@ def _this_folder_unsearched() -> Iterator[None]:
 
 
 def _forget() -> None:
-    """In a forked child: forget the server, which is our parent's. A new one is made when it is needed."""
+    """Forget the server: it is gone, or, in a forked child, our parent's. A new one is made when it is needed."""
     for name in ("_forkserver_alive_fd", "_forkserver_address", "_forkserver_pid"):
         if name == "_forkserver_alive_fd" and getattr(_server, name, None) is not None:
             with suppress(OSError):  # else the server would outlive the parent, as long as we live
