@@ -35,7 +35,7 @@ def test_only_listed_skips_are_accepted(ci: str, ended: str, tmp_path: Path) -> 
     """By mark or by call; elsewhere than in CI every skip is."""
     (tmp_path / "test_it.py").write_text(SUITE)
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["allowed_skips"]\n')
-    environment = {**os.environ, "CI": ci, "PYTHONPATH": str(LIST.parent)}
+    environment = {**os.environ, "CI": ci, "PYTHONPATH": str(LIST.parent), "PYTEST_ADDOPTS": ""}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path,
@@ -52,7 +52,7 @@ def test_a_module_that_is_skipped_as_a_whole_counts(tmp_path: Path) -> None:
     """It is skipped while tests are collected."""
     (tmp_path / "test_it.py").write_text('import pytest\npytest.importorskip("no_such_module")\n')
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["allowed_skips"]\n')
-    environment = {**os.environ, "CI": "true", "PYTHONPATH": str(LIST.parent)}
+    environment = {**os.environ, "CI": "true", "PYTHONPATH": str(LIST.parent), "PYTEST_ADDOPTS": ""}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
