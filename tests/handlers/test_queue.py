@@ -55,14 +55,18 @@ def queued(server: RedisServer, kind: str = "redis") -> list[str]:
 
 
 def test_commands(cli: Cli, redis_url: RedisServer, consume: Consume, tmp_path: Path) -> None:
-    """In the folder of the consumer, with exact statuses, time-outs, and an output that is whole."""
-    consume("--allow-commands")
+    """In the folder of the consumer, which is named, with exact statuses, time-outs, and an output that is whole."""
+    name = consume("--allow-commands").wait_until_ready()
     commands = ["exit 3", "kill -9 $$", "sleep 60", "seq 100000", "pwd"]
     done = cli("batch", "sh -c {}", *queued(redis_url), "--timeout", "3", "--grace", "0.2", "--json", "--", *commands)
     assert done.returncode == 1
     jobs = {one["job"]: one for one in map(json.loads, done.stdout.splitlines()) if "status" in one and "job" in one}
     assert [jobs[number]["status"] for number in range(1, 6)] == ["failed", "failed", "timeout", "ok", "ok"]
     assert (jobs[1]["exit"], jobs[2]["signal_name"], jobs[5]["stdout"]) == (3, "SIGKILL", f"{tmp_path}\n")
+    events = [one for one in map(json.loads, done.stdout.splitlines()) if "host" in one]
+    assert ({one["event"] for one in events}, {one["host"] for one in events}) == ({"began", "finished"}, {name})
+    assert {json.loads(line)["host"] for line in cli("batch.export").stdout.splitlines()} == {name}
+    assert name[:10] in cli("batch.show").stdout
     assert cli("batch.show", "--job", "4", "--output").stdout.count("\n") >= 100_000
 
 

@@ -9,7 +9,7 @@ null, with its file in ``..._path``. Times are ISO 8601 with the local offset (R
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 from manyhands.core.encoding import argv_or_base64, iso, known_signal, text_or_base64
@@ -39,8 +39,8 @@ class RunJobs:
     """Whether the last argument is a script."""
     columns: Sequence[str] = ()
     """The names of the inputs' columns, if they have any."""
-    elsewhere: bool = False
-    """Whether its attempts were made on other hosts."""
+    elsewhere: Collection[int] = ()
+    """The stages whose attempts were made elsewhere."""
 
     def records(self) -> Iterator[tuple[JobRecord, dict[str, Any]]]:
         """Each job and its `job_record`, by number, including jobs that have not ended; output whose file was removed is given by
@@ -56,7 +56,7 @@ class RunJobs:
                     attempts=found.attempt,
                     gone_ok=True,
                     stage=found.stage,
-                    elsewhere=self.elsewhere,
+                    elsewhere=found.stage in self.elsewhere,
                 ),
             )
 

@@ -27,6 +27,7 @@ from manyhands.storage import runs
 from manyhands.storage.rows import JobRecord
 from manyhands.storage.stage_journals import Journals
 from manyhands.work.plan import Plan
+from manyhands.work.queue_kinds import is_elsewhere
 from manyhands.work.template import display, fill_slot
 
 
@@ -45,6 +46,7 @@ def show(options: ShowOptions) -> None:
     kept, job = store(options.state_dir), options.job
     found = kept.find(options.run)
     everything = kept.typed("batch.export", kept.short(found))
+    elsewhere = stages_elsewhere(found)
     with closing(Journals.open(found)) as journal:
         argv = _argv(found)
         if job is not None:
@@ -64,7 +66,7 @@ def show(options: ShowOptions) -> None:
                     attempts=one.attempt,
                     gone_ok=True,
                     stage=one.stage,
-                    elsewhere=bool(found.record.get("on")),
+                    elsewhere=one.stage in elsewhere,
                 )
                 sys.stdout.write(dumps(line) + "\n")
             return
@@ -105,12 +107,19 @@ def _shown(
         shown,
         _width(),
         stages=len(found.stages) > 1,
-        hosts=bool(found.record.get("on")),
+        hosts=bool(stages_elsewhere(found)),
         running=now.numbers() if now else (),
     )
     more = line.ok + line.failed + line.left - MOST
     if not options.failed and more > 0:
         yield f"... and {more:,} more: --failed, --json, or {everything} shows them all"
+
+
+def stages_elsewhere(found: runs.Run) -> frozenset[int]:
+    """The stages whose jobs are done on other hosts, by consumers or by the workers of a cluster."""
+    record = found.record
+    backends = [record["backend"], *(one["backend"] for one in record.get("then", ()))]
+    return frozenset(n for n, one in enumerate(backends, 1) if record.get("on") or is_elsewhere(one))
 
 
 def _looked_through(journal: Journals) -> tuple[Overview, FirstChosen]:
@@ -127,8 +136,8 @@ def export_run(options: ExportOptions) -> None:
     with closing(Journals.open(found)) as journal:
         shell = found.record["shell"] is not None
         columns = () if found.record.get("group") else found.record.get("columns", ())
-        elsewhere = bool(found.record.get("on"))
-        EXPORTERS[options.format](RunJobs(journal, found.id, _argv(found), shell, columns, elsewhere), _write_out)
+        jobs = RunJobs(journal, found.id, _argv(found), shell, columns, stages_elsewhere(found))
+        EXPORTERS[options.format](jobs, _write_out)
         tally = journal.tally()
         begun = sum(tally.counts.values()) + tally.left
     sys.stdout.buffer.flush()

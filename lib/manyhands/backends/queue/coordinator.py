@@ -301,7 +301,8 @@ class Queued:
     def _lost(self, ids: Iterable[AttemptId], why: str) -> None:
         now = time.monotonic()
         for id in ids:
-            self._end(id, Ended(self._sent[id].attempt, now, Ending(error=why)))
+            sent = self._sent[id]
+            self._end(id, Ended(sent.attempt, now, Ending(error=why, host=sent.owner)))
 
     def _lose_stopped(self) -> None:
         """Report as lost what was to be stopped: consumers cannot be told, and stop when our lease is over."""
@@ -369,9 +370,10 @@ class Queued:
         elif message["type"] == "started":
             report = reports.started_of(message, sent.attempt, sent_at)
             if not sent.begun:
-                self._ready.append(report)
+                self._ready.append(report._replace(host=owner))
             sent.begun, sent.owner = True, owner
         else:
+            sent.owner = owner
             self._ended(id, sent, reports.end_of(message), sent_at)
 
     def _ended(self, id: AttemptId, sent: Sent, end: End, sent_at: float) -> None:
@@ -385,6 +387,7 @@ class Queued:
         ending = end.ending._replace(
             error=end.ending.error or failure,
             started=time.time() - (time.monotonic() - (at - end.ending.wall)),
+            host=sent.owner if end.began else None,
             stdout=stdout,
             stderr=stderr,
         )
