@@ -103,6 +103,12 @@ def noted_when_it_may_end(x: int, ledger: str, gate: str) -> int:
     return x
 
 
+def waits_if_first(x: int, gate: str) -> int:
+    while x == 0 and not os.path.exists(gate):
+        time.sleep(0.05)
+    return x
+
+
 def noted(x: int, ledger: str) -> int:
     note(ledger, str(x))
     return x

@@ -181,8 +181,9 @@ def test_a_host_that_is_lost_again_and_again_is_set_aside(make: Make, tmp_path: 
     assert bench.run("true").ending.exit == 0
     alone = make(here("one", 1, script.replace("down", "off")))
     (tmp_path / "off").touch()
-    os.kill(alone.far_ends()[0], signal.SIGKILL)
+    alone.start_of(alone.sh("sleep 60"))
     alone.sh("true")
+    os.kill(alone.far_ends()[0], signal.SIGKILL)
     with pytest.raises(ManyhandsError, match="no host is left: one is set aside"):
         alone.until(lambda: False)
 

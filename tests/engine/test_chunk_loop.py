@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 import functions
 from conftest import LIB, Cli, children, wait_for, with_tag
 from manyhands import InputError, JobFailedError, UsageError, map_batch
+from manyhands.engine import chunk_loop
 from manyhands.work.chunks import LARGE, pack, unpack
 
 PACKAGES = st.lists(st.integers() | st.text() | st.binary() | st.lists(st.integers(0, 255)).map(bytearray))
@@ -99,6 +101,35 @@ def test_inputs_are_pulled_as_they_are_needed(nothing_left: None) -> None:
     assert [next(results) for _ in range(100)] == [2 * n for n in range(100)]
     assert pulled < 100 + 10 * 2 * 64 + 10
     del results
+
+
+def test_what_is_ahead_of_a_slow_one_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nothing_left: None
+) -> None:
+    """In results, however short the jobs are; the chunks alone would allow for three times as many here."""
+    monkeypatch.setattr(chunk_loop, "_MOST_RESULTS", 1000)
+    gate, pulled = tmp_path / "gate", 0
+
+    def inputs() -> Iterator[tuple[int, str]]:
+        nonlocal pulled
+        for number in range(10_000):
+            yield number, str(gate)
+            pulled += 1
+
+    def open_when_it_rests() -> None:
+        before = -1
+        while pulled < 1900 or pulled != before:
+            before = pulled
+            time.sleep(0.3)
+        gate.write_text(str(pulled))
+
+    opener = threading.Thread(target=open_when_it_rests)
+    opener.start()
+    results = map_batch(functions.waits_if_first, inputs(), jobs=2, chunk=50)
+    assert [next(results) for _ in range(10)] == [*range(10)]
+    opener.join()
+    assert int(gate.read_text()) < 2400
+    results.close()
 
 
 def test_an_initializer_prepares_every_worker(nothing_left: None) -> None:

@@ -22,10 +22,12 @@ from manyhands.work.chunks import Done, Failed, Packed, pack
 
 CHUNK_SECONDS: Final = 0.020
 """Seconds of work in one chunk, about: far more than a message costs, far less than a user would notice."""
-_MOST_JOBS: Final = 8192
+_MOST_JOBS: Final = 1 << 16
 _MOST_BYTES: Final = 1 << 22
 _MOST_HELD: Final = 64
-"""Chunks per slot that may be ahead of the first unfinished one, if results are ordered."""
+"""Chunks per slot that may be ahead of the first unfinished one, if results are ordered,"""
+_MOST_RESULTS: Final = 1 << 19
+"""and results."""
 
 
 class Items(Protocol):
@@ -105,7 +107,7 @@ class Mapper:
         self._weight = 0.0
         """Bytes per input."""
         self._last = 1
-        self._number = self._pulled = 0
+        self._number = self._pulled = self._yielded = 0
         self._flying: dict[int, _Chunk] = {}  # by the number of its attempt's job
         self._order: deque[_Chunk] = deque()
         self._broken: Exception | None = None
@@ -124,6 +126,7 @@ class Mapper:
                     for part in (chunk, *chunk.parts):
                         if part.printed:
                             printed(*part.printed)
+                    self._yielded += len(chunk.items)
                     yield chunk.first, chunk.items, chunk.whole()
             if self._broken:  # the results before the error have been yielded
                 raise self._broken
@@ -134,10 +137,12 @@ class Mapper:
 
     def _wants(self) -> bool:
         """Whether there is room for another chunk: two per slot are in flight, one being done and one being sent."""
-        most = self._slots * (_MOST_HELD if self._ordered else 2)
-        return (
-            not self._items.ended and not self._broken and len(self._flying) < 2 * self._slots and len(self._order) < most
-        )
+        if self._items.ended or self._broken or len(self._flying) >= 2 * self._slots:
+            return False
+        chunks, results = len(self._order), self._pulled - self._yielded
+        if not self._ordered or chunks < 2 * self._slots:
+            return chunks < 2 * self._slots
+        return chunks < _MOST_HELD * self._slots and results < _MOST_RESULTS * self._slots
 
     def _fill(self) -> None:
         """Make chunks of the inputs that have arrived."""
