@@ -32,6 +32,8 @@ class DaskCluster:
     threads: int = 8
     address: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    """Variables that configure Dask."""
 
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "manyhands", *args]
@@ -42,7 +44,7 @@ class DaskCluster:
     def start(self) -> None:
         path = os.pathsep.join([LIBRARY, str(HERE)])
         self.environment = {**os.environ, "XDG_STATE_HOME": str(self.folder), "PYTHONPATH": path}
-        self.environment["DASK_TEMPORARY_DIRECTORY"] = str(self.folder)
+        self.environment |= {"DASK_TEMPORARY_DIRECTORY": str(self.folder), **self.settings}
         done = self.run("cluster.up", "--workers", str(self.workers), "--threads", str(self.threads))
         assert done.returncode == 0, done.stderr
         self.address = self.status()["scheduler"]
@@ -71,11 +73,11 @@ class DaskCluster:
         self.run("cluster.down")
 
 
-def running(workers: int, threads: int) -> Iterator[DaskCluster]:
+def running(workers: int, threads: int, **settings: str) -> Iterator[DaskCluster]:
     if not os.path.isdir("/proc/self"):
         pytest.skip("looks for processes in /proc")
     folder = Path(tempfile.mkdtemp(prefix="dask-"))
-    cluster = DaskCluster(folder, workers, threads)
+    cluster = DaskCluster(folder, workers, threads, settings=settings)
     try:
         cluster.start()
         yield cluster

@@ -165,10 +165,11 @@ def test_beyond_the_limit_only_what_is_wanted_now_is_kept(tmp_path: Path, pipe: 
     spool = Spool(pipe[0], tmp_path, limit=100_000)
     offset, got = 0, bytearray()
     buffer = memoryview(bytearray(5000))
-    while size := spool.read(offset, buffer):
-        offset += size
-        got += buffer[:size]
-        assert spool.kept()[0] <= max(100_000, offset) + (1 << 16)
+    with spool.follow() as follower:
+        while size := follower.raw.readinto(buffer):
+            offset += size
+            got += buffer[:size]
+            assert spool.kept()[0] <= max(100_000, offset) + (1 << 16)
     assert got == text
     spool.close()
     thread.join()
@@ -227,6 +228,18 @@ def test_all_of_a_whole_pipe_must_be_there(tmp_path: Path, noted: bytes) -> None
     (tmp_path / "inputs.sum").write_bytes(noted)
     with pytest.raises(JournalError, match=r"damaged; give|are damaged"):
         spooled(tmp_path, LINES, (0, 0))
+
+
+def test_a_reader_has_what_was_kept_when_the_spool_is_closed(tmp_path: Path, pipe: tuple[int, int]) -> None:
+    """Also if the descriptor of the spool is by then that of another file."""
+    spool = Spool(pipe[0], tmp_path)
+    with spool.follow() as follower:
+        os.write(pipe[1], b"x")
+        wait_for(lambda: spool.kept()[0])
+        spool.close()
+        (tmp_path / "other").write_bytes(b"other")
+        with (tmp_path / "other").open("rb"), (tmp_path / "other").open("rb"), (tmp_path / "other").open("rb"):
+            assert follower.read() == b"x"
 
 
 def test_closing_ends_a_reader_that_waits(tmp_path: Path, pipe: tuple[int, int]) -> None:

@@ -14,6 +14,14 @@ from manyhands.processes.fork_demo import ForkEvent, fork_demo
 from manyhands.render.forks import fork_verdict
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask keeps a thread for all its clients in a process, if a test before had one."""
+    others = [one for one in threading.enumerate() if one.name.startswith("Dask-Offload")]
+    count = threading.active_count
+    monkeypatch.setattr(threading, "active_count", lambda: count() - len(others))
+
+
 @pytest.mark.usefixtures("nothing_left")
 def test_fork_returns_twice() -> None:
     """The child gets 0, the parent the child's pid; the child's parent is the parent, which reaps it (scenario B1)."""

@@ -102,7 +102,7 @@ class Spool:
 
     def follow(self) -> io.BufferedReader:
         """A new reader from the beginning; at the end of what has arrived, it waits for more."""
-        return io.BufferedReader(_Follower(self), _BLOCK)
+        return io.BufferedReader(_Follower(self, os.dup(self._file.descriptor)), _BLOCK)
 
     def whole(self, wanted: Callable[[], bool]) -> io.BufferedReader | None:
         """Wait until the pipe has ended, while ``wanted()`` is true; return a reader from the beginning. Call `nudge` after the
@@ -117,8 +117,8 @@ class Spool:
         with self._news:
             self._news.notify_all()
 
-    def read(self, offset: int, buffer: memoryview) -> int:
-        """Fill ``buffer`` from ``offset``; waits until there is something; returns 0 at the end. Raises InputError."""
+    def wait_for(self, offset: int, most: int) -> int:
+        """How many bytes there are from ``offset``, up to ``most``; waits until there are some; 0 at the end. Raises InputError."""
         with self._news:
             while offset >= (size := self._file.kept[0]) and not self._ended:
                 self._news.wait(_PATIENCE)
@@ -128,9 +128,10 @@ class Spool:
                 if self._error:
                     raise self._error
                 return 0
-            self._taken = max(self._taken, min(size, offset + len(buffer)))
+            found = min(size - offset, most)
+            self._taken = max(self._taken, offset + found)
             self._news.notify_all()
-        return os.preadv(self._file.descriptor, [buffer[: size - offset]], offset)
+        return found
 
     def cancel(self) -> None:
         """Let a waiting reader reach the end soon. Safe in a signal handler: it takes no lock."""
@@ -214,16 +215,25 @@ class Spool:
 
 
 class _Follower(io.RawIOBase):
-    def __init__(self, spool: Spool) -> None:
-        self._spool, self._offset = spool, 0
+    """Has a descriptor of its own: the spool may be closed while it reads."""
+
+    def __init__(self, spool: Spool, descriptor: int) -> None:
+        self._spool, self._descriptor, self._offset = spool, descriptor, 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed wants any WriteableBuffer
-        size = self._spool.read(self._offset, memoryview(buffer))
+        size = self._spool.wait_for(self._offset, len(memoryview(buffer)))
+        if size:
+            size = os.preadv(self._descriptor, [memoryview(buffer)[:size]], self._offset)
         self._offset += size
         return size
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
 
 
 # -- resumed -------------------------------------------------------------------------------------------------------------

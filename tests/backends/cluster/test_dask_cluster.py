@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -134,6 +136,41 @@ def test_a_killed_worker(two_workers: DaskCluster, make: Make) -> None:
         assert "was lost" in (end.ending.error or "")
     wait_for(lambda: not any(with_tag(f"MH_TAG={TOKEN}-0.{one.job.number}.1") for one in lost))
     assert first.host not in {end.ending.host for one, end in bench.ends().items() if one in waiting}
+
+
+@pytest.fixture
+def impatient_cluster() -> Iterator[DaskCluster]:
+    """Two workers; Dask takes one for lost of which it has heard nothing for 15 s."""
+    pytest.importorskip("distributed")
+    yield from running(2, 2, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="15s")
+
+
+def test_a_worker_that_is_stopped(impatient_cluster: DaskCluster, make: Make, tmp_path: Path) -> None:
+    """What ran there is lost when Dask says so, and the others do the rest; what it had ends with it, and none of it counts."""
+    bench = make(impatient_cluster.cluster())
+    bench.until(lambda: len(impatient_cluster.worker_pids()) == 2)
+    script = f"until [ -e {tmp_path}/gate ]; do sleep 0.05; done; echo well"
+    running = [bench.sh(script) for _ in range(4)]
+    first = bench.start_of(running[0])
+    hosts = {one: bench.start_of(one).host for one in running}
+    stopped = worker_of(impatient_cluster, first)
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        later = bench.sh("echo later")
+        lost = [one for one in running if hosts[one] == first.host]
+        for one in lost:
+            end = bench.end_of(one)
+            assert (end.ending.exit, end.ending.host, end.began) == (None, first.host, True)
+            assert "was lost" in (end.ending.error or "")
+        (tmp_path / "gate").touch()
+        for one in (later, *(one for one in running if one not in lost)):
+            end = bench.end_of(one)
+            assert (end.ending.exit, end.ending.host != first.host) == (0, True), (one.job.number, end.ending.error, end.ending.host, first.host, bench.notes())
+    finally:
+        with suppress(ProcessLookupError):  # its nanny ends it
+            os.kill(stopped, signal.SIGCONT)
+    wait_for(lambda: not any(with_tag(f"MH_TAG={TOKEN}-0.{one.job.number}.1") for one in running))
+    assert Counter(one.attempt for one in bench.reports if isinstance(one, Ended)).most_common(1)[0][1] == 1
 
 
 def test_stop_and_recall_reach_what_runs_and_what_waits(two_workers: DaskCluster, make: Make) -> None:

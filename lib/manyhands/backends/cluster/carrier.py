@@ -108,6 +108,7 @@ class Carrier:
         for task in [*self._tasks]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._crew.close()
         await self._connection.close()
 
     def _do(self, coroutine: Any) -> None:
@@ -291,7 +292,7 @@ class Carrier:
 
     async def _fetch(self, report: Ended, address: str) -> None:
         """Report an end when its large outputs are here."""
-        ask = partial(self._crew.ask, workers=[address])
+        ask = partial(self._crew.ask_patiently, workers=[address])
         ending, missing = await fetched(report, self.name, self._settings.outputs, ask)
         if missing:
             self._put(Noted(f"job {report.attempt.job.number}: {missing}"))

@@ -20,6 +20,10 @@ from manyhands.core.records import dataclass
 
 _LOOK: Final = 0.5
 """Seconds between two looks at which workers there are."""
+_PATIENCE: Final = 2.0
+"""Seconds after which a worker that does not answer is no longer waited for,"""
+_SHARE: Final = 8
+"""or this share of the lease, if that is less: the others wait for a sign of life meanwhile."""
 _WORDS: Final = 200
 _VERSIONS: Final = (
     "(__import__('manyhands').__version__ if __import__('importlib.util').util.find_spec('manyhands') else '',"
@@ -59,6 +63,10 @@ class Crew:
         self.paused = False
         self._set_aside: set[str] = set()
         """Those on which the site cannot be opened."""
+        self._calls: set[asyncio.Task[dict[str, Any]]] = set()
+        self._silent: set[str] = set()
+        """Those that have been called, and have not answered yet: they are stopped, or cut off."""
+        self._patience = min(_PATIENCE, baggage.settings.lease / _SHARE)
         self._look_now = asyncio.Event()
         self._next_beat = time.monotonic()
 
@@ -89,7 +97,7 @@ class Crew:
         for address in [one for one in self.workers if one not in threads]:
             self._lost(self.workers.pop(address))
         self._set_aside &= set(threads)
-        new = [one for one in threads if one not in self.workers and one not in self._set_aside]
+        new = [one for one in threads if one not in {*self.workers, *self._set_aside, *self._silent}]
         if new:
             await self._open(new, threads)
 
@@ -115,14 +123,41 @@ class Crew:
                 self._note(f"the worker {address} cannot be used: {type(answer).__name__}: {answer!s:.{_WORDS}}")
 
     async def ask(self, call: partial[Any], *, workers: Sequence[str] | None = None) -> dict[str, Any]:
-        """What workers answer to a call, all by default; an exception in the place of an answer that did not come."""
+        """What workers answer to a call, all by default; an exception in the place of an answer that did not come in time. The call
+        reaches them all the same, as soon as they can take it."""
         where = [*self.workers] if workers is None else [*workers]
         if not where:
             return {}
+        task = asyncio.get_running_loop().create_task(self.ask_patiently(call, where))
+        self._calls.add(task)
+        task.add_done_callback(self._over)
+        await asyncio.wait({task}, timeout=self._patience)
+        if task.done():
+            return task.result()
+        if len(where) > 1:  # Dask waits for all of them: each is asked apart
+            answers = await asyncio.gather(*(self.ask(call, workers=[one]) for one in where))
+            return {address: answer for found in answers for address, answer in found.items()}
+        self._silent.add(where[0])
+        task.add_done_callback(lambda _: self._silent.discard(where[0]))
+        return {where[0]: TimeoutError("it has not answered")}
+
+    async def ask_patiently(self, call: partial[Any], workers: Sequence[str]) -> dict[str, Any]:
+        """The same, however long it takes."""
         found: dict[str, Any] = await self._client.run(
-            call.func, *call.args, workers=where, on_error="return", **call.keywords
+            call.func, *call.args, workers=[*workers], on_error="return", **call.keywords
         )
         return found
+
+    def _over(self, task: asyncio.Task[dict[str, Any]]) -> None:
+        self._calls.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever has waited long enough has it
+
+    async def close(self) -> None:
+        """Wait for no answer any more."""
+        for task in [*self._calls]:
+            task.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
 
     async def follow(self) -> None:
         """Look again and again, until it is cancelled; give signs of life."""
@@ -138,7 +173,7 @@ class Crew:
     async def _beat(self) -> None:
         self._next_beat = time.monotonic() + self._baggage.settings.lease / 4
         asked = time.monotonic()
-        found = await self.ask(partial(worker_side.beat, self._run))
+        found = await self.ask(partial(worker_side.beat, self._run), workers=[*self.workers.keys() - self._silent])
         for address, at in found.items():
             if isinstance(at, float) and (one := self.workers.get(address)):
                 one.clock.answered(asked, time.monotonic(), at)
