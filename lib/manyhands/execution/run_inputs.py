@@ -81,7 +81,7 @@ class RunInputs:
             spool = self._spool = Spool(self._stream, run.path, limit=plan.spool_limit)
             stack.callback(spool.close)
             self._reopen = spool.whole
-            return open_source(plan.source, stream=spool.follow())
+            return open_source(plan.source, stream=stack.enter_context(spool.follow()))
         if scope == "failed":  # no new inputs; the columns are as they were
             return Rows([], run.record.get("columns", ()))
         if self._source is not None:
