@@ -794,7 +794,7 @@ def wheel(ctx: Context) -> None:
     _script(ctx, "scripts/check wheel")
 
 
-@task(help={"fast": "without the slow ones", "sampled": "of those that prove more of the same, a fifth, as CI does"})
+@task(help={"fast": "without the slow ones", "sampled": "of those that prove more of the same, a tenth, as CI does"})
 def test(ctx: Context, fast: bool = False, sampled: bool = False) -> None:
     """Run the tests on this checkout."""
     _script(ctx, f"scripts/test{' --sampled' if sampled else ' --fast' if fast else ''}")

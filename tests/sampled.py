@@ -1,4 +1,4 @@
-"""Of the tests that are marked ``sampled``, CI runs a fifth, by commit; a plugin of pytest, which conftest.py takes in.
+"""Of the tests that are marked ``sampled``, CI runs a tenth, by commit; a plugin of pytest, which conftest.py takes in.
 
 They prove for one more backend, broker, fault or seed what other tests prove, too, and take half of the time of all tests. Without
 ``SAMPLE`` in the environment (``scripts/test --sampled`` sets it) all of them are run, as ``dev.soak`` does.

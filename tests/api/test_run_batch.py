@@ -276,6 +276,7 @@ RUNS = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("run", RUNS)
 def test_the_program_can_end(run: str, ending: str, tmp_path: Path) -> None:

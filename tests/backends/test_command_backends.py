@@ -35,7 +35,7 @@ from sampled import marked
 
 BACKENDS = ["commands", "command-threads", "site", "redis", "dask", "celery", "rq", "warm"]
 """``celery`` on RabbitMQ, with a store in Redis. ``warm``: the commands backend, whose jobs are forked from a process that has imported what their script does; each becomes its command."""
-SAMPLED = ["site", "dask", "celery", "rq", "warm"]
+SAMPLED = ["site", "redis", "dask", "celery", "rq", "warm"]
 BECOMES = """
 import os, signal, sys
 for number in (signal.SIGPIPE, signal.SIGXFSZ):

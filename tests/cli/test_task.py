@@ -359,6 +359,7 @@ def test_ctrl_c_stops_a_shell_loop(words: list[str], tmp_path: Path, environment
     assert "Traceback" not in err
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("task", ["spew", "-l", "--help", "batch --help", "sh 'seq 300000'"])
 @pytest.mark.parametrize("buffered", [True, False])
 def test_a_closed_pipe_is_141_without_noise(

@@ -196,6 +196,7 @@ def test_groups_are_compared(cli: Cli) -> None:
     assert (done.returncode, "failed" in done.stdout, done.stdout.splitlines()[0]) == (0, False, "2 jobs on each")
 
 
+@pytest.mark.sampled
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "begins"), [("p.png", b"\x89PNG"), ("p.svg", b"<svg"), ("p.html", b"<!DOCTYPE html>")])
 def test_the_curve_is_drawn(cli: Cli, tmp_path: Path, name: str, begins: bytes) -> None:

@@ -197,6 +197,7 @@ def test_a_journal_of_the_first_schema_is_read_and_brought_on(cli: Cli, mine: Pa
 # -- real work -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["processes", "threads"])
 def test_hashes_of_real_files(cli: Cli, mine: Path, backend: str) -> None:

@@ -111,6 +111,7 @@ def obey_modes() -> None:
             assert ctypes.CDLL(None).prctl(24, capability, 0, 0, 0) == 0  # PR_CAPBSET_DROP
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("home", ["/dev/null", "/nonexistent", "/etc/passwd", "locked", "loop", None])
 @pytest.mark.parametrize("words", [["--version"], ["-l"], ["batch", "echo {}", "--", "hi"], ["host.identity"]])
 def test_a_home_that_is_of_no_use_is_not_needed(

@@ -513,6 +513,7 @@ def test_resolve_names_of_ones_own(play: Play) -> None:
     assert told(play("resolve", "dead.test"), "{host} is") == []
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("workers", ["1", "2", "7"])
 @pytest.mark.parametrize("name", [name for name, scene in SCENES.items() if "workers" in scene.options])
 def test_any_number_of_workers(play: Play, name: str, workers: str) -> None:
@@ -521,6 +522,7 @@ def test_any_number_of_workers(play: Play, name: str, workers: str) -> None:
     play(name, *quick, "--workers", workers, scale=0.15)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("via", ["process", "thread", "asyncio", "gevent"])
 @pytest.mark.parametrize(
     "options", ["--dishes 1", "--washers 5 --dishes 2", "--queue-size 1 --wash 0 --dry 0.1", "--wash 0 --dry 0"]

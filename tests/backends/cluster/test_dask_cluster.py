@@ -165,7 +165,13 @@ def test_a_worker_that_is_stopped(impatient_cluster: DaskCluster, make: Make, tm
         (tmp_path / "gate").touch()
         for one in (later, *(one for one in running if one not in lost)):
             end = bench.end_of(one)
-            assert (end.ending.exit, end.ending.host != first.host) == (0, True), (one.job.number, end.ending.error, end.ending.host, first.host, bench.notes())
+            assert (end.ending.exit, end.ending.host != first.host) == (0, True), (
+                one.job.number,
+                end.ending.error,
+                end.ending.host,
+                first.host,
+                bench.notes(),
+            )
     finally:
         with suppress(ProcessLookupError):  # its nanny ends it
             os.kill(stopped, signal.SIGCONT)

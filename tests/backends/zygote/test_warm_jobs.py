@@ -32,6 +32,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 # -- what a job gets -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("flags", "environment"),
     [
