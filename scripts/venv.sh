@@ -41,7 +41,7 @@ say_waiting() {
 }
 
 install_venv() {
-    local group=$1 venv=.venv stamp
+    local group=$1 venv=.venv stamp smaller
     if is_installed "$group"; then return; fi # somebody else has done it meanwhile
     # pip is the last thing that comes into a new environment: without it, this one is half made, or of a Python that is gone
     "$venv/bin/python" -c 'import pip' 2>/dev/null || make_venv "$venv"
@@ -57,7 +57,10 @@ install_venv() {
             set -- "$@" --group "$group"
         fi
         "$venv/bin/python" -m pip install "$@" || cannot_install
-        echo "$PWD" >"$stamp"
+        for smaller in none test dev; do
+            echo "$PWD" >"$venv/.installed-$smaller"
+            [ "$smaller" != "$group" ] || break
+        done
     fi
 }
 
