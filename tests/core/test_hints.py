@@ -125,6 +125,7 @@ TASKS_ONLY = {
     "lean_invoke.py",
     "hints.py",
     "__main__.py",
+    "_tasks.py",  # the tasks themselves, which a wheel has within the package
 }
 BOTH_WAYS = ("(in a program", "in a program;", "Csv, JsonLines")
 ASKED = {"option_name", "given_as", "switch_name"}
