@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from manyhands.core.errors import InputError, TemplateError
@@ -268,13 +268,20 @@ def templates(draw: st.DrawFn) -> str:
     return text
 
 
+_OWN_AFFAIR = re.compile(r"(?:^|[\n;&|(){}!`]|\b(?:do|then|else|time))\s*\$\{?[ix]|eval.*\$\{?[ix]", re.DOTALL)
+"""A variable of the template in the place of a command, or after ``eval``."""
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(templates(), st.lists(st.sampled_from(_HOSTILE), min_size=1, max_size=3))
 @example("a=(p {}; p {}", ["\ntouch @\n"])
 @example("x #", ["\ntouch @\n"])
+@example("[[ x == x a=(a=(]] && p {}", ["\ntouch @\n"])
 @example("$eval eval ", ["';touch @;'", "$(touch @)"])
 def test_no_input_ever_runs(tmp_path: Path, text: str, hostile: list[str]) -> None:
-    """Whatever the template, with real bash: it is refused, or nothing that an input says is carried out."""
+    """Whatever the template, with real bash: it is refused, or nothing that an input says is carried out. What the script itself has
+    evaluated of a variable is its own affair (docs/promises.md)."""
+    assume(not _OWN_AFFAIR.search(text))
     sign = tmp_path / "carried-out"
     sign.unlink(missing_ok=True)  # of an example that failed: the smallest one is looked for
     for one in hostile:

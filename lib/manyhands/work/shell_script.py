@@ -275,13 +275,15 @@ class Script:
 
     def parenthesis(self, frame: Frame, character: str) -> int:
         """``(`` and ``)``: subshells, arithmetic commands, arrays, functions, patterns of ``case``, groups in ``[[``."""
+        array = frame.word is not None and re.fullmatch(r"[A-Za-z_]\w*\+?=", frame.word)
         if frame.words[:1] == ["[["]:
+            self.doubt = "a shell may take this for a list of values" if array else self.doubt
             self.end_word(frame)
             return 1
         if character == ")":
             return self.closed(frame)
         pair = self.text[self.at : self.at + 2]
-        if frame.word is not None and re.fullmatch(r"[A-Za-z_]\w*\+?=", frame.word):
+        if array:
             return self.open("array", 1)
         if pair == "((" and (frame.begins or (frame.word is None and frame.words == ["for"])):
             self.needs_more_than_posix("((...))")

@@ -33,7 +33,7 @@ from manyhands.work.cluster_address import Cluster
 _CLOSING: Final = 12.0
 """Seconds that the sites have to end."""
 _LONELY: Final = 2.0
-"""Seconds without any worker; then the user is told."""
+"""After so many seconds without any worker the user is told."""
 
 
 class Carrier:

@@ -151,7 +151,7 @@ class Crew:
     def _over(self, task: asyncio.Task[dict[str, Any]]) -> None:
         self._calls.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever has waited long enough has it
+            task.exception()  # asked for, so that asyncio does not report that nobody has
 
     async def close(self) -> None:
         """Wait for no answer any more."""
