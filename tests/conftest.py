@@ -49,6 +49,7 @@ pytest_plugins = [
     "missing_programs",
     "redis_servers",
     "rabbit_servers",
+    "tour.playing",
     "ssh_hosts",
     "network_hosts",
 ]

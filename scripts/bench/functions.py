@@ -33,7 +33,7 @@ from typing import Any
 from manyhands import map_batch, run_batch
 from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
 from manyhands.storage.journal import Journal
-from manyhands.tour.primes import NUMBERS, is_prime
+from manyhands.tour.scenes.primes import NUMBERS, is_prime
 
 WORKERS = 2
 GROUP = 2000

@@ -14,7 +14,7 @@ import pytest
 from manyhands.tour.contents import SCENES
 from manyhands.tour.pasting import program_of
 
-ALL = [(name, broken) for name, scene in SCENES.items() for broken in ([False, True] if scene.broken else [False])]
+ALL = [(name, broken) for name, scene in SCENES.items() for broken in ([False, True][: 1 + bool(scene.broken)])]
 
 
 def unknown(table: symtable.SymbolTable, known: set[str]) -> Iterator[str]:

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from conftest import HERE
 from manyhands.tour.contents import METHODS, SCENES
-from manyhands.tour.showing import why_not
-from warm import Warm
-
-Events = list[dict[str, Any]]
-Play = Callable[..., Events]
-
-
-@pytest.fixture
-def play(environment: dict[str, str], warm: Warm) -> Play:
-    """Plays a scene as a user would, checks that it says it was seen, and gives what it told."""
-
-    def run(name: str, *options: str, scale: float = 0.2, status: int = 0) -> Events:
-        if why := why_not(SCENES[name]):
-            pytest.skip(why)
-        argv = [sys.executable, "-m", "manyhands", f"tour.{name}", "--json", "--scale", str(scale), *options]
-        done = warm.run(argv, cwd=HERE, env=environment, capture_output=True, text=True, check=False, timeout=100)
-        *events, verdict = [json.loads(line) for line in done.stdout.splitlines()]
-        assert (done.returncode, done.stderr) == (status, ""), verdict["verdict"]
-        assert verdict["event"] == "verdict"
-        assert verdict["status"] == status
-        return events
-
-    return run
+from tour.playing import Play, at_once, spans, told
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/stat")
@@ -51,44 +26,6 @@ def test_a_busy_machine_is_named_in_the_verdict(environment: dict[str, str]) -> 
             one.kill()
             one.wait()
     assert "but the machine was busy with other work: waiting may have been for a CPU" in done.stdout.splitlines()[-1]
-
-
-@pytest.fixture(params=METHODS)
-def play_made(request: pytest.FixtureRequest, play: Play) -> Play:
-    """The same under each start method."""
-
-    def run(name: str, *options: str, **more: Any) -> Events:
-        return play(name, "--start-method", request.param, *options, **more)
-
-    return run
-
-
-def told(events: Events, begins: str, field: str | None = None) -> list[Any]:
-    """The events with this text, or one of their fields."""
-    found = [one for one in events if one["event"] == "tell" and one["template"].startswith(begins)]
-    return [one["data"][field] for one in found] if field else found
-
-
-def spans(events: Events, begins: str) -> list[tuple[float, float, dict[str, Any]]]:
-    """(begin, end, the beginning) of what took a while."""
-    found = []
-    for one in events:
-        if one["event"] == "begin" and one["template"].startswith(begins):
-            end = next(
-                two
-                for two in events
-                if two["event"] == "end"
-                and two["at"] >= one["at"]
-                and [two[key] for key in ("pid", "thread", "task", "text")]
-                == [one[key] for key in ("pid", "thread", "task", "text")]
-            )
-            found.append((one["at"], end["at"], one))
-    return sorted(found, key=lambda span: span[0])
-
-
-def at_once(found: list[tuple[float, float, dict[str, Any]]]) -> int:
-    """How many of them overlapped, at most."""
-    return max(sum(other[0] <= one[0] < other[1] for other in found) for one in found)
 
 
 # -- processes -----------------------------------------------------------------------------------------------------------
@@ -574,6 +511,8 @@ BROKEN = {
     "thread-bank": "changes were lost",
     "thread-fork": "stayed locked for ever",
     "coroutine-callbacks": "not one step was done",
+    "redis-ack": "were lost (5, 6, 7, 8)",
+    "redis-pressure": "that was meant for 3",
     "actor": "have added 1, and the total is",
 }
 
@@ -584,9 +523,6 @@ def test_every_broken_scene_has_a_verdict() -> None:
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_the_mistake_can_be_seen(name: str, warm: Warm, environment: dict[str, str]) -> None:
+def test_the_mistake_can_be_seen(name: str, play: Play) -> None:
     """With --broken each shows its failure, in bounded time, and leaves nothing."""
-    argv = [sys.executable, "-m", "manyhands", f"tour.{name}", "--broken", "--scale", "0.3"]
-    done = warm.run(argv, cwd=HERE, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert BROKEN[name] in done.stdout.splitlines()[-1]
+    assert BROKEN[name] in play(name, "--broken", scale=0.3).verdict

@@ -12,7 +12,7 @@ class TopicOptions(Json):
     """What ``tour.list`` takes."""
 
     topic: str | None = option(
-        None, help="processes, pools, talking, sharing, examples, threads, coroutines or events (default: all)"
+        None, help="processes, pools, talking, sharing, examples, brokers, threads, coroutines or events (default: all)"
     )
 
 

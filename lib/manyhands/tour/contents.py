@@ -15,6 +15,7 @@ OPTIONS: Final = {
     "workers": "how many at once",
     "via": "how they run",
     "start_method": "how processes are made",
+    "server": "redis-server, or fakeredis, which needs no server",
     "broken": "show the mistake instead: how it fails without what the scene is about",
     "timeline": "draw what ran when, one lane for each process, thread or task",
     "trace": "write what ran when to this file, for Perfetto or chrome://tracing",
@@ -22,6 +23,13 @@ OPTIONS: Final = {
     "json": "JSON lines instead of text",
 }
 """What options mean, the same in all scenes; `Scene.help` has what is special to one."""
+PROGRAMS: Final = {
+    "redis-server": "redis-server",
+    "rabbitmq-server": "rabbitmq-server",
+    "nginx": "nginx-light",
+    "sshd": "openssh-server",
+}
+"""Programs that scenes need, and the Debian package that brings each."""
 METAVARS: Final = {"trace": "FILE"}
 """What stands for the value of those whose name or type does not say it."""
 
@@ -38,7 +46,9 @@ class Scene(NamedTuple):
     options: dict[str, Any] = {}  # noqa: RUF012 - never changed
     help: dict[str, str] = {}  # noqa: RUF012 - never changed
     needs: tuple[str, ...] = ()
-    broken: bool = False
+    """Packages, programs of `PROGRAMS`, or "fork"; ``needs_by``: what it needs only if an option has this value."""
+    broken: str = ""
+    """The title of the mistake that ``--broken`` shows."""
     module: str = ""
     """Where it is, if not in the module of its topic; ``verdict`` says the same of the verdict."""
     verdict: str = ""
@@ -48,14 +58,20 @@ class Scene(NamedTuple):
     """What ``tour.all`` asks of it, to be done soon."""
     given: str | None = None
     """The option that takes what is typed without a name, as a list."""
+    needs_by: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - never changed
+    broken_with: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    """Options with which alone the mistake can be made."""
 
     def function(self, *, broken: bool = False, seen: bool = False) -> Callable[..., Any]:
         """What plays it, or, if ``seen``, what computes the verdict."""
         name = self.name.replace("-", "_") + "_broken" * broken + "_seen" * seen
         module = (seen and self.verdict) or self.module or self.topic
-        found: Callable[..., Any] = getattr(import_module(f"manyhands.tour.{module}"), name)
+        found: Callable[..., Any] = getattr(import_module(f"manyhands.tour.scenes.{module}"), name)
         return found
 
+
+_SERVER: Final = ("real", "fake")
+_REDIS: Final = {"real": ("redis-server",), "fake": ("fakeredis",)}
 
 # Kept from the formatter: with one line for each argument, the table alone would be longer than a file may be.
 _ALL: Final = [
@@ -79,11 +95,11 @@ _ALL: Final = [
     ),
     Scene(
         "process-zombie", "processes", ("B6",), "A child that has ended stays a zombie until it is joined", "manyhands proc.zombies",
-        {"start_method": METHODS}, broken=True,
+        {"start_method": METHODS}, broken="Nobody joins: whoever has ended stays as a zombie",
     ),
     Scene(
         "process-daemon", "processes", ("B7",), "A daemon process is ended when its parent ends", "run_batch(...), whose workers never outlive it",
-        {"start_method": METHODS}, broken=True,
+        {"start_method": METHODS}, broken="A parent that is killed leaves its daemon behind",
     ),
     Scene(
         "process-random", "processes", ("B8",), "Three processes wait for a random time, and end in any order", "manyhands batch --no-keep-order",
@@ -92,7 +108,7 @@ _ALL: Final = [
     Scene("process-identity", "processes", ("B9",), "A process knows its number, folder, user and group", "manyhands host.identity"),
     Scene(
         "process-shell", "processes", ("A4",), "A list of arguments is safe, whatever a file is called", "manyhands batch 'ls -d {}'",
-        broken=True, folder=True,
+        broken="A line for a shell carries out what a file is called", folder=True,
     ),
     # -- pools: a few workers, many tasks --------------------------------------------------------------------------------
     Scene(
@@ -110,7 +126,7 @@ _ALL: Final = [
     Scene("pool-apply", "pools", ("C4",), "apply waits, apply_async does not", "run_batch(...)", {"start_method": METHODS}),
     Scene(
         "pool-threads", "pools", ("C5",), "A pool of threads: map, apply, and their async forms with callbacks",
-        "run_batch(..., backend='threads')", broken=True,
+        "run_batch(..., backend='threads')", broken="A callback with two arguments: nobody ever gets a result again",
     ),
     Scene(
         "futures", "pools", ("E7",), "Five tasks on so many workers of concurrent.futures, as threads or processes", "run_batch(...)",
@@ -127,11 +143,11 @@ _ALL: Final = [
         {"start_method": METHODS, "workers": 5},
     ),
     Scene(
-        "talk-buffer", "talking", ("D3",), "A pipe keeps what is sent, until it is full", "manyhands pipe", {"start_method": METHODS}, broken=True,
+        "talk-buffer", "talking", ("D3",), "A pipe keeps what is sent, until it is full", "manyhands pipe", {"start_method": METHODS}, broken="Both send before they receive, and wait for each other for ever",
     ),
     Scene(
         "talk-queue", "talking", ("D4",), "A queue from a writer to a reader, which is terminated, or told that there is no more",
-        "run_batch(...)", {"start_method": METHODS}, broken=True,
+        "run_batch(...)", {"start_method": METHODS}, broken="join before get: the child cannot end, and the parent waits for it",
     ),
     Scene(
         "talk-cards", "talking", ("D5",), "Three processes put cards into a queue and take them, first in, first out", "run_batch(...)",
@@ -148,7 +164,7 @@ _ALL: Final = [
     ),
     Scene(
         "share-locks", "sharing", ("D9",), "Lock, Event, Semaphore and Condition, between processes or threads",
-        "one writer: the engine's journal", {"via": ("process", "thread"), "start_method": METHODS}, broken=True,
+        "one writer: the engine's journal", {"via": ("process", "thread"), "start_method": METHODS}, broken="The same four without what guards them",
     ),
     # -- examples: the same work in several ways -------------------------------------------------------------------------
     Scene(
@@ -166,26 +182,51 @@ _ALL: Final = [
     ),
     Scene(
         "spinner", "examples", ("E5",), "A spinner turns while a slow call keeps us waiting", "manyhands batch, with its display",
-        {"via": ("thread", "process", "asyncio"), "start_method": METHODS}, module="spinner", broken=True,
+        {"via": ("thread", "process", "asyncio"), "start_method": METHODS}, module="spinner", broken="time.sleep in an event loop stops the spinner, too",
+        broken_with={"via": "asyncio"},
     ),
     Scene(
         "primes", "examples", ("E6", "D10"), "Twenty numbers are checked one after another, then by workers with two queues",
-        "manyhands batch.call manyhands.tour.primes:is_prime --type int",
+        "manyhands batch.call manyhands.tour.scenes.primes:is_prime --type int",
         {"numbers": [], "workers": 2, "via": ("process", "thread"), "method": ("trial", "miller-rabin"), "start_method": METHODS},
         {"numbers": "numbers to be checked (default: twenty up to 9999999999999999)", "method": "trial division, or Miller-Rabin, which needs far fewer steps"},
         module="primes", given="numbers", quick={"numbers": ["2", "10000000019", "10000000033", "299593572317"]},
+    ),
+    # -- brokers: queues that are kept by a server ------------------------------------------------------------------------
+    Scene(
+        "redis-dishes", "brokers", ("E2",), "Washer and dryer are two programs, and the rack is a list in Redis",
+        "manyhands batch --backend redis", {"server": _SERVER, "first": ("dryer", "washer"), "start_method": METHODS},
+        {"first": "who begins"}, ("redis",), module="redis_dishes", needs_by=_REDIS,
+    ),
+    Scene(
+        "redis-idle", "brokers", ("E3",), "Three dryers: one reads quit, the others leave when nothing comes any more",
+        "manyhands queue.work", {"server": _SERVER, "dryers": 3, "idle": 20.0, "start_method": METHODS},
+        {"dryers": "number of dryers (default: 3)", "idle": "seconds without a dish after which a dryer leaves (default: 20)"},
+        ("redis",), module="redis_dishes", needs_by=_REDIS, quick={"idle": 5.0},
+    ),
+    Scene(
+        "redis-ack", "brokers", ("E4", "N14"), "pending, processing, done: dryers are killed, and no dish is lost",
+        "manyhands batch --backend redis", {"server": _SERVER, "dishes": 12, "start_method": METHODS},
+        {"dishes": "number of dishes (default: 12)"}, ("redis",),
+        "Fire and forget: what is called out while nobody listens is lost", module="redis_ack", needs_by=_REDIS,
+    ),
+    Scene(
+        "redis-pressure", "brokers", ("E4",), "A quick washer waits until there is a place on the rack", "manyhands batch --then",
+        {"server": _SERVER, "dishes": 20, "room": 3, "start_method": METHODS},
+        {"dishes": "number of dishes (default: 20)", "room": "places on the rack (default: 3)"}, ("redis",),
+        "Nobody tells the washer that the rack is full", module="redis_ack", needs_by=_REDIS,
     ),
     # -- threads ---------------------------------------------------------------------------------------------------------
     Scene(
         "thread-names", "threads", ("F1",), "The main thread and four others say who they are", "manyhands proc.show", {"workers": 4},
     ),
-    Scene("thread-bank", "threads", ("F2",), "Two threads change one balance, with a lock", "run_batch(...): jobs share nothing", broken=True),
+    Scene("thread-bank", "threads", ("F2",), "Two threads change one balance, with a lock", "run_batch(...): jobs share nothing", broken="Without the lock, changes are lost"),
     Scene("thread-sum", "threads", ("F3",), "Ten threads add their numbers under a lock", "sum(map_batch(...))"),
     Scene("thread-class", "threads", ("F4",), "A thread of a class of our own", "run_batch(..., backend='threads')"),
     Scene("thread-local", "threads", ("F5",), "Every thread sees a student of its own", "manyhands batch.call --initializer"),
     Scene(
         "thread-fork", "threads", (), "A process is made beside threads: by spawn it works, by fork it may hang", "run_batch(...), which never forks beside threads",
-        needs=("fork",), broken=True,
+        needs=("fork",), broken="fork copies a lock that is held, but not the thread that holds it",
     ),
     Scene(
         "gil", "threads", ("F6",), "What the GIL means for work that computes, and for work that waits", "manyhands batch.compare, and --backend auto",
@@ -195,7 +236,7 @@ _ALL: Final = [
     Scene("coroutine-sum", "coroutines", ("G1",), "A generator keeps a running sum", "an async function for batch.call"),
     Scene(
         "coroutine-callbacks", "coroutines", ("G2",), "Two loops take turns, because their callback gives way", "an async function for batch.call",
-        broken=True,
+        broken="A generator that is called and thrown away does nothing",
     ),
     Scene("asyncio-sleeps", "coroutines", ("G3",), "Two sleeps: one after another, as tasks, awaited bare", "run_batch(..., backend='asyncio')"),
     Scene("asyncio-timeouts", "coroutines", ("G4",), "wait_for cuts what takes too long", "manyhands batch --timeout"),
@@ -214,7 +255,7 @@ _ALL: Final = [
         needs=("twisted",),
     ),
     Scene(
-        "actor", "events", ("G11",), "A thousand senders and an actor that counts", "one writer: the engine's journal", {"workers": 1000}, broken=True,
+        "actor", "events", ("G11",), "A thousand senders and an actor that counts", "one writer: the engine's journal", {"workers": 1000}, broken="Everybody changes the total at once: updates are lost",
     ),
 ]  # fmt: skip
 

@@ -6,6 +6,7 @@ import json as jsons
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
@@ -25,7 +26,7 @@ from manyhands.posix.signals import die_by
 from manyhands.render.comparison import check_plot
 from manyhands.tour.contents import SCENES, TOPICS, Scene
 from manyhands.tour.narrating import JsonTeller, Narrator, console, show_source, trace
-from manyhands.tour.showing import NOT_POSSIBLE, NOT_SEEN, SEEN, Performance, perform, why_not
+from manyhands.tour.showing import NOT_POSSIBLE, NOT_SEEN, SEEN, Performance, needed, perform, why_not
 from manyhands.work.function import Call
 from manyhands.work.plan import Plan
 
@@ -33,6 +34,12 @@ _AMOUNT: Final = {"cpu": b"300000", "io": b"10"}
 """Steps, and milliseconds: some 10 ms each."""
 _HANDS: Final = ("workers", "washers", "dryers")
 _MOST_HANDS: Final = 64
+_WORDS: Final = {
+    (SEEN, None): ("seen", "green"),
+    (NOT_SEEN, None): ("NOT SEEN", "bold red"),
+    (NOT_POSSIBLE, "busy"): ("busy", "yellow"),
+    (NOT_POSSIBLE, "missing"): ("skipped", "yellow"),
+}
 _ABOUT_SHOWING: Final = ("timeline", "trace", "source", "json")
 
 
@@ -40,6 +47,8 @@ def show(name: str, given: Mapping[str, Any]) -> int:
     """Play one scene before the user's eyes; 0 seen, 1 not seen, 3 not possible here. Raises UsageError."""
     scene = SCENES[name]
     options = {key: value for key, value in given.items() if key not in _ABOUT_SHOWING}
+    if options.get("broken"):
+        options |= only_way(scene, options)
     check(scene, options)
     if given.get("source"):
         show_source(scene, console(), broken=bool(options.get("broken")))
@@ -54,7 +63,7 @@ def show(name: str, given: Mapping[str, Any]) -> int:
         teller = JsonTeller(scene)
     else:
         teller = Narrator(console())
-        teller.title(scene)
+        teller.title(scene, broken=bool(options.get("broken")))
     done = perform(scene, options, teller.told, animated=not given.get("json"))
     if given.get("timeline") and isinstance(teller, Narrator):
         teller.timeline(done.seen)
@@ -70,8 +79,8 @@ def show_all(options: AllScenesOptions) -> int:
     scale, start_method, json = options.scale, options.start_method, options.json
     if not 0 < scale <= 100:
         raise UsageError(f"--scale {scale}: expected more than 0, and at most 100")
-    scenes, words = chosen(options.topic), {SEEN: "seen", NOT_SEEN: "NOT SEEN", NOT_POSSIBLE: "skipped"}
-    counts = dict.fromkeys(words, 0)
+    scenes = chosen(options.topic)
+    counts: Counter[str] = Counter()
     longest, to = max(len(scene.name) for scene in scenes), console()
     room = (to.width if to.is_terminal else 10_000) - longest - 20
     for scene in scenes:
@@ -83,27 +92,28 @@ def show_all(options: AllScenesOptions) -> int:
         took = time.monotonic() - began
         if done.stopped_by is not None:
             return leave(done)
-        counts[done.status] += 1
+        word, style = _WORDS[done.status, done.reason]
+        counts[word] += 1
         if json:
             record = {
                 "topic": scene.topic,
                 "rows": scene.rows,
                 "status": done.status,
                 "verdict": done.verdict,
+                "reason": done.reason,
                 "seconds": round(took, 3),
             }
             sys.stdout.write(jsons.dumps({"schema": "manyhands.verdict/1", "scene": scene.name, **record}) + "\n")
         else:
-            style = {SEEN: "green", NOT_SEEN: "bold red", NOT_POSSIBLE: "yellow"}[done.status]
-            word = Text(f"{words[done.status]:<8}", style=style)
-            to.print(Text(f"{scene.name:<{longest}}  ") + word + Text(f" {took:5.1f} s  {one_line(done.verdict, room)}"))
+            told = Text(f" {took:5.1f} s  {one_line(done.verdict, room)}")
+            to.print(Text(f"{scene.name:<{longest}}  ") + Text(f"{word:<8}", style=style) + told)
         sys.stdout.flush()
     if not json:
-        told = ", ".join(
-            f"{counts[status]} {word.lower()}" for status, word in words.items() if counts[status] or status == SEEN
+        numbers = ", ".join(
+            f"{counts[word]} {word.lower()}" for word, _ in _WORDS.values() if counts[word] or word == "seen"
         )
-        to.print(Text(f"{len(scenes)} scenes: {told}", style="bold"))
-    return NOT_SEEN if counts[NOT_SEEN] else SEEN
+        to.print(Text(f"{len(scenes)} scenes: {numbers}", style="bold"))
+    return NOT_SEEN if counts["NOT SEEN"] else SEEN
 
 
 def show_list(options: TopicOptions) -> None:
@@ -112,15 +122,15 @@ def show_list(options: TopicOptions) -> None:
     longest, last = max(len(scene.name) for scene in scenes), None
     room = (to.width if to.is_terminal else 10_000) - longest - 4
     for scene in scenes:
-        why = why_not(scene)
+        why, needs = why_not(scene, usual(scene)), needed(scene, usual(scene))
         if json:
             record = {
                 "topic": scene.topic,
                 "rows": scene.rows,
                 "title": scene.title,
                 "instead": scene.instead,
-                "needs": scene.needs,
-                "broken": scene.broken,
+                "needs": needs,
+                "broken": bool(scene.broken),
                 "options": sorted(scene.options),
                 "possible": why is None,
                 "why_not": why,
@@ -130,13 +140,13 @@ def show_list(options: TopicOptions) -> None:
         if scene.topic != last:
             to.print(Text(("" if last is None else "\n") + scene.topic, style="bold"))
             last = scene.topic
-        needs = (
-            f" (needs {', '.join(scene.needs)})" * bool(scene.needs)
+        notes = (
+            f" (needs {', '.join(needs)})" * bool(needs)
             + f" — {(why or '').partition(':')[0]}" * bool(why)
-            + " [--broken]" * scene.broken
+            + " [--broken]" * bool(scene.broken)
         )
-        to.print(Text(f"  {scene.name:<{longest}}  ", style="cyan") + Text(one_line(scene.title + needs, room)))
-    if not json and any("not installed" in (why_not(scene) or "") for scene in scenes):
+        to.print(Text(f"  {scene.name:<{longest}}  ", style="cyan") + Text(one_line(scene.title + notes, room)))
+    if not json and any("which is not installed" in (why_not(scene, usual(scene)) or "") for scene in scenes):
         to.print(Text(f"\nto play them all: {install_line('tour')}"), soft_wrap=True)
 
 
@@ -183,6 +193,14 @@ def leave(done: Performance) -> int:
     return done.status
 
 
+def only_way(scene: Scene, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with which alone the mistake of a scene can be made. Raises UsageError for others."""
+    for name, value in scene.broken_with.items():
+        if options[name] not in (value, usual(scene)[name]):
+            raise UsageError(f"--{name} {options[name]} does not have this mistake: leave it out with --broken")
+    return scene.broken_with
+
+
 def check(scene: Scene, options: Mapping[str, Any]) -> None:
     """Raise UsageError for a number that is out of range."""
     if not 0 < float(options.get("scale", 1)) <= 100:
@@ -222,8 +240,14 @@ def _check_hosts(options: Mapping[str, Any]) -> None:
             raise UsageError(f"{host!r} cannot be the name of a host")
 
 
+def _check_idle(options: Mapping[str, Any]) -> None:
+    if options["idle"] < 1:
+        raise UsageError(f"--idle {options['idle']:g}: expected at least 1 second: a dish takes half a second")
+
+
 _FURTHER: Final[dict[str, Callable[[Mapping[str, Any]], None]]] = {
     "dishes": _check_dishes,
     "primes": _check_primes,
+    "redis-idle": _check_idle,
     "resolve": _check_hosts,
 }

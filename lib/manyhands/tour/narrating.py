@@ -31,7 +31,11 @@ _COLOURS: Final = (
     "bright_green",
     "bright_magenta",
 )
-_WORDS: Final = {SEEN: ("seen", "bold green"), NOT_POSSIBLE: ("not possible here", "bold yellow")}
+_WORDS: Final = {
+    (SEEN, None): ("seen", "bold green"),
+    (NOT_POSSIBLE, "missing"): ("not possible here", "bold yellow"),
+    (NOT_POSSIBLE, "busy"): ("not seen", "bold yellow"),
+}
 _NOT: Final = ("not seen", "bold red")
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 SCHEMA: Final = "manyhands.scene/1"
@@ -65,9 +69,12 @@ class Narrator:
             self._colours[event.lane] = next(self._next)
         return self._colours[event.lane]
 
-    def title(self, scene: Scene) -> None:
-        """What is shown."""
-        self._to.print(Text(f"{scene.name}: {scene.title}", style="bold"))
+    def title(self, scene: Scene, *, broken: bool = False) -> None:
+        """What is shown; of a mistake, that it is one."""
+        if broken:
+            self._to.print(Text(f"{scene.name} --broken: this is the mistake. {scene.broken}", style="bold red"))
+        else:
+            self._to.print(Text(f"{scene.name}: {scene.title}", style="bold"))
 
     def told(self, event: Event) -> None:
         """One line: seconds, process, who, what."""
@@ -85,7 +92,7 @@ class Narrator:
 
     def verdict(self, performance: Performance) -> None:
         """What came of it."""
-        word, style = _WORDS.get(performance.status, _NOT)
+        word, style = _WORDS.get((performance.status, performance.reason), _NOT)
         said = Text(f"{word}: ", style=style) + Text(one_line(performance.verdict, 2000))
         self._to.print(said, soft_wrap=not self._to.is_terminal)
 
@@ -154,7 +161,8 @@ class JsonTeller:
 
     def verdict(self, performance: Performance) -> None:
         """The last object."""
-        self._print({"event": "verdict", "status": performance.status, "verdict": performance.verdict})
+        told = {"status": performance.status, "verdict": performance.verdict, "reason": performance.reason}
+        self._print({"event": "verdict", **told})
 
     def _print(self, record: dict[str, Any]) -> None:
         sys.stdout.write(json.dumps({"schema": SCHEMA, "scene": self._scene.name, **record}) + "\n")

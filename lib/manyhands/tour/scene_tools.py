@@ -28,8 +28,28 @@ _monotonic: Final = time.monotonic
 _sleep: Final = time.sleep
 
 
-EXTRA: Final = frozenset({"gevent", "eventlet", "twisted", "dns"})
+EXTRA: Final = frozenset(
+    [
+        "gevent",
+        "eventlet",
+        "twisted",
+        "dns",
+        "redis",
+        "fakeredis",
+        "pika",
+        "zmq",
+        "confluent_kafka",
+        "celery",
+        "rq",
+        "rpyc",
+        "distributed",
+        "tornado",
+        "gunicorn",
+    ]
+)
 """Packages that the extra ``tour`` brings."""
+PATH: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+"""Where programs are: an ordinary user's own PATH leaves out servers."""
 
 
 class NotPossible(Exception):

@@ -17,8 +17,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from shutil import which
+from typing import Any, Final, Literal, NamedTuple
 
 from manyhands.commands.command_tree import Tree
 from manyhands.core.package_location import LIBRARY
@@ -26,8 +28,8 @@ from manyhands.core.safe_text import harmless
 from manyhands.posix import linux
 from manyhands.posix.cpu_wait import Crowding, is_crowded
 from manyhands.posix.signals import Watched
-from manyhands.tour.contents import Scene
-from manyhands.tour.scene_tools import needs
+from manyhands.tour.contents import PROGRAMS, Scene
+from manyhands.tour.scene_tools import PATH, needs
 from manyhands.tour.seen import Event, NotSeen, Seen
 
 SEEN: Final = 0
@@ -40,31 +42,42 @@ _SETTLING: Final = 3.0
 
 
 class Performance(NamedTuple):
-    """How a scene went. ``status``: 0 seen, 1 not seen, 3 not possible here; ``verdict`` says it in a sentence."""
+    """How a scene went. ``status``: 0 seen, 1 not seen, 3 not possible here or now; ``verdict`` says it in a sentence. ``reason`` of
+    a 3: something is missing, or the machine was too busy to tell."""
 
     status: int
     verdict: str
     seen: Seen
     stopped_by: int | None = None
+    reason: Literal["missing", "busy"] | None = None
 
 
-def why_not(scene: Scene) -> str | None:
-    """What the scene needs and this machine has not, in words."""
-    for need in scene.needs:
+def why_not(scene: Scene, options: Mapping[str, Any]) -> str | None:
+    """What the scene needs, played with these options, and this machine has not, in words."""
+    for need in needed(scene, options):
         if need == "fork":
             if not hasattr(os, "fork"):
                 return "this system has no fork"
+        elif need in PROGRAMS:
+            if which(need, path=PATH) is None:
+                return f"{need} is not installed; on Debian: apt install {PROGRAMS[need]}"
         elif find_spec(need) is None:
             return needs(need)
     return None
+
+
+def needed(scene: Scene, options: Mapping[str, Any]) -> list[str]:
+    """Packages and programs that the scene needs, played with these options."""
+    chosen = [scene.needs_by.get(value, ()) for value in options.values() if isinstance(value, str)]
+    return list(dict.fromkeys([*scene.needs, *chain.from_iterable(chosen)]))
 
 
 def perform(
     scene: Scene, options: Mapping[str, Any], told: Callable[[Event], None], *, animated: bool = False
 ) -> Performance:
     """Play it with these options, and give ``told`` each event as it comes; ``animated``: it may draw on our terminal."""
-    if why := why_not(scene):
-        return Performance(NOT_POSSIBLE, why, Seen([], options))
+    if why := why_not(scene, options):
+        return Performance(NOT_POSSIBLE, why, Seen([], options), reason="missing")
     audience = _Audience(scene, options, told, animated=animated)
     with audience:
         audience.watch()
@@ -123,17 +136,21 @@ class _Audience:
 
     def judge(self) -> Performance:
         """The verdict, from the events alone."""
-        seen = Seen(self._events, self._options, busy=is_crowded(self._crowding.measured()))
+        others = self._crowding.measured()
+        seen = Seen(self._events, self._options, busy=is_crowded(others))
         if self._tree.stopped_by:
             return Performance(NOT_SEEN, "it was interrupted", seen, self._tree.stopped_by)
         if self._impossible:
-            return Performance(NOT_POSSIBLE, self._impossible, seen)
+            return Performance(NOT_POSSIBLE, self._impossible, seen, reason="missing")
         if self._problem or (self._complaint and not self._broken):
             return Performance(NOT_SEEN, "; ".join(filter(None, [self._problem, self._said()])), seen)
         try:
             verdict: str = self._scene.function(broken=self._broken, seen=True)(seen)
         except NotSeen as why:
-            return Performance(NOT_SEEN, seen.timed(str(why)), seen)
+            if seen.busy:
+                busy = f"the machine was busy (other programs used {others:.0%} of it): {why}"
+                return Performance(NOT_POSSIBLE, busy, seen, reason="busy")
+            return Performance(NOT_SEEN, str(why), seen)
         return Performance(SEEN, verdict, seen)
 
     def _start(self, complaints: int) -> None:

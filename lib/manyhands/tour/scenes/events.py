@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
-from manyhands.tour.name_server import NameServer
 from manyhands.tour.scene_tools import NotPossible, doing, scaled, tell
+from manyhands.tour.scenes.name_server import NameServer
 from manyhands.tour.seen import Seen, expect, most_at_once
 
 HOSTS = ("quick.test", "slow.test", "slower.test", "dead.test")

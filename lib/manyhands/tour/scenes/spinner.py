@@ -100,7 +100,7 @@ def spinner_seen(seen: Seen) -> str:
     return f"{frames} frames while a call took {call.took:.2f} s ({frames / call.took:.1f} a second), by {seen.options['via']}; Answer: 42"
 
 
-def spinner_broken(via: str) -> None:  # noqa: ARG001 - only asyncio has this mistake
+def spinner_broken(via: str) -> None:  # noqa: ARG001 - asyncio alone can make it
     """time.sleep in an event loop stops everything in it."""
     asyncio.run(supervise_badly())
     tell("Answer: {answer}", answer=42)
