@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from conftest import HERE, checkout_tasks
+from conftest import HERE, Cli, checkout_tasks
 
 
 def test_a_wheel_has_no_tasks_that_need_a_checkout(tmp_path: Path) -> None:
@@ -19,3 +19,12 @@ def test_a_wheel_has_no_tasks_that_need_a_checkout(tmp_path: Path) -> None:
     spec.loader.exec_module(shipped)
     ours = set(checkout_tasks().task_names)
     assert {name for name in ours if name.startswith("dev.")} == ours - set(shipped.namespace.task_names) != set()
+
+
+def test_several_tasks_in_one_call(cli: Cli) -> None:
+    """In their order, each with its own options."""
+    done = cli("host.time", "host.identity", "--json", "host.time")
+    first, *rest = done.stdout.split("Local time is ")
+    assert (done.returncode, first, len(rest)) == (0, "", 2)
+    assert '"pid"' in rest[0]
+    assert '"pid"' not in rest[1]

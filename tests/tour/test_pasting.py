@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import builtins
+import os
+import signal
 import subprocess
 import symtable
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from manyhands.tour.contents import SCENES
+from manyhands.tour.handlers import usual
 from manyhands.tour.pasting import program_of
+from manyhands.tour.showing import why_not
 
 ALL = [(name, broken) for name, scene in SCENES.items() for broken in ([False, True][: 1 + bool(scene.broken)])]
 
@@ -39,13 +44,24 @@ def test_every_name_is_there(name: str, broken: bool) -> None:
     assert "from manyhands" not in program
 
 
-@pytest.mark.parametrize("name", ["process-names", "thread-bank", "asyncio-queue"])
-def test_it_runs_where_manyhands_is_not_installed(name: str, tmp_path: Path) -> None:
-    """Pasted into a file, by a Python that sees no package."""
-    path = tmp_path / "pasted.py"
-    path.write_text(program_of(SCENES[name]))
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", str(path)], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout
+@pytest.mark.sampled
+@pytest.mark.parametrize(("name", "broken"), ALL)
+def test_it_runs_where_it_is_pasted(name: str, broken: bool, tmp_path: Path) -> None:
+    """In a file of its own, by a Python that knows nothing of us, with waits of a fifth."""
+    scene = SCENES[name]
+    if why := why_not(scene, usual(scene)):
+        pytest.skip(why)
+    program = program_of(scene, broken=broken).replace("    return seconds\n", "    return seconds / 5\n")
+    (tmp_path / "pasted.py").write_text(program)
+    (tmp_path / "tmp").mkdir()
+    env = os.environ | {"TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": ""}
+    with (tmp_path / "out").open("w") as out:
+        program_run = subprocess.Popen(
+            [sys.executable, "pasted.py"], stdout=out, stderr=out, cwd=tmp_path, env=env, start_new_session=True
+        )
+        status = program_run.wait(100)
+    with suppress(ProcessLookupError):
+        os.killpg(program_run.pid, signal.SIGKILL)  # a mistake may be that somebody is left
+    said = (tmp_path / "out").read_text()
+    assert said
+    assert broken or (status == 0 and "Error" not in said), said

@@ -20,9 +20,9 @@ import pytest
 from conftest import HERE, Cli, wait_for
 from manyhands.core.extras import install_line
 from manyhands.options.declaration import declared_in
-from manyhands.options.tour import TopicOptions
+from manyhands.options.tour import AllScenesOptions, TopicOptions
 from manyhands.tour.contents import SCENES, TOPICS
-from manyhands.tour.handlers import show_list
+from manyhands.tour.handlers import show, show_all, show_list
 from manyhands.tour.narrating import bars, fitting, trace
 from manyhands.tour.pasting import program_of
 from manyhands.tour.scene_tools import doing, tell
@@ -32,28 +32,7 @@ from manyhands.tour.showing import why_not
 
 TESTED = [import_module(f"tour.{path.stem}") for path in sorted(Path(__file__).parent.glob("test_scenes*.py"))]
 
-ROWS = [
-    *(f"B{n}" for n in range(1, 10)),
-    *(f"C{n}" for n in range(1, 6)),
-    *(f"D{n}" for n in range(1, 11)),
-    "E1",
-    "E5",
-    "E6",
-    "E7",
-    "E8",
-    *(f"F{n}" for n in range(1, 7)),
-    *(f"G{n}" for n in range(1, 10)),
-    "G11",
-]
-"""Of the catalogue of scenes: processes, pools, talking, examples, threads, coroutines and events."""
-
-
 # -- the table -----------------------------------------------------------------------------------------------------------
-
-
-def test_every_row_has_a_scene() -> None:
-    """Nothing of the catalogue is left out."""
-    assert set(ROWS) <= {row for scene in SCENES.values() for row in scene.rows}
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -443,3 +422,36 @@ def test_on_a_terminal_there_are_colours_and_a_spinner(environment: dict[str, st
         assert shown.count(b"thinking!") >= 2
         assert (b"\x1b[36m" in shown) == colours
         assert all(line.startswith((b"\r", b"\x1b", b"spinner:", b"seen")) for line in shown.split(b"\r\n") if line)
+
+
+# -- a busy machine ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("others", "status", "reason"), [(0.5, 3, "busy"), (0.0, 1, None)])
+def test_what_is_not_seen_on_a_busy_machine_is_told_as_such(
+    others: float, status: int, reason: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 3 with the reason, where a calm machine gives a 1; never a 0."""
+
+    def not_seen(_: Seen) -> str:
+        raise NotSeen("they did not overlap")
+
+    monkeypatch.setattr("manyhands.tour.scenes.processes.process_fork_seen", not_seen)
+    monkeypatch.setattr("manyhands.tour.showing.Crowding.measured", lambda _: others)
+    assert show("process-fork", {"scale": 1.0}) == status
+    verdict = capsys.readouterr().out.splitlines()[-1]
+    busy = "the machine was busy (other programs used 50% of it): " if reason else ""
+    assert verdict == f"not seen: {busy}they did not overlap"
+    assert show("process-fork", {"scale": 1.0, "json": True}) == status
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["reason"] == reason
+    options = AllScenesOptions(topic="processes", json=True)
+    monkeypatch.setattr("manyhands.tour.handlers.chosen", lambda _: [SCENES["process-fork"]])
+    assert show_all(options) == (0 if reason else 1)
+
+
+def test_a_mistake_says_that_it_is_one(cli: Cli) -> None:
+    """In its first line, with a title of its own; another way, which cannot make it, is refused."""
+    done = cli("tour.spinner", "--broken", "--scale", "0.05")
+    assert done.stdout.splitlines()[0] == f"spinner --broken: this is the mistake. {SCENES['spinner'].broken}"
+    assert "Task-1" in done.stdout
+    assert cli("tour.spinner", "--broken", "--via", "process").returncode == 2
