@@ -245,9 +245,17 @@ def _check_idle(options: Mapping[str, Any]) -> None:
         raise UsageError(f"--idle {options['idle']:g}: expected at least 1 second: a dish takes half a second")
 
 
+def _check_enough(options: Mapping[str, Any]) -> None:
+    if options["dishes"] < 8:
+        raise UsageError(
+            f"--dishes {options['dishes']}: expected at least 8, so that every dryer has some before it is killed"
+        )
+
+
 _FURTHER: Final[dict[str, Callable[[Mapping[str, Any]], None]]] = {
     "dishes": _check_dishes,
     "primes": _check_primes,
+    "redis-ack": _check_enough,
     "redis-idle": _check_idle,
     "resolve": _check_hosts,
 }

@@ -70,11 +70,8 @@ class Narrator:
         return self._colours[event.lane]
 
     def title(self, scene: Scene, *, broken: bool = False) -> None:
-        """What is shown; of a mistake, that it is one."""
-        if broken:
-            self._to.print(Text(f"{scene.name} --broken: this is the mistake. {scene.broken}", style="bold red"))
-        else:
-            self._to.print(Text(f"{scene.name}: {scene.title}", style="bold"))
+        """What is shown."""
+        self._to.print(Text(title_of(scene, broken=broken), style="bold red" if broken else "bold"))
 
     def told(self, event: Event) -> None:
         """One line: seconds, process, who, what."""
@@ -114,6 +111,11 @@ class Narrator:
             )
         scale = f"0{f'{end:.2f} s':>{room - 1}}"
         self._to.print(Text(" " * (self._name + 10) + scale, style="dim"))
+
+
+def title_of(scene: Scene, *, broken: bool) -> str:
+    """What is shown; of a mistake, that it is one."""
+    return f"{scene.name} --broken: this is the mistake. {scene.broken}" if broken else f"{scene.name}: {scene.title}"
 
 
 def fitting(name: str, width: int) -> str:

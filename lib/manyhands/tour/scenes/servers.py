@@ -50,10 +50,10 @@ def listens(port: int) -> bool:
 
 
 def client(port: int) -> Any:
-    """A client of the Redis server there, for text."""
+    """A client of the Redis server there, for text; it waits as long as it is asked to (redis-py 8 gives up after 5 s by default)."""
     from redis import Redis
 
-    return Redis(port=port, decode_responses=True)
+    return Redis(port=port, decode_responses=True, socket_timeout=None)
 
 
 @contextmanager
