@@ -263,8 +263,8 @@ class Carrier:
         self._put(Started(flight.attempt, self._here(address, one.at), one.slot, one.pid, address))
 
     def _here(self, address: str, at: float) -> float:
-        worker = self._crew.known.get(address)
-        return time.monotonic() if worker is None else worker.clock.here(at)
+        worker, now = self._crew.known.get(address), time.monotonic()
+        return now if worker is None else min(worker.clock.here(at), now)
 
     def _ended(self, over: Over, address: str) -> None:
         """The first end counts."""
@@ -275,7 +275,7 @@ class Carrier:
         if over.again and not flight.recalled:
             self._return([flight.attempt])
             return
-        at = min(self._here(address, over.at), time.monotonic())
+        at = self._here(address, over.at)
         if over.stopped and flight.stopped is not None:
             at = max(
                 at, flight.stopped

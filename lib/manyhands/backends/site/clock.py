@@ -26,5 +26,5 @@ class FarClock:
             self._way, self._ahead = received - sent, at - (sent + received) / 2
 
     def here(self, at: float) -> float:
-        """The same moment by our clock."""
-        return at - self._ahead
+        """The latest moment of our clock that it can have been: a time-out that counts from a beginning is then never over too early."""
+        return at - self._ahead + (0.0 if math.isinf(self._way) else self._way / 2)

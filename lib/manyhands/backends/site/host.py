@@ -208,7 +208,10 @@ class Host:
             _, job, number, at, slot, pid = report
             if (attempt := self.flying.get((job, number))) is not None:
                 self.begun.add(attempt.id)
-                yield Started(attempt, self._clock.here(at), slot, pid, self.name)
+                yield Started(attempt, self._here(at), slot, pid, self.name)
+
+    def _here(self, at: float) -> float:
+        return min(self._clock.here(at), time.monotonic())
 
     def _end(self, report: list[Any], pieces: tuple[bytes, bytes]) -> Iterator[Report]:
         _, job, number, at, began, died, stopped, measured, *outputs = report
@@ -221,7 +224,7 @@ class Host:
             return
         self.begun.discard(id)
         self.ended += 1
-        here, asked = self._clock.here(at), self._stops.pop(id, -math.inf)
+        here, asked = self._here(at), self._stops.pop(id, -math.inf)
         if stopped:  # it is known which came first, and the two clocks only agree to some milliseconds
             here = max(here, asked)
         wall = float(measured["wall"])
