@@ -100,6 +100,7 @@ def _made(name: str, number: int, stack: ExitStack) -> NetworkHost:
     for one in (["link", "set", "lo", "up"], ["link", "set", "there", "up"]):
         _ip("-n", host.namespace, *one)
     host.mend()
+    _ip("-n", host.namespace, "route", "add", "default", "via", host.ours)  # to all our addresses
     return host
 
 

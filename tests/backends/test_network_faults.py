@@ -202,6 +202,60 @@ def test_a_consumer_that_is_cut_off(
         assert (len(trial.marks("ended")), len(trial.marks("begun"))) == (4, 6)
 
 
+@pytest.fixture
+def far_cluster(network_hosts: NetworkHosts, environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
+    """The address of a scheduler with a worker here and one on n1, started by Dask's own programs; Dask takes one for lost of which it
+    has heard nothing for 6 s. They meet at an address that is still there when the cable to n1 is cut."""
+    pytest.importorskip("distributed")
+    here, there, file = network_hosts.n2.ours, network_hosts.n1.address, tmp_path / "scheduler.json"
+    env = environment | {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s", "DASK_TEMPORARY_DIRECTORY": str(tmp_path)}
+    dask, usual = [sys.executable, "-P", "-m", "dask"], ["--no-dashboard", "--scheduler-file", str(file)]
+    worker = [*dask, "worker", "--no-nanny", "--nthreads", "2", *usual]
+    commands = [
+        [*dask, "scheduler", "--host", here, "--port", "0", *usual],
+        [*worker, "--host", here],
+        [*network_hosts.n1.run, *worker, "--host", there],
+    ]
+    made = []
+    for command in commands:
+        with (tmp_path / "log").open("ab") as log:
+            made.append(subprocess.Popen(command, env=env, stdout=log, stderr=log))
+        wait_for(file.exists, 60)
+    log_of = tmp_path / "log"
+    wait_for(lambda: log_of.read_text().count("Registered to:") == 2, 60)
+    yield json.loads(file.read_text())["address"]
+    for one in reversed(made):
+        one.kill()
+        one.wait()
+
+
+def test_a_worker_of_a_cluster_that_is_cut_off(trial: Trial, network_hosts: NetworkHosts, far_cluster: str) -> None:
+    """It ends its jobs after its lease; Dask takes it for lost later, and only then the others do them."""
+    cluster = ["--backend", "dask", "--cluster", far_cluster, "--insecure", "--retries", "2"]
+    trial.start([*cluster, "-j", "4"], 4, 40)
+    wait_for(lambda: len(trial.marks("begun")) == 4, 60)
+    network_hosts.n1.cut()
+    status, said = trial.end()
+    assert (status, trial.outcomes()) == (0, [(str(n), "ok") for n in range(1, 5)]), said
+    assert trial.never_twice_at_once()
+    assert (len(trial.marks("ended")), len(trial.marks("begun"))) == (4, 6)
+    wait_for(lambda: not any("mark" in command_of(pid) for pid in pids_in(network_hosts.n1.namespace)))
+
+
+def test_a_cluster_that_is_cut_off_for_less_than_its_lease(
+    trial: Trial, network_hosts: NetworkHosts, far_cluster: str
+) -> None:
+    """Nothing is lost, and nothing is done again."""
+    trial.start(["--backend", "dask", "--cluster", far_cluster, "--insecure", "-j", "4", "--lease", "20"], 4, 40)
+    wait_for(lambda: len(trial.marks("begun")) == 4, 60)
+    network_hosts.n1.cut()
+    time.sleep(LEASE / 2)
+    network_hosts.n1.mend()
+    status, said = trial.end()
+    assert (status, trial.outcomes()) == (0, [(str(n), "ok") for n in range(1, 5)]), said
+    assert (len(trial.marks("begun")), len(trial.marks("ended"))) == (4, 4)
+
+
 def pids_in(namespace: str) -> list[int]:
     """All processes of a namespace."""
     found = subprocess.run(["ip", "netns", "pids", namespace], check=True, capture_output=True, text=True).stdout

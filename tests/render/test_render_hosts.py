@@ -70,3 +70,12 @@ def test_a_run_on_this_machine_has_none() -> None:
     """No lane, no room."""
     assert not Progress(Clock()).hosts
     assert Hosts().lines(80, 3) == []
+
+
+def test_a_slot_of_another_host_is_another_slot() -> None:
+    """Each worker of a cluster counts its slots from 1: what begins on one of them replaces nothing that runs on the other."""
+    progress = Progress(Clock())
+    for number, host in ((1, "a"), (2, "b"), (3, "b")):
+        progress.event(began(number, 1.0, host=host, slot=1))
+    assert sorted(progress.active) == [1, 3]
+    assert (progress.hosts.of("a").running, progress.hosts.of("b").running) == (1, 1)

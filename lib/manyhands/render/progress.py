@@ -19,13 +19,18 @@ _TO_DO: Final = frozenset({Status.CANCELLED, Status.LOST})
 
 
 class Running(NamedTuple):
-    """An attempt that runs. ``at``: when it began, in seconds of the clock; ``place``: its stage and its slot there."""
+    """An attempt that runs. ``at``: when it began, in seconds of the clock; ``place``: its stage, its slot
+    there, and the host whose slot it is, if that is not this one."""
 
     attempt: Attempt
     at: float
     pid: int
-    place: tuple[int, int]
-    host: str | None = None
+    place: tuple[int, int, str | None]
+
+    @property
+    def host(self) -> str | None:
+        """Where it runs; None: here."""
+        return self.place[2]
 
     @property
     def filled(self) -> Attempt:
@@ -45,7 +50,7 @@ class Progress:
         self.done = self.failed = 0
         self.active: dict[int, Running] = {}
         """By job number."""
-        self._slots: dict[tuple[int, int], int] = {}
+        self._slots: dict[tuple[int, int, str | None], int] = {}
         self.hosts = Hosts()
         self._held = Numbers()
         self._retries: dict[int, float] = {}  # by job number: when the next attempt is due
@@ -64,14 +69,14 @@ class Progress:
 
     def _begun(self, event: Began) -> None:
         """Note that a job runs. The end of the one before in its slot may come later: ends are reported only when they are in the journal."""
-        number, place = event.attempt.job.number, (event.stage, event.slot)
+        number, place = event.attempt.job.number, (event.stage, event.slot, event.host)
         self._retries.pop(number, None)
         before = self._slots.get(place, 0)  # a job that has gone on since, and perhaps has ended there
         if (running := self.active.get(before)) is not None and running.place == place:
             del self.active[before]
             self._left(running)
         self._slots[place] = number
-        self.active[number] = Running(event.attempt, event.at, event.pid, place, event.host)
+        self.active[number] = Running(event.attempt, event.at, event.pid, place)
         if event.host is not None:
             self.hosts.of(event.host).running += 1
 

@@ -20,6 +20,7 @@ import pytest
 import functions
 from conftest import messages, wait_for, with_tag
 from dask_clusters import DaskCluster, running
+from lasting_processes import command_of
 from manyhands import Status, UsageError, run_batch
 from manyhands.backends.cluster import worker_side
 from manyhands.backends.cluster.connection import connected
@@ -331,6 +332,22 @@ def test_another_version_there(two_workers: DaskCluster, monkeypatch: pytest.Mon
         list(run_batch("true", [1], backend="dask", cluster=two_workers.address))
 
 
+def test_the_environment_of_the_program_stays_as_it_is() -> None:
+    """Dask sets OMP_NUM_THREADS and others for its workers in the process that starts them."""
+    pytest.importorskip("distributed")
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED")
+    before = [os.environ.get(name) for name in names]
+    with run_batch(environment_of, ["OMP_NUM_THREADS"], backend="dask") as run:
+        (there,) = run
+        assert [os.environ.get(name) for name in names] == before
+    assert [os.environ.get(name) for name in names] == before
+    assert there.value == "1"
+
+
+def environment_of(name: str) -> str | None:
+    return os.environ.get(name)
+
+
 def test_results_that_would_be_files_there(two_workers: DaskCluster) -> None:
     """They are refused."""
     with pytest.raises(UsageError, match="choose another result than pickle-file"):
@@ -398,6 +415,31 @@ def test_a_tls_cluster(tls_cluster: tuple[str, dict[str, str], list[Any]], tmp_p
         assert why in done.stderr
     done = run("echo {}", "--", "a", "b", env=known)
     assert (done.returncode, done.stdout) == (0, "a\nb\n"), done.stderr
+
+
+def test_a_cluster_of_somebody_else_does_nothing_again(
+    tls_cluster: tuple[str, dict[str, str], list[Any]], tmp_path: Path
+) -> None:
+    """Its own rule is three tries; a killed worker's jobs are lost, and none of them begins a second time."""
+    address, known, (_, first, _) = tls_cluster
+    (tmp_path / "job").write_text("echo $1 >> ledger; until [ -e gate ]; do sleep 0.05; done")
+    batch = [sys.executable, "-m", "manyhands", "batch", "--backend", "dask", "--cluster", address, "--no-keep-order"]
+    batch += ["--workdir", str(tmp_path), "bash job {}", "--", *"1234"]
+    with subprocess.Popen(batch, env=known, cwd=tmp_path, stderr=subprocess.PIPE) as run:
+        ledger = tmp_path / "ledger"
+        wait_for(lambda: ledger.exists() and len(ledger.read_text().split()) == 4)
+        time.sleep(0.3)  # it is known where each has begun
+        below = [one.pid for one in linux.descendants([first.pid]) if "spawn_main" in command_of(one.pid)]
+        for pid in (first.pid, *below):  # the nanny, and the worker
+            os.kill(pid, signal.SIGKILL)
+        assert run.stderr is not None
+        for line in run.stderr:
+            if b"was lost" in line:
+                break
+        (tmp_path / "gate").touch()
+        said = run.stderr.read().decode()
+    assert sorted(ledger.read_text().split()) == list("1234")
+    assert run.returncode == 1, said
 
 
 def test_a_scheduler_that_no_one_serves(tmp_path: Path) -> None:

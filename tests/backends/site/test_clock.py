@@ -11,7 +11,9 @@ SECONDS = st.floats(0, 10, allow_nan=False)
 
 
 @given(st.floats(-1e6, 1e6), st.lists(st.tuples(SECONDS, SECONDS), min_size=1, max_size=5))
-def test_it_is_never_too_early_and_late_by_the_shortest_way_at_most(ahead: float, ways: list[tuple[float, float]]) -> None:
+def test_it_is_never_too_early_and_late_by_the_shortest_way_at_most(
+    ahead: float, ways: list[tuple[float, float]]
+) -> None:
     """A day off, or started a minute ago: only how long the answers took counts."""
     clock, now = FarClock(), 1000.0
     clock.greeted(now + ways[0][1], now + ahead)

@@ -23,6 +23,7 @@ from manyhands.backends.cluster.connection import Connection, connected
 from manyhands.backends.cluster.crew import Crew, Worker
 from manyhands.backends.cluster.flights import Flight, Parcel
 from manyhands.backends.cluster.large_outputs import fetched
+from manyhands.backends.cluster.one_try import MARK
 from manyhands.backends.cluster.sizes import Sizes
 from manyhands.backends.cluster.travelling import TOPIC, Began, Over, Remark, Told, names_of, packed, sent
 from manyhands.backends.protocol import Ended, Noted, Report, Started
@@ -154,7 +155,10 @@ class Carrier:
 
         arguments = [[sent(one, function=self._is_function) for one in attempts] for attempts in batch]
         try:
-            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"}):
+            with (
+                dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"}),
+                dask.annotate(**{MARK: True}),
+            ):
                 futures = self._client.map(
                     worker_side.perform,
                     [self.name] * len(batch),

@@ -2,13 +2,14 @@
 
     Cluster --connected--> Connection: a client of ours, and the cluster to be closed with it if we have made it
 
-On a cluster that is made here nothing is tried again by Dask itself: its ``allowed-failures`` is 0, because the engine decides that.
+On a cluster that is made here nothing is tried again by Dask itself: its ``allowed-failures`` is 0. On others, see `one_try`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import ssl
 import tempfile
@@ -16,6 +17,7 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from manyhands.backends.cluster.one_try import have_one_try
 from manyhands.backends.cluster.scheduler_file import check_running, usual_path
 from manyhands.core.errors import ManyhandsError, UsageError
 from manyhands.core.extras import install_line
@@ -35,11 +37,32 @@ _QUIET: Final = logging.CRITICAL
 """What Dask writes to stderr of a cluster that we have made: we say ourselves that a worker was lost."""
 
 
+class _Environment:
+    """Variables that Dask sets in this very process when it starts workers (``distributed.nanny.pre-spawn-environ``, and the seed of hashes),
+    and leaves there: all that the program computes or starts later would have but one thread of OpenMP."""
+
+    def __init__(self) -> None:
+        import dask
+
+        names = ("PYTHONHASHSEED", *dask.config.get("distributed.nanny.pre-spawn-environ", {}))
+        self._before = {name: os.environ.get(name) for name in names}
+
+    def restore(self) -> None:
+        """As they were."""
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 class Connection:
     """A client, and the cluster that it closes, with the ``folder`` that the cluster has used."""
 
-    def __init__(self, client: Any, cluster: Any = None, folder: str | None = None) -> None:
-        self.client, self.cluster, self._folder = client, cluster, folder
+    def __init__(
+        self, client: Any, cluster: Any = None, folder: str | None = None, environment: _Environment | None = None
+    ) -> None:
+        self.client, self.cluster, self._folder, self._environment = client, cluster, folder, environment
         self._logger = logging.getLogger("distributed.client")
         self._level = self._logger.level
         self._logger.setLevel(_QUIET)
@@ -63,6 +86,8 @@ class Connection:
                 with suppress(Exception):  # it may be gone, in which case nothing is left to be closed
                     await asyncio.wait_for(one.close(), _CLOSING)
         _remove(self._folder)
+        if self._environment:
+            self._environment.restore()
         self._logger.setLevel(self._level)
 
 
@@ -79,7 +104,9 @@ async def connected(given: Cluster, slots: int) -> Connection:
         address = check_running(where["scheduler_file"], own=given.kind == "up")
         given.check_encrypted(address)
     await _check_open(given, address)
-    return Connection(await _client(given, **where))
+    client = await _client(given, **where)
+    await have_one_try(client)
+    return Connection(client)
 
 
 async def _check_open(given: Cluster, address: str) -> None:
@@ -140,14 +167,17 @@ async def _made(given: Cluster, slots: int) -> Connection:
     if folder:
         ours |= {"temporary-directory": folder}  # not one that all users share, from which it would import
     cluster: Any = None
+    environment = _Environment()
     try:
         with dask.config.set(ours):
             cluster = await asyncio.wait_for(maker(given, slots), _MAKING)
-        return Connection(await _client(given, address=cluster), cluster, folder)
+        environment.restore()  # once more in the end: workers may be started again meanwhile
+        return Connection(await _client(given, address=cluster), cluster, folder, environment)
     except BaseException as error:
         if cluster is not None:
             await cluster.close()
         _remove(folder)
+        environment.restore()
         if isinstance(error, TimeoutError | OSError | RuntimeError | ValueError):
             said = " ".join(str(error).split()) or "it took too long"
             raise ManyhandsError(f"{given_as('--cluster', given.text)}: the cluster could not be made: {said}") from None
