@@ -267,6 +267,7 @@ QUICKER = {
     "tour.primes": ["--method", "miller-rabin"],
     "tour.compare": ["--sample", "4"],
     "tour.talk-cost": ["--messages", "2000"],
+    "tour.brokers": ["--via", "redis"],
     "tour.all": ["--topic", "coroutines"],
 }
 """Options that make a long command short: of an option that is given twice, the last one counts."""

@@ -513,6 +513,7 @@ BROKEN = {
     "coroutine-callbacks": "not one step was done",
     "redis-ack": "were lost (5, 6, 7, 8)",
     "redis-pressure": "that was meant for 3",
+    "brokers": "were lost with the consumer that was killed",
     "actor": "have added 1, and the total is",
 }
 

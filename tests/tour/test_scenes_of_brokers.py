@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tour.playing import Play, spans, told
+from tour.playing import Events, Play, at_once, spans, told
 
 
 @pytest.mark.parametrize("first", ["dryer", "washer"])
@@ -48,3 +48,68 @@ def test_redis_pressure(play_made: Play) -> None:
 def test_without_a_server(play: Play, name: str) -> None:
     """fakeredis answers in the same words."""
     assert play(name, "--server", "fake", *["--idle", "5"][: 2 * (name == "redis-idle")])
+
+
+def check_brokers(events: Events, jobs: int) -> None:
+    """One was killed with jobs in hand; these and no others were taken twice, and every job was done once."""
+    (death,), (end,) = told(events, "{via}: killed"), told(events, "{via}: in {put}")
+    assert death["data"]["code"] == -9
+    assert death["data"]["held"]
+    assert told(events, "{via}: given again", "again") == [sorted(death["data"]["held"])]
+    assert [end["data"][key] for key in ("put", "came", "lost", "twice")] == [jobs, jobs, [], []]
+    assert [one["data"]["what"] for one in told(events, "{via:<9}{bar")] == ["rate", "latency"]
+
+
+@pytest.mark.parametrize("via", ["redis", "zeromq"])
+def test_brokers(play_made: Play, via: str) -> None:
+    """What the dead had in hand comes again, and nothing else."""
+    check_brokers(play_made("brokers", "--via", via), 1000)
+
+
+@pytest.mark.parametrize("via", ["rabbitmq", "kafka"])
+def test_brokers_that_take_their_time(play: Play, via: str) -> None:
+    """The same of those that need seconds to start, or to notice a death."""
+    check_brokers(play("brokers", "--via", via, "--jobs", "200"), 200)
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("via", ["redis", "rabbitmq", "zeromq", "kafka"])
+@pytest.mark.parametrize("jobs", [100, 101, 3000])
+def test_brokers_with_any_number_of_jobs(play_made: Play, via: str, jobs: int) -> None:
+    """A hundred are enough, and an odd number is no trouble."""
+    check_brokers(play_made("brokers", "--via", via, "--jobs", str(jobs)), jobs)
+
+
+@pytest.mark.parametrize("via", ["redis", "zeromq"])
+def test_brokers_without_acknowledgements(play: Play, via: str) -> None:
+    """What was in the hands of the dead is lost; ZeroMQ loses what was on its way to it, too."""
+    events = play("brokers", "--via", via, "--broken")
+    (death,), (end,) = told(events, "{via}: killed"), told(events, "{via}: in {put}")
+    lost, held = end["data"]["lost"], death["data"]["held"]
+    assert (lost == held) if via == "redis" else (set(lost) > set(held))
+    assert end["data"]["came"] + len(lost) == 1000
+    assert end["data"]["twice"] == []
+    assert told(events, "{via}: given again") == []
+
+
+@pytest.mark.parametrize("via", ["rq", "celery"])
+def test_task_queue(play_made: Play, via: str) -> None:
+    """Put in one process and done in others: nobody waits, what fails is done again, a clock puts ticks, four are at work at once."""
+    events = play_made("task-queue", "--via", via)
+    pictures = spans(events, "resizes")
+    assert sorted(one["data"]["number"] for _, _, one in pictures) == sorted([*range(1, 7)] * 2)
+    assert {one["process"] for _, _, one in pictures[:6]} == {"worker 1"}
+    assert at_once(pictures[:6]) == 1
+    assert {one["process"] for _, _, one in pictures[6:]} > {"worker 1"}
+    assert told(events, "the pictures are there", "found") == [[1, 2, 3, 4, 5, 6]] * 2
+    assert told(events, "attempt", "attempt") == [1, 2, 3]
+    (_, written, _), (answer,), (result,) = (
+        *spans(events, "writes the report"),
+        told(events, "the web server answers"),
+        told(events, "GET /report"),
+    )
+    assert answer["data"]["status"] == 202
+    assert answer["at"] < written < result["at"]
+    assert result["data"]["said"] == "all is well"
+    assert told(events, "tick {count}", "count")[:4] == [1, 2, 3, 4]
+    assert answer["process"] == "MainProcess"

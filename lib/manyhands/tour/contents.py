@@ -72,6 +72,12 @@ class Scene(NamedTuple):
 
 _SERVER: Final = ("real", "fake")
 _REDIS: Final = {"real": ("redis-server",), "fake": ("fakeredis",)}
+_BROKERS: Final = {
+    "redis": ("redis", "redis-server"),
+    "rabbitmq": ("pika", "rabbitmq-server"),
+    "zeromq": ("zmq",),
+    "kafka": ("confluent_kafka",),
+}
 
 # Kept from the formatter: with one line for each argument, the table alone would be longer than a file may be.
 _ALL: Final = [
@@ -215,6 +221,18 @@ _ALL: Final = [
         {"server": _SERVER, "dishes": 20, "room": 3, "start_method": METHODS},
         {"dishes": "number of dishes (default: 20)", "room": "places on the rack (default: 3)"}, ("redis",),
         "Nobody tells the washer that the rack is full", module="redis_ack", needs_by=_REDIS,
+    ),
+    Scene(
+        "brokers", "brokers", ("H2",), "The same jobs through four brokers, while a consumer is killed", "manyhands batch --backend redis, or amqp",
+        {"via": ("all", *_BROKERS), "jobs": 1000, "start_method": METHODS},
+        {"via": "which broker; Kafka is the mock of its client library", "jobs": "how many (default: 1000)"},
+        broken="Without acknowledgements, jobs are lost", needs_by={**_BROKERS, "all": tuple(need for needs in _BROKERS.values() for need in needs)},
+        quick={"via": "redis"},
+    ),
+    Scene(
+        "task-queue", "brokers", ("H3",), "RQ or Celery: jobs, retries, a clock, a web request, more workers", "manyhands batch --backend rq, or celery",
+        {"via": ("rq", "celery"), "start_method": ("spawn", "fork", "forkserver")}, needs=("redis", "redis-server"), module="task_queue",
+        needs_by={"rq": ("rq",), "celery": ("celery",)},
     ),
     # -- threads ---------------------------------------------------------------------------------------------------------
     Scene(

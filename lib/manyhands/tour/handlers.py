@@ -252,7 +252,13 @@ def _check_enough(options: Mapping[str, Any]) -> None:
         )
 
 
+def _check_brokers(options: Mapping[str, Any]) -> None:
+    if options["jobs"] < 100:
+        raise UsageError(f"--jobs {options['jobs']}: expected at least 100: both consumers must have some in hand")
+
+
 _FURTHER: Final[dict[str, Callable[[Mapping[str, Any]], None]]] = {
+    "brokers": _check_brokers,
     "dishes": _check_dishes,
     "primes": _check_primes,
     "redis-ack": _check_enough,

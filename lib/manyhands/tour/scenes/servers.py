@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import Pipe, Process
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 PATIENCE = 60.0
@@ -28,6 +30,7 @@ def free_port() -> int:
 @contextmanager
 def serving(command: list[str], answers: Callable[[int], bool], **options: Any) -> Iterator[int]:
     """Run a program that serves, from when ``answers(pid)`` is true until the block ends; gives its pid. Raises RuntimeError."""
+    ending: signal.Signals = options.pop("ending", signal.SIGTERM)
     env = os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"} | options.pop("env", {})
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen(command, env=env, **(quiet | options))
@@ -39,7 +42,7 @@ def serving(command: list[str], answers: Callable[[int], bool], **options: Any) 
             time.sleep(0.02)
         yield server.pid
     finally:
-        server.terminate()
+        server.send_signal(ending)
         server.wait()
 
 
@@ -104,3 +107,79 @@ def serve_fake(telling: Connection) -> None:
     server.daemon_threads = True
     telling.send(server.server_address[1])
     server.serve_forever()
+
+
+@contextmanager
+def rabbitmq_server() -> Iterator[int]:
+    """A RabbitMQ server with an epmd (Erlang's register of names) of its own; gives the port.
+
+    It is the package's own program: Debian's wrapper wants to be root, and changes the user.
+    """
+    with tempfile.TemporaryDirectory(prefix="rabbitmq-") as name:
+        folder, port, epmd, distribution = Path(name), free_port(), free_port(), free_port()
+        (folder / "enabled_plugins").write_text("[].")
+        (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
+        env = rabbitmq_settings(folder, epmd) | {
+            "RABBITMQ_NODENAME": f"tour{port}@localhost",
+            "RABBITMQ_NODE_PORT": str(port),
+            "RABBITMQ_DIST_PORT": str(distribution),
+        }
+        register = ["epmd", "-address", "127.0.0.1", "-port", str(epmd)]
+        own = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+        said = folder / "said"
+        with (
+            said.open("wb") as saying,
+            serving(register, lambda _: listens(epmd), env=env),
+            serving(
+                [str(own) if own.exists() else own.name],
+                lambda _: "completed with" in said.read_text("utf-8", "replace"),
+                env=env,
+                stdout=saying,
+                cwd=folder,
+                ending=signal.SIGKILL,  # nobody needs what it would write in the end, which takes ten seconds
+            ),
+        ):
+            yield port
+
+
+def rabbitmq_settings(folder: Path, epmd: int) -> dict[str, str]:
+    """Everything in this folder, nothing but 127.0.0.1, and the Erlang machine itself instead of a shell that waits for it."""
+    return {
+        "HOME": str(folder),
+        "ERL_EPMD_PORT": str(epmd),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1",
+        "RUNNING_UNDER_SYSTEMD": "true",
+    }
+
+
+@contextmanager
+def kafka_server(topic: str) -> Iterator[str]:
+    """librdkafka's mock of a Kafka cluster: one broker, in the memory of a process of its own, with one topic; gives its address."""
+    hearing, telling = Pipe(duplex=False)
+    server = Process(target=serve_kafka, args=(telling, topic), name="kafka", daemon=True)
+    server.start()
+    try:
+        yield hearing.recv()
+    finally:
+        server.terminate()
+        server.join()
+        hearing.close()
+        telling.close()
+
+
+def serve_kafka(telling: Connection, topic: str) -> None:
+    """Serve until it is terminated."""
+    from confluent_kafka import Producer
+
+    host = Producer({"bootstrap.servers": "none:1", "test.mock.num.brokers": 1, "log_level": 0})
+    (broker,) = host.list_topics(topic, timeout=PATIENCE).brokers.values()
+    telling.send(f"{broker.host}:{broker.port}")
+    signal.pause()
