@@ -514,6 +514,9 @@ BROKEN = {
     "redis-ack": "were lost (5, 6, 7, 8)",
     "redis-pressure": "that was meant for 3",
     "brokers": "were lost with the consumer that was killed",
+    "rpc": "which nobody has offered",
+    "remote": "a new file 'oops'",
+    "web": "the event loop stood still",
     "actor": "have added 1, and the total is",
 }
 

@@ -350,7 +350,10 @@ def ours(marked: str) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("name", ["dishes", "pool-size", "process-daemon", "talk-queue", "asyncio-timeouts", "resolve"])
+@pytest.mark.parametrize(
+    "name",
+    ["dishes", "pool-size", "process-daemon", "talk-queue", "asyncio-timeouts", "resolve", "remote", "cluster", "web"],
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_whoever_ends_it_leaves_nothing(
     name: str, number: signal.Signals, environment: dict[str, str], tmp_path: Path

@@ -12,7 +12,8 @@ class TopicOptions(Json):
     """What ``tour.list`` takes."""
 
     topic: str | None = option(
-        None, help="processes, pools, talking, sharing, examples, brokers, threads, coroutines or events (default: all)"
+        None,
+        help="processes, pools, talking, sharing, examples, brokers, threads, coroutines, events or remote (default: all)",
     )
 
 

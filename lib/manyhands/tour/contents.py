@@ -28,6 +28,7 @@ PROGRAMS: Final = {
     "rabbitmq-server": "rabbitmq-server",
     "nginx": "nginx-light",
     "sshd": "openssh-server",
+    "ssh": "openssh-client",
 }
 """Programs that scenes need, and the Debian package that brings each."""
 METAVARS: Final = {"trace": "FILE"}
@@ -274,6 +275,27 @@ _ALL: Final = [
     ),
     Scene(
         "actor", "events", ("G11",), "A thousand senders and an actor that counts", "one writer: the engine's journal", {"workers": 1000}, broken="Everybody changes the total at once: updates are lost",
+    ),
+    Scene(
+        "web", "events", ("G10", "N16"), "A quick page, while a slow one is made for ten visitors", "a handler that awaits a batch",
+        {"via": ("threads", "tornado", "gunicorn", "nginx", "queue"), "start_method": METHODS},
+        {"via": "a thread each, an event loop, two processes, these with nginx in front, or a queue of orders"},
+        broken="A slow call in an event loop lets everybody wait", broken_with={"via": "tornado"}, module="web",
+        needs_by={"tornado": ("tornado",), "gunicorn": ("gunicorn",), "nginx": ("gunicorn", "nginx")},
+    ),
+    # -- remote: programs on other hosts -----------------------------------------------------------------------------------
+    Scene(
+        "rpc", "remote", ("H1",), "An object that lives in a server is used over TCP as if it were here", "manyhands batch --on, or --backend redis",
+        {"via": ("rpyc", "manager"), "start_method": METHODS}, {"via": "rpyc, or the manager of multiprocessing"},
+        broken="No key, or too much allowed: a stranger makes the server call what he likes", module="rpc", needs_by={"rpyc": ("rpyc",)},
+    ),
+    Scene(
+        "cluster", "remote", ("H4",), "The same batch here and on a Dask cluster; a worker is killed", "manyhands batch.call --backend dask",
+        {"tasks": 8, "start_method": METHODS}, {"tasks": "how many numbers are checked (default: 8)"}, ("distributed",), module="cluster",
+    ),
+    Scene(
+        "remote", "remote", ("H5",), "A command on another host, over a real sshd", "manyhands batch --on web1,web2", needs=("sshd", "ssh"), folder=True,
+        broken="What ssh is given becomes one line for the shell there",
     ),
 ]  # fmt: skip
 

@@ -183,3 +183,29 @@ def serve_kafka(telling: Connection, topic: str) -> None:
     (broker,) = host.list_topics(topic, timeout=PATIENCE).brokers.values()
     telling.send(f"{broker.host}:{broker.port}")
     signal.pause()
+
+
+@contextmanager
+def nginx(behind: int, files: dict[str, str]) -> Iterator[int]:
+    """nginx, which gives out ``files`` itself, and asks the server at the port ``behind`` for all else; gives its port."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="nginx-") as folder:
+        for path, text in files.items():
+            Path(folder + path).write_text(text)
+        places = "".join(f"{what}_temp_path {folder};" for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        Path(folder, "nginx.conf").write_text(
+            f"daemon off; pid {folder}/pid; worker_processes 1; events {{}}\n"
+            + "user root;\n" * (os.getuid() == 0)
+            + f"http {{ access_log off; default_type text/plain; {places}\n"
+            f"server {{ listen 127.0.0.1:{port}; root {folder};\n"
+            + "".join(f"location = {path} {{}}\n" for path in files)
+            + f"location / {{ proxy_pass http://127.0.0.1:{behind}; }} }} }}\n"
+        )
+        command = ["nginx", "-p", folder, "-c", f"{folder}/nginx.conf", "-e", "stderr"]
+        with serving(command, lambda pid: has_noted(Path(folder, "pid"), pid) and listens(port)):
+            yield port
+
+
+def has_noted(note: Path, pid: int) -> bool:
+    """Whether a server has written its number there, which it does when it has its port."""
+    return note.exists() and note.read_text() == f"{pid}\n"
