@@ -268,6 +268,7 @@ QUICKER = {
     "tour.compare": ["--sample", "4"],
     "tour.talk-cost": ["--messages", "2000"],
     "tour.brokers": ["--via", "redis"],
+    "tour.costs": ["--count", "1000", "--processes", "20"],
     "tour.all": ["--topic", "coroutines"],
 }
 """Options that make a long command short: of an option that is given twice, the last one counts."""

@@ -236,6 +236,7 @@ def test_the_source_is_the_scene_itself(cli: Cli) -> None:
         (["tour.dishes", "--wash", "-1"], "--wash -1"),
         (["tour.primes", "1" + "0" * 30], "expected whole numbers below"),
         (["tour.all", "--topic", "nothing"], "--topic 'nothing'"),
+        (["tour.costs", "--count", "10"], "--count 10: expected at least 500"),
         (["tour.resolve", "a..b"], "'a..b' cannot be the name"),
         (["tour.all", "--scale", "-1"], "--scale -1"),
         (["tour.compare", "--sample", "0"], "--sample 0"),

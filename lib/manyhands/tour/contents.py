@@ -117,6 +117,22 @@ _ALL: Final = [
         "process-shell", "processes", ("A4",), "A list of arguments is safe, whatever a file is called", "manyhands batch 'ls -d {}'",
         broken="A line for a shell carries out what a file is called", folder=True,
     ),
+    Scene(
+        "process-exec", "processes", ("N1",), "fork, then exec: another program in the same process", "manyhands batch, which starts programs",
+        needs=("fork",), module="programs",
+    ),
+    Scene(
+        "process-threads", "processes", ("N2",), "Processes with threads in each: who shares memory with whom", "manyhands proc.tree",
+        {"start_method": METHODS, "workers": 2, "threads": 3}, {"threads": "how many threads in each (default: 3)"}, module="programs",
+    ),
+    Scene(
+        "process-crash", "processes", ("N7",), "A crash ends one process, and the others go on", "manyhands batch, where a crash is one failed job",
+        {"start_method": METHODS}, broken="One thread crashes, and all threads are gone", module="programs",
+    ),
+    Scene(
+        "process-guard", "processes", ("N9",), "How often a program is imported, and what the main guard is for", "manyhands batch.call",
+        needs=("fork",), broken="Without the main guard the child cannot start", module="programs", folder=True,
+    ),
     # -- pools: a few workers, many tasks --------------------------------------------------------------------------------
     Scene(
         "pool-async", "pools", ("C1",), "A pool as large as the machine does five tasks of random length", "run_batch(...)",
@@ -143,6 +159,10 @@ _ALL: Final = [
         "futures-completed", "pools", ("E8",), "as_completed gives each result when it is there", "manyhands batch.call --no-keep-order",
         {"via": ("thread", "process"), "start_method": METHODS, "workers": 5},
     ),
+    Scene(
+        "future-states", "pools", ("N12",), "A future is pending, running, done, failed or cancelled", "Outcome.status",
+        broken="Nobody asks for the result, and so nobody hears of the error",
+    ),
     # -- talking: pipes and queues ---------------------------------------------------------------------------------------
     Scene("talk-duplex", "talking", ("D1",), "A pipe with two ends: hello, and hello, too", "run_batch(...)", {"start_method": METHODS}),
     Scene(
@@ -163,6 +183,22 @@ _ALL: Final = [
     Scene(
         "talk-cost", "talking", ("D6",), "What a message costs by Pipe, SimpleQueue and Queue", "map_batch(...), which sends many at once",
         {"start_method": METHODS, "messages": 20_000}, {"messages": "how many (default: 20000)"}, quick={"messages": 2_000},
+    ),
+    Scene(
+        "talk-ways", "talking", ("N3",), "The same bytes by a pair of sockets, by TCP, by a file in memory", "run_batch(...)",
+        {"start_method": METHODS}, module="messages", folder=True,
+    ),
+    Scene(
+        "talk-timeouts", "talking", ("N8",), "What each blocking call does when its time is up", "manyhands batch --timeout",
+        {"start_method": METHODS}, module="timeouts",
+    ),
+    Scene(
+        "talk-pickling", "talking", ("N10",), "When a message is copied: at send, or later", "run_batch(...), which pickles at once",
+        {"start_method": METHODS}, broken="put succeeds, and what cannot be pickled is lost", module="messages",
+    ),
+    Scene(
+        "queue-ends", "talking", ("N15",), "Four ways to end a queue: sentinel, count, event, idle time-out", "manyhands batch, which ends with its last job",
+        {"start_method": METHODS, "workers": 2}, broken="One sentinel for several readers: the others wait for ever", module="messages",
     ),
     # -- sharing: memory, proxies, locks ---------------------------------------------------------------------------------
     Scene("share-memory", "sharing", ("D7",), "Value and Array: memory that two processes see", "Outcome.value", {"start_method": METHODS}),
@@ -198,6 +234,12 @@ _ALL: Final = [
         {"numbers": [], "workers": 2, "via": ("process", "thread"), "method": ("trial", "miller-rabin"), "start_method": METHODS},
         {"numbers": "numbers to be checked (default: twenty up to 9999999999999999)", "method": "trial division, or Miller-Rabin, which needs far fewer steps"},
         module="primes", given="numbers", quick={"numbers": ["2", "10000000019", "10000000033", "299593572317"]},
+    ),
+    Scene(
+        "costs", "examples", ("N6",), "What a process, a thread, a greenlet and a task cost", "manyhands batch.compare",
+        {"count": 10_000, "processes": 100, "start_method": METHODS},
+        {"count": "how many threads, greenlets and tasks (default: 10000)", "processes": "how many processes (default: 100)"},
+        ("gevent",), module="costs", quick={"count": 1_000, "processes": 20},
     ),
     # -- brokers: queues that are kept by a server ------------------------------------------------------------------------
     Scene(
@@ -251,6 +293,22 @@ _ALL: Final = [
         "gil", "threads", ("F6",), "What the GIL means for work that computes, and for work that waits", "manyhands batch.compare, and --backend auto",
         {"workers": 2, "start_method": METHODS}, module="gil",
     ),
+    Scene(
+        "thread-stop", "threads", ("N4",), "A thread cannot be terminated: it is asked to stop", "manyhands batch --timeout", module="locking",
+        broken="A thread that waits without a limit never looks",
+    ),
+    Scene(
+        "lock-order", "threads", ("N5",), "Two locks, always in the same order", "one writer: the engine's journal", module="locking",
+        broken="Each has a lock that the other wants: a deadlock",
+    ),
+    Scene(
+        "lock-release", "threads", ("N5",), "A lock is released, whatever happens", "one writer: the engine's journal", module="locking",
+        broken="After an error nobody releases the lock",
+    ),
+    Scene("lock-again", "threads", ("N5",), "A Lock is taken once; an RLock by its thread as often as it likes", "one writer: the engine's journal", module="locking"),
+    Scene(
+        "thread-ids", "threads", ("N13",), "The numbers of a thread: the kernel's, and Python's", "manyhands proc.show", {"workers": 3}, module="locking",
+    ),
     # -- coroutines ------------------------------------------------------------------------------------------------------
     Scene("coroutine-sum", "coroutines", ("G1",), "A generator keeps a running sum", "an async function for batch.call"),
     Scene(
@@ -275,6 +333,10 @@ _ALL: Final = [
     ),
     Scene(
         "actor", "events", ("G11",), "A thousand senders and an actor that counts", "one writer: the engine's journal", {"workers": 1000}, broken="Everybody changes the total at once: updates are lost",
+    ),
+    Scene(
+        "loop-hog", "events", ("N11",), "What does not give way goes into a thread", "run_batch(..., backend='threads')", {"via": ("gevent", "asyncio")},
+        broken="One that does not give way stops all others", module="hogs", needs_by={"gevent": ("gevent",)},
     ),
     Scene(
         "web", "events", ("G10", "N16"), "A quick page, while a slow one is made for ten visitors", "a handler that awaits a batch",

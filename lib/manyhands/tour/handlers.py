@@ -257,8 +257,16 @@ def _check_brokers(options: Mapping[str, Any]) -> None:
         raise UsageError(f"--jobs {options['jobs']}: expected at least 100: both consumers must have some in hand")
 
 
+def _check_costs(options: Mapping[str, Any]) -> None:
+    if options["count"] < 500:
+        raise UsageError(
+            f"--count {options['count']}: expected at least 500: what fewer cost is too little to be measured"
+        )
+
+
 _FURTHER: Final[dict[str, Callable[[Mapping[str, Any]], None]]] = {
     "brokers": _check_brokers,
+    "costs": _check_costs,
     "dishes": _check_dishes,
     "primes": _check_primes,
     "redis-ack": _check_enough,

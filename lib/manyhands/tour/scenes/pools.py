@@ -6,9 +6,10 @@ import os
 import random
 import threading
 import time
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from multiprocessing import Barrier, Pool, TimeoutError, get_context
 from multiprocessing.pool import ThreadPool
+from typing import Any
 
 from manyhands.tour.scene_tools import doing, scaled, tell
 from manyhands.tour.seen import Seen, covered, expect, most_at_once
@@ -220,3 +221,75 @@ def futures_completed_seen(seen: Seen) -> str:
     early = sum(one.at < max(ends) for one in seen.all("done"))
     expect(early > 0, "no result came before the last was done")
     return f"submitted as 1.5, 0.9, 0.3, 1.2, 0.6, done as {', '.join(map(str, order))}; {early} came before the last had ended"
+
+
+def state_of(future: Future[Any]) -> str:
+    if future.cancelled():
+        return "cancelled"
+    if future.done():
+        return "failed" if future.exception() else "done"
+    return "running" if future.running() else "pending"
+
+
+def task_that(name: str, may_end: threading.Event) -> str:
+    tell("{name} begins", name=name)
+    may_end.wait()
+    if name == "bad":
+        raise ValueError("no good")
+    return f"result of {name}"
+
+
+def tell_states(when: str, futures: dict[str, Future[str]]) -> None:
+    for name, future in futures.items():
+        tell("{when} {name} is {state}", when=when, name=name, state=state_of(future))
+
+
+def future_states() -> None:
+    """A future is pending until a worker takes it, then running, then done or failed; cancel works only while it is pending."""
+    began, may_end = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1, initializer=began.set) as executor:
+        futures = {name: executor.submit(task_that, name, may_end) for name in ("good", "bad", "late")}
+        began.wait()
+        while not futures["good"].running():
+            time.sleep(0.001)
+        tell_states("while the worker is busy", futures)
+        for name in ("good", "late"):
+            tell("cancel {name}: {done}", name=name, done=futures[name].cancel())
+        may_end.set()
+    tell_states("at the end", futures)
+    for name, future in futures.items():
+        try:
+            tell("{name}.result() gives {given!r}", name=name, given=future.result())
+        except (ValueError, CancelledError) as error:
+            tell("{name}.result() raises {error}", name=name, error=repr(error))
+
+
+def future_states_seen(seen: Seen) -> str:
+    states = [(one.data["name"], one.data["state"]) for one in seen.all("{when} {name} is", 6)]
+    early, late = states[:3], states[3:]
+    expect(early == [("good", "running"), ("bad", "pending"), ("late", "pending")], f"the states were {early}")
+    expect(late == [("good", "done"), ("bad", "failed"), ("late", "cancelled")], f"the states are {late}")
+    expect(seen.data("{name} begins", "name") == ["good", "bad"], "what was cancelled has begun")
+    cancelled = {one.data["name"]: one.data["done"] for one in seen.all("cancel")}
+    expect(cancelled == {"good": False, "late": True}, f"cancel returned {cancelled}")
+    expect(seen.one("{name}.result() gives").data["given"] == "result of good", "the result is another")
+    raised = {one.data["name"]: one.data["error"].partition("(")[0] for one in seen.all("{name}.result() raises")}
+    expect(raised == {"bad": "ValueError", "late": "CancelledError"}, f"raised were {raised}")
+    return "pending, running, done, failed, cancelled: each was seen; what ran could not be cancelled, what waited could, and never began"
+
+
+def future_states_broken() -> None:
+    """An exception waits in its future until somebody asks; who never calls result never hears of it."""
+    may_end = threading.Event()
+    may_end.set()
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(task_that, "bad", may_end)
+    tell("all tasks are over, and no error was reported")
+    tell("I ask, and it has {state}: {error}", state=state_of(future), error=repr(future.exception()))
+
+
+def future_states_broken_seen(seen: Seen) -> str:
+    expect(seen.one("{name} begins").at < seen.one("all tasks are over").at, "it was not done before")
+    found = seen.one("I ask").data
+    expect(found["state"] == "failed", f"it has {found['state']}")
+    return f"a task failed with {found['error']}, and the program went on as if nothing had happened"
