@@ -49,10 +49,14 @@ def documented() -> dict[str, set[str]]:
     return found
 
 
+NAMED = ("pressure.", "temperatures.", "sensors.temperatures.", "times.", "since_boot[].", "limits.")
+"""Mappings whose keys are names that this machine gives."""
+
+
 def keys(value: Any, prefix: str = "") -> Iterator[str]:
     """``memory.total``, ``disks[].mount``; a mapping by names of this machine is ``pressure.*``."""
     for name, inner in value.items():
-        at = f"{prefix}{'*' if prefix in ('pressure.', 'temperatures.', 'sensors.temperatures.', 'times.', 'limits.') else name}"
+        at = f"{prefix}{'*' if prefix in NAMED else name}"
         yield at
         if isinstance(inner, dict):
             yield from keys(inner, f"{at}.")

@@ -34,9 +34,10 @@ def said(*command: str) -> str:
 def test_the_host_is_what_the_system_says() -> None:
     """uname, nproc, /proc/loadavg, /proc/uptime (scenario I1)."""
     info = host_info()
-    assert [info.system, info.node, info.kernel, info.machine] == [
-        said("uname", flag) for flag in ("-s", "-n", "-r", "-m")
+    assert [info.system, info.node, info.kernel, info.version, info.machine] == [
+        said("uname", flag) for flag in ("-s", "-n", "-r", "-v", "-m")
     ]
+    assert f"version    {said('uname', '-v')}" in list(info_lines(info))
     assert info.cores == int(said("nproc", "--all"))
     assert info.load is not None
     assert abs(info.load[0] - float(Path("/proc/loadavg").read_text().split()[0])) < 1

@@ -95,6 +95,31 @@ def test_a_busy_core_is_seen() -> None:
     assert not any(line.startswith("core") for line in cpu_lines(seen, per_core=False))
 
 
+def seconds_of_cores() -> list[list[float]]:
+    """Of /proc/stat: a list for each core, in the order of proc(5)."""
+    tick = os.sysconf("SC_CLK_TCK")
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines() if line.startswith("cpu")]
+    return [[int(word) / tick for word in words[1:]] for words in lines if words[0] != "cpu"]
+
+
+@needs_linux
+def test_the_seconds_of_each_core_are_those_of_the_kernel() -> None:
+    """Every core and every kind of use, in seconds: no less than before we look, and no more than afterwards."""
+    before = seconds_of_cores()
+    seen = cpu(0.05)
+    after = seconds_of_cores()
+    assert len(before) == len(seen.since_boot) == len(after)
+    kinds = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice"]
+    slack = 0.05  # idle and iowait may go back a little (proc(5))
+    for least, core, most in zip(before, seen.since_boot, after, strict=True):
+        assert list(core) == kinds[: len(least)]
+        for low, value, high in zip(least, core.values(), most, strict=True):
+            assert low - slack <= value <= high + slack
+    *_, head, first = list(cpu_lines(seen, per_core=True))[: -len(after) + 1 or None]
+    assert head.split() == ["CORE", *(kind.upper() for kind in seen.since_boot[0])]
+    assert first.split() == ["0", *(f"{value:.2f}" for value in seen.since_boot[0].values())]
+
+
 def test_a_core_that_does_nothing_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting for disks is not being busy; guests are not counted twice; no time at all is no division by zero."""
     fields = ("user", "system", "idle", "iowait", "guest")
@@ -104,6 +129,7 @@ def test_a_core_that_does_nothing_is_idle(monkeypatch: pytest.MonkeyPatch) -> No
     seen = cpu(0.0)
     assert seen.busy == pytest.approx(20)
     assert seen.times == {"user": 10.0, "system": 10.0, "idle": 30.0, "iowait": 50.0}
+    assert seen.since_boot == ({"user": 1, "system": 1, "idle": 3, "iowait": 5, "guest": 1},)
     assert cpu(0.0).busy == 0.0
 
 

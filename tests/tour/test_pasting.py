@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import Cli
 from manyhands.tour.contents import SCENES
 from manyhands.tour.handlers import usual
 from manyhands.tour.pasting import program_of
@@ -42,6 +43,15 @@ def test_every_name_is_there(name: str, broken: bool) -> None:
     assert list(unknown(table, known)) == []
     assert "import manyhands" not in program
     assert "from manyhands" not in program
+
+
+def test_a_module_that_tells_something_at_its_import_does_so_in_the_program_only(cli: Cli, tmp_path: Path) -> None:
+    """What is printed is the program, and nothing else."""
+    path = tmp_path / "pasted.py"
+    path.write_text(cli("tour.process-memory", "--source").stdout)
+    done = subprocess.run([sys.executable, "-I", str(path)], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("the module is imported") == 1
 
 
 @pytest.mark.sampled

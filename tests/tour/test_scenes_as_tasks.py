@@ -131,17 +131,22 @@ def test_what_rests_on_times_is_qualified_on_a_busy_machine(busy: bool) -> None:
     )
 
 
-def test_a_spinner_that_gets_no_cpu_is_not_blamed() -> None:
-    """Few frames are the fault of the others; no frame at all is its own."""
+@pytest.mark.parametrize("busy", [True, False])
+@pytest.mark.parametrize(("frames", "right"), [(0, False), (1, False), (2, False), (12, True), (30, True), (40, False)])
+def test_a_spinner_that_does_not_turn_is_not_seen(busy: bool, frames: int, right: bool) -> None:
+    """On a busy machine, too: that nothing could be seen is no reason to say that it was."""
     told = [
         event("begin", 0, "a slow call"),
         event("end", 3, "a slow call"),
+        event("tell", 4, "the spinner has turned; frames: {frames}", frames=frames),
         event("tell", 4, "Answer: {answer}", answer=42),
     ]
-    few = [*told, event("tell", 4, "the spinner has shown {frames} frames", frames=2)]
-    assert "2 frames while a call took" in spinner_seen(Seen(few, {"via": "thread"}, busy=True))
-    with pytest.raises(NotSeen, match=r"2 frames in 3\.00 s"):
-        spinner_seen(Seen(few, {"via": "thread"}))
+    seen = Seen(told, {"via": "thread"}, busy=busy)
+    if right:
+        assert f"{frames} frames while a call took 3.00 s" in spinner_seen(seen)
+    else:
+        with pytest.raises(NotSeen, match=f"{frames} frames in 3.00 s"):
+            spinner_seen(seen)
 
 
 # -- what is drawn -------------------------------------------------------------------------------------------------------
@@ -231,6 +236,7 @@ def test_the_source_is_the_scene_itself(cli: Cli) -> None:
         (["tour.pool-size", "--via", "thread"], "via"),
         (["tour.dishes", "--via", "magic"], "expected one of process, thread, asyncio, gevent"),
         (["tour.dishes", "--via", "thread", "--drunk-dryer"], "only a process can be killed"),
+        (["tour.dishes", "--way", "line", "--drunk-dryer"], "it takes its dishes from a rack"),
         (["tour.primes", "x"], "expected whole numbers"),
         (["tour.dishes", "--drunk-dryer", "--dryers", "1"], "at least 2 dryers"),
         (["tour.dishes", "--wash", "-1"], "--wash -1"),

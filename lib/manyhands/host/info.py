@@ -42,12 +42,13 @@ _HYPERVISORS: Final = {
 class HostInfo:
     """A machine at one moment. ``cores`` is the bare count; ``usable_cores`` is what this process may use of it.
 
-    ``virtual``: the hypervisor below us, ``container``: the kind of container that we run in, both None if none is detected.
+    ``kernel`` is its release, ``version`` how it was built. ``virtual``: the hypervisor below us, ``container``: the kind of container that we run in, both None if none is detected.
     """
 
     node: str
     system: str
     kernel: str
+    version: str
     machine: str
     distribution: str | None
     virtual: str | None
@@ -78,6 +79,7 @@ def host_info() -> HostInfo:
         node=uname.nodename,
         system=uname.sysname,
         kernel=uname.release,
+        version=uname.version,
         machine=uname.machine,
         distribution=_distribution(),
         virtual=virtual,

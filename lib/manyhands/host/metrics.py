@@ -20,7 +20,8 @@ _PRESSURE: Final = Path("/proc/pressure")
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """The CPUs during ``seconds``. ``busy``: percent of all cores together; ``cores``: of each; ``times``: percent by kind of use.
+    """The CPUs during ``seconds``. ``busy``: percent of all cores together; ``cores``: of each; ``times``: percent by kind of use; ``since_boot``:
+    seconds of each core since the start of the machine, by kind of use as /proc/stat counts it (time of guests also within user).
 
     ``load``: processes that run or wait, on average over 1, 5 and 15 minutes (getloadavg(3)).
     """
@@ -29,6 +30,7 @@ class Cpu:
     busy: float
     cores: tuple[float, ...]
     times: dict[str, float]
+    since_boot: tuple[dict[str, float], ...]
     mhz: float | None
     load: tuple[float, float, float] | None
     count: int
@@ -52,6 +54,7 @@ def cpu(seconds: float = 1.0) -> Cpu:
         busy=_busy(total),
         cores=tuple(map(_busy, spent)),
         times={name: 100 * part / whole for name, part in total.items() if whole},
+        since_boot=tuple(dict(zip(one._fields, one, strict=True)) for one in after),
         mhz=frequency.current if frequency else None,
         load=os.getloadavg() if hasattr(os, "getloadavg") else None,
         count=os.cpu_count() or 1,

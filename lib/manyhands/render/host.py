@@ -28,6 +28,7 @@ def info_lines(info: HostInfo) -> Iterator[str]:
         [
             ("host", info.node),
             ("system", f"{info.distribution or info.system}, {info.system} {info.kernel} on {info.machine}"),
+            ("version", info.version),
             ("virtual", f"{info.virtual or 'no hypervisor to be seen'}, {_contained(info.container)}"),
             ("cores", f"{info.cores}, of which this process may use {info.usable_cores} (quota: {quota})"),
             ("load", _load(info.load)),
@@ -74,6 +75,16 @@ def cpu_lines(seen: Cpu, *, per_core: bool) -> Iterator[str]:
     if per_core:
         for number, busy in enumerate(seen.cores):
             yield f"{f'core {number}':10} {busy:5.1f}%  {'#' * round(busy * _BAR / 100)}".rstrip()
+        yield "seconds since the start of the machine:"
+        yield from since_boot_lines(seen.since_boot)
+
+
+def since_boot_lines(cores: tuple[dict[str, float], ...]) -> Iterator[str]:
+    """A table: a core a line, a kind of use a column."""
+    kinds = list(cores[0]) if cores else []
+    rows = ((number, *(f"{one.get(kind, 0.0):.2f}" for kind in kinds)) for number, one in enumerate(cores))
+    head = ("CORE", *(kind.upper() for kind in kinds))
+    return table(head, rows, right=head)
 
 
 def memory_lines(memory: Memory, swap: Swap) -> Iterator[str]:

@@ -97,12 +97,12 @@ _ALL: Final = [
         "run_batch(...), which waits for all", {"start_method": METHODS},
     ),
     Scene(
-        "process-memory", "processes", ("B5",), "What a child changes stays in the child; what it starts with depends on how it is made",
+        "process-memory", "processes", ("B5",), "What a child changes stays in the child",
         "run_batch(..., initializer=...)", {"start_method": METHODS}, module="memory", verdict="processes",
     ),
     Scene(
-        "process-zombie", "processes", ("B6",), "A child that has ended stays a zombie until it is joined", "manyhands proc.zombies",
-        {"start_method": METHODS}, broken="Nobody joins: whoever has ended stays as a zombie",
+        "process-zombie", "processes", ("B6",), "A child that has ended stays a zombie until its parent asks", "manyhands proc.zombies",
+        {"start_method": METHODS}, broken="Nobody asks: whoever has ended stays as a zombie",
     ),
     Scene(
         "process-daemon", "processes", ("B7",), "A daemon process is ended when its parent ends", "run_batch(...), whose workers never outlive it",
@@ -143,7 +143,7 @@ _ALL: Final = [
         {"start_method": METHODS, "workers": 3, "tasks": 4}, {"tasks": "how many tasks of one second (default: 4)"},
     ),
     Scene(
-        "pool-state", "pools", ("C3",), "What a worker has in its memory stays from task to task", "manyhands batch.call --initializer",
+        "pool-state", "pools", ("C3",), "A worker keeps its memory; what it begins with is settled at Pool()", "manyhands batch.call --initializer",
         {"start_method": METHODS, "workers": 3},
     ),
     Scene("pool-apply", "pools", ("C4",), "apply waits, apply_async does not", "run_batch(...)", {"start_method": METHODS}),
@@ -177,12 +177,12 @@ _ALL: Final = [
         "run_batch(...)", {"start_method": METHODS}, broken="join before get: the child cannot end, and the parent waits for it",
     ),
     Scene(
-        "talk-cards", "talking", ("D5",), "Three processes put cards into a queue and take them, first in, first out", "run_batch(...)",
+        "talk-cards", "talking", ("D5",), "First in, first out; and who finds nothing, waits", "run_batch(...)",
         {"start_method": METHODS},
     ),
     Scene(
-        "talk-cost", "talking", ("D6",), "What a message costs by Pipe, SimpleQueue and Queue", "map_batch(...), which sends many at once",
-        {"start_method": METHODS, "messages": 20_000}, {"messages": "how many (default: 20000)"}, quick={"messages": 2_000},
+        "talk-cost", "talking", ("D6",), "There and back by Pipe, SimpleQueue and Queue", "map_batch(...), which sends many at once",
+        {"start_method": METHODS, "messages": 5_000}, {"messages": "how many in each of four rounds (default: 5000)"}, quick={"messages": 500},
     ),
     Scene(
         "talk-ways", "talking", ("N3",), "The same bytes by a pair of sockets, by TCP, by a file in memory", "run_batch(...)",
@@ -211,14 +211,15 @@ _ALL: Final = [
     ),
     # -- examples: the same work in several ways -------------------------------------------------------------------------
     Scene(
-        "dishes", "examples", ("E1",), "Washers and dryers at their own speed, with a rack between them", "manyhands batch --then",
+        "dishes", "examples", ("E1",), "Washing up with a rack, by one alone, in batches, or in a line", "manyhands batch --then",
         {
-            "via": ("process", "thread", "asyncio", "gevent"), "start_method": METHODS, "washers": 1, "dryers": 3, "dishes": 12, "wash": 0.2, "dry": 0.5,
-            "queue_size": 0, "drunk_dryer": False,
+            "via": ("process", "thread", "asyncio", "gevent"), "way": ("rack", "alone", "batch", "line"), "start_method": METHODS, "washers": 1, "dryers": 3,
+            "dishes": 8, "wash": 0.2, "dry": 0.5, "put": 0.3, "queue_size": 0, "drunk_dryer": False,
         },
         {
-            "washers": "number of washers (default: 1)", "dryers": "number of dryers (default: 3)", "dishes": "number of dishes (default: 12)",
-            "wash": "seconds to wash a dish (default: 0.2)", "dry": "seconds to dry a dish (default: 0.5)",
+            "washers": "number of washers (default: 1)", "dryers": "number of dryers (default: 3)", "dishes": "number of dishes (default: 8)",
+            "way": "a rack between washers and dryers, one worker alone, in batches (all washed, then all dried, then put away), or a line of three",
+            "put": "seconds to put a dish away, which is not done with a rack (default: 0.3)", "wash": "seconds to wash a dish (default: 0.2)", "dry": "seconds to dry a dish (default: 0.5)",
             "queue_size": "dishes that the rack holds; a washer waits while it is full (default: 0, no limit)",
             "drunk_dryer": "one dryer is killed in the middle of a dish (--via process only)",
         }, module="dishes",
@@ -229,10 +230,10 @@ _ALL: Final = [
         broken_with={"via": "asyncio"},
     ),
     Scene(
-        "primes", "examples", ("E6", "D10"), "Twenty numbers are checked one after another, then by workers with two queues",
+        "primes", "examples", ("E6", "D10"), "Twenty numbers: one after another, then by workers with queues",
         "manyhands batch.call manyhands.tour.scenes.primes:is_prime --type int",
-        {"numbers": [], "workers": 2, "via": ("process", "thread"), "method": ("trial", "miller-rabin"), "start_method": METHODS},
-        {"numbers": "numbers to be checked (default: twenty up to 9999999999999999)", "method": "trial division, or Miller-Rabin, which needs far fewer steps"},
+        {"numbers": [], "workers": 0, "via": ("process", "thread"), "method": ("trial", "miller-rabin"), "start_method": METHODS},
+        {"numbers": "numbers to be checked (default: twenty up to 9999999999999999)", "workers": "how many at once (default: 0, one for each core)", "method": "trial division, or Miller-Rabin, which needs far fewer steps"},
         module="primes", given="numbers", quick={"numbers": ["2", "10000000019", "10000000033", "299593572317"]},
     ),
     Scene(
@@ -284,7 +285,10 @@ _ALL: Final = [
     Scene("thread-bank", "threads", ("F2",), "Two threads change one balance, with a lock", "run_batch(...): jobs share nothing", broken="Without the lock, changes are lost"),
     Scene("thread-sum", "threads", ("F3",), "Ten threads add their numbers under a lock", "sum(map_batch(...))"),
     Scene("thread-class", "threads", ("F4",), "A thread of a class of our own", "run_batch(..., backend='threads')"),
-    Scene("thread-local", "threads", ("F5",), "Every thread sees a student of its own", "manyhands batch.call --initializer"),
+    Scene(
+        "thread-local", "threads", ("F5",), "Three ways in which every thread sees a student of its own", "manyhands batch.call --initializer",
+        broken="One name for all: each thread sees whoever was set last",
+    ),
     Scene(
         "thread-fork", "threads", (), "A process is made beside threads: by spawn it works, by fork it may hang", "run_batch(...), which never forks beside threads",
         needs=("fork",), broken="fork copies a lock that is held, but not the thread that holds it",
@@ -315,8 +319,8 @@ _ALL: Final = [
         "coroutine-callbacks", "coroutines", ("G2",), "Two loops take turns, because their callback gives way", "an async function for batch.call",
         broken="A generator that is called and thrown away does nothing",
     ),
-    Scene("asyncio-sleeps", "coroutines", ("G3",), "Two sleeps: one after another, as tasks, awaited bare", "run_batch(..., backend='asyncio')"),
-    Scene("asyncio-timeouts", "coroutines", ("G4",), "wait_for cuts what takes too long", "manyhands batch --timeout"),
+    Scene("asyncio-sleeps", "coroutines", ("G3",), "Two sleeps: blocking, one after another, as tasks, awaited bare", "run_batch(..., backend='asyncio')"),
+    Scene("asyncio-timeouts", "coroutines", ("G4",), "wait_for cuts what takes too long, counted from the await", "manyhands batch --timeout"),
     Scene("asyncio-queue", "coroutines", ("G5",), "A producer and a consumer with a queue between them", "manyhands batch --then"),
     Scene("asyncio-getter", "coroutines", ("G6",), "Who gets before anybody puts, waits", "manyhands batch --from -"),
     # -- events ----------------------------------------------------------------------------------------------------------

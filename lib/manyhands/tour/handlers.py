@@ -223,6 +223,8 @@ def _check_dishes(options: Mapping[str, Any]) -> None:
         return
     if options["via"] != "process":
         raise UsageError(f"--drunk-dryer: only a process can be killed; leave out --via {options['via']}")
+    if options["way"] != "rack":
+        raise UsageError(f"--drunk-dryer: it takes its dishes from a rack; leave out --way {options['way']}")
     if options["dryers"] < 2 or options["dishes"] < 2 * options["dryers"]:
         raise UsageError("--drunk-dryer: the others go on, so there must be at least 2 dryers, and 2 dishes for each")
 

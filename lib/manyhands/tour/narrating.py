@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
+from contextlib import redirect_stdout
 from itertools import cycle
 from typing import Any, Final
 
@@ -198,7 +200,8 @@ def trace(seen: Seen) -> dict[str, Any]:
 
 def show_source(scene: Scene, to: Console, *, broken: bool) -> None:
     """The code in colours, and what does the same in production."""
-    code = program_of(scene, broken=broken)
+    with redirect_stdout(io.StringIO()):  # a scene may tell that its module is imported
+        code = program_of(scene, broken=broken)
     if to.is_terminal and not to.no_color:
         to.print(Syntax(code, "python", background_color="default", word_wrap=False))
     else:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from collections import deque
 from collections.abc import Callable, Generator
 
 from manyhands.tour.scene_tools import doing, scaled, tell
-from manyhands.tour.seen import Seen, covered, expect, most_at_once
+from manyhands.tour.seen import Event, Seen, covered, expect, most_at_once
 
 
 def running_sum() -> Generator[int, int, None]:
@@ -89,6 +91,16 @@ async def say_after(seconds: float, word: str) -> None:
         await asyncio.sleep(scaled(seconds))
 
 
+def say_blocking(seconds: float, word: str) -> None:
+    with doing("says {word} after {seconds} s", word=word, seconds=seconds):
+        time.sleep(scaled(seconds))
+
+
+def blocking() -> None:
+    say_blocking(1, "hello")
+    say_blocking(2, "world")
+
+
 async def one_after_another() -> None:
     await say_after(1, "hello")
     await say_after(2, "world")
@@ -109,6 +121,8 @@ async def bare() -> None:
 
 def asyncio_sleeps() -> None:
     """Two coroutines take turns only if they are tasks; to have made one is not to have begun it."""
+    with doing("{way}", way="blocking"):
+        blocking()
     for way in (one_after_another, as_tasks, bare):
         with doing("{way}", way=way.__name__):
             asyncio.run(way())
@@ -116,14 +130,17 @@ def asyncio_sleeps() -> None:
 
 def asyncio_sleeps_seen(seen: Seen) -> str:
     ways = {span.event.data["way"]: span for span in seen.spans("{way}")}
-    expect(list(ways) == ["one_after_another", "as_tasks", "bare"], "not every way was tried")
+    expect(list(ways) == ["blocking", "one_after_another", "as_tasks", "bare"], "not every way was tried")
     for name, way in ways.items():
         inside = [one for one in seen.spans("says") if way.begin <= one.begin <= way.end]
-        expect(len(inside) == 2, f"{name}: {len(inside)} coroutines have run")
+        expect(len(inside) == 2, f"{name}: {len(inside)} sleeps were seen")
         at_once = 2 if name == "as_tasks" else 1
         expect(most_at_once(inside) == at_once, f"{name}: {most_at_once(inside)} ran at once")
     times = {name: f"{way.took:.2f} s" for name, way in ways.items()}
-    return f"1 s and 2 s took {times['one_after_another']} one after another, {times['as_tasks']} as tasks, {times['bare']} awaited bare"
+    return (
+        f"1 s and 2 s took {times['blocking']} by time.sleep, {times['one_after_another']} one after another, "
+        f"{times['as_tasks']} as tasks, {times['bare']} awaited bare"
+    )
 
 
 async def impatient() -> None:
@@ -134,32 +151,64 @@ async def impatient() -> None:
         tell("cut after a second")
 
 
-async def greet(word: str, limit: float) -> None:
+async def arrive(seconds: float, word: str) -> None:
+    with doing("{word} is on its way, for {seconds} s", word=word, seconds=seconds):
+        await asyncio.sleep(scaled(seconds))
+    tell("{word} arrives", word=word)
+
+
+def little_more(seconds: float) -> float:
+    """5 hundredths of a second more, at nearly any --scale: the machine may be late by that."""
+    return scaled(seconds) + min(0.05, scaled(0.5))
+
+
+async def both(limit: float, *, catches: bool) -> None:
+    """Wait for one greeting, then for the other; the limit of the second counts from when main begins to wait for it."""
+    hello = asyncio.create_task(arrive(1, "hello"), name="hello")
+    world = asyncio.create_task(arrive(2, "world"), name="world")
     try:
-        await asyncio.wait_for(asyncio.sleep(scaled(1)), scaled(limit))
-        tell("{word} arrives within {limit} s", word=word, limit=limit)
+        tell("waits for hello, {limit:.2f} s at most", limit=limit)
+        await asyncio.wait_for(hello, limit)
     except TimeoutError:
-        tell("{word} is cut at {limit} s", word=word, limit=limit)
+        tell("hello is cut, and main catches the error: {catches}", catches=catches)
+        if not catches:
+            raise
+        await asyncio.sleep(scaled(0.5))  # as the next cell of a notebook is run a little later
+    second = little_more(1)
+    tell("waits for world, {limit:.2f} s from now at most", limit=second)
+    await asyncio.wait_for(world, second)
 
 
 def asyncio_timeouts() -> None:
-    """wait_for cancels what takes too long, and only that."""
+    """wait_for cancels what takes too long; its limit counts from the await, and its TimeoutError ends whoever does not catch it."""
     asyncio.run(impatient())
-    asyncio.run(both(1.5, 1.5))
-    asyncio.run(both(0.5, 1.5))
-
-
-async def both(first: float, second: float) -> None:
-    await asyncio.gather(greet("hello", first), greet("world", second))
+    for limit, catches in ((little_more(1), False), (scaled(0.95), False), (scaled(0.95), True)):
+        try:
+            asyncio.run(both(limit, catches=catches))
+            tell("main has ended well")
+        except TimeoutError:
+            tell("main has ended with TimeoutError, and all tasks")
 
 
 def asyncio_timeouts_seen(seen: Seen) -> str:
     (hour,) = seen.spans("sleeps for an hour", 1)
     expect(seen.one("cut after a second").at >= hour.end, "it was not cut")
-    arrived, cut = seen.data("{word} arrives", "word"), seen.data("{word} is cut", "word")
-    expect(sorted(arrived) == ["hello", "world", "world"], f"arrived: {arrived}")
-    expect(cut == ["hello"], f"cut: {cut}")
-    return f"an hour was cut after {hour.took:.2f} s; both greetings arrived within 1.5 s; with 0.5 s the first was cut, the second arrived"
+    ends = seen.all("main has ended", 3)
+    expect([one.text.split()[3] for one in ends] == ["well", "with", "well"], "main has ended in another way")
+    arrived = [[one.data["word"] for one in seen.all("{word} arrives") if a < one.at < b] for a, b in between(ends)]
+    expect(arrived == [["hello", "world"], [], ["world"]], f"arrived: {arrived}")
+    expect(seen.data("hello is cut", "catches") == [False, True], "hello was not cut in the second and the third run")
+    world, limit = seen.spans("{word} is", 6)[1], seen.data("waits for world", "limit")[0]
+    expect(world.took > limit, f"world took {world.took:.2f} s, no more than its limit")
+    return (
+        f"an hour was cut after {hour.took:.2f} s; world took {world.took:.2f} s and arrived, although its limit was {limit:.2f} s: "
+        f"it counts from the await; a time-out that main did not catch ended main, and world with it"
+    )
+
+
+def between(ends: list[Event]) -> list[tuple[float, float]]:
+    moments = [0.0, *(one.at for one in ends)]
+    return list(itertools.pairwise(moments))
 
 
 async def produce(queue: asyncio.Queue[int], items: int) -> None:

@@ -1,50 +1,19 @@
-"""Washing up: washers put dishes on a rack, dryers take them, all at their own speed. One rack for each way of doing things."""
+"""Washing up: washers put dishes on a rack, dryers take them, all at their own speed; or in one of three ways without a rack."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
 import os
-import queue
 import signal
-import threading
 import time
-from collections.abc import Callable
-from multiprocessing import JoinableQueue, Process, SimpleQueue
+from multiprocessing import Process, SimpleQueue
 from typing import Any
 
 from manyhands.tour.scene_tools import doing, scaled, tell
+from manyhands.tour.scenes.dishes_ways import alone, alone_async, batch, batch_async, line, line_async, ways_seen
+from manyhands.tour.scenes.kitchen import STEPS, do, name_of, rack_of, start
 from manyhands.tour.seen import Seen, Span, expect
-
-
-def rack_of(via: str, size: int) -> Any:
-    if via == "gevent":
-        from gevent.queue import JoinableQueue as Rack
-
-        return Rack(size or None)
-    return JoinableQueue(size) if via == "process" else queue.Queue(size)
-
-
-def start(via: str, name: str, function: Callable[..., None], *arguments: Any) -> Any:
-    if via == "gevent":
-        import gevent
-
-        greenlet = gevent.spawn(function, *arguments)
-        greenlet.name = name
-        return greenlet
-    kind: Any = Process if via == "process" else threading.Thread
-    hand = kind(target=function, args=arguments, name=name)
-    hand.start()
-    return hand
-
-
-def rest(via: str, seconds: float) -> None:
-    if via == "gevent":
-        import gevent
-
-        gevent.sleep(scaled(seconds))
-    else:
-        time.sleep(scaled(seconds))
 
 
 def depth_of(rack: Any) -> int | None:
@@ -54,31 +23,27 @@ def depth_of(rack: Any) -> int | None:
         return None
 
 
+def say_depth(dish: int, depth: int | None) -> None:
+    dots = "?" if depth is None else "●" * depth
+    tell("{name} is on the rack: {dots}", name=name_of(dish), dots=dots, dish=dish, depth=depth)
+
+
 def washer(via: str, dishes: list[int], rack: Any, seconds: float) -> None:
     for dish in dishes:
-        with doing("washes {dish}", dish=dish):
-            rest(via, seconds)
+        do(via, "wash", dish, seconds)
         rack.put(dish)  # waits while the rack is full
-        depth = depth_of(rack)
-        tell("dish {dish} is on the rack: {dots}", dish=dish, dots="?" if depth is None else "●" * depth, depth=depth)
+        say_depth(dish, depth_of(rack))
 
 
 def dryer(via: str, rack: Any, seconds: float) -> None:
     while (dish := rack.get()) is not None:
-        with doing("dries {dish}", dish=dish):
-            rest(via, seconds)
+        do(via, "dry", dish, seconds)
         rack.task_done()
 
 
-def dishes(
-    via: str, washers: int, dryers: int, dishes: int, wash: float, dry: float, queue_size: int, drunk_dryer: bool = False
-) -> None:
+def with_rack(via: str, washers: int, dryers: int, numbers: list[int], wash: float, dry: float, size: int) -> None:
     """join on the rack waits until every dish is dried; then each dryer is told that there is no more."""
-    if drunk_dryer:
-        return dishes_drunk(dryers, dishes, wash, dry)
-    if via == "asyncio":
-        return asyncio.run(dishes_async(washers, dryers, dishes, wash, dry, queue_size))
-    rack, numbers = rack_of(via, queue_size), list(range(1, dishes + 1))
+    rack = rack_of(via, size)
     drying = [start(via, f"dryer {n + 1}", dryer, via, rack, dry) for n in range(dryers)]
     washing = [start(via, f"washer {n + 1}", washer, via, numbers[n::washers], rack, wash) for n in range(washers)]
     for hand in washing:
@@ -88,28 +53,26 @@ def dishes(
         rack.put(None)
     for hand in drying:
         hand.join()
-    return None
 
 
 async def wash_async(dishes: list[int], rack: asyncio.Queue[int], seconds: float) -> None:
     for dish in dishes:
-        with doing("washes {dish}", dish=dish):
+        with doing(STEPS["wash"], name=name_of(dish), dish=dish):
             await asyncio.sleep(scaled(seconds))
         await rack.put(dish)
-        tell("dish {dish} is on the rack: {dots}", dish=dish, dots="●" * rack.qsize(), depth=rack.qsize())
+        say_depth(dish, rack.qsize())
 
 
 async def dry_async(rack: asyncio.Queue[int], seconds: float) -> None:
     while True:  # until it is cancelled
         dish = await rack.get()
-        with doing("dries {dish}", dish=dish):
+        with doing(STEPS["dry"], name=name_of(dish), dish=dish):
             await asyncio.sleep(scaled(seconds))
         rack.task_done()
 
 
-async def dishes_async(washers: int, dryers: int, dishes: int, wash: float, dry: float, queue_size: int) -> None:
-    rack: asyncio.Queue[int] = asyncio.Queue(queue_size)
-    numbers = list(range(1, dishes + 1))
+async def rack_async(washers: int, dryers: int, numbers: list[int], wash: float, dry: float, size: int) -> None:
+    rack: asyncio.Queue[int] = asyncio.Queue(size)
     drying = [asyncio.create_task(dry_async(rack, dry), name=f"dryer {n + 1}") for n in range(dryers)]
     async with asyncio.TaskGroup() as washing:
         for n in range(washers):
@@ -119,9 +82,42 @@ async def dishes_async(washers: int, dryers: int, dishes: int, wash: float, dry:
         task.cancel()
 
 
+def dishes(
+    via: str,
+    way: str,
+    washers: int,
+    dryers: int,
+    dishes: int,
+    wash: float,
+    dry: float,
+    put: float,
+    queue_size: int,
+    drunk_dryer: bool = False,
+) -> None:
+    """The same dishes in four ways: with a rack that evens out the speeds, by one alone, step by step for all, and in a line."""
+    numbers, seconds, crews = list(range(1, dishes + 1)), {"wash": wash, "dry": dry, "put": put}, (washers, dryers, 1)
+    if drunk_dryer:
+        dishes_drunk(dryers, dishes, wash, dry)
+    elif way == "rack" and via == "asyncio":
+        asyncio.run(rack_async(washers, dryers, numbers, wash, dry, queue_size))
+    elif way == "rack":
+        with_rack(via, washers, dryers, numbers, wash, dry, queue_size)
+    elif way == "alone":
+        asyncio.run(alone_async(numbers, seconds)) if via == "asyncio" else alone(via, numbers, seconds)
+    elif way == "batch":
+        by = dict(zip(seconds, crews, strict=True))
+        asyncio.run(batch_async(numbers, seconds, by)) if via == "asyncio" else batch(via, numbers, seconds, by)
+    else:
+        asyncio.run(line_async(numbers, seconds, queue_size)) if via == "asyncio" else line(
+            via, numbers, seconds, queue_size
+        )
+
+
 def dishes_seen(seen: Seen) -> str:
     if seen.options.get("drunk_dryer"):
         return dishes_drunk_seen(seen)
+    if seen.options["way"] != "rack":
+        return ways_seen(seen)
     options, via = seen.options, seen.options["via"]
     washed, dried = seen.spans("washes"), seen.spans("dries")
     wanted = list(range(1, options["dishes"] + 1))
@@ -132,8 +128,8 @@ def dishes_seen(seen: Seen) -> str:
     clean = {one.event.data["dish"]: one.end for one in washed}
     expect(all(one.begin >= clean[one.event.data["dish"]] for one in dried), "a dish was dried before it was washed")
     took = max(one.end for one in dried) - min(one.begin for one in washed)
-    put = {one.data["dish"]: one.at for one in seen.all("dish {dish} is on")}
-    most, room = max(depth or 0 for depth in seen.data("dish {dish} is on", "depth")), options["queue_size"]
+    put = {one.data["dish"]: one.at for one in seen.all("{name} is on")}
+    most, room = max(depth or 0 for depth in seen.data("{name} is on", "depth")), options["queue_size"]
     expect(not room or most <= room, f"{most} dishes were on a rack for {room}")
     holds = f", which holds {room}," if room else ""
     for_room = sum(max(0.0, put[dish] - end) for dish, end in clean.items())
@@ -161,13 +157,13 @@ def falls_over(rack: Any, notes: Any, seconds: float, drunk: bool) -> None:
     while (dish := rack.get()) is not None:
         if notes:
             notes.put(("took", me, dish))
-        with doing("dries {dish}", dish=dish):
+        with doing(STEPS["dry"], name=name_of(dish), dish=dish):
             time.sleep(scaled(seconds / 2))
             if drunk and dish > 1:
-                tell("{me} falls over with dish {dish}", me=me, dish=dish)
+                tell("{me} falls over with {name}", me=me, name=name_of(dish), dish=dish)
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(scaled(seconds / 2))
-        tell("dish {dish} is dry", dish=dish, round="acknowledged" if notes else "plain")
+        tell("{name} is dry", name=name_of(dish), dish=dish, round="acknowledged" if notes else "plain")
         if notes:
             notes.put(("dried", me, dish))
 
@@ -202,8 +198,9 @@ def dishes_drunk(dryers: int, dishes: int, wash: float, dry: float) -> None:
                 del held[who]
                 dried += 1
         elif fallen:
-            tell("dish {dish} of {who} goes back on the rack", dish=held[fallen[0]], who=fallen[0])
-            rack.put(held.pop(fallen[0]))
+            lost = held.pop(fallen[0])
+            tell("{name} of {who} goes back on the rack", name=name_of(lost), who=fallen[0], dish=lost)
+            rack.put(lost)
         else:
             time.sleep(0.01)
     leave(rack, drying)
@@ -218,7 +215,7 @@ def leave(rack: Any, drying: list[Process]) -> None:
 
 def dishes_drunk_seen(seen: Seen) -> str:
     wanted = set(range(1, seen.options["dishes"] + 1))
-    dry = seen.all("dish {dish} is dry")
+    dry = seen.all("{name} is dry")
     plain, acknowledged = (
         [one.data["dish"] for one in dry if one.data["round"] == name] for name in ("plain", "acknowledged")
     )
@@ -227,5 +224,5 @@ def dishes_drunk_seen(seen: Seen) -> str:
     lost = wanted - set(plain)
     expect(lost == {fallen[0].data["dish"]}, f"with a plain queue {lost or 'nothing'} was lost")
     expect(sorted(acknowledged) == sorted(wanted), "with acknowledgement not every dish was dried once")
-    expect(seen.one("dish {dish} of").data["dish"] == fallen[1].data["dish"], "another dish went back")
-    return f"with a plain queue dish {lost.pop()} was lost with its dryer; with acknowledgement all {len(wanted)} were dried once"
+    expect(seen.one("{name} of").data["dish"] == fallen[1].data["dish"], "another dish went back")
+    return f"with a plain queue {name_of(lost.pop())} was lost with its dryer; with acknowledgement all {len(wanted)} were dried once"

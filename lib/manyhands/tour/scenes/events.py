@@ -30,7 +30,7 @@ def look_up(host: str, gethostbyname: Any) -> str | None:
 
 
 def resolve(hosts: list[str], via: str) -> None:
-    """gevent.spawn begins a greenlet, joinall waits for all of them, but not for ever."""
+    """gevent.spawn begins a greenlet, joinall waits for them, but not for ever: only while answers come."""
     from gevent import joinall, monkey, spawn
 
     if via == "gevent":
@@ -44,7 +44,9 @@ def resolve(hosts: list[str], via: str) -> None:
         greenlets = [spawn(look_up, host, gethostbyname) for host in hosts or HOSTS]
         for greenlet, host in zip(greenlets, hosts or HOSTS, strict=True):
             greenlet.name = host
-        joinall(greenlets, timeout=patience(2))
+        pending = greenlets
+        while pending and joinall(pending, timeout=patience(2), count=1):  # until nothing has come for two seconds
+            pending = [one for one in pending if not one.ready()]
         for greenlet, host in zip(greenlets, hosts or HOSTS, strict=True):
             if greenlet.value is None:
                 tell("{host} has not answered", host=host)
@@ -73,9 +75,14 @@ def resolve_seen(seen: Seen) -> str:
     )
     expect(most_at_once(spans) == len(hosts), f"{most_at_once(spans)} of {len(hosts)} look-ups ran at once")
     slowest = max((one.took for one in spans if one.event.data["host"] in found), default=0.0)
+    together = f"all at once (together {sum(one.took for one in spans):.2f} s)"
+    dead = [one for one in spans if one.event.data["host"] == "dead.test"]
+    if not dead:
+        return f"{len(found)} names were found, the slowest after {slowest:.2f} s, {together}"
+    expect(all(one.end < dead[0].end for one in spans if one not in dead), "a name came after the dead one was given up")
     return (
-        f"{len(found)} of {len(hosts)} names were found, the slowest after {slowest:.2f} s, all at once "
-        f"(together {sum(one.took for one in spans):.2f} s); the dead one cost nobody anything"
+        f"{len(found)} of {len(hosts)} names were found, the slowest after {slowest:.2f} s, {together}; "
+        f"the dead one was waited for {dead[0].took:.2f} s, and held nobody up"
     )
 
 
@@ -101,7 +108,7 @@ def green_socket_asking(server: NameServer) -> Any:
     except Exception as error:
         raise NotPossible(f"eventlet does not work on this Python: {type(error).__name__}: {error}") from None
     asked = greendns.dns.resolver.Resolver(configure=False)
-    asked.nameservers, asked.port, asked.lifetime = ["127.0.0.1"], server.port, patience(2)
+    asked.nameservers, asked.port, asked.lifetime = ["127.0.0.1"], server.port, patience(3)
     greendns.resolver._resolver = asked
     return socket
 
@@ -191,9 +198,9 @@ def knock_seen(seen: Seen) -> str:
 class Counter:
     """An actor: its state is its own, messages come in as copies, and are done one at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int) -> None:
         self._inbox: SimpleQueue[Any] = SimpleQueue()
-        self._total, self._notes = 0, 0
+        self._total, self._expected = 0, expected
         self._thread = threading.Thread(target=self._run, name="counter")
         self._thread.start()
 
@@ -201,27 +208,36 @@ class Counter:
         self._inbox.put(copy.deepcopy(message))
 
     def _run(self) -> None:
+        done = 0
         while (message := self._inbox.get()) is not None:
             before = self._total
             time.sleep(0)  # nobody can come in between: this thread alone has the total
-            self._total = before + message["add"]
-        tell("the total is {total}", total=self._total)
+            self._total, done = before + message["add"], done + 1
+            if done <= SPEAK or done % -(-self._expected // 4) == 0:
+                tell("message {done}: {message} makes {total}", done=done, message=message, total=self._total)
+        tell("there is no more: the total is {total}", total=self._total)
 
     def end(self) -> None:
         self._inbox.put(None)
         self._thread.join()
 
 
+SPEAK = 3
+"""How many of them say what they do: a thousand lines are too many to read."""
+
+
 def actor(workers: int) -> None:
     """So many senders at once, and no lock anywhere; what a sender changes after sending does not arrive."""
-    counter = Counter()
+    counter = Counter(workers)
 
-    def send() -> None:
+    def send(number: int) -> None:
         message = {"add": 1}
         counter.send(message)
         message["add"] = 1_000_000
+        if number <= SPEAK:
+            tell("has sent 1, and then made it {message}", message=message)
 
-    senders = [threading.Thread(target=send) for _ in range(workers)]
+    senders = [threading.Thread(target=send, args=(n + 1,), name=f"sender {n + 1}") for n in range(workers)]
     for sender in senders:
         sender.start()
     for sender in senders:
@@ -231,8 +247,11 @@ def actor(workers: int) -> None:
 
 
 def actor_seen(seen: Seen) -> str:
-    told, senders = seen.one("the total"), seen.one("{senders}").data["senders"]
-    expect(told.thread == "counter", "somebody else has counted")
+    told, senders = seen.one("there is no more"), seen.one("{senders}").data["senders"]
+    messages, changed = seen.all("message {done}"), seen.all("has sent 1")
+    expect({one.thread for one in [told, *messages]} == {"counter"}, "somebody else has counted")
+    expect(all(one.data["total"] == one.data["done"] for one in messages), "a message came changed")
+    expect(changed and "counter" not in {one.thread for one in changed}, "no sender has changed its message")
     expect(told.data["total"] == senders, f"the total is {told.data['total']}, not {senders}")
     return f"{senders:,} senders, and the actor has counted {told.data['total']:,}: no update lost, no message changed on its way"
 

@@ -24,7 +24,7 @@ def compute(number: int) -> float:
 
 def wait(number: int) -> float:
     with doing("waits {number}", number=number):
-        time.sleep(scaled(0.4))
+        time.sleep(max(scaled(0.4), 0.1))  # at any --scale long enough for all to have begun
     return 0.0
 
 
@@ -77,7 +77,7 @@ def gil_seen(seen: Seen) -> str:
     for kind in ("threads", "processes"):
         last = max(one.at for one in seen.all("{work") if one.data["work"] == "wait" and one.data["kind"] == kind)
         spans = [one for one in seen.spans("waits") if one.end <= last][-most:]
-        expect(seen.busy or most_at_once(spans) == most, f"{kind} did not wait at the same time")
+        expect(most_at_once(spans) == most, f"{kind} did not wait at the same time")
     threads, processes = (rows["compute", kind, most] for kind in ("threads", "processes"))
     used = threads["cpu"] / threads["took"]
     if seen.one("{version}").data["gil"]:

@@ -10,20 +10,26 @@ from multiprocessing import Process, get_start_method
 
 from manyhands.tour.scene_tools import tell
 
-HOME = os.getpid()
-tell("the module is imported")
-notes = ["made at import"]
+
+def where_we_are() -> int:
+    tell("the module is imported")
+    return os.getpid()
+
+
+HOME = where_we_are()
+notes = ["import"]
 
 
 def change(parent: int) -> None:
-    tell("starts with {notes}, which process {home} has made", notes=list(notes), home=HOME)
-    notes.append(f"changed by a child of {parent}")
-    tell("has changed it to {notes}", notes=list(notes))
+    tell("starts with {notes}, made by {home}", notes=list(notes), home=HOME)
+    notes.append(f"child of {parent}")
+    tell("now has {notes}", notes=list(notes))
 
 
 def process_memory() -> None:
     """fork copies the parent's memory; spawn and forkserver begin anew, and import the module again."""
-    notes.append("changed by the parent")
+    notes.append("parent")
+    tell("has {notes}", notes=list(notes))
     for _ in range(2):
         child = Process(target=change, args=(os.getpid(),))
         child.start()

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from multiprocessing import Barrier, Pool, TimeoutError, get_context
+from multiprocessing import Barrier, Pool, TimeoutError, active_children, get_context, get_start_method
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -24,8 +24,9 @@ def work(number: int, seconds: float = 1.0) -> int:
 def pool_async() -> None:
     """apply_async hands over a task and does not wait; a pool is closed before it is joined."""
     with Pool() as pool:
+        workers = len(active_children())  # nobody else has made any
         tasks = [pool.apply_async(work, (number, random.uniform(0.2, 1))) for number in range(1, 6)]  # noqa: S311
-        tell("a pool for {cores} cores has 5 tasks", cores=os.cpu_count())
+        tell("Pool() has made {workers} workers, which have 5 tasks", workers=workers)
         try:
             pool.join()
         except ValueError as error:
@@ -36,12 +37,14 @@ def pool_async() -> None:
 
 
 def pool_async_seen(seen: Seen) -> str:
-    spans, cores = seen.spans("task"), seen.one("a pool for").data["cores"]
+    spans, workers = seen.spans("task", 5), seen.one("Pool() has").data["workers"]
     expect(seen.one("done").data["numbers"] == [1, 2, 3, 4, 5], "not all 5 tasks were done")
     expect(seen.one("join before close"), "join before close was not refused")
-    expect(most_at_once(spans) <= cores, f"{most_at_once(spans)} tasks ran at once on {cores} workers")
+    expect(most_at_once(spans) <= workers, f"{most_at_once(spans)} tasks ran at once on {workers} workers")
+    did = len({one.event.pid for one in spans})
+    expect(did <= workers, f"{did} processes did them, of {workers} workers")
     return seen.timed(
-        f"5 tasks of {sum(one.took for one in spans):.2f} s in all took {covered(spans):.2f} s on {cores} workers"
+        f"5 tasks of {sum(one.took for one in spans):.2f} s in all took {covered(spans):.2f} s; {did} of {workers} workers did them"
     )
 
 
@@ -73,40 +76,48 @@ def pool_size_seen(seen: Seen) -> str:
     )
 
 
-history: list[str] = []
+history: list[Any] = []
 
 
 def begin_history(word: str) -> None:
     history.append(word)
 
 
-def remember(number: int) -> tuple[int, list[str]]:
-    history.append(f"task {number}")
+def remember(number: int) -> tuple[int, list[Any]]:
+    history.append(number)
     time.sleep(scaled(0.2))
     tell("my history is {history}", history=list(history), number=number)
     return os.getpid(), list(history)
 
 
 def pool_state(workers: int) -> None:
-    """A worker is one process that does task after task: what it has in its memory stays; the initializer is its first call."""
+    """A worker does task after task, and keeps what it has in its memory; what it begins with is decided at Pool()."""
+    history.append("before")
+    tell("before Pool() the history is {history}", history=list(history))
     with Pool(workers, initializer=begin_history, initargs=("init",)) as pool:
+        history.append("after")
+        tell("after Pool() it is {history}", history=list(history), method=get_start_method())
         found = pool.map(remember, range(1, 2 * workers + 1), chunksize=1)
         pool.close()
         pool.join()
     for pid in sorted({pid for pid, _ in found}):
-        tell("worker {worker} ends with {history}", worker=pid, history=max(h for p, h in found if p == pid))
-    tell("here the history is {history}", history=history)
+        tell("worker {worker} ends with {history}", worker=pid, history=max((h for p, h in found if p == pid), key=len))
+    tell("here it is still {history}", history=list(history))
 
 
 def pool_state_seen(seen: Seen) -> str:
-    for one in seen.all("my history"):
+    copied = ["before"] if seen.one("after Pool()").data["method"] == "fork" else []
+    for one in seen.all("my history", 2 * seen.options["workers"]):
         before = [e.data["number"] for e in seen.all("my history") if e.pid == one.pid and e.at <= one.at]
-        wanted = ["init", *(f"task {number}" for number in before)]
+        wanted = [*copied, "init", *before]
         expect(one.data["history"] == wanted, f"worker {one.pid} remembers {one.data['history']}, not {wanted}")
-    expect(not seen.one("here the history").data["history"], "the main process has a history")
+    expect(seen.one("here it is still").data["history"] == ["before", "after"], "the main process has another history")
     ends = [one.data["history"] for one in seen.all("worker {worker} ends")]
-    expect(any(len(one) > 2 for one in ends), "no worker did two tasks")
-    return f"each worker began with 'init' and kept what it did: {'; '.join(', '.join(one) for one in ends)}"
+    expect(any(len(one) > len(copied) + 2 for one in ends), "no worker did two tasks")
+    start = "a copy of the main process as it was at Pool()" if copied else "the module as it is imported"
+    return (
+        f"each worker began with {start}, then 'init', and kept what it did; none saw 'after', which was set after Pool()"
+    )
 
 
 def pool_apply() -> None:

@@ -7,7 +7,8 @@ import random
 import signal
 import subprocess
 import time
-from multiprocessing import Event, Process, get_start_method
+from collections.abc import Callable
+from multiprocessing import Event, Process, active_children, get_start_method
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def process_join_seen(seen: Seen) -> str:
 def process_memory_seen(seen: Seen) -> str:
     still = seen.one("still has")
     imported, starts = seen.all("the module is imported"), seen.all("starts with")
-    expect(still.data["notes"] == ["made at import", "changed by the parent"], "a child has changed the parent's memory")
+    expect(still.data["notes"] == ["import", "parent"], "a child has changed the parent's memory")
     expect(len(starts) == 2, "not both children have spoken")
     if seen.options["start_method"] == "fork":
         expect(len(imported) == 1, f"under fork the module was imported {len(imported)} times")
@@ -142,7 +143,7 @@ def process_memory_seen(seen: Seen) -> str:
         return "the children started with the parent's value, and changed their own copy; the module was imported once"
     expect(len(imported) == 3, f"the module was imported {len(imported)} times, not in each of 3 processes")
     expect(all(one.data["home"] == one.pid for one in starts), "a child did not compute its own value")
-    expect(all(one.data["notes"] == ["made at import"] for one in starts), "a child knew what the parent had changed")
+    expect(all(one.data["notes"] == ["import"] for one in starts), "a child knew what the parent had changed")
     return "each child imported the module again (3 imports in all) and knew nothing of what the parent had changed"
 
 
@@ -151,37 +152,74 @@ def wait_for_end(pid: int | None) -> None:
         time.sleep(0.01)
 
 
-def process_zombie() -> None:
-    """A process that has ended stays in the table of processes until its parent has asked for the exit code."""
-    if get_start_method() == "forkserver":
-        raise NotPossible("the fork server is the parent of such processes, and collects them at once")
+def ended() -> Process:
+    """A child that has ended, and that nobody has asked for anything."""
     process = Process(target=tell, args=("ends at once",))
     process.start()
     wait_for_end(process.pid)
-    tell("before join it is a {state}", state=psutil.Process(process.pid).status())
+    return process
+
+
+def state(process: Process) -> str:
+    return psutil.Process(process.pid).status() if is_used(process.pid) else "gone"
+
+
+def another() -> None:
+    process = Process(target=tell, args=("is another child",))
+    process.start()
     process.join()
-    tell("after join its number is in use: {used}", used=is_used(process.pid))
+
+
+def process_zombie() -> None:
+    """A process that has ended stays a zombie until its parent asks for it; join is only one of the ways to ask."""
+    if get_start_method() == "forkserver":
+        raise NotPossible("the fork server is the parent of such processes, and collects them at once")
+    ways: dict[str, Callable[[Process], Any]] = {
+        "join()": Process.join,
+        "is_alive()": Process.is_alive,
+        "exitcode": lambda child: child.exitcode,
+        "active_children()": lambda _: active_children(),
+        "another start()": lambda _: another(),
+    }
+    for way, ask in ways.items():
+        child = ended()
+        before = state(child)
+        ask(child)
+        tell("a {before}; after {way} it is {after}", before=before, way=way, after=state(child))
+    child = ended()
+    time.sleep(scaled(1))
+    tell("a second after its end, unasked: a {state}", state=state(child))
+    child.join()
 
 
 def process_zombie_seen(seen: Seen) -> str:
-    expect(seen.one("before join").data["state"] == "zombie", "it was no zombie before it was joined")
-    expect(not seen.one("after join").data["used"], "it was still there after it was joined")
-    return "the child was a zombie until it was joined, and then gone"
+    ways = seen.all("a {before}", 5)
+    for one in ways:
+        expect(one.data["before"] == "zombie", f"it was no zombie before {one.data['way']}")
+        expect(one.data["after"] == "gone", f"it was still there after {one.data['way']}")
+    expect(seen.one("a second after").data["state"] == "zombie", "it has gone, although nobody had asked")
+    return f"the child was a zombie, until {', '.join(one.data['way'] for one in ways)}; unasked it stayed one"
 
 
 def process_zombie_broken() -> None:
-    """Nobody joins: the zombies pile up for as long as the parent lives."""
+    """Nobody asks: the zombies pile up for as long as the parent lives."""
     pids = []
     for _ in range(5):
-        pid = os.posix_spawnp("true", ["true"], os.environ)
+        pid = os.posix_spawnp("true", ["true"], os.environ)  # multiprocessing does not know of it
         wait_for_end(pid)
         pids.append(pid)
-        tell("{zombies} zombies", zombies=sum(psutil.Process(one).status() == "zombie" for one in pids))
+        tell("zombies: {zombies}", zombies=sum(psutil.Process(one).status() == "zombie" for one in pids))
+    active_children()
+    another()
+    left = sum(psutil.Process(one).status() == "zombie" for one in pids)
+    tell("after active_children() and another start(): {left}", left=left)
 
 
 def process_zombie_broken_seen(seen: Seen) -> str:
-    found = seen.data("{zombies} zombies", "zombies")
+    found = seen.data("zombies", "zombies")
     expect(found == [1, 2, 3, 4, 5], f"the zombies were {found}")
+    left = seen.one("after active_children()").data["left"]
+    expect(left == 5, f"{left} zombies stayed")
     return "5 children have ended and 5 zombies stayed, each with a place in the table of processes; they went with their parent"
 
 

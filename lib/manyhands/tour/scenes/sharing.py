@@ -14,26 +14,42 @@ from manyhands.tour.seen import Seen, expect, most_at_once
 
 
 def compute(number: Any, numbers: Any) -> None:
+    tell("finds {numbers}", numbers=numbers[:])
     number.value = 3.1415927
+    tell("writes {number} into the value", number=number.value)
     for index in range(len(numbers)):
         numbers[index] = -numbers[index]
+    tell("now has {numbers}", numbers=numbers[:])
+
+
+def say_what_there_is(number: Any, numbers: Any, plain: list[int]) -> None:
+    tell("value: {number}", number=number.value)
+    tell("array: {numbers}", numbers=numbers[:])
+    tell("list:  {numbers}", numbers=plain)
 
 
 def share_memory() -> None:
-    """Value and Array lie in memory that both processes see."""
-    number, numbers = Value("d", 0.0), Array("i", range(10))
-    tell("before: {number} and {numbers}", number=number.value, numbers=numbers[:])
-    child = Process(target=compute, args=(number, numbers))
-    child.start()
-    child.join()
-    tell("after: {number} and {numbers}", number=number.value, numbers=numbers[:])
+    """Value and Array lie in memory that both processes see; an ordinary list is copied."""
+    number, numbers, plain = Value("d", 0.0), Array("i", range(10)), list(range(10))
+    say_what_there_is(number, numbers, plain)
+    for given in (numbers, plain):
+        child = Process(target=compute, args=(number, given))
+        child.start()
+        child.join()
+    say_what_there_is(number, numbers, plain)
 
 
 def share_memory_seen(seen: Seen) -> str:
-    after = seen.one("after").data
-    expect(after["number"] == 3.1415927, f"the number is {after['number']}")
-    expect(after["numbers"] == [-n for n in range(10)], f"the numbers are {after['numbers']}")
-    return f"the parent sees what the child wrote: {after['number']} and {after['numbers']}"
+    values, arrays, lists = seen.data("value", "number"), seen.data("array", "numbers"), seen.data("list", "numbers")
+    found, written = seen.all("finds", 2), seen.all("now has", 2)
+    plain, negated = list(range(10)), [-n for n in range(10)]
+    expect([one.data["numbers"] for one in found] == [plain] * 2, "a child did not find what the parent had made")
+    expect([one.data["numbers"] for one in written] == [negated] * 2, "a child did not negate what it had")
+    expect(len({one.pid for one in [*seen.all("array"), *written]}) == 3, "they were not three processes")
+    expect(values == [0.0, 3.1415927], f"the value was {values}")
+    expect(arrays == [plain, negated], f"the array was {arrays}")
+    expect(lists == [plain] * 2, "a child has changed the parent's own list")
+    return f"the parent sees what {written[0].pid} wrote into Value and Array, and nothing of what {written[1].pid} did to a list"
 
 
 def write_proxies(words: Any, numbers: Any) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import signal
+import statistics
 import time
-from multiprocessing import Pipe, Process, Queue, SimpleQueue, Value
+from multiprocessing import Barrier, Pipe, Process, Queue, SimpleQueue, Value
 from multiprocessing.connection import Connection
 from typing import Any
 
 import psutil
 
-from manyhands.tour.scene_tools import scaled, tell
-from manyhands.tour.seen import Seen, expect
+from manyhands.tour.scene_tools import doing, scaled, tell
+from manyhands.tour.seen import Event, Seen, expect
 
 
 def answer(pipe: Connection) -> None:
-    tell("got {message!r}", message=pipe.recv())
+    tell("receives {message!r}", message=pipe.recv())
+    tell("sends {message!r}, and closes its end", message="hello, too")
     pipe.send("hello, too")
     pipe.close()
 
@@ -26,25 +28,29 @@ def talk_duplex() -> None:
     child = Process(target=answer, args=(theirs,))
     child.start()
     theirs.close()  # the child has its own; now the end of the child is the end of the pipe
+    tell("sends {message!r}", message="hello")
     mine.send("hello")
-    tell("got {message!r}", message=mine.recv())
+    tell("receives {message!r}", message=mine.recv())
     try:
         mine.recv()
     except EOFError:
-        tell("nobody is at the other end any more")
+        tell("EOFError: nobody is at the other end any more")
     child.join()
 
 
 def talk_duplex_seen(seen: Seen) -> str:
-    child, parent = seen.all("got", 2)
-    expect((child.data["message"], parent.data["message"]) == ("hello", "hello, too"), "they got something else")
+    child, parent = seen.all("receives", 2)
+    expect((child.data["message"], parent.data["message"]) == ("hello", "hello, too"), "they received something else")
     expect(child.pid != parent.pid, "one process has talked to itself")
-    expect(seen.one("nobody is at the other end"), "the end was not noticed")
+    expect([one.pid for one in seen.all("sends", 2)] == [parent.pid, child.pid], "they did not take turns")
+    expect(seen.one("EOFError"), "the end was not noticed")
     return f"{parent.pid} said hello, {child.pid} said hello, too; both were heard, and so was the end"
 
 
 def square(number: int, writing: Connection) -> None:
-    time.sleep(scaled(0.5 / number))  # the first takes longest
+    with doing("squares {number}", number=number):
+        time.sleep(scaled(0.5 / number))  # the first takes longest
+    tell("sends {result}, and closes its end", result=number * number)
     writing.send(number * number)
     writing.close()
 
@@ -59,20 +65,28 @@ def talk_oneway(workers: int) -> None:
         writing.close()
         started.append((process, reading))
     for process, reading in started:
-        tell("worker {worker} returned {result}", worker=process.pid, result=reading.recv())
+        tell("receives {result} from {worker}", worker=process.pid, result=reading.recv())
         reading.close()
         process.join()
     tell("open ends: {ends}", ends=sum(not reading.closed for _, reading in started))
 
 
 def talk_oneway_seen(seen: Seen) -> str:
-    results = seen.data("worker {worker} returned", "result")
+    sent, received = seen.all("sends"), seen.all("receives")
+    results = [one.data["result"] for one in received]
     expect(results == [n * n for n in range(1, seen.options["workers"] + 1)], f"the results were {results}")
-    expect(len(set(seen.data("worker {worker} returned", "worker"))) == len(results), "a worker has answered twice")
+    expect(
+        {one.pid: one.data["result"] for one in sent} == {one.data["worker"]: one.data["result"] for one in received},
+        "somebody else has sent a result",
+    )
     expect(seen.one("open ends").data["ends"] == 0, "an end is still open")
     return (
-        f"{len(results)} workers returned {results}, in their order, although the first took longest; all ends are closed"
+        f"sent in the order {listed(sent)}, received in the order {listed(received)}: each worker has a pipe of its own"
     )
+
+
+def listed(events: list[Event]) -> str:
+    return ", ".join(str(one.data["result"]) for one in events)
 
 
 BLOCK = bytes(1016)  # with the 8 bytes that come before every message: 1 KiB and the pickle's own few
@@ -215,19 +229,30 @@ def talk_queue_broken_seen(seen: Seen) -> str:
     return "join alone would have waited for ever; once the queue was drained the child ended"
 
 
-def exchange(card: str, number: int, queue: Any) -> None:
-    time.sleep(scaled(0.4 * number))
-    tell("puts {card}", card=card)
-    queue.put(card)
-    time.sleep(scaled(2.4 - 0.8 * number))  # who was last with putting is first with taking
-    tell("gets {card}", card=queue.get())
+def play_cards(plan: list[tuple[float, str | None]], queue: Any, together: Any) -> None:
+    together.wait()
+    began = time.monotonic()
+    for moment, card in plan:
+        time.sleep(max(0.0, began + scaled(moment) - time.monotonic()))
+        if card:
+            tell("puts the {card}", card=card)
+            queue.put(card)
+        else:
+            with doing("takes a card"):  # waits while there is none
+                card = queue.get()
+            tell("has the {card}", card=card)
 
 
 def talk_cards() -> None:
-    """Everybody puts a card and takes one, later: a queue gives them out in the order in which they came."""
+    """Who takes from a queue gets what has been in it longest; who takes from an empty one waits until somebody puts."""
     queue: Any = Queue()
-    cards = ["king of hearts", "queen of spades", "ace of clubs"]
-    players = [Process(target=exchange, args=(card, number, queue)) for number, card in enumerate(cards)]
+    plans: dict[str, list[tuple[float, str | None]]] = {
+        "No. 1": [(0.1, "king of hearts"), (0.5, "queen of spades"), (4.1, "ace of clubs")],
+        "No. 2": [(2.1, None)],  # too late for the first two, too early for the third
+        "No. 3": [(1.1, None), (1.5, None)],
+    }
+    together = Barrier(len(plans))
+    players = [Process(target=play_cards, args=(plan, queue, together), name=name) for name, plan in plans.items()]
     for player in players:
         player.start()
     for player in players:
@@ -235,51 +260,69 @@ def talk_cards() -> None:
 
 
 def talk_cards_seen(seen: Seen) -> str:
-    put, got = seen.all("puts"), seen.all("gets")
-    expect(
-        [one.data["card"] for one in put] == [one.data["card"] for one in got], "the cards did not come in their order"
+    put, got = seen.all("puts", 3), seen.all("has the", 3)
+    cards = [one.data["card"] for one in put]
+    expect(cards == [one.data["card"] for one in got], "the cards did not come in their order")
+    expect([one.process for one in got] == ["No. 3", "No. 3", "No. 2"], "another player has got a card")
+    waiting = seen.spans("takes", 3)[2]
+    expect(got[1].at < waiting.begin < put[2].at <= waiting.end, "No. 2 did not have to wait for a card")
+    return (
+        f"No. 3 got the {cards[0]}, then the {cards[1]}, as they had been put; "
+        f"No. 2 found nothing, and waited {waiting.took:.2f} s for the {cards[2]}"
     )
-    expect(len({one.pid for one in got}) == 3, "not every player has one card")
-    who = {one.data["card"]: one.process for one in put}
-    return "; ".join(f"{one.process} got the {one.data['card']} of {who[one.data['card']]}" for one in got)
 
 
-def stream(end: Any, messages: int, by_pipe: bool) -> None:
-    send = end.send if by_pipe else end.put
-    for number in range(messages):
-        send(number)
+def echo(receive: Any, send: Any, messages: int) -> None:
+    for _ in range(messages):
+        send(receive())
+    tell("has sent {messages} messages back", messages=messages)
 
 
-def seconds_for(kind: str, messages: int) -> float:
+def round_trips(kind: str, messages: int) -> list[float]:
+    """Send a number to another process, wait until it is back, and so on: the seconds that each took."""
+    mine: Any
+    theirs: Any
     if kind == "Pipe":
-        reading, writing = Pipe(duplex=False)
-        receive, end = reading.recv, writing
+        mine, theirs = Pipe()
+        send, receive, ends = mine.send, mine.recv, (theirs.recv, theirs.send)
     else:
-        queue: Any = Queue() if kind == "Queue" else SimpleQueue()
-        receive, end = queue.get, queue
-    process = Process(target=stream, args=(end, messages, kind == "Pipe"))
+        mine, theirs = (Queue(), Queue()) if kind == "Queue" else (SimpleQueue(), SimpleQueue())
+        send, receive, ends = mine.put, theirs.get, (mine.get, theirs.put)
+    process = Process(target=echo, args=(*ends, messages), name=kind)
     process.start()
-    receive()  # it has begun
-    began = time.perf_counter()
-    received = [receive() for _ in range(messages - 1)]
-    took = time.perf_counter() - began
+    taken = []
+    for number in range(messages):
+        began = time.perf_counter()
+        send(number)
+        if receive() != number:
+            raise RuntimeError(f"{kind} has lost something, or changed the order")
+        taken.append(time.perf_counter() - began)
     process.join()
-    if received != list(range(1, messages)):
-        raise RuntimeError(f"{kind} has lost something, or changed the order")
-    return took
+    return taken
+
+
+ROUNDS = 4
 
 
 def talk_cost(messages: int) -> None:
-    """A Queue is a pipe with two locks and a thread; how much they cost is measured, not believed."""
-    for kind in ("Pipe", "SimpleQueue", "Queue"):
-        each = min(seconds_for(kind, messages) for _ in range(3)) / messages * 1e6
-        tell("{kind:<11} {each:5.1f} us a message {bar}", kind=kind, each=each, bar="█" * min(16, round(each)))
+    """There and back again: a Queue is a pipe with locks and a thread, and each way costs; how much is measured, not believed."""
+    kinds = ("Pipe", "SimpleQueue", "Queue")
+    medians = [{kind: statistics.median(round_trips(kind, messages)) for kind in kinds} for _ in range(ROUNDS)]
+    best = {kind: min(median[kind] for median in medians) * 1e6 for kind in kinds}  # the least disturbed round
+    for kind, each in best.items():
+        bar = "█" * round(24 * each / max(best.values()))
+        tell("{kind:<11} {each:6.1f} us {bar}", kind=kind, each=each, bar=bar)
 
 
 def talk_cost_seen(seen: Seen) -> str:
     found = {one.data["kind"]: one.data["each"] for one in seen.all("{kind")}
-    expect(set(found) == {"Pipe", "SimpleQueue", "Queue"}, "not all were measured")
+    expect(list(found) == ["Pipe", "SimpleQueue", "Queue"], "not all were measured")
+    back = [(one.process, one.data["messages"]) for one in seen.all("has sent {messages}")]
+    wanted = [(kind, seen.options["messages"]) for _ in range(ROUNDS) for kind in found]
+    expect(back == wanted, "not all came back")
+    ratio = found["Queue"] / found["Pipe"]
+    expect(ratio > 1, f"a Queue was not slower than a Pipe ({ratio:.2f} times its time)")
     return seen.timed(
-        f"{seen.options['messages']:,} messages by each, none lost: a Queue took {found['Queue'] / found['Pipe']:.1f} times as long "
-        f"as a Pipe, a SimpleQueue {found['SimpleQueue'] / found['Pipe']:.1f} times"
+        f"a round trip by Queue took {ratio:.1f} times as long as by Pipe, by SimpleQueue "
+        f"{found['SimpleQueue'] / found['Pipe']:.1f} times (the best median of {ROUNDS} x {seen.options['messages']:,})"
     )

@@ -124,24 +124,74 @@ def thread_class_seen(seen: Seen) -> str:
     return "three threads of our own class have greeted, each from its own run"
 
 
+STUDENTS = ("Ada", "Grace", "Edsger")
+everybody = threading.Barrier(len(STUDENTS))
+
+
+def by_argument(student: str) -> None:
+    everybody.wait()
+    tell("{way}: I am {me}, and see {seen}", way="argument", me=threading.current_thread().name, seen=student)
+
+
+by_thread: dict[int, str] = {}
+
+
+def by_dict(student: str) -> None:
+    by_thread[threading.get_ident()] = student
+    everybody.wait()  # all have set theirs
+    seen = by_thread.pop(threading.get_ident())
+    tell("{way}: I am {me}, and see {seen}", way="dict", me=threading.current_thread().name, seen=seen)
+
+
+school = threading.local()
+
+
+def by_local(student: str) -> None:
+    tell("local() is empty in a new thread: {empty}", empty=not hasattr(school, "student"))
+    school.student = student
+    everybody.wait()
+    tell("{way}: I am {me}, and see {seen}", way="local()", me=threading.current_thread().name, seen=school.student)
+
+
 def thread_local() -> None:
-    """An attribute of a local() is another one in every thread."""
-    school = threading.local()
-
-    def study(student: str) -> None:
-        tell("nobody is here yet: {empty}", empty=not hasattr(school, "student"))
-        school.student = student
-        time.sleep(scaled(0.3))  # the others set theirs meanwhile
-        tell("I see {seen}, and am {student}", seen=school.student, student=student)
-
-    all_of(*(threading.Thread(target=study, args=(name,), name=name) for name in ("Ada", "Grace", "Edsger")))
+    """Pass it on as an argument, keep it in a dict by thread, or let local() do that: an attribute is another one in every thread."""
+    for way in (by_argument, by_dict, by_local):
+        all_of(*(threading.Thread(target=way, args=(name,), name=name) for name in STUDENTS))
 
 
 def thread_local_seen(seen: Seen) -> str:
-    told = seen.all("I see")
-    expect(len(told) == 3 and all(seen.data("nobody is here", "empty")), "a thread has found somebody at its start")
-    expect(all(one.data["seen"] == one.data["student"] for one in told), "a thread sees another's student")
-    return f"each thread sees its own student: {', '.join(one.data['seen'] for one in told)}"
+    told = seen.all("{way}")
+    ways = list(dict.fromkeys(one.data["way"] for one in told))
+    expect(ways == ["argument", "dict", "local()"], f"the ways were {ways}")
+    expect(seen.data("local() is", "empty") == [True] * 3, "a new thread has found somebody in local()")
+    for way in ways:
+        found = {one.thread: one.data["seen"] for one in told if one.data["way"] == way}
+        expect(found == {name: name for name in STUDENTS}, f"by {way} a thread sees another's student: {found}")
+    return f"by {', by '.join(ways)}: each of three threads sees its own student; local() alone needs no argument and no tidying up"
+
+
+class School:
+    student = "nobody"
+
+
+def thread_local_broken() -> None:
+    """One name for all threads: each sees whoever was set last."""
+    shared = School()
+
+    def study(student: str) -> None:
+        shared.student = student
+        tell("sets {student}", student=student)
+        everybody.wait()
+        tell("I am {me}, and see {seen}", me=threading.current_thread().name, seen=shared.student)
+
+    all_of(*(threading.Thread(target=study, args=(name,), name=name) for name in STUDENTS))
+
+
+def thread_local_broken_seen(seen: Seen) -> str:
+    found = {one.thread: one.data["seen"] for one in seen.all("I am", 3)}
+    wrong = [name for name, student in found.items() if name != student]
+    expect(len(set(found.values())) == 1 and len(wrong) == 2, f"they saw {found}")
+    return f"all three see {set(found.values()).pop()}, who was set last; {' and '.join(wrong)} have lost theirs"
 
 
 def hold(lock: Any) -> None:
