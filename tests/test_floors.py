@@ -10,7 +10,6 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from manyhands.core import package_location
-from manyhands.tour.contents import SCENES
 
 PACKAGE = Path(package_location.PACKAGE)
 FLOORS = [
@@ -134,13 +133,12 @@ def test_files_and_functions_stay_small() -> None:
 
 def test_every_module_says_what_it_is() -> None:
     """A module and every public function has a docstring; of what a scene shows, the scene has one (tests/tour)."""
-    scenes = {PACKAGE / "tour" / "scenes" / f"{scene.module or scene.topic}.py" for scene in SCENES.values()}
     bare = []
     for module, path in MODULES.items():
         tree = ast.parse(path.read_text())
         if path.stat().st_size and not ast.get_docstring(tree):
             bare.append(module)
-        if path in scenes:
+        if path.parent == PACKAGE / "tour" / "scenes":
             continue
         bare += [
             f"{module}:{node.name}"

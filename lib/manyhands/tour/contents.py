@@ -72,7 +72,7 @@ class Scene(NamedTuple):
 
 
 _SERVER: Final = ("real", "fake")
-_REDIS: Final = {"real": ("redis-server",), "fake": ("fakeredis",)}
+_REDIS: Final[dict[str, tuple[str, ...]]] = {"real": ("redis-server",), "fake": ("fakeredis",)}
 _BROKERS: Final = {
     "redis": ("redis", "redis-server"),
     "rabbitmq": ("pika", "rabbitmq-server"),

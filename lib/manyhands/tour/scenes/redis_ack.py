@@ -53,7 +53,8 @@ def kill_when(dryer: Process, hearing: Connection, step: str, turn: int) -> None
 
 def inspect(port: int, lists: list[str], enough: Any) -> None:
     """Look at all lists in one moment, again and again: every dish that was ever there is in exactly one."""
-    rack, looks, wrong, known = client(port), 0, 0, set()
+    rack, looks, wrong = client(port), 0, 0
+    known: set[str] = set()
     while not enough.is_set():
         look = rack.pipeline(transaction=True)
         for name in lists:
