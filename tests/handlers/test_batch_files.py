@@ -105,6 +105,30 @@ def test_resume_after_kill_9_in_the_middle_of_a_file(
     wait_for(lambda: not [*theirs.iterdir()])
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+def test_a_host_whose_disk_is_full(cli: Cli, ssh_hosts: SshHosts, theirs: Path) -> None:
+    """What has no room there fails its job, and says so; nothing half is left; when there is room, a retry does the rest."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", theirs], check=False).returncode:
+        pytest.skip("may not mount here")
+    try:
+        names = [f"{number}" for number in range(6)]
+        for name in names:
+            Path(name).write_bytes(bytes(300_000))
+        args = ["--on", "h1:1", "--ssh", ssh_hosts.ssh, "--workdir", str(theirs), "--send", "{}", "--run-id", "r"]
+        done = cli("batch", "wc -c {}", *args, "--", *names, cwd=Path.cwd())
+        assert (done.returncode, done.stdout) == (1, "300000 0\n300000 1\n300000 2\n")
+        shown = [json.loads(line) for line in cli("batch.show", "r", "--json").stdout.splitlines()]
+        assert [one["error"] for one in shown[3:]] == [
+            f"cannot send a file: {name}: No space left on device" for name in names[3:]
+        ]
+        assert sorted(one.name for one in theirs.iterdir()) == names[:3]
+        subprocess.run(["mount", "-o", "remount,size=4m", theirs], check=True)
+        again = cli("batch.retry", "r", cwd=Path.cwd())
+        assert (again.returncode, again.stdout) == (0, "300000 3\n300000 4\n300000 5\n")
+    finally:
+        subprocess.run(["umount", theirs], check=True)
+
+
 @pytest.mark.sampled
 def test_many_files_and_a_host_that_is_killed(
     cli: Cli, ssh: str, theirs: Path, environment: dict[str, str], tmp_path: Path
