@@ -12,6 +12,7 @@ from manyhands.core.errors import BusyError, UsageError
 from manyhands.handlers.batch_remove import remove
 from manyhands.options.runs import RemoveOptions
 from manyhands.storage.runs import Store
+from manyhands.work.submitted import Submitted
 
 ASKED = {"template": "echo {}", "shell": None, "workdir": "/"}
 
@@ -78,3 +79,11 @@ def test_nothing_to_remove_and_one_at_work(store: Store, capsys: pytest.CaptureF
     held.close()
     with pytest.raises(UsageError, match="not both"):
         remove(store, RemoveOptions(runs=["one"], older_than="1d", yes=True))
+
+
+def test_jobs_that_are_in_a_queue_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that was submitted, and not collected, takes nothing along: what does is told."""
+    made = Store(tmp_path / "state")
+    made.create(ASKED | Submitted("night-1", 86_400.0).to_json(), "night")[1].close()
+    assert remove(made, RemoveOptions(runs=["night"], dry_run=True)) == 0
+    assert "; its jobs go on in a queue: manyhands queue.purge night-1 removes those that wait\n" in capsys.readouterr().out

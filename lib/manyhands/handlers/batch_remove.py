@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from manyhands.core.errors import UsageError
+from manyhands.core.errors import JournalError, UsageError
+from manyhands.core.hints import typed
 from manyhands.core.limits import parse_duration
 from manyhands.core.safe_text import one_line
 from manyhands.handlers.confirm import agreed
 from manyhands.options.runs import RemoveOptions
 from manyhands.render.words import size, span
 from manyhands.storage.runs import Run, Store, is_busy, lock
+from manyhands.work.submitted import Submitted
 
 
 def remove(found: Store, options: RemoveOptions) -> int:
@@ -49,4 +51,13 @@ def remove(found: Store, options: RemoveOptions) -> int:
 def _lines(doomed: Sequence[Run]) -> Iterator[str]:
     for one in doomed:
         when = datetime.fromtimestamp(one.created).strftime("%Y-%m-%d %H:%M")
-        yield f"{one.id}  {when}  {size(one.size)}  {one_line(str(one.record.get('template')), 60)}"
+        yield f"{one.id}  {when}  {size(one.size)}  {one_line(str(one.record.get('template')), 60)}{_elsewhere(one)}"
+
+
+def _elsewhere(run: Run) -> str:
+    """What becomes of jobs that are in a queue: a run that is removed cannot take them along, because its broker may not answer."""
+    try:
+        there = Submitted.of(run.record)
+    except JournalError:
+        return ""
+    return f"; its jobs go on in a queue: {typed('queue.purge', there.name)} removes those that wait" if there else ""
