@@ -86,4 +86,6 @@ def test_jobs_that_are_in_a_queue_go_on(tmp_path: Path, capsys: pytest.CaptureFi
     made = Store(tmp_path / "state")
     made.create(ASKED | Submitted("night-1", 86_400.0).to_json(), "night")[1].close()
     assert remove(made, RemoveOptions(runs=["night"], dry_run=True)) == 0
-    assert "; its jobs go on in a queue: manyhands queue.purge night-1 removes those that wait\n" in capsys.readouterr().out
+    assert (
+        "; its jobs go on in a queue: manyhands queue.purge night-1 removes those that wait\n" in capsys.readouterr().out
+    )

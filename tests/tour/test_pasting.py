@@ -74,4 +74,4 @@ def test_it_runs_where_it_is_pasted(name: str, broken: bool, tmp_path: Path) -> 
         os.killpg(program_run.pid, signal.SIGKILL)  # a mistake may be that somebody is left
     said = (tmp_path / "out").read_text()
     assert said
-    assert broken or (status == 0 and "Error" not in said), said
+    assert broken or (status == 0 and "Traceback" not in said), said

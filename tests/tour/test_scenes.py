@@ -269,10 +269,8 @@ def test_share_memory(play_made: Play) -> None:
 def test_share_manager(play_made: Play) -> None:
     """The same through proxies, and what they cost."""
     events = play_made("share-manager")
-    assert told(events, "{words}")[0]["data"] == {
-        "words": {"name": "many hands", "0.25": None},
-        "numbers": list(range(9, -1, -1)),
-    }
+    assert told(events, "dict:", "words") == [{"name": "many hands", "0.25": None}]
+    assert told(events, "list:", "numbers") == [list(range(9, -1, -1))]
     (cost,) = told(events, "+= takes")
     assert cost["data"]["manager"] > cost["data"]["memory"] > 0
 
@@ -578,8 +576,8 @@ def test_knock(play_made: Play) -> None:
         "Second client",
     ]
     assert len({one["pid"] for one in told(events, "server hears")}) == 1
-    assert told(events, "{name} hears", "line")[:2] == ["Who's there?", "Disappearing client who?"]
-    assert told(events, "{name} has ended", "alive") == [True, True]
+    assert told(events, "hears", "line")[:2] == ["Who's there?", "Disappearing client who?"]
+    assert told(events, "{name}: exit", "alive") == [True, True]
 
 
 def test_actor(play: Play) -> None:

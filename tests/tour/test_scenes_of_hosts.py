@@ -13,7 +13,7 @@ def test_rpc(play_made: Play, via: str) -> None:
     """All that is done to the rack is done in the server; it keeps what it has; the error is caught by its class; a stranger is refused."""
     events = play_made("rpc", "--via", via)
     (server,) = {one["pid"] for one in told(events, "server: ")}
-    put, given, caught, refused = (told(events, text) for text in ("puts", "was given", "catches", "is refused"))
+    put, given, caught, refused = (told(events, text) for text in ("puts", "was given", "catches", "refused"))
     assert [one["data"] for one in put] == [{"dish": dish, "server": server} for dish in ("salad", "bread")]
     assert [one["data"]["dish"] for one in given] == ["bread", "salad"]
     assert caught[0]["data"] == {"kind": "LookupError", "message": "the rack is empty"}

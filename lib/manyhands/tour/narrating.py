@@ -82,7 +82,8 @@ class Narrator:
             said, self._begun[key] = f"▶ {said}", event.at
         elif event.kind == "end":
             said = f"■ {said} ({event.at - self._begun.get(key, event.at):.3f} s)"
-        head = f"{event.at:7.3f} s {event.pid:>7} {fitting(event.actor, self._name)} "
+        at = max(event.at, 0.0)  # another process may have told first what came later
+        head = f"{at:7.3f} s {event.pid:>7} {fitting(event.actor, self._name)} "
         if self._to.is_terminal:
             self._to.file.write("\r\x1b[K")  # an animation may have left something there
         self._to.print(

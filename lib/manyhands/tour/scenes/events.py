@@ -149,7 +149,7 @@ def knock_at(port: int, name: str) -> None:
             self.sendLine(b"Knock, knock!")
 
         def lineReceived(self, line: bytes) -> None:
-            tell("{name} hears {line!r}", name=name, line=line.decode())
+            tell("hears {line!r}", name=name, line=line.decode())
             if line == b"Who's there?":
                 self.sendLine(name.encode())
             else:
@@ -171,7 +171,7 @@ def knock() -> None:
         client.start()
         client.join()
         tell(
-            "{name} has ended with {code}; the server is alive: {alive}",
+            "{name}: exit {code}; server alive: {alive}",
             name=name,
             code=client.exitcode,
             alive=server.is_alive(),
@@ -182,13 +182,13 @@ def knock() -> None:
 
 def knock_seen(seen: Seen) -> str:
     for name in ("Disappearing client", "Second client"):
-        heard = [one.data["line"] for one in seen.all("{name} hears") if one.data["name"] == name]
+        heard = [one.data["line"] for one in seen.all("hears") if one.data["name"] == name]
         expect(heard == ["Who's there?", f"{name} who?"], f"{name} heard {heard}")
     said = seen.data("server hears", "line")
     expect(said == ["Knock, knock!", "Disappearing client", "Knock, knock!", "Second client"], f"the server heard {said}")
-    ends = [(one.data["code"], one.data["alive"]) for one in seen.all("{name} has ended")]
+    ends = [(one.data["code"], one.data["alive"]) for one in seen.all("{name}: exit")]
     expect(ends == [(0, True), (0, True)], f"the clients ended with {ends}")
-    expect(len({one.pid for one in seen.all("{name} hears")}) == 2, "the clients were one process")
+    expect(len({one.pid for one in seen.all("hears")}) == 2, "the clients were one process")
     return "two clients, one after the other, had their four lines with the server, which went on serving"
 
 

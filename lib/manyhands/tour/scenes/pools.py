@@ -30,7 +30,7 @@ def pool_async() -> None:
         try:
             pool.join()
         except ValueError as error:
-            tell("join before close is refused: {error}", error=str(error))
+            tell("join before close: {error}", error=str(error))
         pool.close()
         pool.join()
         tell("done: {numbers}", numbers=[task.get() for task in tasks])

@@ -22,7 +22,7 @@ def process_fork() -> None:
     """One call, two returns: 0 in the child, the child's number in the parent, which then collects the child."""
     pid = os.fork()
     if pid == 0:
-        tell("fork returned 0: I am the child, and my parent is {parent}", parent=os.getppid())
+        tell("fork returned 0: I am the child of {parent}", parent=os.getppid())
         os._exit(0)
     tell("fork returned {child}: I am the parent", child=pid)
     _, status = os.waitpid(pid, 0)
@@ -78,7 +78,7 @@ def process_terminate() -> None:
     process.terminate()
     process.join()
     tell(
-        "it has ended with {code}; its number is in use: {used}",
+        "it has ended with {code}; still there: {used}",
         code=process.exitcode,
         used=is_used(process.pid),
     )

@@ -13,7 +13,7 @@ from manyhands.tour.scene_tools import doing, scaled, tell
 from manyhands.tour.scenes.servers import client, redis_server
 from manyhands.tour.seen import Seen, expect
 
-STEPS = ("it waits", "it has taken a dish", "it dries the dish", "the dish is dry")
+STEPS = ("it waits", "it took a dish", "it dries it", "it is dry")
 
 
 def careful_dryer(port: int, mine: str, telling: Connection) -> None:
@@ -78,7 +78,7 @@ def redis_ack(server: str, dishes: int) -> None:
             dryer, hearing, mine = hire(port, number)
             kill_when(dryer, hearing, step, turn=1 if number == 1 else 2)
             back = rack.lmove(mine, "pending", "RIGHT", "LEFT")
-            tell("{dryer} is killed while {step}; back to pending: {back}", dryer=dryer.name, step=step, back=back)
+            tell("{dryer} is killed: {step}; back goes {back}", dryer=dryer.name, step=step, back=back)
             if number == 1:  # it has waited for the first dishes
                 rack.rpush("pending", *range(1, dishes + 1))
         dryer, hearing, _ = hire(port, len(STEPS) + 1)
@@ -88,7 +88,8 @@ def redis_ack(server: str, dishes: int) -> None:
         dryer.join()
         enough.set()
         inspector.join()
-        tell("done are {done}; elsewhere: {left}", done=rack.lrange("done", 0, -1), left=rack.keys("p*"))
+        done, left = rack.lrange("done", 0, -1), rack.keys("p*")
+        tell("done are {count} dishes; elsewhere: {left}", count=len(done), done=done, left=left)
 
 
 def redis_ack_seen(seen: Seen) -> str:

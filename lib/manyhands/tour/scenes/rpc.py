@@ -97,7 +97,7 @@ def stranger(via: str, port: int) -> None:
         with remote_rack(via, port, b"a guess") as rack:
             tell("has got {found}", found=list(rack._dishes))
     except (AttributeError, AuthenticationError) as error:
-        tell("is refused: {message} ({kind})", kind=type(error).__name__, message=error.args[0])
+        tell("refused: {message} ({kind})", kind=type(error).__name__, message=error.args[0])
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def rpc_seen(seen: Seen) -> str:
     expect(len({server.pid, put[0].pid, given[0].pid}) == 3, "they were not three programs")
     taken = [one.data["dish"] for one in given]
     expect(taken == ["bread", "salad"], f"taken were {taken}")
-    caught, refused = seen.one("catches a").data, seen.one("is refused").data
+    caught, refused = seen.one("catches a").data, seen.one("refused").data
     expect(caught == {"kind": "LookupError", "message": "the rack is empty"}, f"caught was {caught}")
     expect(seen.all("has got") == [], "a stranger was let in")
     return (

@@ -71,16 +71,17 @@ def share_manager() -> None:
         child = Process(target=write_proxies, args=(words, numbers))
         child.start()
         child.join()
-        tell("{words} and {numbers}", words=dict(words), numbers=list(numbers))
+        tell("dict: {words}", words=dict(words))
+        tell("list: {numbers}", numbers=list(numbers))
         tell(
-            "+= takes {manager:.1f} us here, and {memory:.2f} us in shared memory",
+            "+= takes {manager:.1f} us, in shared memory {memory:.2f} us",
             manager=add_to(manager.Value("i", 0), 1000),
             memory=add_to(Value("i", 0), 1000),
         )
 
 
 def share_manager_seen(seen: Seen) -> str:
-    found = seen.one("{words} and").data
+    found = {**seen.one("dict:").data, **seen.one("list:").data}
     expect(found["words"] == {"name": "many hands", "0.25": None}, f"the dict is {found['words']}")
     expect(found["numbers"] == list(range(9, -1, -1)), f"the list is {found['numbers']}")
     cost = seen.one("+= takes").data
@@ -113,7 +114,7 @@ def guard_lock(kit: Any, broken: bool) -> None:
     """Lock: one at a time between reading and writing."""
     total, lock = kit.Value("i", 0), nullcontext() if broken else kit.Lock()
     together(kit, (add_slowly, total, 50, lock), (add_slowly, total, 50, lock))
-    tell("lock: two have added 50 each, and the total is {total}", total=total.value)
+    tell("lock: two have added 50 each: {total}", total=total.value)
 
 
 def prepare(data: Any, ready: Any) -> None:

@@ -52,7 +52,7 @@ def thread_bank() -> None:
     """With the lock, nobody comes in between reading and writing."""
     account, lock = Account(), threading.Lock()
     all_of(*(threading.Thread(target=use_account, args=(account, amount, lock)) for amount in (1, -1)))
-    tell("after 100,000 times +1 and 100,000 times -1 the balance is {balance}", balance=account.balance)
+    tell("after 100,000 x +1 and 100,000 x -1: {balance}", balance=account.balance)
 
 
 def thread_bank_seen(seen: Seen) -> str:
@@ -74,7 +74,7 @@ def thread_bank_broken() -> None:
     account = Account()
     sys.setswitchinterval(1e-5)
     all_of(*(threading.Thread(target=use_carelessly, args=(account, amount)) for amount in (1, -1)))
-    tell("after 100,000 times +1 and 100,000 times -1 the balance is {balance}", balance=account.balance)
+    tell("after 100,000 x +1 and 100,000 x -1: {balance}", balance=account.balance)
 
 
 def thread_bank_broken_seen(seen: Seen) -> str:
