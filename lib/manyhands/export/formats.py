@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from manyhands.export import csv, joblog, jsonl
+from manyhands.export import csv, joblog, jsonl, junit
 from manyhands.export.job_record import RunJobs, Write
 from manyhands.options.choices import Format
 
@@ -13,4 +13,5 @@ EXPORTERS: Final[Mapping[Format, Callable[[RunJobs, Write], None]]] = {
     "jsonl": jsonl.export,
     "csv": csv.export,
     "joblog": joblog.export,
+    "junit": junit.export,
 }
