@@ -25,6 +25,7 @@ from manyhands.storage.rows import JobRecord
 ENDS: list[tuple[Status, dict[str, Any], type | None, str | None]] = [
     (Status.OK, {"exit": 0}, None, None),
     (Status.FAILED, {"exit": 3}, Failure, "exit 3"),
+    (Status.FAILED, {"exit": 1, "error": "ValueError: no", "traceback": "Traceback"}, Failure, "ValueError: no"),
     (Status.FAILED, {"signal": 9}, Error, "signal 9 (SIGKILL)"),
     (Status.FAILED, {"exit": 127, "error": "no such program: gzipp"}, Error, "no such program: gzipp"),
     (Status.TIMEOUT, {"signal": 15}, Error, "timeout"),
@@ -70,8 +71,8 @@ def test_how_jobs_end() -> None:
     suite, *cases = read(text_of(*(ended(n, status, **more) for n, (status, more, _, _) in enumerate(ENDS, 1))))
     found = [(type(one.result[0]), one.result[0].message) if one.result else (None, None) for one in cases]
     assert found == [(kind, said) for _, _, kind, said in ENDS]
-    assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (8, 1, 4, 2)
-    assert (suite.time, suite.timestamp) == (7.5, "2001-09-09T01:46:41")
+    assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (9, 2, 4, 2)
+    assert (suite.time, suite.timestamp) == (8.5, "2001-09-09T01:46:41")
 
 
 def test_a_job_that_has_not_ended() -> None:

@@ -1,6 +1,6 @@
 """JUnit XML, which CI systems show as tests: a case for each job, in the dialect of Jenkins' xunit plugin (junit-10.xsd).
 
-    failure   the job ended by itself, with an exit status other than 0
+    failure   the job ended by itself, with an exit status other than 0, or its function raised
     error     it did not: a time-out, a signal, no such program, lost
     skipped   it was not run, or has not ended yet
 
@@ -69,7 +69,8 @@ def kind_of(outcome: Outcome | None) -> str | None:
         return "skipped"
     if outcome.ok:
         return None
-    return "failure" if outcome.status is Status.FAILED and outcome.exit and not outcome.error else "error"
+    own = outcome.exit and (not outcome.error or outcome.traceback)
+    return "failure" if outcome.status is Status.FAILED and own else "error"
 
 
 def export(jobs: RunJobs, write: Write) -> None:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 
+from manyhands.core.errors import UsageError
 from manyhands.core.limits import parse_jobs
 from manyhands.execution.begin import begin, go_on
 from manyhands.execution.run_inputs import Scope
@@ -33,13 +35,26 @@ def new(options: BatchOptions) -> int:
 
         return call_unjournaled(options)
     plan, stream = plan_of(options)
+    junit = junit_file(options.junit)
     if options.dry_run:
         return dry_run(plan, stream, fail_if_empty=options.fail_if_empty)
     kept, keep = store(options.state_dir), parse_keep(options.keep)
     if (said := expire(kept, keep, time.time())) and not options.quiet:
         sys.stderr.write(f"manyhands: {said}\n")
     batch = begin(plan, kept, run_id=options.run_id, stream=stream, retry_failed=options.retry_failed)
-    return carry_out(batch, kept, json=options.json, quiet=options.quiet, fail_if_empty=options.fail_if_empty)
+    return carry_out(
+        batch, kept, json=options.json, quiet=options.quiet, fail_if_empty=options.fail_if_empty, junit=junit
+    )
+
+
+def junit_file(given: str | None) -> Path | None:
+    """Where ``--junit`` wants the jobs. Raises UsageError before anything is run."""
+    if given is None:
+        return None
+    path = Path(given)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError(f"--junit {given!r}: {'it is a folder' if path.is_dir() else 'there is no such folder'}")
+    return path
 
 
 def forget_main() -> None:
@@ -72,7 +87,8 @@ def dry_run(plan: Plan, stream: int | None, *, fail_if_empty: bool) -> int:
 def again(work: Scope, options: AgainOptions) -> int:
     """Resume or retry a run; returns the exit status."""
     forget_main()
+    junit = junit_file(options.junit)
     number = parse_jobs(options.jobs, usable_cores()) if options.jobs else None
     kept = store(options.state_dir)
     batch = go_on(kept.find(options.run, by_program=False), os.environ, work, number)
-    return carry_out(batch, kept, json=options.json, quiet=options.quiet)
+    return carry_out(batch, kept, json=options.json, quiet=options.quiet, junit=junit)

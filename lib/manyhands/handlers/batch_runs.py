@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from json import dumps
+from pathlib import Path
 
 from manyhands.core.errors import InputError, TemplateError, UsageError
 from manyhands.core.safe_text import harmless
@@ -20,6 +21,7 @@ from manyhands.export.job_record import Argv, RunJobs, job_record
 from manyhands.handlers import batch_list, batch_remove
 from manyhands.handlers.batch_store import store
 from manyhands.options.runs import ExportOptions, ListOptions, RemoveOptions, ShowOptions
+from manyhands.posix.durable_files import replacing
 from manyhands.render.overview import Overview
 from manyhands.render.running import Now
 from manyhands.render.runs import MOST, FirstChosen, chosen, header, job_lines, one_job, summarise
@@ -134,15 +136,24 @@ def export_run(options: ExportOptions) -> None:
     """Write a run's jobs to stdout."""
     found = store(options.state_dir).find(options.run)
     with closing(Journals.open(found)) as journal:
-        shell = found.record["shell"] is not None
-        columns = () if found.record.get("group") else found.record.get("columns", ())
-        jobs = RunJobs(journal, found.id, _argv(found), shell, columns, stages_elsewhere(found))
-        EXPORTERS[options.format](jobs, _write_out)
+        EXPORTERS[options.format](_jobs_of(found, journal), _write_out)
         tally = journal.tally()
         begun = sum(tally.counts.values()) + tally.left
     sys.stdout.buffer.flush()
     if (missing := (found.record.get("total") or 0) - begun) > 0:
         sys.stderr.write(f"manyhands: {missing:,} more job{'' if missing == 1 else 's'} of this run have not begun\n")
+
+
+def write_junit(found: runs.Run, path: Path) -> None:
+    """Write a run's jobs to a file as JUnit XML, whole or not at all. Raises OSError."""
+    with closing(Journals.open(found)) as journal, replacing(path) as file:
+        EXPORTERS["junit"](_jobs_of(found, journal), file.write)
+
+
+def _jobs_of(found: runs.Run, journal: Journals) -> RunJobs:
+    shell = found.record["shell"] is not None
+    columns = () if found.record.get("group") else found.record.get("columns", ())
+    return RunJobs(journal, found.id, _argv(found), shell, columns, stages_elsewhere(found))
 
 
 def _write_out(data: bytes) -> None:

@@ -42,6 +42,7 @@ _JOURNALED: Final = (
     "tag",
     "output_cap",
     "dry_run",
+    "junit",
     "max_jobs_per_worker",
 )
 """What only a run with a journal has."""

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from manyhands.core.errors import InputError, ManyhandsError, UsageError
@@ -38,11 +39,17 @@ TICK: Final = 0.25
 
 
 def carry_out(
-    batch: Batch | StagedBatch, store: Store, *, json: bool = False, quiet: bool = False, fail_if_empty: bool = False
+    batch: Batch | StagedBatch,
+    store: Store,
+    *,
+    json: bool = False,
+    quiet: bool = False,
+    fail_if_empty: bool = False,
+    junit: Path | None = None,
 ) -> int:
     """Run ``batch`` before the user's eyes and return the exit status; dies by the signal that ended it.
 
-    0: all is done and well; 1: something failed or is left to do; 141: nobody reads our output any more.
+    0: all is done and well; 1: something failed or is left to do, or ``junit`` could not be written; 141: nobody reads our output any more.
     """
     renderer = choose(
         json=json, quiet=quiet, tag=batch.plan.tag, stdout=sys.stdout.buffer, stderr=sys.stderr, environ=os.environ
@@ -57,13 +64,26 @@ def carry_out(
             _say("manyhands: no inputs: nothing to run")
         return UsageError.exit_code if fail_if_empty else 0
     advice = _how_to_go_on(error, batch, store)
+    unwritten = junit is not None and not _written(batch, junit)
     status = _finish(batch, None if json or quiet else store, show, last_word=not advice)
     if error is not None:  # inputs that could not be read to their end: what came before them has been done
         if not isinstance(error, ManyhandsError):
             raise error
         _say(f"manyhands: {harmless(str(error))}{advice}")
         return 1
-    return status
+    return status or int(unwritten)
+
+
+def _written(batch: Batch | StagedBatch, junit: Path) -> bool:
+    """Write the jobs of the run as JUnit XML; False if that was not possible, which is told."""
+    from manyhands.handlers.batch_runs import write_junit  # here: few runs want it
+
+    try:
+        write_junit(batch.run, junit)
+    except OSError as error:
+        _say(f"manyhands: --junit {harmless(str(junit))}: {error.strerror}")
+        return False
+    return True
 
 
 def _how_to_go_on(error: BaseException | None, batch: Batch | StagedBatch, store: Store) -> str:

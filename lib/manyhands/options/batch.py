@@ -197,7 +197,13 @@ class Console(Execution, Variables, Json, State):
         after="output_cap",
         help="store at most SIZE bytes of piped inputs; beyond that, read on only as jobs are done (default: 1G; 0: no limit)",
     )
-    quiet: bool = option(False, after="keep", help="print nothing on standard error except what the jobs print there")
+    junit: str | None = option(
+        None,
+        metavar="FILE",
+        after="keep",
+        help="when the run ends, write its jobs to this file as JUnit XML, for CI systems",
+    )
+    quiet: bool = option(False, after="junit", help="print nothing on standard error except what the jobs print there")
 
 
 class Programs(Options):

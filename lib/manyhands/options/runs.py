@@ -22,6 +22,9 @@ class AgainOptions(Json, State):
     jobs: str | None = option(
         None, short="j", metavar="N", help="number of jobs at once (default: as when the run was made)"
     )
+    junit: str | None = option(
+        None, metavar="FILE", help="when the run ends, write its jobs to this file as JUnit XML, for CI systems"
+    )
     quiet: bool = option(False, help="print nothing on standard error except what the jobs print there")
 
 
