@@ -11,12 +11,11 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from multiprocessing import Pipe, Process
 from multiprocessing.connection import Connection
 from typing import Any
 
 from manyhands.tour.scene_tools import tell
-from manyhands.tour.scenes.servers import client, free_port, kafka_server, rabbitmq_server, redis_server
+from manyhands.tour.scenes.servers import client, free_port, rabbitmq_server, redis_server, serve_kafka, served
 
 Putting = Callable[[Iterable[int]], None]
 Taking = Iterator[tuple[list[int], Callable[[int], Any]]]
@@ -129,16 +128,8 @@ def serving_zeromq(acks: bool) -> Iterator[tuple[int, int]]:
         port = free_port()
         yield port, port
         return
-    hearing, telling = Pipe(duplex=False)
-    clerk = Process(target=keep_jobs, args=(telling,), name="clerk", daemon=True)
-    clerk.start()
-    try:
-        yield hearing.recv()
-    finally:
-        clerk.terminate()
-        clerk.join()
-        hearing.close()
-        telling.close()
+    with served("clerk", keep_jobs) as ports:
+        yield ports
 
 
 def keep_jobs(telling: Connection) -> None:
@@ -227,7 +218,7 @@ def taking_from_zeromq(ports: tuple[int, int], acks: bool) -> Taking:
 
 @contextmanager
 def serving_kafka(_acks: bool) -> Iterator[str]:
-    with kafka_server("jobs") as address:
+    with served("kafka", serve_kafka, "jobs") as address:
         tell("not a real Kafka: librdkafka's mock, in memory")
         yield address
 

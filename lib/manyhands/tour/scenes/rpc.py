@@ -6,12 +6,13 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import AuthenticationError, Pipe, Process
+from multiprocessing import AuthenticationError, Process
 from multiprocessing.connection import Connection
 from multiprocessing.managers import BaseManager
 from typing import Any
 
 from manyhands.tour.scene_tools import tell
+from manyhands.tour.scenes.servers import served
 from manyhands.tour.seen import Seen, expect
 
 
@@ -37,7 +38,7 @@ class RackManager(BaseManager):
     """Racks of another process."""
 
 
-def serve(via: str, telling: Connection, key: bytes, lax: bool) -> None:
+def serve(telling: Connection, via: str, key: bytes, lax: bool) -> None:
     os.environ["SECRET"] = secret = f"the code is {secrets.randbelow(10**6):06}"
     tell("server: has a rack, and a secret for nobody", secret=secret)
     if via == "manager":
@@ -100,25 +101,10 @@ def stranger(via: str, port: int) -> None:
         tell("refused: {message} ({kind})", kind=type(error).__name__, message=error.args[0])
 
 
-@contextmanager
-def serving(via: str, key: bytes, *, lax: bool = False) -> Iterator[int]:
-    """The server, while the block lasts; gives its port."""
-    hearing, telling = Pipe(duplex=False)
-    server = Process(target=serve, args=(via, telling, key, lax), name="server", daemon=True)
-    server.start()
-    telling.close()
-    try:
-        yield hearing.recv()
-    finally:
-        server.terminate()
-        server.join()
-        hearing.close()
-
-
 def rpc(via: str) -> None:
     """The rack stays in the server when who filled it has left; what goes wrong there is raised here."""
     key = secrets.token_bytes(32)
-    with serving(via, key) as port:
+    with served("server", serve, via, key, False) as port:
         for name, target, known in (("washer", washer, [key]), ("dryer", dryer, [key]), ("stranger", stranger, [])):
             program = Process(target=target, args=(via, port, *known), name=name)
             program.start()
@@ -161,7 +147,7 @@ def thief(via: str, port: int) -> None:
 
 def rpc_broken(via: str) -> None:
     """allow_all_attrs, or a key that everybody knows: whoever can connect has the server do what he likes."""
-    with serving(via, b"", lax=True) as port:
+    with served("server", serve, via, b"", True) as port:
         program = Process(target=thief, args=(via, port), name="thief")
         program.start()
         program.join()

@@ -63,7 +63,7 @@ def client(port: int) -> Any:
 def redis_server(kind: str) -> Iterator[int]:
     """A Redis server that keeps nothing on disk, or fakeredis, which is Python and answers in the same words; gives the port."""
     if kind == "fake":
-        with fake_redis() as port:
+        with served("fakeredis", serve_fake) as port:
             yield port
         return
     port = free_port()
@@ -85,22 +85,22 @@ def is_redis(port: int, pid: int) -> bool:
 
 
 @contextmanager
-def fake_redis() -> Iterator[int]:
-    """fakeredis in a process of its own; gives the port."""
+def served(name: str, serve: Callable[..., None], *args: Any) -> Iterator[Any]:
+    """A process in which ``serve(telling, *args)`` serves while the block lasts; gives what it tells first, such as its port."""
     hearing, telling = Pipe(duplex=False)
-    server = Process(target=serve_fake, args=(telling,), name="fakeredis", daemon=True)
+    server = Process(target=serve, args=(telling, *args), name=name)
     server.start()
+    telling.close()
     try:
         yield hearing.recv()
     finally:
         server.terminate()
         server.join()
         hearing.close()
-        telling.close()
 
 
 def serve_fake(telling: Connection) -> None:
-    """Serve until it is terminated."""
+    """fakeredis, until it is terminated; tells its port."""
     from fakeredis import TcpFakeServer
 
     server: Any = TcpFakeServer(("127.0.0.1", 0))
@@ -160,23 +160,8 @@ def rabbitmq_settings(folder: Path, epmd: int) -> dict[str, str]:
     }
 
 
-@contextmanager
-def kafka_server(topic: str) -> Iterator[str]:
-    """librdkafka's mock of a Kafka cluster: one broker, in the memory of a process of its own, with one topic; gives its address."""
-    hearing, telling = Pipe(duplex=False)
-    server = Process(target=serve_kafka, args=(telling, topic), name="kafka", daemon=True)
-    server.start()
-    try:
-        yield hearing.recv()
-    finally:
-        server.terminate()
-        server.join()
-        hearing.close()
-        telling.close()
-
-
 def serve_kafka(telling: Connection, topic: str) -> None:
-    """Serve until it is terminated."""
+    """librdkafka's mock of a Kafka cluster: one broker, in the memory of this process, with one topic; tells its address."""
     from confluent_kafka import Producer
 
     host = Producer({"bootstrap.servers": "none:1", "test.mock.num.brokers": 1, "log_level": 0})

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from multiprocessing import Barrier, Pipe, Process, Semaphore
+from multiprocessing import Barrier, Semaphore
 from multiprocessing.connection import Connection
 from typing import Any
 
 from manyhands.tour.scene_tools import doing, scaled, tell
-from manyhands.tour.scenes.servers import PATIENCE, nginx
+from manyhands.tour.scenes.servers import PATIENCE, nginx, served
 from manyhands.tour.seen import Seen, Span, expect
 
 VISITORS = 10
@@ -166,19 +166,11 @@ def serve_by_gunicorn(telling: Connection, begun: Any) -> None:
 
 
 @contextmanager
-def served(by: Callable[..., None], *more: Any) -> Iterator[tuple[int, Any]]:
+def web_server(by: Callable[..., None], *more: Any) -> Iterator[tuple[int, Any]]:
     """A server, while the block lasts; gives its port, and what counts the slow pages that it has begun."""
-    hearing, telling = Pipe(duplex=False)
     begun = Semaphore(0)
-    server = Process(target=by, args=(telling, begun, *more), name="server")
-    server.start()
-    telling.close()
-    try:
-        yield hearing.recv(), begun
-    finally:
-        server.terminate()
-        server.join()
-        hearing.close()
+    with served("server", by, begun, *more) as port:
+        yield port, begun
 
 
 def ask(port: int, path: str, method: str = "GET") -> HTTPConnection:
@@ -230,7 +222,7 @@ def order(port: int, begun: Any) -> None:
 def web(via: str) -> None:
     """Whoever serves one visitor at a time lets the others wait: have threads, an event loop, a server in front, or a queue."""
     servers = {"threads": serve_by_threads, "tornado": serve_by_tornado, "queue": serve_by_queue}
-    with served(servers.get(via, serve_by_gunicorn)) as (port, begun):
+    with web_server(servers.get(via, serve_by_gunicorn)) as (port, begun):
         if via == "queue":
             order(port, begun)
         elif via == "nginx":
@@ -242,7 +234,7 @@ def web(via: str) -> None:
 
 def web_broken(via: str) -> None:  # noqa: ARG001 - the mistake of tornado alone
     """One slow call that is not awaited holds up the event loop, and with it every other visitor."""
-    with served(serve_by_tornado, True) as (port, begun):
+    with web_server(serve_by_tornado, True) as (port, begun):
         visit(port, begun, 1)
 
 
