@@ -86,8 +86,9 @@ def connect_unkept(path: Path, new: bool = False) -> Sqlite:
 def _check(path: Path) -> None:
     """Raise JournalError for a missing or empty file, which SQLite would open as a new database.
 
-    The file is not opened: whoever closes a file ends all locks that his process has on it (fcntl(2)), also those of another connection. Then
-    the next reader takes itself for the last one, and removes the log that is written (https://sqlite.org/howtocorrupt.html, 2.2).
+    It is looked at, and not opened: when a process closes a file, all its locks on that file end, also those of its other connections
+    (fcntl(2)). The next reader would then take itself for the last one, and remove the log that another still writes
+    (https://sqlite.org/howtocorrupt.html, 2.2).
     """
     if not path.is_file():
         raise JournalError(f"no journal at {path}: the run cannot be read; start the batch again as a new run")
