@@ -23,6 +23,14 @@ from manyhands.work.cluster_address import Cluster
 HERE = Path(__file__).parent
 
 
+def has_scheduler(file: Path) -> bool:
+    """Whether a scheduler file is there, and whole: Dask writes it piece by piece."""
+    try:
+        return "address" in json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+
+
 @dataclass
 class DaskCluster:
     """A cluster that is this test's own, or shared by tests that kill nothing."""

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from conftest import Cli, signal_all, wait_for, with_tag
+from dask_clusters import has_scheduler
 from lasting_processes import command_of
 from network_hosts import NetworkHosts
 from redis_servers import Consumer
@@ -220,7 +221,7 @@ def far_cluster(network_hosts: NetworkHosts, environment: dict[str, str], tmp_pa
     for command in commands:
         with (tmp_path / "log").open("ab") as log:
             made.append(subprocess.Popen(command, env=env, stdout=log, stderr=log))
-        wait_for(file.exists, 60)
+        wait_for(lambda: has_scheduler(file), 60)
     log_of = tmp_path / "log"
     wait_for(lambda: log_of.read_text().count("Registered to:") == 2, 60)
     yield json.loads(file.read_text())["address"]

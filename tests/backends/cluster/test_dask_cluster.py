@@ -19,7 +19,7 @@ import pytest
 
 import functions
 from conftest import messages, wait_for, with_tag
-from dask_clusters import DaskCluster, running
+from dask_clusters import DaskCluster, has_scheduler, running
 from lasting_processes import command_of
 from manyhands import Status, UsageError, run_batch
 from manyhands.backends.cluster import worker_side
@@ -387,7 +387,7 @@ def tls_cluster(tmp_path: Path, environment: dict[str, str]) -> Iterator[tuple[s
         for command in (["scheduler", "--port", "0", *usual], *(["worker", *usual, *place, f"w{n}"] for n in range(2))):
             with (tmp_path / "log").open("ab") as log:
                 made.append(subprocess.Popen([*dask, *command], env=known, stdout=log, stderr=log))
-            wait_for(file.exists, 60)
+            wait_for(lambda: has_scheduler(file), 60)
         from manyhands.backends.cluster.scheduler_file import check_running
 
         yield check_running(str(file), own=False), known, made
