@@ -283,7 +283,10 @@ def test_every_command_of_the_tour_runs(command: str, cli: Cli) -> None:
     if task.startswith("tour.") and "--scale" not in options and task not in ("tour.list", "tour.compare"):
         options += ["--scale", "0.2"]
     options += QUICKER.get(task, [])
-    done = cli(task, *options, timeout=110)
+    for _ in range(10):
+        done = cli(task, *options, timeout=110)
+        if "not seen: the machine was busy" not in done.stdout:
+            break
     assert done.returncode == 0, done.stdout + done.stderr
 
 
