@@ -14,6 +14,7 @@ By hand: ``python tests/kill_lab.py --kills 200 --seed 1``; `invoke dev.soak` do
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import shlex
@@ -128,10 +129,10 @@ class Trial:
     @property
     def repeats(self) -> int:
         """How many jobs one kill may repeat: those that ran; where jobs live in the coordinator, what had ended within the 20 ms
-        before its next commit, too (here 100 ms: the machine may be busy), because nobody else remembers that."""
+        before its next commit, too (here 100 ms: the machine may be busy), because nobody else remembers that. All slots may end at once."""
         if self.backend not in _IN_COORDINATOR:
             return self.slots
-        return round(self.slots * (1 + 0.1 / max(float(self.work), 0.001)))
+        return self.slots * (1 + math.ceil(0.1 / max(float(self.work), 0.001)))
 
     def fails(self, name: str) -> bool:
         """Whether a job does not end well however often it is tried."""
