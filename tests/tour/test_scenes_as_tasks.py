@@ -20,9 +20,9 @@ import pytest
 from conftest import HERE, Cli, wait_for
 from manyhands.core.extras import install_line
 from manyhands.options.declaration import declared_in
-from manyhands.options.tour import AllScenesOptions, TopicOptions
+from manyhands.options.tour import TopicOptions
 from manyhands.tour.contents import SCENES, TOPICS
-from manyhands.tour.handlers import show, show_all, show_list
+from manyhands.tour.handlers import show_list
 from manyhands.tour.narrating import bars, fitting, trace
 from manyhands.tour.pasting import program_of
 from manyhands.tour.scene_tools import doing, tell
@@ -437,26 +437,37 @@ def test_on_a_terminal_there_are_colours_and_a_spinner(environment: dict[str, st
 # -- a busy machine ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("others", "status", "reason"), [(0.5, 3, "busy"), (0.0, 1, None)])
+BUSY = """
+import sys
+from manyhands.options.tour import AllScenesOptions
+from manyhands.tour import handlers, showing
+from manyhands.tour.contents import SCENES
+from manyhands.tour.scenes import processes
+from manyhands.tour.seen import expect
+processes.process_fork_seen = lambda _: expect(False, "they did not overlap")
+showing.Crowding.measured = lambda _: float(sys.argv[1])
+handlers.chosen = lambda _: [SCENES["process-fork"]]
+print(handlers.show("process-fork", {"scale": 1.0}))
+print(handlers.show("process-fork", {"scale": 1.0, "json": True}))
+print(handlers.show_all(AllScenesOptions()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("others", "statuses", "reason", "word"), [(0.5, "330", "busy", "busy"), (0.0, "111", None, "NOT SEEN")]
+)
 def test_what_is_not_seen_on_a_busy_machine_is_told_as_such(
-    others: float, status: int, reason: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    others: float, statuses: str, reason: str | None, word: str, environment: dict[str, str]
 ) -> None:
     """Exit 3 with the reason, where a calm machine gives a 1; never a 0."""
-
-    def not_seen(_: Seen) -> str:
-        raise NotSeen("they did not overlap")
-
-    monkeypatch.setattr("manyhands.tour.scenes.processes.process_fork_seen", not_seen)
-    monkeypatch.setattr("manyhands.tour.showing.Crowding.measured", lambda _: others)
-    assert show("process-fork", {"scale": 1.0}) == status
-    verdict = capsys.readouterr().out.splitlines()[-1]
+    command = [sys.executable, "-c", BUSY, str(others)]
+    lines = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "".join(line for line in lines if line.isdigit()) == statuses
     busy = "the machine was busy (other programs used 50% of it): " if reason else ""
-    assert verdict == f"not seen: {busy}they did not overlap"
-    assert show("process-fork", {"scale": 1.0, "json": True}) == status
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["reason"] == reason
-    options = AllScenesOptions(topic="processes", json=True)
-    monkeypatch.setattr("manyhands.tour.handlers.chosen", lambda _: [SCENES["process-fork"]])
-    assert show_all(options) == (0 if reason else 1)
+    assert f"not seen: {busy}they did not overlap" in lines
+    (verdict,) = (json.loads(line) for line in lines if '"event": "verdict"' in line)
+    assert (verdict["reason"], verdict["verdict"]) == (reason, f"{busy}they did not overlap")
+    assert lines[-2] == f"1 scene: 0 seen, 1 {word.lower()}"
 
 
 def test_a_mistake_says_that_it_is_one(cli: Cli) -> None:

@@ -112,7 +112,7 @@ def show_all(options: AllScenesOptions) -> int:
         numbers = ", ".join(
             f"{counts[word]} {word.lower()}" for word, _ in _WORDS.values() if counts[word] or word == "seen"
         )
-        to.print(Text(f"{len(scenes)} scenes: {numbers}", style="bold"))
+        to.print(Text(f"{len(scenes)} scene{'s' * (len(scenes) != 1)}: {numbers}", style="bold"))
     return NOT_SEEN if counts["NOT SEEN"] else SEEN
 
 
