@@ -113,7 +113,11 @@ def environment(own_state: Path) -> dict[str, str]:
 
 def environment_of_programs() -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**os.environ, "PYTHONPATH": str(LIB), "PATH": path}
+    return {
+        **os.environ,
+        "PYTHONPATH": str(HERE / "lib"),
+        "PATH": path,
+    }  # a wheel is found without, as what is installed is
 
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -21,8 +21,9 @@ import manyhands
 from conftest import HERE
 from manyhands.api.keywords import CallKeywords, MapKeywords
 from manyhands.api.run_options import RunOptions
+from manyhands.core import package_location
 
-PACKAGE = HERE / "lib" / "manyhands"
+PACKAGE = Path(package_location.PACKAGE)
 NAMES = sorted(manyhands.__all__)
 CLASSES = [name for name in NAMES if isinstance(getattr(manyhands, name), type)]
 FUNCTIONS = [name for name in NAMES if isinstance(getattr(manyhands, name), FunctionType)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import LIB
+from conftest import HERE
 
 PROGRAMS = {
     "commands": """
@@ -209,7 +209,7 @@ def test_mypy_finds_what_is_wrong_and_nothing_else(tmp_path: Path, environment: 
             *sorted(path.name for path in tmp_path.glob("*.py")),
         ],
         cwd=tmp_path,
-        env={**environment, "MYPYPATH": str(LIB)},
+        env={**environment, "MYPYPATH": str(HERE / "lib")},
         capture_output=True,
         text=True,
         check=False,
@@ -250,7 +250,7 @@ def test_a_name_that_is_not_public_is_found_by_mypy(tmp_path: Path, environment:
             "program.py",
         ],
         cwd=tmp_path,
-        env={**environment, "MYPYPATH": str(LIB)},
+        env={**environment, "MYPYPATH": str(HERE / "lib")},
         capture_output=True,
         text=True,
         check=False,

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from shutil import which
+from sysconfig import get_path
 from typing import Any, Final, Literal, NamedTuple
 
 from manyhands.commands.command_tree import Tree
@@ -155,7 +156,10 @@ class _Audience:
 
     def _start(self, complaints: int) -> None:
         argv = [sys.executable, "-P", "-m", "manyhands.tour", self._scene.name, json.dumps(self._options)]
-        path = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
+        ours = (
+            None if get_path("purelib") == LIBRARY else LIBRARY
+        )  # what is installed must not stand before Python's own modules
+        path = os.pathsep.join(filter(None, [ours, os.environ.get("PYTHONPATH")]))
         environment = self._tree.environment() | {
             "PYTHONPATH": path,
             "TMPDIR": str(self._folder / "tmp"),
