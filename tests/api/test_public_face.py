@@ -209,7 +209,11 @@ def test_importing_the_package_costs_nothing(environment: dict[str, str], tmp_pa
     """Neither `typing` nor asyncio nor any module of ours is loaded before a name is used."""
     script = "import sys, manyhands; print([m for m in sys.modules if m in ('typing', 'asyncio') or m.startswith('manyhands.')])"
     done = subprocess.run(
-        [sys.executable, "-S", "-c", script], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-S", "-c", script],
+        env={**environment, "PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "[]\n"
 
