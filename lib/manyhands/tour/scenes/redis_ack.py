@@ -64,7 +64,7 @@ def inspect(port: int, lists: list[str], enough: Any) -> None:
         known |= set(found)
         looks += 1
         time.sleep(0.001)
-    tell("looked {looks} times; {wrong} times a dish was nowhere, or in two lists", looks=looks, wrong=wrong)
+    tell("looked {looks} times, and found {wrong} mistakes", looks=looks, wrong=wrong)
 
 
 def redis_ack(server: str, dishes: int) -> None:
