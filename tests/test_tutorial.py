@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import HERE
+from conftest import HERE, LIB
 from typed_pages import Step, matches, steps
 
 PAGE = (HERE / "docs" / "tutorial.md").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def shell(tmp_path: Path, environment: dict[str, str]) -> dict[str, str]:
     (programs / "pipx").chmod(0o755)
     (programs / "python3").symlink_to(sys.executable)
     path = f"{tmp_path}/.local/bin:{programs}:{os.environ['PATH']}"
-    return {**environment, "PATH": path, "HOME": str(tmp_path)}
+    return {**environment, "PYTHONPATH": str(LIB), "PATH": path, "HOME": str(tmp_path)}
 
 
 UNTIL_FOUR_HAVE_ENDED = 'until [ "$(cat *.log 2>/dev/null | grep -c finished)" -ge 4 ]; do sleep 0.1; done\n'
