@@ -214,6 +214,10 @@ def check(scene: Scene, options: Mapping[str, Any]) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {value}: expected {least} to {most}")
         if isinstance(usual, float) and not 0 <= value <= 3600:
             raise UsageError(f"--{name.replace('_', '-')} {value}: expected 0 to 3600 seconds")
+    if scene.name in _LEAST:
+        name, least, why = _LEAST[scene.name]
+        if options[name] < least:
+            raise UsageError(f"--{name} {options[name]:g}: expected at least {least}: {why}")
     if further := _FURTHER.get(scene.name):
         further(options)
 
@@ -242,36 +246,15 @@ def _check_hosts(options: Mapping[str, Any]) -> None:
             raise UsageError(f"{host!r} cannot be the name of a host")
 
 
-def _check_idle(options: Mapping[str, Any]) -> None:
-    if options["idle"] < 1:
-        raise UsageError(f"--idle {options['idle']:g}: expected at least 1 second: a dish takes half a second")
-
-
-def _check_enough(options: Mapping[str, Any]) -> None:
-    if options["dishes"] < 8:
-        raise UsageError(
-            f"--dishes {options['dishes']}: expected at least 8, so that every dryer has some before it is killed"
-        )
-
-
-def _check_brokers(options: Mapping[str, Any]) -> None:
-    if options["jobs"] < 100:
-        raise UsageError(f"--jobs {options['jobs']}: expected at least 100: both consumers must have some in hand")
-
-
-def _check_costs(options: Mapping[str, Any]) -> None:
-    if options["count"] < 500:
-        raise UsageError(
-            f"--count {options['count']}: expected at least 500: what fewer cost is too little to be measured"
-        )
-
-
+_LEAST: Final[dict[str, tuple[str, int, str]]] = {
+    "brokers": ("jobs", 100, "both consumers must have some in hand"),
+    "costs": ("count", 500, "what fewer cost is too little to be measured"),
+    "redis-ack": ("dishes", 8, "every dryer must have some before it is killed"),
+    "redis-idle": ("idle", 1, "a dish takes half a second"),
+}
+"""Options of scenes that need more than one of something: how much, and why."""
 _FURTHER: Final[dict[str, Callable[[Mapping[str, Any]], None]]] = {
-    "brokers": _check_brokers,
-    "costs": _check_costs,
     "dishes": _check_dishes,
     "primes": _check_primes,
-    "redis-ack": _check_enough,
-    "redis-idle": _check_idle,
     "resolve": _check_hosts,
 }

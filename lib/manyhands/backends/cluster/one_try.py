@@ -29,7 +29,7 @@ def _plugin() -> Any:
         idempotent = True
 
         def update_graph(self, scheduler: Any, *, annotations: Mapping[str, Mapping[Any, Any]], **_: Any) -> None:
-            for key in annotations.get("manyhands", ()):
+            for key in annotations.get(MARK, ()):
                 scheduler.tasks[key].suspicious = scheduler.allowed_failures
 
     return OneTry()
