@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from manyhands.tour.scenes.broker_clients import taking_from_zeromq
 from tour.playing import Events, Play, at_once, spans, told
 
 
@@ -70,6 +73,22 @@ def test_brokers(play_made: Play, via: str) -> None:
 def test_brokers_that_take_their_time(play: Play, via: str) -> None:
     """The same of those that need seconds to start, or to notice a death."""
     check_brokers(play("brokers", "--via", via, "--jobs", "200"), 200)
+
+
+def test_a_job_is_done_when_the_clerk_knows_it() -> None:
+    """ZeroMQ sends from a thread of its own, which dies with the consumer: who went on at once would have told of what nobody heard."""
+    zmq = pytest.importorskip("zmq", exc_type=ImportError)
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as clerk:
+        taking = taking_from_zeromq((0, clerk.bind_to_random_port("tcp://127.0.0.1")), acks=True)
+        consumer = threading.Thread(target=next, args=[taking])
+        consumer.start()
+        who, done = clerk.recv_multipart()
+        consumer.join(0.2)
+        assert (consumer.is_alive(), done) == (True, b"0")
+        clerk.send_multipart([who, b"[0, [1, 2]]"])
+        consumer.join()
+        assert next(taking)[0] == [1, 2]
+        taking.close()
 
 
 @pytest.mark.sampled

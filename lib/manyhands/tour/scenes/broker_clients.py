@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
@@ -18,7 +18,7 @@ from manyhands.tour.scene_tools import tell
 from manyhands.tour.scenes.servers import client, free_port, rabbitmq_server, redis_server, serve_kafka, served
 
 Putting = Callable[[Iterable[int]], None]
-Taking = Iterator[tuple[list[int], Callable[[int], Any]]]
+Taking = Generator[tuple[list[int], Callable[[int], Any]]]
 
 FEW = 10
 """Jobs that a consumer is given at a time."""
@@ -133,7 +133,8 @@ def serving_zeromq(acks: bool) -> Iterator[tuple[int, int]]:
 
 
 def keep_jobs(telling: Connection) -> None:
-    """Hand jobs out, a few to whoever has none, and take back what somebody holds who cannot be reached any more."""
+    """Hand jobs out, a few to whoever has none; say of each that is done that it is known; and take back what somebody holds
+    who cannot be reached any more."""
     import zmq
 
     context = zmq.Context()
@@ -145,18 +146,19 @@ def keep_jobs(telling: Connection) -> None:
     poller.register(counter, zmq.POLLIN)
     poller.register(desk, zmq.POLLIN)
     while True:
-        ready = dict(poller.poll(50))
+        ready, known = dict(poller.poll(50)), dict[bytes, int]()
         while counter.poll(0):
             jobs.append(int(counter.recv()))
         if desk in ready:
             who, done = desk.recv_multipart()
-            held[who] = [job for job in held.get(who, []) if job != int(done)]
+            known[who] = int(done)
+            held[who] = [job for job in held.get(who, []) if job != known[who]]
         for who, mine in list(held.items()):
             more = [] if mine else [jobs.popleft() for _ in range(min(FEW, len(jobs)))]
-            if more or (mine and not ready):  # nothing happens: are they still there?
+            if more or who in known or (mine and not ready):  # nothing happens: are they still there?
                 held[who] = mine + more
                 try:
-                    desk.send_multipart([who, json.dumps(more).encode()])
+                    desk.send_multipart([who, json.dumps([known.get(who), more]).encode()])
                 except zmq.ZMQError:
                     jobs.extendleft(reversed(held.pop(who)))
 
@@ -194,23 +196,29 @@ def bind_and_meet(sending: Any, port: int) -> None:
 def taking_from_zeromq(ports: tuple[int, int], acks: bool) -> Taking:
     import zmq
 
-    context = zmq.Context()
-    taking = context.socket(zmq.DEALER if acks else zmq.PULL)
-    taking.connect(f"tcp://127.0.0.1:{ports[1]}")
+    arrived = deque[int]()
+    with zmq.Context() as context, context.socket(zmq.DEALER if acks else zmq.PULL) as taking:
+        taking.connect(f"tcp://127.0.0.1:{ports[1]}")
 
-    def finish(job: int) -> None:
-        if acks:
-            taking.send(str(job).encode())
+        def hear() -> Any:
+            known, more = json.loads(taking.recv()) if acks else (None, [int(taking.recv())])
+            arrived.extend(more)
+            return known
 
-    finish(0)  # nothing is done: it only says that we are there
-    yield [], finish
-    while True:
-        jobs = json.loads(taking.recv())
-        jobs = jobs if acks else [jobs]
-        while not acks and len(jobs) < FEW and taking.poll(0):
-            jobs.append(int(taking.recv()))
-        if jobs:
-            yield jobs, finish
+        def finish(job: int) -> None:
+            if acks:
+                taking.send(str(job).encode())
+                while (
+                    hear() != job
+                ):  # ``send`` only gives it to a thread, which dies with us: it is done when the clerk knows it
+                    pass
+
+        finish(0)  # nothing is done: it only says that we are there
+        yield [], finish
+        while True:
+            while not arrived or (len(arrived) < FEW and taking.poll(0)):
+                hear()
+            yield [arrived.popleft() for _ in range(min(FEW, len(arrived)))], finish
 
 
 # -- Kafka: a consumer has its partitions, and commits how far it has come; another goes on from there ----------------------
