@@ -25,7 +25,6 @@ from invoke import Collection
 
 from lasting_processes import LASTING
 from manyhands.backends.workers import fork_server
-from manyhands.backends.workers.worker_main import WORKER
 from manyhands.core import hints
 from manyhands.core.hints import typed_options
 from manyhands.core.package_location import LIBRARY, PACKAGE
@@ -219,7 +218,7 @@ def name_of(pid: int) -> str:
 def start_servers() -> None:
     """Start the fork server and the resource tracker of multiprocessing, which live as long as their program. Tests share them, since
     their imports take longer than most tests."""
-    fork_server.preload(WORKER)
+    fork_server.preload()
     fork_server.wake()
     try:
         forkserver.ensure_running()

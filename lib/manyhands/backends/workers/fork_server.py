@@ -7,6 +7,7 @@ The names used are private to multiprocessing (Lib/multiprocessing/forkserver.py
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -24,10 +25,20 @@ _LOOK: Final = 0.5
 _server: Any = getattr(forkserver, "_forkserver", None)
 
 
-def preload(name: str) -> None:
-    """Let it import the module ``name``, once for all workers, unless the program has chosen what it imports."""
+_PRELOADED: Final = (
+    "__main__",
+    "manyhands.backends.workers.worker_main",
+    "manyhands.backends.workers.worker",
+    "multiprocessing.popen_forkserver",
+    "pkgutil",  # with which `runpy` reads the main script
+)
+"""What every worker needs."""
+
+
+def preload() -> None:
+    """Let it import what every worker needs, once for all of them, unless the program has chosen what it imports."""
     if getattr(_server, "_preload_modules", None) == ["__main__"]:
-        forkserver.set_forkserver_preload(["__main__", name])
+        forkserver.set_forkserver_preload([*_PRELOADED])
 
 
 def start(worker: Any) -> None:
@@ -36,8 +47,8 @@ def start(worker: Any) -> None:
     multiprocessing forgets the process; otherwise it would wait for it when the program ends.
     """
     over = threading.Event()
-    watch = threading.Thread(target=_watch, args=(over,), name="manyhands-start", daemon=True)
-    watch.start()
+    # `threading.Thread` would wait until it runs, and on a busy machine that takes milliseconds.
+    _thread.start_new_thread(_watch, (over,))
     try:
         with _sigchld_unblocked(), _main_of_standard_input_hidden(), _this_folder_unsearched():
             try:
@@ -47,7 +58,6 @@ def start(worker: Any) -> None:
                 worker.start()
     finally:
         over.set()
-        watch.join()
         getattr(process, "_children", set()).discard(worker)
 
 

@@ -15,7 +15,6 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from multiprocessing import reduction
 from multiprocessing.util import get_temp_dir
 from typing import Any, Final
 
@@ -50,7 +49,7 @@ class WorkerPool:
         self._settings = settings
         self._context: Any = mp.get_context(settings.workers.start_method)
         if settings.workers.start_method == "forkserver":
-            fork_server.preload(worker_main.WORKER)
+            fork_server.preload()
         self._config: dict[str, Any] = {
             "call": packed(settings.call),
             "columns": settings.columns,
@@ -82,9 +81,9 @@ class WorkerPool:
         at_fork.note(ours)
         environment = dict(settings.environment) | {b"MH_SLOT": b"%d" % number, b"MH_WORKER": self._mark(b"%d" % number)}
         config = self._config | {"slot": number, "environment": environment}
-        kept = tuple(map(Inherited, settings.keep_open))
+        kept = tuple(map(worker_main.Inherited, settings.keep_open))
         entry = self._page.entry(number)
-        arguments = (theirs, config, Inherited(self._page.file), kept)
+        arguments = (theirs, config, worker_main.Inherited(self._page.file), kept)
         try:
             process = self._start(arguments, number)
         except BaseException:
@@ -252,19 +251,3 @@ def _have_spare_descriptors(number: int) -> None:
     finally:
         for one in spare:
             os.close(one)
-
-
-class Inherited:
-    """A descriptor of which another process gets a copy when this object is pickled for it (`multiprocessing.reduction`)."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _inherit, (reduction.DupFd(self.descriptor),)
-
-
-def _inherit(handle: Any) -> Inherited:
-    descriptor = handle.detach()
-    os.set_inheritable(descriptor, False)
-    return Inherited(descriptor)
