@@ -28,6 +28,7 @@ FLOORS = [
     "host",
     "execution",
     "render",
+    "ci",
     "api",
     "handlers",
     "admin",

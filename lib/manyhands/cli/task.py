@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property, partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
@@ -77,9 +77,13 @@ class Task(invoke.Task[Any]):
         return {one.name: one.said.needs for one in self.declared if one.said.needs}
 
     @cached_property
-    def without(self) -> dict[str, str]:
-        """For an option the one beside which it has no effect."""
-        return {other: one.name for one in self.declared for other in one.said.excludes}
+    def without(self) -> dict[str, list[str]]:
+        """For an option those beside which it has no effect."""
+        found: dict[str, list[str]] = {}
+        for one in self.declared:
+            for other in one.said.excludes:
+                found.setdefault(other, []).append(one.name)
+        return found
 
     @cached_property
     def omittable(self) -> frozenset[str]:
@@ -176,15 +180,17 @@ class Task(invoke.Task[Any]):
         self._refuse_ignored([name for name, value in given.items() if not isinstance(value, Absent)], complete)
         return complete
 
-    def _refuse_ignored(self, typed: Iterable[str], complete: Mapping[str, Any]) -> None:
+    def _refuse_ignored(self, typed: Collection[str], complete: dict[str, Any]) -> None:
         """Raise UsageError for an option that has no effect beside the others. An option from a file or a variable
-        is not refused: it is for the calls in which it has an effect."""
+        is not refused: it is for the calls in which it has an effect, and gives way to one that is typed."""
         for name in typed:
-            needed, other = self.needs.get(name, "").split(), self.without.get(name, "")
+            needed, others = self.needs.get(name, "").split(), self.without.get(name, [])
             if needed and not any(complete.get(one) for one in needed):
                 raise UsageError(f"{flag_name(name)} has no effect without {' or '.join(map(flag_name, needed))}")
-            if other and complete.get(other):
-                raise UsageError(f"{flag_name(name)} has no effect with {flag_name(other)}")
+            for other in (one for one in others if complete.get(name) and complete.get(one)):
+                if other in typed:
+                    raise UsageError(f"{flag_name(name)} has no effect with {flag_name(other)}")
+                del complete[other]
 
     def _typed(self, name: str, value: Any, where: str) -> Any:
         kind = self.kinds.get(name, "str")

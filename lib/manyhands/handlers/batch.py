@@ -42,9 +42,7 @@ def new(options: BatchOptions) -> int:
     if (said := expire(kept, keep, time.time())) and not options.quiet:
         sys.stderr.write(f"manyhands: {said}\n")
     batch = begin(plan, kept, run_id=options.run_id, stream=stream, retry_failed=options.retry_failed)
-    return carry_out(
-        batch, kept, json=options.json, quiet=options.quiet, fail_if_empty=options.fail_if_empty, junit=junit
-    )
+    return carry_out(batch, kept, options, junit=junit)
 
 
 def junit_file(given: str | None) -> Path | None:
@@ -91,4 +89,4 @@ def again(work: Scope, options: AgainOptions) -> int:
     number = parse_jobs(options.jobs, usable_cores()) if options.jobs else None
     kept = store(options.state_dir)
     batch = go_on(kept.find(options.run, by_program=False), os.environ, work, number)
-    return carry_out(batch, kept, json=options.json, quiet=options.quiet, junit=junit)
+    return carry_out(batch, kept, options, junit=junit)

@@ -43,6 +43,8 @@ _JOURNALED: Final = (
     "output_cap",
     "dry_run",
     "junit",
+    "ci",
+    "output",
     "max_jobs_per_worker",
 )
 """What only a run with a journal has."""

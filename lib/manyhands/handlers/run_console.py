@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,10 +20,13 @@ from typing import TYPE_CHECKING, Final
 from manyhands.core.errors import InputError, ManyhandsError, UsageError
 from manyhands.core.events import Event, Summary, Tick
 from manyhands.core.job import Status
+from manyhands.core.masking import is_secret
 from manyhands.core.safe_text import harmless
 from manyhands.engine.channel import Closed
 from manyhands.execution.batch import Batch
 from manyhands.execution.batch_thread import Carrier, carry
+from manyhands.options.batch import Console
+from manyhands.options.runs import AgainOptions
 from manyhands.posix.signals import GivenUp, Watched, die_by
 from manyhands.render import choose
 from manyhands.render.failures import Failures
@@ -39,29 +42,22 @@ TICK: Final = 0.25
 
 
 def carry_out(
-    batch: Batch | StagedBatch,
-    store: Store,
-    *,
-    json: bool = False,
-    quiet: bool = False,
-    fail_if_empty: bool = False,
-    junit: Path | None = None,
+    batch: Batch | StagedBatch, store: Store, options: Console | AgainOptions, *, junit: Path | None = None
 ) -> int:
     """Run ``batch`` before the user's eyes and return the exit status; dies by the signal that ended it.
 
     0: all is done and well; 1: something failed or is left to do, or ``junit`` could not be written; 141: nobody reads our output any more.
     """
-    renderer = choose(
-        json=json, quiet=quiet, tag=batch.plan.tag, stdout=sys.stdout.buffer, stderr=sys.stderr, environ=os.environ
-    )
-    show = _Show(batch, renderer)
+    json, quiet = options.json, options.quiet
+    fail_if_empty = isinstance(options, Console) and options.fail_if_empty
+    show = _Show(batch, *_renderer(batch, options))
     with Watched(batch.stop, show.wake) as watched:
         error = show.all(watched)
     if error is not None and batch.summary is None:
         raise _on_a_resume(error, batch, store)
     if batch.no_inputs and batch.stopped_by is None and (batch.scope == "new" or fail_if_empty):
         if not json and (fail_if_empty or not quiet):
-            _say("manyhands: no inputs: nothing to run")
+            show.say("manyhands: no inputs: nothing to run")
         return UsageError.exit_code if fail_if_empty else 0
     advice = _how_to_go_on(error, batch, store)
     unwritten = junit is not None and not _written(batch, junit)
@@ -72,6 +68,26 @@ def carry_out(
         _say(f"manyhands: {harmless(str(error))}{advice}")
         return 1
     return status or int(unwritten)
+
+
+def _renderer(batch: Batch | StagedBatch, options: Console | AgainOptions) -> tuple[Renderer, Callable[..., None]]:
+    """What shows it, as the user wants it, and what says a line of ours."""
+    plan, stdout = batch.plan, sys.stdout.buffer
+    if options.ci is not None:
+        from manyhands.ci.dialects import dialect_of
+        from manyhands.ci.log import CiLog
+
+        secrets = {name: value for name, value in plan.environment.items() if is_secret(name, value)}
+        log = CiLog(stdout, dialect_of(options.ci, os.environ), shown=options.output, tag=plan.tag, secrets=secrets)
+        return log, log.say
+    renderer = choose(
+        json=options.json, quiet=options.quiet, tag=plan.tag, stdout=stdout, stderr=sys.stderr, environ=os.environ
+    )
+    if options.output == "all":
+        return renderer, _say
+    from manyhands.render.chosen_output import ChosenOutput
+
+    return ChosenOutput(renderer, options.output), _say
 
 
 def _written(batch: Batch | StagedBatch, junit: Path) -> bool:
@@ -109,8 +125,8 @@ def _on_a_resume(error: BaseException, batch: Batch | StagedBatch, store: Store)
 class _Show:
     """Shows what happens, in the main thread, as long as somebody reads it."""
 
-    def __init__(self, batch: Batch | StagedBatch, renderer: Renderer) -> None:
-        self._batch, self._renderer = batch, renderer
+    def __init__(self, batch: Batch | StagedBatch, renderer: Renderer, say: Callable[..., None]) -> None:
+        self._batch, self._renderer, self.say = batch, renderer, say
         self._carrier: Carrier | None = None
         self.failures = Failures()
         self.closed = False
@@ -164,7 +180,7 @@ class _Show:
         """What the user has asked by a signal."""
         if watched.asked_what_runs:
             watched.asked_what_runs = False
-            _say(*self._renderer.running())
+            self.say(*self._renderer.running())
         if watched.asked_to_pause:
             watched.asked_to_pause = False
             self._pause()
@@ -188,8 +204,8 @@ def _finish(batch: Batch | StagedBatch, store: Store | None, show: _Show, *, las
     if store and not show.given_up:
         run = store.short(batch.run)
         if show.failures.some:
-            _say(*show.failures.told(summary, run, _width(), store.typed))
-        _say(summary_line(summary, run=run if last_word else "", state_dir=store.given))
+            show.say(*show.failures.told(summary, run, _width(), store.typed))
+        show.say(summary_line(summary, run=run if last_word else "", state_dir=store.given))
     if show.closed:
         return 141
     stopped_by = summary.stopped_by or batch.stopped_by

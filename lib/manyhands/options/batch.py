@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from manyhands.options.choices import Column, Order, ResultKind, StartMethod
-from manyhands.options.common import Json, State
+from manyhands.options.common import Json, Log, State
 from manyhands.options.declaration import Options, option
 
 
@@ -183,7 +183,7 @@ class Execution(Surroundings, Grouping, Queued):
     )
 
 
-class Console(Execution, Variables, Json, State):
+class Console(Execution, Variables, Log, Json, State):
     """What a run on the command line has in addition."""
 
     keep_order: bool = option(
@@ -203,7 +203,7 @@ class Console(Execution, Variables, Json, State):
         after="keep",
         help="when the run ends, write its jobs to this file as JUnit XML, for CI systems",
     )
-    quiet: bool = option(False, after="junit", help="print nothing on standard error except what the jobs print there")
+    quiet: bool = option(False, after="output", help="print nothing on standard error except what the jobs print there")
 
 
 class Programs(Options):

@@ -13,6 +13,10 @@ Column = Literal["str", "int", "float", "json", "path", "bytes"]
 """What ``--type`` can ask for; each column of an input becomes one argument of that type."""
 Format = Literal["jsonl", "csv", "joblog", "junit"]
 """How ``batch.export`` can write."""
+CiSystem = Literal["auto", "github", "gitlab", "azure", "plain"]
+"""Whose log ``--ci`` writes."""
+Shown = Literal["all", "failures", "none"]
+"""Of which jobs the output is shown."""
 ResultKind = Literal["json", "repr", "none", "pickle-file"]
 """What ``--result`` can ask for."""
 Algorithm = Literal["sha256", "sha512", "blake2b"]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from manyhands.options.choices import Format
-from manyhands.options.common import Json, State
+from manyhands.options.common import Json, Log, State
 from manyhands.options.declaration import option
 
 
-class AgainOptions(Json, State):
+class AgainOptions(Log, Json, State):
     """What ``batch.resume`` and ``batch.retry`` take."""
 
     run: str | None = option(
@@ -25,7 +25,7 @@ class AgainOptions(Json, State):
     junit: str | None = option(
         None, metavar="FILE", help="when the run ends, write its jobs to this file as JUnit XML, for CI systems"
     )
-    quiet: bool = option(False, help="print nothing on standard error except what the jobs print there")
+    quiet: bool = option(False, after="output", help="print nothing on standard error except what the jobs print there")
 
 
 class ListOptions(Json, State):
