@@ -135,7 +135,8 @@ class ValueFile:
     def append(self, blob: bytes) -> Place:
         """Add an input. Raises OSError."""
         place = Place(self.name, self._size + _HEAD.size, len(blob), crc32(blob))
-        self._write(_HEAD.pack(len(blob), place.crc, _ONE), blob)
+        head = _HEAD.pack(len(blob), place.crc, _ONE)
+        self._write(*([head + blob] if len(blob) < LARGE else [head, blob]))  # one system call, or no copy
         return place
 
     def append_small(self, blobs: Sequence[bytes]) -> None:
