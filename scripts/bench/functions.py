@@ -20,11 +20,13 @@ import math
 import multiprocessing
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -236,6 +238,37 @@ def primes() -> list[str]:
     return rows + [f"| {order} | {wall:.2f} | {bound:.2f} | {wall / bound:.3f} |" for order, wall, bound in times]
 
 
+WAITS = ("poll", "take", "_listen", "get", "wait", "acquire", "select")
+"""Functions in which a thread does nothing, or waits for the interpreter's lock."""
+
+
+def profile() -> list[str]:
+    """Where the time of `run_batch` goes, by py-spy: the share of each module, of the samples in which a thread of the coordinator works."""
+    rows = [
+        "",
+        "## Where the time of `run_batch` goes: 300,000 jobs that do nothing",
+        "",
+        "| module | share |",
+        "|---|---:|",
+    ]
+    if shutil.which("py-spy") is None:
+        return [*rows, "| (py-spy is not installed) | |"]
+    shares: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "samples"
+        command = [sys.executable, __file__, "--peak", "manyhands run_batch", "300000"]
+        spy = ["py-spy", "record", "--rate", "500", "--format", "raw", "--output", str(file)]
+        subprocess.run([*spy, "--", *command], check=True, capture_output=True)
+        for line in file.read_text().splitlines():
+            stack, _, number = line.rpartition(" ")
+            function, _, place = stack.rpartition(";")[2].partition(" (")
+            if function.rpartition(".")[2] not in WAITS:
+                shares[place.partition(":")[0].removeprefix("manyhands/")] += int(number)
+    whole = shares.total()
+    rows += [f"| {name} | {100 * number / whole:.0f}% |" for name, number in shares.most_common(16)]
+    return [*rows, f"| {len(shares) - 16} others | {100 * sum(n for _, n in shares.most_common()[16:]) / whole:.0f}% |"]
+
+
 def longest_first(walls: list[float]) -> float:
     """When the last worker would end if each took the longest job left, without any overhead."""
     ends = [0.0] * WORKERS
@@ -248,7 +281,7 @@ def main() -> None:
     """Measure what was asked for, print it, and write it down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--part", action="append", choices=[*parts(), "memory", "primes"])
+    parser.add_argument("--part", action="append", choices=[*parts(), "memory", "primes", "profile"])
     parser.add_argument("--markdown", type=Path, help="write the tables to this file, too")
     parser.add_argument("--peak", nargs=2, metavar=("WHO", "COUNT"), help="print the peak memory of one batch")
     asked = parser.parse_args()
@@ -268,7 +301,7 @@ def main() -> None:
             table = ["", f"## {title}", "", *measure(name, function, inputs, asked.rounds)]
             print("\n".join(table), flush=True)
             lines += table
-    for name, more in (("memory", memory), ("primes", primes)):
+    for name, more in (("memory", memory), ("primes", primes), ("profile", profile)):
         if not asked.part or name in asked.part:
             table = more()
             print("\n".join(table), flush=True)

@@ -92,7 +92,8 @@ class Promises:
     def _tally(self, run: Run) -> Tally:
         """What the journals hold at this moment, while a coordinator has them open."""
         open_ones = [(self._reader(stage), one.path / "journal.db") for stage, one in enumerate(run.stages, 1)]
-        return Journals([Journal(path, db, SCHEMA_VERSION, connect, checked=True) for db, path in open_ones]).tally()
+        journals = [Journal(path, db, SCHEMA_VERSION, connect, checked=True, writes=False) for db, path in open_ones]
+        return Journals(journals).tally()
 
     def _committed(self, key: Key) -> bool:
         query = self._reader(key[0]).execute("SELECT 1 FROM began WHERE job = ? AND attempt = ?", key[1:])

@@ -39,6 +39,8 @@ from manyhands.runtime.main_guard import refuse_unguarded
 CHUNK_SECONDS: Final = 0.020
 """Seconds of work that a worker is given at once, about, if jobs are that short."""
 _LARGEST_CHUNK: Final = 1024
+_DOUBLED: Final = 16
+"""Jobs of `CHUNK_SECONDS` from which on a worker gets a second chunk."""
 _GATHER: Final = 0.005
 """Seconds after which we look for the notes of short jobs, of which no worker tells: one wake-up then handles many."""
 _PATIENCE: Final = 2.0
@@ -77,7 +79,7 @@ class Processes:
     @property
     def ahead(self) -> int:
         """One more chunk for each worker, and enough to keep them busy during the coordinator's commits."""
-        return 64 + 2 * self.settings.slots * self._chunk()
+        return 64 + (4 if self._doubles else 2) * self.settings.slots * self._chunk()
 
     def start(self, attempt: Attempt) -> None:
         """Queue the attempt for the next idle worker."""
@@ -123,8 +125,7 @@ class Processes:
             self._waiting.remove(attempt)
             self._attempts.ready.append(Ended(attempt, now, began=False))
         for one in self._workers.values():
-            unbegun = list(one.held)[one.began is not None :]
-            mine = keys & {attempt.id for attempt in unbegun}
+            mine = keys & {attempt.id for attempt in one.unbegun}
             self._attempts.recalled |= mine
             if mine and not one.dropping:
                 one.dropping = True
@@ -144,7 +145,7 @@ class Processes:
         """Send SIGSTOP or SIGCONT to everything that runs; begin nothing while ``paused``."""
         self._paused = paused
         number = signal.SIGSTOP if paused else signal.SIGCONT
-        for one, below in trees(one for one in self._workers.values() if one.held or not paused):
+        for one, below in trees(one for one in self._workers.values() if one.held or one.queued or not paused):
             one.signal(number)
             signal_all(below, number)
 
@@ -163,13 +164,13 @@ class Processes:
         if os.getpid() != self._owner:
             self._let_be(workers)
             return
-        lost = [attempt for one in workers for attempt in one.held]
+        lost = [attempt for one in workers for attempt in (*one.held, *one.queued)]
         self._attempts.ready += [
             Ended(attempt, time.monotonic(), Ending(error="the program has ended")) for attempt in lost
         ]
         for one in workers:
             one.tell([])
-            if one.held or not one.ready:
+            if one.held or one.queued or not one.ready:
                 one.signal(signal.SIGKILL)
             one.sock.close()
         fork_server.wake()
@@ -207,6 +208,10 @@ class Processes:
             if not self._waiting:
                 return
             self._give(one, min(chunk, math.ceil(len(self._waiting) / self.settings.slots)))
+        if self._doubles:
+            for one in self._workers.values():
+                if one.takes_more and len(self._waiting) >= self.settings.slots * chunk:
+                    self._give(one, chunk)
         coming = sum(not one.ready for one in self._workers.values())
         while len(self._workers) < self._width.workers and coming < len(self._waiting):
             if time.monotonic() < self._width.next_try or not self._launch():
@@ -216,10 +221,21 @@ class Processes:
     def _there(self) -> int:
         return sum(one.ready for one in self._workers.values())
 
+    @property
+    def _doubles(self) -> bool:
+        """Whether a worker is given a second chunk while it does the first, so that it never waits for the coordinator, which may be
+        busy for some milliseconds. Each is half as large, and there is one only if jobs are short."""
+        workers = self.settings.workers
+        return workers.chunk is None and workers.max_jobs is None and self._fitting() >= _DOUBLED
+
     def _chunk(self) -> int:
-        fixed = self.settings.workers.chunk
-        if fixed is not None:
-            return fixed
+        """How many attempts a worker is given at once, if there are enough."""
+        if self.settings.workers.chunk is not None:
+            return self.settings.workers.chunk
+        return self._fitting() // (2 if self._doubles else 1)
+
+    def _fitting(self) -> int:
+        """How many jobs take `CHUNK_SECONDS`."""
         if self._attempts.mean is None:
             return 1
         return max(1, min(_LARGEST_CHUNK, int(CHUNK_SECONDS / max(self._attempts.mean, 1e-6))))
@@ -228,7 +244,7 @@ class Processes:
         limit = self.settings.workers.max_jobs
         size = size if limit is None else min(size, limit - one.done)
         taken = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
-        one.held.extend(taken)
+        (one.queued if one.held else one.held).extend(taken)
         one.look_at = time.monotonic() + _GATHER
         self._tell(one, [(job[0], last, job[2] if job[3] is None else self._reference(job)) for job, last, _ in taken])
 
@@ -304,7 +320,7 @@ class Processes:
         self._noted(one, head)
         # If the last note is older than that, the worker tells of the next one: it knows that it is late.
         recent = one.began is None or now < one.began + 2 * _GATHER
-        one.look_at = now + _GATHER if one.held and recent else None
+        one.look_at = now + _GATHER if (one.held or one.queued) and recent else None
 
     def _record(self, one: Handle, record: tuple[Any, ...]) -> None:
         kind = record[0]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from manyhands.core.errors import JournalError
+from manyhands.storage import closed_file
 
 
 class Cursor(Protocol):
@@ -63,6 +64,11 @@ def connect(path: Path, new: bool = False) -> Sqlite:
         _check(path)
     if not os.access(path.parent, os.W_OK) or not os.access(path, os.W_OK):
         return _read_only(path)
+    with closed_file.opening:
+        return _for_writing(path)
+
+
+def _for_writing(path: Path) -> Sqlite:
     db = _open(f"{path.absolute().as_uri()}?mode=rw")
     try:
         db.execute("PRAGMA journal_mode = WAL")

@@ -15,7 +15,6 @@ recovery or a report relies on.
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from manyhands.core.errors import JournalError
 from manyhands.core.job import Attempt, Ending, Job, Outcome, Status, Values
 from manyhands.core.lean import NamedTuple
 from manyhands.inputs.value_file import LostInputError, decode_values, load, place_of
+from manyhands.storage import closed_file
 from manyhands.storage.database import Connect, Database, connect
 from manyhands.storage.integrity import check_all, check_log, check_seal, kept_inputs
 from manyhands.storage.known_inputs import KnownInputs
@@ -32,7 +32,6 @@ from manyhands.storage.rows import (
     BEGAN,
     ENDED,
     LEFT,
-    DamagedRowError,
     EndedRows,
     JobRecord,
     began_row,
@@ -41,7 +40,7 @@ from manyhands.storage.rows import (
     checksum,
     record_of,
 )
-from manyhands.storage.schema import SCHEMA_VERSION, damaged, make, migrate, version_of
+from manyhands.storage.schema import SCHEMA_VERSION, explained, make, migrate, version_of
 
 _BEGAN = f"INSERT INTO began VALUES ({', '.join('?' * (len(BEGAN) + 1))})"  # noqa: S608 - constants only
 _SEAL = "UPDATE seal SET began = began + ?, ended = ended + ?"
@@ -60,61 +59,52 @@ class Tally(NamedTuple):
     left: int
 
 
-@contextmanager
-def _explained(path: Path, action: str) -> Iterator[None]:
-    try:
-        yield
-    except FileExistsError:  # the caller handles it; no file was overwritten
-        raise
-    except DamagedRowError as error:
-        raise damaged(path, str(error)) from error
-    except (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, ValueError) as error:  # damaged text may not be UTF-8
-        raise JournalError(f"cannot {action} the journal {path}: {' '.join(str(error).split())}") from error
-
-
 class Journal:
     """The journal of one run. Rows are collected by `began` and `ended` and become durable together in `commit`."""
 
-    def __init__(self, path: Path, db: Database, version: int, connect: Connect, *, checked: bool) -> None:
+    def __init__(self, path: Path, db: Database, version: int, connect: Connect, *, checked: bool, writes: bool) -> None:
         self.path = path
-        self._db, self._version, self._connect, self._checked = db, version, connect, checked
+        self._db, self._version, self._connect, self._checked, self._writes = db, version, connect, checked, writes
         self._began: list[tuple[object, ...]] = []
         self._ended = EndedRows()
         self.ended: Callable[[Outcome], None] = self._ended.add
         """Note how an attempt ended; it must not be reported before `commit`."""
+        self._tally: Tally | None = None
+        """As of the last commit, if it was asked for since."""
         self._kept: Callable[[], tuple[int, int]] | None = None
         self._sealed = 0, 0
 
     @classmethod
     def create(cls, path: Path, connect: Connect = connect) -> Journal:
         """Make a new journal, readable by its owner only. Raises JournalError, and FileExistsError."""
-        with _explained(path, "create"):
+        with explained(path, "create"):
             db = connect(path, True)
             try:
                 make(db)
             except BaseException:
                 db.close()
                 raise
-            return cls(path, db, SCHEMA_VERSION, connect, checked=True)
+            return cls(path, db, SCHEMA_VERSION, connect, checked=True, writes=True)
 
     @classmethod
     def open(cls, path: Path, *, check: bool = False, connect: Connect = connect) -> Journal:
         """Open an existing journal. ``check`` prepares it for writing: all of it is read, it is refused if it is damaged,
-        and it is migrated to the current schema. Raises JournalError.
+        and it is migrated to the current schema. Raises JournalError. A file that is as it was left needs no check.
 
         A write that a crash cut off is not damage: SQLite itself rolls back to the last commit.
         """
-        with _explained(path, "open"):
+        with explained(path, "open"):
+            as_left = closed_file.is_as_left(path)
             db = connect(path, False)
             try:
                 version = version_of(db, path)
-                if check:
+                if check and not as_left:
                     check_log(db, path)
                     check_all(db, path, version)
-                    if version < SCHEMA_VERSION:
-                        migrate(db, version)
-                        version = SCHEMA_VERSION
-                return cls(path, db, version, connect, checked=check)
+                if check and version < SCHEMA_VERSION:
+                    migrate(db, version)
+                    version = SCHEMA_VERSION
+                return cls(path, db, version, connect, checked=check or as_left, writes=check)
             except BaseException:
                 db.close()
                 raise
@@ -144,14 +134,14 @@ class Journal:
             db.execute(_SEAL, (len(self._began), len(self._ended)))
             if sealed != self._sealed:
                 db.execute(_KEPT, sealed)
-        self._sealed = sealed
+        self._sealed, self._tally = sealed, None
         self._began.clear()
         self._ended.clear()
 
     @contextmanager
     def _transaction(self) -> Iterator[Database]:
         db = self._db
-        with _explained(self.path, "write to"):
+        with explained(self.path, "write to"):
             if not db.present():
                 raise JournalError(
                     f"the journal {self.path} was removed while the run was going on: results cannot be recorded"
@@ -185,22 +175,24 @@ class Journal:
 
     def close(self) -> None:
         """Close the database; rows that were not committed are dropped."""
-        with _explained(self.path, "close"):
+        with explained(self.path, "close"):
             self._db.close()
+        if self._writes:
+            closed_file.note(self.path)
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
     def records(self, *, exact: bool = False) -> Iterator[JobRecord]:
         """All jobs in the order of their numbers, streamed. In place of an input that cannot be read there is a sentence
         that says why; if the inputs are to be ``exact``, LostInputError is raised."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             self._check_seal()
             for row in self._db.execute(self._last()):
                 yield self._record(row, exact=exact)
 
     def finished(self) -> Iterator[JobRecord]:
         """The last attempts of all jobs that have ended, in the order in which they ended."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             self._check_seal()
             sql = f"SELECT * FROM ({self._last(more=', e.rowid AS place')}) WHERE place IS NOT NULL ORDER BY place"  # noqa: S608
             for row in self._db.execute(sql):
@@ -208,7 +200,7 @@ class Journal:
 
     def attempts(self, number: int) -> list[Outcome]:
         """Every attempt of one job that has ended, the first one first."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             sql = (
                 f"SELECT {self._columns('b.attempt')} FROM began b JOIN ended e ON e.job = b.job"  # noqa: S608 - constants only
                 " AND e.attempt = b.attempt WHERE b.job = ? ORDER BY b.attempt"
@@ -218,7 +210,7 @@ class Journal:
 
     def record(self, number: int) -> JobRecord | None:
         """One job by its number."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             row = self._db.execute(self._last("WHERE b.job = ?"), (number,)).fetchone()
             record = self._record(row) if row else None
             if record is None or record.outcome is None:  # its row may be there, but damaged so that it is not found
@@ -235,13 +227,15 @@ class Journal:
 
     def open_attempts(self) -> list[tuple[Job, int]]:
         """Attempts that began and whose end is not recorded: after a crash it is not known how they ended."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
+            if self._checked and self._db.execute("SELECT began = ended FROM seal").fetchone()[0]:
+                return []
             rows = self._db.execute(f"SELECT job, attempt, key, input FROM began b WHERE {_OPEN} ORDER BY job, attempt")  # noqa: S608
             return [(self._job(number, key, blob), attempt) for number, attempt, key, blob in rows]
 
     def lost_attempts(self) -> Iterator[tuple[int, int]]:
         """(job, attempt) of every attempt that was recorded as lost."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             yield from self._db.execute("SELECT job, attempt FROM ended WHERE status = ?", (str(Status.LOST),))
 
     def _select(self, condition: str, states: tuple[Status, ...]) -> Iterator[tuple[Job, int]]:
@@ -258,7 +252,7 @@ class Journal:
 
     def passed(self) -> Iterator[JobRecord]:
         """The jobs that are ok now, in the order of their numbers. Rows that are written later do not count."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             last = int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM ended").fetchone()[0])
         inner = self._last("WHERE b.job > ?", more=", e.status AS state, e.rowid AS place")
         sql = f"SELECT * FROM ({inner}) WHERE place <= ? AND state = ? LIMIT {_PAGE}"  # noqa: S608 - constants only
@@ -267,7 +261,7 @@ class Journal:
     def _pages(self, sql: str, values: tuple[object, ...]) -> Iterator[Any]:
         """The rows of ``sql``, a page at a time: its first parameter is the job number after which a page begins. No
         statement stays open between pages, and the connection is another, so that the journal may be closed meanwhile."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             reader, after = self._connect(self.path, False), 0
             try:
                 while rows := list(reader.execute(sql, (after, *values))):
@@ -278,12 +272,12 @@ class Journal:
 
     def has(self, number: int) -> bool:
         """Whether the job has begun."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             return self._db.execute("SELECT 1 FROM began WHERE job = ?", (number,)).fetchone() is not None
 
     def walls(self) -> Iterator[tuple[bytes, float]]:
         """(key, seconds) of every attempt that was ok."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             yield from self._db.execute(
                 "SELECT b.key, e.wall FROM began b JOIN ended e ON e.job = b.job AND e.attempt = b.attempt"
                 " WHERE e.status = ?",
@@ -292,24 +286,28 @@ class Journal:
 
     def width(self) -> int:
         """The number of values in the input that has most; 1 if there is no input."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             lists = self._db.execute("SELECT input FROM began WHERE attempt = 1 AND substr(input, 1, 1) = x'00'")
             return max((len(self._job(0, b"", blob).values) for (blob,) in lists), default=1)
 
     def tally(self) -> Tally:
         """Count the jobs by the state of their last attempt."""
+        if self._tally:
+            return self._tally
         counts: dict[Status, int] = {}
         left = 0
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             for status, final, number in self._states():
                 if status is None or not final or status in LEFT:
                     left += number
                 else:
                     counts[Status(status)] = counts.get(Status(status), 0) + number
-        return Tally(counts, left)
+        found = Tally(counts, left)
+        self._tally = found if self._writes else None  # else another process writes
+        return found
 
     def _states(self) -> Iterator[tuple[str | None, int | None, int]]:
-        """(status, final, number of jobs); counted by SQLite if all rows were checked when the journal was opened."""
+        """(status, final, number of jobs); counted by SQLite if all rows were checked, or need not be, when the journal was opened."""
         if self._checked:
             inner = self._last(columns="b.job, max(b.attempt), e.final AS final, e.status AS status")
             yield from self._db.execute(f"SELECT status, final, count(*) FROM ({inner}) GROUP BY status, final")  # noqa: S608
@@ -323,12 +321,12 @@ class Journal:
 
     def last_number(self) -> int:
         """The highest job number in use; 0 if there is none."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             return int(self._db.execute("SELECT coalesce(max(job), 0) FROM began").fetchone()[0])
 
     def executions(self) -> list[tuple[float, float, bool]]:
         """(started, wall seconds, complete) of each execution that ended properly."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             rows = list(self._db.execute("SELECT * FROM execution ORDER BY id"))
             for row in rows:
                 check_row(row, summed=self._summed)
@@ -336,16 +334,16 @@ class Journal:
 
     def kept_inputs(self) -> tuple[int, int]:
         """(bytes, their CRC) of the inputs that were durable at the last commit of an execution that read a stream."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             return kept_inputs(self._db) if self._summed else (0, 0)
 
     def known(self) -> KnownInputs:
         """The inputs that the run has had so far, so that it can be continued."""
-        with _explained(self.path, "read"):
+        with explained(self.path, "read"):
             return KnownInputs(self._connect(self.path, False), self._index_keys)
 
     def _index_keys(self) -> None:
-        with _explained(self.path, "write to"):
+        with explained(self.path, "write to"):
             self._db.execute("CREATE INDEX IF NOT EXISTS began_key ON began (key) WHERE attempt = 1")
 
     @property

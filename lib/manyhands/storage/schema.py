@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from manyhands.core.errors import JournalError
 from manyhands.storage.database import Database
-from manyhands.storage.rows import BEGAN, ENDED, checksum
+from manyhands.storage.rows import BEGAN, ENDED, DamagedRowError, checksum
 
 SCHEMA_VERSION: Final = 4
 APPLICATION_ID: Final = 0x6D686E64  # "mhnd"
@@ -70,6 +72,19 @@ def damaged(path: object, why: str) -> JournalError:
         f"the journal {path} is damaged ({' '.join(why.split())}): it is not changed; "
         "start the batch again as a new run, or restore the file"
     )
+
+
+@contextmanager
+def explained(path: object, action: str) -> Iterator[None]:
+    """Raise a JournalError for whatever SQLite or a damaged file raises while somebody does this, such as ``read``."""
+    try:
+        yield
+    except FileExistsError:  # the caller handles it; no file was overwritten
+        raise
+    except DamagedRowError as error:
+        raise damaged(path, str(error)) from error
+    except (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, ValueError) as error:  # damaged text may not be UTF-8
+        raise JournalError(f"cannot {action} the journal {path}: {' '.join(str(error).split())}") from error
 
 
 def migrate(db: Database, version: int) -> None:

@@ -58,6 +58,8 @@ class Attempts:
 
     def _started(self, one: Handle, at: float) -> None:
         """The first of the attempts that a worker has begins."""
+        if not one.held:
+            self._next_chunk(one)
         one.began, one.reported = at, False
         if self.recalled or self.doomed:
             attempt = one.held[0]
@@ -91,6 +93,7 @@ class Attempts:
     def take_back(self, one: Handle) -> list[Attempt]:
         """What the worker had not begun, in order; what was recalled is reported as not begun instead."""
         back, now = [], time.monotonic()
+        self._next_chunk(one)
         while one.held:
             recalled = one.held[0].id in self.recalled
             attempt = self._let_go(one)
@@ -99,6 +102,10 @@ class Attempts:
             else:
                 back.append(attempt)
         return back
+
+    def _next_chunk(self, one: Handle) -> None:
+        one.held.extend(one.queued)
+        one.queued.clear()
 
     def died(self, one: Handle, code: int | None, left: int) -> None:
         """Report the job that a dead worker was doing, with what it had printed; ``left`` processes were left behind."""

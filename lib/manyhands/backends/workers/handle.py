@@ -27,7 +27,8 @@ _OVERDUE: Final = 1.0
 
 
 class Handle:
-    """One worker process, and the attempts that it has (``held``): the first one runs if ``began`` is set."""
+    """One worker process, and the attempts that it has: a chunk (``held``), of which the first one runs if ``began`` is set, and perhaps
+    one that it begins after that (``queued``)."""
 
     def __init__(self, slot: Slot, process: Any, sock: socket.socket, entry: Entry) -> None:
         self.slot, self.process, self.sock, self.entry = slot, process, sock, entry
@@ -37,6 +38,7 @@ class Handle:
         stat = linux.read_stat(self.pid)
         self.start = stat.start if stat else 0
         self.held: deque[Attempt] = deque()
+        self.queued: list[Attempt] = []
         self.began: float | None = None
         """When the first attempt began, in seconds of the monotonic clock."""
         self.reported = False
@@ -63,7 +65,17 @@ class Handle:
     @property
     def idle(self) -> bool:
         """Whether it takes a chunk."""
-        return self.ready and not self.leaving and not self.held and not self.dropping
+        return self.ready and not (self.leaving or self.dropping or self.held or self.queued)
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether it takes a chunk beyond that which it does."""
+        return bool(self.held) and not (self.leaving or self.dropping or self.stopping or self.queued)
+
+    @property
+    def unbegun(self) -> list[Attempt]:
+        """What it has, as far as we know, not begun."""
+        return [*self.held, *self.queued][self.began is not None :]
 
     @property
     def doing(self) -> AttemptId | None:

@@ -140,6 +140,8 @@ class Worker:
             while message := self._receive():
                 if message == framing.DROP:  # too late: all jobs have been done
                     self._dropped()
+                elif self._entry.drop_requested():
+                    self._drop()
                 else:
                     self._do(performer, message)
         finally:
@@ -195,14 +197,19 @@ class Worker:
             found = mapped(*values) if type(values[0]) is str else values
             goes_on = self._one(performer, (job, attempt), found, more=left > 0)
             if left and not goes_on:
-                self._receive()
-                self._dropped()
+                self._drop()
                 return
         self._ring()
 
     def _ring(self) -> None:
         """Let the coordinator look at the notes."""
         framing.send(self._sock, (framing.NOTED, self._notes.position))
+
+    def _drop(self) -> None:
+        """Obey a request to return jobs: what has not begun, and what came before the request was read, is not done."""
+        while self._receive() != framing.DROP:
+            pass
+        self._dropped()
 
     def _dropped(self) -> None:
         """Tell that a request to return jobs was obeyed."""
