@@ -44,6 +44,7 @@ def test_a_program_and_a_task_share_declarations() -> None:
             "chunk",
             "env",
             "initargs",
+            "output",
             "result",
         }
         assert len(both) > 20

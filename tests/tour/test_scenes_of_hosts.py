@@ -96,11 +96,12 @@ def test_web(play_made: Play, via: str) -> None:
 
 
 def test_two_workers_serve_two(play_made: Play) -> None:
-    """The quick page waits until the slow ones before it are done, all but those that the other worker has."""
+    """The quick page waits until the slow ones before it are done, all but those that the other worker has, and those that were done
+    before it was asked for: on a busy machine that takes as long as one of them."""
     events = play_made("web", "--via", "gunicorn")
     (asked, came), slow = quick(events), spans(events, "makes")
     assert at_once(slow) == WORKERS
-    assert sum(asked < end < came for _, end, _ in slow) >= VISITORS - WORKERS
+    assert sum(asked < end < came for _, end, _ in slow) > VISITORS - 2 * WORKERS
 
 
 def test_an_order_is_confirmed_before_it_is_done(play_made: Play) -> None:
