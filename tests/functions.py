@@ -29,6 +29,11 @@ def double(x: Any) -> Any:
     return x + x
 
 
+def wide(_: Any) -> str:
+    """10 KB of text."""
+    return "x" * 10_000
+
+
 def describe(*args: Any, **kwargs: Any) -> list[Any]:
     return [list(args), kwargs]
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import functions
+from manyhands import run_batch
 from manyhands.core.errors import JournalError
 from manyhands.core.hashes import blake2b
 from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
@@ -69,6 +71,20 @@ def test_a_journal_that_is_as_it_was_left(path: Path, checks: list[Path]) -> Non
     reader = Journal.open(path)
     assert reader.tally() == tally
     reader.close()
+
+
+def test_a_new_run_has_one(tmp_path: Path, checks: list[Path]) -> None:
+    """Its journal is opened without a check, because nothing is in it; what only reads writes none."""
+    run = run_batch(functions.wide, range(200), jobs=1, run_id="r", state_dir=tmp_path)
+    assert len(list(run)) == 200
+    (path,) = tmp_path.glob("runs/r/journal.db")
+    assert is_as_left(path)
+    path.with_name("journal.db-sum").unlink()
+    reader = Journal.open(path)
+    assert reader.tally().counts == {Status.OK: 200}
+    reader.close()
+    assert not is_as_left(path)
+    assert checks == []
 
 
 def test_any_bit(path: Path, checks: list[Path]) -> None:

@@ -150,6 +150,7 @@ class Journal:
             try:
                 yield db
                 db.execute("COMMIT")
+                self._writes = True
             except BaseException:
                 if db.in_transaction:  # after a full disk SQLite has already rolled back
                     db.execute("ROLLBACK")
