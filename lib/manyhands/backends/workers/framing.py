@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import marshal
 import socket
+import threading
 from collections import deque
 from collections.abc import Iterator
 from struct import Struct
@@ -106,11 +107,13 @@ class Inbox:
 
 
 class Outbox:
-    """Records for one worker, sent as far as it reads them. It never waits, so a stopped worker delays no other."""
+    """Records for one worker, sent as far as it reads them. It never waits, so a stopped worker delays no other. Two threads may use it: the
+    end of the program closes a backend while the thread of its batch is at work."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._data: deque[memoryview] = deque()
+        self._sending = threading.Lock()
 
     @property
     def waiting(self) -> bool:
@@ -121,14 +124,19 @@ class Outbox:
         """Send a record after all others."""
         data = marshal.dumps(record)
         head = _LENGTH.pack(len(data))
-        if len(data) < _BLOCK:
-            self._data.append(memoryview(head + data))
-        else:
-            self._data += memoryview(head), memoryview(data)
-        self.flush()
+        with self._sending:
+            if len(data) < _BLOCK:
+                self._data.append(memoryview(head + data))
+            else:
+                self._data += memoryview(head), memoryview(data)
+            self._send()
 
     def flush(self) -> None:
         """Send what can be sent now; discard it if the other end is gone, which reading will detect."""
+        with self._sending:
+            self._send()
+
+    def _send(self) -> None:
         try:
             while self._data:
                 part = self._data[0]

@@ -10,7 +10,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -260,16 +260,22 @@ def kafka_consumer(address: str) -> Any:
 
 
 def taking_from_kafka(address: str, acks: bool) -> Taking:
+    from confluent_kafka import KafkaException
+
     consumer, places, ended = kafka_consumer(address), dict[int, Any](), set[int]()
 
     def finish(job: int) -> None:
         if acks:
-            consumer.commit(message=places.pop(job), asynchronous=False)
+            with suppress(
+                KafkaException
+            ):  # we were too slow, and the partition is another's now: it is given the job again
+                consumer.commit(message=places.pop(job), asynchronous=False)
 
     yield [], finish
     while len(ended) < PARTITIONS:
         first = consumer.poll(1)
-        found = [] if first is None else [first, *consumer.consume(FEW - 1, timeout=0)]
+        arrived = [] if first is None else [first, *consumer.consume(FEW - 1, timeout=0)]
+        found = [one for one in arrived if one.error() is None]
         if found and not acks:
             consumer.commit(asynchronous=False)
         ended |= {one.partition() for one in found if one.value() == b"0"}
