@@ -251,7 +251,9 @@ def kafka_consumer(address: str) -> Any:
     from confluent_kafka import Consumer
 
     settings = {"bootstrap.servers": address, "group.id": "consumers", "auto.offset.reset": "earliest", "log_level": 0}
-    consumer = Consumer(settings | {"enable.auto.commit": False, "session.timeout.ms": 3000, "fetch.wait.max.ms": 20})
+    # who gives no sign of life for three seconds is dead; by default signs are as far apart
+    alive = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 300}
+    consumer = Consumer(settings | alive | {"enable.auto.commit": False, "fetch.wait.max.ms": 20})
     given: list[Any] = []
     consumer.subscribe(["jobs"], on_assign=lambda _, partitions: given.extend(partitions))
     while not given:
