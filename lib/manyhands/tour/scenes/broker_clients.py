@@ -266,12 +266,13 @@ def taking_from_kafka(address: str, acks: bool) -> Taking:
 
     consumer, places, ended = kafka_consumer(address), dict[int, Any](), set[int]()
 
+    def commit(**what: Any) -> None:
+        with suppress(KafkaException):  # partitions change hands just now: whoever gets this one is given it again
+            consumer.commit(asynchronous=False, **what)
+
     def finish(job: int) -> None:
         if acks:
-            with suppress(
-                KafkaException
-            ):  # we were too slow, and the partition is another's now: it is given the job again
-                consumer.commit(message=places.pop(job), asynchronous=False)
+            commit(message=places.pop(job))
 
     yield [], finish
     while len(ended) < PARTITIONS:
@@ -279,7 +280,7 @@ def taking_from_kafka(address: str, acks: bool) -> Taking:
         arrived = [] if first is None else [first, *consumer.consume(FEW - 1, timeout=0)]
         found = [one for one in arrived if one.error() is None]
         if found and not acks:
-            consumer.commit(asynchronous=False)
+            commit()
         ended |= {one.partition() for one in found if one.value() == b"0"}
         places |= {int(one.value()): one for one in found if one.value() != b"0"}
         jobs = [int(one.value()) for one in found if one.value() != b"0"]
