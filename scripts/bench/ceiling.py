@@ -6,8 +6,7 @@
     scripts/bench/ceiling.py --markdown FILE
 
 The slots are simulated: an attempt ends as soon as it was given, 200 at a time, as they would arrive in 10 ms from 10,000 slots whose jobs
-take half a second. Everything else is real: jobs are numbered and keyed, both their rows are durable before they are told, and each names the
-host that it ran on. So it is the bound for every backend that is past one machine; what that costs itself (a frame, a message) comes on top.
+take half a second. Everything else is real: each job has a number, a key, the host that it ran on, and two rows in the journal. So this is the bound for every backend that is past one machine; what that costs itself (a frame, a message) comes on top.
 """
 
 from __future__ import annotations
@@ -88,21 +87,16 @@ def argv(values: Values, number: int) -> tuple[Arg, ...]:  # noqa: ARG001
     return (b"work", *values)
 
 
-def main() -> None:
-    """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=1_000_000)
-    parser.add_argument("--slots", type=int, default=10_000)
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to this file")
-    given = parser.parse_args()
+def measured(count: int, slots: int) -> tuple[int, dict[str, str]]:
+    """How many jobs were done, and the rows of the table."""
     with tempfile.TemporaryDirectory() as folder:
         journal, cluster = Journal.create(Path(folder) / "journal.db"), Cluster()
         engine = Engine(
-            jobs=jobs(given.jobs),
+            jobs=jobs(count),
             argv=argv,
             backend=cluster,
             journal=journal,
-            limits=Limits(jobs=given.slots),
+            limits=Limits(jobs=slots),
             begins=False,
         )
         before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
@@ -110,9 +104,9 @@ def main() -> None:
         wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
         journal.close()
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
-    assert (done, cluster.most) == (given.jobs, min(given.slots, given.jobs))
+    assert (done, cluster.most) == (count, min(slots, count))
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    rows = {
+    return done, {
         "jobs a second": f"{done / wall:,.0f}",
         "CPU of the coordinator, us a job": f"{cpu / done * 1e6:.1f}",
         "memory, MiB at its peak": f"{after.ru_maxrss / 1024:,.0f}",
@@ -120,9 +114,19 @@ def main() -> None:
         "100,000,000 jobs would take, hours": f"{1e8 * wall / done / 3600:.1f}",
         "and their journal, GB": f"{1e8 * size / done / 1e9:.0f}",
     }
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=1_000_000)
+    parser.add_argument("--slots", type=int, default=10_000)
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to this file")
+    given = parser.parse_args()
+    done, rows = measured(given.jobs, given.slots)
     lines = [
-        f"`scripts/bench/ceiling.py {' '.join(sys.argv[1:])}`".replace(" `", "`")
-        + f": {done:,} jobs on {given.slots:,} simulated slots, Python {platform.python_version()}, {os.cpu_count()} cores.",
+        f"`{' '.join(['scripts/bench/ceiling.py', *sys.argv[1:]])}`: {done:,} jobs on {given.slots:,} simulated slots, "
+        f"Python {platform.python_version()}, {os.cpu_count()} cores.",
         "",
         "| | |",
         "|---|---:|",

@@ -141,7 +141,7 @@ def test_whose_output_is_shown(which: str, there: set[str]) -> None:
 @pytest.mark.parametrize(("system", "word"), [("github", "add-mask"), ("azure", "task.setsecret")])
 def test_secrets_are_hidden_before_anything_is_shown(system: str, word: str) -> None:
     """Each line of them, because that is how the systems look for them."""
-    seen = shown(system, told(1, out=b"x"), secrets={"TOKEN": "one\n\ntwo 5%\n"})
+    seen = shown(system, told(1, out=b"x"), secrets=["one\n\ntwo 5%\n"])
     assert [name for name, _ in seen.commands[:2]] == [word] * 2
     assert [data.replace("%AZP25", "%").replace("%25", "%") for _, data in seen.commands[:2]] == ["one", "two 5%"]
 

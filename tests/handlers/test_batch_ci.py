@@ -90,6 +90,14 @@ def test_ctrl_c(environment: dict[str, str], tmp_path: Path) -> None:
     assert "stopped by" in (tmp_path / "summary.md").read_text()
 
 
+def test_inputs_that_end_in_a_mistake(cli: Cli, tmp_path: Path) -> None:
+    """That is told in the log, too, where it is no command."""
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n3\n")
+    done = cli("batch", "echo {a}", "--csv", "x.csv", "--ci", "github", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "row 3: 1 column where the first line names 2" in READERS["github"](done.stdout).text[-2]
+
+
 def test_a_summary_that_cannot_be_written(cli: Cli, environment: dict[str, str], tmp_path: Path) -> None:
     """One line; the run itself is whole."""
     environ = environment | {"GITHUB_STEP_SUMMARY": str(tmp_path / "none" / "summary.md")}

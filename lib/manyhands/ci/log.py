@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
 from typing import BinaryIO, Final
@@ -22,7 +22,7 @@ from manyhands.core.events import Event, Finished, RunStarted, Summary, Tick, Wa
 from manyhands.core.job import Job, Outcome, Output, Status
 from manyhands.core.safe_text import harmless
 from manyhands.options.choices import Shown
-from manyhands.render.plain import HEARTBEAT, remarks
+from manyhands.render.plain import HEARTBEAT, UNREMARKABLE, remarks
 from manyhands.render.progress import Progress
 from manyhands.render.returned import Raised, returned
 from manyhands.render.stream import Stream, dressed
@@ -38,7 +38,6 @@ _ANNOTATED_LINES: Final = 10
 _ANNOTATED: Final = 2_000
 """Characters of them."""
 _NAME: Final = 200
-_UNREMARKABLE: Final = frozenset({Status.OK, Status.CANCELLED, Status.SKIPPED})
 
 
 class CiLog:
@@ -51,11 +50,11 @@ class CiLog:
         *,
         shown: Shown = "all",
         tag: bool = False,
-        secrets: Mapping[str, str] | None = None,
+        secrets: Iterable[str] = (),
         environ: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``secrets``: what the system is asked to hide, by name."""
+        """``secrets``: what the system is asked to hide."""
         self._out, self._dialect = Stream(stdout, tag=False, clock=clock), dialect
         self._shown, self._tag, self._environ, self._clock = shown, tag, environ, clock
         self.progress, self.summary = Progress(clock), JobSummary()
@@ -64,7 +63,7 @@ class CiLog:
         self._failed = 0
         self._held = ""
         """The last annotation that there is room for, unless there are more."""
-        for secret in (secrets or {}).values():
+        for secret in secrets:
             for line in filter(str.strip, secret.splitlines()):
                 self._command(dialect.secret_of(line))
 
@@ -116,7 +115,7 @@ class CiLog:
         for line in remarks(event):
             self.say(f"manyhands: {line}")
         self.say(*self._raised.traceback(outcome))
-        if outcome.final and outcome.status not in _UNREMARKABLE:
+        if outcome.final and outcome.status not in UNREMARKABLE:
             self._not_well(outcome)
 
     def _well(self, outcome: Outcome) -> None:

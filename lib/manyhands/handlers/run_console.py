@@ -65,7 +65,7 @@ def carry_out(
     if error is not None:  # inputs that could not be read to their end: what came before them has been done
         if not isinstance(error, ManyhandsError):
             raise error
-        _say(f"manyhands: {harmless(str(error))}{advice}")
+        show.say(f"manyhands: {harmless(str(error))}{advice}")
         return 1
     return status or int(unwritten)
 
@@ -77,7 +77,7 @@ def _renderer(batch: Batch | StagedBatch, options: Console | AgainOptions) -> tu
         from manyhands.ci.dialects import dialect_of
         from manyhands.ci.log import CiLog
 
-        secrets = {name: value for name, value in plan.environment.items() if is_secret(name, value)}
+        secrets = [value for name, value in plan.environment.items() if is_secret(name, value)]
         log = CiLog(stdout, dialect_of(options.ci, os.environ), shown=options.output, tag=plan.tag, secrets=secrets)
         return log, log.say
     renderer = choose(

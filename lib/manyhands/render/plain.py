@@ -25,7 +25,7 @@ HEARTBEAT: Final = 10.0
 """Seconds between two signs of life on stderr."""
 
 _LONGEST: Final = 400
-_UNREMARKABLE: Final = frozenset({Status.OK, Status.CANCELLED, Status.SKIPPED})
+UNREMARKABLE: Final = frozenset({Status.OK, Status.CANCELLED, Status.SKIPPED})
 
 
 class Plain:
@@ -117,7 +117,7 @@ def remarks(event: Finished, width: int | None = None) -> Iterator[str]:
     """
     outcome = event.outcome
     number = outcome.attempt.job.number
-    if outcome.status not in _UNREMARKABLE:
+    if outcome.status not in UNREMARKABLE:
         then = ""
         if event.retry_in is not None:
             then = f"; trying again in {duration(event.retry_in)} (attempt {outcome.attempt.number + 1})"

@@ -69,7 +69,7 @@ def test_a_death_costs_one_job(given: list[int], who: int, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("after", [500, 1500, 2500])
 def test_a_stop_returns_both_chunks(given: list[int], after: int, tmp_path: Path) -> None:
-    """What was begun is told, what was not is not begun; a resume does exactly the rest."""
+    """Jobs that had begun are reported. The others do not begin, and a resume does exactly these."""
     ledger = tmp_path / "ledger"
     inputs = [(n, str(ledger)) for n in range(COUNT)]
     run = run_batch(functions.noted, inputs, jobs=2, run_id="r", state_dir=tmp_path)

@@ -133,8 +133,8 @@ def serving_zeromq(acks: bool) -> Iterator[tuple[int, int]]:
 
 
 def keep_jobs(telling: Connection) -> None:
-    """Hand jobs out, a few to whoever has none; say of each that is done that it is known; and take back what somebody holds
-    who cannot be reached any more."""
+    """Give a few jobs to each consumer that has none. Answer each report that a job is done. Take jobs back from a consumer that cannot
+    be reached any more."""
     import zmq
 
     context = zmq.Context()
@@ -267,7 +267,7 @@ def taking_from_kafka(address: str, acks: bool) -> Taking:
     consumer, places, ended = kafka_consumer(address), dict[int, Any](), set[int]()
 
     def commit(**what: Any) -> None:
-        with suppress(KafkaException):  # partitions change hands just now: whoever gets this one is given it again
+        with suppress(KafkaException):  # the group is changing: the next owner of the partition gets the job again
             consumer.commit(asynchronous=False, **what)
 
     def finish(job: int) -> None:
