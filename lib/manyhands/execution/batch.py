@@ -28,6 +28,7 @@ from manyhands.engine.requests import Answer
 from manyhands.execution.collection import Collection, without_mark
 from manyhands.execution.continuation import in_columns
 from manyhands.execution.earlier_executions import Earlier
+from manyhands.execution.how_it_ended import how_it_ended
 from manyhands.execution.job_source import JobSource
 from manyhands.execution.listening import listen
 from manyhands.execution.open_run import OpenRun, again, new_run
@@ -301,6 +302,8 @@ class Batch:
         facts: dict[str, Any] = {"widths": climber.steps} if climber else {}
         if summary.total is not None and summary.total != self.run.record.get("total"):
             facts["total"] = summary.total
+        if self._context is None:
+            facts |= how_it_ended(summary, self.run)
         if facts:
             self.run = Store.update(self.run, facts)
 

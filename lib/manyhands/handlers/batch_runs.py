@@ -5,17 +5,17 @@ Separate from `manyhands.handlers.batch`, because a new run needs none of it.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from json import dumps
 from pathlib import Path
 
-from manyhands.core.errors import InputError, TemplateError, UsageError
+from manyhands.core.errors import UsageError
 from manyhands.core.safe_text import harmless
+from manyhands.execution.run_commands import commands_of
 from manyhands.export.formats import EXPORTERS
 from manyhands.export.job_record import Argv, RunJobs, job_record
 from manyhands.handlers import batch_list, batch_remove
@@ -28,7 +28,6 @@ from manyhands.render.runs import MOST, FirstChosen, chosen, header, job_lines, 
 from manyhands.storage import runs
 from manyhands.storage.rows import JobRecord
 from manyhands.storage.stage_journals import Journals
-from manyhands.work.plan import Plan
 from manyhands.work.queue_kinds import is_elsewhere
 from manyhands.work.template import display, fill_slot
 
@@ -162,24 +161,9 @@ def _write_out(data: bytes) -> None:
 
 
 def _argv(run: runs.Run) -> Argv:
-    """How a run's commands are made again, for showing them; what an earlier version has accepted and is refused today is shown
-    as it was written."""
-    environ = dict.fromkeys(run.record["environment"], "") | dict(os.environ)
-    try:
-        plan = Plan.from_json(run.record, environ)
-    except TemplateError as error:
-        written = os.fsencode(error.text)
-        return lambda record: [written, *record.job.values]
-    renderers = [plan.stage(n).work.bind(run.record.get("columns", ())) for n in range(1, len(plan.then) + 2)]
-
-    def argv(record: JobRecord) -> Sequence[bytes]:
-        slot = record.outcome.slot if record.outcome else 0
-        try:
-            return fill_slot(renderers[record.stage - 1].argv(record.job.values, record.job.number), slot)
-        except InputError:
-            return [os.fsencode(plan.stage(record.stage).work.text), *record.job.values]
-
-    return argv
+    """The command of each job, with the slot that it had."""
+    filled = commands_of(run)
+    return lambda record: fill_slot(filled(record.job, record.stage), record.outcome.slot if record.outcome else 0)
 
 
 def _width() -> int:

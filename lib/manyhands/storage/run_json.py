@@ -44,6 +44,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "named": (bool,),
     "warm": (list, type(None)),
     "submitted": (dict, type(None)),
+    "ended": (dict,),
 }
 
 
