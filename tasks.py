@@ -107,6 +107,66 @@ def retry(_ctx: Context, options: runs.AgainOptions) -> int:
     return batch.again("failed", options)
 
 
+@task(options=runs.WatchOptions, name="watch")
+def watch_run(_ctx: Context, options: runs.WatchOptions) -> int:
+    """Show a run that goes on in another terminal, until it has ended; exit with its status.
+
+    manyhands batch.watch nightly --output
+    """
+    from manyhands.handlers import batch_watch
+
+    return batch_watch.watch(options)
+
+
+@task(options=runs.StopRunOptions, name="stop")
+def stop_run(_ctx: Context, options: runs.StopRunOptions) -> int:
+    """Stop a run that is going on, or one job of it; what was not done is for batch.resume.
+
+    manyhands batch.stop nightly --soon
+    """
+    from manyhands.handlers import batch_control
+
+    return batch_control.stop(options)
+
+
+@task(options=runs.RunningRun, name="pause")
+def pause_run(_ctx: Context, options: runs.RunningRun) -> int:
+    """Suspend all jobs of a run; batch.continue lets them go on."""
+    from manyhands.handlers import batch_control
+
+    return batch_control.pause(options, paused=True)
+
+
+@task(options=runs.RunningRun, name="continue")
+def continue_run(_ctx: Context, options: runs.RunningRun) -> int:
+    """Let the jobs of a run go on that batch.pause has suspended."""
+    from manyhands.handlers import batch_control
+
+    return batch_control.pause(options, paused=False)
+
+
+@task(options=runs.SetOptions, name="set")
+def set_run(_ctx: Context, options: runs.SetOptions) -> int:
+    """Change how many jobs of a run are done at once, or when it ends early, while it is going on.
+
+    manyhands batch.set nightly --jobs 8
+    """
+    from manyhands.handlers import batch_control
+
+    return batch_control.change(options)
+
+
+@task(options=runs.WaitRunOptions, name="wait")
+def wait_runs(_ctx: Context, options: runs.WaitRunOptions) -> int:
+    """Wait for runs to end; exit with the first status of them that is not 0.
+
+    manyhands batch.wait nightly --timeout 2h
+    """
+    from manyhands.handlers import batch_control
+
+    return batch_control.wait(options)
+
+
 @task(options=runs.ListOptions, name="list")
 def list_(_ctx: Context, options: runs.ListOptions) -> None:
     """List the runs, newest first: id or name, when, ok, failed, left, how long, size on disk, state, what."""
@@ -861,7 +921,23 @@ def simulate(ctx: Context, seeds: int = 1000, first: int = 0) -> None:
 # -- the table -----------------------------------------------------------------------------------------------------------
 
 batches = Collection(
-    "batch", batch, run_script, call_function, compare_backends, resume, retry, list_, show, export, remove
+    "batch",
+    batch,
+    run_script,
+    call_function,
+    compare_backends,
+    resume,
+    retry,
+    watch_run,
+    wait_runs,
+    stop_run,
+    pause_run,
+    continue_run,
+    set_run,
+    list_,
+    show,
+    export,
+    remove,
 )
 
 commands = Collection(

@@ -28,6 +28,71 @@ class AgainOptions(Log, Json, State):
     quiet: bool = option(False, after="output", help="print nothing on standard error except what the jobs print there")
 
 
+class RunningRun(State):
+    """A run that is going on."""
+
+    run: str | None = option(
+        None,
+        positional=True,
+        metavar="RUN",
+        help="the run: its id or the beginning of it (default: the one that is going on, if there is just one)",
+    )
+
+
+class StopRunOptions(RunningRun):
+    """What ``batch.stop`` takes."""
+
+    job: int | None = option(
+        None, metavar="N", help="stop only this job: the run goes on, and batch.resume does the job again"
+    )
+    soon: bool = option(
+        False, excludes=("job", "now"), help="begin no more jobs, and let those that run end; this does not wait for them"
+    )
+    now: bool = option(False, excludes=("job",), help="kill the running jobs at once, without time to end by themselves")
+
+
+class SetOptions(RunningRun):
+    """What ``batch.set`` takes."""
+
+    jobs: str | None = option(
+        None, short="j", metavar="N", help="number of jobs at once from now on: N, 50%, +2; with --then also A,B,..."
+    )
+    halt: str | None = option(
+        None,
+        metavar="WHEN",
+        help="stop the run early by this rule from now on, as --halt of batch; jobs of this execution that have ended count",
+    )
+
+
+class WatchOptions(Json, State):
+    """What ``batch.watch`` takes."""
+
+    run: str | None = option(
+        None,
+        positional=True,
+        metavar="RUN",
+        help="the run: its id or the beginning of it (default: the newest that is going on)",
+    )
+    output: bool = option(
+        False, help="show what the jobs print, line by line as far as they are commands on this machine"
+    )
+    job: int | None = option(
+        None, metavar="N", help="show only what this job prints, from its beginning, until it has ended"
+    )
+
+
+class WaitRunOptions(State):
+    """What ``batch.wait`` takes."""
+
+    runs: Sequence[str] = option(
+        (),
+        positional=True,
+        metavar="RUN",
+        help="the runs: their ids or the beginnings of them (default: all that are going on)",
+    )
+    timeout: str | None = option(None, metavar="TIME", help="wait at most so long (30, 2m), then exit with 124")
+
+
 class ListOptions(Json, State):
     """What ``batch.list`` takes: which runs; None: whichever."""
 

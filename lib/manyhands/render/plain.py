@@ -29,7 +29,8 @@ UNREMARKABLE: Final = frozenset({Status.OK, Status.CANCELLED, Status.SKIPPED})
 
 
 class Plain:
-    """See the module's first lines. ``quiet``: on stderr only what the jobs print there, and errors of ours."""
+    """See the module's first lines. ``quiet``: on stderr only what the jobs print there, and errors of ours; ``heartbeat``: seconds
+    between two signs of life."""
 
     def __init__(
         self,
@@ -38,11 +39,12 @@ class Plain:
         *,
         tag: bool = False,
         quiet: bool = False,
+        heartbeat: float = HEARTBEAT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._out = Stream(stdout, tag=tag, clock=clock)
         self._err = Stream(stderr.buffer, tag=tag, clock=clock)
-        self._talk, self._quiet, self._clock = stderr, quiet, clock
+        self._talk, self._quiet, self._heartbeat, self._clock = stderr, quiet, heartbeat, clock
         self.progress = Progress(clock)
         self._raised = Raised()
         self._last_sign = clock()
@@ -64,7 +66,7 @@ class Plain:
                 self.say(f"manyhands: {line}")
         now = self._clock()
         self._out.flush_if_due(now)
-        if now - self._last_sign >= HEARTBEAT:
+        if now - self._last_sign >= self._heartbeat:
             self._last_sign = now
             self.say(self.progress.line())
 

@@ -192,6 +192,17 @@ class Store:
             f"{every[0].record['program']}: give the id of one; {self.typed('batch.list')} shows them"
         )
 
+    def running(self, prefix: str | None = None) -> Run:
+        """`find`; without ``prefix`` the only run that is going on. Raises UsageError if there is none, or several."""
+        if prefix is not None:
+            return self.find(prefix)
+        found = [run for run in self.all() if is_busy(run)]
+        if not found:
+            raise UsageError(f"no run in {self.root} is going on")
+        if len(found) > 1:
+            raise UsageError(f"{len(found)} runs are going on: name one of {', '.join(map(self.short, found[:5]))}")
+        return found[0]
+
     def get(self, run_id: str) -> Run | None:
         """The run with exactly this id, if there is one."""
         return self._load(run_id) if _ID.fullmatch(run_id) and (self.root / run_id).is_dir() else None
