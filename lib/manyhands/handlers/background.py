@@ -28,6 +28,7 @@ class Detached:
 
     def __init__(self, pipe: int) -> None:
         self._pipe, self._said = pipe, os.dup(2)
+        self._messages: tuple[int, int] | None = None
         self.began = False
 
     def take_streams(self, run: Run, *, keep_stdin: bool) -> None:
@@ -52,7 +53,7 @@ class Detached:
 
     def give_back(self) -> None:
         """It has not begun: what was said since is for the terminal, and so is what follows."""
-        if self.began:
+        if self.began or self._messages is None:
             return
         sys.stderr.flush()
         messages, begin = self._messages
@@ -113,7 +114,6 @@ class Telling:
 
     def event(self, event: Event) -> None:
         """Show what happened."""
-        if isinstance(event, RunStarted):
+        if isinstance(event, RunStarted) and event.total != 0:
             self._detached.tell(event.run)
         self._renderer.event(event)
-

@@ -45,6 +45,11 @@ _JOURNALED: Final = (
     "junit",
     "ci",
     "output",
+    "line_buffer",
+    "joblog",
+    "results",
+    "notify",
+    "background",
     "max_jobs_per_worker",
 )
 """What only a run with a journal has."""

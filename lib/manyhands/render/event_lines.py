@@ -53,7 +53,7 @@ class JsonLines:
         elif isinstance(event, Warned):
             self._write("warned", text_or_base64("text", os.fsencode(event.text)))
         elif isinstance(event, Summary):
-            self._write("summary", _summary(event))
+            self._write("summary", summary_record(event))
         if isinstance(event, Tick | Summary):
             self._out.flush()
         self._out.flush_if_due(self._clock())
@@ -125,7 +125,8 @@ def _printed(event: Printed) -> Mapping[str, Any]:
     }
 
 
-def _summary(event: Summary) -> Mapping[str, Any]:
+def summary_record(event: Summary) -> Mapping[str, Any]:
+    """What a run came to."""
     return {
         "run": event.run,
         "counts": {status.value: count for status, count in event.counts.items()},
