@@ -221,6 +221,10 @@ def run_batch(
         workers=Workers(start_method=options.start_method, chunk=options.chunk, max_jobs=options.max_jobs_per_worker),
     )
     plan = with_files(plan, options)
+    if options.shard is not None or options.times is not None:
+        from manyhands.execution.sharding import asked_for, shared  # here: most batches do all
+
+        plan, source = shared(plan, asked_for(options, os.environ), options.times, source=source)
     store = _store(options)
     batch = begin(plan, store, run_id=options.run_id, source=source, retry_failed=options.retry_failed)
     return Results(

@@ -19,6 +19,10 @@ class Numbers:
             self._bits.extend(bytes(at + 1024 - len(self._bits)))
         self._bits[at] |= 1 << (number & 7)
 
+    def __contains__(self, number: int) -> bool:
+        at = number >> 3
+        return at < len(self._bits) and bool(self._bits[at] & 1 << (number & 7))
+
     def discard(self, number: int) -> bool:
         """Remove a number; return whether it was there."""
         at, bit = number >> 3, 1 << (number & 7)

@@ -106,7 +106,9 @@ def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, 
     held = lock_own(run)
     try:
         note = keep_stdin(run.path) if plan.stdin == "-" else None
-        if isinstance(source, AtHand) and not source.few:
+        if plan.shard:  # its inputs are those that it began with
+            plan = replace(plan, source=before.source)
+        elif isinstance(source, AtHand) and not source.few:
             plan = replace(plan, source=source.named(fresh_name(run.path)))
             source.keep(run.path, run.disk)
         run = Store.update(run, plan.to_json())

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 from manyhands.core.errors import UsageError
@@ -16,7 +17,7 @@ from manyhands.handlers.batch_options import BatchOptions, nothing_to_run, plan_
 from manyhands.handlers.batch_store import store
 from manyhands.handlers.run_console import carry_out
 from manyhands.inputs.grouping import in_groups
-from manyhands.inputs.sources import open_source
+from manyhands.inputs.sources import Source, open_source
 from manyhands.options.batch import FunctionOptions
 from manyhands.options.runs import AgainOptions
 from manyhands.posix.cores import usable_cores
@@ -36,12 +37,18 @@ def new(options: BatchOptions) -> int:
         return call_unjournaled(options)
     plan, stream = plan_of(options)
     junit = junit_file(options.junit)
+    source = None
+    if options.shard is not None or options.times is not None:
+        from manyhands.execution.sharding import asked_for, shared  # here: most batches do all
+
+        plan, source = shared(plan, asked_for(options, os.environ), options.times, stream=stream)
+        stream = None
     if options.dry_run:
-        return dry_run(plan, stream, fail_if_empty=options.fail_if_empty)
+        return dry_run(plan, stream, source, fail_if_empty=options.fail_if_empty)
     kept, keep = store(options.state_dir), parse_keep(options.keep)
     if (said := expire(kept, keep, time.time())) and not options.quiet:
         sys.stderr.write(f"manyhands: {said}\n")
-    batch = begin(plan, kept, run_id=options.run_id, stream=stream, retry_failed=options.retry_failed)
+    batch = begin(plan, kept, run_id=options.run_id, stream=stream, source=source, retry_failed=options.retry_failed)
     return carry_out(batch, kept, options, junit=junit)
 
 
@@ -63,20 +70,21 @@ def forget_main() -> None:
     vars(sys.modules["__main__"]).pop("__file__", None)
 
 
-def dry_run(plan: Plan, stream: int | None, *, fail_if_empty: bool) -> int:
-    """Print the command lines as they would be run, quoted for a shell."""
+def dry_run(plan: Plan, stream: int | None, source: Source | None = None, *, fail_if_empty: bool) -> int:
+    """Print the command lines as they would be run, quoted for a shell; ``source``: the inputs, if they were read already."""
     opened = None if stream is None else os.fdopen(os.dup(stream), "rb")
-    source = open_source(plan.source, stream=opened)
+    source = source or open_source(plan.source, stream=opened)
     renderer = plan.work.bind(source.columns, width=source.width)
     further = [one.work.bind(source.columns, width=source.width) for one in plan.then if not one.work.is_function]
-    number = 0
+    place = 0
     values_of = source if plan.max_args is None else in_groups(source, plan.max_args)
-    for number, values in enumerate(filter(None, values_of), 1):
+    numbers = count(1) if plan.shard is None else plan.shard.jobs
+    for place, (number, values) in enumerate(zip(numbers, filter(None, values_of), strict=False), 1):
         renderer.key(values)
-        slot = (number - 1) % plan.limits.jobs + 1
+        slot = (place - 1) % plan.limits.jobs + 1
         for one in (renderer, *further):
             sys.stdout.write(display(fill_slot(one.argv(values, number), slot)) + "\n")
-    return 0 if number else nothing_to_run(fail_if_empty=fail_if_empty)
+    return 0 if place or plan.shard else nothing_to_run(fail_if_empty=fail_if_empty)
 
 
 # -- runs that exist -----------------------------------------------------------------------------------------------------
