@@ -129,13 +129,37 @@ def show(_ctx: Context, options: runs.ShowOptions) -> None:
 
 @task(options=runs.ExportOptions)
 def export(_ctx: Context, options: runs.ExportOptions) -> None:
-    """Write a run's jobs to standard output, for other programs.
+    """Write a run's jobs to standard output, for other programs, or the whole run to a file.
 
     manyhands batch.export nightly --format csv > nightly.csv
+    manyhands batch.export nightly --archive nightly.zip
     """
     from manyhands.handlers import batch_runs
 
     batch_runs.export_run(options)
+
+
+@task(options=runs.ImportOptions, name="import")
+def import_(_ctx: Context, options: runs.ImportOptions) -> None:
+    """Make a run of a file that batch.export --archive has written, here or on another machine.
+
+    manyhands batch.import nightly.zip
+    manyhands batch.import restored.zip --run-id check-1 --trust
+    """
+    from manyhands.handlers import batch_carry
+
+    batch_carry.import_archive(options)
+
+
+@task(options=runs.MergeOptions)
+def merge(_ctx: Context, options: runs.MergeOptions) -> None:
+    """Make one run of all shards of it, for reports, and to continue it here.
+
+    manyhands batch.merge part-1 part-2 part-3 --run-id whole
+    """
+    from manyhands.handlers import batch_carry
+
+    batch_carry.merge_runs(options)
 
 
 @task(options=runs.RemoveOptions)
@@ -861,7 +885,19 @@ def simulate(ctx: Context, seeds: int = 1000, first: int = 0) -> None:
 # -- the table -----------------------------------------------------------------------------------------------------------
 
 batches = Collection(
-    "batch", batch, run_script, call_function, compare_backends, resume, retry, list_, show, export, remove
+    "batch",
+    batch,
+    run_script,
+    call_function,
+    compare_backends,
+    resume,
+    retry,
+    list_,
+    show,
+    export,
+    import_,
+    merge,
+    remove,
 )
 
 commands = Collection(

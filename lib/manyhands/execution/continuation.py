@@ -9,15 +9,29 @@ import os
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
+from typing import Final
 
-from manyhands.core.errors import JournalError
-from manyhands.core.hints import given_as
+from manyhands.core.errors import JournalError, UsageError
+from manyhands.core.hints import given_as, option_name
 from manyhands.core.job import Values
 from manyhands.inputs.program_inputs import Given, Iterating
 from manyhands.inputs.sources import Source, Spec
 from manyhands.posix.durable_files import Disk
+from manyhands.storage.runs import Run
 from manyhands.work.plan import Plan
 from manyhands.work.shard import Shard
+
+UNTRUSTED: Final = "untrusted"
+"""In run.json: that the run came from elsewhere, and nobody has said that it can be trusted."""
+
+
+def check_trusted(run: Run) -> None:
+    """Raise UsageError for a run that came from elsewhere, before anything in it is run or unpickled."""
+    if run.record.get(UNTRUSTED):
+        raise UsageError(
+            f"the run {run.id} was imported, so it can only be read: to continue it would run its commands and read its pickles; "
+            f"if you trust who has made the file, import it with {option_name('--trust')}"
+        )
 
 
 def difference(plan: Plan, before: Plan) -> str | None:

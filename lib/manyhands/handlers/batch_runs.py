@@ -133,7 +133,12 @@ def _looked_through(journal: Journals) -> tuple[Overview, FirstChosen]:
 
 
 def export_run(options: ExportOptions) -> None:
-    """Write a run's jobs to stdout."""
+    """Write a run's jobs to stdout, or the whole run to a file."""
+    if options.archive is not None:
+        from manyhands.handlers.batch_carry import export_archive  # here: it needs much that is seldom needed
+
+        export_archive(options)
+        return
     found = store(options.state_dir).find(options.run)
     with closing(Journals.open(found)) as journal:
         EXPORTERS[options.format](_jobs_of(found, journal), _write_out)
