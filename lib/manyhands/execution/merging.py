@@ -73,8 +73,8 @@ def _parts(runs: Sequence[Run]) -> list[Part]:
             raise UsageError(f"the run {run.id} is no shard: {option_name('--shard')} makes one")
         part = Part(run, plan, plan.shard)
         first = first or part
-        if why := _another(part, first):
-            raise UsageError(f"the run {run.id} {why} than {first.run.id}: they are not parts of one run")
+        if why := _difference(part, first):
+            raise UsageError(f"{first.run.id} and {run.id} are not shards of one run: {why}")
         if other := found.get(part.shard.index):
             raise UsageError(f"{other.run.id} and {run.id} are both shard {part.shard}")
         found[part.shard.index] = part
@@ -86,12 +86,17 @@ def _parts(runs: Sequence[Run]) -> list[Part]:
     return [found[index] for index in sorted(found)]
 
 
-def _another(part: Part, first: Part) -> str | None:
-    """In what a part belongs to another run than the first; None if it does not."""
-    if why := part.shard.other_whole(first.shard):
-        return why
+def _difference(part: Part, first: Part) -> str | None:
+    """Why two parts do not belong to one run, in words; None if they do."""
+    here, there = part.shard, first.shard
+    if here.count != there.count:
+        return f"one is a shard of {there.count}, the other of {here.count}"
+    if (here.inputs, here.total) != (there.inputs, there.total):
+        return "they were divided from different inputs"
+    if here.times != there.times:
+        return f"they were divided by different files of {option_name('--times')}"
     ours, theirs = ([_without_folder(one.identity) for one in x.plan.works] for x in (part, first))
-    return "does other work" if ours != theirs else None
+    return "they do different work" if ours != theirs else None
 
 
 def _without_folder(identity: tuple[object, ...]) -> tuple[object, ...]:

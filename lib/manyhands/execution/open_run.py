@@ -113,7 +113,8 @@ def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, 
         elif isinstance(source, AtHand) and not source.few:
             plan = replace(plan, source=source.named(fresh_name(run.path)))
             source.keep(run.path, run.disk)
-        run = Store.update(run, plan.to_json())
+        whole_now = {"shard": None} if before.shard and plan.shard is None else {}
+        run = Store.update(run, plan.to_json() | whole_now)
     except BaseException:
         held.close()
         raise

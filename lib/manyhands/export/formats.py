@@ -1,4 +1,7 @@
-"""The export formats by name. A new one is a module with a function `export`, a line here, and its name in `Format`."""
+"""The export formats by name. A new one is a module with a function `export`, a line here, and its name in `Format`.
+
+``summary`` is not among them: it is what `manyhands.ci.job_summary` writes, far above.
+"""
 
 from __future__ import annotations
 

@@ -42,10 +42,13 @@ def merge_runs(options: MergeOptions) -> None:
     if not options.run_id:
         raise UsageError("batch.merge: name the new run with --run-id")
     kept = store(options.state_dir)
-    found, remark = merge(kept, list({run.id: run for run in map(kept.find, options.runs)}.values()), options.run_id)
+    parts = list({run.id: run for run in map(kept.find, options.runs)}.values())
+    found, remark = merge(kept, parts, options.run_id)
     if remark:
         sys.stderr.write(f"manyhands: {remark}\n")
-    sys.stderr.write(f"manyhands: merged {len(options.runs)} shards into run {found.id}: {_came_to(found)}\n")
+    sys.stderr.write(
+        f"manyhands: merged {len(parts)} shard{'' if len(parts) == 1 else 's'} into run {found.id}: {_came_to(found)}\n"
+    )
 
 
 def _came_to(run: Run) -> str:

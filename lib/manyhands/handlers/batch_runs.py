@@ -15,6 +15,7 @@ from json import dumps
 from pathlib import Path
 
 from manyhands.core.errors import InputError, TemplateError, UsageError
+from manyhands.core.events import Finished, Summary
 from manyhands.core.safe_text import harmless
 from manyhands.export.formats import EXPORTERS
 from manyhands.export.job_record import Argv, RunJobs, job_record
@@ -141,12 +142,29 @@ def export_run(options: ExportOptions) -> None:
         return
     found = store(options.state_dir).find(options.run)
     with closing(Journals.open(found)) as journal:
-        EXPORTERS[options.format](_jobs_of(found, journal), _write_out)
+        if options.format == "summary":
+            _write_out(_markdown(found, journal).encode())
+        else:
+            EXPORTERS[options.format](_jobs_of(found, journal), _write_out)
         tally = journal.tally()
         begun = sum(tally.counts.values()) + tally.left
     sys.stdout.buffer.flush()
     if (missing := (found.record.get("total") or 0) - begun) > 0:
         sys.stderr.write(f"manyhands: {missing:,} more job{'' if missing == 1 else 's'} of this run have not begun\n")
+
+
+def _markdown(found: runs.Run, journal: Journals) -> str:
+    """The run as `manyhands.ci.job_summary` shows it."""
+    from manyhands.ci.job_summary import JobSummary  # here: few exports are this one
+
+    line, summary, work = summarise(found), JobSummary(), 0.0
+    summary.what = line.template
+    for record in journal.records():
+        if record.outcome is not None:
+            summary.finished(Finished(record.outcome))
+            work += record.outcome.wall
+    counts = journal.tally().counts
+    return summary.text(Summary(found.id, counts, line.left, wall=line.took, work=work, total=line.total))
 
 
 def write_junit(found: runs.Run, path: Path) -> None:

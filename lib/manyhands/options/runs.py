@@ -62,7 +62,7 @@ class ExportOptions(Found):
 
     format: Format = option(
         "jsonl",
-        help="jsonl: every field; csv: the same fields as a table, with an apostrophe before texts that a spreadsheet would take for a formula (=1+1); joblog: the job log of GNU parallel; junit: JUnit XML for CI systems; times: how long each input took, for --shard",
+        help="jsonl: every field; csv: the same fields as a table, with an apostrophe before texts that a spreadsheet would take for a formula (=1+1); joblog: the job log of GNU parallel; junit: JUnit XML for CI systems; times: how long each input took, for --shard; summary: Markdown, as CI systems show it above a log",
     )
     archive: str | None = option(
         None,

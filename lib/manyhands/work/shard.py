@@ -86,12 +86,6 @@ class Shard:
         """Why a run of the part ``before`` is no run of this one, as the end of a sentence; None if it is."""
         if (self.index, self.count) != (before.index, before.count):
             return f"is shard {before}, this is {self}"
-        return self.other_whole(before)
-
-    def other_whole(self, before: Shard) -> str | None:
-        """Why the two are not parts of one run, as the end of a sentence; None if they are."""
-        if self.count != before.count:
-            return f"is a shard of {before.count}, this is one of {self.count}"
         if (self.inputs, self.total) != (before.inputs, before.total):
             return "was divided from other inputs"
         if self.times != before.times:
