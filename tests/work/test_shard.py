@@ -12,7 +12,9 @@ from manyhands.core.errors import JournalError, UsageError
 from manyhands.work.shard import Shard, numbers_of, text_of
 
 
-@pytest.mark.parametrize("text", ["4/3", "0/3", "x/y", "1/0", "2", "", "1/2/3", "-1/3", "1/ 3", "\u0661/\u0663", "1/20000", "auto"])
+@pytest.mark.parametrize(
+    "text", ["4/3", "0/3", "x/y", "1/0", "2", "", "1/2/3", "-1/3", "1/ 3", "\u0661/\u0663", "1/20000", "auto"]
+)
 def test_what_is_no_part(text: str) -> None:
     """Is refused with one line that shows how it is written."""
     with pytest.raises(UsageError, match="such as 2/4") as caught:
