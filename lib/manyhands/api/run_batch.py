@@ -179,6 +179,8 @@ def run_batch(
     The run on disk:
 
     - ``run_id``: its name. If that run exists, it is continued: only new inputs run, and with ``retry_failed`` also the failed jobs.
+    - ``shard``: "2/4", do only that part of the inputs, as every machine divides them; all inputs are read first, also those of an
+      iterator. ``times``: the file of recorded times by which they are divided.
     - ``state_dir``: where runs are. ``keep``: how long a run without a name is kept if all its jobs are ok: "30d", "forever".
     - ``journal``: if False, nothing is kept, so that the run cannot be resumed, and nothing waits for the disk.
 
