@@ -129,7 +129,7 @@ def show(_ctx: Context, options: runs.ShowOptions) -> None:
 
 @task(options=runs.ExportOptions)
 def export(_ctx: Context, options: runs.ExportOptions) -> None:
-    """Write a run's jobs to standard output, for other programs, or the whole run to a file.
+    """Write a run's jobs for other programs, or the whole run to a file.
 
     manyhands batch.export nightly --format csv > nightly.csv
     manyhands batch.export nightly --archive nightly.zip
@@ -141,7 +141,7 @@ def export(_ctx: Context, options: runs.ExportOptions) -> None:
 
 @task(options=runs.ImportOptions, name="import")
 def import_(_ctx: Context, options: runs.ImportOptions) -> None:
-    """Make a run of a file that batch.export --archive has written, here or on another machine.
+    """Make a run of a file of batch.export --archive.
 
     manyhands batch.import nightly.zip
     manyhands batch.import restored.zip --run-id check-1 --trust
@@ -153,7 +153,7 @@ def import_(_ctx: Context, options: runs.ImportOptions) -> None:
 
 @task(options=runs.MergeOptions)
 def merge(_ctx: Context, options: runs.MergeOptions) -> None:
-    """Make one run of all shards of it, for reports, and to continue it here.
+    """Make one run of all its shards (batch --shard K/N).
 
     manyhands batch.merge part-1 part-2 part-3 --run-id whole
     """

@@ -5,12 +5,16 @@ Separate, because both the ordering of results and the display need to know what
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class Numbers:
     """A set of job numbers, counted from 1; its memory depends on the largest number."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterable[int] = ()) -> None:
         self._bits = bytearray()
+        for number in numbers:
+            self.add(number)
 
     def add(self, number: int) -> None:
         """Add a number."""

@@ -202,9 +202,7 @@ class _Filling:
 
     def _began(self, part: Part, stage: Run, rows: Rows) -> Iterator[Row]:
         """The attempts of a part; an input that is in a file of it is where it is in the new run."""
-        own = Numbers()
-        for number in part.shard.jobs:
-            own.add(number)
+        own = Numbers(part.shard.jobs)
         for row in rows.began:
             number, attempt, key, blob = row
             if number not in own:

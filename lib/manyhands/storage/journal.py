@@ -328,11 +328,8 @@ class Journal:
 
     def begun_numbers(self) -> Numbers:
         """The numbers of all jobs that have begun."""
-        found = Numbers()
         with explained(self.path, "read"):
-            for (number,) in self._db.execute("SELECT job FROM began WHERE attempt = 1"):
-                found.add(number)
-        return found
+            return Numbers(number for (number,) in self._db.execute("SELECT job FROM began WHERE attempt = 1"))
 
     def executions(self) -> list[tuple[float, float, bool]]:
         """(started, wall seconds, complete) of each execution that ended properly."""
