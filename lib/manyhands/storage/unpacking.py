@@ -20,6 +20,7 @@ from zlib import error as ZlibError
 
 from manyhands.core.encoding import kept_bytes
 from manyhands.core.errors import InputError, ManyhandsError
+from manyhands.core.hints import option_name
 from manyhands.core.job import Status
 from manyhands.core.patterns import pattern
 from manyhands.core.serialization import shown
@@ -79,7 +80,7 @@ class Archive:
                 raise self._wrong(f"its member {one.filename} is encrypted, or compressed in a way that is not used here")
             members[one.filename] = one
         if (size := sum(one.file_size for one in found)) > most:
-            raise self._wrong(f"it holds {size:,} bytes; --max-size allows {most:,}")
+            raise self._wrong(f"it holds {size:,} bytes; {option_name('--max-size')} allows {most:,}")
         return members
 
     def _record(self) -> dict[str, Any]:
