@@ -189,13 +189,37 @@ def show(_ctx: Context, options: runs.ShowOptions) -> None:
 
 @task(options=runs.ExportOptions)
 def export(_ctx: Context, options: runs.ExportOptions) -> None:
-    """Write a run's jobs to standard output, for other programs.
+    """Write a run's jobs for other programs, or the whole run to a file.
 
     manyhands batch.export nightly --format csv > nightly.csv
+    manyhands batch.export nightly --archive nightly.zip
     """
     from manyhands.handlers import batch_runs
 
     batch_runs.export_run(options)
+
+
+@task(options=runs.ImportOptions, name="import")
+def import_(_ctx: Context, options: runs.ImportOptions) -> None:
+    """Make a run of a file of batch.export --archive.
+
+    manyhands batch.import nightly.zip
+    manyhands batch.import restored.zip --run-id check-1 --trust
+    """
+    from manyhands.handlers import batch_carry
+
+    batch_carry.import_archive(options)
+
+
+@task(options=runs.MergeOptions)
+def merge(_ctx: Context, options: runs.MergeOptions) -> None:
+    """Make one run of all its shards (batch --shard K/N).
+
+    manyhands batch.merge part-1 part-2 part-3 --run-id whole
+    """
+    from manyhands.handlers import batch_carry
+
+    batch_carry.merge_runs(options)
 
 
 @task(options=runs.RemoveOptions)
@@ -937,6 +961,8 @@ batches = Collection(
     list_,
     show,
     export,
+    import_,
+    merge,
     remove,
 )
 

@@ -165,7 +165,7 @@ class StagedBatch:
                 merged = self._merged(tick, before_waiting)
                 ordered = self.plan.limits.keep_order and self.scope == "new"
                 yield from in_order(merged, self.stages[0].batch.issued, self._recall) if ordered else merged
-            if self.no_inputs and self.scope == "new":
+            if self.no_inputs and self.scope == "new" and self.plan.shard is None:
                 discard(self.run)
         except (UsageError, UnavailableError):
             if self.scope == "new" and self.stages[0].batch.untouched:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from manyhands.core.errors import UsageError
@@ -18,8 +19,8 @@ from manyhands.handlers.batch_store import store
 from manyhands.handlers.run_console import carry_out
 from manyhands.handlers.run_extras import Extras
 from manyhands.inputs.grouping import in_groups
-from manyhands.inputs.sources import open_source
-from manyhands.options.batch import Console, FunctionOptions
+from manyhands.inputs.sources import Source, open_source
+from manyhands.options.batch import FunctionOptions
 from manyhands.options.runs import AgainOptions
 from manyhands.posix.cores import usable_cores
 from manyhands.storage.expiry import expire, parse_keep
@@ -43,16 +44,23 @@ def new(options: BatchOptions) -> int:
 
         return call_unjournaled(options)
     plan, stream = plan_of(options)
-    check_line_buffer(options, plan.to_json())
+    if options.line_buffer:
+        check_line_buffer(plan.to_json())
     extras = Extras(options)
+    source = None
+    if options.shard is not None or options.times is not None:
+        from manyhands.execution.sharding import asked_for, shared  # here: most batches do all
+
+        plan, source = shared(plan, asked_for(options, os.environ), options.times, stream=stream)
+        stream = None
     if options.dry_run:
-        return dry_run(plan, stream, fail_if_empty=options.fail_if_empty)
+        return dry_run(plan, stream, source, fail_if_empty=options.fail_if_empty)
     kept, keep = store(options.state_dir), parse_keep(options.keep)
     if (said := expire(kept, keep, time.time())) and not options.quiet:
         sys.stderr.write(f"manyhands: {said}\n")
 
     def made() -> Batch | StagedBatch:
-        return begin(plan, kept, run_id=options.run_id, stream=stream, retry_failed=options.retry_failed)
+        return begin(plan, kept, run_id=options.run_id, stream=stream, source=source, retry_failed=options.retry_failed)
 
     return _carry_out(made, kept, extras, keep_stdin=stream is not None or plan.stdin == "-")
 
@@ -71,10 +79,10 @@ def _carry_out(made: Callable[[], Batch | StagedBatch], kept: Store, extras: Ext
     return in_background(detached, kept, as_json=extras.options.json, quiet=extras.options.quiet)
 
 
-def check_line_buffer(options: Console | AgainOptions, record: Mapping[str, Any]) -> None:
+def check_line_buffer(record: Mapping[str, Any]) -> None:
     """Raise UsageError if what the jobs of a run print cannot be read while they run."""
     backends = [record["backend"], *(one["backend"] for one in record.get("then", ()))]
-    if options.line_buffer and (record.get("call") or record.get("on") or any(map(is_elsewhere, backends))):
+    if record.get("call") or record.get("on") or any(map(is_elsewhere, backends)):
         raise UsageError(
             "--line-buffer is for commands on this machine: what other jobs print is read when they have ended"
         )
@@ -88,20 +96,21 @@ def forget_main() -> None:
     vars(sys.modules["__main__"]).pop("__file__", None)
 
 
-def dry_run(plan: Plan, stream: int | None, *, fail_if_empty: bool) -> int:
-    """Print the command lines as they would be run, quoted for a shell."""
+def dry_run(plan: Plan, stream: int | None, source: Source | None = None, *, fail_if_empty: bool) -> int:
+    """Print the command lines as they would be run, quoted for a shell; ``source``: the inputs, if they were read already."""
     opened = None if stream is None else os.fdopen(os.dup(stream), "rb")
-    source = open_source(plan.source, stream=opened)
+    source = source or open_source(plan.source, stream=opened)
     renderer = plan.work.bind(source.columns, width=source.width)
     further = [one.work.bind(source.columns, width=source.width) for one in plan.then if not one.work.is_function]
-    number = 0
+    place = 0
     values_of = source if plan.max_args is None else in_groups(source, plan.max_args)
-    for number, values in enumerate(filter(None, values_of), 1):
+    numbers = count(1) if plan.shard is None else plan.shard.jobs
+    for place, (number, values) in enumerate(zip(numbers, filter(None, values_of), strict=False), 1):
         renderer.key(values)
-        slot = (number - 1) % plan.limits.jobs + 1
+        slot = (place - 1) % plan.limits.jobs + 1
         for one in (renderer, *further):
             sys.stdout.write(display(fill_slot(one.argv(values, number), slot)) + "\n")
-    return 0 if number else nothing_to_run(fail_if_empty=fail_if_empty)
+    return 0 if place or plan.shard else nothing_to_run(fail_if_empty=fail_if_empty)
 
 
 # -- runs that exist -----------------------------------------------------------------------------------------------------
@@ -114,5 +123,6 @@ def again(work: Scope, options: AgainOptions) -> int:
     number = parse_jobs(options.jobs, usable_cores()) if options.jobs else None
     kept = store(options.state_dir)
     run = kept.find(options.run, by_program=False)
-    check_line_buffer(options, run.record)
+    if options.line_buffer:
+        check_line_buffer(run.record)
     return _carry_out(lambda: go_on(run, os.environ, work, number), kept, extras)

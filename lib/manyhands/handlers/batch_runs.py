@@ -14,6 +14,7 @@ from json import dumps
 from pathlib import Path
 
 from manyhands.core.errors import UsageError
+from manyhands.core.events import Finished, Summary
 from manyhands.core.safe_text import harmless
 from manyhands.execution.run_commands import commands_of
 from manyhands.export.formats import EXPORTERS
@@ -132,15 +133,37 @@ def _looked_through(journal: Journals) -> tuple[Overview, FirstChosen]:
 
 
 def export_run(options: ExportOptions) -> None:
-    """Write a run's jobs to stdout."""
+    """Write a run's jobs to stdout, or the whole run to a file."""
+    if options.archive is not None:
+        from manyhands.handlers.batch_carry import export_archive  # here: it needs much that is seldom needed
+
+        export_archive(options)
+        return
     found = store(options.state_dir).find(options.run)
     with closing(Journals.open(found)) as journal:
-        EXPORTERS[options.format](_jobs_of(found, journal), _write_out)
+        if options.format == "summary":
+            _write_out(_markdown(found, journal).encode())
+        else:
+            EXPORTERS[options.format](_jobs_of(found, journal), _write_out)
         tally = journal.tally()
         begun = sum(tally.counts.values()) + tally.left
     sys.stdout.buffer.flush()
     if (missing := (found.record.get("total") or 0) - begun) > 0:
         sys.stderr.write(f"manyhands: {missing:,} more job{'' if missing == 1 else 's'} of this run have not begun\n")
+
+
+def _markdown(found: runs.Run, journal: Journals) -> str:
+    """The run as `manyhands.ci.job_summary` shows it."""
+    from manyhands.ci.job_summary import JobSummary  # here: few exports are this one
+
+    line, summary, work = summarise(found), JobSummary(), 0.0
+    summary.what = line.template
+    for record in journal.records():
+        if record.outcome is not None:
+            summary.finished(Finished(record.outcome))
+            work += record.outcome.wall
+    counts = journal.tally().counts
+    return summary.text(Summary(found.id, counts, line.left, wall=line.took, work=work, total=line.total))
 
 
 def write_junit(found: runs.Run, path: Path) -> None:

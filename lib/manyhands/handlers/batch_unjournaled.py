@@ -37,6 +37,8 @@ _JOURNALED: Final = (
     "order",
     "backend",
     "run_id",
+    "shard",
+    "times",
     "retry_failed",
     "keep",
     "tag",

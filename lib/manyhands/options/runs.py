@@ -127,8 +127,37 @@ class ExportOptions(Found):
 
     format: Format = option(
         "jsonl",
-        help="jsonl: every field; csv: the same fields as a table, with an apostrophe before texts that a spreadsheet would take for a formula (=1+1); joblog: the job log of GNU parallel; junit: JUnit XML for CI systems",
+        help="jsonl: every field; csv: the same fields as a table, with an apostrophe before texts that a spreadsheet would take for a formula (=1+1); joblog: the job log of GNU parallel; junit: JUnit XML for CI systems; times: how long each input took, for --shard; summary: Markdown, as CI systems show it above a log",
     )
+    archive: str | None = option(
+        None,
+        metavar="FILE",
+        excludes=("format",),
+        help="write the whole run, with its output, to this file, for batch.import on another machine or in a later CI job",
+    )
+
+
+class ImportOptions(State):
+    """What ``batch.import`` takes."""
+
+    file: str = option(positional=True, metavar="FILE", help="the file that batch.export --archive has written")
+    run_id: str | None = option(None, metavar="NAME", help="name the run (default: the name that it had)")
+    trust: bool = option(
+        False,
+        help="let the run be continued: batch.resume, batch.retry and --run-id run the commands in it and read its pickles; only for files of your own (default: it can only be read)",
+    )
+    max_size: int | str = option(
+        "4G", metavar="SIZE", help="refuse a file that holds more than SIZE bytes when it is unpacked (default: 4G)"
+    )
+
+
+class MergeOptions(State):
+    """What ``batch.merge`` takes."""
+
+    runs: Sequence[str] = option(
+        (), positional=True, metavar="RUN", help="all shards of one run: their ids or the beginnings of them"
+    )
+    run_id: str | None = option(None, metavar="NAME", help="name the new run (required)")
 
 
 class RemoveOptions(State):

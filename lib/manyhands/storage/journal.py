@@ -24,6 +24,7 @@ from typing import Any, Final
 from manyhands.core.errors import JournalError
 from manyhands.core.job import Attempt, Ending, Job, Outcome, Status, Values
 from manyhands.core.lean import NamedTuple
+from manyhands.core.number_set import Numbers
 from manyhands.inputs.value_file import LostInputError, decode_values, load, place_of
 from manyhands.storage import closed_file
 from manyhands.storage.database import Connect, Database, connect
@@ -333,6 +334,11 @@ class Journal:
         """The highest job number in use; 0 if there is none."""
         with explained(self.path, "read"):
             return int(self._db.execute("SELECT coalesce(max(job), 0) FROM began").fetchone()[0])
+
+    def begun_numbers(self) -> Numbers:
+        """The numbers of all jobs that have begun."""
+        with explained(self.path, "read"):
+            return Numbers(number for (number,) in self._db.execute("SELECT job FROM began WHERE attempt = 1"))
 
     def executions(self) -> list[tuple[float, float, bool]]:
         """(started, wall seconds, complete) of each execution that ended properly."""
