@@ -115,7 +115,7 @@ class Desk:
         """What consumers have reported, by its type."""
         with self.server.client() as redis:
             parcels = [opened(fields[b"message"]) for _, fields in redis.xrange(self.key(":reports"))]
-            found = [json.loads(one) for messages in parcels for one in messages]
+            found = [json.loads(str(one, "utf-8")) for parcel in parcels for one in parcel if isinstance(one, bytes)]
         return Counter(one.get("type") for one in found)
 
     def in_broker(self) -> list[str]:
