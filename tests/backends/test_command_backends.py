@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conftest import environment_of_programs, wait_for, with_tag
 from manyhands.backends.honoured_options import HONOURED
-from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started
+from manyhands.backends.launchers.launcher_process import shares
+from manyhands.backends.protocol import Adjustable, Backend, Ended, Growing, Noted, Report, Started
 from manyhands.backends.registry import COMMANDS, FUNCTIONS, open_backend
 from manyhands.backends.settings import CommandSettings
 from manyhands.backends.site.clock import FarClock
@@ -579,3 +582,42 @@ def test_the_place_of_a_program_is_found_again(make: Make, tmp_path: Path) -> No
 def test_every_backend_says_which_options_it_honours() -> None:
     """All others are refused with it, so one that is not in the list could be given none."""
     assert HONOURED.keys() >= {*COMMANDS, *FUNCTIONS} - {"auto"}
+
+
+@pytest.mark.parametrize("make", ["commands", "command-threads"], indirect=True)
+def test_it_gets_more_slots_while_it_works(make: Make, tmp_path: Path) -> None:
+    """Each job waits until all of them run; the new slots have numbers and files of their own."""
+    bench = make(slots=1)
+    backend = bench.backend
+    assert isinstance(backend, Growing)
+    script = f"echo > {tmp_path}/$1; while test $(ls {tmp_path} | grep -c job) -lt 5; do sleep 0.01; done; echo $1"
+    attempts = [bench.start("sh", "-c", script, "sh", f"job{number}") for number in range(5)]
+    bench.start_of(attempts[0])
+    assert backend.grow(5) == 5
+    ends = [bench.end_of(attempt) for attempt in attempts]
+    assert [end.ending.stdout.data for end in ends] == [b"job%d\n" % number for number in range(5)]
+    assert sorted(end.ending.slot for end in ends) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("make", ["commands"], indirect=True)
+@pytest.mark.parametrize("width", [1, 3, 5])
+def test_what_has_grown_can_be_narrowed(make: Make, tmp_path: Path, width: int) -> None:
+    """To so many in all, however unequal its launchers are."""
+    bench = make(slots=1)
+    backend = bench.backend
+    assert isinstance(backend, Growing) and isinstance(backend, Adjustable)
+    backend.grow(6)
+    backend.limit(width)
+    script = f"echo > {tmp_path}/run$$; ls {tmp_path} | grep -c run; sleep 0.05; rm {tmp_path}/run$$"
+    ends = [bench.end_of(attempt) for attempt in [bench.sh(script) for _ in range(20)]]
+    assert max(int(end.ending.stdout.data) for end in ends) <= width
+
+
+@given(width=st.integers(1, 2000), sizes=st.lists(st.integers(1, 300), min_size=1, max_size=9))
+def test_a_width_is_shared_out_whole(width: int, sizes: list[int]) -> None:
+    """No launcher gets more than its slots, and all get what there is."""
+    slots = {index: range(size) for index, size in enumerate(sizes)}
+    width = min(width, sum(sizes))
+    found = shares(width, slots)
+    assert sum(found.values()) == width
+    assert all(found[index] <= len(mine) for index, mine in slots.items())

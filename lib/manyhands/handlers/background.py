@@ -50,6 +50,7 @@ class Detached:
             self.began = True
             os.write(self._pipe, json.dumps({"run": run, "pid": os.getpid()}).encode())
             os.close(self._pipe)
+            os.close(self._said)  # or whoever reads the terminal's side of it would wait for the end of the run
 
     def give_back(self) -> None:
         """It has not begun: what was said since is for the terminal, and so is what follows."""

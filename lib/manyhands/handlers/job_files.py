@@ -17,26 +17,34 @@ from manyhands.work.template import fill_slot
 _UNDONE = frozenset({Status.CANCELLED, Status.LOST, Status.SKIPPED})
 
 
-class JobFiles:
-    """``new``: the log is begun anew, else continued; ``shell``: commands are scripts. Raises UsageError if something cannot be made.
+def check(joblog: str | None, results: str | None) -> None:
+    """Make the folder, and see whether the log can be written. Raises UsageError if not."""
+    try:
+        if results is not None:
+            Path(results).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if joblog is not None:
+            os.close(os.open(joblog, _flags(new=False), 0o600))
+    except OSError as error:
+        option = "--joblog" if error.filename == joblog else "--results"
+        raise UsageError(f"{option} {error.filename}: {error.strerror}") from None
 
-    What cannot be written later does not end the run: ``error`` says why."""
+
+class JobFiles:
+    """``new``: the log is begun anew, else continued; ``shell``: commands are scripts. What cannot be written does not end the run:
+    ``error`` says why."""
 
     def __init__(self, joblog: str | None, results: str | None, *, new: bool, shell: bool) -> None:
         self._shell, self.error = shell, ""
         self._results = None if results is None else Path(results)
         self._log: IO[bytes] | None = None
         try:
-            if self._results:
-                self._results.mkdir(mode=0o700, parents=True, exist_ok=True)
             if joblog is not None:
                 self._log = open(os.open(joblog, _flags(new=new), 0o600), "ab")  # noqa: SIM115 - until `close`
                 if not self._log.tell():
                     self._log.write(HEADER)
                     self._log.flush()
         except OSError as error:
-            option = "--joblog" if joblog is not None and error.filename == joblog else "--results"
-            raise UsageError(f"{option} {error.filename}: {error.strerror}") from None
+            self.error = f"--joblog {joblog}: {error.strerror}"
 
     def event(self, event: Event) -> None:
         """Write what is to be written of an end."""

@@ -41,12 +41,16 @@ class Extras:
             from manyhands.handlers.notify import command_of
 
             self._notify = command_of(options.notify)
+        if options.joblog is not None or options.results is not None:
+            from manyhands.handlers.job_files import check
+
+            check(options.joblog, options.results)
         self.detached: Detached | None = None
         """What tells the process that has begun this one, if the run goes on in the background."""
         self._files: JobFiles | None = None
 
     def begin(self, batch: Batch | StagedBatch) -> tuple[Renderer, Say]:
-        """(what shows the run, what says a line of ours). Raises UsageError if the files cannot be made."""
+        """(what shows the run, what says a line of ours)."""
         options, plan = self.options, batch.plan
         if options.joblog is not None or options.results is not None:
             from manyhands.handlers.job_files import JobFiles

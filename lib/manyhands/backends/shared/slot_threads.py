@@ -40,18 +40,23 @@ class SlotThreads:
         with self._changed:
             self._waiting.append(attempt)
             if len(self._waiting) > self._idle and len(self._threads) < self._slots:
-                number = len(self._threads) + 1
-                thread = threading.Thread(
-                    target=self._serve, args=(self._take, number), name=f"manyhands-slot-{number}", daemon=MAY_BE_DAEMONS
-                )
-                self._threads.append(thread)
-                thread.start()
+                self._add_thread()
             self._changed.notify()
+
+    def _add_thread(self) -> None:
+        number = len(self._threads) + 1
+        thread = threading.Thread(
+            target=self._serve, args=(self._take, number), name=f"manyhands-slot-{number}", daemon=MAY_BE_DAEMONS
+        )
+        self._threads.append(thread)
+        thread.start()
 
     def grow(self, slots: int) -> int:
         """See `manyhands.backends.protocol.Growing`."""
         with self._changed:
             self._slots = max(self._slots, slots)
+            for _ in range(min(len(self._waiting) - self._idle, self._slots - len(self._threads))):
+                self._add_thread()
             return self._slots
 
     def recall(self, attempts: Collection[Attempt]) -> None:
