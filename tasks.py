@@ -138,6 +138,29 @@ def export(_ctx: Context, options: runs.ExportOptions) -> None:
     batch_runs.export_run(options)
 
 
+@task(options=runs.ReportOptions)
+def report(_ctx: Context, options: runs.ReportOptions) -> int:
+    """Write what a run did, as one page for a browser, or as a picture or Markdown: timeline, run times, failures, all jobs.
+
+    manyhands batch.report nightly --open
+    manyhands batch.report nightly --output nightly.png
+    """
+    from manyhands.handlers import batch_report
+
+    return batch_report.report(options)
+
+
+@task(options=runs.DiffOptions)
+def diff(_ctx: Context, options: runs.DiffOptions) -> int:
+    """Compare two runs by their inputs: what failed anew, was mended, became slower or faster (both by a fifth and by 50 ms), or is in one only; exit with 1 if something failed anew.
+
+    manyhands batch.diff monday tuesday
+    """
+    from manyhands.handlers import batch_diff
+
+    return batch_diff.diff(options)
+
+
 @task(options=runs.RemoveOptions)
 def remove(_ctx: Context, options: runs.RemoveOptions) -> int:
     """Delete runs and their output, or all old ones, after showing them and asking."""
@@ -861,7 +884,7 @@ def simulate(ctx: Context, seeds: int = 1000, first: int = 0) -> None:
 # -- the table -----------------------------------------------------------------------------------------------------------
 
 batches = Collection(
-    "batch", batch, run_script, call_function, compare_backends, resume, retry, list_, show, export, remove
+    "batch", batch, run_script, call_function, compare_backends, resume, retry, list_, show, report, diff, export, remove
 )
 
 commands = Collection(

@@ -29,6 +29,7 @@ FLOORS = [
     "execution",
     "render",
     "ci",
+    "report",
     "api",
     "handlers",
     "admin",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from manyhands.export import csv, joblog, jsonl, junit
+from manyhands.export import csv, joblog, jsonl, junit, trace
 from manyhands.export.job_record import RunJobs, Write
 from manyhands.options.choices import Format
 
@@ -14,4 +14,5 @@ EXPORTERS: Final[Mapping[Format, Callable[[RunJobs, Write], None]]] = {
     "csv": csv.export,
     "joblog": joblog.export,
     "junit": junit.export,
+    "trace": trace.export,
 }
