@@ -71,6 +71,7 @@ class ReportOptions(Found):
 
     output: str | None = option(
         None,
+        short="o",
         metavar="FILE",
         help="write to this file, which is replaced if it is there: .html: a page that needs no network; .svg, .png: the timeline and the run times as a picture; .md: a summary; -: standard output (default: RUN.html in the current folder)",
     )

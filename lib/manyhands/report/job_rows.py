@@ -36,8 +36,8 @@ class JobRows:
     """Takes the history of one job after the other."""
 
     def __init__(self) -> None:
-        self.bad, self.well = Packed(600_000, 1 << 26), Packed(1_150_000, 1 << 26)
-        self.bad_output, self.well_output = Packed(800_000, 1 << 25), Packed(500_000, 1 << 25)
+        self.bad, self.well = Packed(450_000, 1 << 26), Packed(1_600_000, 1 << 26)
+        self.bad_output, self.well_output = Packed(800_000, 1 << 25), Packed(450_000, 1 << 25)
         self.hosts: dict[str | None, int] = {}
         self._slowest: list[Slow] = []
         self._count = 0

@@ -64,12 +64,16 @@ class Rows(NamedTuple):
 
 def timeline(attempts: Attempts, clock: Clock, *, narrow: bool = False) -> Timeline:
     """Look at all attempts once."""
-    rows = _rows(attempts.lanes)
-    single = len(attempts) <= _MOST and all(count == 1 for count in rows.slots.values())
+    rows, single = _rows(attempts.lanes), is_single(attempts)
     drawn = (
         _single(attempts.bars(), clock, rows) if single else _cells(attempts, clock, rows, _CELLS // (2 if narrow else 1))
     )
     return Timeline(sorted(drawn, key=lambda one: one.state != "ok"), rows.labels, rows.height, single)
+
+
+def is_single(attempts: Attempts) -> bool:
+    """Whether attempts are drawn one by one."""
+    return len(attempts) <= _MOST and len(attempts.lanes) <= _LANES
 
 
 def _rows(lanes: Sequence[Lane]) -> Rows:

@@ -23,6 +23,7 @@ from manyhands.report.bins import quantile
 from manyhands.report.clock import Clock
 from manyhands.report.failure_groups import FailureGroups, Group
 from manyhands.report.job_rows import JobRows
+from manyhands.report.lanes import is_single
 from manyhands.storage import runs
 from manyhands.storage.stage_journals import Journals
 
@@ -193,12 +194,14 @@ def _captions(look: Look) -> Iterator[tuple[str, tuple[str, str]]]:
     bad = sum(state in BAD for state in attempts.state)
     noun = "attempt" if many == 1 else "attempts"
     where = f"{len(attempts.lanes):,} slot{'' if len(attempts.lanes) == 1 else 's'}"
-    again = f" A dark line begins a retry; {look.retries:,} of the attempts are retries." if look.retries else ""
-    yield "lanes", ("", f"{many:,} {noun} on {where} in {duration(look.clock.span)}, {bad:,} of them not ok.{again}{_pauses(look.clock)}")
+    if not is_single(attempts):
+        where += ", too many to draw each: a band is as high as the slot was busy, and in another colour below where an attempt ended badly"
+    again = "" if not is_single(attempts) else f" A dark line begins a retry; {look.retries:,} of the attempts are retries." if look.retries else ""
+    yield "lanes", ("", f"{many:,} {noun} on {where}; {duration(look.clock.span)} in all, {bad:,} not ok.{again}{_pauses(look.clock)}")
     mean = sum(attempts.wall) / look.clock.span
     yield "width", ("Width", f"Attempts that ran at the same time: {mean:,.1f} on average.")
     rate = many / look.clock.span
-    yield "throughput", ("Throughput", f"Attempts that ended each second: {rate:,.3g} on average; those that were not ok are on top, in another colour.")
+    yield "throughput", ("Throughput", f"Attempts that ended each second: {_number(rate)} on average; those that were not ok are on top, in another colour.")
     cpu = sum(attempts.cpu)
     yield "cores", ("CPU", f"Cores at work: {cpu / look.clock.span:,.2f} on average; {duration(cpu)} of CPU time in all.")
     peaks = sorted(filter(None, attempts.rss))
@@ -207,6 +210,10 @@ def _captions(look: Look) -> Iterator[tuple[str, tuple[str, str]]]:
     longest = duration(walls[-1]) if walls else "-"
     yield "times", ("How many took how long", f"Half of the attempts took at most {half}, the longest {longest}.")
     yield "distribution", ("How many took at most so long", f"50% within {half}, 95% within {most}, all within {longest}.")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _pauses(clock: Clock) -> str:

@@ -51,8 +51,9 @@
     open.addEventListener("click", () => toggle(made, row, open));
     first.append(open);
     made.id = "row-" + row[JOB];
-    made.append(first, make("td", row[INPUT], "w"), status(row), make("td", time(row[WALL]), "n"),
-      make("td", row[TRIES] > 1 ? String(row[TRIES]) : "", "n far"), make("td", when(row[BEGAN]), "far"));
+    made.append(first, make("td", row[INPUT], "w"), status(row), make("td", time(row[WALL]), "n"));
+    if (meta.retries) made.append(make("td", row[TRIES] > meta.stages || meta.retried(row) ? String(row[TRIES]) : "", "n far"));
+    made.append(make("td", when(row[BEGAN]), "far"));
     if (meta.stages > 1) made.append(make("td", String(row[STAGE]), "n far"));
     if (meta.hosts.length > 1) made.append(make("td", meta.hosts[row[HOST]], "far"));
     if (meta.memory) made.append(make("td", row[MEMORY] ? row[MEMORY].toFixed(1) : "", "n far"));

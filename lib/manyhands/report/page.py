@@ -13,7 +13,7 @@ from typing import Final
 
 from manyhands.core.safe_text import one_line
 from manyhands.render.words import duration
-from manyhands.report.attempts import BAD, LEFT, OK, STATES
+from manyhands.report.attempts import BAD, OK, STATES
 from manyhands.report.failure_groups import Group
 from manyhands.report.job_rows import JobRows, Slow
 from manyhands.report.look import Look
@@ -81,7 +81,8 @@ def _overview(look: Look) -> Iterator[str]:
     yield f"</dl>\n{_share(look.counts)}</div>\n"
     yield '<section aria-labelledby="h-facts"><h2 id="h-facts">What, when, where</h2><dl class="facts">'
     for name, value in look.facts:
-        yield f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>"
+        long = ' class="long"' if name in ("command", "folder", "hosts") else ""
+        yield f"<dt>{_text(name)}</dt><dd{long}>{_text(value)}</dd>"
     yield "</dl></section>\n"
 
 
@@ -106,8 +107,9 @@ def _failures(groups: Sequence[Group]) -> Iterator[str]:
         jobs = ", ".join(f'<a href="#job-{number}">{number}</a>' for number in group.jobs)
         more = ", …" if group.count > len(group.jobs) else ""
         noun = "job" if group.count == 1 else "jobs"
+        how = group.how.removeprefix("was ")
         line = f'<span class="line">{_text(group.line)}</span>' if group.line else ""
-        yield f"<details{' open' if place < 3 else ''}><summary><b>{group.count:,}</b> {noun} {_text(group.how)}{line}</summary>\n"
+        yield f"<details{' open' if place < 3 else ''}><summary><b>{group.count:,}</b> {noun} {_text(how)}{line}</summary>\n"
         yield f'<p class="what">{noun} {jobs}{more}; the first one, with the input {_text(group.first_input)}:</p>'
         for name, text in (("standard error", group.stderr), ("standard output", group.stdout)):
             if text:
@@ -182,11 +184,12 @@ def _table(look: Look) -> Iterator[str]:
         "states": STATES,
         "signs": SIGNS,
         "words": WORDS,
-        "bad": sorted(BAD | {LEFT} - {LEFT}),
+        "bad": sorted(BAD),
         "stages": look.stages,
         "hosts": [one_line(host or look.here, 100) for host in rows.hosts],
         "memory": look.has_memory,
         "cpu": look.has_cpu,
+        "retries": look.retries,
         "command": look.command,
     }
     text = json.dumps(meta).replace("<", "\\u003c")
@@ -198,7 +201,10 @@ _SORTED: Final = ' aria-sort="ascending"'
 
 def _columns(look: Look) -> Iterator[tuple[int, str, str]]:
     """(the place in a row, the name, the classes) of each column."""
-    yield from ((0, "job", "n"), (1, "input", ""), (2, "status", ""), (3, "time", "n"), (5, "tries", "n far"), (4, "began", "far"))
+    yield from ((0, "job", "n"), (1, "input", ""), (2, "status", ""), (3, "time", "n"))
+    if look.retries:
+        yield 5, "tries", "n far"
+    yield 4, "began", "far"
     if look.stages > 1:
         yield 6, "stage", "n far"
     if len(look.rows.hosts) > 1:
