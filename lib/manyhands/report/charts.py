@@ -213,7 +213,7 @@ def _area(rows: list[dict[str, object]], clock: Clock, wanted: Size, title: str,
     )
     y = alt.Y("y:Q", title=title, axis=_axis(wanted), scale=alt.Scale(domainMin=0))
     ends = {"x2": "x2:Q", "y2": "y2:Q", "stroke": alt.Stroke("c:N", scale=None, legend=None)}  # no seams between bins
-    layers = [alt.Chart(_data(rows)).mark_rect(strokeWidth=0.5).encode(x=x, y=y, color=_as_is("c"), **ends)]
+    layers = [alt.Chart(_data(rows)).mark_rect(strokeWidth=0.8).encode(x=x, y=y, color=_as_is("c"), **ends)]
     if labelled:
         names = {str(row["n"]): row["c"] for row in rows}
         texts = [{"t": f"■ {name}", "c": colour, "n": n} for n, (name, colour) in enumerate(names.items())]
@@ -322,7 +322,7 @@ def _axis(wanted: Size, *, domain: bool = False, log: bool = False) -> Any:
     import altair as alt
 
     count = 4 if wanted.narrow else 6 if wanted.width < 700 else 10
-    return alt.Axis(grid=not domain, domain=domain, ticks=domain, tickCount=count, labelOverlap=True, format="~g" if log else ",~r")
+    return alt.Axis(grid=not domain, domain=domain, ticks=domain, tickCount=count, labelOverlap=True, format="~g" if log else ",.4~r")
 
 
 def _time_title(clock: Clock, unit: str) -> str:

@@ -37,7 +37,7 @@ class JobRows:
 
     def __init__(self) -> None:
         self.bad, self.well = Packed(450_000, 1 << 26), Packed(1_600_000, 1 << 26)
-        self.bad_output, self.well_output = Packed(800_000, 1 << 25), Packed(450_000, 1 << 25)
+        self.bad_output, self.well_output = Packed(700_000, 1 << 25), Packed(350_000, 1 << 25)
         self.hosts: dict[str | None, int] = {}
         self._slowest: list[Slow] = []
         self._count = 0
@@ -55,7 +55,7 @@ class JobRows:
             last.job.number,
             name,
             state,
-            _rounded(wall),
+            _rounded(wall) if end else None,
             None if end is None or end.started is None else round(end.started - first, 3),
             len(history),
             last.stage,

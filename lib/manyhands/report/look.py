@@ -157,6 +157,7 @@ def _running(now: Now | None):  # type: ignore[no-untyped-def]
 def _facts(found: runs.Run, line: RunLine) -> Iterator[tuple[str, str]]:
     record = found.record
     yield "command", one_line(line.template, 2000)
+    yield "folder", one_line(os.fspath(record["workdir"]), 1000)
     yield "run", found.id
     yield "made", datetime.fromtimestamp(found.created).strftime("%Y-%m-%d %H:%M:%S %z").strip()
     with closing(Journals.open(found)) as journals:
@@ -171,7 +172,6 @@ def _facts(found: runs.Run, line: RunLine) -> Iterator[tuple[str, str]]:
     yield "machine", one_line(socket.gethostname(), 200)
     if hosts := record.get("on"):
         yield "hosts", one_line(", ".join(hosts), 1000)
-    yield "folder", one_line(os.fspath(record["workdir"]), 1000)
     yield "backend", str(record.get("backend"))
     yield from _limits(record.get("limits", {}), record.get("then", ()))
 

@@ -22,6 +22,8 @@ SIGNS: Final = ("✓", "✕", "▲", "◆", "●", "–", "▶", "…")
 """Of each state: what tells it without a colour."""
 WORDS: Final = ("ok", "failed", "timed out", "lost", "cancelled", "skipped", "running", "left")
 _GROUPS: Final = 25
+_ROOM: Final = 300_000
+"""Characters of all that the groups show of output."""
 
 
 def page(look: Look, pictures: Mapping[str, str]) -> Iterator[str]:
@@ -103,6 +105,7 @@ def _failures(groups: Sequence[Group]) -> Iterator[str]:
     if not groups:
         return
     yield '<section aria-labelledby="h-failures"><h2 id="h-failures">Failures, by what is different in them</h2>\n'
+    room = _ROOM
     for place, group in enumerate(groups[:_GROUPS]):
         jobs = ", ".join(f'<a href="#job-{number}">{number}</a>' for number in group.jobs)
         more = ", …" if group.count > len(group.jobs) else ""
@@ -111,9 +114,10 @@ def _failures(groups: Sequence[Group]) -> Iterator[str]:
         line = f'<span class="line">{_text(group.line)}</span>' if group.line else ""
         yield f"<details{' open' if place < 3 else ''}><summary><b>{group.count:,}</b> {noun} {_text(how)}{line}</summary>\n"
         yield f'<p class="what">{noun} {jobs}{more}; the first one, with the input {_text(group.first_input)}:</p>'
-        for name, text in (("standard error", group.stderr), ("standard output", group.stdout)):
-            if text:
-                yield f'<p class="what">{name}</p><pre tabindex="0">{_text(text)}</pre>'
+        for name, text in (("standard error", _text(group.stderr)), ("standard output", _text(group.stdout))):
+            if text and len(text) < room:
+                room -= len(text)
+                yield f'<p class="what">{name}</p><pre tabindex="0" aria-label="{name}">{text}</pre>'
         if not group.stderr and not group.stdout:
             yield '<p class="what">it printed nothing</p>'
         yield "</details>\n"
