@@ -42,7 +42,9 @@ class _Trace:
 
     def write_all(self) -> None:
         """The whole document."""
-        self._write(b'{"displayTimeUnit":"ms","otherData":' + dumps({"run": self._jobs.run}).encode() + b',"traceEvents":[\n')
+        self._write(
+            b'{"displayTimeUnit":"ms","otherData":' + dumps({"run": self._jobs.run}).encode() + b',"traceEvents":[\n'
+        )
         for history in self._jobs.histories():
             before: tuple[dict[str, Any], int] | None = None
             for record in history:
@@ -64,7 +66,15 @@ class _Trace:
     def _flow(self, before: dict[str, Any], after: dict[str, Any]) -> None:
         self._flows += 1
         base = {"cat": "retry", "name": "retry", "id": self._flows}
-        self._put({"ph": "s", **base, "pid": before["pid"], "tid": before["tid"], "ts": before["ts"] + max(0, before["dur"] - 1)})
+        self._put(
+            {
+                "ph": "s",
+                **base,
+                "pid": before["pid"],
+                "tid": before["tid"],
+                "ts": before["ts"] + max(0, before["dur"] - 1),
+            }
+        )
         self._put({"ph": "f", "bp": "e", **base, "pid": after["pid"], "tid": after["tid"], "ts": after["ts"]})
 
     def _place(self, record: JobRecord, end: Outcome) -> dict[str, int]:

@@ -55,14 +55,15 @@ def _format_of(name: str, options: ReportOptions) -> str:
     if name == "-":
         if options.open:
             raise UsageError("--open needs a file: give --output another name than -")
-        form = options.format or "html"
-        if form != "md" and sys.stdout.isatty():
+        if options.format != "md" and sys.stdout.isatty():
             raise UsageError("--output -: standard output is a terminal; redirect it, or give a name")
-        return form
+        return options.format or "html"
     ending = Path(name).suffix.removeprefix(".").lower()
     form = options.format or ending
     if form not in _ENDINGS:
-        raise UsageError(f"--output {one_line(name, 300)}: expected a name that ends with .html, .svg, .png or .md, or --format")
+        raise UsageError(
+            f"--output {one_line(name, 300)}: expected a name that ends with .html, .svg, .png or .md, or --format"
+        )
     if not Path(name).absolute().parent.is_dir():
         raise UsageError(f"--output {one_line(name, 300)}: there is no such folder")
     return form

@@ -1,6 +1,6 @@
 """What was measured of every attempt of a run, in columns: some 50 bytes an attempt, so that a million fit into memory.
 
-    journals --histories--> Attempts --> `manyhands.report.bins`, `manyhands.report.lanes` --> pictures
+journals --histories--> Attempts --> `manyhands.report.bins`, `manyhands.report.lanes` --> pictures
 """
 
 from __future__ import annotations

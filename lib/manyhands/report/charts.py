@@ -58,20 +58,26 @@ def lanes_chart(attempts: Attempts, clock: Clock, wanted: Size) -> Any:
     step = 18 if found.height <= 24 else 14 if found.single else 12
     least = clock.span / wanted.width * (1.2 if found.single else 0.0)  # a bar is seen, however short
     rows = [
-        {"x": one.x / unit.seconds, "x2": max(one.x2, one.x + least) / unit.seconds, "y": one.y, "y2": one.y2, "c": COLOURS[one.state]}
+        {
+            "x": one.x / unit.seconds,
+            "x2": max(one.x2, one.x + least) / unit.seconds,
+            "y": one.y,
+            "y2": one.y2,
+            "c": COLOURS[one.state],
+        }
         for one in found.rects
     ]
     scale = alt.Scale(domain=[0, clock.span / unit.seconds], nice=False, clamp=True)
     x = alt.X("x:Q", scale=scale, title=_time_title(clock, unit.name), axis=_axis(wanted, domain=True))
     y = alt.Y("y:Q", scale=alt.Scale(domain=[found.height, 0], nice=False), axis=None)
-    edge = {"stroke": PAPER, "strokeWidth": 0.7} if found.single else {}
+    edge: dict[str, Any] = {"stroke": PAPER, "strokeWidth": 0.7} if found.single else {}
     bars = alt.Chart(_data(rows)).mark_rect(**edge).encode(x=x, x2="x2:Q", y=y, y2="y2:Q", color=_as_is("c"))
     layers = [
         _rules(found, y),
         bars,
         *_signs(found, x, y, unit.seconds, step),
         *_retries(found, x, y, unit.seconds, clock.span / wanted.width),
-        *_pauses(clock, x, unit.seconds, found.height),
+        *_pauses(clock, x, unit.seconds),
         *_labels(found.labels, y, wanted),
     ]
     return alt.layer(*layers).properties(width=wanted.width, height=max(40, step * found.height))
@@ -97,7 +103,13 @@ def _signs(found: Timeline, x: Any, y: Any, second: float, step: int) -> Iterabl
         some = [row for row in rows if row["s"] == sign]
         if some:
             mark = alt.Chart(_data(some)).mark_point(
-                shape=sign, filled=True, size=step * 4.5, opacity=1, angle=45 if sign == "cross" else 0, stroke=PAPER, strokeWidth=1
+                shape=sign,
+                filled=True,
+                size=step * 4.5,
+                opacity=1,
+                angle=45 if sign == "cross" else 0,
+                stroke=PAPER,
+                strokeWidth=1,
             )
             yield mark.encode(x=x, y=y, color=_as_is("c"))
 
@@ -120,7 +132,7 @@ def _retries(found: Timeline, x: Any, y: Any, second: float, pixel: float) -> It
         yield mark.encode(x=x, y=y, text="t:N")
 
 
-def _pauses(clock: Clock, x: Any, second: float, height: int) -> Iterable[Any]:
+def _pauses(clock: Clock, x: Any, second: float) -> Iterable[Any]:
     import altair as alt
 
     if clock.pauses:
@@ -172,9 +184,7 @@ def _throughput(over: OverTime, clock: Clock, wanted: Size) -> Any:
     return _area(_series(over, clock, series), clock, wanted, "ended per second")
 
 
-def _series(
-    over: OverTime, clock: Clock, series: Sequence[tuple[str, Sequence[float], str]]
-) -> list[dict[str, object]]:
+def _series(over: OverTime, clock: Clock, series: Sequence[tuple[str, Sequence[float], str]]) -> list[dict[str, object]]:
     """Steps of stacked areas."""
     second = unit_of(clock.span).seconds
     rows: list[dict[str, object]] = []
@@ -219,7 +229,9 @@ def _area(rows: list[dict[str, object]], clock: Clock, wanted: Size, title: str,
         texts = [{"t": f"■ {name}", "c": colour, "n": n} for n, (name, colour) in enumerate(names.items())]
         legend = alt.Chart(_data(texts)).mark_text(align="left", baseline="bottom", dy=-4)
         layers += [
-            legend.transform_filter(f"datum.n == {n}").encode(x=alt.value(70 * n), y=alt.value(0), text="t:N", color=_as_is("c"))
+            legend.transform_filter(f"datum.n == {n}").encode(
+                x=alt.value(70 * n), y=alt.value(0), text="t:N", color=_as_is("c")
+            )
             for n in range(len(texts))
         ]
     return alt.layer(*layers).properties(width=wanted.width, height=150)
@@ -278,16 +290,21 @@ def _distribution(walls: Sequence[float], wanted: Size) -> Any:
     line = alt.Chart(_data(rows)).mark_line(interpolate="step-after", color=COLOURS["ok"], strokeWidth=2).encode(x=x, y=y)
     ordered = sorted(walls)
     marks = [
-        {"x": max(quantile(ordered, share), least) * factor, "y": 100 * share, "t": f"{share:.0%} {duration(quantile(ordered, share))}"}
+        {
+            "x": max(quantile(ordered, share), least) * factor,
+            "y": 100 * share,
+            "t": f"{share:.0%} {duration(quantile(ordered, share))}",
+        }
         for share in (0.5, 0.95)
         if ordered
     ]
     base = alt.Chart(_data(marks)).encode(x=x, y=y)
     dots = base.mark_point(filled=True, size=45, color=INK, opacity=1)
     names = base.transform_calculate(late=f"datum.x > {_middle(scale_of=(least, most), log=log) * factor}")
+    sides: Any = (("!datum.late", "left", 8, 8), ("datum.late", "right", -8, -8))
     texts = [
         names.transform_filter(rule).mark_text(align=align, dx=dx, dy=dy, color=INK, fontSize=11).encode(text="t:N")
-        for rule, align, dx, dy in (("!datum.late", "left", 8, 8), ("datum.late", "right", -8, -8))
+        for rule, align, dx, dy in sides
     ]
     return alt.layer(line, dots, *texts).properties(width=wanted.width, height=150)
 
@@ -303,7 +320,9 @@ def picture(attempts: Attempts, clock: Clock, title: str, told: str) -> Any:
 
     times = time_charts(attempts, WIDE)
     flow = flow_charts(attempts, clock, WIDE)
-    below = alt.vconcat(alt.hconcat(flow["width"], flow["throughput"]), alt.hconcat(times["times"], times["distribution"]))
+    below = alt.vconcat(
+        alt.hconcat(flow["width"], flow["throughput"]), alt.hconcat(times["times"], times["distribution"])
+    )
     heading = alt.TitleParams(one_line(title, 110), subtitle=one_line(told, 140), anchor="start", offset=14)
     return alt.vconcat(lanes_chart(attempts, clock, WIDE), below, spacing=24).properties(title=heading)
 
@@ -322,9 +341,10 @@ def _axis(wanted: Size, *, domain: bool = False, log: bool = False) -> Any:
     import altair as alt
 
     count = 4 if wanted.narrow else 6 if wanted.width < 700 else 10
-    return alt.Axis(grid=not domain, domain=domain, ticks=domain, tickCount=count, labelOverlap=True, format="~g" if log else ",.4~r")
+    return alt.Axis(
+        grid=not domain, domain=domain, ticks=domain, tickCount=count, labelOverlap=True, format="~g" if log else ",.4~r"
+    )
 
 
 def _time_title(clock: Clock, unit: str) -> str:
     return f"{unit} from the first start" + (", pauses left out" if clock.pauses else "")
-

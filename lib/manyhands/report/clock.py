@@ -69,6 +69,6 @@ class Unit(NamedTuple):
 def unit_of(span: float) -> Unit:
     """The unit in which ``span`` seconds are a readable number."""
     for name, seconds in (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0)):
-        if span >= 2 * seconds or name == "seconds" and span >= 0.5:
+        if span >= 2 * seconds or (name == "seconds" and span >= 0.5):
             return Unit(name, seconds)
     return Unit("milliseconds", 0.001)

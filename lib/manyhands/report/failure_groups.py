@@ -35,11 +35,11 @@ _VARIABLE: Final = pattern(r"\b0x[0-9a-fA-F]+\b|\b[0-9a-fA-F]{8,}\b|\d+")
 
 
 class Group(NamedTuple):
-    """``how`` they ended, the ``line`` of the first of them, its output; the numbers of the first ``jobs``."""
+    """``how`` they ended, the ``line`` of the first of them, its output; the first of the ``number`` ``jobs``."""
 
     how: str
     line: str
-    count: int
+    number: int
     jobs: list[int]
     first_input: str
     stdout: str
@@ -83,7 +83,7 @@ class FailureGroups:
         lines = _told(end)
         values = end.attempt.job.values
         alike = _alike(lines, values)
-        same = (*_alike([how], values), *alike)
+        same = (how if _tells(how) else _alike([how], values)[0], *alike)
         kind = self._kinds.get(same)
         if kind is None:
             if len(self._kinds) >= _KINDS:
@@ -100,10 +100,10 @@ class FailureGroups:
         for kind in self._kinds.values():
             at = next((n for n, line in enumerate(kind.alike) if line and line not in self._known), None)
             line, key = ("", "") if at is None else (kind.lines[at], kind.alike[at])
-            how = kind.how if _tells(kind.how) or at is None else _VARIABLE.sub("#", kind.how)
+            how = kind.how if _tells(kind.how) else _VARIABLE.sub("#", kind.how)
             found.setdefault((how, key), []).append((kind, line))
         groups = list(_of_kinds(found.values()))
-        return sorted(groups, key=lambda group: (-group.count, group.jobs))
+        return sorted(groups, key=lambda group: (-group.number, group.jobs))
 
 
 def _tells(how: str) -> bool:

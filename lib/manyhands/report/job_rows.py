@@ -72,7 +72,11 @@ class JobRows:
 
     def _outputs(self, history: Sequence[JobRecord], state: int, first: float) -> None:
         end = history[-1].outcome
+        packed = self.bad_output if state in BAD else self.well_output
         if end is None:
+            return
+        if packed.left_out:  # it need not even be made
+            packed.left_out += 1
             return
         most = _WELL_BYTES if state == OK else _FAILED_BYTES
         item: dict[str, Any] = {"j": history[-1].job.number}
@@ -84,12 +88,12 @@ class JobRows:
         if end.error and not end.traceback:
             item["x"] = shown_text(end.error[:most])
         if end.result is not None and end.ok:
-            value, text = shown(end.result)
-            item["r"] = shown_text((repr(value) if text is None else text)[:most])
+            value, described = shown(end.result)
+            item["r"] = shown_text((repr(value) if described is None else described)[:most])
         if len(history) > 1:
             item["a"] = [_attempt(one, first) for one in history[-50:]]
         if len(item) > 1:
-            (self.bad_output if state in BAD else self.well_output).add(item)
+            packed.add(item)
 
     @property
     def slowest(self) -> list[Slow]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 from manyhands.core.lean import NamedTuple
 from manyhands.report.attempts import BAD, OK, STATES, Attempts, Bar, Lane
@@ -78,12 +78,12 @@ def is_single(attempts: Attempts) -> bool:
 
 def _rows(lanes: Sequence[Lane]) -> Rows:
     whole = len(lanes) > _LANES
-    keys = [lane.order[:2] if whole else lane.order for lane in lanes]
+    keys: list[tuple[Any, ...]] = [lane.order[:2] if whole else lane.order for lane in lanes]
     ordered = sorted(set(keys))
     several_stages = len({key[1] for key in ordered}) > 1
     hosts = {key[0] for key in ordered}
     labels: list[Label] = []
-    place: dict[tuple[object, ...], int] = {}
+    place: dict[tuple[Any, ...], int] = {}
     group: object = None
     at = 0
     for key in ordered[:_LANES]:
@@ -150,4 +150,3 @@ def _alike(levels: Sequence[int]) -> Iterator[tuple[int, int, int]]:
             if levels[begin]:
                 yield begin, at, levels[begin]
             begin = at
-

@@ -1,6 +1,6 @@
 """All that a report tells of a run, collected in one pass over its journal, in memory that hardly grows with it.
 
-    Journals --histories--> Attempts, FailureGroups, JobRows --> Look --> page, picture, Markdown
+Journals --histories--> Attempts, FailureGroups, JobRows --> Look --> page, picture, Markdown
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 
-from manyhands.core.hints import typed
 from manyhands.core.records import dataclass
 from manyhands.core.safe_text import one_line
 from manyhands.render.running import Now
@@ -164,8 +163,9 @@ def _facts(found: runs.Run, line: RunLine) -> Iterator[tuple[str, str]]:
         executions = journals.executions()
     for number, (started, wall, complete) in enumerate(executions[-5:], max(1, len(executions) - 4)):
         when = datetime.fromtimestamp(started).strftime("%Y-%m-%d %H:%M:%S")
-        yield f"execution {number}" if len(executions) > 1 else "executed", (
-            f"{when}, for {duration(wall)}" + ("" if complete else ", not complete")
+        yield (
+            f"execution {number}" if len(executions) > 1 else "executed",
+            (f"{when}, for {duration(wall)}" + ("" if complete else ", not complete")),
         )
     if not executions:
         yield "executed", "now" if line.state == "running" else "no execution has ended properly"
@@ -178,7 +178,10 @@ def _facts(found: runs.Run, line: RunLine) -> Iterator[tuple[str, str]]:
 
 def _limits(limits: dict[str, object], then: object) -> Iterator[tuple[str, str]]:
     jobs = [str(limits.get("jobs", "?")), *(str(one.get("jobs")) for one in then)]  # type: ignore[attr-defined]
-    yield "at once", ", ".join(f"{n} in stage {stage}" for stage, n in enumerate(jobs, 1)) if len(jobs) > 1 else f"{jobs[0]} jobs"
+    yield (
+        "at once",
+        ", ".join(f"{n} in stage {stage}" for stage, n in enumerate(jobs, 1)) if len(jobs) > 1 else f"{jobs[0]} jobs",
+    )
     if limits.get("timeout"):
         yield "time-out", f"{limits['timeout']} s for each attempt"
     if limits.get("retries"):
@@ -196,20 +199,47 @@ def _captions(look: Look) -> Iterator[tuple[str, tuple[str, str]]]:
     where = f"{len(attempts.lanes):,} slot{'' if len(attempts.lanes) == 1 else 's'}"
     if not is_single(attempts):
         where += ", too many to draw each: a band is as high as the slot was busy, and in another colour below where an attempt ended badly"
-    again = "" if not is_single(attempts) else f" A dark line begins a retry; {look.retries:,} of the attempts are retries." if look.retries else ""
-    yield "lanes", ("", f"{many:,} {noun} on {where}; {duration(look.clock.span)} in all, {bad:,} not ok.{again}{_pauses(look.clock)}")
+    again = (
+        ""
+        if not is_single(attempts)
+        else f" A dark line begins a retry; {look.retries:,} of the attempts are retries."
+        if look.retries
+        else ""
+    )
+    yield (
+        "lanes",
+        (
+            "",
+            f"{many:,} {noun} on {where}; {duration(look.clock.span)} in all, {bad:,} not ok.{again}{_pauses(look.clock)}",
+        ),
+    )
     mean = sum(attempts.wall) / look.clock.span
     yield "width", ("Width", f"Attempts that ran at the same time: {mean:,.1f} on average.")
     rate = many / look.clock.span
-    yield "throughput", ("Throughput", f"Attempts that ended each second: {_number(rate)} on average; those that were not ok are on top, in another colour.")
+    yield (
+        "throughput",
+        (
+            "Throughput",
+            f"Attempts that ended each second: {_number(rate)} on average; those that were not ok are on top, in another colour.",
+        ),
+    )
     cpu = sum(attempts.cpu)
     yield "cores", ("CPU", f"Cores at work: {cpu / look.clock.span:,.2f} on average; {duration(cpu)} of CPU time in all.")
     peaks = sorted(filter(None, attempts.rss))
-    yield "memory", ("Memory", f"The most that each attempt had: half of them at most {size(int(quantile(peaks, 0.5)))}, the largest {size(peaks[-1] if peaks else 0)}.")
+    yield (
+        "memory",
+        (
+            "Memory",
+            f"The most that each attempt had: half of them at most {size(int(quantile(peaks, 0.5)))}, the largest {size(peaks[-1] if peaks else 0)}.",
+        ),
+    )
     half, most = (duration(quantile(walls, share)) for share in (0.5, 0.95))
     longest = duration(walls[-1]) if walls else "-"
     yield "times", ("How many took how long", f"Half of the attempts took at most {half}, the longest {longest}.")
-    yield "distribution", ("How many took at most so long", f"50% within {half}, 95% within {most}, all within {longest}.")
+    yield (
+        "distribution",
+        ("How many took at most so long", f"50% within {half}, 95% within {most}, all within {longest}."),
+    )
 
 
 def _number(value: float) -> str:

@@ -15,28 +15,27 @@ class Packed:
 
     def __init__(self, most: int, plain: int) -> None:
         self._most, self._room = most, plain
-        self._zip = zlib.compressobj(9, wbits=31)
+        self._zip = zlib.compressobj(6, wbits=31)
         self._parts: list[bytes] = []
         self._size = self._waiting = 0
         self.count = self.left_out = 0
 
-    def add(self, item: object) -> bool:
+    def add(self, item: object) -> None:
         """Add one item, if there is room; else, and from then on, count it."""
         if self.left_out:
             self.left_out += 1
-            return False
+            return
         line = dumps(item, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
         self._room -= len(line)
         if self._room < 0 or self._size >= self._most:
             self.left_out += 1
-            return False
+            return
         self._take(self._zip.compress(line))
         self._waiting += len(line)
         if self._waiting >= _FLUSH:
             self._take(self._zip.flush(zlib.Z_SYNC_FLUSH))
             self._waiting = 0
         self.count += 1
-        return True
 
     def _take(self, data: bytes) -> None:
         self._parts.append(data)

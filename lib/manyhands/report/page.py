@@ -18,7 +18,7 @@ from manyhands.report.failure_groups import Group
 from manyhands.report.job_rows import JobRows, Slow
 from manyhands.report.look import Look
 
-SIGNS: Final = ("✓", "✕", "▲", "◆", "●", "–", "▶", "…")
+SIGNS: Final = ("✓", "✕", "▲", "◆", "●", "○", "▶", "…")
 """Of each state: what tells it without a colour."""
 WORDS: Final = ("ok", "failed", "timed out", "lost", "cancelled", "skipped", "running", "left")
 _GROUPS: Final = 25
@@ -98,7 +98,9 @@ def _share(counts: Sequence[int]) -> str:
             at += width
     if not whole:
         return ""
-    return f'<svg class="share" viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">{"".join(parts)}</svg>'
+    return (
+        f'<svg class="share" viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">{"".join(parts)}</svg>'
+    )
 
 
 def _failures(groups: Sequence[Group]) -> Iterator[str]:
@@ -108,11 +110,11 @@ def _failures(groups: Sequence[Group]) -> Iterator[str]:
     room = _ROOM
     for place, group in enumerate(groups[:_GROUPS]):
         jobs = ", ".join(f'<a href="#job-{number}">{number}</a>' for number in group.jobs)
-        more = ", …" if group.count > len(group.jobs) else ""
-        noun = "job" if group.count == 1 else "jobs"
+        more = ", …" if group.number > len(group.jobs) else ""
+        noun = "job" if group.number == 1 else "jobs"
         how = group.how.removeprefix("was ")
         line = f'<span class="line">{_text(group.line)}</span>' if group.line else ""
-        yield f"<details{' open' if place < 3 else ''}><summary><b>{group.count:,}</b> {noun} {_text(how)}{line}</summary>\n"
+        yield f"<details{' open' if place < 3 else ''}><summary><b>{group.number:,}</b> {noun} {_text(how)}{line}</summary>\n"
         yield f'<p class="what">{noun} {jobs}{more}; the first one, with the input {_text(group.first_input)}:</p>'
         for name, text in (("standard error", _text(group.stderr)), ("standard output", _text(group.stdout))):
             if text and len(text) < room:
@@ -123,7 +125,7 @@ def _failures(groups: Sequence[Group]) -> Iterator[str]:
         yield "</details>\n"
     if len(groups) > _GROUPS:
         left = groups[_GROUPS:]
-        yield f'<p class="note">... and {len(left):,} other ways, {sum(one.count for one in left):,} jobs: they are in the table</p>'
+        yield f'<p class="note">... and {len(left):,} other ways, {sum(one.number for one in left):,} jobs: they are in the table</p>'
     yield "</section>\n"
 
 

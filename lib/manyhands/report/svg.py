@@ -35,10 +35,19 @@ def check_installed() -> None:
 def _specification(chart: Any, *, background: str) -> dict[str, Any]:
     import altair as alt
 
-    axis = {"labelColor": MUTED, "titleColor": MUTED, "domainColor": MUTED, "tickColor": MUTED, "gridColor": GRID, "titleFontWeight": "normal"}
+    axis = {
+        "labelColor": MUTED,
+        "titleColor": MUTED,
+        "domainColor": MUTED,
+        "tickColor": MUTED,
+        "gridColor": GRID,
+        "titleFontWeight": "normal",
+    }
     chart = chart.configure(font=_FONT, aria=False, background=background)
     chart = chart.configure_axis(**axis, labelFontSize=11, titleFontSize=11)
-    chart = chart.configure_view(stroke=None).configure_title(color=INK, subtitleColor=MUTED, fontSize=15, subtitleFontSize=12)
+    chart = chart.configure_view(stroke=None).configure_title(
+        color=INK, subtitleColor=MUTED, fontSize=15, subtitleFontSize=12
+    )
     with alt.data_transformers.disable_max_rows():
         found: dict[str, Any] = chart.to_dict()
     return found

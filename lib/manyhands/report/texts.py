@@ -60,4 +60,10 @@ def code_of(end: Outcome | None) -> str:
     """``3``, ``SIGKILL``, or nothing."""
     if end is None or end.status is Status.OK:
         return ""
-    return str(known_signal(end.signal) or end.signal) if end.signal is not None else "" if end.exit is None else str(end.exit)
+    return (
+        str(known_signal(end.signal) or end.signal)
+        if end.signal is not None
+        else ""
+        if end.exit is None
+        else str(end.exit)
+    )

@@ -55,7 +55,13 @@ def markdown(found: runs.Run) -> bytes:
             end = history[-1].outcome
             if end is not None:
                 summary.finished(Finished(end))
-    total = Summary(found.id, tally.counts, left=tally.left, wall=line.took, work=work, total=line.total, unread=line.total is None and line.state != "complete")
+    total = Summary(
+        found.id,
+        tally.counts,
+        left=tally.left,
+        wall=line.took,
+        work=work,
+        total=line.total,
+        unread=line.total is None and line.state != "complete",
+    )
     return summary.text(total).encode()
-
-
