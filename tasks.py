@@ -152,7 +152,7 @@ def report(_ctx: Context, options: runs.ReportOptions) -> int:
 
 @task(options=runs.DiffOptions)
 def diff(_ctx: Context, options: runs.DiffOptions) -> int:
-    """Compare two runs by their inputs: what failed anew, was mended, became slower or faster (both by a fifth and by 50 ms), or is in one only; exit with 1 if something failed anew.
+    """Compare two runs by their inputs; exit with 1 if something failed anew.
 
     manyhands batch.diff monday tuesday
     """

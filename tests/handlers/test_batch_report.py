@@ -71,7 +71,7 @@ def test_stages_and_retries(cli: Cli, tmp_path: Path) -> None:
     assert cli("batch.report", "r").returncode == 0
     text = (tmp_path / "r.html").read_text()
     assert "6 attempts on" in text
-    assert "2 of the attempts are retries" in text
+    assert "2 of them retries" in text
     assert ">stage 2<" in text
 
 

@@ -83,7 +83,11 @@ class DiffOptions(Json, State):
     """What ``batch.diff`` takes."""
 
     before: str = option(positional=True, metavar="A", help="the earlier run: its id or the beginning of it")
-    after: str = option(positional=True, metavar="B", help="the later run")
+    after: str = option(
+        positional=True,
+        metavar="B",
+        help="the later run, of which is told what failed anew, was mended, became slower or faster (by more than a fifth and by more than 50 ms), is not done, or is in one run only",
+    )
     all: bool = option(False, short="a", help="list all jobs (default: the first 20 of each kind)")
 
 

@@ -16,13 +16,11 @@ from manyhands.core.records import dataclass
 from manyhands.core.safe_text import one_line
 from manyhands.render.running import Now
 from manyhands.render.runs import RunLine, summarise
-from manyhands.render.words import duration, size
-from manyhands.report.attempts import BAD, OK, RUNNING, STATES, Attempts, state_of
-from manyhands.report.bins import quantile
+from manyhands.render.words import duration
+from manyhands.report.attempts import BAD, OK, STATES, Attempts, Running, state_of
 from manyhands.report.clock import Clock
 from manyhands.report.failure_groups import FailureGroups, Group
 from manyhands.report.job_rows import JobRows
-from manyhands.report.lanes import is_single
 from manyhands.storage import runs
 from manyhands.storage.stage_journals import Journals
 
@@ -102,11 +100,6 @@ class Look:
             found.append(("retry" if self.retries == 1 else "retries", f"{self.retries:,}"))
         return found
 
-    @property
-    def captions(self) -> dict[str, tuple[str, str]]:
-        """(the heading, what there is to see) of each picture."""
-        return dict(_captions(self))
-
 
 def look_at(found: runs.Run, kept: runs.Store, version: str) -> Look:
     """Read the whole journal of a run once. Raises JournalError."""
@@ -145,7 +138,7 @@ def look_at(found: runs.Run, kept: runs.Store, version: str) -> Look:
     )
 
 
-def _running(now: Now | None):  # type: ignore[no-untyped-def]
+def _running(now: Now | None) -> Running:
     def running(number: int) -> tuple[float, int, str | None] | None:
         found = next(now.going(number), None) if now else None
         return (found[1].since, found[1].slot, found[1].host) if found else None
@@ -188,65 +181,3 @@ def _limits(limits: dict[str, object], then: object) -> Iterator[tuple[str, str]
         yield "retries", f"{limits['retries']}"
     if limits.get("halt") not in (None, "never"):
         yield "halt", str(limits["halt"])
-
-
-def _captions(look: Look) -> Iterator[tuple[str, tuple[str, str]]]:
-    attempts = look.attempts
-    walls = sorted(wall for wall, state in zip(attempts.wall, attempts.state, strict=True) if state != RUNNING)
-    many = len(attempts)
-    bad = sum(state in BAD for state in attempts.state)
-    noun = "attempt" if many == 1 else "attempts"
-    where = f"{len(attempts.lanes):,} slot{'' if len(attempts.lanes) == 1 else 's'}"
-    if not is_single(attempts):
-        where += ", too many to draw each: a band is as high as the slot was busy, and in another colour below where an attempt ended badly"
-    again = (
-        ""
-        if not is_single(attempts)
-        else f" A dark line begins a retry; {look.retries:,} of the attempts are retries."
-        if look.retries
-        else ""
-    )
-    yield (
-        "lanes",
-        (
-            "",
-            f"{many:,} {noun} on {where}; {duration(look.clock.span)} in all, {bad:,} not ok.{again}{_pauses(look.clock)}",
-        ),
-    )
-    mean = sum(attempts.wall) / look.clock.span
-    yield "width", ("Width", f"Attempts that ran at the same time: {mean:,.1f} on average.")
-    rate = many / look.clock.span
-    yield (
-        "throughput",
-        (
-            "Throughput",
-            f"Attempts that ended each second: {_number(rate)} on average; those that were not ok are on top, in another colour.",
-        ),
-    )
-    cpu = sum(attempts.cpu)
-    yield "cores", ("CPU", f"Cores at work: {cpu / look.clock.span:,.2f} on average; {duration(cpu)} of CPU time in all.")
-    peaks = sorted(filter(None, attempts.rss))
-    yield (
-        "memory",
-        (
-            "Memory",
-            f"The most that each attempt had: half of them at most {size(int(quantile(peaks, 0.5)))}, the largest {size(peaks[-1] if peaks else 0)}.",
-        ),
-    )
-    half, most = (duration(quantile(walls, share)) for share in (0.5, 0.95))
-    longest = duration(walls[-1]) if walls else "-"
-    yield "times", ("How many took how long", f"Half of the attempts took at most {half}, the longest {longest}.")
-    yield (
-        "distribution",
-        ("How many took at most so long", f"50% within {half}, 95% within {most}, all within {longest}."),
-    )
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _pauses(clock: Clock) -> str:
-    if not clock.pauses:
-        return ""
-    return f" Time in which nothing ran is left out: {', '.join(duration(one.seconds) for one in clock.pauses[:5])}."

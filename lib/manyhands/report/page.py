@@ -14,6 +14,7 @@ from typing import Final
 from manyhands.core.safe_text import one_line
 from manyhands.render.words import duration
 from manyhands.report.attempts import BAD, OK, STATES
+from manyhands.report.captions import captions
 from manyhands.report.failure_groups import Group
 from manyhands.report.job_rows import JobRows, Slow
 from manyhands.report.look import Look
@@ -145,7 +146,7 @@ def _pictures(look: Look, pictures: Mapping[str, str]) -> Iterator[str]:
 
 
 def _figure(name: str, look: Look, pictures: Mapping[str, str]) -> str:
-    title, told = look.captions[name]
+    title, told = captions(look.attempts, look.clock)[name]
     heading = f"<h3>{_text(title)}</h3>" if title else ""
     return f'<figure>{heading}<div class="scroll">{pictures[name]}</div><figcaption>{_text(told)}</figcaption></figure>\n'
 
