@@ -222,6 +222,29 @@ def merge(_ctx: Context, options: runs.MergeOptions) -> None:
     batch_carry.merge_runs(options)
 
 
+@task(options=runs.ReportOptions)
+def report(_ctx: Context, options: runs.ReportOptions) -> int:
+    """Write what a run did, as one page for a browser, or as a picture or Markdown: timeline, run times, failures, all jobs.
+
+    manyhands batch.report nightly --open
+    manyhands batch.report nightly --output nightly.png
+    """
+    from manyhands.handlers import batch_report
+
+    return batch_report.report(options)
+
+
+@task(options=runs.DiffOptions)
+def diff(_ctx: Context, options: runs.DiffOptions) -> int:
+    """Compare two runs by their inputs; exit with 1 if something failed anew.
+
+    manyhands batch.diff monday tuesday
+    """
+    from manyhands.handlers import batch_diff
+
+    return batch_diff.diff(options)
+
+
 @task(options=runs.RemoveOptions)
 def remove(_ctx: Context, options: runs.RemoveOptions) -> int:
     """Delete runs and their output, or all old ones, after showing them and asking."""
@@ -960,6 +983,8 @@ batches = Collection(
     set_run,
     list_,
     show,
+    report,
+    diff,
     export,
     import_,
     merge,

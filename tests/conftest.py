@@ -43,6 +43,7 @@ settings.load_profile("patient")
 
 pytest_plugins = [
     "allowed_skips",
+    "browser",
     "sampled",
     "dask_clusters",
     "missing_programs",

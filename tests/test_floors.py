@@ -30,6 +30,7 @@ FLOORS = [
     "execution",
     "render",
     "ci",
+    "report",
     "api",
     "handlers",
     "admin",

@@ -224,6 +224,7 @@ def test_candidates_fit_their_place(path: dict[str, str]) -> None:
         "joblog",
         "junit",
         "times",
+        "trace",
         "summary",
     ]
     assert "--format=csv" in ask("batch.export", "--format=c", environment=path)

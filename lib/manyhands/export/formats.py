@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from manyhands.export import csv, joblog, jsonl, junit, times
+from manyhands.export import csv, joblog, jsonl, junit, times, trace
 from manyhands.export.job_record import RunJobs, Write
 from manyhands.options.choices import Format
 
@@ -18,4 +18,5 @@ EXPORTERS: Final[Mapping[Format, Callable[[RunJobs, Write], None]]] = {
     "joblog": joblog.export,
     "junit": junit.export,
     "times": times.export,
+    "trace": trace.export,
 }

@@ -60,6 +60,10 @@ class RunJobs:
                 ),
             )
 
+    def histories(self) -> Iterator[list[JobRecord]]:
+        """Each job with all its attempts, see `Journals.histories`."""
+        return (self.journal if isinstance(self.journal, Journals) else Journals([self.journal])).histories()
+
 
 def job_record(
     job: Job,

@@ -11,8 +11,10 @@ StartMethod = Literal["forkserver", "spawn"]
 (https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods)."""
 Column = Literal["str", "int", "float", "json", "path", "bytes"]
 """What ``--type`` can ask for; each column of an input becomes one argument of that type."""
-Format = Literal["jsonl", "csv", "joblog", "junit", "times", "summary"]
+Format = Literal["jsonl", "csv", "joblog", "junit", "times", "trace", "summary"]
 """How ``batch.export`` can write."""
+ReportFormat = Literal["html", "svg", "png", "md"]
+"""What ``batch.report`` can make."""
 CiSystem = Literal["auto", "github", "gitlab", "azure", "plain"]
 """Whose log ``--ci`` writes."""
 Shown = Literal["all", "failures", "none"]

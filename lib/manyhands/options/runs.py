@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from manyhands.options.choices import Format
+from manyhands.options.choices import Format, ReportFormat
 from manyhands.options.common import Json, Log, State
 from manyhands.options.declaration import option
 
@@ -127,7 +127,7 @@ class ExportOptions(Found):
 
     format: Format = option(
         "jsonl",
-        help="jsonl: every field; csv: the same fields as a table, with an apostrophe before texts that a spreadsheet would take for a formula (=1+1); joblog: the job log of GNU parallel; junit: JUnit XML for CI systems; times: how long each input took, for --shard; summary: Markdown, as CI systems show it above a log",
+        help="jsonl: every field; csv: the same fields as a table, with an apostrophe before texts that a spreadsheet would take for a formula (=1+1); joblog: the job log of GNU parallel; junit: JUnit XML for CI systems; times: how long each input took, for --shard; trace: a timeline that Perfetto and chrome://tracing open; summary: Markdown, as CI systems show it above a log",
     )
     archive: str | None = option(
         None,
@@ -158,6 +158,31 @@ class MergeOptions(State):
         (), positional=True, metavar="RUN", help="all shards of one run: their ids or the beginnings of them"
     )
     run_id: str | None = option(None, metavar="NAME", help="name the new run (required)")
+
+
+class ReportOptions(Found):
+    """What ``batch.report`` takes."""
+
+    output: str | None = option(
+        None,
+        short="o",
+        metavar="FILE",
+        help="write to this file, which is replaced if it is there: .html: a page that needs no network; .svg, .png: the timeline and the run times as a picture; .md: a summary; -: standard output (default: RUN.html in the current folder)",
+    )
+    format: ReportFormat | None = option(None, help="what to make (default: what the name of the file ends with; html)")
+    open: bool = option(False, help="open it in a browser")
+
+
+class DiffOptions(Json, State):
+    """What ``batch.diff`` takes."""
+
+    before: str = option(positional=True, metavar="A", help="the earlier run: its id or the beginning of it")
+    after: str = option(
+        positional=True,
+        metavar="B",
+        help="the later run, of which is told what failed anew, was mended, became slower or faster (by more than a fifth and by more than 50 ms), is not done, or is in one run only",
+    )
+    all: bool = option(False, short="a", help="list all jobs (default: the first 20 of each kind)")
 
 
 class RemoveOptions(State):

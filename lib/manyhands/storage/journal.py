@@ -221,6 +221,14 @@ class Journal:
             records = [self._record(row) for row in self._db.execute(sql, (number,))]
             return [record.outcome for record in records if record.outcome]
 
+    def every_attempt(self) -> Iterator[JobRecord]:
+        """Each attempt of each job, by the numbers of both, streamed; an attempt that has not ended has no outcome."""
+        with explained(self.path, "read"):
+            self._check_seal()
+            ends = "LEFT JOIN ended e ON e.job = b.job AND e.attempt = b.attempt ORDER BY b.job, b.attempt"
+            sql = f"SELECT {self._columns('b.attempt')} FROM began b {ends}"  # noqa: S608 - constants only
+            yield from map(self._record, self._db.execute(sql))
+
     def record(self, number: int) -> JobRecord | None:
         """One job by its number."""
         with explained(self.path, "read"):

@@ -6,6 +6,8 @@ A job's record is that of the last stage it has begun; a job that succeeded ther
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from heapq import merge
+from itertools import groupby
 
 from manyhands.core.job import Outcome, Status
 from manyhands.storage.journal import Journal, Tally
@@ -40,6 +42,15 @@ class Journals:
         """See `Journal.records`."""
         for record in self._journals[0].records():
             yield record if len(self._journals) == 1 else self.record(record.job.number) or record
+
+    def histories(self) -> Iterator[list[JobRecord]]:
+        """For each job, by number: every attempt at every stage, the first one first; the last is as in `records`."""
+        streams = [self._attempts(stage) for stage in range(1, len(self._journals) + 1)]
+        for _, found in groupby(merge(*streams, key=_place), key=lambda record: record.job.number):
+            yield list(found)
+
+    def _attempts(self, stage: int) -> Iterator[JobRecord]:
+        return (self._placed(record, stage) for record in self._journals[stage - 1].every_attempt())
 
     def width(self) -> int:
         """See `Journal.width`."""
@@ -93,3 +104,7 @@ class Journals:
         if outcome is not None and outcome.status is Status.OK and stage < len(self._journals):
             outcome = outcome._replace(final=False)
         return record._replace(outcome=outcome, stage=stage)
+
+
+def _place(record: JobRecord) -> tuple[int, int, int]:
+    return record.job.number, record.stage, record.attempt
