@@ -29,6 +29,7 @@ FLOORS = [
     "execution",
     "render",
     "ci",
+    "web",
     "api",
     "handlers",
     "admin",
