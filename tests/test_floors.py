@@ -26,6 +26,7 @@ FLOORS = [
     "processes",
     "commands",
     "host",
+    "control",
     "execution",
     "render",
     "ci",

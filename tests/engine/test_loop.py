@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from manyhands.backends.fake import Fake, Play
 from manyhands.backends.protocol import Ended, Report, Started
-from manyhands.core.errors import InputError, JournalError
+from manyhands.core.errors import InputError, JournalError, NotRunningError
 from manyhands.core.events import Began, Event, Finished, Held, Summary, Warned
 from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
 from manyhands.core.limits import Backoff, Halt, Limits, RetryOn, Timeout
@@ -24,6 +24,7 @@ from manyhands.engine.loop import Engine
 from manyhands.engine.order import in_order
 from manyhands.engine.outcomes import Halting, judge, may_retry
 from manyhands.engine.pauses import Pauses
+from manyhands.engine.requests import Requests
 
 
 class Memory:
@@ -332,24 +333,33 @@ def test_a_pause_does_not_count_against_a_limit() -> None:
     assert run.statuses() == {1: Status.OK}
 
 
-def test_a_pause_that_another_thread_asks_for_is_done_by_the_engines() -> None:
-    """It returns when everything is held; once nothing is carried out any more, it returns, too."""
+def test_what_another_thread_asks_for_is_done_by_the_engines() -> None:
+    """It returns when that is done; once nothing is carried out any more, it raises that."""
     held: list[int] = []
     woken = threading.Event()
-    pauses = Pauses(lambda _: held.append(threading.get_ident()), woken.set, lambda: 0.0)
-    pauses.begin()
-    other = threading.Thread(target=pauses.request, args=(True,))
+    refused = list[str]()
+    requests = Requests(woken.set)
+
+    def ask() -> None:
+        try:
+            requests.ask(lambda: held.append(threading.get_ident()))
+        except NotRunningError as error:
+            refused.append(str(error))
+
+    requests.begin()
+    other = threading.Thread(target=ask)
     other.start()
     assert woken.wait(60)
     assert held == []
-    pauses.obey()
+    requests.obey()
     other.join(60)
     assert held == [threading.get_ident()]
-    late = threading.Thread(target=pauses.request, args=(False,))
+    late = threading.Thread(target=ask)
     late.start()
-    pauses.end()
+    requests.end()
     late.join(60)
     assert not late.is_alive()
+    assert len(refused) == 1
 
 
 def test_inputs_that_are_not_there_yet_do_not_hold_up_what_is() -> None:
@@ -612,14 +622,14 @@ def test_deadlines_forget_what_has_ended() -> None:
 def test_time_in_which_the_process_was_stopped_counts_once() -> None:
     """A stop while all was held, as by Ctrl-Z, is part of the hold; any other adds to it."""
     moments = iter([10.0, 20.0, 40.0])
-    pauses = Pauses(lambda _: None, lambda: None, lambda: next(moments))
-    pauses.request(True)
+    pauses = Pauses(lambda _: None, lambda: next(moments))
+    pauses.set(True)
     pauses.suspended(15.0, 4.0)
-    pauses.request(False)
+    pauses.set(False)
     pauses.suspended(19.0, 8.0)
     assert pauses.total == 10.0
     pauses.suspended(30.0, 5.0)
     assert pauses.total == 15.0
-    pauses.request(True)
+    pauses.set(True)
     pauses.suspended(45.0, 2.0)
     assert pauses.total == 15.0

@@ -28,7 +28,7 @@ def kept(folder: Path, *running: Began, retries: Retries | None = None, total: i
     clock = Clock()
     keeper = Keeper(folder, clock)
     clock.time += EVERY
-    keeper.look(lambda: (list(running), retries or Retries(), total))
+    keeper.look(lambda: (list(running), retries or Retries(), total, False))
     return keeper
 
 
@@ -37,9 +37,9 @@ def test_it_is_written_once_a_second_and_goes_away(tmp_path: Path) -> None:
     clock, asked = Clock(), list[float]()
     keeper = Keeper(tmp_path, clock)
 
-    def stands() -> tuple[list[Began], Retries, int | None]:
+    def stands() -> tuple[list[Began], Retries, int | None, bool]:
         asked.append(clock.time)
-        return [], Retries(), None
+        return [], Retries(), None, False
 
     for after in (0.0, EVERY - 0.1, 0.2, 0.2, EVERY):
         clock.time += after

@@ -151,6 +151,10 @@ class CommandThreads:
         for one in running:
             one.signal(signal.SIGSTOP if paused else signal.SIGCONT)
 
+    def grow(self, slots: int) -> int:
+        """See `manyhands.backends.protocol.Growing`."""
+        return self._threads.grow(slots)
+
     def wake(self) -> None:
         """Make `reports` return."""
         self._mailbox.wake()

@@ -20,7 +20,14 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from manyhands.backends.launchers import wire
-from manyhands.backends.launchers.launcher_process import LauncherProcess, config_of, end_strays, how_many, wait_for_all
+from manyhands.backends.launchers.launcher_process import (
+    LauncherProcess,
+    config_of,
+    end_strays,
+    how_many,
+    shares,
+    wait_for_all,
+)
 from manyhands.backends.launchers.ready_jobs import ReadyJobs
 from manyhands.backends.protocol import Ended, Noted, Report, Started
 from manyhands.backends.shared.captured import ending_of
@@ -29,6 +36,7 @@ from manyhands.backends.shared.wake_up import Alarm
 from manyhands.core.attempt import Attempt, Ending
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.lean import socket
+from manyhands.core.records import replace
 from manyhands.posix.which import SHORTAGES
 from manyhands.runtime.at_fork import abandon_in_child
 
@@ -85,8 +93,9 @@ class Commands:
         self._poll.register(self._alarm.descriptor, select.POLLIN)
         abandon_in_child(self)
         slots, first = self.settings.slots, self.settings.first_slot
-        self._count = count = how_many(max(1, min(self.settings.launchers, slots)))
-        self._vacant = {index: list(range(index + first, slots + first, count)) for index in range(count)}
+        count = how_many(max(1, min(self.settings.launchers, slots)))
+        self._slots = {index: list(range(index + first, slots + first, count)) for index in range(count)}
+        self._vacant = self._slots.copy()
         try:
             self._fill_vacancies()
         except BaseException:
@@ -160,7 +169,15 @@ class Commands:
         """See `manyhands.backends.protocol.Adjustable`."""
         self._width = width
         for launcher in self._launchers.values():
-            launcher.share(width, self._count)
+            launcher.share(shares(width, self._slots)[launcher.index])
+
+    def grow(self, slots: int) -> int:
+        """See `manyhands.backends.protocol.Growing`: the new slots get a launcher of their own."""
+        first, index = self.settings.first_slot, len(self._slots)
+        self._slots[index] = self._vacant[index] = [*range(self.settings.slots + first, slots + first)]
+        self.settings = replace(self.settings, slots=slots)
+        self._fill_vacancies()
+        return slots
 
     def wake(self) -> None:
         """Make `reports` return."""
@@ -261,7 +278,7 @@ class Commands:
             self._poll.register(launcher.life, select.POLLIN)
             launcher.send_config(config_of(self.settings, slots, self.ahead))
             if self._width is not None:
-                launcher.share(self._width, self._count)
+                launcher.share(shares(self._width, self._slots)[index])
             if self._paused:
                 launcher.tell(wire.PAUSE)
 

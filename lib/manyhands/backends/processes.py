@@ -32,6 +32,7 @@ from manyhands.backends.workers.pool import WorkerPool
 from manyhands.backends.workers.width import Width
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Attempt, Ending, Job
+from manyhands.core.records import replace
 from manyhands.inputs.value_file import LARGE
 from manyhands.runtime.at_exit import close_at_exit
 from manyhands.runtime.main_guard import refuse_unguarded
@@ -149,6 +150,17 @@ class Processes:
             one.signal(number)
             signal_all(below, number)
 
+    def limit(self, width: int) -> None:
+        """See `manyhands.backends.protocol.Adjustable`."""
+        self._width.workers = width
+
+    def grow(self, slots: int) -> int:
+        """See `manyhands.backends.protocol.Growing`."""
+        slots = max(self.settings.slots, min(slots, self._pool.most))
+        self.settings = replace(self.settings, slots=slots)
+        self._width.grow(slots)
+        return slots
+
     def wake(self) -> None:
         """Make `reports` return."""
         self._alarm.ring()
@@ -204,7 +216,8 @@ class Processes:
         if self._paused or not self._waiting:
             return
         chunk = self._chunk()
-        for one in [one for one in self._workers.values() if one.idle]:
+        idle = [one for one in self._workers.values() if one.idle]
+        for one in idle[: max(0, self._width.workers + len(idle) - len(self._workers))]:
             if not self._waiting:
                 return
             self._give(one, min(chunk, math.ceil(len(self._waiting) / self.settings.slots)))

@@ -120,6 +120,14 @@ class Adjustable(Protocol):
 
 
 @runtime_checkable
+class Growing(Protocol):
+    """A backend that can get more slots while it works."""
+
+    def grow(self, slots: int) -> int:
+        """Have ``slots`` slots, which is more than there are now; returns how many there are then."""
+
+
+@runtime_checkable
 class Lasting(Protocol):
     """A backend for attempts that run elsewhere, also while it is not open. It is opened to collect them: most attempts that it is given have
     begun before, and some have ended. Give it all of them at once: it ignores reports of attempts that it was not given."""

@@ -60,6 +60,10 @@ class Threads:
         """Begin nothing while ``paused``."""
         self._threads.pause(paused)
 
+    def grow(self, slots: int) -> int:
+        """See `manyhands.backends.protocol.Growing`."""
+        return self._threads.grow(slots)
+
     def wake(self) -> None:
         """Make a waiting `reports` return."""
         self._mailbox.wake()

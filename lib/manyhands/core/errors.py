@@ -43,6 +43,10 @@ class InputError(UsageError):
     """An input source that cannot be read as requested; names the file and line."""
 
 
+class NotRunningError(ManyhandsError):
+    """Something was asked of a run that nobody carries out now, or that is just beginning or ending."""
+
+
 class UnavailableError(ManyhandsError):
     """A broker, or all hosts, cannot be reached now (sysexits EX_UNAVAILABLE). Raised before anything is run."""
 

@@ -94,6 +94,8 @@ class Summary:
     """Jobs of the run, including unread ones; None while that is not known."""
     done_before: int = 0
     """Jobs of ``counts`` that an earlier execution has done."""
+    early: bool = False
+    """It was asked to begin nothing more."""
 
     @property
     def jobs(self) -> int:

@@ -26,12 +26,14 @@ from manyhands.engine.in_flight import Flight, Retries, began_event
 from manyhands.engine.outcomes import COUNTED, LEFT, Halting, given_up, judge, may_retry
 from manyhands.engine.pauses import Pauses
 from manyhands.engine.recording import Record, Recorder
+from manyhands.engine.requests import Requests
+from manyhands.engine.steering import Steered
 from manyhands.engine.supply import Pull, Supply
 
 
-class Engine:
-    """One execution of a run. `run` is the loop. Call `stop` and `wake` from any thread or signal handler, `pause` from any other
-    thread, and everything else only from the thread that iterates `run`."""
+class Engine(Steered):
+    """One execution of a run. `run` is the loop. Call `stop` and `wake` from any thread or signal handler, `ask` from any other
+    thread, and everything else only from the thread that iterates `run`, as what is asked for is."""
 
     def __init__(
         self,
@@ -74,7 +76,8 @@ class Engine:
         self._halted, self._owner = False, os.getpid()
         self._stop_signal: int | None = None
         self._running = self._stops_requested = self._stops_obeyed = 0
-        self._pauses = Pauses(backend.pause, backend.wake, clock)
+        self._requests, self._pauses = Requests(backend.wake), Pauses(backend.pause, clock)
+        self._slots = limits.jobs
         self.broken: Exception | None = None
         """The error that ended the run early: the journal cannot be written, or the inputs raised it."""
 
@@ -98,20 +101,17 @@ class Engine:
             self._total = total
             self._news.append(Counted(total))
 
-    def pause(self, paused: bool) -> None:
-        """Suspend or continue all attempts, and return when that is done; suspended time does not count against their limits."""
-        self._pauses.request(paused)
-
-    def standing(self) -> tuple[list[Began], Retries, int | None]:
-        """What runs, what waits for a retry, and how many jobs the run has, as far as that is known."""
-        return [one.event for one in self._flights.values() if one.event and not one.recorded], self._retries, self._total
+    def standing(self) -> tuple[list[Began], Retries, int | None, bool]:
+        """What runs, what waits for a retry, how many jobs the run has, as far as that is known, and whether all is suspended."""
+        running = [one.event for one in self._flights.values() if one.event and not one.recorded]
+        return running, self._retries, self._total, self._pauses.paused
 
     # -- the loop --------------------------------------------------------------------------------------------------------
 
     def run(self) -> Generator[Event, None, None]:
         """Yield events, a Summary last. Raises JournalError, or the inputs' error, after all running attempts have ended."""
         began, self._owner = self._clock(), os.getpid()
-        self._pauses.begin()
+        self._requests.begin()
         try:
             while True:
                 self._obey()
@@ -124,7 +124,7 @@ class Engine:
             yield from self._close(began)
         finally:
             self._abandon()
-            self._pauses.end()
+            self._requests.end()
 
     def _wait(self) -> Iterator[Event]:
         """Wait for the backend once, handle all its reports, and only then yield events: the caller may stop iterating here."""
@@ -170,7 +170,7 @@ class Engine:
 
     def _ahead(self) -> int:
         """Attempts that may be queued at the backend, beyond those that can begin at once."""
-        exact = self._careful or self._limits.delay or (self._climber and not self._climber.obeyed)
+        exact = self._careful or self._narrowed or self._limits.delay or (self._climber and not self._climber.obeyed)
         return 0 if exact else self._backend.ahead
 
     def _room(self) -> int:
@@ -295,8 +295,8 @@ class Engine:
                 self._leave_running(flight, Status.TIMEOUT, now)
 
     def _obey(self) -> None:
-        """Carry out the pauses and stops that were requested, and the halt rule once it is met."""
-        self._pauses.obey()
+        """Carry out what was asked for, the stops that were requested, and the halt rule once it is met."""
+        self._requests.obey()
         if self._stops_obeyed < self._stops_requested:
             self._stops_obeyed = self._stops_requested
             self._end_all(kill=self._stops_requested > 1)
@@ -306,10 +306,6 @@ class Engine:
                 self._end_all(kill=False)
             else:
                 self._recall_ready()
-
-    def _recall_ready(self) -> None:
-        """Take back the attempts that the backend has not begun."""
-        self._backend.recall([flight.attempt for flight in self._flights.values() if not flight.started])
 
     def _end_all(self, *, kill: bool) -> None:
         """Take back waiting attempts, and end running ones."""
@@ -351,7 +347,7 @@ class Engine:
 
     def _ending(self) -> bool:
         """Whether nothing more may begin."""
-        return self._stops_requested > 0 or self._halting.reached or self.broken is not None
+        return self._stops_requested > 0 or self._finishing or self._halting.reached or self.broken is not None
 
     def _over(self) -> bool:
         """Whether nothing more will begin and nothing runs, except what cannot be stopped."""
@@ -372,7 +368,8 @@ class Engine:
         counts, unread = dict(recorder.counts), not self._supply.exhausted
         wall = self._clock() - began - self._pauses.total
         halted = str(self._limits.halt) if self._halted else None
-        yield Summary(self._run, counts, left, unread, wall, recorder.work, self._stop_signal, halted, self._total)
+        work, stopped, early = recorder.work, self._stop_signal, self._finishing
+        yield Summary(self._run, counts, left, unread, wall, work, stopped, halted, self._total, early=early)
         if self.broken:
             raise self.broken
 

@@ -5,6 +5,7 @@ Pure functions of reports and requests, so that every rule can be tested without
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from manyhands.backends.protocol import Ended
@@ -69,6 +70,16 @@ class Halting:
         self._failed, self._succeeded = (failed, succeeded) if share else (0, 0)
         self._counted = False
         self.reached = False
+
+    @classmethod
+    def of(cls, rule: Halt, total: int | None, counts: Mapping[Status, int]) -> Halting:
+        """Another ``rule``, for a run of which so many jobs have ended."""
+        halting = cls(rule, total)
+        halting._succeeded = counts.get(Status.OK, 0)
+        halting._failed = sum(counts.values()) - halting._succeeded
+        halting._counted = bool(counts)
+        halting._look()
+        return halting
 
     def count(self, status: Status) -> None:
         """One more job has ended."""

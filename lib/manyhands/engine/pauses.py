@@ -1,60 +1,38 @@
-"""Suspends all attempts: any thread requests it, the engine's thread does it. Separate, because suspended time is counted, too."""
+"""Suspends all attempts, and counts the time for which nothing could run."""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable
 
 
 class Pauses:
-    """``pause`` suspends or continues what runs; after `begin`, only the thread that called `begin` calls it."""
+    """``pause`` suspends or continues what runs. Only the engine's thread calls this."""
 
-    def __init__(self, pause: Callable[[bool], None], wake: Callable[[], None], clock: Callable[[], float]) -> None:
-        self._pause, self._wake, self._clock = pause, wake, clock
-        self._requests: deque[tuple[bool, threading.Event]] = deque()
-        self._thread: int | None = None
+    def __init__(self, pause: Callable[[bool], None], clock: Callable[[], float]) -> None:
+        self._pause, self._clock = pause, clock
         self._since: float | None = None
         self._until = 0.0
         self.total = 0.0
         """Seconds for which nothing could run: all was suspended, or stopped together with this process."""
 
-    def begin(self) -> None:
-        """Note that the current thread is the engine's."""
-        self._thread = threading.get_ident()
+    @property
+    def paused(self) -> bool:
+        """Whether all is suspended now."""
+        return self._since is not None
 
-    def end(self) -> None:
-        """The engine's thread carries out no more requests."""
-        self._thread = None
-
-    def request(self, paused: bool) -> None:
-        """Suspend or continue, and return when that is done."""
-        if self._thread in (None, threading.get_ident()):
-            self._do(paused)
+    def set(self, paused: bool) -> None:
+        """Suspend or continue what runs; what is so already stays so."""
+        if paused is self.paused:
             return
-        done = threading.Event()
-        self._requests.append((paused, done))
-        self._wake()
-        while not done.wait(0.1) and self._thread is not None:
-            pass
-
-    def obey(self) -> None:
-        """Carry out what other threads have requested."""
-        while self._requests:
-            paused, done = self._requests.popleft()
-            self._do(paused)
-            done.set()
+        self._pause(paused)
+        if self._since is None:
+            self._since = self._clock()
+        else:
+            self._until = self._clock()
+            self.total += self._until - self._since
+            self._since = None
 
     def suspended(self, at: float, seconds: float) -> None:
         """Count ``seconds`` in which this process was stopped, until ``at``, unless all was suspended then anyway."""
         if self._since is None and at - seconds >= self._until:
             self.total += seconds
-
-    def _do(self, paused: bool) -> None:
-        self._pause(paused)
-        if paused:
-            self._since = self._clock()
-        elif self._since is not None:
-            self._until = self._clock()
-            self.total += self._until - self._since
-            self._since = None

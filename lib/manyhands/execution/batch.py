@@ -10,23 +10,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
 from manyhands.backends.protocol import Backend, Lasting
-from manyhands.core.errors import UnavailableError, UsageError
+from manyhands.core.errors import NotRunningError, UnavailableError, UsageError
 from manyhands.core.events import Event, Finished, RunStarted, Summary, Warned
+from manyhands.core.limits import Halt
 from manyhands.core.records import replace
 from manyhands.engine.autoscale import Climber
 from manyhands.engine.channel import Channel
 from manyhands.engine.loop import Engine
 from manyhands.engine.order import in_order
 from manyhands.engine.recording import Record
+from manyhands.engine.requests import Answer
 from manyhands.execution.collection import Collection, without_mark
 from manyhands.execution.continuation import in_columns
 from manyhands.execution.earlier_executions import Earlier
 from manyhands.execution.job_source import JobSource
+from manyhands.execution.listening import listen
 from manyhands.execution.open_run import OpenRun, again, new_run
 from manyhands.execution.run_backend import backend_for, climber_for, limits_for
 from manyhands.execution.run_inputs import RunInputs
@@ -119,9 +122,34 @@ class Batch:
         return self._stops[0] if self._stops else None
 
     def pause(self, paused: bool) -> None:
-        """Suspend or continue the jobs, and return when that is done. Call it from any thread."""
-        if self._engine:
-            self._engine.pause(paused)
+        """Suspend or continue the jobs, and return when that is done. Call it from any other thread, as the four that follow; they raise
+        NotRunningError while nothing is carried out."""
+        self.ask(lambda engine: engine.pause(paused))
+
+    def finish(self) -> None:
+        """Begin nothing more; what runs may end by itself."""
+        self.ask(lambda engine: engine.finish())
+
+    def stop_job(self, number: int) -> bool:
+        """Stop one job, which a resume does again; returns whether it runs and can be stopped."""
+        return self.ask(lambda engine: engine.stop_job(number))
+
+    def set_jobs(self, jobs: Sequence[int]) -> list[int]:
+        """Run at most so many at once from now on; returns what it is then (`Steered.set_jobs`). Raises UsageError for several numbers."""
+        if len(jobs) > 1:
+            raise UsageError("several numbers of jobs at once are for a run with several stages")
+        return [self.ask(lambda engine: engine.set_jobs(jobs[0]))]
+
+    def set_halt(self, rule: Halt) -> None:
+        """End early by another rule from now on; see `Steered.set_halt`."""
+        self.ask(lambda engine: engine.set_halt(rule))
+
+    def ask(self, what: Callable[[Engine], Answer]) -> Answer:
+        """Have ``what`` done by the engine's thread (`Requests.ask`)."""
+        engine = self._engine
+        if engine is None:
+            raise NotRunningError("the run is just beginning: try again")
+        return engine.ask(lambda: what(engine))
 
     def events(
         self, *, tick: float | None = None, before_waiting: Callable[[], None] = lambda: None
@@ -138,6 +166,8 @@ class Batch:
                 stack.callback(self.held.close)
                 self._keeper = Keeper(self.run.path, self.clock)
                 stack.callback(self._keeper.close)
+                if self._context is None:
+                    stack.callback(listen(self.run, self))
                 journal = self.run.journal(check=self.scope != "new")
                 stack.callback(journal.close)
                 yield from self.take_over(journal)

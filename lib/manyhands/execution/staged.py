@@ -18,16 +18,19 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 
-from manyhands.core.errors import UnavailableError, UsageError
+from manyhands.core.errors import NotRunningError, UnavailableError, UsageError
 from manyhands.core.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
 from manyhands.core.job import Job, Outcome, Status
+from manyhands.core.limits import Halt
 from manyhands.core.records import replace
 from manyhands.engine.channel import Channel
 from manyhands.engine.order import in_order
 from manyhands.engine.outcomes import Halting
+from manyhands.engine.requests import Answer
 from manyhands.engine.supply import Pull
 from manyhands.execution.batch import Batch
 from manyhands.execution.earlier_executions import Earlier
+from manyhands.execution.listening import listen
 from manyhands.execution.open_run import OpenRun
 from manyhands.execution.stage_queue import StageQueue
 from manyhands.storage.journal import Journal, Tally
@@ -195,8 +198,40 @@ class StagedBatch:
 
     def pause(self, paused: bool) -> None:
         """See `Batch.pause`."""
+        self._each(lambda stage: stage.pause(paused))
+
+    def finish(self) -> None:
+        """See `Batch.finish`: no stage begins anything more."""
+        self._each(lambda stage: stage.finish())
+
+    def stop_job(self, number: int) -> bool:
+        """See `Batch.stop_job`."""
+        return any(self._each(lambda stage: stage.stop_job(number)))
+
+    def set_jobs(self, jobs: Sequence[int]) -> list[int]:
+        """See `Batch.set_jobs`: one number for all stages, or one for each. Raises UsageError for other numbers of numbers."""
+        each = list(jobs) * len(self.stages) if len(jobs) == 1 else list(jobs)
+        if len(each) != len(self.stages):
+            raise UsageError(
+                f"{len(jobs)} numbers of jobs at once for {len(self.stages)} stages: give one, or one for each"
+            )
+        return [now for found in self._each(lambda stage: stage.set_jobs([each.pop(0)])) for now in found]
+
+    def set_halt(self, rule: Halt) -> None:
+        """See `Batch.set_halt`. Raises UsageError: the stages share the rule that the run was made with."""
+        raise UsageError(f"--halt {rule}: the rule of a run with several stages cannot be changed")
+
+    def _each(self, what: Callable[[Batch], Answer]) -> list[Answer]:
+        """Ask each stage that is carried out. Raises NotRunningError if none is."""
+        found, over = [], []
         for stage in self.stages:
-            stage.batch.pause(paused)
+            try:
+                found.append(what(stage.batch))
+            except NotRunningError as error:
+                over.append(error)
+        if not found:
+            raise over[0]
+        return found
 
     def events(
         self, *, tick: float | None = None, before_waiting: Callable[[], None] = lambda: None
@@ -206,6 +241,7 @@ class StagedBatch:
             with ExitStack() as stack:
                 for held in (self._held, *(one.batch.held for one in self.stages)):
                     stack.callback(held.close)
+                stack.callback(listen(self.run, self))
                 yield from self._prepare()
                 for one in self.stages:
                     one.batch.channel, one.batch.begins = self.channel, self.begins
@@ -346,8 +382,9 @@ class StagedBatch:
         halted = str(self.plan.limits.halt) if self.halting.reached else None
         unread, total = any(end.unread for end in ends[:1]), ends[0].total if ends else None
         work = sum(end.work for end in ends)
+        early = any(end.early for end in ends)
         return Summary(
-            self.run.id, tally.counts, tally.left, unread, wall, work, stopped_by, halted, total, self._done_before
+            self.run.id, tally.counts, tally.left, unread, wall, work, stopped_by, halted, total, self._done_before, early
         )
 
     def _tally(self, ends: Sequence[Summary]) -> Tally:

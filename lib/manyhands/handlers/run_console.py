@@ -13,11 +13,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from manyhands.core.errors import InputError, ManyhandsError, UsageError
+from manyhands.core.errors import InputError, ManyhandsError, NotRunningError, UsageError
 from manyhands.core.events import Event, Summary, Tick
 from manyhands.core.job import Status
 from manyhands.core.masking import is_secret
@@ -187,11 +187,13 @@ class _Show:
 
     def _pause(self) -> None:
         """Stop as a shell's job control wants it (SIGTSTP), and go on when it says so."""
-        self._batch.pause(True)
+        with suppress(NotRunningError):  # nothing has begun, or all is over
+            self._batch.pause(True)
         self._renderer.pause(True)
         os.kill(os.getpid(), signal.SIGSTOP)
         self._renderer.pause(False)
-        self._batch.pause(False)
+        with suppress(NotRunningError):
+            self._batch.pause(False)
 
 
 def _finish(batch: Batch | StagedBatch, store: Store | None, show: _Show, *, last_word: bool = True) -> int:
@@ -224,7 +226,7 @@ def _width() -> int:
 
 def exit_status(summary: Summary) -> int:
     """0 only when everything is done and well, or a rule to halt on success or on enough done jobs has been met."""
-    if summary.halted and ",fail" not in summary.halted:
+    if summary.halted and ",fail" not in summary.halted and not summary.early:
         return 0
     if any(count for status, count in summary.counts.items() if status is not Status.OK):
         return 1

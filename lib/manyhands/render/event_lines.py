@@ -123,6 +123,7 @@ def _summary(event: Summary) -> Mapping[str, Any]:
         "work": event.work,
         "stopped_by": event.stopped_by,
         "halted": event.halted,
+        "early": event.early,
         "total": event.total,
         "not_run": event.not_run,
         "done_before": event.done_before,

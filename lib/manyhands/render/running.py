@@ -38,6 +38,8 @@ class Now:
         if waiting := sum(one.waiting for _, _, one in self._stages):
             due = min(one.next_retry for _, _, one in self._stages if one.next_retry is not None)
             text += f", {waiting:,} to retry, next in {duration(max(0.0, due - self._at))}"
+        if any(one.paused for _, _, one in self._stages):
+            text += ", paused"
         return text
 
     def numbers(self) -> set[int]:

@@ -124,6 +124,8 @@ def summary_line(summary: Summary, *, run: str = "", state_dir: str | None = Non
         line += f" ({duration(summary.work)} of work{f', {gain:,.1f}x' if gain >= 1 else ''})"
     if summary.stopped_by is not None:
         line += f"; stopped by {signal_name(summary.stopped_by)}"
+    elif summary.early:
+        line += "; it was asked to begin no more"
     elif summary.halted:
         line += f"; halted by {summary.halted}"
     if not run:

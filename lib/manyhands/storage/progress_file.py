@@ -61,6 +61,8 @@ class RunProgress:
     next_retry: float | None
     going: int
     named: tuple[Going, ...]
+    paused: bool = False
+    """Whether all that runs is suspended."""
 
 
 class Waiting(Protocol):
@@ -78,15 +80,15 @@ class Keeper:
         self._path, self._clock = folder / _NAME, clock
         self._started, self._next = time.time(), clock() + EVERY
 
-    def look(self, standing: Callable[[], tuple[list[Began], Waiting, int | None]]) -> None:
+    def look(self, standing: Callable[[], tuple[list[Began], Waiting, int | None, bool]]) -> None:
         """Write the progress of the run, if it is time. Errors in writing are ignored."""
         now = self._clock()
         if now < self._next:
             return
         self._next = now + EVERY
-        running, waiting, total = standing()
+        running, waiting, total, paused = standing()
         with suppress(OSError):
-            self._write(_record(running, waiting, total, now, self._started))
+            self._write(_record(running, waiting, total, now, self._started) | {"paused": paused})
 
     def close(self) -> None:
         """Remove the file: the execution is over, and the journal has everything."""

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -130,10 +130,9 @@ class LauncherProcess:
         except OSError:  # it is dead, which its pidfd says
             self._outbox.clear()
 
-    def share(self, width: int, count: int) -> None:
-        """Limit it to its share of ``width``, which is divided among ``count`` launchers."""
-        share, more = divmod(width, count)
-        self.tell(wire.WIDTH, [share + (self.index < more)])
+    def share(self, width: int) -> None:
+        """Limit it to ``width`` jobs at once."""
+        self.tell(wire.WIDTH, [width])
 
     @property
     def has_unsent(self) -> bool:
@@ -218,6 +217,15 @@ def _start(index: int, settings: CommandSettings, descriptors: tuple[int, ...]) 
         process.kill()
         process.wait()
         raise
+
+
+def shares(width: int, slots: Mapping[int, Collection[int]]) -> dict[int, int]:
+    """How many of ``width`` jobs at once each launcher gets, in proportion to its ``slots``; at most as many as these."""
+    every, before, found = sum(map(len, slots.values())), 0, {}
+    for index, mine in slots.items():
+        found[index] = width * (before + len(mine)) // every - width * before // every
+        before += len(mine)
+    return found
 
 
 def wait_for_all(launchers: Collection[LauncherProcess], *, with_jobs: bool) -> None:

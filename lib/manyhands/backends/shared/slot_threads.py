@@ -48,6 +48,12 @@ class SlotThreads:
                 thread.start()
             self._changed.notify()
 
+    def grow(self, slots: int) -> int:
+        """See `manyhands.backends.protocol.Growing`."""
+        with self._changed:
+            self._slots = max(self._slots, slots)
+            return self._slots
+
     def recall(self, attempts: Collection[Attempt]) -> None:
         """Report as not begun what no thread has taken."""
         with self._changed:

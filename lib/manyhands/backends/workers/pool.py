@@ -25,6 +25,7 @@ from manyhands.backends.workers.handle import Handle
 from manyhands.backends.workers.shared_page import Page
 from manyhands.backends.workers.watchdog import end_trees
 from manyhands.core.errors import ManyhandsError, UsageError
+from manyhands.core.limits import MOST_BY_ITSELF
 from manyhands.core.package_location import LIBRARY
 from manyhands.posix import linux
 from manyhands.runtime import at_fork
@@ -59,7 +60,9 @@ class WorkerPool:
             "token": settings.token.encode(),
             "cap": settings.output_cap,
         }
-        self._page = Page(settings.slots)
+        self.most = max(settings.slots, MOST_BY_ITSELF)
+        """Slots that there can be: the memory that they share with us has room for so many."""
+        self._page = Page(self.most)
         self.watchdog = Watchdog(settings)
         if settings.workers.start_method == "forkserver":
             self.watchdog.folder(get_temp_dir())  # which contains the socket of multiprocessing's fork server

@@ -26,6 +26,10 @@ class Width:
         self.next_try = 0.0
         """A moment of the monotonic clock."""
 
+    def grow(self, slots: int) -> None:
+        """There are more slots now."""
+        self._slots = self.workers = slots
+
     def began(self) -> None:
         """Note that a worker takes jobs."""
         self._failed = 0
