@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
+from pathlib import Path
 
 from manyhands.core.errors import UsageError
 from manyhands.core.extras import install_line
@@ -13,8 +13,10 @@ from manyhands.options.web import ServeOptions
 
 def serve(options: ServeOptions) -> int:
     """Serve the page until a signal ends it; links go to stdout. Raises UsageError."""
-    if find_spec("tornado") is None:
-        raise UsageError(f"web.serve needs the package tornado, which is not installed: {install_line('web')}")
+    try:
+        import tornado  # noqa: F401 - only whether it is there
+    except ImportError:
+        raise UsageError(f"web.serve needs the package tornado, which is not installed: {install_line('web')}") from None
     from manyhands.web.server import Settings, serve
 
     settings = Settings(
@@ -28,15 +30,15 @@ def serve(options: ServeOptions) -> int:
         read_only=options.read_only,
         browser=options.open,
     )
+    notes = ["open this link; it works once (kill -USR1 makes another, Ctrl-C ends the server)"]
     if settings.unix:
-        sys.stderr.write(
-            f"manyhands: on the socket {settings.unix}: `ssh -L 8900:PATH HOST` leads localhost:8900 to it\n"
-        )
+        notes.append(f"ssh -L 8900:{Path(settings.unix).absolute()} HOST leads localhost:8900 to this socket")
 
     def say(link: str) -> None:
+        while notes:  # only when it listens
+            sys.stderr.write(f"manyhands: {notes.pop(0)}\n")
         sys.stdout.write(f"{link}\n")
         sys.stdout.flush()
 
-    sys.stderr.write("manyhands: open this link; it works once (kill -USR1 makes another, Ctrl-C ends the server)\n")
     serve(settings, say)
     return 0

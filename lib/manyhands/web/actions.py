@@ -13,13 +13,15 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, BinaryIO, Final
 
+from manyhands.control import client
 from manyhands.core.errors import UsageError
+from manyhands.core.limits import MAX_JOBS
 from manyhands.core.safe_text import one_line
 from manyhands.storage.runs import Run, Store, is_busy
 
 AGAIN: Final = ("retry", "resume")
-_WIDEST: Final = 1_000_000
-_HOW: Final = ("soon", "now", "term")
+_LAST: Final = 10**12
+_STAGES: Final = 100
 _SOON: Final = 3.0
 """Seconds in which a retry that cannot begin says so."""
 _READ: Final = 2000
@@ -29,24 +31,24 @@ _OURS: Final = (sys.executable, "-P", "-m", "manyhands")
 
 def request_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """What a coordinator is asked, from what a page has sent: checked, and nothing else. Raises UsageError."""
-    do = body.get("do")
-    if do in ("pause", "continue"):
-        return {"do": do}
-    if do == "stop":
-        how, job = body.get("how", "soon"), body.get("job")
-        if how not in _HOW:
-            raise UsageError(f"stop: expected one of {', '.join(_HOW)}")
-        if job is None:
+    match body:
+        case {"do": "pause" | "continue" as do}:
+            return {"do": do}
+        case {"do": "stop", "job": job}:
+            return {"do": "stop", "job": _number("job", job, _LAST)}
+        case {"do": "stop", "how": "soon" | "term" | "now" as how}:
             return {"do": "stop", "how": how}
-        return {"do": "stop", "how": how, "job": _number("job", job)}
-    if do == "set":
-        return {"do": "set", "jobs": _number("jobs", body.get("jobs"))}
-    raise UsageError("expected one of stop, pause, continue, set, retry, resume")
+        case {"do": "stop"}:
+            raise UsageError("stop: expected how=soon, term or now, or the number of a job")
+        case {"do": "set", "jobs": [*jobs]} if 1 <= len(jobs) <= _STAGES:
+            return {"do": "set", "jobs": [_number("jobs", one, MAX_JOBS) for one in jobs]}
+        case _:
+            raise UsageError("expected one of stop, pause, continue, set, retry, resume")
 
 
-def _number(name: str, value: object) -> int:
-    if type(value) is not int or not 1 <= value <= _WIDEST:
-        raise UsageError(f"{name}: expected a whole number from 1 to {_WIDEST:,}")
+def _number(name: str, value: object, most: int) -> int:
+    if type(value) is not int or not 1 <= value <= most:
+        raise UsageError(f"{name}: expected a whole number from 1 to {most:,}")
     return value
 
 
@@ -91,4 +93,4 @@ def _look_after(process: subprocess.Popen[bytes], said: BinaryIO, run: Run) -> N
 
 def control(run: Run, body: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the coordinator of a run that goes on. Raises ManyhandsError with one line if it refuses, or there is none."""
-    raise UsageError("not yet")
+    return client.ask(run, request_of(body))

@@ -44,6 +44,7 @@ class Follower:
         self.picture = Picture(len(stages))
         self._standing: list[RunProgress | None] = [None] * len(stages)
         self._busy = False
+        self._set: tuple[float, list[int]] | None = None
         self._record_seen: object = None
         self._started = 0.0
         """When the last execution began."""
@@ -174,9 +175,21 @@ class Follower:
             "max_rss": picture.max_rss,
             "rate": None if rate is None else round(rate, 2),
             "eta": round(left / rate, 1) if rate and total is not None and left else None,
-            "jobs": self.run.record.get("limits", {}).get("jobs"),
+            "paused": any(one.paused for one in progress),
+            "jobs": self._widths(progress[0].started if progress else None),
             "going": [*self._going()],
         }
+
+    def note_widths(self, widths: list[int]) -> None:
+        """Jobs at once of each stage, as the run has just said; nothing in its folder has them."""
+        self._set = self._started, widths
+
+    def _widths(self, started: float | None) -> list[int]:
+        """Jobs at once of each stage: as it was made, or set by this server since this execution began."""
+        if started is not None and self._set and abs(self._set[0] - started) < _SAME:
+            return self._set[1]
+        record = self.run.record
+        return [record.get("limits", {}).get("jobs", 1), *(stage.get("jobs", 1) for stage in record.get("then", ()))]
 
     def _state(self, left: int) -> str:
         if self._busy:

@@ -136,10 +136,10 @@ export function listen(path, handlers) {
 function machine(found) {
   const gib = (bytes) => (bytes / 2 ** 30).toFixed(1);
   const parts = [
-    ["CPU", `${found.cpu.toFixed(0)}%`, `of ${found.cores} ${found.cores === 1 ? "core" : "cores"}`, found.cpu > 90],
+    found.cpu !== null && ["CPU", `${found.cpu.toFixed(0)}%`, `of ${found.cores} ${found.cores === 1 ? "core" : "cores"}`, found.cpu > 90],
     ["load", found.load[0].toFixed(1), "", found.load[0] > 2 * found.cores],
     ["memory", gib(found.memory.used), `of ${gib(found.memory.total)} GiB`, found.memory.used > 0.9 * found.memory.total],
-  ];
+  ].filter(Boolean);
   keyed(byId("machine"), parts, (part) => part[0], () => {
     const node = make("span");
     node.append(make("span"), " ", make("b"), " ", make("span"));

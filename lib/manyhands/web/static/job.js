@@ -152,8 +152,8 @@ function row(job) {
   button.addEventListener("click", () => showJob(path, job.job, button));
   head.append(button);
   node.append(
-    head, make("td", `state ${job.state}`, job.how || (job.state === "left" ? "not done" : job.state)), make("td", "number", String(job.tries)),
-    make("td", "number", job.wall === null ? "" : duration(job.wall)), make("td", "number", job.max_rss === null ? "" : size(job.max_rss)),
+    head, make("td", `state ${job.state}`, job.how || (job.state === "left" ? "not done" : job.state)), make("td", "number tries", String(job.tries)),
+    make("td", "number", job.wall === null ? "" : duration(job.wall)), make("td", "number memory", job.max_rss === null ? "" : size(job.max_rss)),
     make("td", "input", job.host ? `${job.input} (${job.host})` : job.input),
   );
   return node;

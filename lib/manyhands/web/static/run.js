@@ -5,7 +5,7 @@ import { listJobs, showJob, watchJob } from "./job.js";
 const id = document.querySelector("meta[name=run]").content;
 const path = `/runs/${encodeURIComponent(id)}`;
 const tell = teller(30000);
-let now = null, offset = 0, picture = null, paused = false, said = "", decile = -1;
+let now = null, offset = 0, picture = null, paused = false, said = "", decile = -1, wanted = NaN;
 
 const created = byId("created");
 created.textContent = moment(Number(created.dataset.at));
@@ -24,7 +24,7 @@ function numbers() {
   ];
   if (now.skipped) rows.push(["skipped", "skipped", count(now.skipped), ""]);
   if (now.lost) rows.push(["lost", "lost", count(now.lost), ""]);
-  if (now.state === "running") rows.push(["running", "running", count(now.running), now.jobs ? `of ${count(now.jobs)}` : ""]);
+  if (now.state === "running") rows.push(["running", "running", count(now.running), `of ${count(now.jobs.reduce((sum, one) => sum + one, 0))}`]);
   rows.push(["left", "left", `${count(now.left)}${all === null && now.left ? "+" : ""}`, ""]);
   if (now.waiting) rows.push(["waiting", "to retry", count(now.waiting), now.next_retry ? `in ${duration(Math.max(0, now.next_retry - clock()))}` : ""]);
   if (now.started) rows.push(["elapsed", "elapsed", duration(clock() - now.started), ""]);
@@ -71,10 +71,7 @@ function controls() {
   group.hidden = !Object.values(shown).some(Boolean);
   if (lost) [...group.querySelectorAll("button")].find((node) => node.offsetParent)?.focus();
   const width = byId("jobs");
-  if (document.activeElement !== width && now.jobs && width.dataset.from !== String(now.jobs)) {
-    width.value = now.jobs;
-    width.dataset.from = String(now.jobs);
-  }
+  if (document.activeElement !== width && width.dataset.from !== now.jobs.join(",")) width.value = width.dataset.from = now.jobs.join(",");
 }
 
 function going() {
@@ -92,7 +89,7 @@ function going() {
       const stop = make("button", "danger", "Stop");
       stop.type = "button";
       stop.setAttribute("aria-label", `Stop job ${one.job}`);
-      stop.addEventListener("click", () => act_({ do: "stop", how: "now", job: one.job }, `job ${one.job} is being stopped`));
+      stop.addEventListener("click", () => act_({ do: "stop", job: one.job }, `job ${one.job} is being stopped`));
       act.append(stop);
     }
     node.append(make("span", "age"), make("span", "where"), make("span", "input", one.input), make("span", "last"), act);
@@ -113,7 +110,7 @@ function show(found) {
   now = found;
   if (now.written !== null && Math.abs(now.written - Date.now() / 1000) > 5) offset = now.written - Date.now() / 1000;
   if (now.state !== "running") paused = false;
-  else if (typeof now.paused === "boolean") paused = now.paused;
+  else if (now.written !== wanted) paused = now.paused; // else the run has not written since the button
   badge(byId("state"), paused ? "paused" : now.state);
   const problem = byId("problem");
   text(problem, now.problem ?? "");
@@ -165,8 +162,10 @@ async function act_(body, done) {
   for (const button of document.querySelectorAll("#controls button")) button.disabled = true;
   try {
     await ask(path, body);
-    if (body.do === "pause") paused = true;
-    if (body.do === "continue") paused = false;
+    if (["pause", "continue"].includes(body.do)) {
+      paused = body.do === "pause";
+      wanted = now?.written;
+    }
     answer.className = "answer";
     text(answer, done);
     if (now) show(now);
@@ -185,8 +184,8 @@ if (byId("controls")) {
   byId("resume").addEventListener("click", () => act_({ do: "resume" }, "the run is continued"));
   byId("width").addEventListener("submit", (event) => {
     event.preventDefault();
-    const wanted = Number(byId("jobs").value);
-    act_({ do: "set", jobs: wanted }, `${jobs(wanted)} at once from now on`);
+    const widths = byId("jobs").value.split(",").map(Number);
+    act_({ do: "set", jobs: widths }, `${widths.join(", ")} at once from now on`);
   });
   const dialog = byId("ask");
   byId("stop").addEventListener("click", () => dialog.showModal());
@@ -199,7 +198,7 @@ if (byId("controls")) {
   }
   byId("job-stop").addEventListener("click", () => {
     const job = Number(byId("job").dataset.job);
-    act_({ do: "stop", how: "now", job }, `job ${job} is being stopped`);
+    act_({ do: "stop", job }, `job ${job} is being stopped`);
     byId("job").close();
   });
 }

@@ -125,7 +125,16 @@ function slots(picture, going, now, span, colours) {
   return hits;
 }
 
-function ends(picture, span, colours) {
+/** Columns that are wide enough to be seen apart: each of the same number of the picture's. */
+function joined(values, each) {
+  const found = [];
+  values.forEach((value, at) => (found[Math.floor(at / each)] = (found[Math.floor(at / each)] ?? 0) + value));
+  return found;
+}
+
+function ends(exact, span, colours) {
+  const each = Math.max(1, Math.ceil(8 / ((exact.width / span) * (byId("ends").clientWidth - LABEL))));
+  const picture = { width: each * exact.width, ok: joined(exact.ok, each), bad: joined(exact.bad, each) };
   const { canvas, pen, width } = begin("ends", HEIGHT + AXIS);
   axis(pen, colours, span, LABEL, width, HEIGHT + AXIS);
   const most = Math.max(1, ...picture.ok.map((ok, at) => ok + picture.bad[at]));
