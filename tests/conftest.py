@@ -43,6 +43,7 @@ settings.load_profile("patient")
 
 pytest_plugins = [
     "allowed_skips",
+    "browsers",
     "sampled",
     "dask_clusters",
     "missing_programs",

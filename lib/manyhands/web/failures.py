@@ -81,7 +81,7 @@ class Failures:
         """The largest groups first."""
         there = [group for group in self._groups if group.number]
         shown = nlargest(SHOWN, there, key=lambda one: one.number)
-        groups = [{"how": one.how, "said": one.said, "number": one.number, "jobs": [*one.jobs]} for one in shown]
+        groups = [{"how": one.how, "said": one.said, "number": one.number, "jobs": sorted(one.jobs)} for one in shown]
         return {"groups": groups, "more": len(there) - len(shown)}
 
     def _last_line(self, row: EndedAttempt) -> str:

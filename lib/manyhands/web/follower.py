@@ -58,6 +58,11 @@ class Follower:
         """Whether somebody worked on the run when it was last looked at."""
         return self._busy
 
+    @property
+    def looked(self) -> bool:
+        """Whether it has been looked at."""
+        return self._record_seen is not None
+
     def look(self, *, everything: bool = False) -> dict[str, bytes]:
         """Look again; returns what is new, as JSON by name: ``now``, ``failures``, ``timeline``; or ``everything``."""
         if everything:
@@ -68,7 +73,7 @@ class Follower:
 
     def catch_up(self) -> bool:
         """Look again; return whether something has ended. That a journal cannot be read is told by `now`."""
-        self._busy = is_busy(self.run)
+        self._busy = is_busy(self.run)  # before its files: what it writes after this is seen by the next look
         self._standing = [progress_file.read(stage.path) if self._busy else None for stage in self.run.stages]
         try:
             self._reload()

@@ -275,8 +275,8 @@ class Jobs(Open):
         )
         if state not in job_page.CHOICES or not after.isdecimal() or len(after) > 12:
             raise Refused(400, "expected state=all, failed, ok, left or skipped, and after=NUMBER")
-        picture = self.site.watching.follower(run).picture
-        numbers = picture.numbers(job_page.CHOICES[state], int(after), job_page.PAGE + 1)
+        chosen, most = job_page.CHOICES[state], job_page.PAGE + 1
+        numbers = await self.in_thread(partial(self.site.watching.numbers, run, chosen, int(after), most))
         rows = await self.in_thread(partial(job_page.jobs, run, numbers[: job_page.PAGE]))
         self.write({"jobs": rows, "more": len(numbers) > job_page.PAGE})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from json import dumps
 
 import psutil
@@ -24,6 +25,7 @@ class Machine:
         before, self._before = self._before, _cpu()
         idle, whole = (new - old for new, old in zip(self._before, before, strict=True))
         found = {
+            "at": round(time.time(), 2),
             "cpu": round(100 * (1 - idle / whole), 1) if whole > 0 else None,
             "cores": usable_cores(),
             "load": [round(one, 2) for one in load],

@@ -54,6 +54,14 @@ class Watching:
                 lock.release()
         return follower
 
+    def numbers(self, run: Run, states: frozenset[str], after: int, most: int) -> list[int]:
+        """See `Picture.numbers`; in a thread, because a run that nobody watches is read now."""
+        follower, lock = self._shared(run)
+        if not follower.looked:
+            with lock:
+                follower.catch_up()
+        return follower.picture.numbers(states, after, most)
+
     def run(self, run: Run) -> Topic:
         """What there is to say of a run."""
         follower, lock = self._shared(run)

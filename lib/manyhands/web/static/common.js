@@ -126,11 +126,25 @@ export function listen(path, handlers) {
     for (const [name, handle] of Object.entries(handlers)) {
       source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
     }
-    source.addEventListener("machine", (event) => machine(JSON.parse(event.data)));
+    source.addEventListener("machine", (event) => {
+      const found = JSON.parse(event.data);
+      set(found.at);
+      machine(found);
+    });
   };
   open();
   addEventListener("pagehide", () => source.close());
   addEventListener("pageshow", (event) => event.persisted && open());
+}
+
+let offset = 0;
+
+/** Seconds since the epoch by the clock of the server, from which that of this browser may differ. */
+export const clock = () => Date.now() / 1000 + offset;
+
+function set(at) {
+  const found = at - Date.now() / 1000;
+  offset = Math.abs(found) > 2 ? found : 0; // less is the way of the message
 }
 
 function machine(found) {

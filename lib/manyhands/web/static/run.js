@@ -1,18 +1,15 @@
-import { ask, badge, bar, byId, count, duration, jobs, keyed, listen, make, moment, size, teller, text } from "./common.js";
+import { ask, badge, bar, byId, clock, count, duration, jobs, keyed, listen, make, moment, size, teller, text } from "./common.js";
 import { draw } from "./timeline.js";
 import { listJobs, showJob, watchJob } from "./job.js";
 
 const id = document.querySelector("meta[name=run]").content;
 const path = `/runs/${encodeURIComponent(id)}`;
 const tell = teller(30000);
-let now = null, offset = 0, picture = null, paused = false, said = "", decile = -1, wanted = NaN;
+let now = null, picture = null, paused = false, said = "", decile = -1, wanted = NaN;
 
 const created = byId("created");
 created.textContent = moment(Number(created.dataset.at));
 created.dateTime = new Date(1000 * created.dataset.at).toISOString();
-
-/** Seconds since the epoch by the clock of the server, which the browser's may differ from. */
-const clock = () => Date.now() / 1000 + offset;
 
 function numbers() {
   const all = now.total ?? null, done = now.ok + now.failed + now.skipped;
@@ -35,12 +32,13 @@ function numbers() {
   if (now.max_rss) rows.push(["memory", "largest job", size(now.max_rss), ""]);
   if (now.retries) rows.push(["retries", "retries", count(now.retries), ""]);
   keyed(byId("numbers"), rows, (row) => row[0], (row) => {
-    const node = make("div", ["ok", "running"].includes(row[0]) ? row[0] : "");
+    const node = make("div", ["ok", "running", "done"].includes(row[0]) ? row[0] : "");
     const value = make("dd");
     value.append(make("span"), " ", make("small"));
     node.append(make("dt", "", row[1]), value);
     return node;
   }, (node, [name, , value, small]) => {
+    if (name === "done") node.classList.toggle("wide", all >= 10000);
     if (name === "failed") node.className = now.failed ? "failed" : "";
     text(node.lastChild.children[0], value);
     text(node.lastChild.children[1], small);
@@ -108,7 +106,6 @@ function going() {
 
 function show(found) {
   now = found;
-  if (now.written !== null && Math.abs(now.written - Date.now() / 1000) > 5) offset = now.written - Date.now() / 1000;
   if (now.state !== "running") paused = false;
   else if (now.written !== wanted) paused = now.paused; // else the run has not written since the button
   badge(byId("state"), paused ? "paused" : now.state);
@@ -133,7 +130,7 @@ function failures(found) {
   text(byId("failures-count"), all ? `${jobs(all)}, by how ${all === 1 ? "it" : "they"} ended and the last line of stderr` : "");
   keyed(byId("groups"), found.groups, (group) => `${group.how} ${group.said}`, (group) => {
     const node = make("li"), how = make("p", "how");
-    how.append(make("b"), make("span", "", group.how));
+    how.append(make("b"), " ", make("span", "", group.how));
     node.append(how, make("p", "said", group.said), make("p", "which"));
     node.children[1].hidden = !group.said;
     return node;
@@ -144,10 +141,109 @@ function failures(found) {
     which.dataset.words = words;
     keyed(which, [...group.jobs, "more"], (job) => job, (job) => {
       if (job === "more") return make("span");
-      const button = make("button", "plain", `job ${job}`);
+      const part = make("span"), button = make("button", "plain", `job ${job}`);
       button.type = "button";
       button.addEventListener("click", () => showJob(path, job, button));
-      return button;
+      part.append(button, " ");
+      return part;
+    }, (child, job) => job === "more" && text(child, group.number > group.jobs.length ? ` and ${count(group.number - group.jobs.length)} more` : ""));
+  });
+  text(byId("groups-more"), found.more ? `and ${count(found.more)} other ways to fail` : "");
+}
+
+function redraw() {
+  if (picture) draw(picture, now?.state === "running" ? now.going : [], clock(), (job) => showJob(path, job, byId("slots")));
+}
+
+let asking = false;
+
+/** A button: one request at a time. Buttons are not disabled meanwhile, which would take the focus from them. */
+async function act_(body, done) {
+  if (asking) return;
+  const answer = byId("answer"), group = byId("controls");
+  asking = true;
+  group.setAttribute("aria-busy", "true");
+  try {
+    await ask(path, body);
+    if (["pause", "continue"].includes(body.do)) {
+      paused = body.do === "pause";
+      wanted = now?.written;
+    }
+    answer.className = "answer";
+    text(answer, done);
+    if (now) show(now);
+  } catch (error) {
+    answer.className = "answer wrong";
+    text(answer, error.message);
+  } finally {
+    asking = false;
+    group.setAttribute("aria-busy", "false");
+  }
+}
+
+if (byId("controls")) {
+      const stop = make("button", "danger", "Stop");
+      stop.type = "button";
+      stop.setAttribute("aria-label", `Stop job ${one.job}`);
+      stop.addEventListener("click", () => act_({ do: "stop", job: one.job }, `job ${one.job} is being stopped`));
+      act.append(stop);
+    }
+    node.append(make("span", "age"), make("span", "where"), make("span", "input", one.input), make("span", "last"), act);
+    node.children[2].title = one.input;
+    return node;
+  }, (node, one) => {
+    text(node.children[0], duration(clock() - one.since));
+    const stage = document.querySelectorAll(".command code").length > 1 ? `, stage ${one.stage}` : "";
+    text(node.children[1], `job ${one.job}${stage}${one.attempt > 1 ? `, try ${one.attempt}` : ""}${one.host ? `, ${one.host}` : ""}`);
+    text(node.children[3], one.last);
+  });
+  if (gone) (byId("going").querySelector("button") ?? byId("main").querySelector("a")).focus();
+  const more = now.running - now.going.length;
+  text(byId("going-more"), more > 0 && now.going.length ? `and ${count(more)} more` : "");
+}
+
+function show(found) {
+  now = found;
+  if (now.state !== "running") paused = false;
+  else if (now.written !== wanted) paused = now.paused; // else the run has not written since the button
+  badge(byId("state"), paused ? "paused" : now.state);
+  const problem = byId("problem");
+  text(problem, now.problem ?? "");
+  problem.hidden = !now.problem;
+  const percent = numbers();
+  controls();
+  going();
+  const state = paused ? "paused" : now.state;
+  const words = `${state === "left" ? "not finished" : state}: ${jobs(now.ok)} ok, ${count(now.failed)} failed, ${count(now.left)} left`;
+  if (said && said !== state) tell(words, true);
+  else if (percent !== null && Math.floor(percent / 10) !== decile && now.state === "running") tell(`${percent}% done, ${count(now.failed)} failed`);
+  decile = percent === null ? -1 : Math.floor(percent / 10);
+  if (said === "running" && now.state !== "running") listJobs(path);
+  said = state;
+}
+
+function failures(found) {
+  const all = found.groups.reduce((sum, group) => sum + group.number, 0);
+  byId("failures").hidden = !all;
+  text(byId("failures-count"), all ? `${jobs(all)}, by how ${all === 1 ? "it" : "they"} ended and the last line of stderr` : "");
+  keyed(byId("groups"), found.groups, (group) => `${group.how} ${group.said}`, (group) => {
+    const node = make("li"), how = make("p", "how");
+    how.append(make("b"), " ", make("span", "", group.how));
+    node.append(how, make("p", "said", group.said), make("p", "which"));
+    node.children[1].hidden = !group.said;
+    return node;
+  }, (node, group) => {
+    text(node.children[0].firstChild, `${count(group.number)} ×`);
+    const which = node.children[2], words = group.jobs.join(" ") + group.number;
+    if (which.dataset.words === words) return;
+    which.dataset.words = words;
+    keyed(which, [...group.jobs, "more"], (job) => job, (job) => {
+      if (job === "more") return make("span");
+      const part = make("span"), button = make("button", "plain", `job ${job}`);
+      button.type = "button";
+      button.addEventListener("click", () => showJob(path, job, button));
+      part.append(button, " ");
+      return part;
     }, (child, job) => job === "more" && text(child, group.number > group.jobs.length ? ` and ${count(group.number - group.jobs.length)} more` : ""));
   });
   text(byId("groups-more"), found.more ? `and ${count(found.more)} other ways to fail` : "");
