@@ -93,7 +93,7 @@ def test_a_run_from_begin_to_end(browser: Browser, server: Server, batch: Callab
         lambda: len(browser.run("return [...document.querySelectorAll('#going li')].map(one => one.textContent)")) == 3
     )
     click(browser, "#going li button")
-    wait_for(lambda: text_of(browser, "#job pre[aria-label=stdout]") == "at work 1")
+    wait_for(lambda: text_of(browser, "#job pre[aria-label=stdout]").strip() == "at work 1")
     press(browser, "\ue00c")  # Escape
     wait_for(lambda: browser.run("return document.activeElement.getAttribute('aria-label')") == "Output of job 1")
     (tmp_path / "go").touch()
