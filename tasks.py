@@ -108,6 +108,66 @@ def retry(_ctx: Context, options: runs.AgainOptions) -> int:
     return batch.again("failed", options)
 
 
+@task(options=runs.WatchOptions, name="watch")
+def watch_run(_ctx: Context, options: runs.WatchOptions) -> int:
+    """Show a run that goes on in another terminal, until it has ended; exit with its status.
+
+    manyhands batch.watch nightly --output
+    """
+    from manyhands.handlers import batch_watch
+
+    return batch_watch.watch(options)
+
+
+@task(options=runs.StopRunOptions, name="stop")
+def stop_run(_ctx: Context, options: runs.StopRunOptions) -> int:
+    """Stop a run that is going on, or one job of it; what was not done is for batch.resume.
+
+    manyhands batch.stop nightly --soon
+    """
+    from manyhands.handlers import batch_control
+
+    return batch_control.stop(options)
+
+
+@task(options=runs.RunningRun, name="pause")
+def pause_run(_ctx: Context, options: runs.RunningRun) -> int:
+    """Suspend all jobs of a run; batch.continue lets them go on."""
+    from manyhands.handlers import batch_control
+
+    return batch_control.pause(options, paused=True)
+
+
+@task(options=runs.RunningRun, name="continue")
+def continue_run(_ctx: Context, options: runs.RunningRun) -> int:
+    """Let the jobs of a run go on that batch.pause has suspended."""
+    from manyhands.handlers import batch_control
+
+    return batch_control.pause(options, paused=False)
+
+
+@task(options=runs.SetOptions, name="set")
+def set_run(_ctx: Context, options: runs.SetOptions) -> int:
+    """Change how many jobs of a run are done at once, or when it ends early, while it is going on.
+
+    manyhands batch.set nightly --jobs 8
+    """
+    from manyhands.handlers import batch_control
+
+    return batch_control.change(options)
+
+
+@task(options=runs.WaitRunOptions, name="wait")
+def wait_runs(_ctx: Context, options: runs.WaitRunOptions) -> int:
+    """Wait for runs to end; exit with the first status of them that is not 0.
+
+    manyhands batch.wait nightly --timeout 2h
+    """
+    from manyhands.handlers import batch_control
+
+    return batch_control.wait(options)
+
+
 @task(options=runs.ListOptions, name="list")
 def list_(_ctx: Context, options: runs.ListOptions) -> None:
     """List the runs, newest first: id or name, when, ok, failed, left, how long, size on disk, state, what."""
@@ -130,13 +190,37 @@ def show(_ctx: Context, options: runs.ShowOptions) -> None:
 
 @task(options=runs.ExportOptions)
 def export(_ctx: Context, options: runs.ExportOptions) -> None:
-    """Write a run's jobs to standard output, for other programs.
+    """Write a run's jobs for other programs, or the whole run to a file.
 
     manyhands batch.export nightly --format csv > nightly.csv
+    manyhands batch.export nightly --archive nightly.zip
     """
     from manyhands.handlers import batch_runs
 
     batch_runs.export_run(options)
+
+
+@task(options=runs.ImportOptions, name="import")
+def import_(_ctx: Context, options: runs.ImportOptions) -> None:
+    """Make a run of a file of batch.export --archive.
+
+    manyhands batch.import nightly.zip
+    manyhands batch.import restored.zip --run-id check-1 --trust
+    """
+    from manyhands.handlers import batch_carry
+
+    batch_carry.import_archive(options)
+
+
+@task(options=runs.MergeOptions)
+def merge(_ctx: Context, options: runs.MergeOptions) -> None:
+    """Make one run of all its shards (batch --shard K/N).
+
+    manyhands batch.merge part-1 part-2 part-3 --run-id whole
+    """
+    from manyhands.handlers import batch_carry
+
+    batch_carry.merge_runs(options)
 
 
 @task(options=runs.RemoveOptions)
@@ -877,7 +961,25 @@ def simulate(ctx: Context, seeds: int = 1000, first: int = 0) -> None:
 # -- the table -----------------------------------------------------------------------------------------------------------
 
 batches = Collection(
-    "batch", batch, run_script, call_function, compare_backends, resume, retry, list_, show, export, remove
+    "batch",
+    batch,
+    run_script,
+    call_function,
+    compare_backends,
+    resume,
+    retry,
+    watch_run,
+    wait_runs,
+    stop_run,
+    pause_run,
+    continue_run,
+    set_run,
+    list_,
+    show,
+    export,
+    import_,
+    merge,
+    remove,
 )
 
 commands = Collection(

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import HERE, Cli
 from made_events import began, end, told
-from manyhands.core.events import Counted, RunStarted, Summary, Warned
+from manyhands.core.events import Counted, Printed, RunStarted, Summary, Warned
 from manyhands.core.job import Output, Status
 from manyhands.export.job_record import job_record
 from manyhands.handlers.batch_list import list_runs
@@ -26,6 +26,7 @@ EVENTS = {
     "counted": Counted(9),
     "began": began(1, 1.0),
     "finished": told(1),
+    "printed": Printed(began(1, 1.0).attempt, Output(b"a\n", None, 2), Output()),
     "warned": Warned("careful"),
     "summary": Summary("r", {Status.OK: 1}),
 }

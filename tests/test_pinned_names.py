@@ -10,7 +10,7 @@ from manyhands.cli.loaded_tasks import load_tasks
 
 AT_THE_ROOT = {"check-output", "fork-demo", "getoutput", "pipe", "system-info", "terminate"}
 TASKS = {
-    "batch": "call compare export list remove resume retry run show",
+    "batch": "call compare export import list merge remove resume retry run show",
     "cmd": "answer call check compare feed output pipe retry status system watch",
     "host": "check cpu disks doctor identity info memory network pressure sensors time",
     "proc": "limits list orphans port show stop top tree wait zombies",
@@ -26,6 +26,7 @@ SCHEMAS = {
     "finding",
     "fork",
     "job",
+    "journal",
     "limits",
     "listener",
     "look",

@@ -218,7 +218,14 @@ def test_candidates_fit_their_place(path: dict[str, str]) -> None:
     assert "--list" in ask("--", environment=path)
     assert "--keep-order" in ask("batch", "gzip {}", "--", environment=path)
     assert "--full" not in ask("batch", "--", environment=path)
-    assert ask("batch.export", "--format", "", environment=path) == ["jsonl", "csv", "joblog", "junit"]
+    assert ask("batch.export", "--format", "", environment=path) == [
+        "jsonl",
+        "csv",
+        "joblog",
+        "junit",
+        "times",
+        "summary",
+    ]
     assert "--format=csv" in ask("batch.export", "--format=c", environment=path)
     assert "--format=csv" in ask("batch.export", "--format", "=", "c", environment=path)  # as bash cuts it
     assert ask("batch", "x", "--from", "", environment=path) == []

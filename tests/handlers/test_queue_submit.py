@@ -18,6 +18,7 @@ from conftest import Cli, wait_for
 from manyhands.backends.queue.carrier import BrokerLostError
 from manyhands.backends.queue.collector import Collector
 from manyhands.backends.queue.lasting_sender import LastingSender
+from manyhands.backends.queue.messages import opened
 from manyhands.cli import Program
 from manyhands.cli.loaded_tasks import load_tasks
 from manyhands.core.events import Finished, Summary
@@ -113,7 +114,8 @@ class Desk:
     def reported(self) -> Counter[str]:
         """What consumers have reported, by its type."""
         with self.server.client() as redis:
-            found = [json.loads(fields[b"message"]) for _, fields in redis.xrange(self.key(":reports"))]
+            parcels = [opened(fields[b"message"]) for _, fields in redis.xrange(self.key(":reports"))]
+            found = [json.loads(str(one, "utf-8")) for parcel in parcels for one in parcel if isinstance(one, bytes)]
         return Counter(one.get("type") for one in found)
 
     def in_broker(self) -> list[str]:

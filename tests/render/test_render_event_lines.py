@@ -75,6 +75,7 @@ def test_what_each_kind_says() -> None:
         "not_run": None,
         "done_before": 0,
         "halted": "soon,fail=1",
+        "early": False,
     }
 
 

@@ -48,7 +48,7 @@ def test_a_run_is_looked_at_while_it_goes_on(own_state: Path, capsys: pytest.Cap
     assert "running for" in shown[2]
     assert shown[4] == "jobs     0 ok, 0 failed, 2 running, 3 left of 3"
     assert shown[6] == "RUNNING  JOB  INPUT  LAST LINE OF OUTPUT"
-    assert [line.split()[2:] for line in shown[7:9]] == [["1", "a", "hello", "a"], ["2", "b", "hello", "b"]]
+    assert sorted(line.split()[2:] for line in shown[7:9]) == [["1", "a", "hello", "a"], ["2", "b", "hello", "b"]]
     assert [line.split()[1] for line in shown[11:]] == ["running", "running", "left"]
     assert one[3].startswith("attempt  1 is running since 2")
     assert one[4].startswith("stdout   8 bytes, in ")

@@ -21,7 +21,8 @@ from manyhands.core.safe_text import cells
 from manyhands.render import runs as table
 from manyhands.storage.journal import Journal
 from manyhands.storage.rows import JobRecord
-from manyhands.storage.runs import Run, Store, short_ids
+from manyhands.storage.runs import Run, Store
+from manyhands.storage.short_ids import short_ids
 
 ASKED = {"template": "gzip -9 {}", "shell": None, "workdir": "/data"}
 NOON = datetime(2026, 11, 20, 22, 31, 5).timestamp()

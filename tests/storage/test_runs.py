@@ -25,7 +25,8 @@ from manyhands.execution.batch import Batch
 from manyhands.handlers.batch_runs import export_run, show
 from manyhands.options.runs import ExportOptions, ShowOptions
 from manyhands.posix import linux
-from manyhands.storage.runs import RunLock, Store, default_state_dir, discard, is_busy, lock, short_ids
+from manyhands.storage.runs import RunLock, Store, default_state_dir, discard, is_busy, lock
+from manyhands.storage.short_ids import short_ids
 from manyhands.work.plan import Plan
 from manyhands.work.template import Template
 

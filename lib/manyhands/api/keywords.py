@@ -44,6 +44,8 @@ class BatchKeywords(TypedDict, total=False):
     handle_signals: bool
     retry_failed: bool
     retry_on: str | int | type[BaseException] | Sequence[str | int | type[BaseException]] | None
+    shard: str | None
+    times: str | os.PathLike[str] | None
     fail_if_empty: bool
     check: bool
     output: Printed | None

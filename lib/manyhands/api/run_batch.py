@@ -26,6 +26,7 @@ from manyhands.storage.runs import Store, default_state_dir
 from manyhands.storage.temporary_runs import TemporaryStore
 from manyhands.work.function import AnyResult, Call, encode
 from manyhands.work.host_list import HostName, hosts_of
+from manyhands.work.plan import Plan
 from manyhands.work.planning import check_group, plan_of, with_files, works_on_each
 from manyhands.work.python_command import warmed
 from manyhands.work.queue_kinds import any_elsewhere
@@ -179,6 +180,8 @@ def run_batch(
     The run on disk:
 
     - ``run_id``: its name. If that run exists, it is continued: only new inputs run, and with ``retry_failed`` also the failed jobs.
+    - ``shard``: "2/4", do only that part of the inputs, as every machine divides them; all inputs are read first, also those of an
+      iterator. ``times``: the file of recorded times by which they are divided.
     - ``state_dir``: where runs are. ``keep``: how long a run without a name is kept if all its jobs are ok: "30d", "forever".
     - ``journal``: if False, nothing is kept, so that the run cannot be resumed, and nothing waits for the disk.
 
@@ -220,7 +223,7 @@ def run_batch(
         allow_daemons=options.allow_daemons,
         workers=Workers(start_method=options.start_method, chunk=options.chunk, max_jobs=options.max_jobs_per_worker),
     )
-    plan = with_files(plan, options)
+    plan, source = _part(with_files(plan, options), source, options)
     store = _store(options)
     batch = begin(plan, store, run_id=options.run_id, source=source, retry_failed=options.retry_failed)
     return Results(
@@ -233,6 +236,15 @@ def run_batch(
         shown=Shown() if options.progress else None,
         fail_if_empty=options.fail_if_empty,
     )
+
+
+def _part(plan: Plan, source: Source, options: RunOptions) -> tuple[Plan, Source]:
+    """The plan and the inputs of the part that is wanted, if it is not all. Raises UsageError."""
+    if options.shard is None and options.times is None:
+        return plan, source
+    from manyhands.execution.sharding import asked_for, shared  # here: most batches do all
+
+    return shared(plan, asked_for(options, os.environ), options.times, source=source)
 
 
 def _hosts(options: RunOptions, *, is_call: bool) -> tuple[HostName, ...]:

@@ -20,14 +20,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from manyhands.backends.launchers import wire
-from manyhands.backends.launchers.launcher_process import (
-    LauncherProcess,
-    config_of,
-    end_strays,
-    how_many,
-    shares,
-    wait_for_all,
-)
+from manyhands.backends.launchers.launcher_process import LauncherProcess, config_of, end_strays, how_many, wait_for_all
 from manyhands.backends.launchers.ready_jobs import ReadyJobs
 from manyhands.backends.protocol import Ended, Noted, Report, Started
 from manyhands.backends.shared.captured import ending_of
@@ -169,7 +162,7 @@ class Commands:
         """See `manyhands.backends.protocol.Adjustable`."""
         self._width = width
         for launcher in self._launchers.values():
-            launcher.share(shares(width, self._slots)[launcher.index])
+            launcher.share(width, self._slots)
 
     def grow(self, slots: int) -> int:
         """See `manyhands.backends.protocol.Growing`: the new slots get a launcher of their own."""
@@ -278,7 +271,7 @@ class Commands:
             self._poll.register(launcher.life, select.POLLIN)
             launcher.send_config(config_of(self.settings, slots, self.ahead))
             if self._width is not None:
-                launcher.share(shares(self._width, self._slots)[index])
+                launcher.share(self._width, self._slots)
             if self._paused:
                 launcher.tell(wire.PAUSE)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from manyhands.core.job import Attempt, Outcome, Status
+from manyhands.core.job import Attempt, Outcome, Output, Status
 from manyhands.core.lean import NamedTuple
 from manyhands.core.records import dataclass, field
 
@@ -51,6 +51,15 @@ class Finished(NamedTuple):
     retry_in: float | None = None
     stage: int = 1
     """Of a line of several stages; what went well at any but the last is not final."""
+
+
+class Printed(NamedTuple):
+    """A job that still runs has printed so much more. Only somebody who reads its files yields this, never the engine."""
+
+    attempt: Attempt
+    stdout: Output
+    stderr: Output
+    stage: int = 1
 
 
 class Held(NamedTuple):
@@ -110,7 +119,7 @@ class Summary:
         return None if self.unread else self.left
 
 
-Event = RunStarted | Counted | Began | Held | Finished | Tick | Warned | Summary
+Event = RunStarted | Counted | Began | Printed | Held | Finished | Tick | Warned | Summary
 
 HAPPENINGS: Final = frozenset({RunStarted, Counted, Began, Held, Finished, Warned, Summary})
 """All kinds of events but Tick, which reports nothing: it only lets the caller do something else for a moment."""

@@ -5,12 +5,16 @@ Separate, because both the ordering of results and the display need to know what
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class Numbers:
     """A set of job numbers, counted from 1; its memory depends on the largest number."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterable[int] = ()) -> None:
         self._bits = bytearray()
+        for number in numbers:
+            self.add(number)
 
     def add(self, number: int) -> None:
         """Add a number."""
@@ -18,6 +22,10 @@ class Numbers:
         if at >= len(self._bits):
             self._bits.extend(bytes(at + 1024 - len(self._bits)))
         self._bits[at] |= 1 << (number & 7)
+
+    def __contains__(self, number: int) -> bool:
+        at = number >> 3
+        return at < len(self._bits) and bool(self._bits[at] & 1 << (number & 7))
 
     def discard(self, number: int) -> bool:
         """Remove a number; return whether it was there."""

@@ -28,6 +28,7 @@ from manyhands.engine.requests import Answer
 from manyhands.execution.collection import Collection, without_mark
 from manyhands.execution.continuation import in_columns
 from manyhands.execution.earlier_executions import Earlier
+from manyhands.execution.how_it_ended import how_it_ended
 from manyhands.execution.job_source import JobSource
 from manyhands.execution.listening import listen
 from manyhands.execution.open_run import OpenRun, again, new_run
@@ -174,7 +175,7 @@ class Batch:
                 yield from self._execute(journal, stack, tick, before_waiting)
                 if self._collection and self._collection.is_over:
                     self.run = without_mark(self.run)
-            if self.no_inputs and self.scope == "new" and self._context is None:
+            if self.no_inputs and self.scope == "new" and self._context is None and self.plan.shard is None:
                 discard(self.run)
         except (UsageError, UnavailableError):
             if self.scope == "new" and self.untouched and self._context is None:
@@ -301,14 +302,19 @@ class Batch:
         facts: dict[str, Any] = {"widths": climber.steps} if climber else {}
         if summary.total is not None and summary.total != self.run.record.get("total"):
             facts["total"] = summary.total
+        if self._context is None:
+            facts |= how_it_ended(summary, self.run)
         if facts:
             self.run = Store.update(self.run, facts)
 
     def _summarise(self, summary: Summary, journal: Journal, done: int) -> Summary:
         """The summary of the whole run, if it had executions before this one."""
         inner = self._context is not None and self._context.number > 1
-        self.no_inputs = not (
-            self._jobs.any_input or inner or self.scope == "failed" or summary.unread or self.inputs.missing
+        shard = self.plan.shard
+        self.no_inputs = (
+            shard.total == 0
+            if shard
+            else not (self._jobs.any_input or inner or self.scope == "failed" or summary.unread or self.inputs.missing)
         )
         if self.scope == "new":
             return summary

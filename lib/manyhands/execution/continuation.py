@@ -9,26 +9,50 @@ import os
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
+from typing import Final
 
-from manyhands.core.errors import JournalError
-from manyhands.core.hints import given_as
+from manyhands.core.errors import JournalError, UsageError
+from manyhands.core.hints import given_as, option_name
 from manyhands.core.job import Values
 from manyhands.inputs.program_inputs import Given, Iterating
 from manyhands.inputs.sources import Source, Spec
 from manyhands.posix.durable_files import Disk
+from manyhands.storage.runs import Run
 from manyhands.work.plan import Plan
+from manyhands.work.shard import Shard
+
+UNTRUSTED: Final = "untrusted"
+"""In run.json: that the run came from elsewhere, and nobody has said that it can be trusted."""
+
+
+def check_trusted(run: Run) -> None:
+    """Raise UsageError for a run that came from elsewhere, before anything in it is run or unpickled."""
+    if run.record.get(UNTRUSTED):
+        raise UsageError(
+            f"the run {run.id} was imported, so it can only be read: to continue it would run its commands and read its pickles; "
+            f"if you trust who has made the file, import it with {option_name('--trust')}"
+        )
 
 
 def difference(plan: Plan, before: Plan) -> str | None:
     """Why a run of the plan ``before`` cannot be continued with ``plan``, as the end of a sentence; None if it can."""
     if plan.workdir != before.workdir:
         return f"runs in another folder ({before.workdir}, this is {plan.workdir}); add {given_as('--workdir', before.workdir)}"
+    if why := _other_part(plan.shard, before.shard):
+        return why
     if len(plan.then) != len(before.then):
         return f"has another number of stages ({len(before.then) + 1}, these are {len(plan.then) + 1})"
     for number, (new, old) in enumerate(zip(plan.works, before.works, strict=True), 1):
         if why := new.difference(old, f" as stage {number}" if number > 1 else ""):
             return why
     return None
+
+
+def _other_part(new: Shard | None, old: Shard | None) -> str | None:
+    """The same for the part of a run that it is. What was merged from all parts is a run like any other."""
+    if new is not None:
+        return new.difference(old) if old is not None else f"is no shard, this is shard {new}"
+    return f"is shard {old}, this is the whole" if old is not None and old.count > 1 else None
 
 
 class InColumns:

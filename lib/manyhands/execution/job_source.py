@@ -17,10 +17,11 @@ from manyhands.core.job import Job, Values
 from manyhands.execution.run_inputs import RunInputs, Scope
 from manyhands.execution.stage_context import StageContext
 from manyhands.execution.start_order import arrange, walls_of
-from manyhands.inputs.grouping import groups_of, new_groups
+from manyhands.inputs.grouping import groups_of, in_groups, new_groups
 from manyhands.storage.journal import Journal
 from manyhands.storage.runs import Run, Store
 from manyhands.work.plan import Plan
+from manyhands.work.shard import Shard
 from manyhands.work.work import BoundWork
 
 
@@ -73,6 +74,9 @@ class JobSource:
         self, journal: Journal, values: Iterator[Values | None], work: BoundWork, all_read: Callable[[int], None]
     ) -> Iterator[tuple[Job, int] | None]:
         """Jobs for the inputs that are new to this run; they are given out here if they begin in the order of the inputs."""
+        if self._plan.shard is not None:
+            yield from self._of_shard(self._plan.shard, journal, values, work)
+            return
         number = journal.last_number()
         again, most = self._scope in ("rest", "both"), self._plan.max_args
         known = journal.known() if again and most is None else None
@@ -102,6 +106,21 @@ class JobSource:
         finally:
             if known:
                 known.close()
+
+    def _of_shard(
+        self, shard: Shard, journal: Journal, values: Iterator[Values | None], work: BoundWork
+    ) -> Iterator[tuple[Job, int]]:
+        """The jobs of one part of a run: its inputs are always the same, so a job is known by its number."""
+        begun = journal.begun_numbers() if self._scope != "new" else ()
+        most, in_order = self._plan.max_args, self._plan.order == "input"
+        jobs = values if most is None else in_groups(values, most)
+        for number, value in zip(shard.jobs, (one for one in jobs if one is not None), strict=False):
+            self.any_input = True
+            key = work.key(value)
+            if number not in begun:
+                if in_order:
+                    self._issue(number)
+                yield Job._make((number, key, *self._inputs.remember(number, value))), 0
 
     def _noticed(self, values: Values | None) -> Values | None:
         self.any_input = self.any_input or values is not None

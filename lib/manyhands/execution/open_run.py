@@ -14,7 +14,7 @@ from manyhands.backends.registry import check_plan
 from manyhands.core.errors import UsageError
 from manyhands.core.hints import option_name, typed
 from manyhands.core.records import dataclass, replace
-from manyhands.execution.continuation import check_stdin, difference, keep_stdin
+from manyhands.execution.continuation import check_stdin, check_trusted, difference, keep_stdin
 from manyhands.execution.run_inputs import Scope, check_inputs
 from manyhands.inputs.grouping import groups_of
 from manyhands.inputs.program_inputs import AtHand, Iterating
@@ -85,6 +85,7 @@ def new_run(
 
 def again(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None = None) -> OpenRun:
     """Run the jobs of a run that are not done, or those that failed; ``jobs`` applies to its first stage. Raises BusyError while another process works on it."""
+    check_trusted(run)
     plan = Plan.from_json(run.record, environ)
     if Submitted.of(run.record) and jobs:
         raise UsageError(f"{option_name('--jobs')} has no effect: all jobs of the run {run.id} are in the queue")
@@ -99,6 +100,7 @@ def again(run: Run, environ: Mapping[str, str], scope: Scope, jobs: int | None =
 
 def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, scope: Scope) -> OpenRun:
     """Continue a run with inputs given again: those that it has done, compared by content, are skipped."""
+    check_trusted(run)
     _check_collected(run)
     before = Plan.from_json(run.record, os.environ | dict(plan.environment))
     if why := difference(plan, before):
@@ -106,10 +108,13 @@ def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, 
     held = lock_own(run)
     try:
         note = keep_stdin(run.path) if plan.stdin == "-" else None
-        if isinstance(source, AtHand) and not source.few:
+        if plan.shard:  # its inputs are those that it began with
+            plan = replace(plan, source=before.source)
+        elif isinstance(source, AtHand) and not source.few:
             plan = replace(plan, source=source.named(fresh_name(run.path)))
             source.keep(run.path, run.disk)
-        run = Store.update(run, plan.to_json())
+        whole_now = {"shard": None} if before.shard and plan.shard is None else {}
+        run = Store.update(run, plan.to_json() | whole_now)
     except BaseException:
         held.close()
         raise

@@ -71,7 +71,7 @@ class RunInputs:
 
     def open(self, run: Run, plan: Plan, scope: Scope, journal: Journal, stack: ExitStack) -> Source:
         """Open the inputs; ``stack`` closes them."""
-        self._numbered = scope == "new" and plan.max_args is None
+        self._numbered = scope == "new" and plan.max_args is None and plan.shard is None
         self._folder, self._disk = (run.path, run.disk) if run.kept else (None, run.disk)
         stack.callback(self._close)
         if self._stream is not None:

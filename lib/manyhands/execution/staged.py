@@ -20,108 +20,24 @@ from contextlib import ExitStack, closing, suppress
 
 from manyhands.core.errors import NotRunningError, UnavailableError, UsageError
 from manyhands.core.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
-from manyhands.core.job import Job, Outcome, Status
+from manyhands.core.hints import given_as
+from manyhands.core.job import Status
 from manyhands.core.limits import Halt
 from manyhands.core.records import replace
 from manyhands.engine.channel import Channel
 from manyhands.engine.order import in_order
 from manyhands.engine.outcomes import Halting
 from manyhands.engine.requests import Answer
-from manyhands.engine.supply import Pull
 from manyhands.execution.batch import Batch
 from manyhands.execution.earlier_executions import Earlier
+from manyhands.execution.how_it_ended import how_it_ended
 from manyhands.execution.listening import listen
 from manyhands.execution.open_run import OpenRun
+from manyhands.execution.stage import Stage, onward
 from manyhands.execution.stage_queue import StageQueue
-from manyhands.storage.journal import Journal, Tally
-from manyhands.storage.runs import RunLock, discard
+from manyhands.storage.journal import Tally
+from manyhands.storage.runs import RunLock, Store, discard
 from manyhands.storage.stage_journals import Journals
-from manyhands.work.plan import Plan
-
-
-class _Halting:
-    """The halt rule as one stage sees it: a success is only counted after the last stage."""
-
-    def __init__(self, staged: StagedBatch, *, first: bool, last: bool) -> None:
-        self._staged, self._first, self._last = staged, first, last
-
-    @property
-    def reached(self) -> bool:
-        return self._staged.halting.reached
-
-    def count(self, status: Status) -> None:
-        if self._last or status is not Status.OK:
-            with self._staged.mutex:
-                self._staged.halting.count(status)
-
-    def know(self, total: int) -> None:
-        if self._first:
-            with self._staged.mutex:
-                self._staged.halting.know(total)
-
-
-class _Stage:
-    """One stage and its connections with the others; a `StageContext`."""
-
-    batch: Batch
-    """What carries it out; made after this object, which is its context."""
-
-    def __init__(self, staged: StagedBatch, number: int, *, last: bool) -> None:
-        self.number, self.last = number, last
-        self.halting: Halting = _Halting(staged, first=number == 1, last=last)  # type: ignore[assignment]  # the same interface
-        self.missing: Iterator[Job] = iter(())
-        self._staged = staged
-
-    def columns(self, found: Sequence[str] | None) -> Sequence[str]:
-        """See `StageContext.columns`."""
-        staged = self._staged
-        if found is not None and self.number == 1:
-            staged.columns = found
-            staged.opened.set()
-        else:
-            staged.opened.wait()
-        return staged.columns
-
-    def coming(self) -> Pull:
-        """See `StageContext.coming`: the jobs that an earlier execution left between the stages, then those from the queue."""
-        before = self._staged.stages[self.number - 2]
-        queued = self._staged.queues[self.number - 2]
-        journal = self.batch.run.journal()
-        with closing(journal):
-            for job in before.leaving(self.missing, journal):
-                yield job, 0
-        while True:
-            ended = queued.ended  # read first: jobs that were queued before the end are then still found
-            found = queued.take()
-            if queued.tell_before():
-                before.batch.wake()
-            if found is not None:
-                yield found, 0
-            elif ended:
-                return
-            else:
-                yield None
-
-    def leaving(self, jobs: Iterator[Job], after: Journal) -> Iterator[Job]:
-        """Those of ``jobs`` that the next stage, by its journal, has not begun."""
-        return (job for job in jobs if not after.has(job.number))
-
-    def open(self) -> bool:
-        """See `StageContext.open`."""
-        return self.last or not self._staged.queues[self.number - 1].full
-
-    def done(self, outcome: Outcome) -> None:
-        """Queue a job that succeeded: with the same input or, between functions, with what the one before returned."""
-        job = outcome.attempt.job
-        queued, after = self._staged.queues[self.number - 1], self._staged.stages[self.number]
-        if queued.put(onward(job, outcome, after.batch.plan)):
-            after.batch.wake()
-
-
-def onward(job: Job, outcome: Outcome, plan: Plan) -> Job:
-    """A job as the next stage, of ``plan``, gets it."""
-    values = (outcome.result or b"null",) if plan.work.is_function else job.values
-    return job._replace(values=values, place=None)  # which is in the folder of the first stage
 
 
 class StagedBatch:
@@ -139,7 +55,7 @@ class StagedBatch:
         stdin = str(self.run.path / "stdin") if self.plan.stdin == "-" else self.plan.stdin
         plans = [replace(self.plan.stage(number), stdin=stdin) for number in range(1, len(self.plan.then) + 2)]
         self.queues = [StageQueue(max(8, 2 * one.limits.jobs)) for one in plans[1:]]
-        self.stages = [_Stage(self, number, last=number == len(plans)) for number in range(1, len(plans) + 1)]
+        self.stages = [Stage(self, number, last=number == len(plans)) for number in range(1, len(plans) + 1)]
         for stage, run, plan in zip(self.stages, self.run.stages, plans, strict=True):
             own = OpenRun(run=run, held=self._lock(), plan=plan, scope=opened.scope)
             if stage.number == 1:
@@ -219,7 +135,7 @@ class StagedBatch:
 
     def set_halt(self, rule: Halt) -> None:
         """See `Batch.set_halt`. Raises UsageError: the stages share the rule that the run was made with."""
-        raise UsageError(f"--halt {rule}: the rule of a run with several stages cannot be changed")
+        raise UsageError(f"{given_as('--halt', rule)}: the rule of a run with several stages cannot be changed")
 
     def _each(self, what: Callable[[Batch], Answer]) -> list[Answer]:
         """Ask each stage that is carried out. Raises NotRunningError if none is."""
@@ -249,7 +165,7 @@ class StagedBatch:
                 merged = self._merged(tick, before_waiting)
                 ordered = self.plan.limits.keep_order and self.scope == "new"
                 yield from in_order(merged, self.stages[0].batch.issued, self._recall) if ordered else merged
-            if self.no_inputs and self.scope == "new":
+            if self.no_inputs and self.scope == "new" and self.plan.shard is None:
                 discard(self.run)
         except (UsageError, UnavailableError):
             if self.scope == "new" and self.stages[0].batch.untouched:
@@ -283,12 +199,12 @@ class StagedBatch:
         for thread in threads:
             thread.start()
 
-    def _carry_out(self, stage: _Stage) -> None:
+    def _carry_out(self, stage: Stage) -> None:
         """The thread of one stage."""
         for _ in self._steps(stage):
             pass
 
-    def _steps(self, stage: _Stage) -> Generator[None, None, None]:
+    def _steps(self, stage: Stage) -> Generator[None, None, None]:
         """Carry out a stage, one event after another; its events and its end go into `self._events`."""
         end: BaseException | None = None
         gathered: list[Event] = []
@@ -335,6 +251,9 @@ class StagedBatch:
         self._over = True
         if broken is None or any(one.batch.summary for one in self.stages[:1]):
             self.summary = self._summarise(time.monotonic() - began)
+            first = self.stages[0].batch.run  # whose run.json is that of all stages
+            if facts := how_it_ended(self.summary, first):
+                self.run = Store.update(first, facts)
             yield self.summary
         if broken is not None:
             raise broken

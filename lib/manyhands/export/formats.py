@@ -1,11 +1,14 @@
-"""The export formats by name. A new one is a module with a function `export`, a line here, and its name in `Format`."""
+"""The export formats by name. A new one is a module with a function `export`, a line here, and its name in `Format`.
+
+``summary`` is not among them: it is what `manyhands.ci.job_summary` writes, far above.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from manyhands.export import csv, joblog, jsonl, junit
+from manyhands.export import csv, joblog, jsonl, junit, times
 from manyhands.export.job_record import RunJobs, Write
 from manyhands.options.choices import Format
 
@@ -14,4 +17,5 @@ EXPORTERS: Final[Mapping[Format, Callable[[RunJobs, Write], None]]] = {
     "csv": csv.export,
     "joblog": joblog.export,
     "junit": junit.export,
+    "times": times.export,
 }

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from manyhands.core.job import Job, Outcome, Status
 from manyhands.export.job_record import RunJobs, Write
 from manyhands.work.template import quote
+
+HEADER: Final = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
 
 
 def export(jobs: RunJobs, write: Write) -> None:
     """Write the finished jobs, in the order of their ends: ``parallel --resume`` takes every job in the log as done, whatever its
     status. A command for a shell is not quoted, as in GNU parallel."""
-    write(b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n")
+    write(HEADER)
     for found in jobs.journal.finished():
         if found.outcome and not found.left and found.outcome.status is not Status.SKIPPED:
-            command = jobs.argv(found)
-            write(joblog_line(found.job, found.outcome, command[-1] if jobs.shell else b" ".join(map(quote, command))))
+            write(line_of(found.job, found.outcome, jobs.argv(found), shell=jobs.shell))
+
+
+def line_of(job: Job, outcome: Outcome, argv: Sequence[bytes], *, shell: bool) -> bytes:
+    """The line of a job that ran ``argv``, of a ``shell`` its last argument alone."""
+    return joblog_line(job, outcome, argv[-1] if shell and argv else b" ".join(map(quote, argv)))
 
 
 def joblog_line(job: Job, outcome: Outcome, command: bytes) -> bytes:

@@ -50,7 +50,14 @@ def plan_of(options: BatchOptions) -> tuple[Plan, int | None]:
     if not 0 <= options.nice <= 19:
         raise UsageError(f"--nice {options.nice}: expected 0 to 19")
     plan = planning.plan_of(
-        options, works, spec, folder, backend=options.backend, keep_order=options.keep_order, on=on, on_each=on_each
+        options,
+        works,
+        spec,
+        folder,
+        backend=options.backend,
+        keep_order=options.keep_order and not options.line_buffer,
+        on=on,
+        on_each=on_each,
     )
     plan = replace(
         plan,

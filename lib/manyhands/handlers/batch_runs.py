@@ -5,17 +5,18 @@ Separate from `manyhands.handlers.batch`, because a new run needs none of it.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from json import dumps
 from pathlib import Path
 
-from manyhands.core.errors import InputError, TemplateError, UsageError
+from manyhands.core.errors import UsageError
+from manyhands.core.events import Finished, Summary
 from manyhands.core.safe_text import harmless
+from manyhands.execution.run_commands import commands_of
 from manyhands.export.formats import EXPORTERS
 from manyhands.export.job_record import Argv, RunJobs, job_record
 from manyhands.handlers import batch_list, batch_remove
@@ -28,7 +29,6 @@ from manyhands.render.runs import MOST, FirstChosen, chosen, header, job_lines, 
 from manyhands.storage import runs
 from manyhands.storage.rows import JobRecord
 from manyhands.storage.stage_journals import Journals
-from manyhands.work.plan import Plan
 from manyhands.work.queue_kinds import is_elsewhere
 from manyhands.work.template import display, fill_slot
 
@@ -133,15 +133,37 @@ def _looked_through(journal: Journals) -> tuple[Overview, FirstChosen]:
 
 
 def export_run(options: ExportOptions) -> None:
-    """Write a run's jobs to stdout."""
+    """Write a run's jobs to stdout, or the whole run to a file."""
+    if options.archive is not None:
+        from manyhands.handlers.batch_carry import export_archive  # here: it needs much that is seldom needed
+
+        export_archive(options)
+        return
     found = store(options.state_dir).find(options.run)
     with closing(Journals.open(found)) as journal:
-        EXPORTERS[options.format](_jobs_of(found, journal), _write_out)
+        if options.format == "summary":
+            _write_out(_markdown(found, journal).encode())
+        else:
+            EXPORTERS[options.format](_jobs_of(found, journal), _write_out)
         tally = journal.tally()
         begun = sum(tally.counts.values()) + tally.left
     sys.stdout.buffer.flush()
     if (missing := (found.record.get("total") or 0) - begun) > 0:
         sys.stderr.write(f"manyhands: {missing:,} more job{'' if missing == 1 else 's'} of this run have not begun\n")
+
+
+def _markdown(found: runs.Run, journal: Journals) -> str:
+    """The run as `manyhands.ci.job_summary` shows it."""
+    from manyhands.ci.job_summary import JobSummary  # here: few exports are this one
+
+    line, summary, work = summarise(found), JobSummary(), 0.0
+    summary.what = line.template
+    for record in journal.records():
+        if record.outcome is not None:
+            summary.finished(Finished(record.outcome))
+            work += record.outcome.wall
+    counts = journal.tally().counts
+    return summary.text(Summary(found.id, counts, line.left, wall=line.took, work=work, total=line.total))
 
 
 def write_junit(found: runs.Run, path: Path) -> None:
@@ -162,24 +184,9 @@ def _write_out(data: bytes) -> None:
 
 
 def _argv(run: runs.Run) -> Argv:
-    """How a run's commands are made again, for showing them; what an earlier version has accepted and is refused today is shown
-    as it was written."""
-    environ = dict.fromkeys(run.record["environment"], "") | dict(os.environ)
-    try:
-        plan = Plan.from_json(run.record, environ)
-    except TemplateError as error:
-        written = os.fsencode(error.text)
-        return lambda record: [written, *record.job.values]
-    renderers = [plan.stage(n).work.bind(run.record.get("columns", ())) for n in range(1, len(plan.then) + 2)]
-
-    def argv(record: JobRecord) -> Sequence[bytes]:
-        slot = record.outcome.slot if record.outcome else 0
-        try:
-            return fill_slot(renderers[record.stage - 1].argv(record.job.values, record.job.number), slot)
-        except InputError:
-            return [os.fsencode(plan.stage(record.stage).work.text), *record.job.values]
-
-    return argv
+    """The command of each job, with the slot that it had."""
+    filled = commands_of(run)
+    return lambda record: fill_slot(filled(record.job, record.stage), record.outcome.slot if record.outcome else 0)
 
 
 def _width() -> int:

@@ -37,6 +37,8 @@ _JOURNALED: Final = (
     "order",
     "backend",
     "run_id",
+    "shard",
+    "times",
     "retry_failed",
     "keep",
     "tag",
@@ -45,6 +47,11 @@ _JOURNALED: Final = (
     "junit",
     "ci",
     "output",
+    "line_buffer",
+    "joblog",
+    "results",
+    "notify",
+    "background",
     "max_jobs_per_worker",
 )
 """What only a run with a journal has."""

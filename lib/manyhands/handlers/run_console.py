@@ -12,25 +12,21 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from manyhands.core.errors import InputError, ManyhandsError, NotRunningError, UsageError
 from manyhands.core.events import Event, Summary, Tick
 from manyhands.core.job import Status
-from manyhands.core.masking import is_secret
 from manyhands.core.safe_text import harmless
 from manyhands.engine.channel import Closed
 from manyhands.execution.batch import Batch
 from manyhands.execution.batch_thread import Carrier, carry
+from manyhands.handlers.run_extras import Extras
 from manyhands.options.batch import Console
-from manyhands.options.runs import AgainOptions
 from manyhands.posix.signals import GivenUp, Watched, die_by
-from manyhands.render import choose
 from manyhands.render.failures import Failures
-from manyhands.render.protocol import Renderer
 from manyhands.render.summary import summary_line
 from manyhands.storage.runs import Store
 
@@ -41,16 +37,16 @@ TICK: Final = 0.25
 """Seconds between two looks at the clock while nothing happens: for the display and the heartbeat."""
 
 
-def carry_out(
-    batch: Batch | StagedBatch, store: Store, options: Console | AgainOptions, *, junit: Path | None = None
-) -> int:
+def carry_out(batch: Batch | StagedBatch, store: Store, extras: Extras) -> int:
     """Run ``batch`` before the user's eyes and return the exit status; dies by the signal that ended it.
 
-    0: all is done and well; 1: something failed or is left to do, or ``junit`` could not be written; 141: nobody reads our output any more.
+    0: all is done and well; 1: something failed or is left to do, or a file of ``extras`` could not be written; 141: nobody reads our
+    output any more.
     """
+    options = extras.options
     json, quiet = options.json, options.quiet
     fail_if_empty = isinstance(options, Console) and options.fail_if_empty
-    show = _Show(batch, *_renderer(batch, options))
+    show = _Show(batch, extras)
     with Watched(batch.stop, show.wake) as watched:
         error = show.all(watched)
     if error is not None and batch.summary is None:
@@ -60,46 +56,14 @@ def carry_out(
             show.say("manyhands: no inputs: nothing to run")
         return UsageError.exit_code if fail_if_empty else 0
     advice = _how_to_go_on(error, batch, store)
-    unwritten = junit is not None and not _written(batch, junit)
+    written = extras.end(batch, _status_of(batch), show.say)
     status = _finish(batch, None if json or quiet else store, show, last_word=not advice)
     if error is not None:  # inputs that could not be read to their end: what came before them has been done
         if not isinstance(error, ManyhandsError):
             raise error
         show.say(f"manyhands: {harmless(str(error))}{advice}")
         return 1
-    return status or int(unwritten)
-
-
-def _renderer(batch: Batch | StagedBatch, options: Console | AgainOptions) -> tuple[Renderer, Callable[..., None]]:
-    """What shows it, as the user wants it, and what says a line of ours."""
-    plan, stdout = batch.plan, sys.stdout.buffer
-    if options.ci is not None:
-        from manyhands.ci.dialects import dialect_of
-        from manyhands.ci.log import CiLog
-
-        secrets = [value for name, value in plan.environment.items() if is_secret(name, value)]
-        log = CiLog(stdout, dialect_of(options.ci, os.environ), shown=options.output, tag=plan.tag, secrets=secrets)
-        return log, log.say
-    renderer = choose(
-        json=options.json, quiet=options.quiet, tag=plan.tag, stdout=stdout, stderr=sys.stderr, environ=os.environ
-    )
-    if options.output == "all":
-        return renderer, _say
-    from manyhands.render.chosen_output import ChosenOutput
-
-    return ChosenOutput(renderer, options.output), _say
-
-
-def _written(batch: Batch | StagedBatch, junit: Path) -> bool:
-    """Write the jobs of the run as JUnit XML; False if that was not possible, which is told."""
-    from manyhands.handlers.batch_runs import write_junit  # here: few runs want it
-
-    try:
-        write_junit(batch.run, junit)
-    except OSError as error:
-        _say(f"manyhands: --junit {harmless(str(junit))}: {error.strerror}")
-        return False
-    return True
+    return status or int(not written)
 
 
 def _how_to_go_on(error: BaseException | None, batch: Batch | StagedBatch, store: Store) -> str:
@@ -125,8 +89,9 @@ def _on_a_resume(error: BaseException, batch: Batch | StagedBatch, store: Store)
 class _Show:
     """Shows what happens, in the main thread, as long as somebody reads it."""
 
-    def __init__(self, batch: Batch | StagedBatch, renderer: Renderer, say: Callable[..., None]) -> None:
-        self._batch, self._renderer, self.say = batch, renderer, say
+    def __init__(self, batch: Batch | StagedBatch, extras: Extras) -> None:
+        self._batch, self._extras = batch, extras
+        self._renderer, self.say = extras.begin(batch)
         self._carrier: Carrier | None = None
         self.failures = Failures()
         self.closed = False
@@ -173,6 +138,7 @@ class _Show:
     def _events(self, events: Iterable[Event]) -> None:
         for event in events:
             self.failures.event(event)
+            self._extras.event(event)
             if not self.closed and not self.given_up:
                 self._renderer.event(event)
 
@@ -224,6 +190,13 @@ def _width() -> int:
     return shutil.get_terminal_size((200, 24)).columns
 
 
+def _status_of(batch: Batch | StagedBatch) -> int:
+    """The exit status of a batch that has ended, in a shell's words."""
+    if batch.stopped_by is not None:
+        return 128 + batch.stopped_by
+    return exit_status(batch.summary) if batch.summary else 1
+
+
 def exit_status(summary: Summary) -> int:
     """0 only when everything is done and well, or a rule to halt on success or on enough done jobs has been met."""
     if summary.halted and ",fail" not in summary.halted and not summary.early:
@@ -231,8 +204,3 @@ def exit_status(summary: Summary) -> int:
     if any(count for status, count in summary.counts.items() if status is not Status.OK):
         return 1
     return 1 if summary.left or summary.unread else 0
-
-
-def _say(*lines: str) -> None:
-    sys.stderr.write("".join(line + "\n" for line in lines))
-    sys.stderr.flush()

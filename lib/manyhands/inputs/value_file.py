@@ -37,7 +37,7 @@ _GROUP: Final = 4096
 _AT_ONCE: Final = 1 << 24
 """Bytes of a list that are made durable before its first job begins; of more, as soon as the disk can."""
 _REFERENCE: Final = re.compile(rb"\0\0(inputs\.\d+) (\d+) (\d+) (\d+)")
-_NAME: Final = re.compile(r"inputs\.(\d+)")
+FILE_NAME: Final = re.compile(r"inputs\.(\d+)")
 FIRST: Final = "inputs.1"
 """The name of the first of these files in a run's folder."""
 
@@ -120,7 +120,7 @@ def mapped(path: str, offset: int, size: int) -> tuple[Any, ...]:
 
 def fresh_name(folder: Path) -> str:
     """The name of the next file in the folder of a run."""
-    there = {int(match[1]) for path in folder.glob("inputs.*") if (match := _NAME.fullmatch(path.name))}
+    there = {int(match[1]) for path in folder.glob("inputs.*") if (match := FILE_NAME.fullmatch(path.name))}
     return f"inputs.{next(number for number in count(1) if number not in there)}"
 
 

@@ -175,6 +175,17 @@ class Execution(Surroundings, Grouping, Queued):
         help="name the run; if a run of this name exists, continue it: run only the inputs that are not done yet",
     )
     retry_failed: bool = option(False, help="when the run of --run-id exists, retry its failed jobs, too")
+    shard: str | None = option(
+        None,
+        metavar="K/N",
+        help="do only part K of N of the inputs, as every machine divides them: by turns, or with --times so that all parts take about as long; auto: what GitLab or Azure says; all inputs are read first",
+    )
+    times: str | os.PathLike[str] | None = option(
+        None,
+        metavar="FILE",
+        needs="shard",
+        help="divide the inputs by how long they took in an earlier run: JSON lines of batch.export --format times",
+    )
     fail_if_empty: bool = option(
         False, help="exit with status 2 when there are no inputs (default: 0, and a line that says so)"
     )

@@ -11,7 +11,7 @@ StartMethod = Literal["forkserver", "spawn"]
 (https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods)."""
 Column = Literal["str", "int", "float", "json", "path", "bytes"]
 """What ``--type`` can ask for; each column of an input becomes one argument of that type."""
-Format = Literal["jsonl", "csv", "joblog", "junit"]
+Format = Literal["jsonl", "csv", "joblog", "junit", "times", "summary"]
 """How ``batch.export`` can write."""
 CiSystem = Literal["auto", "github", "gitlab", "azure", "plain"]
 """Whose log ``--ci`` writes."""

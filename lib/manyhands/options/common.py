@@ -26,6 +26,31 @@ class Log(Options):
     output: Shown = option(
         "all", excludes=("json",), help="print what these jobs print: all, failures or none (default: all)"
     )
+    line_buffer: bool = option(
+        False,
+        excludes=("ci", "output"),
+        help="print what commands print line by line while they run, not when they have ended (on this machine, with up to 64 at once)",
+    )
+    joblog: str | None = option(
+        None,
+        metavar="FILE",
+        help="append a line for each job that ends to this file, as --joblog of GNU parallel; it is begun anew by a new run",
+    )
+    results: str | None = option(
+        None,
+        metavar="FOLDER",
+        help="write what each job printed to FOLDER/NUMBER/stdout and stderr when it ends, and what a function returned to result.json",
+    )
+    notify: str | None = option(
+        None,
+        metavar="COMMAND",
+        help="run this command when the run ends, however it does; it gets the sum as a line of JSON on its standard input",
+    )
+    background: bool = option(
+        False,
+        excludes=("ci", "line_buffer"),
+        help="go on in the background, also after a logout; print the run's id, with which batch.watch, batch.wait and batch.stop find it",
+    )
 
 
 class State(Options):

@@ -28,6 +28,71 @@ class AgainOptions(Log, Json, State):
     quiet: bool = option(False, after="output", help="print nothing on standard error except what the jobs print there")
 
 
+class RunningRun(State):
+    """A run that is going on."""
+
+    run: str | None = option(
+        None,
+        positional=True,
+        metavar="RUN",
+        help="the run: its id or the beginning of it (default: the one that is going on, if there is just one)",
+    )
+
+
+class StopRunOptions(RunningRun):
+    """What ``batch.stop`` takes."""
+
+    job: int | None = option(
+        None, metavar="N", help="stop only this job: the run goes on, and batch.resume does the job again"
+    )
+    soon: bool = option(
+        False, excludes=("job", "now"), help="begin no more jobs, and let those that run end; this does not wait for them"
+    )
+    now: bool = option(False, excludes=("job",), help="kill the running jobs at once, without time to end by themselves")
+
+
+class SetOptions(RunningRun):
+    """What ``batch.set`` takes."""
+
+    jobs: str | None = option(
+        None, short="j", metavar="N", help="number of jobs at once from now on: N, 50%, +2; with --then also A,B,..."
+    )
+    halt: str | None = option(
+        None,
+        metavar="WHEN",
+        help="stop the run early by this rule from now on, as --halt of batch; jobs of this execution that have ended count",
+    )
+
+
+class WatchOptions(Json, State):
+    """What ``batch.watch`` takes."""
+
+    run: str | None = option(
+        None,
+        positional=True,
+        metavar="RUN",
+        help="the run: its id or the beginning of it (default: the newest that is going on)",
+    )
+    output: bool = option(
+        False, help="show what the jobs print, line by line as far as they are commands on this machine"
+    )
+    job: int | None = option(
+        None, metavar="N", help="show only what this job prints, from its beginning, until it has ended"
+    )
+
+
+class WaitRunOptions(State):
+    """What ``batch.wait`` takes."""
+
+    runs: Sequence[str] = option(
+        (),
+        positional=True,
+        metavar="RUN",
+        help="the runs: their ids or the beginnings of them (default: all that are going on)",
+    )
+    timeout: str | None = option(None, metavar="TIME", help="wait at most so long (30, 2m), then exit with 124")
+
+
 class ListOptions(Json, State):
     """What ``batch.list`` takes: which runs; None: whichever."""
 
@@ -62,8 +127,37 @@ class ExportOptions(Found):
 
     format: Format = option(
         "jsonl",
-        help="jsonl: every field; csv: the same fields as a table, with an apostrophe before texts that a spreadsheet would take for a formula (=1+1); joblog: the job log of GNU parallel; junit: JUnit XML for CI systems",
+        help="jsonl: every field; csv: the same fields as a table, with an apostrophe before texts that a spreadsheet would take for a formula (=1+1); joblog: the job log of GNU parallel; junit: JUnit XML for CI systems; times: how long each input took, for --shard; summary: Markdown, as CI systems show it above a log",
     )
+    archive: str | None = option(
+        None,
+        metavar="FILE",
+        excludes=("format",),
+        help="write the whole run, with its output, to this file, for batch.import on another machine or in a later CI job",
+    )
+
+
+class ImportOptions(State):
+    """What ``batch.import`` takes."""
+
+    file: str = option(positional=True, metavar="FILE", help="the file that batch.export --archive has written")
+    run_id: str | None = option(None, metavar="NAME", help="name the run (default: the name that it had)")
+    trust: bool = option(
+        False,
+        help="let the run be continued: batch.resume, batch.retry and --run-id run the commands in it and read its pickles; only for files of your own (default: it can only be read)",
+    )
+    max_size: int | str = option(
+        "4G", metavar="SIZE", help="refuse a file that holds more than SIZE bytes when it is unpacked (default: 4G)"
+    )
+
+
+class MergeOptions(State):
+    """What ``batch.merge`` takes."""
+
+    runs: Sequence[str] = option(
+        (), positional=True, metavar="RUN", help="all shards of one run: their ids or the beginnings of them"
+    )
+    run_id: str | None = option(None, metavar="NAME", help="name the new run (required)")
 
 
 class RemoveOptions(State):

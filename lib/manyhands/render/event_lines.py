@@ -1,6 +1,6 @@
 """For programs: one JSON object a line on stdout for everything that happens.
 
-``event`` tells what: run, counted, began, finished, warned, summary; ``at`` when it was told. A finished job has the keys that
+``event`` tells what: run, counted, began, printed (with --line-buffer), finished, warned, summary; ``at`` when it was told. A finished job has the keys that
 ``batch.export`` gives it. Lines are written out at least every 50 ms while events come.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final
 
 from manyhands.core.encoding import iso, json_line, text_or_base64
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.events import Began, Counted, Event, Finished, RunStarted, Summary, Tick, Warned
+from manyhands.core.events import Began, Counted, Event, Finished, Printed, RunStarted, Summary, Tick, Warned
 from manyhands.core.job import NOTHING, Outcome
 from manyhands.export.job_record import job_record
 from manyhands.render.progress import Progress
@@ -46,12 +46,14 @@ class JsonLines:
         elif isinstance(event, RunStarted):
             self._run = event.run
             self._write("run", _started(event))
+        elif isinstance(event, Printed):
+            self._write("printed", _printed(event))
         elif isinstance(event, Counted):
             self._write("counted", {"total": event.total})
         elif isinstance(event, Warned):
             self._write("warned", text_or_base64("text", os.fsencode(event.text)))
         elif isinstance(event, Summary):
-            self._write("summary", _summary(event))
+            self._write("summary", summary_record(event))
         if isinstance(event, Tick | Summary):
             self._out.flush()
         self._out.flush_if_due(self._clock())
@@ -113,7 +115,18 @@ def _began(event: Began) -> Mapping[str, Any]:
     }
 
 
-def _summary(event: Summary) -> Mapping[str, Any]:
+def _printed(event: Printed) -> Mapping[str, Any]:
+    return {
+        "job": event.attempt.job.number,
+        "attempt": event.attempt.number,
+        "stage": event.stage,
+        **text_or_base64("stdout", event.stdout.data),
+        **text_or_base64("stderr", event.stderr.data),
+    }
+
+
+def summary_record(event: Summary) -> Mapping[str, Any]:
+    """What a run came to."""
     return {
         "run": event.run,
         "counts": {status.value: count for status, count in event.counts.items()},

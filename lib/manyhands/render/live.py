@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.events import Event, Finished, Summary, Warned
+from manyhands.core.events import Event, Finished, Printed, Summary, Warned
 from manyhands.core.job import Job, Outcome, Output, Status
 from manyhands.core.safe_text import cells, harmless, one_line
 from manyhands.render.plain import remarks
@@ -81,6 +81,8 @@ class Live:
         self.progress.event(event)
         if isinstance(event, Finished):
             self._finished(event)
+        elif isinstance(event, Printed):
+            self._printed(event)
         elif isinstance(event, Warned):
             self._say(harmless(event.text), _CAREFUL)
         if isinstance(event, Summary):
@@ -233,6 +235,17 @@ class Live:
             self._say(line, _PLAIN)
         if outcome.final and not well:
             self._say_why(outcome)
+
+    def _printed(self, event: Printed) -> None:
+        """What a job that runs has printed meanwhile."""
+        job = event.attempt.job
+        if event.stdout.size:
+            if self._same:
+                self._show(event.stdout, job)
+            else:
+                self._out.show(event.stdout, job)
+        if event.stderr.size:
+            self._show(event.stderr, job)
 
     def _say_why(self, outcome: Outcome) -> None:
         """The last lines of what a failed job said; of its stdout if it said nothing and that is not on the screen anyhow."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final, TextIO
 
 from manyhands.core.errors import ManyhandsError
-from manyhands.core.events import Event, Finished, Summary, Tick, Warned
-from manyhands.core.job import Job, Output, Status
+from manyhands.core.events import Event, Finished, Printed, Summary, Tick, Warned
+from manyhands.core.job import NOTHING, Job, Output, Status
 from manyhands.core.safe_text import cells, harmless, one_line
 from manyhands.render.progress import Progress
 from manyhands.render.returned import Raised, returned
@@ -29,7 +29,8 @@ UNREMARKABLE: Final = frozenset({Status.OK, Status.CANCELLED, Status.SKIPPED})
 
 
 class Plain:
-    """See the module's first lines. ``quiet``: on stderr only what the jobs print there, and errors of ours."""
+    """See the module's first lines. ``quiet``: on stderr only what the jobs print there, and errors of ours; ``heartbeat``: seconds
+    between two signs of life."""
 
     def __init__(
         self,
@@ -38,11 +39,12 @@ class Plain:
         *,
         tag: bool = False,
         quiet: bool = False,
+        heartbeat: float = HEARTBEAT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._out = Stream(stdout, tag=tag, clock=clock)
         self._err = Stream(stderr.buffer, tag=tag, clock=clock)
-        self._talk, self._quiet, self._clock = stderr, quiet, clock
+        self._talk, self._quiet, self._heartbeat, self._clock = stderr, quiet, heartbeat, clock
         self.progress = Progress(clock)
         self._raised = Raised()
         self._last_sign = clock()
@@ -52,6 +54,9 @@ class Plain:
         self.progress.event(event)
         if isinstance(event, Finished):
             self._finished(event)
+        elif isinstance(event, Printed):
+            self._printed(event.stdout, event.stderr, event.attempt.job)
+            self._out.flush()
         elif isinstance(event, Warned):
             self.say(f"manyhands: {harmless(event.text)}")
         elif isinstance(event, Tick | Summary):
@@ -61,7 +66,7 @@ class Plain:
                 self.say(f"manyhands: {line}")
         now = self._clock()
         self._out.flush_if_due(now)
-        if now - self._last_sign >= HEARTBEAT:
+        if now - self._last_sign >= self._heartbeat:
             self._last_sign = now
             self.say(self.progress.line())
 
@@ -90,18 +95,22 @@ class Plain:
     def _finished(self, event: Finished) -> None:
         outcome = event.outcome
         if outcome.final:
-            if outcome.stdout.size:
-                self._show(self._out, outcome.stdout, outcome.attempt.job)
+            self._printed(outcome.stdout, NOTHING, outcome.attempt.job)
             if result := returned(outcome):
                 self._show(self._out, result, outcome.attempt.job)
-            if outcome.stderr.size:
-                self._out.flush()
-                self._show(self._err, outcome.stderr, outcome.attempt.job)
-                self._err.flush()
+            self._printed(NOTHING, outcome.stderr, outcome.attempt.job)
         for line in remarks(event):
             self.say(f"manyhands: {line}")
         for line in self._raised.traceback(outcome):
             self.say(line)
+
+    def _printed(self, stdout: Output, stderr: Output, job: Job) -> None:
+        if stdout.size:
+            self._show(self._out, stdout, job)
+        if stderr.size:
+            self._out.flush()
+            self._show(self._err, stderr, job)
+            self._err.flush()
 
     def _show(self, stream: Stream, printed: Output, job: Job) -> None:
         try:

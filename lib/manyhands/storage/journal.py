@@ -15,6 +15,7 @@ recovery or a report relies on.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any, Final
 from manyhands.core.errors import JournalError
 from manyhands.core.job import Attempt, Ending, Job, Outcome, Status, Values
 from manyhands.core.lean import NamedTuple
+from manyhands.core.number_set import Numbers
 from manyhands.inputs.value_file import LostInputError, decode_values, load, place_of
 from manyhands.storage import closed_file
 from manyhands.storage.database import Connect, Database, connect
@@ -166,13 +168,11 @@ class Journal:
 
     def close_lost(self) -> int:
         """Record every attempt that an earlier, dead coordinator left open as `lost`; return how many there were."""
-        number = 0
-        for job, attempt in self.open_attempts():
-            lost = Outcome(Attempt(job, attempt, ()), Status.LOST, Ending(error="the run was killed"), final=False)
-            self.ended(lost)
-            number += 1
+        lost, ending = self.open_attempts(), Ending(error="the run was killed")
+        for job, attempt in lost:
+            self.ended(Outcome(Attempt(job, attempt, ()), Status.LOST, ending, final=False))
         self.commit()
-        return number
+        return len(lost)
 
     def close(self) -> None:
         """Close the database; rows that were not committed are dropped."""
@@ -198,6 +198,18 @@ class Journal:
             sql = f"SELECT * FROM ({self._last(more=', e.rowid AS place')}) WHERE place IS NOT NULL ORDER BY place"  # noqa: S608
             for row in self._db.execute(sql):
                 yield self._record(row[:-1])
+
+    def ended_after(self, place: int, most: int = _PAGE) -> list[tuple[int, JobRecord]]:
+        """(place, attempt) of ``most`` attempts at most that ended after the one at ``place``, in that order; rows may be written meanwhile."""
+        with explained(self.path, "read"):
+            sql = f"SELECT {self._columns('b.attempt')}, e.rowid FROM ended e JOIN began b USING (job, attempt)"  # noqa: S608
+            rows = list(self._db.execute(f"{sql} WHERE e.rowid > ? ORDER BY e.rowid LIMIT ?", (place, most)))
+            return [(row[-1], self._record(row[:-1])) for row in rows]
+
+    def last_place(self) -> int:
+        """The place of the attempt that ended last; 0 if none has."""
+        with explained(self.path, "read"):
+            return int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM ended").fetchone()[0])
 
     def attempts(self, number: int) -> list[Outcome]:
         """Every attempt of one job that has ended, the first one first."""
@@ -253,8 +265,7 @@ class Journal:
 
     def passed(self) -> Iterator[JobRecord]:
         """The jobs that are ok now, in the order of their numbers. Rows that are written later do not count."""
-        with explained(self.path, "read"):
-            last = int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM ended").fetchone()[0])
+        last = self.last_place()
         inner = self._last("WHERE b.job > ?", more=", e.status AS state, e.rowid AS place")
         sql = f"SELECT * FROM ({inner}) WHERE place <= ? AND state = ? LIMIT {_PAGE}"  # noqa: S608 - constants only
         return (self._record(row[:-2], exact=True) for row in self._pages(sql, (last, str(Status.OK))))
@@ -295,15 +306,14 @@ class Journal:
         """Count the jobs by the state of their last attempt."""
         if self._tally:
             return self._tally
-        counts: dict[Status, int] = {}
-        left = 0
+        counts, left = Counter[Status](), 0
         with explained(self.path, "read"):
             for status, final, number in self._states():
                 if status is None or not final or status in LEFT:
                     left += number
                 else:
-                    counts[Status(status)] = counts.get(Status(status), 0) + number
-        found = Tally(counts, left)
+                    counts[Status(status)] += number
+        found = Tally(dict(counts), left)
         self._tally = found if self._writes else None  # else another process writes
         return found
 
@@ -324,6 +334,11 @@ class Journal:
         """The highest job number in use; 0 if there is none."""
         with explained(self.path, "read"):
             return int(self._db.execute("SELECT coalesce(max(job), 0) FROM began").fetchone()[0])
+
+    def begun_numbers(self) -> Numbers:
+        """The numbers of all jobs that have begun."""
+        with explained(self.path, "read"):
+            return Numbers(number for (number,) in self._db.execute("SELECT job FROM began WHERE attempt = 1"))
 
     def executions(self) -> list[tuple[float, float, bool]]:
         """(started, wall seconds, complete) of each execution that ended properly."""
@@ -363,8 +378,7 @@ class Journal:
         return Job(number, key, self._exact_values(blob), place_of(blob))
 
     def _exact_values(self, blob: bytes) -> Values:
-        place = place_of(blob)
-        return load(self.path.parent, place) if place else decode_values(blob)
+        return load(self.path.parent, place) if (place := place_of(blob)) else decode_values(blob)
 
     def _values(self, blob: bytes) -> Values:
         """An input that is only to be shown; if it cannot be read, a sentence that says why."""

@@ -15,7 +15,7 @@ from zlib import crc32
 from manyhands.core.errors import JournalError, UsageError
 
 RUN_SCHEMA: Final = "manyhands.run/1"
-_KINDS: Final = ("rows", "kept", "glob", "lines", "csv", "jsonl", "product", "iterator")
+_KINDS: Final = ("rows", "kept", "glob", "lines", "csv", "jsonl", "product", "zip", "iterator")
 _LATEST: Final = 1e11  # seconds since the epoch: the year 5138
 _TEXT, _MAYBE = (str,), (str, type(None))
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
@@ -44,6 +44,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "named": (bool,),
     "warm": (list, type(None)),
     "submitted": (dict, type(None)),
+    "ended": (dict,),
 }
 
 
@@ -57,8 +58,8 @@ def to_bytes(record: Mapping[str, Any]) -> bytes:
     return b"".join((*parts, b"\n}\n"))
 
 
-def parse(data: bytes, name: str) -> dict[str, Any]:
-    """The inverse of `to_bytes`. Raises UsageError for another schema, JournalError if the file is damaged."""
+def parse(data: bytes, name: str, *, types: bool = False) -> dict[str, Any]:
+    """The inverse of `to_bytes`; ``types``: the checksum proves nothing, because the file may come from anybody. Raises UsageError for another schema, JournalError if the file is damaged."""
     try:
         record = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -68,7 +69,7 @@ def parse(data: bytes, name: str) -> dict[str, Any]:
     if record.get("schema") != RUN_SCHEMA:
         raise UsageError(f"the run {name} was made by another version of manyhands ({record.get('schema')!s:.40})")
     summed = record.pop("sum", None)
-    wrong = _wrong(record) if summed is None else "it was changed" * (summed != _sum(record))
+    wrong = "it was changed" if summed not in (None, _sum(record)) else _wrong(record) if types or summed is None else ""
     if wrong:
         raise JournalError(f"cannot read the run {name}: its run.json is damaged ({wrong})")
     return record

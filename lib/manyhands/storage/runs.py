@@ -18,7 +18,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -36,11 +36,10 @@ from manyhands.storage.locks import RunLock as RunLock
 from manyhands.storage.locks import is_busy as is_busy
 from manyhands.storage.locks import lock as lock
 from manyhands.storage.run_json import RUN_SCHEMA, parse, to_bytes
+from manyhands.storage.short_ids import LEAST, short_ids
 
 _STALE: Final = 86400.0  # seconds: making a run never takes so long
 _FRESH: Final = pattern(r"[0-9a-f]{8}")
-_LEAST: Final = 4
-"""Characters of a short id."""
 _ID = pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -192,6 +191,17 @@ class Store:
             f"{every[0].record['program']}: give the id of one; {self.typed('batch.list')} shows them"
         )
 
+    def running(self, prefix: str | None = None) -> Run:
+        """`find`; without ``prefix`` the only run that is going on. Raises UsageError if there is none, or several."""
+        if prefix is not None:
+            return self.find(prefix)
+        found = [run for run in self.all() if is_busy(run)]
+        if not found:
+            raise UsageError(f"no run in {self.root} is going on")
+        if len(found) > 1:
+            raise UsageError(f"{len(found)} runs are going on: name one of {', '.join(map(self.short, found[:5]))}")
+        return found[0]
+
     def get(self, run_id: str) -> Run | None:
         """The run with exactly this id, if there is one."""
         return self._load(run_id) if _ID.fullmatch(run_id) and (self.root / run_id).is_dir() else None
@@ -239,7 +249,7 @@ class Store:
         """A short name for a run: its name if it has one, else the shortest unique beginning of its id, of at least 4 characters."""
         if run.named:
             return run.id
-        near = [name for name in self._names() if name.startswith(run.id[:_LEAST])]
+        near = [name for name in self._names() if name.startswith(run.id[:LEAST])]
         return short_ids(near).get(run.id, run.id)  # it may have been removed while it ran
 
     def shorts(self) -> dict[str, str]:
@@ -342,21 +352,6 @@ def lock_own(run: Run) -> RunLock:
                 who = "can be written to by others" if found.st_uid == os.geteuid() else "belongs to another user"
                 raise CannotCreateError(f"{path} {who}: a resume runs its commands, so only its owner may continue it")
     return lock(run)
-
-
-def short_ids(ids: Sequence[str], least: int = _LEAST) -> dict[str, str]:
-    """For each id its shortest unique beginning, of at least ``least`` characters."""
-    ordered = sorted(ids)
-    found = {}
-    for index, name in enumerate(ordered):
-        near = ordered[max(0, index - 1) : index] + ordered[index + 1 : index + 2]
-        shared = max((_shared(name, other) for other in near), default=0)
-        found[name] = name[: max(least, shared + 1)] if len(name) <= 8 else name
-    return found
-
-
-def _shared(one: str, other: str) -> int:
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def discard(run: Run) -> None:

@@ -16,6 +16,7 @@ from manyhands.core.masking import is_secret
 from manyhands.core.records import dataclass, field, replace, values_of
 from manyhands.options.choices import Order
 from manyhands.work.host_files import Files
+from manyhands.work.shard import Shard
 from manyhands.work.template import Template
 from manyhands.work.work import Work
 from manyhands.work.worker_settings import Workers
@@ -72,6 +73,8 @@ class Plan:
     """Where jobs wait for consumers, with a backend that has a queue; ``workdir`` is a folder there."""
     cluster: Cluster | None = None
     """Whose workers do the jobs, with the backend ``dask``; ``workdir`` is a folder there."""
+    shard: Shard | None = None
+    """Which part of a run it is, if it is one: ``source`` has only the inputs of that part."""
     spool_limit: int = 1 << 30
     """Bytes of such inputs that are stored before the stream has to wait for the jobs (0: it never waits)."""
 
@@ -98,6 +101,7 @@ class Plan:
             **({"files": values_of(self.files)} if self.files else {}),
             **({"broker": self.broker.to_json()} if self.broker else {}),
             **({"cluster": self.cluster.to_json()} if self.cluster else {}),
+            **({"shard": self.shard.to_json()} if self.shard else {}),
             "spool_limit": self.spool_limit,
             "limits": {
                 "jobs": limits.jobs,
@@ -163,6 +167,7 @@ class Plan:
             files=Files(**record["files"]) if record.get("files") else None,
             broker=_broker(record.get("broker"), environ),
             cluster=_cluster(record.get("cluster")),
+            shard=Shard.from_json(record["shard"]) if record.get("shard") else None,
             **{name: record[name] for name in names},
         )
 

@@ -63,6 +63,40 @@ def test_an_end_comes_back() -> None:
     assert (end.outputs, end.sizes) == ((b"\xff\0", b"text"), ((2, 0), (9, 5)))
 
 
+def test_an_end_leaves_out_what_is_not_there() -> None:
+    """A message is as long as what it has to tell; what is left out comes back as nothing."""
+    report = Ended(Attempt(Job(7, b"", ()), 2, ()), 10.0, Ending(exit=0, slot=1, result=b"1"), pid=99)
+    message = unpacked(reports.ended("c", report, 10.0, stopped=False), "ended")
+    assert message.keys() == {"type", "consumer", "job", "attempt", "ago", "pid", "slot", "exit", "result"}
+    end = reports.end_of(message)
+    assert (end.began, end.died, end.stopped, end.ending) == (True, False, False, report.ending)
+    assert (end.outputs, end.sizes) == ((b"", b""), ((0, 0), (0, 0)))
+    recalled = unpacked(reports.ended("c", report._replace(began=False), 10.0, stopped=True), "ended")
+    assert (reports.end_of(recalled).began, reports.end_of(recalled).stopped) == (False, True)
+
+
+@given(some.lists(some.binary(max_size=20), min_size=1, max_size=200), some.integers(1, 70))
+def test_parcels_hold_all_in_order(texts: list[bytes], most: int) -> None:
+    """Each message comes out once, in order, and no parcel holds more than it may."""
+    packed = [messages.packed({"text": messages.as_text(one)}) for one in texts]
+    parts = [*messages.parcels(packed, most)]
+    assert [one for part in parts for one in messages.opened(messages.parcel(part))] == packed
+    assert all(1 <= len(part) <= most for part in parts)
+
+
+def test_large_messages_travel_alone() -> None:
+    """A parcel is no larger than a message may be, however many there are."""
+    packed = [b"x" * (messages.LARGEST - 1), b"y", b"z"]
+    assert [len(part) for part in messages.parcels(packed)] == [1, 2]
+    assert [*messages.parcels([])] == []
+
+
+@pytest.mark.parametrize("data", [None, 5, b" " * (messages.LARGEST + 1), b""])
+def test_what_is_no_parcel_is_one_message(data: object) -> None:
+    """Which is refused then."""
+    assert [*messages.opened(data)] == [data]
+
+
 def test_settings_come_back() -> None:
     """For commands and for functions."""
     found = RunSettings.parse(described(COMMAND))
@@ -98,7 +132,7 @@ def test_no_pickle_travels() -> None:
             attempt_of(unpacked(message_of(attempt, a_call(type="object")), "attempt"), a_call(type="object"))
     sealed = b"\0" + (5).to_bytes(4, "little") + b"{1, 2}"[:5] + b"pickle"
     message = unpacked(reports.ended("c", ended(result=sealed), 10.0, stopped=False), "ended")
-    assert (message["result"], message["exit"]) == (None, 1)
+    assert ("result" in message, message["exit"]) == (False, 1)
     assert "JSON cannot hold" in message["error"]
     message["result"] = sealed.decode()
     with pytest.raises(NotOursError, match="no JSON"):

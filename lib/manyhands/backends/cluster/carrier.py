@@ -264,6 +264,7 @@ class Carrier:
                 self._lose_ids([one.id], flight.owner or address)
             return
         flight.begun, flight.owner = True, address
+        self.sizes.runs()
         self._put(Started(flight.attempt, self._here(address, one.at), one.slot, one.pid, address))
 
     def _here(self, address: str, at: float) -> float:

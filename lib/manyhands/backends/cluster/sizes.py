@@ -9,8 +9,13 @@ _SECONDS: Final = 0.020
 """Seconds of work in one task, about."""
 _MOST: Final = 256
 """Attempts in one task at most."""
-_UNKNOWN: Final = 1.0
-"""Seconds in which the first attempts are waited for, to learn how long they take."""
+_UNKNOWN: Final = 20.0
+"""Seconds in which the first attempts are waited for, to learn how long they take. On a busy machine a site needs some until it does its first
+attempt; a thousand short attempts that were sent one by one meanwhile would take longer than that."""
+_FIRST: Final = 2
+"""The first attempts for each thread,"""
+_LONG: Final = 8
+"""and if one of them takes longer than a very short one, so that a cluster that grows sees that there is more to do."""
 _DEEP: Final = 4
 """Tasks for each thread that are on their way, if they are short."""
 
@@ -23,10 +28,20 @@ class Sizes:
         self._chunk = chunk
         self._mean: float | None = None
         self._began: float | None = None
+        self._long = False
+        """Whether an attempt has run for longer than very short ones do."""
+
+    def runs(self) -> None:
+        """An attempt has begun, and is not over yet."""
+        self._long = True
 
     def note(self, wall: float) -> None:
         """An attempt took ``wall`` seconds."""
         self._mean = wall if self._mean is None else self._mean + (wall - self._mean) / 16
+
+    @property
+    def _is_unknown(self) -> bool:
+        return self._mean is None and self._chunk is None
 
     @property
     def together(self) -> int:
@@ -45,8 +60,8 @@ class Sizes:
         """(how many attempts may be sent now, how many of them as one task)."""
         now = time.monotonic()
         self._began = self._began or now
-        if self._chunk is None and self._mean is None and now - self._began < _UNKNOWN:
-            return min(width, 2 * max(threads, 1)) - flying, 1
+        if self._is_unknown and now - self._began < _UNKNOWN:
+            return min(width, (_LONG if self._long else _FIRST) * max(threads, 1)) - flying, 1
         together = self.together
         if together == 1:
             return width - flying, 1
@@ -66,6 +81,6 @@ class Sizes:
 
     def patience(self) -> float | None:
         """Seconds after which more may be sent although nothing has ended; None: it is known how long attempts take."""
-        if self._mean is not None or self._chunk is not None or self._began is None:
+        if not self._is_unknown or self._began is None:
             return None
         return max(0.0, self._began + _UNKNOWN - time.monotonic()) or None

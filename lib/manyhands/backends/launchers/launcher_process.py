@@ -130,9 +130,9 @@ class LauncherProcess:
         except OSError:  # it is dead, which its pidfd says
             self._outbox.clear()
 
-    def share(self, width: int) -> None:
-        """Limit it to ``width`` jobs at once."""
-        self.tell(wire.WIDTH, [width])
+    def share(self, width: int, slots: Mapping[int, Collection[int]]) -> None:
+        """Limit it to its share of ``width`` jobs at once; ``slots``: those of all launchers."""
+        self.tell(wire.WIDTH, [shares(width, slots)[self.index]])
 
     @property
     def has_unsent(self) -> bool:

@@ -64,8 +64,8 @@ class Sender(Protocol):
     def renew(self, *, again: bool) -> Beat:
         """Renew the lease; ``again``: the broker may have lost anything since, so begin anew."""
 
-    def send(self, attempts: Sequence[tuple[AttemptId, bytes]]) -> None:
-        """Let attempts wait for consumers."""
+    def send(self, attempts: Sequence[tuple[AttemptId, bytes]], together: int = 1) -> None:
+        """Let attempts wait for consumers, who may get up to ``together`` of them at once."""
 
     def receive(self, timeout: float) -> Sequence[Arrived]:
         """What consumers have reported, each once, unless the broker forgets; waits up to ``timeout`` seconds for the first."""
@@ -156,14 +156,14 @@ class Receiver(Protocol):
     def claim(self, run: str, ids: Sequence[AttemptId], entries: Sequence[object] = ()) -> Sequence[Claim]:
         """Claim attempts, and remove these ``entries`` from those that wait; whose each attempt is now.
 
-        The first entries are those of the attempts, in the same order; the others hold no attempt.
+        The first entries are those of the attempts, in the same order; the others hold no attempt. An entry may hold several.
         """
 
     def over(self, run: str, ids: Sequence[AttemptId] | None) -> None:
         """These attempts are done here, or nobody is to do them here; None: all of the execution. Asks nothing of the broker."""
 
-    def report(self, run: str, messages: Sequence[bytes]) -> int | None:
-        """Send reports; how many wait for the coordinator. None: it is gone, or the broker has forgotten it; nothing was sent."""
+    def report(self, run: str, reports: Sequence[bytes]) -> int | None:
+        """Send reports; how many parcels of them wait for the coordinator. None: it is gone, or the broker has forgotten it; nothing was sent."""
 
     def listen(self, timeout: float) -> Sequence[object]:
         """What we are to do at once; waits up to ``timeout`` seconds."""

@@ -34,7 +34,7 @@ BEATS: Final = 4
 """Signs of life in the time of a lease, at least."""
 _BLOCK: Final = 0.25
 """Seconds that are waited for attempts before we look whether anything else is to be done."""
-_DEPTH: Final = 64
+_DEPTH: Final = 256
 """Attempts that wait here at most, beyond the slots, so that a free slot does not wait for the broker."""
 _WORTH: Final = 0.02
 """Seconds of work that may wait here."""

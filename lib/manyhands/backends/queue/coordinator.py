@@ -24,6 +24,7 @@ from manyhands.backends.queue.carrier import RECALLED, Arrived, Beat, Sender, Wh
 from manyhands.backends.queue.courier import Beaten, Courier, Done, Down, Event, Heard
 from manyhands.backends.queue.messages import Message, NotOursError, packed
 from manyhands.backends.queue.outputs import Outputs
+from manyhands.backends.queue.parcel_sizes import ParcelSizes
 from manyhands.backends.queue.reports import End
 from manyhands.backends.queue.seen_consumers import SeenConsumers
 from manyhands.backends.queue.sent_attempt import Sent
@@ -68,6 +69,7 @@ class Queued:
         self._outputs = Outputs(settings.outputs)
         self._consumers = SeenConsumers(settings.lease)
         self._width = settings.slots
+        self._sizes = ParcelSizes()
         self._paused = self._closed = self._told_lonely = False
         self._opened = time.monotonic()
         self._down_since: float | None = None
@@ -88,8 +90,7 @@ class Queued:
             self._waiting[attempt.id] = attempt
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
-        """What began and ended since the last call; waits for it up to ``timeout`` seconds. Raises ManyhandsError if the
-        broker has not answered for a long time."""
+        """What began and ended since then; waits up to ``timeout`` seconds. Raises ManyhandsError if the broker is away for long."""
         self._check_open()
         deadline = None if timeout is None else time.monotonic() + timeout
         rang = self._drain()
@@ -229,7 +230,7 @@ class Queued:
             self._sent[id] = Sent(attempt, now)
             batch.append((id, message_of(attempt, self._call)))
         if batch:
-            self._courier.do(partial(self._sender.send, batch))
+            self._courier.do(partial(self._sender.send, batch, self._sizes.together(len(batch), self._consumers.count)))
 
     def _again(self, ids: Iterable[AttemptId]) -> None:
         """Send attempts again."""
@@ -270,11 +271,8 @@ class Queued:
                 self._order(owner, verb, [id], kill=kill)
 
     def _order(self, owner: str, verb: str, ids: Sequence[AttemptId], *, kill: bool) -> None:
-        self._tell([owner], packed({"type": verb, "run": self._sender.name, "ids": [*ids], "kill": kill}))
-
-    def _tell(self, consumers: Collection[str], order: bytes) -> None:
-        if consumers:
-            self._courier.do(partial(self._sender.tell, [*consumers], order))
+        order = packed({"type": verb, "run": self._sender.name, "ids": [*ids], "kill": kill})
+        self._courier.do(partial(self._sender.tell, [owner], order))
 
     # -- consumers -------------------------------------------------------------------------------------------------------
 
@@ -378,6 +376,8 @@ class Queued:
 
     def _ended(self, id: AttemptId, sent: Sent, end: End, sent_at: float) -> None:
         at = sent_at - end.ago
+        if end.began:
+            self._sizes.took(end.ending.wall)
         # the stop came first, that is certain; the two clocks agree only to some milliseconds
         if end.stopped and sent.stopped:
             at = max(at, sent.stopped)

@@ -43,8 +43,8 @@ class FedSender(RedisSender):
         self._only_queue = False
         return beat._replace(forgotten=beat.forgotten or made or again)
 
-    def send(self, attempts: Sequence[tuple[AttemptId, bytes]]) -> None:
-        """See `carrier.Sender`."""
+    def send(self, attempts: Sequence[tuple[AttemptId, bytes]], together: int = 1) -> None:  # noqa: ARG002 - each by itself
+        """See `carrier.Sender`: Celery's and RQ's tools show each attempt."""
         self._queue.put(self.name, [self._waiting(id, message) for id, message in attempts])
         for id, _ in attempts:
             self._order[id] = self._count

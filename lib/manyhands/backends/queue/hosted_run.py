@@ -71,6 +71,8 @@ class HostedRun(HostedBackend):
         self._lost: dict[AttemptId, str] = {}
         """Why attempts are lost that are being killed."""
         self._waiting = 0
+        self._over: list[AttemptId] = []
+        """Attempts that have ended since the last turn."""
         self._next_try = 0.0
         self._used = time.monotonic()
         """When there was anything to do."""
@@ -173,12 +175,15 @@ class HostedRun(HostedBackend):
             self.held.pop(report.attempt.id, None)
             self.begun.pop(report.attempt.id, None)
         self._used = time.monotonic()
-        self._receiver.over(self.name, [report.attempt.id])
-        self._on_end()
+        self._over.append(report.attempt.id)
 
     # -- to the broker ---------------------------------------------------------------------------------------------------
 
     def _send(self) -> None:
+        if self._over:  # at once: who waits for room is woken by many, not by each
+            over, self._over = self._over, []
+            self._receiver.over(self.name, over)
+            self._on_end()
         while self._large and not self._outbox and self._waiting <= _UNREAD:
             if (piece := next(self._large[0], None)) is None:
                 self._large.popleft()

@@ -12,6 +12,7 @@ from manyhands.backends.queue.brokers import attempt_queue
 from manyhands.backends.queue.carrier import RECALLED, BrokerLostError, GoneError
 from manyhands.backends.queue.messages import Message, NotOursError, packed
 from manyhands.backends.queue.redis_connection import client, our_errors, reached, texts
+from manyhands.backends.queue.run_settings import RunSettings
 from manyhands.core.attempt import AttemptId
 from manyhands.core.errors import UnavailableError
 from manyhands.core.records import dataclass
@@ -95,11 +96,22 @@ class Inspection:
 
     def _waiting(self, run: str) -> int:
         if self._queue is None:
-            return int(self._redis.xlen(self._keys.attempts(run)))
+            return self._in_stream(run)
         found: list[int] = []
         queue = self._queue
         reached(self._broker, lambda: found.append(queue.count(run)))
         return found[0]
+
+    def _in_stream(self, run: str) -> int:
+        """How many attempts wait in a stream: in the parcels there, of which a batch has few; what was submitted travels one by one."""
+        key, count, start = self._keys.attempts(run), 0, "-"
+        with suppress(NotOursError):
+            if RunSettings.parse(self._redis.hget(self._keys.run(run), "settings")).unattended:
+                return int(self._redis.xlen(key))
+        while page := self._redis.xrange(key, min=start, count=_READ):
+            count += sum(len(messages.opened(fields.get(keys.FIELD))) for _, fields in page)
+            start = "(" + page[-1][0].decode()
+        return count
 
     def drain(self, names: Sequence[str]) -> None:
         """Have consumers finish what they have, and exit."""
@@ -131,7 +143,7 @@ class Inspection:
             return
         for entry, fields in self._redis.xrange(self._keys.attempts(run)):
             self._redis.xdel(self._keys.attempts(run), entry)
-            yield fields.get(keys.FIELD)
+            yield from messages.opened(fields.get(keys.FIELD))
 
 
 def _status(name: str, about: Message) -> ConsumerStatus:

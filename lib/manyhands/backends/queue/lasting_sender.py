@@ -9,6 +9,7 @@ Separate from the sender of a batch, whose execution ends with its lease.
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import Any, Final
 
 from manyhands.backends.queue import keys, messages
@@ -68,11 +69,9 @@ class LastingSender(RedisSender):
         start: bytes = b"(" + self._redis.xinfo_groups(key)[0]["last-delivered-id"]
         while page := self._redis.xrange(key, min=start, max="+", count=_READ):
             for entry, fields in page:
-                try:
-                    id = messages.attempt_id(messages.unpacked(fields.get(keys.FIELD), "attempt"))
-                except NotOursError:  # the consumer that gets it says so
-                    continue
-                found[id] = number_of(entry)
+                for one in messages.opened(fields.get(keys.FIELD)):
+                    with suppress(NotOursError):  # the consumer that gets it says so
+                        found[messages.attempt_id(messages.unpacked(one, "attempt"))] = number_of(entry)
             start = b"(" + page[-1][0]
         with self._mutex:
             self._entries.clear()

@@ -2,7 +2,7 @@
 
     attempt, run, control: coordinator -> consumer        started, ended, piece, noted, refused: consumer -> coordinator
 
-A broker may hold anything. What is not exactly one of these messages raises `NotOursError`, and whoever reads it goes on with the next.
+What goes into a broker at once is a parcel: messages, one on each line. A broker may hold anything. What is not exactly one of these messages raises `NotOursError`, and whoever reads it goes on with the next.
 Arguments, names and outputs are text in which bytes that are no UTF-8 are surrogates (PEP 383), or base64 if they are no text.
 """
 
@@ -11,15 +11,19 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of these messages; both ends must have the same."""
 LARGEST: Final = 1 << 24
 """Bytes of a message at most."""
 PIECE: Final = 1 << 18
 """Bytes of an output in one message."""
+_PARCEL: Final = 1 << 18
+"""Bytes from which on a parcel takes no more messages,"""
+_TOGETHER: Final = 64
+"""or messages from which on, because who reads it handles all of it at once."""
 _WORDS: Final = 1 << 17
 """Arguments of a command at most; the kernel's limit is lower."""
 _NAME: Final = 200
@@ -34,9 +38,35 @@ class NotOursError(Exception):
     """What was received is no message of ours; says why."""
 
 
+_ENCODED: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+"""Made once: `json.dumps` makes one for each message."""
+
+
 def packed(message: Mapping[str, Any]) -> bytes:
-    """A message as bytes."""
-    return json.dumps(message, separators=(",", ":"), allow_nan=False).encode()
+    """A message as bytes, on one line."""
+    return _ENCODED(message).encode()
+
+
+def parcels(packed: Sequence[bytes], most: int = _TOGETHER) -> Iterator[Sequence[bytes]]:
+    """These messages, in order, in parts that may travel as one parcel each."""
+    begin = size = 0
+    for at, one in enumerate(packed):
+        if at > begin and (at - begin == most or size + len(one) > _PARCEL):
+            yield packed[begin:at]
+            begin, size = at, 0
+        size += len(one) + 1
+    if packed:
+        yield packed[begin:]
+
+
+def parcel(packed: Sequence[bytes]) -> bytes:
+    """Messages as one parcel."""
+    return b"\n".join(packed)
+
+
+def opened(data: object) -> Sequence[object]:
+    """The messages in a parcel, none of which is checked yet."""
+    return data.split(b"\n") if isinstance(data, bytes) and len(data) <= LARGEST else (data,)
 
 
 def unpacked(data: object, *types: str) -> Message:
@@ -46,7 +76,7 @@ def unpacked(data: object, *types: str) -> Message:
     if len(data) > LARGEST:
         raise NotOursError(f"it has {len(data)} bytes, more than {LARGEST}")
     try:
-        found = json.loads(data)
+        found = json.loads(data.decode())  # bytes would be looked at for other encodings
     except (ValueError, RecursionError) as error:
         raise NotOursError(f"it is no JSON: {error!s:.80}") from None
     if not isinstance(found, dict):

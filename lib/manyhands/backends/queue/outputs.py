@@ -8,9 +8,10 @@ from typing import Final
 
 from manyhands.backends.queue.reports import End, Piece
 from manyhands.backends.shared.large_output import LargeOutput
-from manyhands.core.attempt import AttemptId, Output
+from manyhands.core.attempt import NOTHING, AttemptId, Output
 
 _SUFFIX: Final = ("out", "err")
+_NONE: Final = ((0, 0), (0, 0))
 
 
 class Outputs:
@@ -31,6 +32,8 @@ class Outputs:
 
     def whole(self, id: AttemptId, end: End) -> tuple[Output, Output, str | None]:
         """(stdout, stderr, why one of them is not whole) of an attempt that has ended."""
+        if end.sizes == _NONE and end.outputs == (b"", b""):  # of most short jobs
+            return NOTHING, NOTHING, None
         (stdout, first), (stderr, second) = (self._one(id, stream, end) for stream in (0, 1))
         return stdout, stderr, first or second
 
@@ -48,6 +51,8 @@ class Outputs:
 
     def forget(self, id: AttemptId) -> None:
         """Remove what has come of an attempt that is lost."""
+        if not self._files:
+            return
         for stream in (0, 1):
             if (file := self._files.pop((id, stream), None)) is not None:
                 file.drop()

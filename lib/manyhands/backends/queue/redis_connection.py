@@ -53,7 +53,7 @@ def our_errors() -> Iterator[None]:
         yield
     except ResponseError as error:
         said = str(error)
-        if said.startswith(("NOGROUP", "UNBLOCKED", "WRONGTYPE")) or "no such key" in said:
+        if said.startswith(("NOGROUP", "UNBLOCKED")) or "WRONGTYPE" in said or "no such key" in said:
             raise GoneError(said) from None
         raise BrokerLostError(_one_line(error)) from None
     except (RedisError, OSError) as error:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from manyhands.backends.queue import keys
+from manyhands.backends.queue import keys, messages
 from manyhands.backends.queue.carrier import Claim, GoneError, RunState, Taken
 from manyhands.backends.queue.keys import Keys
 from manyhands.backends.queue.redis_connection import client, our_errors, reached, streams, texts
@@ -20,6 +20,17 @@ _SHORTEST: Final = 0.5
 """Seconds of that at least."""
 _KEPT: Final = 2
 """Leases that the lists are kept without a sign of life of anybody."""
+_CLAIM: Final = """
+local found = {}
+for at = 2, #ARGV do
+    if redis.call('HSETNX', KEYS[1], ARGV[at], ARGV[1]) == 1 then found[at - 1] = 1
+    elseif redis.call('HGET', KEYS[1], ARGV[at]) == ARGV[1] then found[at - 1] = 0
+    else found[at - 1] = -1 end
+end
+return found
+"""
+"""Claims all of these attempts for one consumer: a command for many, because a command costs as much as a short job."""
+_CLAIMS: Final = {1: Claim.NEW, 0: Claim.OURS, -1: Claim.OTHERS}
 
 
 class RedisReceiver:
@@ -31,6 +42,8 @@ class RedisReceiver:
         self._patience = max(_SHORTEST, min(10.0, lease * _PATIENCE))
         self._redis = client(url, self._patience)
         self._heard = b"0"
+        self._together = 1.0
+        """Attempts in a parcel, about."""
         reached(url, self._check)
 
     def _check(self) -> None:
@@ -69,7 +82,7 @@ class RedisReceiver:
         found: list[Taken] = []
         for run in runs:
             if len(found) < room:
-                found += self._read([run], room - len(found), None)
+                found += self._read([run], max(1, int((room - len(found)) / self._together)), None)
         if not found and runs and timeout > 0:
             found += self._read(runs[:room], 1, max(1, int(timeout * 1000)))
         return found
@@ -81,11 +94,15 @@ class RedisReceiver:
             answer = self._redis.xreadgroup(
                 keys.GROUP, self._name, dict.fromkeys(names, ">"), count=count, block=block, noack=True
             )
-            return [
-                Taken(names[key], entry, fields.get(keys.FIELD))
+            found = [
+                Taken(names[key], entry, message)
                 for key, entries in streams(answer)
                 for entry, fields in entries
+                for message in messages.opened(fields.get(keys.FIELD))
             ]
+            if found:
+                self._together = len(found) / len({one.entry for one in found})
+            return found
         return []
 
     def put_back(self, taken: Sequence[Taken]) -> None:
@@ -101,18 +118,17 @@ class RedisReceiver:
         """See `carrier.Receiver`."""
         with our_errors(), self._redis.pipeline(transaction=False) as pipe:
             if entries:
-                pipe.xdel(self._keys.attempts(run), *entries)
-            for id in ids:
-                pipe.hsetnx(self._keys.claims(run), keys.attempt(id), self._name)
-                pipe.hget(self._keys.claims(run), keys.attempt(id))
-            found = pipe.execute()[bool(entries) :]
-        return [_claim(new, owner == self._name.encode()) for new, owner in zip(found[::2], found[1::2], strict=True)]
+                pipe.xdel(self._keys.attempts(run), *dict.fromkeys(entries))
+            if ids:
+                pipe.eval(_CLAIM, 1, self._keys.claims(run), self._name, *map(keys.attempt, ids))
+            found = pipe.execute()
+        return [_CLAIMS[one] for one in found[-1]] if ids else []
 
-    def report(self, run: str, messages: Sequence[bytes]) -> int | None:
+    def report(self, run: str, reports: Sequence[bytes]) -> int | None:
         """See `carrier.Receiver`."""
         with suppress(GoneError), our_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for message in messages:
-                pipe.xadd(self._keys.reports(run), {keys.FIELD: message}, nomkstream=True)
+            for part in messages.parcels(reports):
+                pipe.xadd(self._keys.reports(run), {keys.FIELD: messages.parcel(part)}, nomkstream=True)
             pipe.xlen(self._keys.reports(run))
             *entries, waiting = pipe.execute()
             return None if None in entries else int(waiting)
@@ -148,10 +164,6 @@ class RedisReceiver:
     def close(self) -> None:
         """See `carrier.Receiver`."""
         self._redis.close()
-
-
-def _claim(new: int, ours: bool) -> Claim:
-    return Claim.OTHERS if not ours else Claim.NEW if new else Claim.OURS
 
 
 def _state(incarnation: bytes | None, paused: bytes | None, settings: bytes | None = None) -> RunState | None:

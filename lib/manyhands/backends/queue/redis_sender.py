@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from manyhands.backends.queue import keys
+from manyhands.backends.queue import keys, messages
 from manyhands.backends.queue.carrier import RECALLED, Arrived, Beat, GoneError, Whereabouts
 from manyhands.backends.queue.keys import Keys
 from manyhands.backends.queue.messages import packed
@@ -20,7 +20,7 @@ from manyhands.work.broker_url import BrokerUrl
 _OURSELVES: Final = secrets.token_hex(8)
 """This process, which may have several executions of one run: one for each stage."""
 _READ: Final = 100
-"""Reports that are read at once."""
+"""Parcels of reports that are read at once."""
 _PAUSED: Final = 86_400.0
 """Seconds that a suspended execution is kept without a sign of life."""
 _KEPT: Final = 2
@@ -132,15 +132,16 @@ class RedisSender:
                 self._redis.srem(self._keys.consumers, *gone)
         return Beat(alive, bool(forgotten), sent, whole + micro / 1e6, received)
 
-    def send(self, attempts: Sequence[tuple[AttemptId, bytes]]) -> None:
+    def send(self, attempts: Sequence[tuple[AttemptId, bytes]], together: int = 1) -> None:
         """See `carrier.Sender`."""
+        parts = [*messages.parcels([message for _, message in attempts], together)]
         with our_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for _, message in attempts:
-                pipe.xadd(self._keys.attempts(self.name), {keys.FIELD: message})
-            entries = pipe.execute()
+            for part in parts:
+                pipe.xadd(self._keys.attempts(self.name), {keys.FIELD: messages.parcel(part)})
+            numbers = [*map(number_of, pipe.execute())]
+        in_order = (number for part, number in zip(parts, numbers, strict=True) for _ in part)
         with self._mutex:
-            for (id, _), entry in zip(attempts, entries, strict=True):
-                self._entries[id] = number_of(entry)
+            self._entries.update(zip((id for id, _ in attempts), in_order, strict=True))
 
     def receive(self, timeout: float) -> Sequence[Arrived]:
         """See `carrier.Sender`."""
@@ -149,7 +150,9 @@ class RedisSender:
         with our_errors():
             answer = self._redis.xread({key: self._last}, count=_READ, block=max(1, int(timeout * 1000)))
             for _, entries in streams(answer):
-                found += [Arrived(fields.get(keys.FIELD), number_of(entry)[0] / 1000) for entry, fields in entries]
+                for entry, fields in entries:
+                    at = number_of(entry)[0] / 1000
+                    found += [Arrived(one, at) for one in messages.opened(fields.get(keys.FIELD))]
                 self._last = entries[-1][0]
                 if self._trims:
                     self._redis.xdel(key, *(entry for entry, _ in entries))

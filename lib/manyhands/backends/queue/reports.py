@@ -2,7 +2,7 @@
 
     Started, Ended, Noted --messages--> broker --heard--> Started, Ended, Noted
 
-A large output goes in pieces before the report of its end. Times are told as ``ago``, in seconds before the message was sent: the
+A large output goes in pieces before the report of its end, which leaves out whatever is zero, false or empty. Times are told as ``ago``, in seconds before the message was sent: the
 coordinator puts them on its own clock. No message holds a pickle: a result that JSON cannot hold fails its job.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from manyhands.backends.protocol import Ended, Started
 from manyhands.backends.queue import messages
@@ -20,8 +20,7 @@ from manyhands.core.attempt import Attempt, AttemptId, Ending, Output
 from manyhands.core.lean import NamedTuple
 from manyhands.core.serialization import is_pickle, shown
 
-_NUMBERS = ("user", "system", "wall")
-_ERROR = 10_000
+_ERROR: Final = 10_000
 """Characters of an error at most."""
 
 
@@ -45,23 +44,29 @@ def ended(consumer: str, report: Ended, now: float, *, stopped: bool) -> bytes:
         "type": "ended",
         **_about(consumer, report.attempt.id),
         "ago": _ago(report.at, now),
-        "began": report.began,
+        "pid": report.pid,
+        "slot": one.slot,
+        "exit": one.exit,
+    }
+    maybe = {
+        "unbegun": not report.began,
         "died": report.died,
         "stopped": stopped,
-        "pid": report.pid,
-        "exit": one.exit,
         "signal": one.signal,
-        "error": None if one.error is None else one.error[:_ERROR],
+        "error": one.error and one.error[:_ERROR],
         "max_rss": one.max_rss,
-        "slot": one.slot,
         "leftovers": one.leftovers,
         "still_running": one.still_running,
         "result": None if one.result is None else messages.as_text(one.result),
         "traceback": one.traceback,
+        "user": one.user,
+        "system": one.system,
+        "wall": one.wall,
         "stdout": _output(one.stdout),
         "stderr": _output(one.stderr),
     }
-    return packed(told | {name: getattr(one, name) for name in _NUMBERS})
+    told.update({name: value for name, value in maybe.items() if value or value == ""})
+    return packed(told)
 
 
 def pieces(consumer: str, report: Ended) -> Iterator[bytes]:
@@ -96,7 +101,10 @@ def _ago(at: float, now: float) -> float:
     return max(0.0, now - at)
 
 
-def _output(output: Output) -> Message:
+def _output(output: Output) -> Message | None:
+    """An output; None if there is none."""
+    if output.path is None and not output.size:
+        return None
     kept = {} if output.path else messages.of_output(output.data)
     return {"pieces": output.path is not None, "size": output.size, "dropped": output.dropped, **kept}
 
@@ -151,34 +159,51 @@ def started_of(message: Message, attempt: Attempt, sent: float) -> Started:
 
 def end_of(message: Message) -> End:
     """An end. Raises NotOursError."""
-    result = messages.long_text(message, "result")
-    signal = messages.maybe_number(message, "signal", 1)
-    measured: dict[str, Any] = {name: messages.seconds(message, name) for name in _NUMBERS}
-    ending = Ending(
-        **measured,
-        exit=messages.maybe_number(message, "exit"),
-        signal=signal,
-        error=None if message.get("error") is None else messages.text(message, "error", _ERROR),
-        max_rss=messages.number(message, "max_rss"),
-        slot=messages.number(message, "slot"),
-        leftovers=messages.number(message, "leftovers"),
-        still_running=messages.flag(message, "still_running"),
-        result=None if result is None else _checked(messages.as_bytes(result)),
-        traceback=messages.long_text(message, "traceback"),
-    )
-    told = messages.part(message, "stdout"), messages.part(message, "stderr")
-    first, second = (None if messages.flag(one, "pieces") else messages.to_output(one) for one in told)
-    sizes = [(messages.number(one, "size"), messages.number(one, "dropped")) for one in told]
+    found: dict[str, Any] = {name: read(message, name) for name, read in _MAYBE.items() if name in message}
+    flags = [found.pop(name, False) for name in _FLAGS]
+    ending = Ending(exit=messages.maybe_number(message, "exit"), slot=messages.number(message, "slot"), **found)
+    first, second = (_output_of(message, name) for name in ("stdout", "stderr"))
+    unbegun, died, stopped = flags
     return End(
         messages.seconds(message, "ago"),
         ending,
-        messages.flag(message, "began"),
-        messages.flag(message, "died"),
-        messages.flag(message, "stopped"),
+        not unbegun,
+        died,
+        stopped,
         messages.number(message, "pid"),
-        (first, second),
-        (sizes[0], sizes[1]),
+        (first[0], second[0]),
+        (first[1], second[1]),
     )
+
+
+def _output_of(message: Message, name: str) -> tuple[bytes | None, tuple[int, int]]:
+    if name not in message:
+        return b"", (0, 0)
+    told = messages.part(message, name)
+    data = None if messages.flag(told, "pieces") else messages.to_output(told)
+    return data, (messages.number(told, "size"), messages.number(told, "dropped"))
+
+
+def _result_of(message: Message, name: str) -> bytes | None:
+    result = messages.long_text(message, name)
+    return None if result is None else _checked(messages.as_bytes(result))
+
+
+def _error_of(message: Message, name: str) -> str:
+    return messages.text(message, name, _ERROR)
+
+
+_FLAGS: Final = ("unbegun", "died", "stopped")
+_MAYBE: Final[dict[str, Callable[[Message, str], Any]]] = {
+    **dict.fromkeys((*_FLAGS, "still_running"), messages.flag),
+    **dict.fromkeys(("user", "system", "wall"), messages.seconds),
+    **dict.fromkeys(("max_rss", "leftovers"), messages.number),
+    "signal": lambda message, name: messages.maybe_number(message, name, 1),
+    "error": _error_of,
+    "result": _result_of,
+    "traceback": messages.long_text,
+}
+"""The parts of an end that may be left out, and how each is read."""
 
 
 def _checked(result: bytes) -> bytes:

@@ -32,6 +32,11 @@ class SeenConsumers:
         """Whether nobody would take an attempt."""
         return not self._alive - self._refused
 
+    @property
+    def count(self) -> int:
+        """How many live."""
+        return len(self._alive)
+
     def forgive(self) -> None:
         """Nobody could be heard for some time: count again."""
         self._missing.clear()
