@@ -32,6 +32,7 @@ from manyhands.options import proc as processes
 from manyhands.options import queue as queue_options
 from manyhands.options import runs
 from manyhands.options import tour as scenes
+from manyhands.options import web as web_options
 from manyhands.options.common import Json
 
 # -- batch ---------------------------------------------------------------------------------------------------------------
@@ -251,6 +252,21 @@ def remove(_ctx: Context, options: runs.RemoveOptions) -> int:
     from manyhands.handlers import batch_runs
 
     return batch_runs.remove(options)
+
+
+# -- the live page -------------------------------------------------------------------------------------------------------
+
+
+@task(options=web_options.ServeOptions)
+def serve(_ctx: Context, options: web_options.ServeOptions) -> int:
+    """Serve a page that shows the runs of this user live, to this user alone, with buttons to stop, pause and repeat them.
+
+    manyhands web.serve --open
+    manyhands web.serve --unix ~/manyhands.sock --read-only
+    """
+    from manyhands.handlers import web
+
+    return web.serve(options)
 
 
 # -- commands ------------------------------------------------------------------------------------------------------------
@@ -1013,17 +1029,19 @@ admin = Collection(
 )
 queues = Collection("queue", work, submit, submit_call, show_queue, drain, purge)
 clusters = Collection("cluster", up, show_cluster, dashboard, down)
+pages = Collection("web", serve)
 tour = Collection("tour", all_scenes, list_scenes, compare_ways, *scene_tasks())
 tour.add_task(all_scenes, "check")
 dev = Collection(
     "dev", check, test, lint, types, docs, workflows, wheel, test_wheel, coverage, hooks, soak, manual, simulate
 )
 
-namespace = Collection(batches, commands, procs, hosts, queues, clusters, admin, tour, fork_demo)
+namespace = Collection(batches, pages, commands, procs, hosts, queues, clusters, admin, tour, fork_demo)
 if (Path(__file__).parent / "scripts").is_dir():  # the wheel has none
     namespace.add_collection(dev)
 for collection, purpose in [
     (batches, "many jobs from one command or function, and the runs that were made"),
+    (pages, "a page of these runs, live"),
     (commands, "one command"),
     (procs, "processes"),
     (hosts, "this machine"),

@@ -43,7 +43,7 @@ settings.load_profile("patient")
 
 pytest_plugins = [
     "allowed_skips",
-    "browser",
+    "browsers",
     "sampled",
     "dask_clusters",
     "missing_programs",

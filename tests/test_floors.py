@@ -31,6 +31,7 @@ FLOORS = [
     "render",
     "ci",
     "report",
+    "web",
     "api",
     "handlers",
     "admin",

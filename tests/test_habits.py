@@ -18,6 +18,7 @@ PROJECT = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))
 SPEAKS = [HERE / "pyproject.toml", *HERE.glob("*.md"), *(HERE / "docs").rglob("*.md"), *(HERE / ".github").rglob("*.*")]
 """What is read by people who do not know the project yet."""
 HOSTS = {
+    "127.0.0.1",
     "cr.yp.to",
     "docs.kernel.org",
     "docs.python.org",

@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from browser import Browser
+from browsers import Browser
 from conftest import Cli, wait_for
 
 EVIL = '</script><script>document.title="owned"</script><img src="x" onerror="document.title=1"> \x1b[2J\u202e ${7*7}'
@@ -75,7 +75,7 @@ def test_hostile_text_is_text(browser: Browser, page: Page, tmp_path: Path) -> N
     path = page(f"{python} job.py {{n}} {{text}}", "--jsonl", "in.jsonl")
     browser.open(path, anchor="#job-1")
     assert browser.driver.title.startswith("r: ")
-    assert browser.complaints() == []
+    assert browser.said() == []
     assert browser.run("return performance.getEntriesByType('resource').length") == 0
     assert browser.run("return document.querySelectorAll('script').length") == 6  # its own, and five that are data
     assert browser.run("return document.querySelectorAll('img, svg svg, iframe, object').length") == 0
@@ -86,7 +86,7 @@ def test_hostile_text_is_text(browser: Browser, page: Page, tmp_path: Path) -> N
     assert "\\u202e" in texts(browser, "#jobs td.w")[0]
     search(browser, "\\u202eevil\\xff^@", "2")
     assert browser.driver.title.startswith("r: ")
-    assert browser.complaints() == []
+    assert browser.said() == []
     assert path.stat().st_size < 500_000
 
 
@@ -103,7 +103,7 @@ def test_nothing_else_may_run(browser: Browser, page: Page) -> None:
         "fetch('r.html').catch(() => { document.body.dataset.fetch = 'refused' })"
     )
     wait_for(lambda: browser.run("return document.body.dataset.fetch") == "refused")
-    wait_for(lambda: any("img-src" in one or "default-src" in one for one in browser.complaints()))
+    wait_for(lambda: any("img-src" in one or "default-src" in one for one in browser.said()))
 
 
 def test_find_sort_and_filter(browser: Browser, page: Page) -> None:
@@ -198,4 +198,4 @@ def test_without_jobs(browser: Browser, cli: Cli, tmp_path: Path, own_state: Pat
     assert cli("batch.report", "r").returncode == 0
     browser.open(tmp_path / "r.html", width=360)
     assert texts(browser, "#shown") == ["0 to 0 of 0 jobs"]
-    assert browser.complaints() == []
+    assert browser.said() == []

@@ -70,7 +70,7 @@ class Now:
     def _row(self, stage: int, run: Run, going: Going) -> tuple[str, ...]:
         age = duration(self._at - going.since)
         name = one_line(b" ".join(going.values), 200)
-        return (age, *((str(stage),) * self._many), f"{going.job:,}", name, _last_line(run, going))
+        return (age, *((str(stage),) * self._many), f"{going.job:,}", name, last_line(run, going))
 
 
 def _padded(row: Sequence[str], wide: Sequence[int]) -> str:
@@ -80,7 +80,7 @@ def _padded(row: Sequence[str], wide: Sequence[int]) -> str:
     return "  ".join([*map(str.rjust, numbers, wide), name + " " * (wide[-1] - cells(name))])
 
 
-def _last_line(run: Run, going: Going) -> str:
+def last_line(run: Run, going: Going) -> str:
     """Of what it has printed to stderr, else to stdout; harmless, however long."""
     for printed in reversed(going.printed(run.outputs)):
         with suppress(ManyhandsError):
