@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,7 @@ def looked(follower: Follower, until: Callable[[list[Event]], bool]) -> list[Eve
 
 def told(follower: Follower) -> list[Event]:
     """All that is told until it is over."""
-    with closing(follower):
-        return looked(follower, lambda _: follower.over)
+    return looked(follower, lambda _: follower.over)
 
 
 def finals(events: list[Event]) -> Counter[Status]:
@@ -101,7 +100,8 @@ def test_what_runs_is_told_once_and_its_end_too(own_state: Path, tmp_path: Path)
     """With its process, its slot, and its command."""
     store, gate = Store(own_state), tmp_path / "gate"
     waiting = plan(f"sh -c 'until test -e {gate}; do sleep 0.02; done'", ["a", "b", "c"])
-    with carried_out(waiting, store) as run, closing(Follower(store, run)) as follower:
+    with carried_out(waiting, store) as run:
+        follower = Follower(store, run)
         events = looked(follower, lambda events: sum(isinstance(one, Began) for one in events) == 2)
         began = [one for one in events if isinstance(one, Began)]
         assert all(os.path.exists(f"/proc/{one.pid}") for one in began)
@@ -138,11 +138,11 @@ def test_a_run_that_was_killed(own_state: Path) -> None:
     store = Store(own_state)
     wait_for(lambda: (own_state / "runs" / "r" / "standing.json").exists())
     run = store.find("r")
-    with closing(Follower(store, run)) as follower:
-        list(follower.look())
-        process.kill()
-        process.wait()
-        events = looked(follower, lambda _: follower.over)
+    follower = Follower(store, run)
+    list(follower.look())
+    process.kill()
+    process.wait()
+    events = looked(follower, lambda _: follower.over)
     assert any(isinstance(one, Warned) and "without bringing it to an end" in one.text for one in events)
     assert isinstance(events[-1], Summary) and events[-1].not_run == 1
     for _ in go_on(run, os.environ, "failed").events():  # ends what is left of it

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Final
 
 from manyhands.core.events import Began, Counted, Event, Finished, RunStarted, Tick, Warned
@@ -43,62 +43,50 @@ class Follower:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._store, self.run, self._clock, self._now = store, run, clock, now
-        self._journals = self._opened()
         self._filled = commands_of(run)
-        self._places = [0 if history else journal.last_place() for journal in self._journals]
+        with ExitStack() as stack:
+            journals = self._open(stack)
+            self._places = [0 if history else journal.last_place() for journal in journals]
+            self._executions = len(journals[-1].executions())
         self._history, self._begun = history, False
         self._running: set[_Place] = set()
         self._ended: set[_Place] = set()
         """Ended since what runs was last read, which may still name them."""
         self._total: int | None = None
-        self._executions = len(self._journals[-1].executions())
         self._since = clock()
         self.paused = False
         self.over = False
         """Nobody carries the run out any more, and all of it has been told."""
 
-    def _opened(self) -> list[Journal]:
-        opened: list[Journal] = []
-        try:
-            for stage in self.run.stages:
-                opened.append(stage.journal())  # noqa: PERF401 - if one fails, the others have to be closed
-        except BaseException:
-            for journal in opened:
-                journal.close()
-            raise
-        return opened
+    def _open(self, stack: ExitStack) -> list[Journal]:
+        """The journals of the stages. They are open only while they are looked at: who closes one last has to tidy it up, and that is
+        for the process that carries the run out."""
+        return [stack.enter_context(closing(stage.journal())) for stage in self.run.stages]
 
-    def close(self) -> None:
-        """Close the journals."""
-        for journal in self._journals:
-            journal.close()
-
-    def look(self) -> Iterator[Event]:
+    def look(self) -> list[Event]:
         """What has happened since the last look, and a Tick. Raises JournalError."""
         busy = is_busy(self.run)  # asked first: what its last execution has written is then read below
         standing = [progress_file.read(stage.path) for stage in self.run.stages]
-        if not self._begun:
-            self._begun = True
-            yield from self._beginning(standing)
-        caught_up = True
-        for stage in range(1, len(self._journals) + 1):
-            found = 0
-            for event in self._finished(stage):
-                found += 1
-                yield event
-            caught_up = caught_up and found < _MOST
-        yield from self._now_running(standing)
-        if busy or not caught_up:
-            yield Tick(self._clock(), len(self._running))
-            return
-        yield from self._end()
-        self.over = True
+        found: list[Event] = []
+        with ExitStack() as stack:
+            journals = self._open(stack)
+            if not self._begun:
+                self._begun = True
+                found += self._beginning(standing, journals)
+            ended = [[*self._finished(stage, journal)] for stage, journal in enumerate(journals, 1)]
+            for one in ended:
+                found += one
+            found += self._now_running(standing)
+            if busy or any(len(one) >= _MOST for one in ended):
+                return [*found, Tick(self._clock(), len(self._running))]
+            self.over = True
+            return [*found, *self._end(journals)]
 
-    def _beginning(self, standing: list[RunProgress | None]) -> Iterator[Event]:
+    def _beginning(self, standing: list[RunProgress | None], journals: list[Journal]) -> Iterator[Event]:
         self.run = self._store.get(self.run.id) or self.run
         if standing[0] is not None:
             self._since = self._clock() - max(0.0, self._now() - standing[0].started)
-        before = 0 if self._history else sum(Journals(self._journals).tally().counts.values())
+        before = 0 if self._history else sum(Journals(journals).tally().counts.values())
         jobs = [self.run.record, *self.run.record.get("then", ())]
         width = sum(int(one.get("limits", {}).get("jobs", 1)) for one in jobs)
         self._total = self._known_total(standing)
@@ -110,9 +98,9 @@ class Follower:
         known = standing[0].total if standing[0] is not None else None
         return known if known is not None else self.run.record.get("total")
 
-    def _finished(self, stage: int) -> Iterator[Event]:
+    def _finished(self, stage: int, journal: Journal) -> Iterator[Event]:
         """Attempts of a stage that have ended since the last look, up to `_MOST`."""
-        journal, told = self._journals[stage - 1], 0
+        told = 0
         while told < _MOST and (page := journal.ended_after(self._places[stage - 1])):
             for place, record in page:
                 self._places[stage - 1] = place
@@ -128,7 +116,7 @@ class Follower:
         outcome = record.outcome
         assert outcome is not None  # noqa: S101 - the caller has looked
         attempt = Attempt(record.job, record.attempt, self._filled(record.job, stage))
-        passes = outcome.status is Status.OK and stage < len(self._journals)
+        passes = outcome.status is Status.OK and stage < len(self._places)
         return Finished(outcome._replace(attempt=attempt, final=outcome.final and not passes), None, stage)
 
     def _now_running(self, standing: list[RunProgress | None]) -> Iterator[Event]:
@@ -153,11 +141,10 @@ class Follower:
         attempt = Attempt(job, going.attempt, self._filled(job, stage))
         return Began(attempt, at, going.slot, going.pid, stage, going.host)
 
-    def _end(self) -> Iterator[Event]:
+    def _end(self, journals: list[Journal]) -> Iterator[Event]:
         """How the run stands, now that nobody carries it out."""
         self.run = self._store.get(self.run.id) or self.run
-        with closing(Journals.open(self.run)) as journals:
-            tally, executions = journals.tally(), journals.executions()
+        tally, executions = Journals(journals).tally(), journals[-1].executions()
         if len(executions) == self._executions and tally.left:
             yield Warned("the process that carried it out has ended without bringing it to an end")
         yield summary_of(self.run, tally.counts, tally.left, executions, self._clock() - self._since)

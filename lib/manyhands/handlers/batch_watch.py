@@ -74,7 +74,8 @@ def _elsewhere(run: Run) -> bool:
 
 def _follow(kept: Store, run: Run, shown: Renderer, job: int | None = None) -> Finished | Summary:
     """Show what happens until the run has ended; or only what concerns ``job``, until that has ended."""
-    with closing(Follower(kept, run)) as follower, closing(shown):
+    follower = Follower(kept, run)
+    with closing(shown):
         while True:
             paused = follower.paused
             for event in follower.look():
