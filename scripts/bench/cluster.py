@@ -5,7 +5,8 @@
     scripts/bench/cluster.py --functions 10000 --commands 500 --rounds 5
 
 The cluster is made here, with two workers of one thread, before the clock starts. ``client.map`` is measured twice: a task for each job, and
-with chunks of 100 jobs in one task. Tables show medians of seconds, and the ratios round by round. Ours keep a journal.
+with chunks of 100 jobs in one task. Tables show medians of seconds, of microseconds of CPU a job of this process, which the scheduler is in, and of the workers; and the ratios of
+seconds round by round. Ours keep a journal.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from os.path import basename
 from typing import Any
 
+from cpu_seconds import Seconds, used  # type: ignore[import-not-found]  # it stands beside this file
 from distributed import Client, LocalCluster, as_completed
 
 from manyhands import run_batch
@@ -66,17 +68,22 @@ def table(what: str, peers: dict[str, Peer], jobs: int, rounds: int) -> None:
     """Measure the peers, one after the other in each round, and print what they took."""
     inputs = [f"/{number}/x" for number in range(jobs)]
     found: dict[str, list[float]] = {name: [] for name in peers}
+    cpu: dict[str, list[Seconds]] = {name: [] for name in peers}
     for peer in peers.values():
         peer(inputs[:20])
     for _ in range(rounds):
         for name, peer in peers.items():
-            began = time.perf_counter()
+            before, began = used(), time.perf_counter()
             peer(inputs)
             found[name].append(time.perf_counter() - began)
-    print(f"\n| {jobs} {what}, {rounds} rounds | seconds | manyhands / peer |\n|---|---:|---:|")
+            cpu[name].append(used().since(before))
+    print(
+        f"\n| {jobs} {what}, {rounds} rounds | seconds | manyhands / peer | CPU here | workers |\n|---|---:|---:|---:|---:|"
+    )
     for name, seconds in found.items():
         ratio = statistics.median(a / b for a, b in zip(found["manyhands"], seconds, strict=True))
-        print(f"| {name} | {statistics.median(seconds):.2f} | {ratio:.2f} |")
+        here, workers = (1e6 / jobs * statistics.median(one) for one in [*zip(*cpu[name], strict=True)][:2])
+        print(f"| {name} | {statistics.median(seconds):.2f} | {ratio:.2f} | {here:.0f} | {workers:.0f} |")
 
 
 def main() -> None:

@@ -5,8 +5,9 @@ and beside a bare loop over Redis Streams, which sends and answers, and keeps no
     scripts/bench/queues.py --redis redis://127.0.0.1:6379/0
     scripts/bench/queues.py --redis redis://127.0.0.1:6379/0 --amqp amqp://127.0.0.1/ --jobs 1000 --rounds 5
 
-The server at ``--redis`` is emptied. Each peer has a worker with two slots (RQ: two workers), which is there before the clock starts. The table
-shows medians of seconds from the first job that is sent to the last result that is there, and ratios of them round by round. Ours
+With ``--only redis`` only that pair is measured. The server at ``--redis`` is emptied. Each peer has a worker with two slots (RQ: two workers), which is there before the clock starts. The table
+shows medians of seconds from the first job that is sent to the last result that is there, and of microseconds of CPU a job of this
+process, of the consumers (those of all peers, of which only one has anything to do) and of the server; and ratios of them round by round. Ours
 keep a journal; Celery's results are in Redis.
 """
 
@@ -23,6 +24,8 @@ from contextlib import ExitStack
 from os.path import basename
 from pathlib import Path
 from typing import Any
+
+from cpu_seconds import Seconds, used  # type: ignore[import-not-found]  # it stands beside this file
 
 from manyhands import run_batch
 
@@ -103,6 +106,18 @@ class Bench:
 
         return peer
 
+    def empty(self) -> None:
+        """Remove what an earlier bench has left."""
+        from redis import Redis
+
+        Redis.from_url(self.redis).flushdb()
+
+    def server(self) -> int:
+        """The process of Redis, which is on this machine."""
+        from redis import Redis
+
+        return int(Redis.from_url(self.redis).info("server")["process_id"])
+
     def bare(self) -> Peer:
         from redis import Redis
 
@@ -127,18 +142,22 @@ class Bench:
         return peer
 
 
-def measured(peers: dict[str, Peer], jobs: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each peer, round by round, one after the other in each."""
+def measured(
+    peers: dict[str, Peer], jobs: int, rounds: int, server: int
+) -> tuple[dict[str, list[float]], dict[str, list[Seconds]]]:
+    """Seconds of each peer, and of CPU, round by round, one after the other in each."""
     inputs = [f"/{number}/x" for number in range(jobs)]
     for peer in peers.values():
         peer(inputs[:20])  # the workers are there, and have imported what they need
     found: dict[str, list[float]] = {name: [] for name in peers}
+    cpu: dict[str, list[Seconds]] = {name: [] for name in peers}
     for _ in range(rounds):
         for name, peer in peers.items():
-            began = time.perf_counter()
+            before, began = used(server), time.perf_counter()
             peer(inputs)
             found[name].append(time.perf_counter() - began)
-    return found
+            cpu[name].append(used(server).since(before))
+    return found, cpu
 
 
 def main() -> None:
@@ -146,26 +165,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--redis", required=True, metavar="URL", help="a server that may be emptied")
     parser.add_argument("--amqp", metavar="URL", help="RabbitMQ, if Celery is to be measured with it")
+    parser.add_argument("--only", choices=["redis"], help="leave out Celery and RQ")
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         bench = Bench(Path(folder), given.redis, stack)
+        bench.empty()
         pairs = [("manyhands redis", "bare Redis Streams")]
         peers: dict[str, Any] = {pairs[0][0]: bench.ours("redis", given.redis), pairs[0][1]: bench.bare()}
         for name, broker in {"celery on Redis": given.redis, "celery on RabbitMQ": given.amqp}.items():
-            if broker:
+            if broker and not given.only:
                 peers[f"manyhands {name}"], peers[name] = (
                     bench.ours("celery", broker),
                     bench.celery(broker, f"app{len(pairs)}"),
                 )
                 pairs.append((f"manyhands {name}", name))
-        peers["manyhands rq"], peers["rq"] = bench.ours("rq", given.redis), bench.rq()
-        pairs.append(("manyhands rq", "rq"))
-        found = measured(peers, given.jobs, given.rounds)
-    print(f"{given.jobs} jobs, {given.rounds} rounds\n\n| | seconds |\n|---|---|")
+        if not given.only:
+            peers["manyhands rq"], peers["rq"] = bench.ours("rq", given.redis), bench.rq()
+            pairs.append(("manyhands rq", "rq"))
+        found, cpu = measured(peers, given.jobs, given.rounds, bench.server())
+    print(f"{given.jobs} jobs, {given.rounds} rounds; us of CPU a job\n")
+    print("| | seconds | here | consumers | server |\n|---|---:|---:|---:|---:|")
     for name, seconds in found.items():
-        print(f"| {name} | {statistics.median(seconds):.2f} |")
+        parts = [1e6 / given.jobs * statistics.median(one) for one in zip(*cpu[name], strict=True)]
+        print(f"| {name} | {statistics.median(seconds):.2f} | {parts[0]:.0f} | {parts[1]:.0f} | {parts[2]:.0f} |")
     print("\n| | ratio |\n|---|---|")
     for ours, theirs in pairs:
         ratio = statistics.median(a / b for a, b in zip(found[ours], found[theirs], strict=True))
