@@ -167,6 +167,65 @@ def test_more_at_once(cli: Cli, begin: Begin, tmp_path: Path) -> None:
     wait_for(lambda: len((tmp_path / "begun").read_text().split()) == 6)
 
 
+WAITS = """
+import os, time
+
+def wait(name):
+    with open("begun", "a") as begun:
+        begun.write(f"{name}\\n")
+    while not os.path.exists("gate"):
+        time.sleep(0.02)
+
+def together(_):
+    name = os.getpid()
+    open(f"there/{name}", "w").close()
+    most = len(os.listdir("there"))
+    time.sleep(0.02)
+    os.unlink(f"there/{name}")
+    return most
+"""
+
+
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+def test_more_functions_at_once(cli: Cli, tmp_path: Path, gate: Path, backend: str) -> None:
+    """The new slots are used by what waits already."""
+    (tmp_path / "waits.py").write_text(WAITS)
+    begun = cli(
+        "batch.call",
+        "waits:wait",
+        "--backend",
+        backend,
+        "-j",
+        "1",
+        "--run-id",
+        "r",
+        "--background",
+        "--",
+        *"abcd",
+        cold=True,
+    )
+    assert begun.returncode == 0, begun.stderr
+    wait_for(lambda: (tmp_path / "begun").exists())
+    assert cli("batch.set", "r", "--jobs", "4").stderr == "manyhands: run r now runs at most 4 at once\n"
+    wait_for(lambda: sorted((tmp_path / "begun").read_text().split()) == [*"abcd"])
+    gate.touch()
+    assert cli("batch.wait", "r").returncode == 0
+
+
+def test_fewer_functions_at_once(cli: Cli, tmp_path: Path, gate: Path) -> None:
+    """Workers that are there already get nothing more."""
+    (tmp_path / "waits.py").write_text(WAITS)
+    (tmp_path / "there").mkdir()
+    first = ("batch.call", "waits:wait", "--then", "waits:together", "-j", "3", "--run-id", "r", "--background")
+    assert cli(*first, "--", *map(str, range(40)), cold=True).returncode == 0
+    wait_for(lambda: (tmp_path / "begun").exists() and len((tmp_path / "begun").read_text().split()) == 3)
+    assert cli("batch.set", "r", "--jobs", "3,1").stderr == "manyhands: run r now runs at most 3, 1 at once\n"
+    gate.touch()
+    assert cli("batch.wait", "r").returncode == 0
+    rows = map(json.loads, cli("batch.export", "r").stdout.splitlines())
+    assert {row["result"] for row in rows if row["stage"] == 2} == {1}
+
+
 def test_another_rule(cli: Cli, begin: Begin, gate: Path) -> None:
     begin(inputs=tuple("abcdefgh"))
     assert cli("batch.set", "r", "--halt", "soon,success=1").returncode == 0
