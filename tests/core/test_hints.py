@@ -113,7 +113,7 @@ def test_scripts_run_is_named_and_jobs_do_not_inherit_that(cli: Cli, environment
 
 # -- options ---------------------------------------------------------------------------------------------------------------
 
-SPARED = {"admin", "cli", "handlers", "host", "options", "render", "tour"}
+SPARED = {"web", "admin", "cli", "handlers", "host", "options", "render", "tour"}
 """What only tasks reach says options as they are typed."""
 TASKS_ONLY = {
     "allowed.py",  # it tells of the options of a consumer, which is always a command

@@ -269,6 +269,20 @@ def test_one_job_watched(begin: Begin, gate: Path, environment: dict[str, str], 
     assert cli("batch.watch", "r", "--job", "3").stdout == "hello c\nbye c\n"
 
 
+def test_a_watcher_hears_of_a_pause(
+    begin: Begin, gate: Path, environment: dict[str, str], tmp_path: Path, cli: Cli
+) -> None:
+    begin()
+    process = watched(environment, tmp_path, "r")
+    assert cli("batch.pause", "r").returncode == 0
+    assert process.stderr is not None
+    assert process.stderr.readline() == "manyhands: run r is paused\n"
+    assert cli("batch.continue", "r").returncode == 0
+    assert process.stderr.readline() == "manyhands: run r goes on\n"
+    gate.touch()
+    process.communicate(timeout=60)
+
+
 def test_a_watcher_that_is_killed_changes_nothing(
     begin: Begin, gate: Path, environment: dict[str, str], tmp_path: Path, cli: Cli
 ) -> None:

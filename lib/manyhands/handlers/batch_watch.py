@@ -10,7 +10,7 @@ from math import inf
 from typing import Final
 
 from manyhands.core.errors import ManyhandsError, UsageError
-from manyhands.core.events import Began, Event, Finished, Summary, Tick
+from manyhands.core.events import Began, Event, Finished, Summary, Tick, Warned
 from manyhands.core.job import Status
 from manyhands.execution.following import Follower
 from manyhands.execution.growing_output import GrowingOutput
@@ -86,7 +86,7 @@ def _follow(kept: Store, run: Run, shown: Renderer, job: int | None = None) -> F
                     ):
                         return event
             if follower.paused is not paused:
-                sys.stderr.write(f"manyhands: run {kept.short(run)} {'is paused' if follower.paused else 'goes on'}\n")
+                shown.event(Warned(f"run {kept.short(run)} {'is paused' if follower.paused else 'goes on'}"))
             time.sleep(_LOOK)
 
 

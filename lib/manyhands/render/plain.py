@@ -39,12 +39,13 @@ class Plain:
         *,
         tag: bool = False,
         quiet: bool = False,
-        heartbeat: float = HEARTBEAT,
+        heartbeat: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._out = Stream(stdout, tag=tag, clock=clock)
         self._err = Stream(stderr.buffer, tag=tag, clock=clock)
-        self._talk, self._quiet, self._heartbeat, self._clock = stderr, quiet, heartbeat, clock
+        self._talk, self._quiet, self._clock = stderr, quiet, clock
+        self._heartbeat = HEARTBEAT if heartbeat is None else heartbeat
         self.progress = Progress(clock)
         self._raised = Raised()
         self._last_sign = clock()
