@@ -79,7 +79,8 @@ def test_the_table_fits_and_is_harmless(tmp_path: Path, width: int) -> None:
     """Long inputs and long lines are cut; no more rows than asked for."""
     run, held = Store(tmp_path).create({"template": "x", "workdir": "/"})
     held.close()
-    kept(run.path, *(began(number, 90.0 + number, b"\x1b[2J" + b"x" * 200) for number in range(1, 9)))
+    begun = (began(number, 90.0 + number, b"\x1b[2J" + b"x" * 200) for number in range(1, 9))
+    kept(run.path, *(one._replace(pid=os.getpid()) for one in begun))
     (run.outputs / ".slot-1.out").write_bytes(b"out\n")
     (run.outputs / ".slot-1.err").write_bytes(b"first\n\x1b[31m" + b"e" * 500)
     (run.outputs / ".slot-2.out").write_bytes("漢".encode() * 200)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -96,5 +97,17 @@ def test_nothing_is_followed_and_nothing_fails(tmp_path: Path) -> None:
 def test_output_so_far_is_in_the_files_of_the_slot(tmp_path: Path) -> None:
     """Those are there while a job runs; where they are in memory, nothing is known."""
     (tmp_path / ".slot-4.out").write_bytes(b"half a li")
-    out, err = Going(1, 1, (b"x",), 0.0, 4, 9).printed(tmp_path)
+    out, err = Going(1, 1, (b"x",), 0.0, 4, os.getpid()).printed(tmp_path)
     assert (out.path, out.size, err.size) == (str(tmp_path / ".slot-4.out"), 9, 0)
+
+
+def test_the_output_of_a_slot_is_no_longer_its_when_its_process_is_gone(tmp_path: Path) -> None:
+    """Another job may have begun there since it was written down that it runs."""
+    (tmp_path / ".slot-1.out").write_text("somebody's\n")
+    process = subprocess.Popen(["sleep", "1000"])
+    going = Going(1, 1, (b"x",), 0.0, 1, process.pid)
+    assert going.may_run and going.printed(tmp_path)[0].size == 11
+    process.kill()
+    process.wait()
+    assert not going.may_run and going.printed(tmp_path)[0].size == 0
+    assert going._replace(host="far").may_run and going._replace(pid=0).may_run

@@ -85,5 +85,5 @@ def last_line(run: Run, going: Going) -> str:
     for printed in reversed(going.printed(run.outputs)):
         with suppress(ManyhandsError):
             if lines := output.tail(printed, 1, _TAIL):
-                return one_line(lines[-1], 1000)
+                return one_line(lines[-1], 1000) if going.may_run else ""
     return ""

@@ -22,6 +22,7 @@ from manyhands.core.events import Began
 from manyhands.core.job import Output, Values
 from manyhands.core.lean import NamedTuple
 from manyhands.core.records import dataclass
+from manyhands.posix import linux
 
 EVERY: Final = 1.0
 """Seconds between two writes at least, and before the first one."""
@@ -44,8 +45,20 @@ class Going(NamedTuple):
     pid: int
     host: str | None = None
 
+    @property
+    def may_run(self) -> bool:
+        """Whether its process is there, or cannot be looked for. If not, its slot may be another's, and what was read of it before, too."""
+        return (
+            self.host is not None
+            or not self.pid
+            or linux.read_stat(self.pid) is not None
+            or not os.path.isdir("/proc/self")
+        )
+
     def printed(self, outputs: Path) -> tuple[Output, Output]:
-        """Its stdout and stderr so far, as far as they are in the files of its slot."""
+        """Its stdout and stderr so far, as far as they are in the files of its slot: it counts if the attempt `may_run` after it was read."""
+        if not self.may_run:
+            return Output(), Output()
         return _printed(outputs / f".slot-{self.slot}.out"), _printed(outputs / f".slot-{self.slot}.err")
 
 

@@ -45,6 +45,9 @@ def one_job(follower: Follower, number: int) -> dict[str, Any] | None:
         outputs = now.printed(run.outputs)
     elif record.outcome is not None:
         outputs = record.outcome.stdout, record.outcome.stderr
+    shown = [_printed(one) for one in outputs] if outputs else [None, None]
+    if going is not None and not going[1].may_run:
+        shown = [None, None]  # it has ended meanwhile, and another may have begun in its slot
     return {
         "job": number,
         "input": _cut(harmless(b" ".join(record.job.values)[:_INPUT]), sum(map(len, record.job.values)) > _INPUT),
@@ -52,8 +55,8 @@ def one_job(follower: Follower, number: int) -> dict[str, Any] | None:
         "running": None if going is None else {"attempt": going[1].attempt, "since": going[1].since, "pid": going[1].pid},
         "state": "running" if going else _state(record),
         "result": _result(record.outcome),
-        "stdout": _printed(outputs[0]) if outputs else None,
-        "stderr": _printed(outputs[1]) if outputs else None,
+        "stdout": shown[0],
+        "stderr": shown[1],
         "traceback": harmless(record.outcome.traceback or "")[-TAIL:] if record.outcome else "",
         "several_stages": len(follower.run.stages) > 1,
         "attempts_at": len(attempts),
