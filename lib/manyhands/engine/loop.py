@@ -247,22 +247,24 @@ class Engine(Steered):
             self._news.append(Began(attempt, at - ending.wall, ending.slot, pid, host=ending.host))
         if flight.recorded:  # it could not be stopped, and its end was recorded then; only now is its slot free
             return
-        limit = self._deadlines.limit
-        if limit is not None and not self._backend.can_stop and flight.stop_at is None and ending.wall > limit:
+        if (limit := self._deadlines.limit) is not None and not self._backend.can_stop and flight.stop_at is None and ending.wall > limit:
             # it ran past its time-out, which was not noticed before it ended
             flight.stop_at, flight.why = at, Status.TIMEOUT
-        if began and ending.exit == 0 and flight.stop_at is None:  # most jobs: this is what `judge` would find
-            outcome = make(Outcome, (attempt, Status.OK, ending, True))
+        if began and ending[0] == 0 and flight.stop_at is None:  # most jobs: this is what `judge` would find
+            status, outcome = Status.OK, make(Outcome, (attempt, Status.OK, ending, True))
         else:
             outcome = judge(report, flight.stop_at, flight.why)
+            status = outcome.status
         if self._climber and (note := self._climber.ended()):
             self._news.append(Warned(note, requested=True))
         if self._deadlines.timed:
-            self._deadlines.end(number, ending.wall if outcome.status in COUNTED else None)
-        if outcome.status is Status.OK:
-            self._record(make(Finished, (outcome, None, 1)))
-        else:
+            self._deadlines.end(number, ending.wall if status in COUNTED else None)
+        if status is not Status.OK:
             self._not_ok(report, flight, outcome)
+            return
+        self._recorder.ended(make(Finished, (outcome, None, 1)))
+        if self._careful:
+            self._halting.count(status)
 
     def _not_ok(self, report: Ended, flight: Flight, outcome: Outcome) -> None:
         """Record an attempt that was not ok, and plan a retry if the job gets one."""
