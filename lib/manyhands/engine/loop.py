@@ -262,9 +262,7 @@ class Engine(Steered):
         if status is not Status.OK:
             self._not_ok(report, flight, outcome)
             return
-        self._recorder.ended(make(Finished, (outcome, None, 1)))
-        if self._careful:
-            self._halting.count(status)
+        self._record(make(Finished, (outcome, None, 1)))
 
     def _not_ok(self, report: Ended, flight: Flight, outcome: Outcome) -> None:
         """Record an attempt that was not ok, and plan a retry if the job gets one."""
