@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,17 @@ def test_the_identity_of_a_job_is_function_and_input() -> None:
     ]
     assert len(set(keys)) == len(keys)
     assert keys[0] == renderer(Call(text="functions:describe", folder=".", result="none")).key((b"a",))
+
+
+def test_a_job_is_known_by_the_same_key_in_every_version() -> None:
+    """Or a run that an earlier version began would do its jobs again. What is long stands there by its SHA-256."""
+    key = renderer(Call(text="functions:describe", folder=".", type="bytes")).key
+    start, long, other = b"ffunctions:describe\0bytes\0", bytes(5000), bytes(4999) + b"1"
+    assert key((b"a",)) == blake2b(start + b"1:a", digest_size=16).digest()
+    assert key((long, b"a")) == blake2b(start + b"5000#" + sha256(long).digest() + b"1:a", digest_size=16).digest()
+    assert (
+        len({key((long,)), key((other,)), key((sha256(long).digest(),)), key((b"5000#" + sha256(long).digest(),))}) == 4
+    )
 
 
 @pytest.mark.parametrize(

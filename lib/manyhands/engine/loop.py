@@ -247,7 +247,8 @@ class Engine(Steered):
             self._news.append(Began(attempt, at - ending.wall, ending.slot, pid, host=ending.host))
         if flight.recorded:  # it could not be stopped, and its end was recorded then; only now is its slot free
             return
-        if (limit := self._deadlines.limit) is not None and not self._backend.can_stop and flight.stop_at is None and ending.wall > limit:
+        limit = self._deadlines.limit
+        if limit is not None and not self._backend.can_stop and flight.stop_at is None and ending.wall > limit:
             # it ran past its time-out, which was not noticed before it ended
             flight.stop_at, flight.why = at, Status.TIMEOUT
         if began and ending[0] == 0 and flight.stop_at is None:  # most jobs: this is what `judge` would find

@@ -47,8 +47,7 @@ _LARGE: Final = 1 << 63
 _NOWHERE: Final = "?:"  # begins the name of a function that cannot be imported
 _PICKLED: Final = b"\x80"  # the first byte of every pickle since protocol 2; no JSON text begins with it
 _PICKLES: Final = b"\0" + _PICKLED  # the first bytes of what `_displayed` describes
-_SHORT: Final = 1 << 10  # bytes that are rather copied than hashed apart
-_LONG: Final = 1 << 16  # bytes from which on SHA-256, for which processors have instructions, is several times as fast as BLAKE2
+_SHORT: Final = 1 << 10  # bytes up to which BLAKE2 is faster than SHA-256, for which processors have instructions
 
 
 class BadInput(ValueError):
@@ -273,13 +272,10 @@ class CallRenderer:
         for value in values:
             if len(value) < _SHORT:
                 hasher.update(b"%d:%b" % (len(value), value))
-            elif len(value) >= _LONG:
+            else:
                 from hashlib import sha256  # here: most inputs are short
 
                 hasher.update(b"%d#%b" % (len(value), sha256(value).digest()))
-            else:
-                hasher.update(b"%d:" % len(value))
-                hasher.update(value)
         return hasher.digest()
 
     def argv(self, values: Values, number: int) -> tuple[Arg, ...]:  # noqa: ARG002
@@ -329,14 +325,8 @@ def encode(item: object) -> bytes:
         return b"%d" % cast("int", item)
     if kind is str and item.isascii():  # type: ignore[attr-defined]
         return json.dumps(item).encode()
-    with suppress(ValueError, RecursionError):  # a number of 5,000 digits, a list that holds itself
-        if fits_json(item) or (type(item) is tuple and all(map(fits_json, item))):
-            whole = [item] if type(item) is list else item
-            text = json.dumps(whole)
-            if "\\ud" not in text or json.dumps(json.loads(text), ensure_ascii=False) == json.dumps(
-                whole, ensure_ascii=False
-            ):
-                return text.encode()
+    if kind is not bytes and (text := _in_json(item)) is not None:
+        return text
     import pickle  # here: most inputs are JSON
 
     args, kwargs = ((), item) if type(item) is dict else (item if type(item) is tuple else (item,), {})
@@ -346,6 +336,19 @@ def encode(item: object) -> bytes:
         return pickle.dumps((args, kwargs), protocol=5)
     except Exception as error:  # a __reduce__ may raise anything
         raise InputError(f"the input {item!r:.80} cannot be pickled: {type(error).__name__}: {error}") from None
+
+
+def _in_json(item: object) -> bytes | None:
+    """An input as JSON, if that gives back exactly the same."""
+    with suppress(ValueError, RecursionError):  # a number of 5,000 digits, a list that holds itself
+        if fits_json(item) or (type(item) is tuple and all(map(fits_json, item))):
+            whole = [item] if type(item) is list else item
+            text = json.dumps(whole)
+            if "\\ud" not in text or json.dumps(json.loads(text), ensure_ascii=False) == json.dumps(
+                whole, ensure_ascii=False
+            ):
+                return text.encode()
+    return None
 
 
 def decode(call: Call, values: Values) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from manyhands.backends.protocol import Ended, Report, Started
 from manyhands.backends.settings import FunctionSettings
@@ -19,6 +19,9 @@ from manyhands.backends.workers.handle import Handle, in_words
 from manyhands.backends.workers.handle import end as end_jobs
 from manyhands.core.job import NOTHING, Attempt, AttemptId, Ending
 from manyhands.core.lean import make
+
+_WELL: Final = 0, None, None
+"""The first fields of an `Ending`: exit status, signal, error."""
 
 
 class Attempts:
@@ -46,8 +49,8 @@ class Attempts:
                 goes_on, leaving, at, measured = note
                 self._ended(one, at, ending_of(measured))
             else:
-                at, started, wall, user, system, peak, result = note
-                measured = 0, None, None, started, wall, user, system, peak, NOTHING, NOTHING, slot, 0, result, None, False, None
+                at, result = note[0], note[6]  # between them: started, wall, user, system, peak memory
+                measured = _WELL + note[1:6] + (NOTHING, NOTHING, slot, 0, result, None, False, None)
                 self._ended(one, at, make(Ending, measured))
                 goes_on, leaving = held, False
             if goes_on:
