@@ -46,9 +46,9 @@ def batch(_ctx: Context, options: new_runs.CommandOptions) -> int:
     manyhands batch 'ping -c1 {host}' --csv hosts.csv --timeout 10 --retries 2
     manyhands batch 'sort {} | uniq -c > {.}.counts' --shell -- *.txt
     """
-    from manyhands.handlers import batch
+    from manyhands.handlers import batch_begin
 
-    return batch.new(options)
+    return batch_begin.run(options)
 
 
 @task(options=new_runs.ScriptOptions, name="script")
@@ -58,9 +58,9 @@ def run_script(_ctx: Context, options: new_runs.ScriptOptions) -> int:
     manyhands batch.script process.py -- *.csv
     manyhands batch.script 'thumbnail.py --size 200 {} {.}.png' --glob 'photos/*.jpg' --timeout 30
     """
-    from manyhands.handlers import batch_script
+    from manyhands.handlers import batch_begin
 
-    return batch_script.run_script(options)
+    return batch_begin.script(options)
 
 
 @task(options=new_runs.FunctionOptions, name="call")
@@ -70,9 +70,9 @@ def call_function(_ctx: Context, options: new_runs.FunctionOptions) -> int:
     manyhands batch.call images:thumbnail --glob 'photos/*.png' -j 4 --timeout 30
     manyhands batch.call primes.py:is_prime --from numbers.txt --type int
     """
-    from manyhands.handlers import batch
+    from manyhands.handlers import batch_begin
 
-    return batch.new(options)
+    return batch_begin.call(options)
 
 
 @task(options=new_runs.CompareOptions, name="compare")

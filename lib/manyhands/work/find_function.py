@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from manyhands.core.errors import UsageError
-from manyhands.runtime.quick_exit import keep_usual_exit
+from manyhands.runtime.quick_exit import free_later
 from manyhands.runtime.search_path import search
 
 Function = Callable[..., Any]
@@ -51,7 +51,7 @@ def _module(origin: str, folder: str) -> ModuleType:
     path = os.path.join(folder, origin)
     home = os.path.dirname(path) if is_file else folder
     search(home)
-    keep_usual_exit()
+    free_later()
     try:
         return _from_file(path) if is_file else _by_name(origin)
     except FileNotFoundError as error:
