@@ -86,6 +86,7 @@ SLOW = {
     "hmac",
     "importlib.metadata",
     "inspect",
+    "ipaddress",
     "logging",
     "locale",
     "lzma",
