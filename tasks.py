@@ -46,9 +46,9 @@ def batch(_ctx: Context, options: new_runs.CommandOptions) -> int:
     manyhands batch 'ping -c1 {host}' --csv hosts.csv --timeout 10 --retries 2
     manyhands batch 'sort {} | uniq -c > {.}.counts' --shell -- *.txt
     """
-    from manyhands.handlers import batch_begin
+    from manyhands.handlers import batch
 
-    return batch_begin.run(options)
+    return batch.new(options)
 
 
 @task(options=new_runs.ScriptOptions, name="script")
@@ -58,9 +58,9 @@ def run_script(_ctx: Context, options: new_runs.ScriptOptions) -> int:
     manyhands batch.script process.py -- *.csv
     manyhands batch.script 'thumbnail.py --size 200 {} {.}.png' --glob 'photos/*.jpg' --timeout 30
     """
-    from manyhands.handlers import batch_begin
+    from manyhands.handlers import batch_script
 
-    return batch_begin.script(options)
+    return batch_script.run_script(options)
 
 
 @task(options=new_runs.FunctionOptions, name="call")

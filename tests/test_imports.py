@@ -160,7 +160,6 @@ def test_a_batch_of_commands_imports_what_it_uses(tmp_path: Path, environment: d
     done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
     loaded = set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
     assert {"manyhands.execution.batch", "manyhands.backends.commands", "sqlite3", "invoke.program"} <= loaded
-    assert done.stderr.index("manyhands.backends.shared.early_process\n") < done.stderr.index("sqlite3")
     assert {one for one in loaded for slow in SLOW if f"{one}.".startswith(f"{slow}.")} == set()
 
 
@@ -173,9 +172,9 @@ def test_a_batch_of_calls_imports_what_it_uses(function: str, tmp_path: Path, en
     (tmp_path / "mine.py").write_text("def same(x): return x\n")
     script = (
         "import atexit, sys; sys.argv = ['manyhands', 'batch.call', sys.argv[1], '--type', 'int', '-j1', '--', '1']\n"
-        "from manyhands.__main__ import main; from manyhands.backends.shared import early_process\n"
+        "from manyhands.__main__ import main; from manyhands.backends.workers import early_process\n"
         "usual = early_process.boot\n"
-        "def boot(kind): print('boots', *sys.modules); return usual(kind)\n"
+        "def boot(): print('boots', *sys.modules); return usual()\n"
         "early_process.boot = boot; atexit.register(lambda: print('ends', *sys.modules)); main()"
     )
     command = [sys.executable, "-c", script, function]
@@ -204,8 +203,7 @@ def test_a_launcher_imports_little(tmp_path: Path, environment: dict[str, str]) 
     """A batch waits for it, and there is one for each core."""
     script = (
         f"import sys; before = {{*sys.modules}}; sys.path.insert(0, {str(LIB)!r})\n"
-        "from manyhands.backends.shared import early_main; from manyhands.backends.launchers import main\n"
-        "from manyhands.posix import linux; linux.become_subreaper()\n"
+        "from manyhands.backends.launchers import main; from manyhands.posix import linux; linux.become_subreaper()\n"
         "print(*{*sys.modules} - before)"
     )
     command = [sys.executable, "-I", "-S", "-c", script]

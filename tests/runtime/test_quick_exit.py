@@ -64,10 +64,6 @@ def test_the_status_is_that_of_sys_exit(status: str, number: int, environment: d
     ("flags", "script"),
     [
         ([], "quick_exit.keep_usual_exit(); quick_exit.leave(4); sys.exit(4)"),
-        (
-            [],
-            "quick_exit.collect_seldom(); quick_exit.free_later(); quick_exit.keep_usual_exit(); quick_exit.leave(4); sys.exit(4)",
-        ),
         ([], "sys.settrace(lambda *_: None); quick_exit.leave(4); sys.settrace(None); sys.exit(4)"),
         ([], "sys.setprofile(lambda *_: None); quick_exit.leave(4); sys.setprofile(None); sys.exit(4)"),
     ],
@@ -118,61 +114,6 @@ def test_a_batch_of_commands_ends_quickly(cli: Cli, environment: dict[str, str],
     environment["PYTHONPATH"] = f"{tmp_path}:{environment['PYTHONPATH']}"
     done = cli("batch", "false", "--quiet", "--", "1", cold=True)
     assert (done.returncode, done.stdout) == (1, "called\n")
-
-
-MODULE = """
-file = open('kept.txt', 'w')
-class Freed:
-    def __del__(self):
-        file.write(f"freed in {__name__}")
-_kept = Freed()
-def made():
-    file = open('closure.txt', 'w')
-    file.write("made")
-    return lambda _: file
-def last():
-    time.sleep(0.05)
-    file.write("thread, ")
-"""
-
-
-@pytest.mark.parametrize(
-    ("started", "expected"),
-    [("", "freed in mine"), ("threading.Thread(target=last).start()", "thread, freed in mine")],
-    ids=["alone", "thread"],
-)
-def test_a_users_module_that_was_imported_is_cleared(
-    started: str, expected: str, environment: dict[str, str], tmp_path: Path
-) -> None:
-    """Its objects are deleted, and its files written, also those that something of ours still refers to."""
-    (tmp_path / "mine.py").write_text(f"import threading, time\n{MODULE}\n{started}\n")
-    script = (
-        "quick_exit.collect_seldom(); quick_exit.free_later(); sys.path.insert(0, '.'); import mine; held = mine.made();"
-        "quick_exit.leave(3)"
-    )
-    assert ended(script, environment, cwd=tmp_path) == (3, "", "")
-    assert (tmp_path / "kept.txt").read_text() == expected
-    assert (tmp_path / "closure.txt").read_text() == "made"
-
-
-def test_a_daemon_thread_finds_its_module_as_it_was(environment: dict[str, str], tmp_path: Path) -> None:
-    """Python ends then in the usual way."""
-    (tmp_path / "mine.py").write_text(
-        "import threading, time\ndef run():\n    while True: time.sleep(0.001)\n"
-        "threading.Thread(target=run, daemon=True).start()\n"
-    )
-    script = (
-        "quick_exit.collect_seldom(); quick_exit.free_later(); sys.path.insert(0, '.'); import mine;"
-        "quick_exit.leave(3); sys.exit(4)"
-    )
-    assert ended(script, environment, cwd=tmp_path) == (4, "freed\n", "")
-
-
-def test_files_of_a_users_module_are_written(cli: Cli, tmp_path: Path) -> None:
-    """Also if its functions are called in other processes."""
-    (tmp_path / "mine.py").write_text("file = open('kept.txt', 'w')\nfile.write('imported')\ndef add(x): return x\n")
-    done = cli("batch.call", "mine:add", "-j1", "--", "a")
-    assert (done.returncode, done.stdout, (tmp_path / "kept.txt").read_text()) == (0, '"a"\n', "imported"), done.stderr
 
 
 def test_files_of_a_users_function_are_written(cli: Cli, tmp_path: Path) -> None:

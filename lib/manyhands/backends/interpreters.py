@@ -25,7 +25,6 @@ from manyhands.backends.shared.suspension import Suspension
 from manyhands.backends.workers.pool import packed
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import NOTHING, Attempt, Values
-from manyhands.runtime.quick_exit import keep_usual_exit
 
 _performer: Performer | None = None
 
@@ -34,7 +33,6 @@ class Interpreter:
     """One interpreter, used by the thread that makes it; a `manyhands.backends.shared.in_process.Doer`. Raises ManyhandsError."""
 
     def __init__(self, settings: FunctionSettings, suspension: Suspension, number: int) -> None:
-        keep_usual_exit()  # here: what is called there does not show in this interpreter
         self._suspension = suspension
         self._cap = settings.output_cap
         self._slot = Slot(number, bytes(settings.outputs), memory=settings.slots > WIDE)

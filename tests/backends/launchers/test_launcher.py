@@ -85,7 +85,7 @@ def test_a_launcher_that_has_begun_nothing_is_not_waited_for(tmp_path: Path, mon
     """Nor is one that works waited for any longer than it takes to leave."""
     boot = launcher_process._BOOT
     monkeypatch.setattr(launcher_process, "_LEAVING", float("inf"))
-    slow = f"import sys, time; time.sleep(0 if 'main(0,' in sys.orig_argv[4] else 600); {boot}"
+    slow = f"import sys, time; time.sleep(0 if sys.argv[2] == '0' else 600); {boot}"
     monkeypatch.setattr(launcher_process, "_BOOT", slow)
     bench = Bench(Commands(settings(tmp_path)))
     assert bench.run("echo", "done").ending.exit == 0

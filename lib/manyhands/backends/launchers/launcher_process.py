@@ -16,7 +16,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from manyhands.backends.launchers import wire
-from manyhands.backends.shared.early_process import LAUNCHER, run_early
 from manyhands.backends.shared.slot import WIDE
 from manyhands.core.lean import socket
 from manyhands.core.package_location import LIBRARY
@@ -25,8 +24,7 @@ from manyhands.posix import linux
 if TYPE_CHECKING:
     from manyhands.backends.settings import CommandSettings
 
-_BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); "
-_MAIN: Final = "from manyhands.backends.launchers.main import main; main("
+_BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from manyhands.backends.launchers.main import main; main(*map(int, sys.argv[2:]))"
 _IDS: Final = 8192
 """Ids in one message: at most five bytes each."""
 _STOPPED: Final = 3
@@ -205,14 +203,12 @@ class LauncherProcess:
 
 def _start(index: int, settings: CommandSettings, descriptors: tuple[int, ...]) -> tuple[subprocess.Popen[bytes], int]:
     """Start a launcher in a session of its own, where no terminal can signal it; return it and its pidfd."""
-    code = f"{_MAIN}{index}, {os.getpid()}, {', '.join(map(str, descriptors))})"
-    inherited = (*descriptors, *settings.keep_open)
-    process = run_early(LAUNCHER, code, inherited, settings.environment) or subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _BOOT + code, LIBRARY],
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _BOOT, LIBRARY, str(index), str(os.getpid()), *map(str, descriptors)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         env=dict(settings.environment),
-        pass_fds=inherited,
+        pass_fds=(*descriptors, *settings.keep_open),
         start_new_session=True,
     )
     try:

@@ -24,7 +24,6 @@ from manyhands.core import serialization
 from manyhands.core.job import Attempt, Ending, Values
 from manyhands.core.package_location import PACKAGE
 from manyhands.core.serialization import Ours, exception_to_bytes, to_bytes, to_json
-from manyhands.runtime.quick_exit import keep_usual_exit
 from manyhands.work.find_function import Function
 from manyhands.work.function import BadInput, Call, run_coroutine
 from manyhands.work.plain_function import is_coroutine_function
@@ -96,7 +95,6 @@ class Performer:
 
     def __init__(self, call: Call, columns: tuple[str, ...], outputs: Path, ours: Ours = never) -> None:
         self._call, self._columns, self._outputs, self._ours = call, columns, outputs, ours
-        keep_usual_exit()
         self.function: Function = call.function()
         self.is_async = is_coroutine_function(self.function)
         self._live = call.live is not None

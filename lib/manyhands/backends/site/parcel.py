@@ -45,7 +45,7 @@ main(keep_open=(file,))
 _TRAVELS: Final = """
 backends: commands protocol
 backends.launchers: job_processes launcher launcher_process main ready_jobs report_queue slots spawning warm_spawning wire zygote_process
-backends.shared: captured early_process measured orphan_results shortage slot wake_up
+backends.shared: captured measured orphan_results shortage slot wake_up
 backends.site: far_end far_files frames moved_files outbox
 core: attempt encoding errors kept_file lean package_location patterns records terminal_escapes
 posix: linux which

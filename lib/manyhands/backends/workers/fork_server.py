@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, process, util
 from typing import Any, Final
 
-from manyhands.backends.shared.early_process import FORK_SERVER, PRELOADED, run_early
+from manyhands.backends.workers.early_process import PRELOADED, run_early
 from manyhands.core.package_location import LIBRARY
 from manyhands.posix import linux
 
@@ -128,7 +128,7 @@ def _quick_helpers() -> Iterator[None]:
 
     def spawn(path: Any, args: Any, descriptors: Sequence[int]) -> int:
         code = args[-1]
-        if code.startswith(_SERVER) and (early := run_early(FORK_SERVER, code, descriptors)):
+        if code.startswith(_SERVER) and (early := run_early(code, descriptors)):
             early.returncode = 0  # multiprocessing waits for it from now on
             return early.pid
         if code.startswith(_TRACKER):

@@ -1,6 +1,7 @@
-"""Starts a process of ours before it is known what it will do: it imports what it needs while we import what a batch needs.
+"""Starts the interpreter of the fork server before it is known what is to be called: it imports what workers need while we import what a
+batch needs.
 
-    boot --exec--> `manyhands.backends.shared.early_main`: imports, waits --code, descriptors, environment--> launcher or fork server
+    boot --exec--> `manyhands.backends.workers.early_main`: imports, waits --code, descriptors--> fork server
 
 It is called where hardly anything is imported yet. Until its code has come, the process holds nothing that is kept on disk, and it ends as
 soon as we do; without it, the same process is started later.
@@ -13,16 +14,14 @@ import marshal
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from manyhands.core.lean import socket
 from manyhands.core.package_location import LIBRARY
 from manyhands.runtime.at_fork import abandon_in_child
 
-LAUNCHER: Final = "launcher"
-FORK_SERVER: Final = "fork server"
 PRELOADED: Final = (
     "manyhands.backends.workers.worker_main",
     "manyhands.backends.workers.worker",
@@ -31,7 +30,7 @@ PRELOADED: Final = (
 )
 """What every worker needs."""
 _BOOT: Final = (
-    "import sys; sys.path.append(sys.argv[1]); from manyhands.backends.shared.early_main import main; "
+    "import sys; sys.path.append(sys.argv[1]); from manyhands.backends.workers.early_main import main; "
     "main(int(sys.argv[2]), sys.argv[3:])"
 )
 
@@ -39,14 +38,14 @@ _BOOT: Final = (
 class EarlyProcess:
     """An interpreter that waits for what it is to run. It is killed when the program ends, unless it has got that."""
 
-    def __init__(self, flags: Sequence[str], imported: Sequence[str], **options: Any) -> None:
-        """Start it; ``options`` are those of `subprocess.Popen`. Raises OSError."""
+    def __init__(self, flags: Sequence[str], imported: Sequence[str]) -> None:
+        """Start it. Raises OSError."""
         self._owner = os.getpid()
         self._sock, theirs = socket.socketpair()
         descriptor = theirs.fileno()
         command = [sys.executable, *flags, "-c", _BOOT, LIBRARY, str(descriptor), *imported]
         try:
-            self._process = subprocess.Popen(command, pass_fds=[descriptor], **options)
+            self._process = subprocess.Popen(command, pass_fds=[descriptor])
         except BaseException:
             self._sock.close()
             raise
@@ -55,13 +54,10 @@ class EarlyProcess:
         abandon_in_child(self)
         atexit.register(self.close)
 
-    def run(
-        self, code: str, descriptors: Sequence[int], environment: Mapping[bytes, bytes] | None = None
-    ) -> subprocess.Popen[bytes]:
+    def run(self, code: str, descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
         """Have it run ``code``, which finds ``descriptors`` under the same numbers. Raises OSError if it has ended."""
         packed = b"".join(one.to_bytes(4, sys.byteorder) for one in descriptors)
-        what: Any = code, [*descriptors], environment and dict(environment)
-        message = marshal.dumps(what)
+        message = marshal.dumps((code, [*descriptors]))
         flags = getattr(socket, "MSG_NOSIGNAL", 0)
         sent = self._sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)], flags)
         self._sock.sendall(message[sent:], flags)
@@ -81,28 +77,22 @@ class EarlyProcess:
         self._sock.close()
 
 
-_waiting: Final[dict[str, EarlyProcess]] = {}
+_waiting: Final[list[EarlyProcess]] = []
 
 
-def boot(kind: str) -> None:
-    """Start a LAUNCHER or a FORK_SERVER, as they are started later if this is not possible."""
+def boot() -> None:
+    """Start it, if that is possible."""
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing has them
     with suppress(OSError):
-        if kind == LAUNCHER:
-            null = subprocess.DEVNULL
-            imported = ["manyhands.backends.launchers.main"]
-            _waiting[kind] = EarlyProcess(["-I", "-S"], imported, stdin=null, stdout=null, start_new_session=True)
-        else:
-            flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing has them
-            _waiting[kind] = EarlyProcess([*flags, "-P"], ["multiprocessing.forkserver", *PRELOADED])
+        _waiting.append(EarlyProcess([*flags, "-P"], ["multiprocessing.forkserver", *PRELOADED]))
 
 
-def run_early(
-    kind: str, code: str, descriptors: Sequence[int], environment: Mapping[bytes, bytes] | None = None
-) -> subprocess.Popen[bytes] | None:
+def run_early(code: str, descriptors: Sequence[int]) -> subprocess.Popen[bytes] | None:
     """The process that `boot` has started, running ``code``, which can be had once; None if there is none."""
-    if early := _waiting.pop(kind, None):
+    if _waiting:
+        early = _waiting.pop()
         try:
-            return early.run(code, descriptors, environment)
+            return early.run(code, descriptors)
         except OSError:  # it has died, or we are a forked child of the process that it belongs to
             early.close()
     return None

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from conftest import LIB, Cli, wait_for, with_tag
-from manyhands.backends.shared import early_process
-from manyhands.backends.shared.early_process import FORK_SERVER, LAUNCHER, EarlyProcess, boot, run_early
+from manyhands.backends.workers import early_process
+from manyhands.backends.workers.early_process import EarlyProcess, boot, run_early
 
 
 @pytest.fixture
@@ -24,15 +24,14 @@ def early() -> Iterator[EarlyProcess]:
     process.close()
 
 
-def test_its_code_finds_descriptors_and_environment(early: EarlyProcess) -> None:
-    """The descriptors have the numbers that they have here, though they are taken there; no other variable is left."""
+def test_its_code_finds_descriptors(early: EarlyProcess) -> None:
+    """They have the numbers that they have here, though they are taken there."""
     pipes = [os.pipe() for _ in range(4)]
     ends = [end for _, end in reversed(pipes)]  # their numbers fall
-    code = f"import os; [os.write(one, b'%d' % one + os.environb[b'A']) for one in {ends}]; assert len(os.environ) == 1"
-    process = early.run(code, ends, {b"A": b"\xff"})
+    process = early.run(f"import os; [os.write(one, b'%d' % one) for one in {ends}]", ends)
     assert process.wait() == 0
     for read, end in pipes:
-        assert os.read(read, 100) == b"%d\xff" % end
+        assert os.read(read, 100) == b"%d" % end
         os.close(read)
         os.close(end)
 
@@ -53,26 +52,25 @@ def test_one_that_is_not_needed_ends(early: EarlyProcess) -> None:
     assert early._process.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("kind", [LAUNCHER, FORK_SERVER])
-def test_it_is_had_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second launcher is started in the usual way."""
-    monkeypatch.setattr(early_process, "_waiting", {})
-    assert run_early(kind, "pass", []) is None
-    boot(kind)
-    process = run_early(kind, "raise SystemExit", [])
+def test_it_is_had_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second fork server is started in the usual way."""
+    monkeypatch.setattr(early_process, "_waiting", [])
+    assert run_early("pass", []) is None
+    boot()
+    process = run_early("raise SystemExit", [])
     assert process is not None
     assert process.wait() == 0
-    assert run_early(kind, "pass", []) is None
+    assert run_early("pass", []) is None
 
 
 def test_one_that_has_died_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller starts another one."""
-    monkeypatch.setattr(early_process, "_waiting", {})
-    boot(LAUNCHER)
-    dead = early_process._waiting[LAUNCHER]._process
+    monkeypatch.setattr(early_process, "_waiting", [])
+    boot()
+    dead = early_process._waiting[0]._process
     dead.kill()
     dead.wait()
-    assert run_early(LAUNCHER, "pass", []) is None
+    assert run_early("pass", []) is None
 
 
 def test_a_forked_child_has_no_part_in_it(early: EarlyProcess) -> None:
@@ -92,12 +90,11 @@ def test_a_forked_child_has_no_part_in_it(early: EarlyProcess) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-@pytest.mark.parametrize("kind", [LAUNCHER, FORK_SERVER])
-def test_it_ends_with_a_killed_coordinator(kind: str, tmp_path: Path) -> None:
+def test_it_ends_with_a_killed_coordinator(tmp_path: Path) -> None:
     """Whatever it was doing then."""
     script = (
         f"import sys, time; sys.path.insert(0, {str(LIB)!r})\n"
-        f"from manyhands.backends.shared.early_process import boot; boot({kind!r}); print(flush=True); time.sleep(600)"
+        f"from manyhands.backends.workers.early_process import boot; boot(); print(flush=True); time.sleep(600)"
     )
     mark = f"EARLY={tmp_path}"
     environment = dict(os.environ) | {"EARLY": str(tmp_path)}
@@ -112,18 +109,18 @@ def test_it_ends_with_a_killed_coordinator(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-@pytest.mark.parametrize("command", [["batch", "'"], ["batch.call", "nowhere:f"]], ids=["commands", "calls"])
-def test_nothing_is_left_of_a_mistake(command: list[str], cli: Cli, environment: dict[str, str], tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_mistake(cli: Cli, environment: dict[str, str], tmp_path: Path) -> None:
     """The process had been started when it was found."""
     environment["EARLY"] = str(tmp_path)
-    done = cli(*command, "--", "1", cold=True)
+    done = cli("batch.call", "nowhere:f", "--", "1", cold=True)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("manyhands: ")
     assert not with_tag(f"EARLY={tmp_path}")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_a_batch_uses_it(cli: Cli) -> None:
-    """The parent of its first command is the early one."""
-    done = cli("batch", 'sh -c \'tr "\\0" " " < /proc/$PPID/cmdline; : {}\'', "--", "1", cold=True)
+def test_a_batch_uses_it(cli: Cli, tmp_path: Path) -> None:
+    """The parent of its workers is the early one."""
+    (tmp_path / "mine.py").write_text("import os\ndef parent(_): return open(f'/proc/{os.getppid()}/cmdline').read()\n")
+    done = cli("batch.call", "mine:parent", "-j1", "--", "1", cold=True)
     assert "early_main" in done.stdout, done.stderr

@@ -1,4 +1,4 @@
-"""The process that `manyhands.backends.shared.early_process` starts: imports, and becomes what it is told to be."""
+"""The process that `manyhands.backends.workers.early_process` starts: imports, and becomes a fork server."""
 
 from __future__ import annotations
 
@@ -24,10 +24,7 @@ def main(descriptor: int, imported: list[str]) -> None:
     sock.close()
     if not message:
         os._exit(0)
-    code, numbers, environment = marshal.loads(message)
-    if environment is not None:
-        os.environb.clear()
-        os.environb.update(environment)
+    code, numbers = marshal.loads(message)
     _place(descriptors, numbers)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what it has when it is not started early
     try:
