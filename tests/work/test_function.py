@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import sys
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 import functions
 from manyhands.core.errors import InputError, ManyhandsError, UsageError
 from manyhands.core.job import Values
-from manyhands.work.find_function import load
+from manyhands.work.find_function import _comes_with_python, load
 from manyhands.work.function import Call, encode
 
 
@@ -294,3 +295,19 @@ def test_threads_see_no_module_that_is_half_made(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: load(f"{path}:go", "/"), range(4)))
     assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "ours"),
+    [
+        ("math", True),
+        ("statistics", True),
+        ("sys", True),
+        ("functions", False),
+        ("pytest", False),
+        ("json.decoder", False),
+    ],
+)
+def test_who_may_leave_files_open(module: str, ours: bool) -> None:
+    """The program ends without Python's last steps only if no module was imported that may count on them."""
+    assert _comes_with_python(importlib.import_module(module)) is ours
