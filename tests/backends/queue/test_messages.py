@@ -55,7 +55,7 @@ def test_any_arguments_survive(argv: list[bytes]) -> None:
     """Byte by byte."""
     given = Attempt(Job(3, b"", ()), 2, (*argv, (b"a", b"b")))
     found = attempts_of(unpacked(message_of(given, given._replace(number=3)), "attempts"), None)
-    assert [(one.id, one.argv) for one in found] == [((3, 2), given.argv), ((3, 3), given.argv)]
+    assert [(one.id, one.argv) for one in found.values()] == [((3, 2), given.argv), ((3, 3), given.argv)]
 
 
 @given(some.lists(some.lists(some.binary(max_size=20), min_size=1, max_size=3), min_size=1, max_size=5))
@@ -64,7 +64,7 @@ def test_any_inputs_survive(inputs: list[list[bytes]]) -> None:
     given = [Attempt(Job(at, b"", tuple(values)), 1, ()) for at, values in enumerate(inputs, 1)]
     data = message_of(*given, call=a_call())
     found = attempts_of(unpacked(data, "attempts"), a_call())
-    assert [(one.id, one.job.values) for one in found] == [(one.id, one.job.values) for one in given]
+    assert [(id, one.job.values) for id, one in found.items()] == [(one.id, one.job.values) for one in given]
     assert [*ids_of(data)] == [one.id for one in given]
 
 

@@ -8,7 +8,7 @@ A message is decoded, and its parts are checked, once for all rows: for each by 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from manyhands.work.function import Call
 
 _PICKLES: Final = (b"\0", b"\x80")
 """What a pickle of ours begins with; JSON text does not."""
+_PICKLED: Final = frozenset(map(as_text, _PICKLES))
 _MAY_BE_PICKLES: Final = ("object", "value")
 _CERTAIN: Final = LARGEST // 8
 """Bytes that are certainly no more than a message, whatever is escaped."""
@@ -30,11 +31,9 @@ _ENCODED: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 def row_of(attempt: Attempt, call: Call | None) -> bytes:
     """An attempt of a command, or of a function: its numbers, and its arguments or values."""
-    parts: list[Any] = [
-        as_text(one) if isinstance(one, bytes) else [*map(as_text, one)]
-        for one in (attempt.argv if call is None else attempt.job.values)
-    ]
-    return b"[%d,%d,%s]" % (attempt.job.number, attempt.number, _ENCODED(parts).encode())
+    parts = attempt.argv if call is None else attempt.job.values
+    texts = [_ENCODED([*map(as_text, one)] if isinstance(one, tuple) else as_text(one)) for one in parts]
+    return b"[%d,%d,[%s]]" % (attempt.job.number, attempt.number, ",".join(texts).encode())
 
 
 def parcel(rows: Sequence[bytes]) -> bytes:
@@ -44,7 +43,7 @@ def parcel(rows: Sequence[bytes]) -> bytes:
 
 def why_none(attempt: Attempt, call: Call | None) -> str | None:
     """Why an attempt cannot be sent; None if it can."""
-    if call is not None and _has_pickle(attempt.job.values, call):
+    if call is not None and call.type in _MAY_BE_PICKLES and any(one[:1] in _PICKLES for one in attempt.job.values):
         return "its input is something that JSON cannot hold, and a queue carries nothing else"
     parts = attempt.job.values if call is not None else attempt.argv
     if sum(map(len, parts)) > _CERTAIN and len(parcel([row_of(attempt, call)])) > LARGEST:
@@ -58,7 +57,7 @@ def ids_of(data: object) -> Sequence[AttemptId]:
     return [*zip(numbers, tries, strict=True)]
 
 
-def attempts_of(message: Message, call: Call | None) -> list[Attempt]:
+def attempts_of(message: Message, call: Call | None) -> dict[AttemptId, Attempt]:
     """Attempts as a local backend wants them. Raises NotOursError."""
     numbers, tries, given = _columns(message)
     if {*map(type, given)} != {list} or not all(given):
@@ -66,20 +65,27 @@ def attempts_of(message: Message, call: Call | None) -> list[Attempt]:
     if max(map(len, given)) > messages.MOST_ITEMS:
         raise NotOursError(f"an attempt in it has more than {messages.MOST_ITEMS} arguments")
     if call is None:
-        return [
+        made = [
             Attempt(Job(job, b"", ()), number, tuple(map(_argument, parts)))
             for job, number, parts in zip(numbers, tries, given, strict=True)
         ]
-    if {*map(type, chain.from_iterable(given))} != {str}:
+    else:
+        name = call.text.encode()
+        made = [
+            Attempt(Job(job, b"", values), number, (name, *values))
+            for job, number, values in zip(numbers, tries, _values(given, call), strict=True)
+        ]
+    return dict(zip(zip(numbers, tries, strict=True), made, strict=True))
+
+
+def _values(given: Sequence[Any], call: Call) -> Iterator[tuple[bytes, ...]]:
+    """The inputs of a function: text, and no pickles."""
+    flat = [*chain.from_iterable(given)]
+    if {*map(type, flat)} != {str}:
         raise NotOursError("its values are not all text")
-    values = [tuple(map(messages.as_bytes, parts)) for parts in given]
-    if any(_has_pickle(one, call) for one in values):
+    if call.type in _MAY_BE_PICKLES and not {text[:1] for text in flat}.isdisjoint(_PICKLED):
         raise NotOursError("its input is a pickle")
-    name = call.text.encode()
-    return [
-        Attempt(Job(job, b"", parts), number, (name, *parts))
-        for job, number, parts in zip(numbers, tries, values, strict=True)
-    ]
+    return (tuple(map(messages.as_bytes, parts)) for parts in given)
 
 
 def _columns(message: Message) -> tuple[Sequence[int], Sequence[int], Sequence[Any]]:
@@ -96,7 +102,3 @@ def _columns(message: Message) -> tuple[Sequence[int], Sequence[int], Sequence[A
 def _argument(value: object) -> bytes | tuple[bytes, ...]:
     """One argument of a command; one that is a list is joined by the number of the slot."""
     return tuple(map(messages.as_bytes, value)) if isinstance(value, list) else messages.as_bytes(value)
-
-
-def _has_pickle(values: Sequence[bytes], call: Call) -> bool:
-    return call.type in _MAY_BE_PICKLES and any(bytes(value[:1]) in _PICKLES for value in values if value)

@@ -304,9 +304,9 @@ class Consumer:
         attempts: dict[AttemptId, Attempt] = {}
         entries, others = [], []
         for one in taken:
-            found = {attempt.id: attempt for attempt in self._parsed(hosted, one)}
-            new = found.keys() - attempts.keys()
-            attempts.update((id, attempt) for id, attempt in found.items() if id in new)
+            found = self._parsed(hosted, one)
+            new = {id: attempt for id, attempt in found.items() if id not in attempts}
+            attempts |= new
             entries += [one.entry] * len(new)
             others += [] if new else [one.entry]
         claims = self._receiver.claim(hosted.name, [*attempts], entries + others)
@@ -319,13 +319,13 @@ class Consumer:
         if good:
             hosted.start(good)
 
-    def _parsed(self, hosted: HostedRun, taken: Taken) -> Sequence[Attempt]:
+    def _parsed(self, hosted: HostedRun, taken: Taken) -> Mapping[AttemptId, Attempt]:
         """The attempts in a message; what is no message of ours is set aside."""
         try:
             return attempts_of(messages.unpacked(taken.data, "attempts"), hosted.settings.call)
         except NotOursError as error:
             self._say(f"set aside: a message of {hosted.name}: {error}")
-            return ()
+            return {}
 
     # -- the listener thread, and what it hears --------------------------------------------------------------------------
 

@@ -35,6 +35,8 @@ _MOST_REMEMBERED: Final = 1 << 23
 """Bytes of these at most."""
 _AGAIN: Final = 0.2
 """Seconds after which a broker is tried again."""
+_GATHER: Final = 0.01
+"""Seconds between two parcels of plain ends while more is to come: each wakes the coordinator."""
 _RESULT: Final = 1 << 20
 """Bytes of a result that certainly fit into a message."""
 _RESTING: Final = 30.0
@@ -76,6 +78,7 @@ class HostedRun(HostedBackend):
         self._over: list[AttemptId] = []
         """Attempts that have ended since the last turn."""
         self._next_try = 0.0
+        self._next_parcel = 0.0
         self._used = time.monotonic()
         """When there was anything to do."""
         if not settings.unattended:
@@ -128,7 +131,7 @@ class HostedRun(HostedBackend):
         if self._inbox:
             return 0.0
         if self._outbox:
-            return max(0.0, self._next_try - time.monotonic())
+            return max(0.0, self._due() - time.monotonic())
         if self._large:
             return _PAUSE if self._waiting > _UNREAD else 0.0
         return 1.0
@@ -199,7 +202,7 @@ class HostedRun(HostedBackend):
                 self._outbox.append(partial(_always, piece))
                 break
         now = time.monotonic()
-        if now < self._next_try or not (self._outbox or self._large):
+        if now < self._due() or not (self._outbox or self._large):
             return
         packings = [*self._packings()]
         ready = [pack(now) for pack in packings]
@@ -211,12 +214,18 @@ class HostedRun(HostedBackend):
             self._next_try = now + _AGAIN
             return
         self._waiting = 0 if self.settings.unattended else waiting
+        if any(isinstance(one, Ended) for one in self._outbox):
+            self._next_parcel = now + _GATHER
         self._outbox.clear()
         for pack, message in zip(packings, ready, strict=True):
             self._sent.append((now, len(message), pack))
             self._sent_size += len(message)
         while self._sent and (self._sent[0][0] < now - _REMEMBERED or self._sent_size > _MOST_REMEMBERED):
             self._sent_size -= self._sent.popleft()[1]
+
+    def _due(self) -> float:
+        """The moment from which on something may be sent."""
+        return max(self._next_try, self._next_parcel) if self.held else self._next_try
 
     def _packings(self) -> Iterator[Packing]:
         """All that is to be said, in order, plain ends together."""
