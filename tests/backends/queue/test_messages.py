@@ -97,7 +97,7 @@ def test_an_end_leaves_out_what_is_not_there() -> None:
 
 def test_plain_ends_come_back_together() -> None:
     """Each with all that is told of it, at its own moment."""
-    given = [plain(), plain(number=8, result=None, wall=1e-6)]
+    given = [plain(), plain(number=8, result=None, wall=1e-6, user=2e7)]
     assert all(map(is_plain, given))
     first, second = ends_of(unpacked(packed_ends("c", given, 10.25), "ends"), 100.0)
     assert (first.id, first.at, first.pid, second.id) == ((7, 2), 99.75, 99, (8, 2))
@@ -139,7 +139,8 @@ def test_other_ends_are_told_apart(more: dict[str, Any]) -> None:
         ("job", [1, True]),
         ("slot", [1]),
         ("pid", []),
-        ("ago", [1, 1 << 53]),
+        ("ago", [1, 1 << 63]),
+        ("pid", [1, 1 << 53]),
     ],
 )
 def test_a_wrong_column_is_refused(column: str, values: list[Any]) -> None:

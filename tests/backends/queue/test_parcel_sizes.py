@@ -66,3 +66,13 @@ def test_nothing_is_held_back_if_it_makes_no_difference() -> None:
     assert after(0.01).room(1000, 500, 64, 1, 5.0) == 1000
     assert ParcelSizes(1).room(1000, 500, 64, 1, 5.0) == 1000
     assert after().room(1000, 1000, 0, 100, 5.0) == 800
+
+
+def test_nothing_is_held_when_nothing_waits() -> None:
+    """What waited may have been taken back: nobody looks again and again for it then."""
+    sizes = after()
+    assert (sizes.room(1000, 500, 0, 1, 5.0), sizes.held_until) == (64, 5.5)
+    assert (sizes.room(1000, 0, 64, 1, 6.0), sizes.held_until) == (1000, math.inf)
+    later = after()
+    later.began(5.0)
+    assert (later.room(1000, 0, 0, 1, 9.0), later.room(1000, 500, 64, 1, 9.0)) == (1000, 1000)

@@ -222,12 +222,11 @@ class Queued:
     # -- attempts on their way -------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
+        now, room = time.monotonic(), max(0, self._width - len(self._sent))
+        room = self._sizes.room(room, len(self._waiting), len(self._sent), self._consumers.count, now)
         if self._paused or not self._waiting:
             return
         batch: list[tuple[AttemptId, bytes]] = []
-        now = time.monotonic()
-        room = max(0, self._width - len(self._sent))
-        room = self._sizes.room(room, len(self._waiting), len(self._sent), self._consumers.count, now)
         for id in [*self._waiting][:room]:
             attempt = self._waiting.pop(id)
             self._sent[id] = Sent(attempt, now)

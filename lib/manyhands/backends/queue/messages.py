@@ -150,9 +150,9 @@ def items(message: Message, name: str, most: int = MOST_ITEMS) -> list[Any]:
     return value
 
 
-def check_numbers(values: Sequence[Any], name: str, least: int = 0) -> None:
+def check_numbers(values: Sequence[Any], name: str, least: int = 0, below: int = _NUMBER) -> None:
     """Check many at once. Raises NotOursError unless there are some, and all are whole numbers from ``least`` on."""
-    if {*map(type, values)} != {int} or min(values) < least or max(values) >= _NUMBER:
+    if {*map(type, values)} != {int} or min(values) < least or max(values) >= below:
         raise NotOursError(f"its {name} are not all whole numbers from {least} on")
 
 

@@ -42,18 +42,20 @@ class ParcelSizes:
 
     def began(self, now: float) -> None:
         """Note that an attempt has begun by the moment ``now``."""
-        if self._probed is not None and not self._seen:
-            self._probed = min(self._probed, now + _PROBE)
+        if not self._seen:
+            self._probed = min(now + _PROBE, math.inf if self._probed is None else self._probed)
 
     def room(self, room: int, waiting: int, sent: int, consumers: int, now: float) -> int:
         """How many of those that wait are sent at the moment ``now``, if there is ``room`` for so many, and ``sent`` are on their way."""
         self.held_until = math.inf
         if self._seen >= self._most or self._usual > _WORTH / 2 or self._most == 1:
             return room
+        first = max(0, max(_FIRST, _FOR_EACH * consumers) - sent)
+        if first >= min(room, waiting):
+            return room
         if self._probed is None:
             self._probed = now + _LONGEST
-        first = max(0, max(_FIRST, _FOR_EACH * consumers) - sent)
-        if now >= self._probed or first >= min(room, waiting):
+        if now >= self._probed:
             return room
         self.held_until = self._probed
         return first

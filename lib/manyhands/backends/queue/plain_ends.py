@@ -26,6 +26,8 @@ _SMALL: Final = 1 << 9
 """Bytes of a result at most: so none of them nests deeper than JSON is read, and one cannot spoil the message of all."""
 _NONE: Final = (None, None, None)
 _SECOND: Final = 10**9
+_LONGEST: Final = 1 << 63
+"""Nanoseconds of a duration; 2**53, from which on some readers of JSON round, would be 104 days."""
 _NUMBERS: Final = (("job", 1), ("attempt", 1), ("pid", 0), ("slot", 0), ("max_rss", 0))
 _DURATIONS: Final = ("ago", "wall", "user", "system")
 
@@ -83,7 +85,7 @@ def ends_of(message: Message, sent: float) -> Iterator[PlainEnd]:
     """Plain ends, told at the moment ``sent`` of our monotonic clock. Raises NotOursError, before it gives any."""
     host = messages.text(message, "consumer")
     jobs, attempts, pids, slots, peaks = (_whole(message, name, least) for name, least in _NUMBERS)
-    agos, walls, users, systems = (_whole(message, name, 0) for name in _DURATIONS)
+    agos, walls, users, systems = (_whole(message, name, 0, _LONGEST) for name in _DURATIONS)
     results = _results(message)
     columns = (jobs, attempts, pids, slots, peaks, agos, walls, users, systems, results)
     if {*map(len, columns)} != {len(jobs)}:
@@ -100,9 +102,9 @@ def _rows(columns: Sequence[Sequence[Any]], host: str, sent: float) -> Iterator[
         yield PlainEnd((job, attempt), at, Ending._make(fields), pid)
 
 
-def _whole(message: Message, name: str, least: int) -> Sequence[int]:
+def _whole(message: Message, name: str, least: int, *below: int) -> Sequence[int]:
     found: list[int] = messages.items(message, name, MOST)
-    messages.check_numbers(found, name, least)
+    messages.check_numbers(found, name, least, *below)
     return found
 
 
