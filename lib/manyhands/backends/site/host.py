@@ -218,10 +218,7 @@ class Host:
         exit, number_of_signal, error, wall, user, system, peak = how
         slot, leftovers, still_running = left
         id = job, number
-        kept = [
-            self._kept(id, stream, piece, output)
-            for stream, (piece, output) in enumerate(zip(pieces, outputs, strict=True))
-        ]
+        kept = [self._kept(id, stream, *told) for stream, told in enumerate(zip(pieces, outputs, strict=True))]
         if (attempt := self.flying.pop(id, None)) is None:
             return
         self.begun.discard(id)
