@@ -19,7 +19,7 @@ import pytest
 
 import functions
 from conftest import messages, wait_for, with_tag
-from dask_clusters import DaskCluster, has_scheduler, running
+from dask_clusters import DaskCluster, certificate, has_scheduler, running
 from lasting_processes import command_of
 from manyhands import Status, UsageError, run_batch
 from manyhands.backends.cluster import worker_side
@@ -355,23 +355,6 @@ def test_results_that_would_be_files_there(two_workers: DaskCluster) -> None:
 
 
 # -- TLS -----------------------------------------------------------------------------------------------------------------
-
-
-def certificate(folder: Path, name: str) -> dict[str, str]:
-    """Dask's settings with a certificate that signs itself, which is its own authority."""
-    pytest.importorskip("cryptography")
-    from distributed.security import Security
-
-    made = Security.temporary()
-    paths = {"ca-file": folder / f"{name}-ca.pem", "cert": folder / f"{name}-cert.pem", "key": folder / f"{name}-key.pem"}
-    paths["ca-file"].write_text(str(made.tls_ca_file))
-    paths["cert"].write_text(str(made.tls_client_cert))
-    paths["key"].write_text(str(made.tls_client_key))
-    found = {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(paths["ca-file"])}
-    for role in ("SCHEDULER", "WORKER", "CLIENT"):
-        found[f"DASK_DISTRIBUTED__COMM__TLS__{role}__CERT"] = str(paths["cert"])
-        found[f"DASK_DISTRIBUTED__COMM__TLS__{role}__KEY"] = str(paths["key"])
-    return found
 
 
 @pytest.fixture

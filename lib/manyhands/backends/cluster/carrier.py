@@ -84,6 +84,7 @@ class Carrier:
         client.subscribe_topic(TOPIC, self._heard)
         await self._crew.look()
         self._do(self._crew.follow())
+        self._do(self._connection.keep())
         if (dashboard := self._connection.dashboard) is not None:
             self._put(Noted(f"the cluster's dashboard: {dashboard}", requested=True))
         if not self._crew.workers:

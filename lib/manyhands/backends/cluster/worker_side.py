@@ -23,6 +23,7 @@ from manyhands.core.attempt import AttemptId
 
 _LOOK: Final = 0.25
 """Seconds until a task looks again whether it is still wanted."""
+_CLOSED: Final = ("closing", "closed", "failed")
 _ENDING: Final = 10.0
 """Seconds that a site has to end."""
 _sites: Final[dict[str, Site]] = {}
@@ -65,7 +66,10 @@ def _awaited(run: str, worker: Any, key: Any) -> Site | None:
 
 
 def _is_wanted(worker: Any, key: Any) -> bool:
-    """Whether the scheduler still wants the result: it tells the worker when it does not, and cannot interrupt a task."""
+    """Whether the scheduler still wants the result: it tells the worker when it does not, and cannot interrupt a task. A worker that closes
+    has lost its scheduler, or was told to end, and waits for its tasks."""
+    if worker.status.name in _CLOSED:
+        return False
     state = worker.state.tasks.get(key)
     return state is not None and state.state != "cancelled"
 
