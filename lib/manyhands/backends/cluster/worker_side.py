@@ -18,7 +18,7 @@ from multiprocessing.process import current_process
 from typing import Any, Final
 
 from manyhands.backends.cluster.site import Site
-from manyhands.backends.cluster.travelling import TOPIC, Baggage, Greeting, Over, Sent, Told
+from manyhands.backends.cluster.travelling import TOPIC, Baggage, Greeting, Sent, Told, ends_packed
 from manyhands.core.attempt import AttemptId
 
 _LOOK: Final = 0.25
@@ -34,7 +34,7 @@ _opened: Final = threading.Condition()
 # -- a task --------------------------------------------------------------------------------------------------------------
 
 
-def perform(run: str, attempts: Sequence[Sent]) -> tuple[str, list[Over]]:
+def perform(run: str, attempts: Sequence[Sent]) -> tuple[str, bytes]:
     """Do attempts of an execution whose site is open here, or will be: the address of this worker, and how each ended; nothing, if
     nobody wants them any more."""
     from distributed import get_worker
@@ -43,15 +43,15 @@ def perform(run: str, attempts: Sequence[Sent]) -> tuple[str, list[Over]]:
     key = worker.get_current_task()
     site = _sites.get(run) or _awaited(run, worker, key)
     if site is None:
-        return worker.address, []
+        return worker.address, ends_packed([])
     parcel = site.take(attempts)
     while not parcel.over.wait(_LOOK):
         if not _is_wanted(worker, key):
             site.drop([*parcel.left])
-            return worker.address, []
+            return worker.address, ends_packed([])
         if site.is_closed:
             break
-    return worker.address, parcel.ends
+    return worker.address, ends_packed(parcel.ends)
 
 
 def _awaited(run: str, worker: Any, key: Any) -> Site | None:
