@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -333,14 +334,17 @@ def test_another_version_there(two_workers: DaskCluster, monkeypatch: pytest.Mon
 
 
 def test_the_environment_of_the_program_stays_as_it_is() -> None:
-    """Dask sets OMP_NUM_THREADS and others for its workers in the process that starts them."""
+    """Dask sets OMP_NUM_THREADS and others for its workers in the process that starts them; and its log is as loud as it was."""
     pytest.importorskip("distributed")
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [one.level for one in loggers]
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED")
     before = [os.environ.get(name) for name in names]
     with run_batch(environment_of, ["OMP_NUM_THREADS"], backend="dask") as run:
         (there,) = run
         assert [os.environ.get(name) for name in names] == before
     assert [os.environ.get(name) for name in names] == before
+    assert [one.level for one in loggers] == levels
     assert there.value == "1"
 
 

@@ -56,9 +56,9 @@ class Connection:
         """Leave the cluster, and end it if it is ours."""
         with suppress(Exception):  # it may be gone, in which case nothing is left to be closed
             await asyncio.wait_for(self.client.close(), _CLOSING)
+        self._logger.setLevel(self._level)
         if self.made is not None:
             await self.made.end()
-        self._logger.setLevel(self._level)
 
 
 async def connected(given: Cluster, slots: int) -> Connection:
