@@ -52,6 +52,7 @@ pytest_plugins = [
     "tour.playing",
     "ssh_hosts",
     "network_hosts",
+    "slurm_node",
 ]
 
 HERE = Path(__file__).parents[1]

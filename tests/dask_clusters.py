@@ -106,3 +106,20 @@ def dask_cluster() -> Iterator[DaskCluster]:
     """One of this test alone, which may kill it: two workers with two threads each."""
     pytest.importorskip("distributed")
     yield from running(2, 2)
+
+
+def certificate(folder: Path, name: str) -> dict[str, str]:
+    """Dask's settings with a certificate that signs itself, which is its own authority."""
+    pytest.importorskip("cryptography")
+    from distributed.security import Security
+
+    made = Security.temporary()
+    paths = {"ca-file": folder / f"{name}-ca.pem", "cert": folder / f"{name}-cert.pem", "key": folder / f"{name}-key.pem"}
+    paths["ca-file"].write_text(str(made.tls_ca_file))
+    paths["cert"].write_text(str(made.tls_client_cert))
+    paths["key"].write_text(str(made.tls_client_key))
+    found = {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(paths["ca-file"])}
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        found[f"DASK_DISTRIBUTED__COMM__TLS__{role}__CERT"] = str(paths["cert"])
+        found[f"DASK_DISTRIBUTED__COMM__TLS__{role}__KEY"] = str(paths["key"])
+    return found

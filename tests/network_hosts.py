@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,10 @@ class NetworkHost:
         """What runs a command there."""
         return ["ip", "netns", "exec", self.namespace]
 
+    def pids(self) -> list[int]:
+        """What runs there."""
+        return [int(pid) for pid in _ip("netns", "pids", self.namespace).split()]
+
     def cut(self) -> None:
         """From now on no packet passes, in either direction; connections are not told."""
         _ip("link", "set", self.cable, "down")
@@ -47,8 +52,9 @@ class NetworkHost:
 
 @dataclass(frozen=True)
 class NetworkHosts:
-    """``ssh`` reaches the hosts by their names, ``n1`` and ``n2``."""
+    """``ssh`` reaches the hosts by their names, ``n1`` and ``n2``; keys are in ``folder``."""
 
+    folder: Path
     ssh: str
     n1: NetworkHost
     n2: NetworkHost
@@ -56,12 +62,12 @@ class NetworkHosts:
 
 @pytest.fixture(scope="session")
 def _network_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NetworkHosts]:
-    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if sshd is None:
+    if _sshd() is None:
         pytest.skip("sshd is not installed")
     folder = tmp_path_factory.mktemp("network")
     with ExitStack() as stack:
         hosts = [_made(f"n{number}", number, stack) for number in (1, 2)]
+        _join(*hosts)
         make_keys(folder)
         ours = folder / "config"
         ours.write_text(
@@ -70,10 +76,18 @@ def _network_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network
             f"  UserKnownHostsFile {folder}/known\n  LogLevel ERROR\n"
         )
         for one in hosts:
-            write_sshd_config(folder, one.name, one.address, 22)
-            command = [sshd, "-f", f"{folder}/{one.name}.conf", "-E", f"{folder}/{one.name}.log"]
-            subprocess.run([*one.run, *command], stdin=subprocess.DEVNULL, check=True)
-        yield NetworkHosts(f"ssh -F {ours}", *hosts)
+            start_sshd(one, write_sshd_config(folder, one.name, one.address, 22))
+        yield NetworkHosts(folder, f"ssh -F {ours}", *hosts)
+
+
+def _sshd() -> str | None:
+    return shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+def start_sshd(host: NetworkHost, config: Path) -> None:
+    """Start one there, which ends with the namespace."""
+    command = [str(_sshd()), "-f", str(config), "-E", str(config.with_suffix(".log"))]
+    subprocess.run([*host.run, *command], stdin=subprocess.DEVNULL, check=True)
 
 
 @pytest.fixture
@@ -104,14 +118,22 @@ def _made(name: str, number: int, stack: ExitStack) -> NetworkHost:
     return host
 
 
+def _join(n1: NetworkHost, n2: NetworkHost) -> None:
+    """A cable between the two, which stays whatever happens to ours."""
+    _ip("-n", n1.namespace, "link", "add", "between", "type", "veth", "peer", "name", "between", "netns", n2.namespace)
+    for here, there in ((n1, n2), (n2, n1)):
+        _ip("-n", here.namespace, "link", "set", "between", "up")
+        _ip("-n", here.namespace, "route", "add", there.address, "dev", "between", "src", here.address)
+
+
 def _end(host: NetworkHost) -> None:
     """Kill all that runs in the namespace, and remove it."""
     deadline = time.monotonic() + 10
-    while pids := _ip("netns", "pids", host.namespace).split():
+    while pids := host.pids():
         assert time.monotonic() < deadline
         for pid in pids:
             with suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
     _ip("netns", "del", host.namespace)
 

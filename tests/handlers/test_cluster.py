@@ -131,7 +131,6 @@ def test_a_killed_batch_on_a_cluster_that_stays(
         (["--backend", "dask", "--cluster", "no/such.json"], "there is no such scheduler file"),
         (["--backend", "dask", "--cluster", "up"], "there is no cluster: start one by cluster.up"),
         (["--backend", "dask", "--cluster", "slurm:0"], "expected local"),
-        (["--backend", "dask", "--cluster", "slurm:2"], "needs dask-jobqueue"),
         (["--backend", "dask", "--cluster", "ssh:a,-oProxyCommand=x"], "expected local"),
         (["--backend", "dask", "-j", "50%"], "--jobs 50%: with --backend dask a number"),
         (["--backend", "dask", "--cluster", "local", "--lease", "0"], "--lease 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 
 import functions
 from conftest import messages, wait_for, with_tag
-from dask_clusters import DaskCluster, has_scheduler, running
+from dask_clusters import DaskCluster, certificate, has_scheduler, running
 from lasting_processes import command_of
 from manyhands import Status, UsageError, run_batch
 from manyhands.backends.cluster import worker_side
@@ -333,14 +334,17 @@ def test_another_version_there(two_workers: DaskCluster, monkeypatch: pytest.Mon
 
 
 def test_the_environment_of_the_program_stays_as_it_is() -> None:
-    """Dask sets OMP_NUM_THREADS and others for its workers in the process that starts them."""
+    """Dask sets OMP_NUM_THREADS and others for its workers in the process that starts them; and its log is as loud as it was."""
     pytest.importorskip("distributed")
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [one.level for one in loggers]
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED")
     before = [os.environ.get(name) for name in names]
     with run_batch(environment_of, ["OMP_NUM_THREADS"], backend="dask") as run:
         (there,) = run
         assert [os.environ.get(name) for name in names] == before
     assert [os.environ.get(name) for name in names] == before
+    assert [one.level for one in loggers] == levels
     assert there.value == "1"
 
 
@@ -355,23 +359,6 @@ def test_results_that_would_be_files_there(two_workers: DaskCluster) -> None:
 
 
 # -- TLS -----------------------------------------------------------------------------------------------------------------
-
-
-def certificate(folder: Path, name: str) -> dict[str, str]:
-    """Dask's settings with a certificate that signs itself, which is its own authority."""
-    pytest.importorskip("cryptography")
-    from distributed.security import Security
-
-    made = Security.temporary()
-    paths = {"ca-file": folder / f"{name}-ca.pem", "cert": folder / f"{name}-cert.pem", "key": folder / f"{name}-key.pem"}
-    paths["ca-file"].write_text(str(made.tls_ca_file))
-    paths["cert"].write_text(str(made.tls_client_cert))
-    paths["key"].write_text(str(made.tls_client_key))
-    found = {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(paths["ca-file"])}
-    for role in ("SCHEDULER", "WORKER", "CLIENT"):
-        found[f"DASK_DISTRIBUTED__COMM__TLS__{role}__CERT"] = str(paths["cert"])
-        found[f"DASK_DISTRIBUTED__COMM__TLS__{role}__KEY"] = str(paths["key"])
-    return found
 
 
 @pytest.fixture

@@ -50,9 +50,9 @@ def test_all_are_sent_if_nothing_ends(clock: Clock) -> None:
     assert found.patience() is None
 
 
-@pytest.mark.parametrize("wall, together", [(1e-7, 256), (0.0001, 200), (0.005, 4), (0.5, 1)])
+@pytest.mark.parametrize("wall, together", [(1e-7, 256), (0.0005, 100), (0.005, 10), (0.5, 1)])
 def test_short_ones_are_sent_together(wall: float, together: int) -> None:
-    """Some twenty milliseconds of work; both slots and what is wanted beyond them."""
+    """Some fifty milliseconds of work; both slots and what is wanted beyond them."""
     found = Sizes()
     found.note(wall)
     room, size = found.room(1000, 2, 0, 10_000)

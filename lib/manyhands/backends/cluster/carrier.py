@@ -25,7 +25,7 @@ from manyhands.backends.cluster.flights import Flight, Parcel
 from manyhands.backends.cluster.large_outputs import fetched
 from manyhands.backends.cluster.one_try import MARK
 from manyhands.backends.cluster.sizes import Sizes
-from manyhands.backends.cluster.travelling import TOPIC, Began, Over, Remark, Told, names_of, packed, sent
+from manyhands.backends.cluster.travelling import TOPIC, Began, Over, Remark, Told, ends_unpacked, names_of, packed, sent
 from manyhands.backends.protocol import Ended, Noted, Report, Started
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.core.attempt import Attempt, AttemptId, Ending
@@ -84,6 +84,7 @@ class Carrier:
         client.subscribe_topic(TOPIC, self._heard)
         await self._crew.look()
         self._do(self._crew.follow())
+        self._do(self._connection.keep())
         if (dashboard := self._connection.dashboard) is not None:
             self._put(Noted(f"the cluster's dashboard: {dashboard}", requested=True))
         if not self._crew.workers:
@@ -195,7 +196,7 @@ class Carrier:
         except Exception as error:  # the task's own, or that of its worker
             self._failed(parcel, error)
         else:
-            for end in ends:
+            for end in ends_unpacked(ends):
                 self._ended(end, address)
             self._lose_ids(
                 parcel.left, address, f"its worker {address} has ended it, because it had no sign of life of this batch"

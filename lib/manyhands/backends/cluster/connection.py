@@ -1,71 +1,38 @@
 """The connection to a cluster, or a cluster that is made for one execution: what Dask has for each kind of address.
 
-    Cluster --connected--> Connection: a client of ours, and the cluster to be closed with it if we have made it
-
-On a cluster that is made here nothing is tried again by Dask itself: its ``allowed-failures`` is 0. On others, see `one_try`.
+Cluster --connected--> Connection: a client of ours, and the cluster to be ended with it if we have made it
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import shutil
 import ssl
-import tempfile
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from manyhands.backends.cluster.making import MADE, QUIET, Made
 from manyhands.backends.cluster.one_try import have_one_try
 from manyhands.backends.cluster.scheduler_file import check_running, usual_path
-from manyhands.core.errors import ManyhandsError, UsageError
+from manyhands.core.errors import UsageError
 from manyhands.core.extras import install_line
-from manyhands.core.hints import given_as, switch_name
-from manyhands.posix.cores import usable_cores
+from manyhands.core.hints import given_as
 from manyhands.work.cluster_address import Cluster
 
-_PROFILER: Final = "distributed.worker.profile.enabled"
-"""Set to False where a cluster is made. Dask's profiler looks at the threads of a worker a hundred times a second; ours only wait for their
-processes. With Python 3.11 it can stop the worker for ever (issue 106883 of CPython)."""
 _CONNECTING: Final = 10.0
 """Seconds that a scheduler has to answer."""
-_MAKING: Final = 90.0
-"""Seconds that a cluster has to come about."""
 _CLOSING: Final = 15.0
-_QUIET: Final = logging.CRITICAL
-"""What Dask writes to stderr of a cluster that we have made: we say ourselves that a worker was lost."""
-
-
-class _Environment:
-    """Variables that Dask sets in this very process when it starts workers (``distributed.nanny.pre-spawn-environ``, and the seed of hashes),
-    and leaves there: all that the program computes or starts later would have but one thread of OpenMP."""
-
-    def __init__(self) -> None:
-        import dask
-
-        names = ("PYTHONHASHSEED", *dask.config.get("distributed.nanny.pre-spawn-environ", {}))
-        self._before = {name: os.environ.get(name) for name in names}
-
-    def restore(self) -> None:
-        """As they were."""
-        for name, value in self._before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 class Connection:
-    """A client, and the cluster that it closes, with the ``folder`` that the cluster has used."""
+    """A client, and the cluster that is ended with it if it was ``made`` for it."""
 
-    def __init__(
-        self, client: Any, cluster: Any = None, folder: str | None = None, environment: _Environment | None = None
-    ) -> None:
-        self.client, self.cluster, self._folder, self._environment = client, cluster, folder, environment
+    def __init__(self, client: Any, made: Made | None = None) -> None:
+        self.client, self.made = client, made
         self._logger = logging.getLogger("distributed.client")
         self._level = self._logger.level
-        self._logger.setLevel(_QUIET)
+        self._logger.setLevel(QUIET)
 
     @property
     def address(self) -> str:
@@ -76,25 +43,34 @@ class Connection:
     def dashboard(self) -> str | None:
         """The address of its dashboard, if it has one."""
         with suppress(Exception):  # a user's template may lack what it names, and it is only said
-            return str(self.client.dashboard_link) or None
+            link = str(self.client.dashboard_link)
+            return (self.made.dashboard(link) if self.made else link) or None
         return None
+
+    async def keep(self) -> None:
+        """What a cluster of ours needs as long as it is used."""
+        if self.made is not None:
+            await self.made.keep()
 
     async def close(self) -> None:
         """Leave the cluster, and end it if it is ours."""
-        for one in (self.client, self.cluster):
-            if one is not None:
-                with suppress(Exception):  # it may be gone, in which case nothing is left to be closed
-                    await asyncio.wait_for(one.close(), _CLOSING)
-        _remove(self._folder)
-        if self._environment:
-            self._environment.restore()
+        with suppress(Exception):  # it may be gone, in which case nothing is left to be closed
+            await asyncio.wait_for(self.client.close(), _CLOSING)
         self._logger.setLevel(self._level)
+        if self.made is not None:
+            await self.made.end()
 
 
 async def connected(given: Cluster, slots: int) -> Connection:
     """A connection; a cluster that is made here has ``slots`` threads at most. Raises UsageError."""
-    if given.kind in ("local", "ssh", "slurm"):
-        return await _made(given, slots)
+    if given.kind in MADE:
+        made = Made(given, slots)
+        try:
+            await made.start()
+            return Connection(await _client(given, address=made.cluster), made)
+        except BaseException:
+            await made.end()
+            raise
     where: dict[str, Any] = {"address": given.text}
     address = given.text
     if given.kind == "client":
@@ -129,7 +105,7 @@ async def _client(given: Cluster, **where: Any) -> Any:
 
     logger = logging.getLogger("distributed.client")
     before = logger.level
-    logger.setLevel(_QUIET)
+    logger.setLevel(QUIET)
     try:
         return await Client(**where, asynchronous=True, set_as_default=False, timeout=_CONNECTING, name="manyhands")
     except (TimeoutError, OSError, TypeError, ValueError, ssl.SSLError) as error:
@@ -152,107 +128,6 @@ def _why(error: BaseException) -> str:
         )
     said = " ".join(str(error).split())
     return f"no scheduler answers there: {said or type(error).__name__}"
-
-
-# -- clusters that are made ----------------------------------------------------------------------------------------------
-
-
-async def _made(given: Cluster, slots: int) -> Connection:
-    import dask
-    import distributed  # noqa: F401 - its settings have to be there before one of them is changed: else all of them are removed again
-
-    maker = {"local": _local, "ssh": _ssh, "slurm": _slurm}[given.kind]
-    folder = tempfile.mkdtemp(prefix="manyhands-") if given.kind == "local" else None
-    ours: dict[str, Any] = {_PROFILER: False}
-    if folder:
-        ours |= {"temporary-directory": folder}  # not one that all users share, from which it would import
-    cluster: Any = None
-    environment = _Environment()
-    try:
-        with dask.config.set(ours):
-            cluster = await asyncio.wait_for(maker(given, slots), _MAKING)
-        environment.restore()  # once more in the end: workers may be started again meanwhile
-        return Connection(await _client(given, address=cluster), cluster, folder, environment)
-    except BaseException as error:
-        if cluster is not None:
-            await cluster.close()
-        _remove(folder)
-        environment.restore()
-        if isinstance(error, TimeoutError | OSError | RuntimeError | ValueError):
-            said = " ".join(str(error).split()) or "it took too long"
-            raise ManyhandsError(f"{given_as('--cluster', given.text)}: the cluster could not be made: {said}") from None
-        raise
-
-
-def _remove(folder: str | None) -> None:
-    if folder:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _local(_given: Cluster, slots: int) -> Any:
-    """A worker for each core, and as many threads as there are to be jobs at once: the threads only wait."""
-    from distributed import LocalCluster
-
-    cores = usable_cores()
-    wanted = min(slots, cores * _THREADS) if slots < _MANY else cores
-    workers = max(1, min(wanted, cores))
-    return await LocalCluster(
-        n_workers=workers,
-        threads_per_worker=-(-wanted // workers),
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        worker_dashboard_address="127.0.0.1:0",
-        silence_logs=_QUIET,
-        scheduler_kwargs={"allowed_failures": 0},
-        asynchronous=True,
-    )
-
-
-_THREADS: Final = 32
-"""Threads of a worker at most."""
-_MANY: Final = 1024
-"""As many jobs at once as the cluster has threads (`manyhands.work.planning`)."""
-
-
-def _check_tls(given: Cluster) -> None:
-    """Raise UsageError if what Dask makes on other machines would not be encrypted."""
-    import dask
-
-    if not given.insecure and not dask.config.get("distributed.comm.require-encryption", None):
-        raise UsageError(
-            f"{given_as('--cluster', given.text)}: its connections would not be encrypted: set up TLS in Dask's configuration "
-            f"on all machines (distributed.comm.require-encryption), or allow it by {switch_name('--insecure')}"
-        )
-
-
-async def _ssh(given: Cluster, _slots: int) -> Any:
-    """A scheduler on the first host, and a worker on each."""
-    try:
-        import asyncssh  # noqa: F401
-    except ImportError:
-        raise UsageError(f"{given_as('--cluster', given.text)} needs asyncssh: pip install asyncssh") from None
-    import dask
-    from distributed import SSHCluster
-
-    _check_tls(given)
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-        return await SSHCluster([given.hosts[0], *given.hosts], asynchronous=True)
-
-
-async def _slurm(given: Cluster, _slots: int) -> Any:
-    """Jobs of Slurm as dask-jobqueue submits them; cores and memory of each are those of its configuration."""
-    try:
-        from dask_jobqueue import SLURMCluster
-    except ImportError:
-        raise UsageError(f"{given_as('--cluster', given.text)} needs dask-jobqueue: pip install dask-jobqueue") from None
-    import dask
-
-    _check_tls(given)
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-        cluster = await SLURMCluster(asynchronous=True)
-    cluster.scale(jobs=given.nodes)
-    return cluster
 
 
 def check_package() -> None:

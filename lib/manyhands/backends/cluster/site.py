@@ -22,6 +22,7 @@ from manyhands.backends.local import open_local
 from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started
 from manyhands.backends.settings import FunctionSettings
 from manyhands.backends.shared.hosted_backend import HostedBackend
+from manyhands.backends.workers import fork_server
 from manyhands.core.attempt import AttemptId, Ending
 
 _SOON: Final = 0.03
@@ -127,6 +128,8 @@ class Site(HostedBackend):
     # -- our thread ------------------------------------------------------------------------------------------------------
 
     def _opened(self, folder: Path) -> Backend:
+        if self._call is not None:
+            fork_server.run_with_main()
         return open_local(unpacked(self._baggage, self._slots, folder))
 
     def _patience(self) -> float:

@@ -1,11 +1,11 @@
-"""How many attempts are sent, and how many of them as one task: short ones together, because a task costs Dask about a millisecond."""
+"""How many attempts are sent, and how many of them as one task: short ones together, because a task costs Dask some milliseconds of CPU."""
 
 from __future__ import annotations
 
 import time
 from typing import Final
 
-_SECONDS: Final = 0.020
+_SECONDS: Final = 0.050
 """Seconds of work in one task, about."""
 _MOST: Final = 256
 """Attempts in one task at most."""

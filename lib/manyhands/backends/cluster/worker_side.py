@@ -18,11 +18,12 @@ from multiprocessing.process import current_process
 from typing import Any, Final
 
 from manyhands.backends.cluster.site import Site
-from manyhands.backends.cluster.travelling import TOPIC, Baggage, Greeting, Over, Sent, Told
+from manyhands.backends.cluster.travelling import TOPIC, Baggage, Greeting, Sent, Told, ends_packed
 from manyhands.core.attempt import AttemptId
 
 _LOOK: Final = 0.25
 """Seconds until a task looks again whether it is still wanted."""
+_CLOSED: Final = ("closing", "closed", "failed")
 _ENDING: Final = 10.0
 """Seconds that a site has to end."""
 _sites: Final[dict[str, Site]] = {}
@@ -33,7 +34,7 @@ _opened: Final = threading.Condition()
 # -- a task --------------------------------------------------------------------------------------------------------------
 
 
-def perform(run: str, attempts: Sequence[Sent]) -> tuple[str, list[Over]]:
+def perform(run: str, attempts: Sequence[Sent]) -> tuple[str, bytes]:
     """Do attempts of an execution whose site is open here, or will be: the address of this worker, and how each ended; nothing, if
     nobody wants them any more."""
     from distributed import get_worker
@@ -42,15 +43,15 @@ def perform(run: str, attempts: Sequence[Sent]) -> tuple[str, list[Over]]:
     key = worker.get_current_task()
     site = _sites.get(run) or _awaited(run, worker, key)
     if site is None:
-        return worker.address, []
+        return worker.address, ends_packed([])
     parcel = site.take(attempts)
     while not parcel.over.wait(_LOOK):
         if not _is_wanted(worker, key):
             site.drop([*parcel.left])
-            return worker.address, []
+            return worker.address, ends_packed([])
         if site.is_closed:
             break
-    return worker.address, parcel.ends
+    return worker.address, ends_packed(parcel.ends)
 
 
 def _awaited(run: str, worker: Any, key: Any) -> Site | None:
@@ -65,7 +66,10 @@ def _awaited(run: str, worker: Any, key: Any) -> Site | None:
 
 
 def _is_wanted(worker: Any, key: Any) -> bool:
-    """Whether the scheduler still wants the result: it tells the worker when it does not, and cannot interrupt a task."""
+    """Whether the scheduler still wants the result: it tells the worker when it does not, and cannot interrupt a task. A worker that closes
+    has lost its scheduler, or was told to end, and waits for its tasks."""
+    if worker.status.name in _CLOSED:
+        return False
     state = worker.state.tasks.get(key)
     return state is not None and state.state != "cancelled"
 

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver, process, util
+from multiprocessing import forkserver, process, spawn, util
 from typing import Any, Final
 
 from manyhands.backends.workers.early_process import PRELOADED, run_early
@@ -37,6 +37,29 @@ def preload() -> None:
     """Let it import what every worker needs, once for all of them, unless the program has chosen what it imports."""
     if getattr(_server, "_preload_modules", None) == ["__main__"]:
         forkserver.set_forkserver_preload(["__main__", *PRELOADED])
+
+
+def run_with_main() -> None:
+    """Start it now, if it does not run, so that it imports the main module of a script, too, once for all workers that it will make. Before 3.12.8
+    Python means to, and does not tell it where that is (issue 126631 of CPython): each worker imports it again, with all that it imports.
+
+    Only for processes whose own start has imported that module already, as that of a Dask worker has: to import it is harmless.
+    """
+    preload()
+    usual = getattr(spawn, "get_preparation_data", None)
+    if usual is None or not hasattr(forkserver, "ensure_running"):
+        return
+
+    def told(name: str) -> dict[str, Any]:
+        found: dict[str, Any] = usual(name)
+        return found | {"main_path": found.get("init_main_from_path")} if sys.version_info < (3, 12, 8) else found
+
+    spawn.get_preparation_data = told
+    try:
+        with _sigchld_unblocked(), _main_of_standard_input_hidden(), _this_folder_unsearched():
+            forkserver.ensure_running()
+    finally:
+        spawn.get_preparation_data = usual
 
 
 def start(worker: Any) -> None:
