@@ -70,9 +70,9 @@ def call_function(_ctx: Context, options: new_runs.FunctionOptions) -> int:
     manyhands batch.call images:thumbnail --glob 'photos/*.png' -j 4 --timeout 30
     manyhands batch.call primes.py:is_prime --from numbers.txt --type int
     """
-    from manyhands.handlers import batch
+    from manyhands.handlers import batch_begin
 
-    return batch.new(options)
+    return batch_begin.call(options)
 
 
 @task(options=new_runs.CompareOptions, name="compare")

@@ -86,6 +86,7 @@ SLOW = {
     "hmac",
     "importlib.metadata",
     "inspect",
+    "ipaddress",
     "logging",
     "locale",
     "lzma",
@@ -160,6 +161,42 @@ def test_a_batch_of_commands_imports_what_it_uses(tmp_path: Path, environment: d
     loaded = set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
     assert {"manyhands.execution.batch", "manyhands.backends.commands", "sqlite3", "invoke.program"} <= loaded
     assert {one for one in loaded for slow in SLOW if f"{one}.".startswith(f"{slow}.")} == set()
+
+
+FOR_SIGNATURES = {"inspect", "ast", "dis", "tokenize"}
+
+
+@pytest.mark.parametrize("function", ["math:sqrt", "mine:same"])
+def test_a_batch_of_calls_imports_what_it_uses(function: str, tmp_path: Path, environment: dict[str, str]) -> None:
+    """From the command line; and the process that workers are forked from is started before a batch is imported."""
+    (tmp_path / "mine.py").write_text("def same(x): return x\n")
+    script = (
+        "import atexit, sys; sys.argv = ['manyhands', 'batch.call', sys.argv[1], '--type', 'int', '-j1', '--', '1']\n"
+        "from manyhands.__main__ import main; from manyhands.backends.workers import early_process\n"
+        "usual = early_process.boot\n"
+        "def boot(): print('boots', *sys.modules); return usual()\n"
+        "early_process.boot = boot; atexit.register(lambda: print('ends', *sys.modules)); main()"
+    )
+    command = [sys.executable, "-c", script, function]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    boots, result, ends = done.stdout.splitlines()
+    before, loaded = set(boots.split()), set(ends.split())
+    assert float(result) == 1
+    assert before & (FOR_RECORDS | {"multiprocessing"}) == set()
+    assert {"manyhands.execution.batch", "manyhands.backends.processes", "multiprocessing.forkserver"} <= loaded
+    assert not loaded & (HEAVY | FOR_SIGNATURES)
+
+
+def test_a_resource_tracker_without_resources_imports_little(tmp_path: Path, environment: dict[str, str]) -> None:
+    """It is sent probes only."""
+    script = (
+        f"import sys; before = {{*sys.modules}}; sys.path.insert(0, {str(LIB)!r})\n"
+        "from manyhands.backends.workers import lazy_tracker\n"
+        "assert lazy_tracker.about_a_resource([b'PROBE:0:noop\\n']) is None; print(*{*sys.modules} - before)"
+    )
+    command = [sys.executable, "-I", "-S", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    assert {one.partition(".")[0] for one in done.stdout.split()} - {"__future__"} <= IN_A_LAUNCHER
 
 
 def test_a_launcher_imports_little(tmp_path: Path, environment: dict[str, str]) -> None:

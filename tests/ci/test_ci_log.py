@@ -55,6 +55,14 @@ def test_a_job_that_is_well_is_a_group(system: str) -> None:
         assert len(seen.commands) == 2
 
 
+def test_a_group_says_that_it_was_not_the_first_attempt() -> None:
+    """The jobs to look after are those that are sometimes well."""
+    first = told(1, out=b"fine\n")
+    again = first.outcome._replace(attempt=first.outcome.attempt._replace(number=2))
+    seen = shown("plain", first, first._replace(outcome=again))
+    assert seen.text == ["job 1, 0.0 s: cmd in1", "fine", "job 1, attempt 2, 0.0 s: cmd in1", "fine", ""]
+
+
 @EVERY
 def test_the_only_job_is_not_hidden(system: str) -> None:
     """Nor is one of which we know that there are no others."""

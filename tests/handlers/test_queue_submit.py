@@ -116,7 +116,8 @@ class Desk:
         with self.server.client() as redis:
             parcels = [opened(fields[b"message"]) for _, fields in redis.xrange(self.key(":reports"))]
             found = [json.loads(str(one, "utf-8")) for parcel in parcels for one in parcel if isinstance(one, bytes)]
-        return Counter(one.get("type") for one in found)
+        plain = sum(len(one["job"]) for one in found if one.get("type") == "ends")
+        return Counter(one.get("type") for one in found) + Counter(ended=plain)
 
     def in_broker(self) -> list[str]:
         """What is there of runs."""

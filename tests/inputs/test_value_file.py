@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -107,3 +108,21 @@ def test_inputs_one_by_one(tmp_path: Path) -> None:
     (tmp_path / "inputs.1").unlink()
     with pytest.raises(LostInputError, match=r"cannot read an input in .*inputs.1: No such file"):
         load(tmp_path, places[0])
+
+
+class Full(Disk):
+    """A disk that has no room."""
+
+    def write(self, file: int, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_told_when_the_file_is_closed(tmp_path: Path) -> None:
+    """What is not large is written then; the file is closed all the same."""
+    file = ValueFile(tmp_path / "inputs.1", Full())
+    file.append(b"a" * 5000)
+    before = set(os.listdir("/dev/fd"))
+    with pytest.raises(OSError, match="No space left"):
+        file.close()
+    assert len(before - set(os.listdir("/dev/fd"))) == 1
+    file.close()

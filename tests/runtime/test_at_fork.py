@@ -48,7 +48,7 @@ def test_what_is_noted_is_the_null_device_in_a_child(tmp_path: Path) -> None:
 def is_multiprocessing(pid: int) -> bool:
     """Whether it is the fork server or the resource tracker, which live as long as any fork of the program."""
     try:
-        return b"from multiprocessing." in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"multiprocessing." in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 import functions
 from manyhands.core.errors import InputError, ManyhandsError, UsageError
 from manyhands.core.job import Values
-from manyhands.work.find_function import load
+from manyhands.work.find_function import _comes_with_python, load
 from manyhands.work.function import Call, encode
 
 
@@ -215,6 +217,17 @@ def test_the_identity_of_a_job_is_function_and_input() -> None:
     assert keys[0] == renderer(Call(text="functions:describe", folder=".", result="none")).key((b"a",))
 
 
+def test_a_job_is_known_by_the_same_key_in_every_version() -> None:
+    """Or a run that an earlier version began would do its jobs again. What is long stands there by its SHA-256."""
+    key = renderer(Call(text="functions:describe", folder=".", type="bytes")).key
+    start, long, other = b"ffunctions:describe\0bytes\0", bytes(5000), bytes(4999) + b"1"
+    assert key((b"a",)) == blake2b(start + b"1:a", digest_size=16).digest()
+    assert key((long, b"a")) == blake2b(start + b"5000#" + sha256(long).digest() + b"1:a", digest_size=16).digest()
+    assert (
+        len({key((long,)), key((other,)), key((sha256(long).digest(),)), key((b"5000#" + sha256(long).digest(),))}) == 4
+    )
+
+
 @pytest.mark.parametrize(
     ("values", "columns", "said"),
     [
@@ -282,3 +295,19 @@ def test_threads_see_no_module_that_is_half_made(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: load(f"{path}:go", "/"), range(4)))
     assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "ours"),
+    [
+        ("math", True),
+        ("statistics", True),
+        ("sys", True),
+        ("functions", False),
+        ("pytest", False),
+        ("json.decoder", False),
+    ],
+)
+def test_who_may_leave_files_open(module: str, ours: bool) -> None:
+    """The program ends without Python's last steps only if no module was imported that may count on them."""
+    assert _comes_with_python(importlib.import_module(module)) is ours

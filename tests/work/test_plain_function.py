@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +70,15 @@ FUNCTIONS: list[Callable[..., Any]] = [
     functools.partial(later, 1),
     lambda a: a,
     functools.cache(one),
+    math.sqrt,
+    math.pow,
+    math.log,
+    abs,
+    pow,
+    "text".upper,
+    [].append,
+    dict.fromkeys,
+    os.getpid,
 ]
 GIVEN: list[tuple[tuple[int, ...], dict[str, int]]] = [
     ((), {}),
@@ -100,3 +111,5 @@ def test_what_certainly_fits_fits(function: Callable[..., Any]) -> None:
     assert not certainly_takes(one, (), {})
     assert certainly_takes(two, (1,), {})
     assert certainly_takes(two, (1, 2), {})
+    assert certainly_takes(math.sqrt, (1,), {})
+    assert certainly_takes(os.getpid, (), {})

@@ -122,14 +122,13 @@ class Sites:
     # -- the verbs -------------------------------------------------------------------------------------------------------
 
     def start(self, attempt: Attempt) -> None:
-        """Queue the attempt for the next free slot of any host, or of its own."""
+        """Queue the attempt for the next free slot of any host, or of its own; `reports` gives a host all that it can take at once."""
         self._check_open()
         self._queue[attempt.id] = attempt
         if self.settings.on_each and (name := _host_of(attempt)) not in self._known:
             self._fail(name, f"{name} is not one of the hosts of this run")
         elif self.settings.on_each and name in self._aside:
             self._try_again(name, attempt)
-        self._dispatch()
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """What has begun and ended; waits up to ``timeout`` seconds for it. Raises ManyhandsError if no host is left."""
@@ -290,6 +289,8 @@ class Sites:
         usable = {host.name: host for host in self._hosts if host.ready}
         all_slots = self._width >= sum(host.slots for host in usable.values())
         room = {host: host.room if all_slots else host.slots - len(host.flying) for host in usable.values()}
+        if not any(left > 0 for left in room.values()):
+            return
         load = {host: len(host.flying) for host in usable.values()}
         for attempt in [*self._queue.values()]:
             if not all_slots and sum(load.values()) >= self._width:

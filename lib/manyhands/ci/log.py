@@ -120,14 +120,15 @@ class CiLog:
 
     def _well(self, outcome: Outcome) -> None:
         """What it printed, in a group unless it is the only job."""
-        job, result = outcome.attempt.job, returned(outcome)
+        (job, attempt, _), result = outcome.attempt, returned(outcome)
         printed = [one for one in (outcome.stdout, result, outcome.stderr) if one is not None and one.size]
         if self._shown != "all" or not printed:
             return
         grouped = self.progress.total != 1
         began = outcome.started or time.time()
         if grouped:
-            title = f"job {job.number}, {duration(outcome.wall)}: {name_of(outcome.attempt, _NAME)}"
+            again = f", attempt {attempt}" if attempt > 1 else ""
+            title = f"job {job.number}{again}, {duration(outcome.wall)}: {name_of(outcome.attempt, _NAME)}"
             self._command(self._dialect.group_of(job.number, title, began))
         self._print(job, chain.from_iterable(self._pieces(one, job) for one in printed))
         if grouped:

@@ -19,6 +19,7 @@ from manyhands.backends.protocol import POISON, Backend, Ended, Lasting, Report,
 from manyhands.core.errors import JournalError
 from manyhands.core.events import Began, Counted, Event, Finished, Summary, Tick, Warned
 from manyhands.core.job import Arg, Ending, Outcome, Status, Values
+from manyhands.core.lean import make
 from manyhands.core.limits import HaltWhen, Limits
 from manyhands.engine.autoscale import Climber
 from manyhands.engine.deadlines import Deadlines
@@ -191,21 +192,23 @@ class Engine(Steered):
             return
         # New jobs are taken only when half of the queued attempts have begun: this makes fewer and larger commits.
         batch = self._supply.take(room, self._clock(), new=room > self._ahead() // 2)
+        flights, note = self._flights, self._recorder.began
         for flight in batch:
-            self._flights[flight.attempt.job.number] = flight
-            self._recorder.began(flight.attempt)
+            attempt = flight.attempt
+            flights[attempt[0][0]] = flight
+            note(attempt)
         self._look_at_supply()
         if not batch:
             return
-        recorded = self._commit()
+        recorded, start, reports_start = self._commit(), self._backend.start, self._backend.reports_start
         for flight in batch:
             # another stage may have met the halt rule, or `stop` may have been called, during the commit; what goes on elsewhere
             # is stopped there
             if not recorded or ((self._stops_requested or self._halting.reached) and not self._lasting):
                 self._ended(Ended(flight.attempt, self._clock(), began=False))
                 continue
-            self._backend.start(flight.attempt)
-            if not self._backend.reports_start:
+            start(flight.attempt)
+            if not reports_start:
                 self._begin(flight, self._clock())
 
     def _look_at_supply(self) -> None:
@@ -254,18 +257,19 @@ class Engine(Steered):
         if limit is not None and not self._backend.can_stop and flight.stop_at is None and ending.wall > limit:
             # it ran past its time-out, which was not noticed before it ended
             flight.stop_at, flight.why = at, Status.TIMEOUT
-        if began and ending.exit == 0 and flight.stop_at is None:  # most jobs: this is what `judge` would find
-            outcome = Outcome._make((attempt, Status.OK, ending, True))
+        if began and ending[0] == 0 and flight.stop_at is None:  # most jobs: this is what `judge` would find
+            status, outcome = Status.OK, make(Outcome, (attempt, Status.OK, ending, True))
         else:
             outcome = judge(report, flight.stop_at, flight.why)
+            status = outcome.status
         if self._climber and (note := self._climber.ended()):
             self._news.append(Warned(note, requested=True))
         if self._deadlines.timed:
-            self._deadlines.end(number, ending.wall if outcome.status in COUNTED else None)
-        if outcome.status is Status.OK:
-            self._record(Finished._make((outcome, None, 1)))
-        else:
+            self._deadlines.end(number, ending.wall if status in COUNTED else None)
+        if status is not Status.OK:
             self._not_ok(report, flight, outcome)
+            return
+        self._record(make(Finished, (outcome, None, 1)))
 
     def _not_ok(self, report: Ended, flight: Flight, outcome: Outcome) -> None:
         """Record an attempt that was not ok, and plan a retry if the job gets one."""

@@ -31,6 +31,7 @@ class Recorder:
 
     def __init__(self, journal: Record, clock: Callable[[], float]) -> None:
         self._journal, self._clock = journal, clock
+        self._note = journal.ended
         self.began = journal.began
         """Note an attempt that is about to begin: it must not begin before the next commit."""
         self._noted: list[Finished] = []
@@ -48,10 +49,10 @@ class Recorder:
         if not self._noted:
             self._noted_since = self._clock()
         self._noted.append(event)
-        outcome = event.outcome
+        outcome = event[0]
         _, status, ending, final = outcome
-        self._journal.ended(outcome)
-        self.work += ending.wall
+        self._note(outcome)
+        self.work += ending[4]
         if final:
             if status in LEFT:
                 self.left += 1

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from manyhands.core.events import Warned
 from manyhands.core.job import Arg, Attempt, Job, Values
+from manyhands.core.lean import make
 from manyhands.engine.in_flight import Flight, Retries
 
 Pull = Iterator[tuple[Job, int] | None]
@@ -69,7 +70,7 @@ class Supply:
                     return
                 job, last = pulled
                 self.pulled += 1
-                found.append(Flight(Attempt._make((job, last + 1, argv(job[2], job[0])))))
+                found.append(Flight(make(Attempt, (job, last + 1, argv(job[2], job[0])))))
                 room -= 1
                 if not room:
                     return

@@ -14,6 +14,7 @@ from collections.abc import Callable, Container, Generator, Iterator
 from itertools import chain
 
 from manyhands.core.job import Job, Values
+from manyhands.core.lean import make
 from manyhands.execution.run_inputs import RunInputs, Scope
 from manyhands.execution.stage_context import StageContext
 from manyhands.execution.start_order import arrange, walls_of
@@ -102,7 +103,7 @@ class JobSource:
                     self.begun = self.begun or in_order
                     if issue is not None:
                         issue(number)
-                    yield Job._make((number, key, *remember(number, value))), 0
+                    yield make(Job, (number, key, *remember(number, value))), 0
         finally:
             if known:
                 known.close()
@@ -120,7 +121,7 @@ class JobSource:
             if number not in begun:
                 if in_order:
                     self._issue(number)
-                yield Job._make((number, key, *self._inputs.remember(number, value))), 0
+                yield make(Job, (number, key, *self._inputs.remember(number, value))), 0
 
     def _noticed(self, values: Values | None) -> Values | None:
         self.any_input = self.any_input or values is not None

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import Final
 
-from manyhands.backends.queue.attempt_messages import message_of, why_none
+from manyhands.backends.queue.attempt_messages import row_of, why_none
 from manyhands.backends.queue.carrier import BrokerLostError
 from manyhands.backends.queue.lasting_sender import LastingSender
 from manyhands.backends.queue.queue_backend import fresh_name, lasting_sender
@@ -132,5 +132,5 @@ class Submission:
         journal.commit()
         sender.renew(again=False)
         call = self._plan.call
-        sender.send([(one.id, message_of(one, call)) for one in page if why_none(one, call) is None])
+        sender.send([(one.id, row_of(one, call)) for one in page if why_none(one, call) is None])
         self.sent += len(page)

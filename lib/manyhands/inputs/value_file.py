@@ -34,6 +34,8 @@ _HEAD: Final = Struct("<QIB")
 _ONE, _SEVERAL = 0, 1
 _GROUP: Final = 4096
 """Small inputs in one frame."""
+_BLOCK: Final = 1 << 20
+"""Bytes that are written at once, unless an input is larger."""
 _AT_ONCE: Final = 1 << 24
 """Bytes of a list that are made durable before its first job begins; of more, as soon as the disk can."""
 _REFERENCE: Final = re.compile(rb"\0\0(inputs\.\d+) (\d+) (\d+) (\d+)")
@@ -125,34 +127,54 @@ def fresh_name(folder: Path) -> str:
 
 
 class ValueFile:
-    """A new file, which `append` writes to; `close` lets the disk catch up, without waiting for it."""
+    """A new file, which `append` writes to; what is not large is written together. `close` writes the rest, and lets the disk catch up
+    without waiting for it."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
         self.name, self._disk = path.name, disk
         self._file = disk.create(path)
-        self._size = 0
+        self._size = self._written = 0
+        self._waiting: list[bytes] = []
 
     def append(self, blob: bytes) -> Place:
-        """Add an input. Raises OSError."""
+        """Add an input, and write it if it is large. Raises OSError."""
         place = Place(self.name, self._size + _HEAD.size, len(blob), crc32(blob))
-        head = _HEAD.pack(len(blob), place.crc, _ONE)
-        self._write(*([head + blob] if len(blob) < LARGE else [head, blob]))  # one system call, or no copy
+        self._add(_HEAD.pack(len(blob), place.crc, _ONE), blob)
         return place
 
     def append_small(self, blobs: Sequence[bytes]) -> None:
         """Add several inputs, to which nobody will refer."""
         data = b"".join((pack(f"<{len(blobs) + 1}I", len(blobs), *map(len, blobs)), *blobs))
-        self._write(_HEAD.pack(len(data), crc32(data, _SEVERAL), _SEVERAL), data)
+        self._add(_HEAD.pack(len(data), crc32(data, _SEVERAL), _SEVERAL), data)
 
-    def _write(self, *parts: bytes) -> None:
-        for part in parts:
-            self._disk.write(self._file, part)
-            self._size += len(part)
+    def _add(self, head: bytes, data: bytes) -> None:
+        self._size += len(head) + len(data)
+        self._waiting.append(head)
+        if len(data) >= LARGE:
+            self._write()
+            self._disk.write(self._file, data)  # which is not copied
+            self._written = self._size
+            return
+        self._waiting.append(data)
+        if self._size - self._written >= _BLOCK:
+            self._write()
+
+    def _write(self) -> None:
+        """Write what has waited."""
+        waiting, self._waiting = b"".join(self._waiting), []
+        self._disk.write(self._file, waiting)
+        self._written = self._size
 
     def close(self, *, wait: bool = False) -> None:
-        """Close the file when it is durable; ``wait`` for that, else it happens in a thread."""
+        """Close the file when it is durable; ``wait`` for that, else it happens in a thread. Raises OSError."""
         if self._file < 0:
             return
+        try:
+            self._write()
+        except OSError:
+            os.close(self._file)
+            self._file = -1
+            raise
         file, self._file = self._file, -1
         if wait or self._size <= _AT_ONCE:
             self._finish(file)

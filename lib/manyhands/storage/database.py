@@ -68,8 +68,14 @@ def connect(path: Path, new: bool = False) -> Sqlite:
         return _for_writing(path)
 
 
+def uri_of(path: Path, options: str) -> str:
+    """A file as SQLite takes it (https://sqlite.org/uri.html); `Path.as_uri` would import what parses addresses."""
+    name = str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return f"file://{name}?{options}"
+
+
 def _for_writing(path: Path) -> Sqlite:
-    db = _open(f"{path.absolute().as_uri()}?mode=rw")
+    db = _open(uri_of(path, "mode=rw"))
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -110,7 +116,7 @@ def _read_only(path: Path) -> Sqlite:
     """Open a database read-only. If it has a log, SQLite would have to write beside it, so a copy is read."""
     log = path.with_name(path.name + "-wal")
     if not log.exists() or not log.stat().st_size:
-        return _open(f"{path.absolute().as_uri()}?mode=ro&immutable=1")
+        return _open(uri_of(path, "mode=ro&immutable=1"))
     import shutil  # seldom needed, and slow to import
     import tempfile
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from manyhands.core.errors import UsageError
 from manyhands.runtime.quick_exit import keep_usual_exit
@@ -19,6 +19,7 @@ from manyhands.runtime.search_path import search
 
 Function = Callable[..., Any]
 _importing = threading.RLock()
+_LIBRARY: Final = os.path.dirname(os.__file__)
 
 
 def load(text: str, folder: str) -> Function:
@@ -51,9 +52,10 @@ def _module(origin: str, folder: str) -> ModuleType:
     path = os.path.join(folder, origin)
     home = os.path.dirname(path) if is_file else folder
     search(home)
-    keep_usual_exit()
+    module: ModuleType | None = None
     try:
-        return _from_file(path) if is_file else _by_name(origin)
+        module = _from_file(path) if is_file else _by_name(origin)
+        return module
     except FileNotFoundError as error:
         if is_file and error.filename == path:
             raise UsageError(f"there is no file {origin}") from None
@@ -66,6 +68,17 @@ def _module(origin: str, folder: str) -> ModuleType:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise UsageError(_why(origin, error)) from None
+    finally:
+        if module is None or not _comes_with_python(module):
+            keep_usual_exit()
+
+
+def _comes_with_python(module: ModuleType) -> bool:
+    """Whether it is a module in C, or one of the standard library."""
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return module.__name__ in sys.builtin_module_names
+    return os.path.dirname(file) in (_LIBRARY, os.path.join(_LIBRARY, "lib-dynload"))
 
 
 def _by_name(name: str) -> ModuleType:

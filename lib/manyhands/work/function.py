@@ -47,7 +47,7 @@ _LARGE: Final = 1 << 63
 _NOWHERE: Final = "?:"  # begins the name of a function that cannot be imported
 _PICKLED: Final = b"\x80"  # the first byte of every pickle since protocol 2; no JSON text begins with it
 _PICKLES: Final = b"\0" + _PICKLED  # the first bytes of what `_displayed` describes
-_SHORT: Final = 1 << 10  # bytes that are rather copied than hashed apart
+_SHORT: Final = 1 << 10  # bytes up to which BLAKE2 is faster than SHA-256, for which processors have instructions
 
 
 class BadInput(ValueError):
@@ -235,10 +235,7 @@ def _program_input(value: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str
 
         args, kwargs = unpickled(value)  # `encode` made it, and the run's folder is ours alone
         return args, kwargs
-    text = bytes(value)
-    if text.isdigit():  # the most common input, in a fifth of the time
-        return (from_json(text),), {}
-    return _spread(json.loads(text))
+    return _spread(from_json(bytes(value)))
 
 
 def _spread(found: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -273,8 +270,9 @@ class CallRenderer:
             if len(value) < _SHORT:
                 hasher.update(b"%d:%b" % (len(value), value))
             else:
-                hasher.update(b"%d:" % len(value))
-                hasher.update(value)
+                from hashlib import sha256  # here: most inputs are short
+
+                hasher.update(b"%d#%b" % (len(value), sha256(value).digest()))
         return hasher.digest()
 
     def argv(self, values: Values, number: int) -> tuple[Arg, ...]:  # noqa: ARG002
@@ -324,14 +322,8 @@ def encode(item: object) -> bytes:
         return b"%d" % cast("int", item)
     if kind is str and item.isascii():  # type: ignore[attr-defined]
         return json.dumps(item).encode()
-    with suppress(ValueError, RecursionError):  # a number of 5,000 digits, a list that holds itself
-        if fits_json(item) or (type(item) is tuple and all(map(fits_json, item))):
-            whole = [item] if type(item) is list else item
-            text = json.dumps(whole)
-            if "\\ud" not in text or json.dumps(json.loads(text), ensure_ascii=False) == json.dumps(
-                whole, ensure_ascii=False
-            ):
-                return text.encode()
+    if kind is not bytes and (text := _in_json(item)) is not None:
+        return text
     import pickle  # here: most inputs are JSON
 
     args, kwargs = ((), item) if type(item) is dict else (item if type(item) is tuple else (item,), {})
@@ -341,6 +333,19 @@ def encode(item: object) -> bytes:
         return pickle.dumps((args, kwargs), protocol=5)
     except Exception as error:  # a __reduce__ may raise anything
         raise InputError(f"the input {item!r:.80} cannot be pickled: {type(error).__name__}: {error}") from None
+
+
+def _in_json(item: object) -> bytes | None:
+    """An input as JSON, if that gives back exactly the same."""
+    with suppress(ValueError, RecursionError):  # a number of 5,000 digits, a list that holds itself
+        if fits_json(item) or (type(item) is tuple and all(map(fits_json, item))):
+            whole = [item] if type(item) is list else item
+            text = json.dumps(whole)
+            if "\\ud" not in text or json.dumps(json.loads(text), ensure_ascii=False) == json.dumps(
+                whole, ensure_ascii=False
+            ):
+                return text.encode()
+    return None
 
 
 def decode(call: Call, values: Values) -> Any:

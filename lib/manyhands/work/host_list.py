@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Final
 
@@ -97,6 +96,8 @@ def _written_out(text: str, option: str) -> Iterator[str]:
 
 def is_ipv6(text: str) -> bool:
     """Whether it is an IPv6 address, perhaps with a zone."""
+    from ipaddress import IPv6Address  # here: a batch without hosts needs none of it
+
     try:
         IPv6Address(text)
     except ValueError:

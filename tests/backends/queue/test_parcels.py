@@ -11,6 +11,7 @@ import pytest
 from backends.queue.test_redis_queue import LEASE, Consume, Make, Queue, consume, make
 from manyhands.backends.protocol import Ended
 from manyhands.backends.queue import keys
+from manyhands.backends.queue.attempt_messages import ids_of
 from manyhands.backends.queue.carrier import Claim
 from manyhands.backends.queue.inspection import Inspection
 from manyhands.backends.queue.redis_receiver import RedisReceiver
@@ -88,7 +89,7 @@ def test_a_parcel_is_put_back(redis_url: RedisServer, waits: Callable[[int], Que
     bench = waits(30)
     receivers = [RedisReceiver(redis_url.parsed, name, 20.0) for name in ("first", "second")]
     taken = receivers[0].take([bench.run_name], 64, 0.0)
-    assert (len(taken), entries(redis_url, bench)) == (30, 2)
+    assert (len(taken), sum(len(ids_of(one.data)) for one in taken), entries(redis_url, bench)) == (2, 30, 2)
     receivers[0].put_back(taken)
     again = receivers[1].take([bench.run_name], 64, 0.0)
     assert Counter(one.data for one in again) == Counter(one.data for one in taken)
@@ -105,11 +106,13 @@ def test_no_more_than_there_is_room_for(redis_url: RedisServer, waits: Callable[
     """A consumer that has seen parcels takes as many as hold what it has room for."""
     bench = waits(64)
     receiver = RedisReceiver(redis_url.parsed, "one", 20.0)
-    assert len(receiver.take([bench.run_name], 1, 0.0)) == 32
+    (one,) = receiver.take([bench.run_name], 1, 0.0)
+    ids = ids_of(one.data)
+    assert receiver.claim(bench.run_name, ids, [one.entry] * len(ids)) == [Claim.NEW] * 32
     for _ in range(64):
         bench.sh("exit 0")
-    bench.until(lambda: len(bench.backend._sent) == 100 and entries(redis_url, bench) == 4)
-    assert len(receiver.take([bench.run_name], 33, 0.0)) == 32
+    bench.until(lambda: len(bench.backend._sent) == 100 and entries(redis_url, bench) == 3)
+    assert [len(ids_of(one.data)) for one in receiver.take([bench.run_name], 33, 0.0)] == [32]
     receiver.close()
 
 

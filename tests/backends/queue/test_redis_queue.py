@@ -275,13 +275,16 @@ POISON: list[dict[str, Any]] = [
     {"message": "null"},
     {"message": b"\x80\x05K\x05."},
     {"message": "[" * 100_000},
-    {"message": '{"type":"attempt"}'},
-    {"message": '{"type":"attempt","job":true,"attempt":1,"argv":["true"]}'},
-    {"message": '{"type":"attempt","job":1e999,"attempt":1,"argv":["true"]}'},
-    {"message": '{"type":"attempt","job":7,"attempt":1,"argv":[]}'},
-    {"message": '{"type":"attempt","job":7,"attempt":1,"argv":[[["x"]]]}'},
-    {"message": '{"type":"attempt","job":7,"attempt":1,"argv":["\\ud800"]}'},
-    {"message": '{"type":"attempt","job":7,"attempt":1,"argv":{"a":1}}'},
+    {"message": '{"type":"attempts"}'},
+    {"message": '{"type":"attempts","rows":[]}'},
+    {"message": '{"type":"attempts","rows":[[7,1]]}'},
+    {"message": '{"type":"attempts","rows":[[true,1,["true"]]]}'},
+    {"message": '{"type":"attempts","rows":[[1e999,1,["true"]]]}'},
+    {"message": '{"type":"attempts","rows":[[7,1,[]]]}'},
+    {"message": '{"type":"attempts","rows":[[7,1,[[["x"]]]]]}'},
+    {"message": '{"type":"attempts","rows":[[7,1,["\\ud800"]]]}'},
+    {"message": '{"type":"attempts","rows":[[7,1,{"a":1}]]}'},
+    {"message": '{"type":"ends","consumer":"c","job":[1]}'},
     {"message": "x" * 20_000_000},
     {"other": "field"},
 ]
@@ -318,7 +321,7 @@ def test_a_copy_of_an_attempt_runs_nothing(redis_url: RedisServer, make: Make, c
     script = f"echo ran >>{tmp_path}/ledger; until [ -e {tmp_path}/go ]; do sleep 0.05; done"
     one = bench.sh(script)
     argv = ["sh", "-c", script]
-    copy = keys.FIELD, json.dumps({"type": "attempt", "job": 1, "attempt": 1, "argv": argv}).encode()
+    copy = keys.FIELD, json.dumps({"type": "attempts", "rows": [[1, 1, argv]]}).encode()
     bench.start_of(one)
     with redis_url.client() as redis:
         for _ in range(3):

@@ -57,6 +57,8 @@ class Sender(Protocol):
 
     name: str
     """Of the execution, in the broker."""
+    most_together: int
+    """How many attempts it can let travel as one."""
 
     def open(self) -> None:
         """Begin: end an earlier execution of the same run, and tell the consumers that there is work."""
@@ -65,7 +67,7 @@ class Sender(Protocol):
         """Renew the lease; ``again``: the broker may have lost anything since, so begin anew."""
 
     def send(self, attempts: Sequence[tuple[AttemptId, bytes]], together: int = 1) -> None:
-        """Let attempts wait for consumers, who may get up to ``together`` of them at once."""
+        """Let attempts, as rows (`attempt_messages.row_of`), wait for consumers, who may get up to ``together`` of them at once."""
 
     def receive(self, timeout: float) -> Sequence[Arrived]:
         """What consumers have reported, each once, unless the broker forgets; waits up to ``timeout`` seconds for the first."""
@@ -125,7 +127,7 @@ class Claim(Enum):
 
 
 class Taken(NamedTuple):
-    """A message of an execution, in an entry that `Receiver.claim` removes."""
+    """A message of an execution, which may be several attempts, in an entry that `Receiver.claim` removes."""
 
     run: str
     entry: object
@@ -145,7 +147,7 @@ class Receiver(Protocol):
         """An execution with its settings; None if it is gone."""
 
     def take(self, runs: Sequence[str], room: int, timeout: float) -> Sequence[Taken]:
-        """Take up to ``room`` attempts that wait, now ours to claim; waits up to ``timeout`` seconds for the first.
+        """Take about ``room`` attempts that wait, now ours to claim; waits up to ``timeout`` seconds for the first.
 
         What others would do of other executions is left to them: with none, nothing is held here that waits.
         """

@@ -21,7 +21,7 @@ from typing import Final
 
 from manyhands.backends.queue import messages
 from manyhands.backends.queue.allowed import Allowed
-from manyhands.backends.queue.attempt_messages import attempt_of
+from manyhands.backends.queue.attempt_messages import attempts_of
 from manyhands.backends.queue.carrier import BrokerLostError, Claim, GoneError, Receiver, RunState, Taken
 from manyhands.backends.queue.hosted_run import HostedRun
 from manyhands.backends.queue.messages import Message, NotOursError
@@ -304,12 +304,11 @@ class Consumer:
         attempts: dict[AttemptId, Attempt] = {}
         entries, others = [], []
         for one in taken:
-            attempt = self._parsed(hosted, one)
-            if attempt is None or attempt.id in attempts:
-                others.append(one.entry)
-            else:
-                attempts[attempt.id] = attempt
-                entries.append(one.entry)
+            found = self._parsed(hosted, one)
+            new = {id: attempt for id, attempt in found.items() if id not in attempts}
+            attempts |= new
+            entries += [one.entry] * len(new)
+            others += [] if new else [one.entry]
         claims = self._receiver.claim(hosted.name, [*attempts], entries + others)
         ours = (Claim.NEW, Claim.OURS) if self._lost_broker else (Claim.NEW,)
         good = [
@@ -320,13 +319,13 @@ class Consumer:
         if good:
             hosted.start(good)
 
-    def _parsed(self, hosted: HostedRun, taken: Taken) -> Attempt | None:
-        """The attempt in a message; what is none is set aside."""
+    def _parsed(self, hosted: HostedRun, taken: Taken) -> Mapping[AttemptId, Attempt]:
+        """The attempts in a message; what is no message of ours is set aside."""
         try:
-            return attempt_of(messages.unpacked(taken.data, "attempt"), hosted.settings.call)
+            return attempts_of(messages.unpacked(taken.data, "attempts"), hosted.settings.call)
         except NotOursError as error:
             self._say(f"set aside: a message of {hosted.name}: {error}")
-            return None
+            return {}
 
     # -- the listener thread, and what it hears --------------------------------------------------------------------------
 

@@ -19,12 +19,13 @@ from typing import Final
 
 from manyhands.backends.protocol import Ended, Noted, Report
 from manyhands.backends.queue import messages, reports
-from manyhands.backends.queue.attempt_messages import message_of, why_none
+from manyhands.backends.queue.attempt_messages import row_of, why_none
 from manyhands.backends.queue.carrier import RECALLED, Arrived, Beat, Sender, Whereabouts
 from manyhands.backends.queue.courier import Beaten, Courier, Done, Down, Event, Heard
 from manyhands.backends.queue.messages import Message, NotOursError, packed
 from manyhands.backends.queue.outputs import Outputs
 from manyhands.backends.queue.parcel_sizes import ParcelSizes
+from manyhands.backends.queue.plain_ends import PlainEnd, ends_of
 from manyhands.backends.queue.reports import End
 from manyhands.backends.queue.seen_consumers import SeenConsumers
 from manyhands.backends.queue.sent_attempt import Sent
@@ -40,7 +41,7 @@ SETTLING: Final = 4
 """How often consumers can renew their leases at a broker that lost its memory, before attempts are sent again."""
 _SUSPENDING: Final = 2.0
 """Seconds to wait until the broker has taken the order to suspend everything."""
-_TYPES: Final = ("started", "ended", "piece", "noted", "refused", "purged")
+_TYPES: Final = ("started", "ended", "ends", "piece", "noted", "refused", "purged")
 _PAGE: Final = 500
 """Attempts that are looked for at once."""
 _UNHEARD: Final = 10
@@ -69,7 +70,7 @@ class Queued:
         self._outputs = Outputs(settings.outputs)
         self._consumers = SeenConsumers(settings.lease)
         self._width = settings.slots
-        self._sizes = ParcelSizes()
+        self._sizes = ParcelSizes(sender.most_together)
         self._paused = self._closed = self._told_lonely = False
         self._opened = time.monotonic()
         self._down_since: float | None = None
@@ -95,8 +96,8 @@ class Queued:
         deadline = None if timeout is None else time.monotonic() + timeout
         rang = self._drain()
         while True:
-            until = self._look_after(time.monotonic())
             self._dispatch()
+            until = self._look_after(time.monotonic())
             left = None if deadline is None else deadline - time.monotonic()
             if self._ready or rang or (left is not None and left <= 0):
                 break
@@ -207,7 +208,7 @@ class Queued:
         if not self._told_lonely and now - self._opened > LONELY and self._is_lonely():
             self._told_lonely = True
             self._ready.append(Noted(f"no consumer at {self._place} takes the jobs yet: they wait for one (queue.work)"))
-        return self._period
+        return min(self._period, max(0.0, self._sizes.held_until - now))
 
     def _is_lonely(self) -> bool:
         return bool(self._sent) and self._consumers.are_none
@@ -221,14 +222,15 @@ class Queued:
     # -- attempts on their way -------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
+        now, room = time.monotonic(), max(0, self._width - len(self._sent))
+        room = self._sizes.room(room, len(self._waiting), len(self._sent), self._consumers.count, now)
         if self._paused or not self._waiting:
             return
         batch: list[tuple[AttemptId, bytes]] = []
-        now = time.monotonic()
-        for id in [*self._waiting][: max(0, self._width - len(self._sent))]:
+        for id in [*self._waiting][:room]:
             attempt = self._waiting.pop(id)
             self._sent[id] = Sent(attempt, now)
-            batch.append((id, message_of(attempt, self._call)))
+            batch.append((id, row_of(attempt, self._call)))
         if batch:
             self._courier.do(partial(self._sender.send, batch, self._sizes.together(len(batch), self._consumers.count)))
 
@@ -238,7 +240,7 @@ class Queued:
         for id in ids:
             if (sent := self._sent.get(id)) is not None:
                 sent.at, sent.owner, sent.begun = time.monotonic(), None, False
-                batch.append((id, message_of(sent.attempt, self._call)))
+                batch.append((id, row_of(sent.attempt, self._call)))
         if batch:
             self._courier.do(partial(self._sender.send, batch))
 
@@ -255,9 +257,8 @@ class Queued:
         for owner, ids in claimed.items():
             self._order(owner, verb, ids, kill=kill)
         if unclaimed:
-            self._courier.do(
-                partial(self._sender.claim, unclaimed), partial(self._taken_back, unclaimed, verb, kill=kill)
-            )
+            then = partial(self._taken_back, unclaimed, verb, kill=kill)
+            self._courier.do(partial(self._sender.claim, unclaimed), then)
 
     def _taken_back(self, ids: Sequence[AttemptId], verb: str, owners: Sequence[str], *, kill: bool) -> None:
         """Handle the answer about attempts that seemed unclaimed: each was taken back, or has an owner by now."""
@@ -324,10 +325,8 @@ class Queued:
             elif place.owner is not None:
                 sent.owner = place.owner
             elif sent.begun:
-                self._lost(
-                    [id],
-                    f"consumer {sent.owner} no longer has the job; the report of its end was lost by the broker",
-                )
+                why = f"consumer {sent.owner} no longer has the job; the report of its end was lost by the broker"
+                self._lost([id], why)
             elif not place.waits:
                 again.append(id)
         self._again(again)
@@ -346,13 +345,14 @@ class Queued:
         kind = message["type"]
         now = time.monotonic()
         sent_at = min(sent_at, now)
-        if kind == "noted":
+        if kind == "ends":
+            self._ended_plainly(ends_of(message, sent_at))
+        elif kind == "noted":
             self._ready.append(Noted(messages.text(message, "text", messages.LARGEST)))
         elif kind == "refused":
-            self._consumers.refuses(messages.text(message, "consumer"))
-            self._ready.append(
-                Noted(f"consumer {message['consumer']} does not take this run: {messages.text(message, 'text', 10_000)}")
-            )
+            consumer, why = messages.text(message, "consumer"), messages.text(message, "text", 10_000)
+            self._consumers.refuses(consumer)
+            self._ready.append(Noted(f"consumer {consumer} does not take this run: {why}"))
         elif kind == "purged":
             for id in messages.attempt_ids(message):
                 if id in self._sent and not self._sent[id].begun:
@@ -366,32 +366,31 @@ class Queued:
         if message["type"] == "piece":
             self._outputs.add(id, reports.piece_of(message))
         elif message["type"] == "started":
-            report = reports.started_of(message, sent.attempt, sent_at)
+            report = reports.started_of(message, sent.attempt, sent_at)._replace(host=owner)
             if not sent.begun:
-                self._ready.append(report._replace(host=owner))
+                self._ready.append(report)
+                self._sizes.began(time.monotonic())
             sent.begun, sent.owner = True, owner
         else:
             sent.owner = owner
             self._ended(id, sent, reports.end_of(message), sent_at)
 
+    def _ended_plainly(self, ends: Iterable[PlainEnd]) -> None:
+        walls = []
+        for id, at, ending, pid in ends:
+            if (sent := self._sent.get(id)) is not None:
+                walls.append(ending.wall)
+                self._end(id, Ended._make((sent.attempt, at, ending, True, False, pid)))
+        if walls:
+            self._sizes.took(sum(walls) / len(walls), len(walls))
+
     def _ended(self, id: AttemptId, sent: Sent, end: End, sent_at: float) -> None:
-        at = sent_at - end.ago
         if end.began:
             self._sizes.took(end.ending.wall)
-        # the stop came first, that is certain; the two clocks agree only to some milliseconds
-        if end.stopped and sent.stopped:
-            at = max(at, sent.stopped)
         stdout, stderr, failure = self._outputs.whole(id, end)
         if failure:
             self._ready.append(Noted(f"job {id[0]}: {failure}"))
-        ending = end.ending._replace(
-            error=end.ending.error or failure,
-            started=time.time() - (time.monotonic() - (at - end.ending.wall)),
-            host=sent.owner if end.began else None,
-            stdout=stdout,
-            stderr=stderr,
-        )
-        self._end(id, Ended(sent.attempt, at, ending, end.began, end.died, end.pid))
+        self._end(id, sent.end(end, sent_at, stdout, stderr, failure))
 
     def _end(self, id: AttemptId, report: Ended) -> None:
         """Report the end of an attempt; only the first one counts."""

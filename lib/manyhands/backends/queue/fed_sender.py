@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from manyhands.backends.queue import keys
+from manyhands.backends.queue.attempt_messages import parcel
 from manyhands.backends.queue.attempt_queue import AttemptQueue, Waiting, shortened
 from manyhands.backends.queue.carrier import Beat, Whereabouts
 from manyhands.backends.queue.redis_connection import our_errors, reached
@@ -17,6 +18,8 @@ from manyhands.work.broker_url import BrokerUrl
 
 class FedSender(RedisSender):
     """One execution; ``function``: the name of what is called, if it is no command. It owns the queue, which is at ``broker``."""
+
+    most_together = 1
 
     def __init__(self, broker: BrokerUrl, queue: AttemptQueue, *redis: Any, function: str) -> None:
         super().__init__(*redis)
@@ -45,18 +48,17 @@ class FedSender(RedisSender):
 
     def send(self, attempts: Sequence[tuple[AttemptId, bytes]], together: int = 1) -> None:  # noqa: ARG002 - each by itself
         """See `carrier.Sender`: Celery's and RQ's tools show each attempt."""
-        self._queue.put(self.name, [self._waiting(id, message) for id, message in attempts])
+        self._queue.put(self.name, [self._waiting(id, row) for id, row in attempts])
         for id, _ in attempts:
             self._order[id] = self._count
             self._count += 1
 
-    def _waiting(self, id: AttemptId, message: bytes) -> Waiting:
+    def _waiting(self, id: AttemptId, row: bytes) -> Waiting:
         """The attempt as Celery's and RQ's tools show it; each time it is sent it has another name."""
         copy = f"-copy{self._count}" if id in self._order else ""
         name = f"{self.name.replace('.', '_')}-{id[0]}-{id[1]}{copy}"
-        told = json.loads(message)
-        words = ("".join(one) if isinstance(one, list) else one for one in told.get("argv", told.get("values", ())))
-        return Waiting(name, shortened(" ".join([*([self._function] if self._function else []), *words])), message)
+        words = ("".join(one) if isinstance(one, list) else one for one in json.loads(row)[2])
+        return Waiting(name, shortened(" ".join([*([self._function] if self._function else []), *words])), parcel([row]))
 
     def find(self, ids: Sequence[AttemptId]) -> Sequence[Whereabouts]:
         """See `carrier.Sender`: of those that were sent, the last ones wait; a copy of one that does does no harm."""

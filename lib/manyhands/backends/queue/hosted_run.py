@@ -21,6 +21,7 @@ from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started
 from manyhands.backends.queue import reports
 from manyhands.backends.queue.carrier import BrokerLostError, Receiver
 from manyhands.backends.queue.messages import LARGEST
+from manyhands.backends.queue.plain_ends import MOST, is_plain, packed_ends
 from manyhands.backends.queue.run_settings import RunSettings
 from manyhands.backends.registry import open_backend
 from manyhands.backends.shared.hosted_backend import HostedBackend
@@ -34,6 +35,8 @@ _MOST_REMEMBERED: Final = 1 << 23
 """Bytes of these at most."""
 _AGAIN: Final = 0.2
 """Seconds after which a broker is tried again."""
+_GATHER: Final = 0.01
+"""Seconds between two parcels of plain ends while more is to come: each wakes the coordinator."""
 _RESULT: Final = 1 << 20
 """Bytes of a result that certainly fit into a message."""
 _RESTING: Final = 30.0
@@ -64,7 +67,8 @@ class HostedRun(HostedBackend):
         self.begun: dict[AttemptId, Started] = {}
         self.wall = 0.0
         """Seconds that an attempt takes, about."""
-        self._outbox: deque[Packing] = deque()
+        self._outbox: deque[Packing | Ended] = deque()
+        """What is to be said; ends of which there is little to tell as they are."""
         self._large: deque[Iterator[bytes]] = deque()
         self._sent: deque[tuple[float, int, Packing]] = deque()
         self._sent_size = 0
@@ -74,6 +78,7 @@ class HostedRun(HostedBackend):
         self._over: list[AttemptId] = []
         """Attempts that have ended since the last turn."""
         self._next_try = 0.0
+        self._next_parcel = 0.0
         self._used = time.monotonic()
         """When there was anything to do."""
         if not settings.unattended:
@@ -126,7 +131,7 @@ class HostedRun(HostedBackend):
         if self._inbox:
             return 0.0
         if self._outbox:
-            return max(0.0, self._next_try - time.monotonic())
+            return max(0.0, self._due() - time.monotonic())
         if self._large:
             return _PAUSE if self._waiting > _UNREAD else 0.0
         return 1.0
@@ -140,19 +145,20 @@ class HostedRun(HostedBackend):
             self._send()
 
     def _tell(self, report: Report) -> None:
-        if isinstance(report, Noted):
+        if isinstance(report, Ended):
+            if report.attempt.id in self.held:
+                self._end(report)
+        elif isinstance(report, Noted):
             self._outbox.append(partial(_always, reports.noted(self._consumer, report.text)))
         elif isinstance(report, Started) and report.attempt.id in self.held:
             self.begun[report.attempt.id] = report
             self._outbox.append(partial(reports.started, self._consumer, report))
-        elif isinstance(report, Ended) and report.attempt.id in self.held:
-            self._end(report)
 
     def _end(self, report: Ended) -> None:
         if report.began:
             wall = report.ending.wall
             self.wall = wall if not self.wall else 0.9 * self.wall + 0.1 * wall
-        if (why := self._lost.pop(report.attempt.id, None)) is not None:
+        if self._lost and (why := self._lost.pop(report.attempt.id, None)) is not None:
             report = report._replace(ending=Ending(error=why), began=True)
         if report.ending.stdout.path or report.ending.stderr.path:
             self._large.append(self._in_pieces(report))
@@ -165,17 +171,22 @@ class HostedRun(HostedBackend):
 
     def _last(self, report: Ended) -> None:
         """Send an end: its slot is free."""
+        id = report.attempt.id
+        stopped = report.at >= self._stops.pop(id, math.inf)
+        self._outbox.append(report if not stopped and is_plain(report) else self._packing(report, stopped))
+        with self._mutex:
+            self.held.pop(id, None)
+            self.begun.pop(id, None)
+        self._used = time.monotonic()
+        self._over.append(id)
+
+    def _packing(self, report: Ended, stopped: bool) -> Packing:
+        """The message of an end that is not plain."""
         result = report.ending.result or b""
         if len(result) > _RESULT and len(reports.ended(self._consumer, report, report.at, stopped=False)) > LARGEST:
             why = f"what it returned is too large: {len(result)} bytes, and a queue carries messages of {LARGEST} at most"
             report = report._replace(ending=report.ending._replace(exit=1, result=None, error=why))
-        stopped = report.at >= self._stops.pop(report.attempt.id, math.inf)
-        self._outbox.append(partial(reports.ended, self._consumer, report, stopped=stopped))
-        with self._mutex:
-            self.held.pop(report.attempt.id, None)
-            self.begun.pop(report.attempt.id, None)
-        self._used = time.monotonic()
-        self._over.append(report.attempt.id)
+        return partial(reports.ended, self._consumer, report, stopped=stopped)
 
     # -- to the broker ---------------------------------------------------------------------------------------------------
 
@@ -191,9 +202,9 @@ class HostedRun(HostedBackend):
                 self._outbox.append(partial(_always, piece))
                 break
         now = time.monotonic()
-        if now < self._next_try or not (self._outbox or self._large):
+        if now < self._due() or not (self._outbox or self._large):
             return
-        packings = [*self._outbox]
+        packings = [*self._packings()]
         ready = [pack(now) for pack in packings]
         try:
             waiting = self._receiver.report(self.name, ready)
@@ -203,12 +214,32 @@ class HostedRun(HostedBackend):
             self._next_try = now + _AGAIN
             return
         self._waiting = 0 if self.settings.unattended else waiting
+        if any(isinstance(one, Ended) for one in self._outbox):
+            self._next_parcel = now + _GATHER
+        self._outbox.clear()
         for pack, message in zip(packings, ready, strict=True):
-            self._outbox.popleft()
             self._sent.append((now, len(message), pack))
             self._sent_size += len(message)
         while self._sent and (self._sent[0][0] < now - _REMEMBERED or self._sent_size > _MOST_REMEMBERED):
             self._sent_size -= self._sent.popleft()[1]
+
+    def _due(self) -> float:
+        """The moment from which on something may be sent."""
+        return max(self._next_try, self._next_parcel) if self.held else self._next_try
+
+    def _packings(self) -> Iterator[Packing]:
+        """All that is to be said, in order, plain ends together."""
+        plain: list[Ended] = []
+        for one in self._outbox:
+            if plain and (len(plain) == MOST or not isinstance(one, Ended)):
+                yield partial(packed_ends, self._consumer, plain)
+                plain = []
+            if isinstance(one, Ended):
+                plain.append(one)
+            else:
+                yield one
+        if plain:
+            yield partial(packed_ends, self._consumer, plain)
 
     def _repeat(self, backend: Backend) -> None:  # noqa: ARG002 - it is a verb
         self._outbox.extendleft(pack for _, _, pack in reversed(self._sent))

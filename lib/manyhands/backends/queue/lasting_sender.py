@@ -12,7 +12,8 @@ import secrets
 from contextlib import suppress
 from typing import Any, Final
 
-from manyhands.backends.queue import keys, messages
+from manyhands.backends.queue import keys
+from manyhands.backends.queue.attempt_messages import ids_of
 from manyhands.backends.queue.carrier import RECALLED, Beat, GoneError
 from manyhands.backends.queue.messages import NotOursError, packed
 from manyhands.backends.queue.redis_connection import our_errors
@@ -69,9 +70,8 @@ class LastingSender(RedisSender):
         start: bytes = b"(" + self._redis.xinfo_groups(key)[0]["last-delivered-id"]
         while page := self._redis.xrange(key, min=start, max="+", count=_READ):
             for entry, fields in page:
-                for one in messages.opened(fields.get(keys.FIELD)):
-                    with suppress(NotOursError):  # the consumer that gets it says so
-                        found[messages.attempt_id(messages.unpacked(one, "attempt"))] = number_of(entry)
+                with suppress(NotOursError):  # the consumer that gets it says so
+                    found.update(dict.fromkeys(ids_of(fields.get(keys.FIELD)), number_of(entry)))
             start = b"(" + page[-1][0]
         with self._mutex:
             self._entries.clear()

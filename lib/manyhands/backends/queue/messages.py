@@ -1,8 +1,8 @@
 """What coordinator and consumers say to each other: JSON, of which every part is checked by hand when it arrives.
 
-    attempt, run, control: coordinator -> consumer        started, ended, piece, noted, refused: consumer -> coordinator
+    attempts, run, control: coordinator -> consumer        started, ended, ends, piece, noted, refused: consumer -> coordinator
 
-Messages that are sent together are one parcel: one message a line. A broker may also hold what others have written: anything that is not exactly one of these
+Reports are sent in parcels: one message a line. A broker may also hold what others have written: anything that is not exactly one of these
 messages raises `NotOursError`, and the reader skips it. Arguments, names and outputs are text, in which a byte that is not UTF-8 is a surrogate (PEP 383); an
 output that is not text is base64.
 """
@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-VERSION: Final = 3
+VERSION: Final = 4
 """The version of these messages; both ends must have the same."""
 LARGEST: Final = 1 << 24
 """Bytes of a message at most."""
@@ -23,9 +23,9 @@ PIECE: Final = 1 << 18
 """Bytes of an output in one message."""
 _PARCEL: Final = 1 << 18
 """Bytes of a parcel at most, unless a single message is larger."""
-_TOGETHER: Final = 64
+TOGETHER: Final = 64
 """Messages of a parcel at most, because its reader handles all of them at once."""
-_WORDS: Final = 1 << 17
+MOST_ITEMS: Final = 1 << 17
 """Arguments of a command at most; the kernel's limit is lower."""
 _NAME: Final = 200
 """Characters of a name at most."""
@@ -48,7 +48,7 @@ def packed(message: Mapping[str, Any]) -> bytes:
     return _ENCODED(message).encode()
 
 
-def parcels(packed: Sequence[bytes], most: int = _TOGETHER) -> Iterator[Sequence[bytes]]:
+def parcels(packed: Sequence[bytes], most: int = TOGETHER) -> Iterator[Sequence[bytes]]:
     """Divide these messages, in order, into parts that may be sent as one parcel each."""
     begin = size = 0
     for at, one in enumerate(packed):
@@ -143,12 +143,18 @@ def part(message: Message, name: str) -> Message:
     return value
 
 
-def items(message: Message, name: str) -> list[Any]:
-    """A list."""
+def items(message: Message, name: str, most: int = MOST_ITEMS) -> list[Any]:
+    """A list of at most ``most``."""
     value = message.get(name)
-    if not isinstance(value, list) or len(value) > _WORDS:
-        raise NotOursError(f"its {name} is no list of at most {_WORDS}")
+    if not isinstance(value, list) or len(value) > most:
+        raise NotOursError(f"its {name} is no list of at most {most}")
     return value
+
+
+def check_numbers(values: Sequence[Any], name: str, least: int = 0, below: int = _NUMBER) -> None:
+    """Check many at once. Raises NotOursError unless there are some, and all are whole numbers from ``least`` on."""
+    if {*map(type, values)} != {int} or min(values) < least or max(values) >= below:
+        raise NotOursError(f"its {name} are not all whole numbers from {least} on")
 
 
 def texts(message: Message, name: str) -> tuple[str, ...]:
@@ -205,11 +211,3 @@ def to_output(message: Message) -> bytes:
         return base64.b64decode(text(message, "base64", LARGEST), validate=True)
     except ValueError:
         raise NotOursError("its base64 is none") from None
-
-
-def argv_of(message: Message) -> tuple[bytes | tuple[bytes, ...], ...]:
-    """The arguments of a command. One that is a list has the number of the slot between its parts."""
-    return tuple(
-        tuple(as_bytes(inner) for inner in one) if isinstance(one, list) else as_bytes(one)
-        for one in items(message, "argv")
-    )

@@ -22,15 +22,15 @@ _KEPT: Final = 2
 """Leases that the lists are kept without a sign of life of anybody."""
 _CLAIM: Final = """
 local found = {}
-for at = 2, #ARGV do
-    if redis.call('HSETNX', KEYS[1], ARGV[at], ARGV[1]) == 1 then found[at - 1] = 1
-    elseif redis.call('HGET', KEYS[1], ARGV[at]) == ARGV[1] then found[at - 1] = 0
-    else found[at - 1] = -1 end
+for id in string.gmatch(ARGV[2], '[^,]+') do
+    if redis.call('HSETNX', KEYS[1], id, ARGV[1]) == 1 then found[#found + 1] = 'n'
+    elseif redis.call('HGET', KEYS[1], id) == ARGV[1] then found[#found + 1] = 'o'
+    else found[#found + 1] = 'x' end
 end
-return found
+return table.concat(found)
 """
-"""Claims all of these attempts for one consumer: a command for many, because a command costs as much as a short job."""
-_CLAIMS: Final = {1: Claim.NEW, 0: Claim.OURS, -1: Claim.OTHERS}
+"""Claims all of these attempts for one consumer: one command, with one argument and one answer, because each costs as much as a short job."""
+_CLAIMS: Final = {ord("n"): Claim.NEW, ord("o"): Claim.OURS, ord("x"): Claim.OTHERS}
 
 
 class RedisReceiver:
@@ -81,8 +81,8 @@ class RedisReceiver:
         """See `carrier.Receiver`: in turn from each, then waiting for all."""
         found: list[Taken] = []
         for run in runs:
-            if len(found) < room:
-                found += self._read([run], max(1, int((room - len(found)) / self._together)), None)
+            if len(found) < (most := max(1, int(room / self._together))):
+                found += self._read([run], most - len(found), None)
         if not found and runs and timeout > 0:
             found += self._read(runs[:room], 1, max(1, int(timeout * 1000)))
         return found
@@ -94,15 +94,11 @@ class RedisReceiver:
             answer = self._redis.xreadgroup(
                 keys.GROUP, self._name, dict.fromkeys(names, ">"), count=count, block=block, noack=True
             )
-            found = [
-                Taken(names[key], entry, message)
+            return [
+                Taken(names[key], entry, fields.get(keys.FIELD))
                 for key, entries in streams(answer)
                 for entry, fields in entries
-                for message in messages.opened(fields.get(keys.FIELD))
             ]
-            if found:
-                self._together = len(found) / len({one.entry for one in found})
-            return found
         return []
 
     def put_back(self, taken: Sequence[Taken]) -> None:
@@ -120,8 +116,10 @@ class RedisReceiver:
             if entries:
                 pipe.xdel(self._keys.attempts(run), *dict.fromkeys(entries))
             if ids:
-                pipe.eval(_CLAIM, 1, self._keys.claims(run), self._name, *map(keys.attempt, ids))
+                pipe.eval(_CLAIM, 1, self._keys.claims(run), self._name, ",".join(map(keys.attempt, ids)))
             found = pipe.execute()
+        if ids and entries:
+            self._together = len(ids) / len({*entries})
         return [_CLAIMS[one] for one in found[-1]] if ids else []
 
     def report(self, run: str, reports: Sequence[bytes]) -> int | None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from manyhands.backends.queue import keys, messages
+from manyhands.backends.queue.attempt_messages import parcel
 from manyhands.backends.queue.carrier import RECALLED, Arrived, Beat, GoneError, Whereabouts
 from manyhands.backends.queue.keys import Keys
 from manyhands.backends.queue.messages import packed
@@ -32,6 +33,7 @@ LISTED: Final = 100 * 86_400
 class RedisSender:
     """One execution; ``settings`` are those that consumers need. Raises UnavailableError if the broker cannot be used."""
 
+    most_together = messages.TOGETHER
     _trims = True
     """Whether a report is removed when it has been read."""
 
@@ -134,10 +136,10 @@ class RedisSender:
 
     def send(self, attempts: Sequence[tuple[AttemptId, bytes]], together: int = 1) -> None:
         """See `carrier.Sender`."""
-        parts = [*messages.parcels([message for _, message in attempts], together)]
+        parts = [*messages.parcels([row for _, row in attempts], together)]
         with our_errors(), self._redis.pipeline(transaction=False) as pipe:
             for part in parts:
-                pipe.xadd(self._keys.attempts(self.name), {keys.FIELD: messages.parcel(part)})
+                pipe.xadd(self._keys.attempts(self.name), {keys.FIELD: parcel(part)})
             numbers = [*map(number_of, pipe.execute())]
         in_order = (number for part, number in zip(parts, numbers, strict=True) for _ in part)
         with self._mutex:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from manyhands.core.attempt import Attempt
+import time
+
+from manyhands.backends.protocol import Ended
+from manyhands.backends.queue.reports import End
+from manyhands.core.attempt import Attempt, Output
 
 
 class Sent:
@@ -16,3 +20,18 @@ class Sent:
         self.begun = False
         self.stopped: float | None = None
         """When it was first asked to end."""
+
+    def end(self, end: End, sent_at: float, stdout: Output, stderr: Output, failure: str | None) -> Ended:
+        """Its end as it was told at the moment ``sent_at`` of our clock, with its outputs; ``failure``: why one of them is not whole."""
+        at = sent_at - end.ago
+        # the stop came first, that is certain; the two clocks agree only to some milliseconds
+        if end.stopped and self.stopped:
+            at = max(at, self.stopped)
+        ending = end.ending._replace(
+            error=end.ending.error or failure,
+            started=time.time() - (time.monotonic() - (at - end.ending.wall)),
+            host=self.owner if end.began else None,
+            stdout=stdout,
+            stderr=stderr,
+        )
+        return Ended(self.attempt, at, ending, end.began, end.died, end.pid)

@@ -27,7 +27,7 @@ class JobNames:
         )
         self._last = b""
         self._libc = ctypes.CDLL(None)
-        self.write(0, 0)
+        self.write(0, 0, {})
         self.put()
 
     def put(self) -> None:
@@ -35,13 +35,13 @@ class JobNames:
         for buffer in self._buffers:
             self._libc.putenv(buffer)
 
-    def write(self, job: int, attempt: int) -> None:
-        """Name the job that is done from now on."""
+    def write(self, job: int, attempt: int, kept: dict[bytes, bytes]) -> None:
+        """Name the job that is done from now on, also in ``kept``, which is compared with the environment after it."""
         values, number, last = self._values, b"%d" % job, b"%d" % attempt
-        tag = values[b"MH_TAG"] = self._token + number + b"." + last
-        values[b"MH_JOB"] = number
+        tag = values[b"MH_TAG"] = kept[b"MH_TAG"] = b"%b%b.%b" % (self._token, number, last)
+        values[b"MH_JOB"] = kept[b"MH_JOB"] = number
         self._tag[: len(tag) + 1] = tag + b"\0"
         self._job[: len(number) + 1] = number + b"\0"
         if last != self._last:  # most attempts are number 1
-            self._last = values[b"MH_ATTEMPT"] = last
+            self._last = values[b"MH_ATTEMPT"] = kept[b"MH_ATTEMPT"] = last
             self._attempt[: len(last) + 1] = last + b"\0"

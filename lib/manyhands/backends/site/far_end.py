@@ -266,15 +266,20 @@ class FarEnd:
         if not reports:
             return
         told, body = [], []
+        ended = {report.attempt.id for report in reports if isinstance(report, Ended)}
+        pids: dict[AttemptId, int] = {}
         for report in reports:
-            if isinstance(report, Started):
+            if isinstance(report, Started) and report.attempt.id in ended:  # its end tells of it
+                pids[report.attempt.id] = report.pid
+            elif isinstance(report, Started):
                 told.append(["started", *report.attempt.id, report.at, report.slot, report.pid])
             elif isinstance(report, Noted):
                 told.append(["noted", report.text])
             elif isinstance(report, Ended):
                 body += [report.ending.stdout.data, report.ending.stderr.data]
                 stop = self._stops.pop(report.attempt.id, math.inf)
-                told.append(_ended(report, stopped=report.at >= stop))
+                pid = pids.get(report.attempt.id, report.pid)
+                told.append(_ended(report, pid, stopped=report.at >= stop))
         self._outbox.send(frames.REPORTS, {"reports": told}, b"".join(body))
 
     def _in_pieces(self, ended: Ended) -> Iterator[None]:
@@ -299,9 +304,9 @@ class FarEnd:
         self._send([ended])
 
 
-def _ended(ended: Ended, *, stopped: bool) -> list[Any]:
-    """The report of an end, and whether a stop came first; the outputs, or the rest of them, are in the body of its frame or in pieces
-    before it."""
+def _ended(ended: Ended, pid: int, *, stopped: bool) -> list[Any]:
+    """The report of an end, and whether a stop came first; ``pid``: of an attempt whose beginning was not reported. The outputs, or the
+    rest of them, are in the body of its frame or in pieces before it."""
     one = ended.ending
     return [
         "ended",
@@ -310,18 +315,9 @@ def _ended(ended: Ended, *, stopped: bool) -> list[Any]:
         ended.began,
         ended.died,
         stopped,
-        {
-            "exit": one.exit,
-            "signal": one.signal,
-            "error": one.error,
-            "wall": one.wall,
-            "user": one.user,
-            "system": one.system,
-            "max_rss": one.max_rss,
-            "slot": one.slot,
-            "leftovers": one.leftovers,
-            "still_running": one.still_running,
-        },
+        pid,
+        [one.exit, one.signal, one.error, one.wall, one.user, one.system, one.max_rss],
+        [one.slot, one.leftovers, one.still_running],
         _output(one.stdout),
         _output(one.stderr),
     ]

@@ -12,7 +12,7 @@ import json
 import struct
 from typing import Any, Final, NamedTuple
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of these frames; both ends must have the same. They do: the near end brings the far end there."""
 
 # near -> far
@@ -61,6 +61,8 @@ FETCH_END: Final = 28
 """As FILE_END."""
 FETCHES: Final = frozenset({FETCH_BEGIN, FETCH_PIECE, FETCH_END})
 
+_ENCODED: Final = json.JSONEncoder(separators=(",", ":")).encode
+"""Made once: `json.dumps` makes one for each frame."""
 _HEADER: Final = struct.Struct(">IBI")
 LARGEST: Final = 1 << 28
 """Bytes of a frame at most: a longer one is no frame of ours."""
@@ -80,7 +82,7 @@ class BrokenFrameError(Exception):
 
 def packed(kind: int, head: dict[str, Any] | None = None, body: bytes = b"") -> bytes:
     """A frame as bytes."""
-    text = json.dumps(head or {}, separators=(",", ":")).encode()
+    text = _ENCODED(head or {}).encode()
     return _HEADER.pack(5 + len(text) + len(body), kind, len(text)) + text + body
 
 
@@ -110,7 +112,7 @@ class Unpacker:
 
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
-        head = json.loads(text)
+        head = json.loads(text.decode())  # bytes would be looked at for other encodings
     except (ValueError, RecursionError) as error:
         raise BrokenFrameError(f"the head of a frame is no JSON: {error}") from None
     if not isinstance(head, dict):

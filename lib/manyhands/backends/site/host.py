@@ -194,7 +194,7 @@ class Host:
         at = 0
         for report in frame.head["reports"]:
             if report[0] == "ended":
-                sizes = [report[8][0] or 0, report[9][0] or 0]
+                sizes = [report[-2][0] or 0, report[-1][0] or 0]
                 pieces = frame.body[at : at + sizes[0]], frame.body[at + sizes[0] : at + sum(sizes)]
                 at += sum(sizes)
                 yield from self._end(report, pieces)
@@ -214,12 +214,11 @@ class Host:
         return min(self._clock.here(at), time.monotonic())
 
     def _end(self, report: list[Any], pieces: tuple[bytes, bytes]) -> Iterator[Report]:
-        _, job, number, at, began, died, stopped, measured, *outputs = report
+        _, job, number, at, began, died, stopped, pid, how, left, *outputs = report
+        exit, number_of_signal, error, wall, user, system, peak = how
+        slot, leftovers, still_running = left
         id = job, number
-        kept = [
-            self._kept(id, stream, piece, output)
-            for stream, (piece, output) in enumerate(zip(pieces, outputs, strict=True))
-        ]
+        kept = [self._kept(id, stream, *told) for stream, told in enumerate(zip(pieces, outputs, strict=True))]
         if (attempt := self.flying.pop(id, None)) is None:
             return
         self.begun.discard(id)
@@ -227,32 +226,31 @@ class Host:
         here, asked = self._here(at), self._stops.pop(id, -math.inf)
         if stopped:  # it is known which came first, and the two clocks only agree to some milliseconds
             here = max(here, asked)
-        wall = float(measured["wall"])
+        wall = float(wall)
         if began:
             self._wall = wall if not self._wall else 0.9 * self._wall + 0.1 * wall
         failure = next((why for _, why in kept if why), None)
         if failure:
             yield Noted(f"job {job}: {failure}")
-        exit = measured["exit"]
         if self.moved and (missing := self.moved.over(attempt, well=exit == 0)):
             exit, failure = FAILED, missing
         ending = Ending(
             exit=exit,
-            signal=measured["signal"],
-            error=measured["error"] or failure,
+            signal=number_of_signal,
+            error=error or failure,
             started=time.time() - (time.monotonic() - (here - wall)),
             wall=wall,
-            user=float(measured["user"]),
-            system=float(measured["system"]),
-            max_rss=int(measured["max_rss"]),
+            user=float(user),
+            system=float(system),
+            max_rss=int(peak),
             stdout=kept[0][0],
             stderr=kept[1][0],
-            slot=int(measured["slot"]),
-            leftovers=int(measured["leftovers"]),
-            still_running=bool(measured["still_running"]),
+            slot=int(slot),
+            leftovers=int(leftovers),
+            still_running=bool(still_running),
             host=self.name if began else None,
         )
-        yield Ended(attempt, here, ending, bool(began), bool(died))
+        yield Ended(attempt, here, ending, bool(began), bool(died), int(pid))
 
     # -- large outputs ---------------------------------------------------------------------------------------------------
 

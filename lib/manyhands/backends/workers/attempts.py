@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from manyhands.backends.protocol import Ended, Report, Started
 from manyhands.backends.settings import FunctionSettings
@@ -18,6 +18,10 @@ from manyhands.backends.workers import framing
 from manyhands.backends.workers.handle import Handle, in_words
 from manyhands.backends.workers.handle import end as end_jobs
 from manyhands.core.job import NOTHING, Attempt, AttemptId, Ending
+from manyhands.core.lean import make
+
+_WELL: Final = 0, None, None
+"""The first fields of an `Ending`: exit status, signal, error."""
 
 
 class Attempts:
@@ -36,7 +40,7 @@ class Attempts:
 
     def ends(self, one: Handle, notes: list[Any]) -> None:
         """What became of a worker's jobs, note by note."""
-        most = self._settings.workers.max_jobs
+        most, slot, held = self._settings.workers.max_jobs, one.slot.number, one.held
         for note in notes:
             if type(note) is float:
                 self._started(one, note)
@@ -45,11 +49,10 @@ class Attempts:
                 goes_on, leaving, at, measured = note
                 self._ended(one, at, ending_of(measured))
             else:
-                at, started, wall, user, system, peak, result = note
-                times, slot = (started, wall, user, system, peak), one.slot.number
-                end = Ending._make((0, None, None, *times, NOTHING, NOTHING, slot, 0, result, None, False, None))
-                self._ended(one, at, end)
-                goes_on, leaving = bool(one.held), False
+                at, result = note[0], note[6]  # between them: started, wall, user, system, peak memory
+                measured = _WELL + note[1:6] + (NOTHING, NOTHING, slot, 0, result, None, False, None)
+                self._ended(one, at, make(Ending, measured))
+                goes_on, leaving = held, False
             if goes_on:
                 self._started(one, at)
             elif leaving or one.done == most:
@@ -77,9 +80,9 @@ class Attempts:
     def _ended(self, one: Handle, at: float, ending: Ending) -> None:
         attempt = self._let_go(one)
         one.done += 1
-        wall = ending.wall
-        self.mean = wall if self.mean is None else self.mean + (wall - self.mean) / 16
-        self.ready.append(Ended._make((attempt, at, ending, True, False, one.pid)))
+        mean, wall = self.mean, ending[4]
+        self.mean = wall if mean is None else mean + (wall - mean) / 16
+        self.ready.append(make(Ended, (attempt, at, ending, True, False, one.pid)))
 
     def _let_go(self, one: Handle) -> Attempt:
         attempt = one.held.popleft()

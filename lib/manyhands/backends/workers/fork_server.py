@@ -12,33 +12,31 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, process, util
 from typing import Any, Final
 
+from manyhands.backends.workers.early_process import PRELOADED, run_early
+from manyhands.core.package_location import LIBRARY
 from manyhands.posix import linux
 
 _PATIENCE: Final = 30.0
 """Seconds that it has to start a process, before it is killed; that usually takes milliseconds."""
 _LOOK: Final = 0.5
 _server: Any = getattr(forkserver, "_forkserver", None)
-
-
-_PRELOADED: Final = (
-    "__main__",
-    "manyhands.backends.workers.worker_main",
-    "manyhands.backends.workers.worker",
-    "multiprocessing.popen_forkserver",
-    "pkgutil",  # with which `runpy` reads the main script
+_SERVER: Final = "from multiprocessing.forkserver import main; "
+_TRACKER: Final = "from multiprocessing.resource_tracker import main;"
+"""How the code begins that multiprocessing starts its helpers with."""
+_LAZY_TRACKER: Final = (
+    f"import sys; sys.path.append({LIBRARY!r}); from manyhands.backends.workers.lazy_tracker import main;"
 )
-"""What every worker needs."""
 
 
 def preload() -> None:
     """Let it import what every worker needs, once for all of them, unless the program has chosen what it imports."""
     if getattr(_server, "_preload_modules", None) == ["__main__"]:
-        forkserver.set_forkserver_preload([*_PRELOADED])
+        forkserver.set_forkserver_preload(["__main__", *PRELOADED])
 
 
 def start(worker: Any) -> None:
@@ -50,7 +48,7 @@ def start(worker: Any) -> None:
     # `threading.Thread` would wait until it runs, and on a busy machine that takes milliseconds.
     _thread.start_new_thread(_watch, (over,))
     try:
-        with _sigchld_unblocked(), _main_of_standard_input_hidden(), _this_folder_unsearched():
+        with _sigchld_unblocked(), _main_of_standard_input_hidden(), _this_folder_unsearched(), _quick_helpers():
             try:
                 worker.start()
             except ChildProcessError:  # it has died, and somebody else in this process has reaped it: a waitpid(-1)
@@ -118,6 +116,32 @@ def _this_folder_unsearched() -> Iterator[None]:
         yield
     finally:
         util._args_from_interpreter_flags = usual  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _quick_helpers() -> Iterator[None]:
+    """Let multiprocessing use the interpreter that waits to be its fork server, and a resource tracker that imports little."""
+    usual: Any = getattr(util, "spawnv_passfds", None)
+    if usual is None:
+        yield
+        return
+
+    def spawn(path: Any, args: Any, descriptors: Sequence[int]) -> int:
+        code = args[-1]
+        if code.startswith(_SERVER) and (early := run_early(code, descriptors)):
+            early.returncode = 0  # multiprocessing waits for it from now on
+            return early.pid
+        if code.startswith(_TRACKER):
+            lazy = _LAZY_TRACKER + code.removeprefix(_TRACKER)
+            args = [args[0], "-I", "-S", *args[1:-1], lazy, "multiprocessing.resource_tracker"]  # the last is for ps(1)
+        started: int = usual(path, args, descriptors)
+        return started
+
+    util.spawnv_passfds = spawn  # type: ignore[assignment]  # typeshed has it otherwise
+    try:
+        yield
+    finally:
+        util.spawnv_passfds = usual
 
 
 def _forget() -> None:

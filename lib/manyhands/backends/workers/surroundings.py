@@ -86,13 +86,7 @@ class Surroundings:
 
     def named(self, job: int, attempt: int) -> None:
         """A job begins: set the environment variables that identify it."""
-        self._names.write(job, attempt)
-        kept, values = self._environment, self._values
-        kept[b"MH_TAG"], kept[b"MH_JOB"], kept[b"MH_ATTEMPT"] = (
-            values[b"MH_TAG"],
-            values[b"MH_JOB"],
-            values[b"MH_ATTEMPT"],
-        )
+        self._names.write(job, attempt, self._environment)
 
     def restore(self, wall: float, *, more: bool) -> bool:
         """Restore what a job of ``wall`` seconds has changed; ``more``: the next one begins at once.
@@ -168,9 +162,9 @@ def open_null() -> bool:
     return mark(0)
 
 
-def _where() -> str | None:
+def _where() -> bytes | None:
     """The working folder; None if it was removed."""
     try:
-        return os.getcwd()
+        return os.getcwdb()
     except FileNotFoundError:
         return None

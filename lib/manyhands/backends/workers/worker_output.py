@@ -39,21 +39,24 @@ class WorkerOutput:
 
     def collect(self, key: AttemptId) -> tuple[Captured, Captured, OSError | None]:
         """(stdout, stderr, error if they are incomplete) of the job, as `Slot.collect` gives them; both are empty afterwards."""
-        if self._untouched(0) and self._untouched(1):
+        if self._untouched():
             return NOTHING, NOTHING, None
         name = b"%d.%d" % key
         out, problem = self._one(0, name)
         err, other = self._one(1, name)
         return out, err, problem or other
 
-    def _untouched(self, stream: int) -> bool:
-        """Whether nothing was written, and both the Python object and the descriptor are ours: as after most jobs."""
-        text = self._texts[stream]
-        if not self._marked[stream] or (sys.stderr if stream else sys.stdout) is not text:
+    def _untouched(self) -> bool:
+        """Whether nothing was written, and the Python objects and the descriptors are ours: as after most jobs."""
+        out, err = self._texts
+        if sys.stdout is not out or sys.stderr is not err or not all(self._marked):
             return False
         try:
-            text.flush()
-            return is_marked(stream + 1) and not os.lseek(stream + 1, 0, os.SEEK_END)
+            out.flush()
+            err.flush()
+            if fcntl(1, _GET) != _MARK or fcntl(2, _GET) != _MARK:
+                return False
+            return not (os.lseek(1, 0, os.SEEK_END) or os.lseek(2, 0, os.SEEK_END))
         except (OSError, ValueError):  # the job has closed it, or it cannot be written
             return False
 
