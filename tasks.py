@@ -498,8 +498,8 @@ def zombies(_ctx: Context, options: Json) -> int:
 # -- the machine ---------------------------------------------------------------------------------------------------------
 
 
-@task(options=machine.LookOptions)
-def info(_ctx: Context, options: machine.LookOptions) -> None:
+@task(options=machine.DrawnLookOptions)
+def info(_ctx: Context, options: machine.DrawnLookOptions) -> None:
     """Show what this machine is, has, and lets us use."""
     from manyhands.handlers import host
 
@@ -514,40 +514,40 @@ def cpu(_ctx: Context, options: machine.CpuOptions) -> None:
     host.show_cpu(options)
 
 
-@task(options=machine.LookOptions)
-def memory(_ctx: Context, options: machine.LookOptions) -> None:
+@task(options=machine.DrawnLookOptions)
+def memory(_ctx: Context, options: machine.DrawnLookOptions) -> None:
     """Show what of memory and swap is used, as free does."""
     from manyhands.handlers import host
 
     host.show_memory(options)
 
 
-@task(options=machine.LookOptions)
-def disks(_ctx: Context, options: machine.LookOptions) -> None:
+@task(options=machine.DrawnLookOptions)
+def disks(_ctx: Context, options: machine.DrawnLookOptions) -> None:
     """Show what of the file systems is used, as df does."""
     from manyhands.handlers import host
 
     host.show_disks(options)
 
 
-@task(options=machine.LookOptions)
-def network(_ctx: Context, options: machine.LookOptions) -> None:
+@task(options=machine.DrawnLookOptions)
+def network(_ctx: Context, options: machine.DrawnLookOptions) -> None:
     """Show the network interfaces: addresses, traffic, errors."""
     from manyhands.handlers import host
 
     host.show_network(options)
 
 
-@task(options=machine.LookOptions)
-def sensors(_ctx: Context, options: machine.LookOptions) -> None:
+@task(options=machine.DrawnLookOptions)
+def sensors(_ctx: Context, options: machine.DrawnLookOptions) -> None:
     """Show temperatures, fans and battery."""
     from manyhands.handlers import host
 
     host.show_sensors(options)
 
 
-@task(options=machine.LookOptions)
-def pressure(_ctx: Context, options: machine.LookOptions) -> None:
+@task(options=machine.DrawnLookOptions)
+def pressure(_ctx: Context, options: machine.DrawnLookOptions) -> None:
     """Show how long programs waited for CPU, memory and disks (Linux PSI)."""
     from manyhands.handlers import host
 

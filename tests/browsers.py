@@ -37,13 +37,14 @@ class Browser:
         wanted = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
 
-    def open(self, page: Path, *, width: int = 1400, dark: bool = False, anchor: str = "") -> None:
-        """Open a file, and wait until its script has done its work."""
+    def open(self, page: Path, *, width: int = 1400, dark: bool = False, anchor: str = "", script: bool = True) -> None:
+        """Open a file, and wait until its script, if it has one, has done its work."""
         self.look(width=width, dark=dark)
         self.driver.get("about:blank")
         self.said()
         self.driver.get(page.as_uri() + anchor)
-        wait_for(lambda: self.run("return document.documentElement.dataset.ready"))
+        if script:
+            wait_for(lambda: self.run("return document.documentElement.dataset.ready"))
 
     def run(self, script: str, *values: Any) -> Any:
         """What a script in the page returns; its language is JavaScript."""

@@ -619,6 +619,20 @@ def test_deadlines_forget_what_has_ended() -> None:
     assert deadlines.next() is None
 
 
+def test_what_is_held_for_two_reasons_goes_on_when_both_are_over() -> None:
+    """Ctrl-Z and fg do not undo a pause from another terminal; the time counts once."""
+    moments, held = iter([10.0, 50.0]), list[bool]()
+    pauses = Pauses(held.append, lambda: next(moments))
+    pauses.set(True)
+    pauses.set(True, "job control")
+    pauses.set(False, "job control")
+    assert (held, pauses.paused) == ([True], True)
+    pauses.set(False)
+    assert (held, pauses.paused, pauses.total) == ([True, False], False, 40.0)
+    pauses.set(False)
+    assert held == [True, False]
+
+
 def test_time_in_which_the_process_was_stopped_counts_once() -> None:
     """A stop while all was held, as by Ctrl-Z, is part of the hold; any other adds to it."""
     moments = iter([10.0, 20.0, 40.0])

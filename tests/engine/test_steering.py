@@ -57,7 +57,7 @@ def test_fewer_or_more_at_once(asked: int, most: int) -> None:
     running = 0
     for event in run.rest:  # type: ignore[attr-defined]
         run.events.append(event)
-        running = max(running, len(run.engine.standing()[0])) if len(run.outcomes) > 4 else running
+        running = max(running, len(run.engine.standing().running)) if len(run.outcomes) > 4 else running
     assert running <= most
     assert run.summary.counts == {Status.OK: 12}
 

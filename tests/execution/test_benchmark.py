@@ -196,28 +196,13 @@ def test_groups_are_compared(cli: Cli) -> None:
     assert (done.returncode, "failed" in done.stdout, done.stdout.splitlines()[0]) == (0, False, "2 jobs on each")
 
 
-@pytest.mark.sampled
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "begins"), [("p.png", b"\x89PNG"), ("p.svg", b"<svg"), ("p.html", b"<!DOCTYPE html>")])
-def test_the_curve_is_drawn(cli: Cli, tmp_path: Path, name: str, begins: bytes) -> None:
-    """As a picture, or as a page that needs no network."""
-    pytest.importorskip("altair")
-    pytest.importorskip("vl_convert")
-    args = ["batch.compare", f"{HERE / 'functions.py'}:double", "--sample", "3", "--plot", name, "--", "1", "2", "3"]
-    assert cli(*args, timeout=120).returncode == 0
-    data = (tmp_path / name).read_bytes()
-    assert data.lstrip().startswith(begins)
-    assert b"cdn." not in data[:2000]
-
-
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         (["nosuch:f", "--", "1"], "there is no module 'nosuch'"),
         (["math:sqrt", "--type", "int", "--", "x"], "the input 'x' is not of type int"),
         (["math:sqrt", "--sample", "0", "--", "1"], "--sample 0: at least one is needed"),
-        (["math:sqrt", "--plot", "x.pdf", "--", "1"], "--plot x.pdf: expected a name that ends with .html, .svg or .png"),
-        (["math:sqrt", "--plot", "no/x.png", "--", "1"], "there is no such folder"),
+        (["math:sqrt", "--open", "--", "1"], "--open has no effect without --output"),
         (["true {x}", "--", "1"], "there is no column 'x'"),
         (["math:sqrt", "--from", "/dev/null"], "no inputs"),
     ],

@@ -151,7 +151,7 @@ def test_held_and_let_go_on(cli: Cli, begin: Begin, gate: Path, own_state: Path,
     begin()
     assert cli("batch.pause", "r").returncode == 0
     pids = [int(word) for word in (tmp_path / "begun").read_text().split()]
-    assert {Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] for pid in pids} == {"T"}
+    assert all(state_of(pid) in SUSPENDED for pid in pids)
     wait_for(lambda: (now := standing(own_state)) is not None and now.paused)
     assert ", paused" in cli("batch.show", "r").stdout
     assert cli("batch.continue", "r").returncode == 0
@@ -159,12 +159,47 @@ def test_held_and_let_go_on(cli: Cli, begin: Begin, gate: Path, own_state: Path,
     assert cli("batch.wait", "r").returncode == 0
 
 
-def test_more_at_once(cli: Cli, begin: Begin, tmp_path: Path) -> None:
+def test_a_shell_that_lets_it_go_on_does_not_undo_a_pause(
+    cli: Cli, environment: dict[str, str], waiting: str, gate: Path, own_state: Path, tmp_path: Path
+) -> None:
+    """Ctrl-Z and fg: what batch.pause has suspended stays so until batch.continue."""
+    command = [sys.executable, "-m", "manyhands", "batch", waiting, "--run-id", "r", "-j", "2", "--", "a", "b"]
+    run = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    path = own_state / "runs" / "r" / "standing.json"
+    try:
+        wait_for(lambda: (tmp_path / "begun").exists() and len((tmp_path / "begun").read_text().split()) == 2)
+        assert cli("batch.pause", "r").returncode == 0
+        wait_for(lambda: (now := standing(own_state)) is not None and now.paused)
+        run.send_signal(signal.SIGTSTP)
+        wait_for(lambda: state_of(run.pid) == "T")
+        written = path.stat().st_mtime_ns
+        run.send_signal(signal.SIGCONT)
+        wait_for(lambda: path.stat().st_mtime_ns > written)
+        assert (now := standing(own_state)) is not None and now.paused
+        assert all(state_of(int(pid)) in SUSPENDED for pid in (tmp_path / "begun").read_text().split())
+    finally:
+        run.send_signal(signal.SIGCONT)
+        gate.touch()
+        done, status = cli("batch.continue", "r"), run.wait(timeout=60)
+    assert (done.returncode, status) == (0, 0)
+
+
+SUSPENDED = ("T", "D")
+"""Stopped, or in vfork(2) while the child is stopped (proc(5))."""
+
+
+def state_of(pid: int) -> str:
+    """As in /proc/PID/stat."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
+def test_more_at_once(cli: Cli, begin: Begin, own_state: Path, tmp_path: Path) -> None:
     """All of them run then."""
     begin(inputs=tuple("abcdef"))
     done = cli("batch.set", "r", "--jobs", "6")
     assert (done.returncode, done.stderr) == (0, "manyhands: run r now runs at most 6 at once\n")
     wait_for(lambda: len((tmp_path / "begun").read_text().split()) == 6)
+    wait_for(lambda: (now := standing(own_state)) is not None and now.jobs == 6)
 
 
 WAITS = """

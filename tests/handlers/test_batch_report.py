@@ -162,6 +162,14 @@ def test_a_missing_extra_is_named(cli: Cli, run: str, environment: dict[str, str
     assert cli("batch.report", "r", "-o", "r.md", cold=True, env={**environment, "PYTHONPATH": path}).returncode == 0
 
 
+@pytest.mark.parametrize("form", ["html", "svg", "png"])
+def test_any_character_can_be_drawn(form: str, cli: Cli, tmp_path: Path) -> None:
+    """Also those that no XML may have, in a command and in an input."""
+    assert cli("batch", "true '\uffff\ufffe \x1b \u202e' {}", "--run-id", "r", "--", "\uffff").returncode == 0
+    assert cli("batch.report", "r", "-o", f"r.{form}").returncode == 0
+    assert (tmp_path / f"r.{form}").stat().st_size > 1000
+
+
 def test_it_is_opened(cli: Cli, run: str, environment: dict[str, str], tmp_path: Path) -> None:
     """By the browser that the user has chosen, with the address of the file; that there is none is no failure."""
     opener = tmp_path / "opener"

@@ -99,6 +99,23 @@ def test_every_kind_of_batch(cli: Cli, tmp_path: Path) -> None:
     assert lines(cli, "batch", "echo {size} {name}", "--csv", "t.csv", "--shard", "2/2") == ["2 y"]
 
 
+def test_a_shard_says_which_it_is(cli: Cli, own_state: Path, tmp_path: Path) -> None:
+    """In show, in the list, in the report; a run of all jobs says nothing, and what is no shard does no harm."""
+    lines(cli, "batch", "echo {}", "--shard", "2/3", "--run-id", "p", "--", "a", "b", "c")
+    lines(cli, "batch", "echo {}", "--run-id", "whole", "--", "a")
+    assert lines(cli, "batch.show", "p")[0] == "run      p (complete), shard 2/3"
+    assert lines(cli, "batch.show", "whole")[0] == "run      whole (complete)"
+    listed = lines(cli, "batch.list")
+    assert ["  shard 2/3: " in line for line in listed] == [False, False, True]
+    records = [json.loads(line) for line in lines(cli, "batch.list", "--json")]
+    assert [record["shard"] for record in records] == [None, "2/3"]
+    assert cli("batch.report", "p", "-o", "p.html").returncode == 0
+    assert "<dt>shard</dt><dd>2/3</dd>" in (tmp_path / "p.html").read_text()
+    path = own_state / "runs" / "p" / "run.json"
+    path.write_text(path.read_text().replace('"count": 3', '"count": "x"'))
+    assert cli("batch.list").returncode == 0
+
+
 def test_more_shards_than_inputs(cli: Cli) -> None:
     """An empty one is a run, which can be merged; no inputs at all, too, and with --fail-if-empty a failure."""
     for k in ("1", "2", "3"):

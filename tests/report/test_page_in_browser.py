@@ -157,8 +157,8 @@ def test_keyboard_and_screen_reader(browser: Browser, page: Page) -> None:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_any_screen(dark: bool, browser: Browser, page: Page) -> None:
-    """Nothing is wider than a telephone; the colours are those that the user's system prefers, and can be read."""
-    path = page("sh -c 'exit {}'", "--retries", "1", "--delay", "0", "--", "0", "1", "a-long-input-" * 30)
+    """Nothing is wider than a telephone; the colours are those that the user's system prefers, and can be read; axe finds nothing."""
+    path = page("sh -c 'seq 400; exit {}'", "--retries", "1", "--delay", "0", "--", "0", "1", "a-long-input-" * 30)
     shade = "return getComputedStyle(document.body)"
     for width in (360, 1400):
         browser.open(path, width=width, dark=dark)
@@ -175,6 +175,11 @@ def test_any_screen(dark: bool, browser: Browser, page: Page) -> None:
         assert browser.run(
             "return [...document.querySelectorAll('svg.wide path')].map((one) => getComputedStyle(one).fill)"
         ).count(colour)
+        assert browser.violations() == []
+        for button in browser.driver.find_elements(By.CSS_SELECTOR, "#jobs button.open"):
+            button.click()
+        assert len(texts(browser, "tr.more pre")) > 1
+        assert browser.violations() == []
 
 
 def _numbers(colour: str) -> list[str]:

@@ -13,7 +13,7 @@ from made_events import Clock, attempt, began
 from manyhands.core.events import Began
 from manyhands.engine.in_flight import Flight, Retries
 from manyhands.storage import progress_file
-from manyhands.storage.progress_file import EVERY, Going, Keeper
+from manyhands.storage.progress_file import EVERY, Going, Keeper, Standing
 
 
 def waiting(*dues: float) -> Retries:
@@ -29,7 +29,7 @@ def kept(folder: Path, *running: Began, retries: Retries | None = None, total: i
     clock = Clock()
     keeper = Keeper(folder, clock)
     clock.time += EVERY
-    keeper.look(lambda: (list(running), retries or Retries(), total, False))
+    keeper.look(lambda: Standing(list(running), retries or Retries(), total, False, 2))
     return keeper
 
 
@@ -38,9 +38,9 @@ def test_it_is_written_once_a_second_and_goes_away(tmp_path: Path) -> None:
     clock, asked = Clock(), list[float]()
     keeper = Keeper(tmp_path, clock)
 
-    def stands() -> tuple[list[Began], Retries, int | None, bool]:
+    def stands() -> Standing:
         asked.append(clock.time)
-        return [], Retries(), None, False
+        return Standing([], Retries(), None, False, 2)
 
     for after in (0.0, EVERY - 0.1, 0.2, 0.2, EVERY):
         clock.time += after
@@ -64,7 +64,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert found.at - found.named[0].since == pytest.approx(3.0)
     assert found.next_retry is not None
     assert found.next_retry - found.at == pytest.approx(10.0)
-    assert (found.total, found.waiting, found.going) == (9, 2, 2)
+    assert (found.total, found.waiting, found.going, found.jobs) == (9, 2, 2, 2)
 
 
 def test_it_stays_small(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from conftest import Cli, wait_for
+from manyhands.control import client
 from manyhands.storage.runs import Store, is_busy
 from web.conftest import Serve
 from web.pages import Visitor
@@ -72,7 +73,7 @@ def test_a_run_is_shown_while_it_goes_on(visitor: Visitor, batch: Any, tmp_path:
     assert [one["job"] for one in visitor.ask("/runs/r/jobs?state=failed").json["jobs"]] == [2]
 
 
-def test_pause_width_and_stop(visitor: Visitor, batch: Any, tmp_path: Path) -> None:
+def test_pause_width_and_stop(visitor: Visitor, batch: Any, own_state: Path, tmp_path: Path) -> None:
     """Each button reaches the run that goes on."""
     process = batch("-j", "2", "--", *"abcdef")
     visitor.wait_for("/runs/r/events", "now", lambda now: len(now["going"]) == 2)
@@ -83,6 +84,8 @@ def test_pause_width_and_stop(visitor: Visitor, batch: Any, tmp_path: Path) -> N
     assert visitor.ask("/runs/r", {"do": "set", "jobs": [3]}).json["done"]["jobs"] == [3]
     now = visitor.wait_for("/runs/r/events", "now", lambda now: len(now["going"]) == 3)
     assert now["jobs"] == [3]
+    assert client.ask(Store(own_state).find("r"), {"do": "set", "jobs": [4]})["ok"]  # from another terminal
+    visitor.wait_for("/runs/r/events", "now", lambda now: now["jobs"] == [4])
     assert visitor.ask("/runs/r", {"do": "stop", "job": 1}).status == 200
     visitor.wait_for("/runs/r/events", "now", lambda now: 1 not in {one["job"] for one in now["going"]})
     assert visitor.ask("/runs/r", {"do": "stop", "how": "now"}).status == 200

@@ -91,7 +91,7 @@ class JobSummary:
         return next((text for text in texts if len(text.encode()) <= room), "")
 
     def _lines(self, summary: Summary) -> Iterator[str]:
-        yield from (f"### {_safe(self.what, _NAME)}", "", f"Run {summary.run}: {summary_line(summary)}", "")
+        yield from (f"### {no_markdown(self.what, _NAME)}", "", f"Run {summary.run}: {summary_line(summary)}", "")
         if self._failed:
             yield from _table(f"{self.failures:,} failed", self._failed, self.failures)
             for row in self._failed:
@@ -121,7 +121,9 @@ def _table(title: str, rows: list[_Row], number: int) -> Iterator[str]:
 
 def _row(outcome: Outcome, how: str, printed: str = "") -> _Row:
     attempt = outcome.attempt
-    return _Row(attempt.job.number, _safe(input_of(attempt, _NAME), _NAME), _safe(how, _NAME), outcome.wall, printed)
+    return _Row(
+        attempt.job.number, no_markdown(input_of(attempt, _NAME), _NAME), no_markdown(how, _NAME), outcome.wall, printed
+    )
 
 
 def _last_lines(outcome: Outcome) -> str:
@@ -135,7 +137,7 @@ def _last_lines(outcome: Outcome) -> str:
     return "\n".join(html.escape(text) or "&nbsp;" for text in texts)
 
 
-def _safe(text: str, width: int) -> str:
+def no_markdown(text: str, width: int) -> str:
     """``text`` on one line that is neither Markdown nor HTML: whatever is not a letter, a digit or a plain sign is a reference."""
     return _SPECIAL.sub(_reference, one_line(text, width))
 

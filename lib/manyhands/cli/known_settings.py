@@ -41,7 +41,7 @@ def known_by(collection: invoke.Collection) -> dict[tuple[str, ...], set[str]]:
         kinds: Iterable[str] | None = getattr(task, "kinds", None)
         if kinds is None:  # not a task of ours (`manyhands.cli.task.Task`): it reads no settings
             continue
-        options = {one.strip("_") for one in kinds if one not in task.positional}
+        options = {one.strip("_") for one in kinds if one not in task.positional and one not in task.typed}
         for called in (name, *aliases):
             for scope in scopes_of(called):
                 known.setdefault(tuple(scope), set()).update(options)

@@ -7,10 +7,12 @@ from typing import Any, Final, Literal
 from invoke import Context
 
 from manyhands.cli.task import Task
-from manyhands.options.declaration import Declared, Said
+from manyhands.options.common import Picture
+from manyhands.options.declaration import Declared, Said, declared_in
 from manyhands.tour.contents import METAVARS, OPTIONS, SCENES, Scene
 
-_SHOWING: Final = {"timeline": False, "trace": None, "source": False, "json": False}
+_SHOWING: Final = {"timeline": False, "trace": None, "output": None, "open": False, "source": False, "json": False}
+_PICTURE: Final = {one.name: one.said for one in declared_in(Picture)}
 
 
 def scene_tasks() -> list[Task]:
@@ -46,6 +48,8 @@ def _explained(text: str, default: Any) -> str:
 
 
 def _declared(scene: Scene, name: str, default: Any) -> Declared:
+    if name in _PICTURE:
+        return Declared(name, type(default) if name == "open" else "str | None", default, _PICTURE[name])
     help_ = _explained({**OPTIONS, **scene.help}[name], default)
     kind: Any = type(default)
     if isinstance(default, tuple):

@@ -90,6 +90,11 @@ class Task(invoke.Task[Any]):
         """The positional ones that may be left out."""
         return frozenset(one.name for one in self.declared if one.said.positional and one.default is not MISSING)
 
+    @cached_property
+    def typed(self) -> frozenset[str]:
+        """Those that no settings give."""
+        return frozenset(one.name for one in self.declared if one.said.typed)
+
     @property
     def positional(self) -> list[str]:
         """The arguments that are typed without a name."""
@@ -165,6 +170,8 @@ class Task(invoke.Task[Any]):
         for name, value in given.items():
             where = name if name in self.positional else flag_name(name)
             if isinstance(value, Absent):
+                if name in self.typed:
+                    continue
                 if defaults is None:
                     from manyhands.cli.defaults import Defaults
 

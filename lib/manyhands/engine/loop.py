@@ -30,6 +30,7 @@ from manyhands.engine.recording import Record, Recorder
 from manyhands.engine.requests import Requests
 from manyhands.engine.steering import Steered
 from manyhands.engine.supply import Pull, Supply
+from manyhands.storage.progress_file import Standing
 
 
 class Engine(Steered):
@@ -102,10 +103,15 @@ class Engine(Steered):
             self._total = total
             self._news.append(Counted(total))
 
-    def standing(self) -> tuple[list[Began], Retries, int | None, bool]:
-        """What runs, what waits for a retry, how many jobs the run has, as far as that is known, and whether all is suspended."""
+    def standing(self) -> Standing:
+        """How it stands now, for other processes."""
         running = [one.event for one in self._flights.values() if one.event and not one.recorded]
-        return running, self._retries, self._total, self._pauses.paused
+        return Standing(running, self._retries, self._total, self._pauses.paused, self._width)
+
+    @property
+    def _width(self) -> int:
+        """How many attempts may run at once."""
+        return self._climber.width if self._climber else self._limits.jobs
 
     # -- the loop --------------------------------------------------------------------------------------------------------
 
@@ -176,7 +182,7 @@ class Engine(Steered):
 
     def _room(self) -> int:
         """Attempts that the backend can be given now."""
-        width = self._climber.width if self._climber else self._limits.jobs
+        width = self._width
         return width + self._ahead() - len(self._flights)
 
     def _fill(self) -> None:

@@ -10,6 +10,7 @@ class Pauses:
 
     def __init__(self, pause: Callable[[bool], None], clock: Callable[[], float]) -> None:
         self._pause, self._clock = pause, clock
+        self._reasons: set[str] = set()
         self._since: float | None = None
         self._until = 0.0
         self.total = 0.0
@@ -20,8 +21,10 @@ class Pauses:
         """Whether all is suspended now."""
         return self._since is not None
 
-    def set(self, paused: bool) -> None:
-        """Suspend or continue what runs; what is so already stays so."""
+    def set(self, paused: bool, reason: str = "") -> None:
+        """Suspend what runs for a reason, or let that one be over; it continues when none is left."""
+        (self._reasons.add if paused else self._reasons.discard)(reason)
+        paused = bool(self._reasons)
         if paused is self.paused:
             return
         self._pause(paused)

@@ -45,9 +45,10 @@ class Steered:
         """Have ``what`` done by the engine's thread; see `Requests.ask`. Call it from any other thread."""
         return self._requests.ask(what)
 
-    def pause(self, paused: bool) -> None:
-        """Suspend or continue all attempts; suspended time does not count against their limits."""
-        self._pauses.set(paused)
+    def pause(self, paused: bool, reason: str = "") -> None:
+        """Suspend all attempts for a reason, or let that one be over: they continue when none is left. Suspended time does not count
+        against their limits."""
+        self._pauses.set(paused, reason)
 
     def finish(self) -> None:
         """Begin nothing more; what runs may end by itself."""

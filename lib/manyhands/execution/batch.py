@@ -122,10 +122,10 @@ class Batch:
         """The signal that ended the batch, or that arrived while the batch was ending anyway."""
         return self._stops[0] if self._stops else None
 
-    def pause(self, paused: bool) -> None:
-        """Suspend or continue the jobs, and return when that is done. Call it from any other thread, as the four that follow; they raise
-        NotRunningError while nothing is carried out."""
-        self.ask(lambda engine: engine.pause(paused))
+    def pause(self, paused: bool, reason: str = "") -> None:
+        """Suspend or continue the jobs, and return when that is done: they continue when no reason is left. Call it from any other
+        thread, as the four that follow; they raise NotRunningError while nothing is carried out."""
+        self.ask(lambda engine: engine.pause(paused, reason))
 
     def finish(self) -> None:
         """Begin nothing more; what runs may end by itself."""

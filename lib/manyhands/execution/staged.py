@@ -112,9 +112,9 @@ class StagedBatch:
         """See `Batch.no_inputs`."""
         return self.stages[0].batch.no_inputs
 
-    def pause(self, paused: bool) -> None:
+    def pause(self, paused: bool, reason: str = "") -> None:
         """See `Batch.pause`."""
-        self._each(lambda stage: stage.pause(paused))
+        self._each(lambda stage: stage.pause(paused, reason))
 
     def finish(self) -> None:
         """See `Batch.finish`: no stage begins anything more."""

@@ -5,20 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from manyhands import __version__
 from manyhands.core.errors import ManyhandsError, UsageError
 from manyhands.core.safe_text import one_line
 from manyhands.handlers.batch_store import store
+from manyhands.handlers.picture_file import Target, check_folder, form_of, write
 from manyhands.options.runs import ReportOptions
-from manyhands.posix.durable_files import replacing
 from manyhands.storage import runs
 
 if TYPE_CHECKING:
     from manyhands.report.look import Look
-
-_ENDINGS: Final = ("html", "svg", "png", "md")
 
 
 def report(options: ReportOptions) -> int:
@@ -37,16 +35,8 @@ def report(options: ReportOptions) -> int:
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
         return 0
-    path = Path(name).absolute()
-    try:
-        with replacing(path, mode=0o600) as file:
-            for piece in pieces:
-                file.write(piece)
-    except OSError as error:
-        raise UsageError(f"--output {one_line(name, 300)}: {error.strerror or error}") from None
+    write(Target(name, Path(name).absolute(), form, options.open), pieces)
     sys.stdout.write(f"{one_line(name, 1000)}\n")
-    if options.open:
-        _open(path)
     return 0
 
 
@@ -58,14 +48,8 @@ def _format_of(name: str, options: ReportOptions) -> str:
         if options.format != "md" and sys.stdout.isatty():
             raise UsageError("--output -: standard output is a terminal; redirect it, or give a name")
         return options.format or "html"
-    ending = Path(name).suffix.removeprefix(".").lower()
-    form = options.format or ending
-    if form not in _ENDINGS:
-        raise UsageError(
-            f"--output {one_line(name, 300)}: expected a name that ends with .html, .svg, .png or .md, or --format"
-        )
-    if not Path(name).absolute().parent.is_dir():
-        raise UsageError(f"--output {one_line(name, 300)}: there is no such folder")
+    form = options.format or form_of(name, ", or --format")
+    check_folder(name)
     return form
 
 
@@ -87,11 +71,3 @@ def _look(found: runs.Run, kept: runs.Store) -> Look:
     from manyhands.report.look import look_at
 
     return look_at(found, kept, __version__)
-
-
-def _open(path: Path) -> None:
-    """In the user's browser; that there is none is no failure of the report."""
-    import webbrowser
-
-    if not webbrowser.open(path.as_uri()):
-        sys.stderr.write("manyhands: no browser was found to open it in\n")

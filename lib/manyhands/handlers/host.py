@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from json import dumps
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from manyhands.core.errors import UsageError
 from manyhands.core.limits import parse_duration
 from manyhands.host.info import clock, host_info, identity
 from manyhands.host.metrics import cpu, disks, memory, network, pressure, sensors, swap
-from manyhands.options.host import CheckHostOptions, CpuOptions, ForkOptions, LookOptions
+from manyhands.options.host import CheckHostOptions, CpuOptions, DrawnLookOptions, ForkOptions, LookOptions
 from manyhands.processes.fork_demo import ForkEvent, fork_demo
 from manyhands.render.forks import fork_line, fork_verdict
 from manyhands.render.host import (
@@ -42,10 +43,28 @@ def _show(
 
     def shown() -> Iterable[str]:
         seen = look()
+        note(seen)
         return [dumps({"schema": f"manyhands.{schema}/1", **record(seen)})] if options.json else lines(seen)
 
-    times = None if options.watch else 1
-    repeat(shown, every=_period(options), times=times, in_place=options.watch and not options.json)
+    every, times = _period(options), None if options.watch else 1
+    with _drawn(schema, options) as note:
+        repeat(shown, every=every, times=times, in_place=options.watch and not options.json)
+
+
+@contextmanager
+def _drawn(schema: str, options: LookOptions) -> Iterator[Callable[[object], None]]:
+    """What takes each look; at the end of a watch they are drawn, if that was asked for. Raises UsageError."""
+    if not (options.watch and isinstance(options, DrawnLookOptions) and options.output is not None):
+        yield lambda _seen: None
+        return
+    from manyhands.handlers.picture_file import drawn_at_the_end, target_of
+
+    target = target_of(options)
+    from manyhands.report.host_figures import HostWatch
+
+    watch = HostWatch(schema)
+    with drawn_at_the_end(target, watch.drawing):
+        yield watch.add
 
 
 def _period(options: LookOptions) -> float:

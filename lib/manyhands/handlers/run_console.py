@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 TICK: Final = 0.25
 """Seconds between two looks at the clock while nothing happens: for the display and the heartbeat."""
+_JOB_CONTROL: Final = "job control"
+"""Why all is suspended while a shell has stopped us; batch.pause is another reason."""
 
 
 def carry_out(batch: Batch | StagedBatch, store: Store, extras: Extras) -> int:
@@ -152,14 +154,14 @@ class _Show:
             self._pause()
 
     def _pause(self) -> None:
-        """Stop as a shell's job control wants it (SIGTSTP), and go on when it says so."""
+        """Stop as a shell's job control wants it (SIGTSTP), and go on when it says so; what batch.pause has suspended stays so."""
         with suppress(NotRunningError):  # nothing has begun, or all is over
-            self._batch.pause(True)
+            self._batch.pause(True, _JOB_CONTROL)
         self._renderer.pause(True)
         os.kill(os.getpid(), signal.SIGSTOP)
         self._renderer.pause(False)
         with suppress(NotRunningError):
-            self._batch.pause(False)
+            self._batch.pause(False, _JOB_CONTROL)
 
 
 def _finish(batch: Batch | StagedBatch, store: Store | None, show: _Show, *, last_word: bool = True) -> int:

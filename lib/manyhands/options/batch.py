@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from manyhands.options.choices import Column, Order, ResultKind, StartMethod
-from manyhands.options.common import Json, Log, State
+from manyhands.options.common import Json, Log, Picture, State
 from manyhands.options.declaration import Options, option
 
 
@@ -368,7 +368,7 @@ class FunctionOptions(Called, Inputs, Console, Workers):
     )
 
 
-class CompareOptions(Inputs, Surroundings, Variables, Json):
+class CompareOptions(Inputs, Surroundings, Variables, Json, Picture):
     """What ``batch.compare`` takes."""
 
     work: str = option(positional=True, help="a command, as for batch, or module:function, as for batch.call")
@@ -380,6 +380,3 @@ class CompareOptions(Inputs, Surroundings, Variables, Json):
         40, metavar="COUNT", help="take so many inputs, and run them on each backend and at each width (default: 40)"
     )
     timeout: str | None = option(None, metavar="TIME", help="stop a job after this time (30, 2m)")
-    plot: str | None = option(
-        None, metavar="FILE", after="env", help="draw the speed-up, too, in this .html, .svg or .png file"
-    )

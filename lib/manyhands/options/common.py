@@ -59,3 +59,16 @@ class State(Options):
     state_dir: str | os.PathLike[str] | None = option(
         None, metavar="FOLDER", help="where runs are kept (default: $XDG_STATE_HOME/manyhands, ~/.local/state/manyhands)"
     )
+
+
+class Picture(Options):
+    """For what measures something."""
+
+    output: str | None = option(
+        None,
+        short="o",
+        metavar="FILE",
+        typed=True,
+        help="draw it, too, in this file, which is replaced if it is there: .html: a page that needs no network; .svg, .png: a picture; .md: the tables of it",
+    )
+    open: bool = option(False, needs="output", typed=True, help="open this file in a browser")

@@ -35,6 +35,7 @@ class Said(NamedTuple):
     after: str = ""
     needs: str = ""
     excludes: tuple[str, ...] = ()
+    typed: bool = False
 
 
 def option(
@@ -47,14 +48,16 @@ def option(
     after: str = "",
     needs: str = "",
     excludes: tuple[str, ...] = (),
+    typed: bool = False,
 ) -> T:
     """A field of `Options` that the command line has, too. Without ``default`` it has to be given.
 
     ``metavar``: what stands for its value in a help text, which also says what a shell completes; by default its type or its name
     does. ``short``: one letter. ``positional``: it is typed without its name. ``after``: where it is listed, and with it those
     that follow in its class. ``needs``: the option without which it has no effect, or several, of which one is needed. ``excludes``: options that have none beside it.
+    ``typed``: no variable and no file of settings gives it, because there its name means something else for other tasks.
     """
-    said = Said(help, metavar, short, positional, after, needs, excludes)
+    said = Said(help, metavar, short, positional, after, needs, excludes, typed)
     return cast("T", Field(default, metadata={_KEY: said}))  # the field is made of it
 
 

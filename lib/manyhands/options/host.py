@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from manyhands.options.common import Json
+from manyhands.options.common import Json, Picture
 from manyhands.options.declaration import option
 
 
@@ -15,7 +15,20 @@ class LookOptions(Json):
     every: str = option("2", metavar="TIME", needs="watch", help="with --watch: seconds between two looks (default: 2)")
 
 
-class CpuOptions(LookOptions):
+class DrawnLookOptions(LookOptions, Picture):
+    """What those take whose numbers can be drawn."""
+
+    output: str | None = option(
+        None,
+        short="o",
+        metavar="FILE",
+        needs="watch",
+        typed=True,
+        help="with --watch: when it ends, also by Ctrl-C, draw what was seen over time in this file, which is replaced if it is there: .html: a page that needs no network; .svg, .png: a picture; .md: the tables of it",
+    )
+
+
+class CpuOptions(DrawnLookOptions):
     """What ``host.cpu`` takes, which cannot but look twice."""
 
     per_core: bool = option(False, help="show each core, too")

@@ -167,6 +167,7 @@ class ReportOptions(Found):
         None,
         short="o",
         metavar="FILE",
+        typed=True,
         help="write to this file, which is replaced if it is there: .html: a page that needs no network; .svg, .png: the timeline and the run times as a picture; .md: a summary; -: standard output (default: RUN.html in the current folder)",
     )
     format: ReportFormat | None = option(None, help="what to make (default: what the name of the file ends with; html)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from manyhands.options.common import Json
+from manyhands.options.common import Json, Picture
 from manyhands.options.declaration import option
 
 
@@ -26,11 +26,10 @@ class AllScenesOptions(TopicOptions):
     scale: float = option(0.2, help="multiply all waiting by this (default: 0.2)")
 
 
-class CompareWaysOptions(Json):
+class CompareWaysOptions(Json, Picture):
     """What ``tour.compare`` takes."""
 
     work: Literal["cpu", "io"] = option("cpu", help="cpu: it computes; io: it waits (default: cpu)")
     sample: int = option(
         100, metavar="COUNT", help="so many jobs of about 10 ms, on each backend and at each width (default: 100)"
     )
-    plot: str | None = option(None, metavar="FILE", help="draw the speed-up, too, in this .html, .svg or .png file")

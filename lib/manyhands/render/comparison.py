@@ -1,14 +1,10 @@
-"""What was measured of backends: a row for each with its speed-up as a bar, records for JSON, a plot."""
+"""What was measured of backends: a row for each with its speed-up as a bar, records for JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
-from manyhands.core.errors import UsageError
-from manyhands.core.extras import install_line
 from manyhands.core.safe_text import one_line
 from manyhands.execution.benchmark import Measured
 from manyhands.render.words import size
@@ -28,7 +24,7 @@ def row(one: Measured, reference: Measured, width: int) -> str:
         return name + one_line(one.error, max(20, width - len(name)))
     faster = one.rate / reference.rate if reference.rate else 0.0
     text = (
-        f"{name}{_time(one.wall):>9} {_time(one.user):>8} {_time(one.system):>8} {size(one.memory):>9} {_time(one.overhead):>9} "
+        f"{name}{three_digits(one.wall):>9} {three_digits(one.user):>8} {three_digits(one.system):>8} {size(one.memory):>9} {three_digits(one.overhead):>9} "
         f"{faster:>7.2f}x"
     )
     if one.failed:
@@ -37,7 +33,7 @@ def row(one: Measured, reference: Measured, width: int) -> str:
     return f"{text} {_bar(faster, room)}".rstrip() if room >= _LEAST else text
 
 
-def _time(seconds: float) -> str:
+def three_digits(seconds: float) -> str:
     """Three digits: ``12.3 ms``."""
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
         if seconds * factor >= 1 or unit == "us":
@@ -62,42 +58,3 @@ def record(one: Measured, reference: Measured) -> dict[str, Any]:
         "waiting": one.waiting,
         "speed_up": faster,
     }
-
-
-def check_plot(path: str) -> None:
-    """Raise UsageError unless a plot can be written there."""
-    if Path(path).suffix not in (".html", ".svg", ".png"):
-        raise UsageError(f"--plot {path}: expected a name that ends with .html, .svg or .png")
-    if not Path(path).absolute().parent.is_dir():
-        raise UsageError(f"--plot {path}: there is no such folder")
-    try:
-        import altair  # noqa: F401
-        import vl_convert  # noqa: F401
-    except ImportError:
-        raise UsageError(f"--plot needs altair, which is not installed: {install_line('report')}") from None
-
-
-def plot(found: Sequence[Measured], path: str, title: str) -> None:
-    """The speed-up by the number of jobs, a line for each backend, as a page that needs no network, or as a picture."""
-    import altair
-
-    reference = found[0]
-    points = [
-        {"backend": one.backend, "jobs": one.jobs, "speed-up": one.rate / reference.rate}
-        for one in found
-        if one.error is None
-    ]
-    chart = (
-        altair.Chart({"values": points}, title=title, width=560, height=320)
-        .mark_line(point=True)
-        .encode(
-            x=altair.X("jobs:Q", scale=altair.Scale(type="log", base=2), title="jobs at once"),
-            y=altair.Y("speed-up:Q", title=f"speed-up against {reference.backend}"),
-            color=altair.Color("backend:N"),
-            tooltip=["backend:N", "jobs:Q", "speed-up:Q"],
-        )
-    )
-    if path.endswith(".html"):
-        chart.save(path, inline=True)
-    else:
-        chart.save(path)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.job import Outcome, Output, Status
@@ -25,6 +25,7 @@ from manyhands.storage import output, progress_file, runs
 from manyhands.storage.journal import Journal
 from manyhands.storage.rows import JobRecord
 from manyhands.storage.stage_journals import Journals
+from manyhands.work.shard import Shard
 
 MOST: Final = 50
 """Jobs that ``batch.show`` lists when it is not asked for certain ones."""
@@ -52,17 +53,20 @@ class RunLine:
     """Jobs of the run; None while its inputs are not counted."""
     named: bool = False
     """Whether ``id`` is a name that the user has given it."""
+    shard: str | None = None
+    """``2/4``: which part of how many it is."""
 
 
 def summarise(run: runs.Run) -> RunLine:
     """Look into a run's journal; a journal that cannot be read is a state, not an error."""
     works = [run.record["template"], *(stage["template"] for stage in run.record.get("then", ()))]
+    shard = _shard(run.record.get("shard"))
     template = " --then ".join(work if isinstance(work, str) else " ".join(work) for work in works)
     try:
         with closing(Journals.open(run)) as journal:
             tally, executions = journal.tally(), journal.executions()
     except (ManyhandsError, OSError):
-        return RunLine(run.id, run.created, template, 0, 0, 0, 0.0, "damaged", named=run.named)
+        return RunLine(run.id, run.created, template, 0, 0, 0, 0.0, "damaged", named=run.named, shard=shard)
     ok = tally.counts.get(Status.OK, 0)
     failed = sum(tally.counts.values()) - ok
     total = run.record.get("total")
@@ -73,7 +77,15 @@ def summarise(run: runs.Run) -> RunLine:
     elsewhere = run.record.get("submitted") is not None
     state = "running" if runs.is_busy(run) else "submitted" if elsewhere else "complete" if whole else "left"
     took = sum(wall for _, wall, _ in executions)
-    return RunLine(run.id, run.created, template, ok, failed, left, took, state, total, run.named)
+    return RunLine(run.id, run.created, template, ok, failed, left, took, state, total, run.named, shard)
+
+
+def _shard(record: Any) -> str | None:
+    """``2/4``; None also for what is no valid record: a run can be looked at, whatever is in its file."""
+    try:
+        return str(Shard.from_json(record)) if record else None
+    except (ManyhandsError, TypeError):
+        return None
 
 
 def list_lines(
@@ -88,7 +100,7 @@ def list_lines(
         del columns[_LIST.index("SIZE")]
     wide = [max(map(len, column)) for column in columns]
     room = max(6, width - _width(columns))
-    for row, what in zip(zip(*columns, strict=True), ["WHAT", *(line.template for line in lines)], strict=True):
+    for row, what in zip(zip(*columns, strict=True), ["WHAT", *map(_what, lines)], strict=True):
         padded = (f"{cell:{_ALIGN[columns[n][0]]}{wide[n]}}" for n, cell in enumerate(row))
         yield "  ".join([*padded, one_line(what, room)])
 
@@ -119,6 +131,10 @@ def _run_cells(line: RunLine, short: str, size: int, now: float) -> tuple[str, .
     took = duration(line.took) if line.took else "-"
     name = line.id if line.named else short
     return name, when, f"{line.ok:,}", f"{line.failed:,}", _left(line), took, in_words(size), line.state
+
+
+def _what(line: RunLine) -> str:
+    return f"shard {line.shard}: {line.template}" if line.shard else line.template
 
 
 def _left(line: RunLine) -> str:
@@ -266,7 +282,7 @@ def output_lines(stream: Output) -> Iterator[bytes]:
 
 def header(run: runs.Run, line: RunLine, workdir: str, now: Now | None = None) -> Iterator[str]:
     """What a run is; ``now``: how it stands, if somebody is working on it."""
-    yield f"run      {run.id} ({line.state})"
+    yield f"run      {run.id} ({line.state})" + (f", shard {line.shard}" if line.shard else "")
     yield f"command  {one_line(line.template, 1000)}"
     took = f"took {duration(line.took)}"
     if now and now.elapsed is not None:

@@ -68,10 +68,10 @@ def lanes_chart(attempts: Attempts, clock: Clock, wanted: Size) -> Any:
         for one in found.rects
     ]
     scale = alt.Scale(domain=[0, clock.span / unit.seconds], nice=False, clamp=True)
-    x = alt.X("x:Q", scale=scale, title=_time_title(clock, unit.name), axis=_axis(wanted, domain=True))
+    x = alt.X("x:Q", scale=scale, title=_time_title(clock, unit.name), axis=axis_of(wanted, domain=True))
     y = alt.Y("y:Q", scale=alt.Scale(domain=[found.height, 0], nice=False), axis=None)
     edge: dict[str, Any] = {"stroke": PAPER, "strokeWidth": 0.7} if found.single else {}
-    bars = alt.Chart(_data(rows)).mark_rect(**edge).encode(x=x, x2="x2:Q", y=y, y2="y2:Q", color=_as_is("c"))
+    bars = alt.Chart(data_of(rows)).mark_rect(**edge).encode(x=x, x2="x2:Q", y=y, y2="y2:Q", color=as_is("c"))
     layers = [
         _rules(found, y),
         bars,
@@ -87,7 +87,7 @@ def _rules(found: Timeline, y: Any) -> Any:
     import altair as alt
 
     rows = [{"y": label.y + 0.5} for label in found.labels if not label.head]
-    return alt.Chart(_data(rows)).mark_rule(color=GRID, strokeWidth=1).encode(y=y)
+    return alt.Chart(data_of(rows)).mark_rule(color=GRID, strokeWidth=1).encode(y=y)
 
 
 def _signs(found: Timeline, x: Any, y: Any, second: float, step: int) -> Iterable[Any]:
@@ -102,7 +102,7 @@ def _signs(found: Timeline, x: Any, y: Any, second: float, step: int) -> Iterabl
     for sign in sorted(set(SIGNS.values())):
         some = [row for row in rows if row["s"] == sign]
         if some:
-            mark = alt.Chart(_data(some)).mark_point(
+            mark = alt.Chart(data_of(some)).mark_point(
                 shape=sign,
                 filled=True,
                 size=step * 4.5,
@@ -111,7 +111,7 @@ def _signs(found: Timeline, x: Any, y: Any, second: float, step: int) -> Iterabl
                 stroke=PAPER,
                 strokeWidth=1,
             )
-            yield mark.encode(x=x, y=y, color=_as_is("c"))
+            yield mark.encode(x=x, y=y, color=as_is("c"))
 
 
 def _retries(found: Timeline, x: Any, y: Any, second: float, pixel: float) -> Iterable[Any]:
@@ -121,14 +121,14 @@ def _retries(found: Timeline, x: Any, y: Any, second: float, pixel: float) -> It
     again = [one for one in found.rects if one.retry]
     if again:
         rows = [{"x": one.x / second, "y": round(one.y), "y2": round(one.y) + 1} for one in again]
-        yield alt.Chart(_data(rows)).mark_rule(color=INK, strokeWidth=2).encode(x=x, y=y, y2="y2:Q")
+        yield alt.Chart(data_of(rows)).mark_rule(color=INK, strokeWidth=2).encode(x=x, y=y, y2="y2:Q")
     texts = [
         {"x": one.x / second, "y": (one.y + one.y2) / 2, "t": str(one.retry)}
         for one in again
         if one.x2 - one.x > 14 * pixel
     ]
     if texts:
-        mark = alt.Chart(_data(texts)).mark_text(color=PAPER, align="left", dx=4, fontSize=10, fontWeight="bold")
+        mark = alt.Chart(data_of(texts)).mark_text(color=PAPER, align="left", dx=4, fontSize=10, fontWeight="bold")
         yield mark.encode(x=x, y=y, text="t:N")
 
 
@@ -137,7 +137,7 @@ def _pauses(clock: Clock, x: Any, second: float) -> Iterable[Any]:
 
     if clock.pauses:
         rows = [{"x": one.at / second, "y": 0, "t": f"pause of {duration(one.seconds)}"} for one in clock.pauses]
-        base = alt.Chart(_data(rows)).encode(x=x)
+        base = alt.Chart(data_of(rows)).encode(x=x)
         yield base.mark_rule(color=MUTED, strokeDash=[4, 3], strokeWidth=1.5)
         yield base.mark_text(color=MUTED, align="left", dx=4, dy=-6, baseline="bottom").encode(y=alt.value(0), text="t:N")
 
@@ -149,7 +149,7 @@ def _labels(labels: Sequence[Label], y: Any, wanted: Size) -> Iterable[Any]:
     for head in (False, True):
         rows = [{"y": one.y, "t": one_line(one.text, room)} for one in labels if one.head == head]
         if rows:
-            mark = alt.Chart(_data(rows)).mark_text(
+            mark = alt.Chart(data_of(rows)).mark_text(
                 color=INK if head else MUTED,
                 align="left" if head else "right",
                 dx=2 if head else -8,
@@ -219,18 +219,18 @@ def _area(rows: list[dict[str, object]], clock: Clock, wanted: Size, title: str,
         "x:Q",
         scale=alt.Scale(domain=[0, clock.span / unit.seconds], nice=False),
         title=_time_title(clock, unit.name),
-        axis=_axis(wanted, domain=True),
+        axis=axis_of(wanted, domain=True),
     )
-    y = alt.Y("y:Q", title=title, axis=_axis(wanted), scale=alt.Scale(domainMin=0))
+    y = alt.Y("y:Q", title=title, axis=axis_of(wanted), scale=alt.Scale(domainMin=0))
     ends = {"x2": "x2:Q", "y2": "y2:Q", "stroke": alt.Stroke("c:N", scale=None, legend=None)}  # no seams between bins
-    layers = [alt.Chart(_data(rows)).mark_rect(strokeWidth=0.8).encode(x=x, y=y, color=_as_is("c"), **ends)]
+    layers = [alt.Chart(data_of(rows)).mark_rect(strokeWidth=0.8).encode(x=x, y=y, color=as_is("c"), **ends)]
     if labelled:
         names = {str(row["n"]): row["c"] for row in rows}
         texts = [{"t": f"■ {name}", "c": colour, "n": n} for n, (name, colour) in enumerate(names.items())]
-        legend = alt.Chart(_data(texts)).mark_text(align="left", baseline="bottom", dy=-4)
+        legend = alt.Chart(data_of(texts)).mark_text(align="left", baseline="bottom", dy=-4)
         layers += [
             legend.transform_filter(f"datum.n == {n}").encode(
-                x=alt.value(70 * n), y=alt.value(0), text="t:N", color=_as_is("c")
+                x=alt.value(70 * n), y=alt.value(0), text="t:N", color=as_is("c")
             )
             for n in range(len(texts))
         ]
@@ -267,10 +267,10 @@ def _histogram(found: Histogram, wanted: Size, title: str, unit: str) -> Any:
     ends = [found.bins[0].begin * factor, found.bins[-1].end * factor]
     scale = alt.Scale(type="log" if found.log else "linear", domain=ends, nice=False)
     name = f"{title} in {shown}" + (" (logarithmic)" if found.log else "")
-    x = alt.X("x:Q", scale=scale, title=name, axis=_axis(wanted, domain=True, log=found.log))
-    y = alt.Y("y:Q", title="attempts", axis=_axis(wanted), scale=alt.Scale(domainMin=0))
-    mark = alt.Chart(_data(rows)).mark_rect(stroke=PAPER, strokeWidth=0.6)
-    return mark.encode(x=x, x2="x2:Q", y=y, y2="y2:Q", color=_as_is("c")).properties(width=wanted.width, height=150)
+    x = alt.X("x:Q", scale=scale, title=name, axis=axis_of(wanted, domain=True, log=found.log))
+    y = alt.Y("y:Q", title="attempts", axis=axis_of(wanted), scale=alt.Scale(domainMin=0))
+    mark = alt.Chart(data_of(rows)).mark_rect(stroke=PAPER, strokeWidth=0.6)
+    return mark.encode(x=x, x2="x2:Q", y=y, y2="y2:Q", color=as_is("c")).properties(width=wanted.width, height=150)
 
 
 def _distribution(walls: Sequence[float], wanted: Size) -> Any:
@@ -285,9 +285,11 @@ def _distribution(walls: Sequence[float], wanted: Size) -> Any:
     rows = [{"x": max(value, least) * factor, "y": 100 * share} for value, share in points]
     rows.insert(0, {"x": least * factor, "y": 0.0})
     scale = alt.Scale(type="log" if log else "linear", domain=[least * factor, max(most, 1e-6) * factor], nice=False)
-    x = alt.X("x:Q", scale=scale, title=f"took at most so many {unit}", axis=_axis(wanted, domain=True, log=log))
-    y = alt.Y("y:Q", title="% of attempts", axis=_axis(wanted), scale=alt.Scale(domain=[0, 100]))
-    line = alt.Chart(_data(rows)).mark_line(interpolate="step-after", color=COLOURS["ok"], strokeWidth=2).encode(x=x, y=y)
+    x = alt.X("x:Q", scale=scale, title=f"took at most so many {unit}", axis=axis_of(wanted, domain=True, log=log))
+    y = alt.Y("y:Q", title="% of attempts", axis=axis_of(wanted), scale=alt.Scale(domain=[0, 100]))
+    line = (
+        alt.Chart(data_of(rows)).mark_line(interpolate="step-after", color=COLOURS["ok"], strokeWidth=2).encode(x=x, y=y)
+    )
     ordered = sorted(walls)
     marks = [
         {
@@ -298,7 +300,7 @@ def _distribution(walls: Sequence[float], wanted: Size) -> Any:
         for share in (0.5, 0.95)
         if ordered
     ]
-    base = alt.Chart(_data(marks)).encode(x=x, y=y)
+    base = alt.Chart(data_of(marks)).encode(x=x, y=y)
     dots = base.mark_point(filled=True, size=45, color=INK, opacity=1)
     names = base.transform_calculate(late=f"datum.x > {_middle(scale_of=(least, most), log=log) * factor}")
     sides: Any = (("!datum.late", "left", 8, 8), ("datum.late", "right", -8, -8))
@@ -327,17 +329,20 @@ def picture(attempts: Attempts, clock: Clock, title: str, told: str) -> Any:
     return alt.vconcat(lanes_chart(attempts, clock, WIDE), below, spacing=24).properties(title=heading)
 
 
-def _data(rows: Sequence[dict[str, Any]]) -> Any:
+def data_of(rows: Sequence[dict[str, Any]]) -> Any:
+    """Rows as altair takes them without a look at their types."""
     return {"values": list(rows)}
 
 
-def _as_is(field: str) -> Any:
+def as_is(field: str) -> Any:
+    """A colour that the rows have themselves, in this field."""
     import altair as alt
 
     return alt.Color(f"{field}:N", scale=None, legend=None)
 
 
-def _axis(wanted: Size, *, domain: bool = False, log: bool = False) -> Any:
+def axis_of(wanted: Size, *, domain: bool = False, log: bool = False) -> Any:
+    """An axis of numbers, with fewer of them in a narrow picture; ``domain``: the horizontal one."""
     import altair as alt
 
     count = 4 if wanted.narrow else 6 if wanted.width < 700 else 10

@@ -151,6 +151,8 @@ def _facts(found: runs.Run, line: RunLine) -> Iterator[tuple[str, str]]:
     yield "command", one_line(line.template, 2000)
     yield "folder", one_line(os.fspath(record["workdir"]), 1000)
     yield "run", found.id
+    if line.shard:
+        yield "shard", line.shard
     yield "made", datetime.fromtimestamp(found.created).strftime("%Y-%m-%d %H:%M:%S %z").strip()
     with closing(Journals.open(found)) as journals:
         executions = journals.executions()

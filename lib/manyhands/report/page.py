@@ -29,15 +29,12 @@ _ROOM: Final = 300_000
 
 def page(look: Look, pictures: Mapping[str, str]) -> Iterator[str]:
     """The whole page, in pieces; ``pictures``: SVG elements by name, in both widths. It can be made once of a ``look``."""
-    script, style = (_part(name) for name in ("page.js", "page.css"))
+    script, style = part("page.js"), part("page.css")
     policy = (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'; "
+        f"default-src 'none'; script-src {hash_of(script)}; style-src {hash_of(style)}; base-uri 'none'; form-action 'none'; "
         "require-trusted-types-for 'script'; trusted-types 'none'"
     )
-    yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-    yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="referrer" content="no-referrer">\n'
-    yield f"<title>{_text(one_line(f'{look.run}: {look.what}', 120))}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+    yield head(one_line(f"{look.run}: {look.what}", 120), policy, style)
     yield '<a class="skip" href="#all-jobs">to the table of all jobs</a>\n'
     yield from _head(look)
     yield "<main>\n"
@@ -46,16 +43,33 @@ def page(look: Look, pictures: Mapping[str, str]) -> Iterator[str]:
     yield from _pictures(look, pictures)
     yield from _table(look)
     yield "</main>\n"
-    yield f"<footer>Made by manyhands {_text(look.version)} on {_text(look.made)}. This page is complete: it loads nothing.</footer>\n"
+    yield footer(f"manyhands {look.version} on {look.made}")
     yield from _data(look.rows)
     yield f"<script>{script}</script>\n</body>\n</html>\n"
 
 
-def _part(name: str) -> str:
+def head(title: str, policy: str, style: str) -> str:
+    """All before the body, which begins. ``policy``: what the page may do, as Content-Security-Policy has it."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="referrer" content="no-referrer">\n'
+        f"<title>{_text(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+    )
+
+
+def footer(made_by: str) -> str:
+    """Who made it, and when."""
+    return f"<footer>Made by {_text(made_by)}. This page is complete: it loads nothing.</footer>\n"
+
+
+def part(name: str) -> str:
+    """A file beside this one."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
+    """What names a script or a style in a policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
@@ -147,8 +161,13 @@ def _pictures(look: Look, pictures: Mapping[str, str]) -> Iterator[str]:
 
 def _figure(name: str, look: Look, pictures: Mapping[str, str]) -> str:
     title, told = captions(look.attempts, look.clock)[name]
+    return figure(title, told, pictures[name])
+
+
+def figure(title: str, told: str, picture: str) -> str:
+    """A picture with its words; ``picture``: SVG elements."""
     heading = f"<h3>{_text(title)}</h3>" if title else ""
-    return f'<figure>{heading}<div class="scroll">{pictures[name]}</div><figcaption>{_text(told)}</figcaption></figure>\n'
+    return f'<figure>{heading}<div class="scroll">{picture}</div><figcaption>{_text(told)}</figcaption></figure>\n'
 
 
 def _slowest(slow: Sequence[Slow]) -> str:

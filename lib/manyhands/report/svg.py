@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from manyhands.core.errors import UsageError
 from manyhands.core.extras import install_line
+from manyhands.core.safe_text import harmless
 from manyhands.report.charts import COLOURS, GRID, INK, MUTED, PAPER, SECOND
 
 _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
@@ -17,19 +18,18 @@ _VARIABLES: Final = {colour: f"var(--{name})" for name, colour in COLOURS.items(
     SECOND: "var(--second)",
     PAPER: "var(--paper)",
 }
+_NO_XML: Final = re.compile("[\ufffe\uffff]")
 _ID: Final = re.compile(r'((?:\bid="|url\(#|href="#))')
 
 
-def check_installed() -> None:
-    """Raise UsageError, which names what to install, unless pictures can be made."""
+def check_installed(what: str = "a report") -> None:
+    """Raise UsageError, which names what to install, unless pictures can be made; ``what``: for which they are needed."""
     try:
         import altair  # noqa: F401
         import vl_convert  # noqa: F401
     except ImportError as error:
         name = (error.name or "altair").replace("_", "-")
-        raise UsageError(
-            f"a report needs the extra 'report': {name} is not installed: {install_line('report')}"
-        ) from None
+        raise UsageError(f"{what} needs the extra 'report': {name} is not installed: {install_line('report')}") from None
 
 
 def _specification(chart: Any, *, background: str) -> dict[str, Any]:
@@ -49,8 +49,17 @@ def _specification(chart: Any, *, background: str) -> dict[str, Any]:
         color=INK, subtitleColor=MUTED, fontSize=15, subtitleFontSize=12
     )
     with alt.data_transformers.disable_max_rows():
-        found: dict[str, Any] = chart.to_dict()
+        found: dict[str, Any] = _harmless(chart.to_dict())
     return found
+
+
+def _harmless(value: Any) -> Any:
+    """With no character in any text that XML does not have: vl-convert would not raise for one, but abort this process."""
+    if isinstance(value, str):
+        return _NO_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", harmless(value))
+    if isinstance(value, dict):
+        return {key: _harmless(inner) for key, inner in value.items()}
+    return [_harmless(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _version() -> str:

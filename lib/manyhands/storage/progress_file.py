@@ -76,6 +76,8 @@ class RunProgress:
     named: tuple[Going, ...]
     paused: bool = False
     """Whether all that runs is suspended."""
+    jobs: int | None = None
+    """How many attempts may run at once now; None in a file of an earlier version."""
 
 
 class Waiting(Protocol):
@@ -86,6 +88,17 @@ class Waiting(Protocol):
     def next(self) -> float | None: ...
 
 
+class Standing(NamedTuple):
+    """How an execution stands: what runs, what waits for a retry, how many jobs the run has, as far as that is known, whether all is
+    suspended, and how many attempts may run at once."""
+
+    running: list[Began]
+    waiting: Waiting
+    total: int | None
+    paused: bool
+    jobs: int
+
+
 class Keeper:
     """Writes the file of one execution. ``clock`` is the engine's."""
 
@@ -93,15 +106,14 @@ class Keeper:
         self._path, self._clock = folder / _NAME, clock
         self._started, self._next = time.time(), clock() + EVERY
 
-    def look(self, standing: Callable[[], tuple[list[Began], Waiting, int | None, bool]]) -> None:
+    def look(self, standing: Callable[[], Standing]) -> None:
         """Write the progress of the run, if it is time. Errors in writing are ignored."""
         now = self._clock()
         if now < self._next:
             return
         self._next = now + EVERY
-        running, waiting, total, paused = standing()
         with suppress(OSError):
-            self._write(_record(running, waiting, total, now, self._started) | {"paused": paused})
+            self._write(_record(standing(), now, self._started))
 
     def close(self) -> None:
         """Remove the file: the execution is over, and the journal has everything."""
@@ -116,13 +128,15 @@ class Keeper:
         fresh.rename(self._path)
 
 
-def _record(running: list[Began], waiting: Waiting, total: int | None, now: float, started: float) -> dict[str, Any]:
+def _record(stands: Standing, now: float, started: float) -> dict[str, Any]:
     """The content of the file; moments of the engine's clock become seconds since the epoch."""
-    at = time.time()
+    at, running, waiting = time.time(), stands.running, stands.waiting
     return {
         "at": at,
         "started": started,
-        "total": total,
+        "total": stands.total,
+        "paused": stands.paused,
+        "jobs": stands.jobs,
         "waiting": len(waiting),
         "next_retry": None if waiting.next is None else at + waiting.next - now,
         "going": len(running),

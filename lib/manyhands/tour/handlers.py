@@ -20,10 +20,11 @@ from manyhands.core.limits import Limits
 from manyhands.core.safe_text import one_line
 from manyhands.execution.benchmark import compare, measure, widths_for
 from manyhands.handlers.batch_compare import report
+from manyhands.handlers.picture_file import Target, draw, target_of
+from manyhands.options.common import Picture
 from manyhands.options.tour import AllScenesOptions, CompareWaysOptions, TopicOptions
 from manyhands.posix.cores import usable_cores
 from manyhands.posix.signals import die_by
-from manyhands.render.comparison import check_plot
 from manyhands.tour.contents import SCENES, TOPICS, Scene
 from manyhands.tour.narrating import JsonTeller, Narrator, console, show_source, trace
 from manyhands.tour.showing import NOT_POSSIBLE, NOT_SEEN, SEEN, Performance, needed, perform, why_not
@@ -40,7 +41,7 @@ _WORDS: Final = {
     (NOT_POSSIBLE, "busy"): ("busy", "yellow"),
     (NOT_POSSIBLE, "missing"): ("skipped", "yellow"),
 }
-_ABOUT_SHOWING: Final = ("timeline", "trace", "source", "json")
+_ABOUT_SHOWING: Final = ("timeline", "trace", "output", "open", "source", "json")
 
 
 def show(name: str, given: Mapping[str, Any]) -> int:
@@ -51,11 +52,14 @@ def show(name: str, given: Mapping[str, Any]) -> int:
         options |= only_way(scene, options)
     check(scene, options)
     if given.get("source"):
+        if given.get("output"):
+            raise UsageError("--output has no effect with --source, which plays nothing")
         show_source(scene, console(), broken=bool(options.get("broken")))
         return 0
     path = given.get("trace")
     if path and not Path(path).absolute().parent.is_dir():
         raise UsageError(f"--trace {path}: there is no such folder")
+    target = target_of(Picture(output=given.get("output"), open=bool(given.get("open"))))
     if given.get("timeline") and given.get("json"):
         raise UsageError("--timeline is for people, --json for programs: choose one; --trace goes with both")
     teller: Narrator | JsonTeller
@@ -71,7 +75,23 @@ def show(name: str, given: Mapping[str, Any]) -> int:
         Path(path).write_text(jsons.dumps(trace(done.seen)))
     if done.stopped_by is None:
         teller.verdict(done)
+    _draw(target, scene, options, done)
     return leave(done)
+
+
+def _draw(target: Target | None, scene: Scene, options: Mapping[str, Any], done: Performance) -> None:
+    """What was seen, also of a scene that was interrupted."""
+    if target is None:
+        return
+    if not done.seen.events:
+        sys.stderr.write(
+            f"manyhands: --output {one_line(target.name, 300)}: nothing was seen, so there is nothing to draw\n"
+        )
+        return
+    sys.stdout.flush()
+    from manyhands.tour.picture import drawing
+
+    draw(target, lambda: drawing(scene, options, done))
 
 
 def show_all(options: AllScenesOptions) -> int:
@@ -167,8 +187,7 @@ def compare_ways(options: CompareWaysOptions) -> int:
     work, sample = options.work, options.sample
     if sample < 1:
         raise UsageError(f"--sample {sample}: at least one is needed")
-    if options.plot:
-        check_plot(options.plot)
+    target = target_of(options)
     values: list[tuple[bytes, ...]] = [(_AMOUNT[work],)] * sample
     plain, waiting = (
         Plan(
@@ -182,7 +201,13 @@ def compare_ways(options: CompareWaysOptions) -> int:
     )
     cores = usable_cores()
     tasks = (measure(waiting, values, (), "asyncio", jobs) for jobs in widths_for("asyncio", max(2, cores), sample))
-    return report(chain(compare(plain, values, (), cores), tasks), sample, work, plot_to=options.plot, json=options.json)
+    return report(
+        chain(compare(plain, values, (), cores), tasks),
+        sample,
+        f"tour.compare --work {work}",
+        target=target,
+        json=options.json,
+    )
 
 
 def leave(done: Performance) -> int:

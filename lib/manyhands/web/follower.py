@@ -44,7 +44,6 @@ class Follower:
         self.picture = Picture(len(stages))
         self._standing: list[RunProgress | None] = [None] * len(stages)
         self._busy = False
-        self._set: tuple[float, list[int]] | None = None
         self._record_seen: object = None
         self._started = 0.0
         """When the last execution began."""
@@ -181,20 +180,15 @@ class Follower:
             "rate": None if rate is None else round(rate, 2),
             "eta": round(left / rate, 1) if rate and total is not None and left else None,
             "paused": any(one.paused for one in progress),
-            "jobs": self._widths(progress[0].started if progress else None),
+            "jobs": self._widths(),
             "going": [*self._going()],
         }
 
-    def note_widths(self, widths: list[int]) -> None:
-        """Jobs at once of each stage, as the run has just said; nothing in its folder has them."""
-        self._set = self._started, widths
-
-    def _widths(self, started: float | None) -> list[int]:
-        """Jobs at once of each stage: as it was made, or set by this server since this execution began."""
-        if started is not None and self._set and abs(self._set[0] - started) < _SAME:
-            return self._set[1]
+    def _widths(self) -> list[int]:
+        """Jobs at once of each stage: as they are now, or as the run was made."""
         record = self.run.record
-        return [record.get("limits", {}).get("jobs", 1), *(stage.get("jobs", 1) for stage in record.get("then", ()))]
+        made = [record.get("limits", {}).get("jobs", 1), *(stage.get("jobs", 1) for stage in record.get("then", ()))]
+        return [now.jobs if now and now.jobs else jobs for now, jobs in zip(self._standing, made, strict=True)]
 
     def _state(self, left: int) -> str:
         if self._busy:

@@ -204,8 +204,6 @@ class RunPage(Open):
             answer: dict[str, Any] = {}
         else:
             answer = await self.in_thread(partial(actions.control, run, body))
-            if isinstance(answer.get("jobs"), list):
-                watching.follower(run).note_widths(answer["jobs"])
         watching.hurry()
         self.write({"done": answer})
 

@@ -2,8 +2,9 @@
 
     attempts, run, control: coordinator -> consumer        started, ended, ends, piece, noted, refused: consumer -> coordinator
 
-Reports go into a broker in parcels: messages, one on each line. A broker may hold anything. What is not exactly one of these messages raises `NotOursError`, and whoever reads it goes on with the next.
-Arguments, names and outputs are text in which bytes that are no UTF-8 are surrogates (PEP 383), or base64 if they are no text.
+Reports are sent in parcels: one message a line. A broker may also hold what others have written: anything that is not exactly one of these
+messages raises `NotOursError`, and the reader skips it. Arguments, names and outputs are text, in which a byte that is not UTF-8 is a surrogate (PEP 383); an
+output that is not text is base64.
 """
 
 from __future__ import annotations
@@ -15,27 +16,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 VERSION: Final = 4
-"""Of these messages; both ends must have the same."""
+"""The version of these messages; both ends must have the same."""
 LARGEST: Final = 1 << 24
 """Bytes of a message at most."""
 PIECE: Final = 1 << 18
 """Bytes of an output in one message."""
 _PARCEL: Final = 1 << 18
-"""Bytes from which on a parcel takes no more messages,"""
+"""Bytes of a parcel at most, unless a single message is larger."""
 TOGETHER: Final = 64
-"""or messages from which on, because who reads it handles all of it at once."""
+"""Messages of a parcel at most, because its reader handles all of them at once."""
 MOST_ITEMS: Final = 1 << 17
 """Arguments of a command at most; the kernel's limit is lower."""
 _NAME: Final = 200
 """Characters of a name at most."""
 _NUMBER: Final = 1 << 53
-"""Whole numbers beyond are not exact in every JSON."""
+"""Not every reader of JSON keeps whole numbers above this exactly."""
 
 Message = dict[str, Any]
 
 
 class NotOursError(Exception):
-    """What was received is no message of ours; says why."""
+    """What was received is not one of our messages; the text says why."""
 
 
 _ENCODED: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -48,7 +49,7 @@ def packed(message: Mapping[str, Any]) -> bytes:
 
 
 def parcels(packed: Sequence[bytes], most: int = TOGETHER) -> Iterator[Sequence[bytes]]:
-    """These messages, in order, in parts that may travel as one parcel each."""
+    """Divide these messages, in order, into parts that may be sent as one parcel each."""
     begin = size = 0
     for at, one in enumerate(packed):
         if at > begin and (at - begin == most or size + len(one) > _PARCEL):
@@ -194,7 +195,7 @@ def as_bytes(value: object) -> bytes:
 
 
 def of_output(value: bytes) -> Message:
-    """Bytes that a job printed: text if they are, else base64."""
+    """Bytes that a job printed: as text if they are UTF-8 without NUL, else as base64."""
     try:
         found = value.decode()
     except UnicodeDecodeError:

@@ -2,8 +2,8 @@
 
     Started, Ended, Noted --messages--> broker --heard--> Started, Ended, Noted
 
-A large output goes in pieces before the report of its end, which leaves out whatever is zero, false or empty. Times are told as ``ago``, in seconds before the message was sent: the
-coordinator puts them on its own clock. No message holds a pickle: a result that JSON cannot hold fails its job.
+A large output is sent in pieces before the report that the attempt has ended; that report leaves out values that are zero, false or empty. A time is sent as
+``ago``, seconds before the message was sent, and the coordinator converts it to its own clock. No message holds a pickle: a result that JSON cannot hold fails its job.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def started(consumer: str, report: Started, now: float) -> bytes:
 
 
 def ended(consumer: str, report: Ended, now: float, *, stopped: bool) -> bytes:
-    """An attempt is over; the outputs that are in files have been sent before. ``stopped``: it had been asked to end."""
+    """An attempt has ended. `pieces` has sent its outputs that are in files. ``stopped``: it was told to end."""
     one = _without_pickle(report.ending)
     told: Message = {
         "type": "ended",
@@ -110,7 +110,7 @@ def _output(output: Output) -> Message | None:
 
 
 def _without_pickle(ending: Ending) -> Ending:
-    """The exception of a failed function stays there; a result that is no JSON is a failure."""
+    """Leave out the exception of a failed function, and make a result that JSON cannot hold a failure."""
     if ending.result is None or not is_pickle(ending.result):
         return ending
     if ending.exit != 0:
@@ -131,7 +131,7 @@ class Piece(NamedTuple):
 
 
 class End(NamedTuple):
-    """An end as it was told; an output that is None came in pieces, and ``sizes`` is (bytes, dropped) of each."""
+    """An end as it was received. An output that is None came in pieces; ``sizes`` is (bytes, dropped) of each output."""
 
     ago: float
     ending: Ending
