@@ -238,7 +238,7 @@ def primes() -> list[str]:
     return rows + [f"| {order} | {wall:.2f} | {bound:.2f} | {wall / bound:.3f} |" for order, wall, bound in times]
 
 
-WAITS = ("poll", "take", "_listen", "get", "wait", "acquire", "select")
+WAITS = ("poll", "take", "_listen", "get", "wait", "acquire", "select", "next")
 """Functions in which a thread does nothing, or waits for the interpreter's lock."""
 
 
@@ -271,12 +271,16 @@ def profile() -> list[str]:
 
 FLOORS = """## Why `run_batch` is not nearer to Pool
 
+- *All*: a batch of ten jobs takes 35 ms with a journal and 21 ms without, where Pool takes 15 ms: workers that lead sessions of their own, a
+  watchdog that ends them if we are killed, a look for what jobs have left behind, and the journal's files. In the shortest parts that is a third of the whole.
 - *Jobs that do nothing*: "bare SQLite" is what two durable rows cost. The rest is Python in the coordinator, which numbers, keys, hands out,
   judges and yields each job; the table above shows that no part of it stands out.
-- *100 us*: both cores are busy with jobs, so what the coordinator and the workers do for a job comes on top of it. A worker has its next
+- *100 us*: both cores are busy with jobs, so what the coordinator and the workers do for a job comes on top of it: 21 us of CPU in the
+  coordinator, and 11 us in the worker, which restores after each job what it may have changed, and reads what it has printed. A worker has its next
   jobs before it is done with the last, so it does not wait.
 - *2 KB and 10 MB*: an argument is stored before anything begins, so that a resume has it. For each 10 MB that is a pickle, a CRC-32, a
-  BLAKE2b (by which a later run knows the input again), and a write: four times through the memory, where Pool has one pickle and a pipe.
+  SHA-256 (by which a later run knows the input again), and a write: four times through the memory, where Pool has one pickle and a pipe.
+  2 KB cost 10 us of CPU more than a number.
 """
 
 
