@@ -189,9 +189,10 @@ class _Bell:
     def close(self) -> None:
         """End the thread. The descriptor must not be in use any more."""
         os.close(self.descriptor)
-        if not sys.is_finalizing():  # then a daemon thread does not run any more, and Python 3.13 would wait for it for ever
-            self._thread.join()
-            os.close(self._reading)
+        if sys.is_finalizing():  # then a daemon thread does not run any more, and Python 3.13 would wait for it for ever
+            return
+        self._thread.join()
+        os.close(self._reading)
 
     def drop(self) -> None:
         """Close the descriptors in a forked child, where there is no thread."""

@@ -85,6 +85,8 @@ SCRIPTS: dict[str, str] = {
         s = tempfile.SpooledTemporaryFile(); d = tempfile.TemporaryDirectory(dir=".", prefix="kept-temporary")
         print(sum(name.startswith("kept-temporary") for name in os.listdir(".")))
     """,
+    "a weak reference with a callback": "import weakref\nclass A: pass\na = A()\n_r = weakref.ref(a, lambda _: print('gone'))\nr = weakref.ref(a, lambda _: print('freed'))\n",
+    "a database": "import sqlite3\ndb = sqlite3.connect('kept'); db.execute('PRAGMA journal_mode = WAL'); db.execute('CREATE TABLE t (a)')\n",
     "freed with the library": LAST + "import json\njson.kept = Last('json')\n",
     "freed with main, which the library keeps": LAST + "import json\njson.kept = Last; main = Last('main')\n",
     "freed with a module that is imported again": LAST

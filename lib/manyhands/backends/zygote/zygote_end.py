@@ -62,6 +62,7 @@ class End:
         """``module``: whether it was run by ``-m``."""
         self._module = module
         self._modules = frozenset(sys.modules)
+        self._last = next(reversed(sys.modules))
         self._libraries = loaded_libraries() if _only_quiet() else -1
         self._kept = [vars(sys).get(name) for name in _CLEARED]  # to free thousands of path entries takes milliseconds
         self._unraisable = _type_of_unraisable()
@@ -106,8 +107,9 @@ class End:
         done = self._flush(report=True)
         if isenabled():  # brings the parts of each open file into the order in which a later collection can write it
             collect()
+        runs_code = _something_is_left() or _is_watched()
         _clear_sys()
-        ours, left = _forget(self._modules)
+        ours, left = _forget(self._modules) if runs_code else ({}, _forget_new(self._last))
         status = status if done else 120
         if _something_is_left():
             sys.modules.update(ours)
@@ -241,6 +243,11 @@ def _something_is_left() -> bool:
     return any(one.__name__ in _SUSPENDED or any("__del__" in vars(base) for base in one.__mro__) for one in types)
 
 
+def _is_watched() -> bool:
+    """Whether a weak reference of the job calls something when its object is freed."""
+    return any(isinstance(one, _weakref.ref) and one.__callback__ is not None for one in get_objects())
+
+
 def _forget(before: Collection[str]) -> tuple[dict[str, Any], dict[str, _weakref.ref[Any]]]:
     """Let go of the modules that the job has imported, and of what nothing else holds; nothing can be imported any more. Returns the
     modules that the zygote has imported, and those of the job."""
@@ -254,6 +261,24 @@ def _forget(before: Collection[str]) -> tuple[dict[str, Any], dict[str, _weakref
     sys.modules.clear()
     collect()
     return ours, left
+
+
+def _forget_new(last: str) -> dict[str, _weakref.ref[Any]]:
+    """As `_forget`, for a job of which no code runs any more, so that nothing can see whether the modules of the zygote are still there. To
+    touch each of them would copy the memory that it lies in: pandas has 600. ``last``: the name of the last one."""
+    new = ["__main__"]
+    for name in reversed(sys.modules):
+        if name == last:
+            break
+        new.append(name)
+    left = {}
+    for name in reversed(new):
+        module = sys.modules.pop(name, None)
+        if isinstance(module, type(sys)):  # a program may put anything there
+            left[name] = _weakref.ref(module)
+        del module
+    collect()
+    return left
 
 
 def _clear_all(left: dict[str, _weakref.ref[Any]]) -> None:
