@@ -29,6 +29,8 @@ LEFT_OUT = {
     "unittest",
 }
 """What invoke names and seldom uses, and the largest modules that these import."""
+if sys.version_info >= (3, 13):
+    LEFT_OUT.remove("glob")  # which pathlib needs there
 BEGIN = f"""
 import sys
 from manyhands.runtime.lean_invoke import StandIn, import_invoke

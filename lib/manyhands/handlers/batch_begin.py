@@ -5,7 +5,7 @@ Separate from `manyhands.handlers.batch`, whose import takes as long as that pro
 
 from __future__ import annotations
 
-from manyhands.backends.workers.early_process import boot
+from manyhands.backends.workers.early_process import boot, end_unused
 from manyhands.options.batch import FunctionOptions
 
 
@@ -16,4 +16,7 @@ def call(options: FunctionOptions) -> int:
         boot()
     from manyhands.handlers import batch
 
-    return batch.new(options)
+    try:
+        return batch.new(options)
+    finally:
+        end_unused()

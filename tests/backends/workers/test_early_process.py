@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import LIB, Cli, wait_for, with_tag
+from conftest import LIB, Cli, children, wait_for, with_tag
 from manyhands.backends.workers import early_process
 from manyhands.backends.workers.early_process import EarlyProcess, boot, run_early
 
@@ -116,6 +116,15 @@ def test_nothing_is_left_of_a_mistake(cli: Cli, environment: dict[str, str], tmp
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("manyhands: ")
     assert not with_tag(f"EARLY={tmp_path}")
+
+
+def test_nothing_is_left_of_one_that_was_not_used(cli: Cli) -> None:
+    """Also where the program goes on: a batch without inputs, and one that finds a fork server."""
+    assert cli("batch.call", "math:sqrt", "--no-journal", input="").returncode == 0
+    for _ in range(2):
+        assert cli("batch.call", "math:sqrt", "--type", "int", "-j1", "--", "4").returncode == 0
+    assert early_process._waiting == []
+    assert not [one for one in children() if b"early_main" in Path(f"/proc/{one.pid}/cmdline").read_bytes()]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -67,6 +67,7 @@ class EarlyProcess:
 
     def close(self) -> None:
         """Kill it."""
+        atexit.unregister(self.close)
         if os.getpid() == self._owner:
             self._sock.close()
             self._process.kill()
@@ -96,3 +97,9 @@ def run_early(code: str, descriptors: Sequence[int]) -> subprocess.Popen[bytes] 
         except OSError:  # it has died, or we are a forked child of the process that it belongs to
             early.close()
     return None
+
+
+def end_unused() -> None:
+    """End what `boot` has started if nothing was run by it: the batch has ended before, or there was a fork server."""
+    while _waiting:
+        _waiting.pop().close()
