@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from conftest import LIB, Cli, children, wait_for, with_tag
+from conftest import LIB, Cli, wait_for, with_tag
 from manyhands.backends.workers import early_process
 from manyhands.backends.workers.early_process import EarlyProcess, boot, run_early
+from manyhands.handlers import batch, batch_begin
 
 
 @pytest.fixture
@@ -118,13 +121,20 @@ def test_nothing_is_left_of_a_mistake(cli: Cli, environment: dict[str, str], tmp
     assert not with_tag(f"EARLY={tmp_path}")
 
 
-def test_nothing_is_left_of_one_that_was_not_used(cli: Cli) -> None:
-    """Also where the program goes on: a batch without inputs, and one that finds a fork server."""
-    assert cli("batch.call", "math:sqrt", "--no-journal", input="").returncode == 0
-    for _ in range(2):
-        assert cli("batch.call", "math:sqrt", "--type", "int", "-j1", "--", "4").returncode == 0
+@pytest.mark.usefixtures("nothing_left")
+def test_nothing_is_left_of_one_that_was_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the program goes on: a mistake was found, or there was a fork server."""
+    started: list[EarlyProcess] = []
+
+    def new(_: Any) -> int:
+        started.extend(early_process._waiting)
+        return 3
+
+    monkeypatch.setattr(batch, "new", new)
+    options: Any = SimpleNamespace(backend="processes", start_method="forkserver", dry_run=False, background=False)
+    assert batch_begin.call(options) == 3
+    assert [one._process.returncode for one in started] == [-signal.SIGKILL]
     assert early_process._waiting == []
-    assert not [one for one in children() if b"early_main" in Path(f"/proc/{one.pid}/cmdline").read_bytes()]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
