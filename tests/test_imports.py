@@ -187,29 +187,24 @@ def test_a_batch_of_calls_imports_what_it_uses(function: str, tmp_path: Path, en
     assert not loaded & (HEAVY | FOR_SIGNATURES)
 
 
+def packages_of(script: str, folder: Path, environment: dict[str, str]) -> set[str]:
+    """What a small process of ours imports to do this, by the first parts of the names."""
+    whole = f"import sys; before = {{*sys.modules}}; sys.path.insert(0, {str(LIB)!r})\n{script}\nprint(*{{*sys.modules}} - before)"
+    command = [sys.executable, "-I", "-S", "-c", whole]
+    done = subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)
+    return {one.partition(".")[0] for one in done.stdout.split()} - {"__future__", "_collections", "_operator"}
+
+
 def test_a_resource_tracker_without_resources_imports_little(tmp_path: Path, environment: dict[str, str]) -> None:
     """It is sent probes only."""
     script = (
-        f"import sys; before = {{*sys.modules}}; sys.path.insert(0, {str(LIB)!r})\n"
         "from manyhands.backends.workers import lazy_tracker\n"
-        "assert lazy_tracker.about_a_resource([b'PROBE:0:noop\\n']) is None; print(*{*sys.modules} - before)"
+        "assert lazy_tracker.about_a_resource([b'PROBE:0:noop\\n']) is None"
     )
-    command = [sys.executable, "-I", "-S", "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
-    assert {one.partition(".")[0] for one in done.stdout.split()} - {"__future__"} <= IN_A_LAUNCHER
+    assert packages_of(script, tmp_path, environment) <= IN_A_LAUNCHER
 
 
 def test_a_launcher_imports_little(tmp_path: Path, environment: dict[str, str]) -> None:
     """A batch waits for it, and there is one for each core."""
-    script = (
-        f"import sys; before = {{*sys.modules}}; sys.path.insert(0, {str(LIB)!r})\n"
-        "from manyhands.backends.launchers import main; from manyhands.posix import linux; linux.become_subreaper()\n"
-        "print(*{*sys.modules} - before)"
-    )
-    command = [sys.executable, "-I", "-S", "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
-    assert {one.partition(".")[0] for one in done.stdout.split()} - {
-        "__future__",
-        "_collections",
-        "_operator",
-    } <= IN_A_LAUNCHER
+    script = "from manyhands.backends.launchers import main; from manyhands.posix import linux; linux.become_subreaper()"
+    assert packages_of(script, tmp_path, environment) <= IN_A_LAUNCHER

@@ -1,6 +1,6 @@
 """The charts of a `Drawing`, made by altair in the report's colours: lines over an amount, bars of values, lanes of what ran when.
 
-Series are told apart by colour and by a second sign (dashes, shapes), and named in a legend of words.
+Each series has a colour and a dash or shape of its own, so that nobody has to see colours; a legend names them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The drawing of a scene: what ran when, how long each part took, and everything that was told. It is made from the events alone, so
+"""The drawing of a scene: when each part ran, how long it took, and all events. It is made from the events alone, so
 every scene has one."""
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ def _awaited(run: str, worker: Any, key: Any) -> Site | None:
 
 
 def _is_wanted(worker: Any, key: Any) -> bool:
-    """Whether the scheduler still wants the result: it tells the worker when it does not, and cannot interrupt a task. A worker that closes
-    has lost its scheduler, or was told to end, and waits for its tasks."""
+    """Whether the scheduler still wants the result: it tells the worker when it does not, and cannot interrupt a task. Nobody wants
+    the results of a worker that is closing: it waits for its tasks."""
     if worker.status.name in _CLOSED:
         return False
     state = worker.state.tasks.get(key)

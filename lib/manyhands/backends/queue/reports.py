@@ -38,7 +38,7 @@ def started(consumer: str, report: Started, now: float) -> bytes:
 
 
 def ended(consumer: str, report: Ended, now: float, *, stopped: bool) -> bytes:
-    """An attempt has ended. `pieces` has sent its outputs that are in files. ``stopped``: it was told to end."""
+    """An attempt has ended. `pieces` has sent its outputs that are in files. ``stopped``: it was stopped on request."""
     one = _without_pickle(report.ending)
     told: Message = {
         "type": "ended",

@@ -22,7 +22,7 @@ class Sent:
         """When it was first asked to end."""
 
     def end(self, end: End, sent_at: float, stdout: Output, stderr: Output, failure: str | None) -> Ended:
-        """Its end as it was told at the moment ``sent_at`` of our clock, with its outputs; ``failure``: why one of them is not whole."""
+        """Its end, from a report that was sent at ``sent_at`` by our clock, with its outputs; ``failure``: why an output is incomplete."""
         at = sent_at - end.ago
         # the stop came first, that is certain; the two clocks agree only to some milliseconds
         if end.stopped and self.stopped:

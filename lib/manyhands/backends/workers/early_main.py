@@ -13,9 +13,8 @@ from manyhands.core.lean import signal, socket, suppress
 def main(descriptor: int, imported: list[str]) -> None:
     """Import modules, then wait for code on this socket; without any, the coordinator has ended, or does not need us."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the coordinator
-    signal.pthread_sigmask(
-        signal.SIG_UNBLOCK, [signal.SIGCHLD]
-    )  # or a fork server would never report the end of a worker
+    # with SIGCHLD blocked, a fork server would never report the end of a worker
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
     for name in imported:
         with suppress(ImportError):
             __import__(name)
