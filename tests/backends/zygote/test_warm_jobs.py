@@ -250,6 +250,33 @@ def test_what_the_first_job_imports_late_is_there_for_the_next(make: Make) -> No
     assert [out(bench) for _ in range(3)] == ["[]", "['colorsys', 'xml.dom.minidom']", "['colorsys', 'xml.dom.minidom']"]
 
 
+def test_each_job_begins_with_the_same_modules(make: Make) -> None:
+    """What the zygote itself does between two jobs imports nothing: a job would end slowly, because it would take that for its own."""
+    bench = make("import sys; print(*sorted(sys.modules))")
+    first, *others = [out(bench) for _ in range(4)]
+    assert others == [first] * 3
+
+
+def test_the_zygote_does_not_grow(make: Make) -> None:
+    """It collects no garbage, so it must make none; each page that it writes to is copied for each job."""
+    bench = make("")
+    sizes = []
+    for _ in range(3):
+        for _ in range(100):
+            out(bench)
+        (zygote,) = zygotes()
+        sizes.append(zygote.memory_full_info().uss)
+    assert sizes[2] - sizes[1] < 100_000, sizes
+
+
+def test_a_module_of_the_script_may_be_called_resource(make: Make, tmp_path: Path) -> None:
+    """os.wait4 of Python imports the one of the library."""
+    (tmp_path / "resource.py").write_text("MINE = True")
+    bench = make("import resource; print(resource.MINE)")
+    assert [out(bench) for _ in range(3)] == ["True"] * 3
+    assert notes(bench) == []
+
+
 # -- when jobs run cold --------------------------------------------------------------------------------------------------
 
 

@@ -28,12 +28,12 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from manyhands.backends.zygote.zygote_end import End, libc
+    from manyhands.backends.zygote.zygote_end import End, libc, reap
     from manyhands.backends.zygote.zygote_imports import Cold, Imports, Lessons, Nursery
     from manyhands.backends.zygote.zygote_job import Script, Shown, become, new_main, renew
 elif __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    from zygote_end import End, libc
+    from zygote_end import End, libc, reap
     from zygote_imports import Cold, Imports, Lessons, Nursery
     from zygote_job import Script, Shown, become, new_main, renew
 
@@ -133,8 +133,7 @@ class Zygote:
         while True:
             kind, fields, files = self._launcher.receive()
             if kind == b"R":
-                _, status, usage = os.wait4(int(fields[0]), 0)
-                self._launcher.say(f"{status} {usage.ru_utime!r} {usage.ru_stime!r} {usage.ru_maxrss}")
+                self._launcher.say(reap(int(fields[0])))
             elif len(files) < _STREAMS:
                 self._launcher.say(
                     "cold what it imports leaves no room for the standard streams of a job (RLIMIT_NOFILE)"
@@ -150,8 +149,7 @@ class Zygote:
             return True
         self._lessons = None
         try:
-            for name in names:
-                self._nursery.bring_if_related(name)
+            self._nursery.bring_related(names)
             self._nursery.check_names()
         except Cold as error:
             self._launcher.say(f"cold {error}")

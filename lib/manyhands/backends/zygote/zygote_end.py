@@ -1,4 +1,5 @@
-"""How the process of a job ends: as an interpreter that ends, but without the time that it takes to free what we have imported for it.
+"""How the process of a job ends: as an interpreter that ends, but without the time that it takes to free what we have imported for it; and
+how the zygote reaps it.
 
 Part of `manyhands.backends.zygote.zygote`: it runs under any Python from 3.9 on, and imports nothing of ours.
 """
@@ -354,3 +355,19 @@ def _type_of_unraisable() -> Any:
     finally:
         sys.unraisablehook = before
     return seen[0]
+
+
+_Usage = ctypes.c_long * 18
+"""``struct rusage``, getrusage(2): user time in seconds and microseconds, system time likewise, peak memory in KiB, and more."""
+
+
+def reap(pid: int) -> str:
+    """Reap a child that has ended; returns its status, user and system time in seconds, and peak memory in KiB.
+
+    Not by os.wait4, which imports a module, ``resource``: every later job would take it for one of its own, and end in the long way.
+    """
+    status, usage = ctypes.c_int(), _Usage()
+    if libc.wait4(pid, ctypes.byref(status), 0, usage) != pid:
+        raise ChildProcessError(pid)
+    user, user_us, system, system_us, peak = usage[:5]
+    return f"{status.value} {user + user_us / 1e6!r} {system + system_us / 1e6!r} {peak}"

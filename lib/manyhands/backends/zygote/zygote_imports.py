@@ -166,29 +166,35 @@ class Nursery:
         if _sizes() != printed:
             raise Cold(f"importing {module} prints something, which each job has to print")
 
-    def bring_if_related(self, module: str) -> None:
-        """Import a module that a job has imported, if it is of the standard library, or of a package that we have imported anyway.
-        Raises Cold as `bring` does."""
-        if module in sys.modules or not (_top(module) in sys.modules or _top(module) in _standard_names()):
-            return
-        try:
-            self.bring(module)
-        except Cold:
-            if module in sys.modules:
-                raise
+    def bring_related(self, modules: Iterable[str]) -> None:
+        """Import what a job has imported, if it is of the standard library, or of a package that we have imported anyway, and not beside the
+        script. Raises Cold as `bring` does."""
+        beside, standard = self._beside(), _standard_names()
+        for module in modules:
+            top = _top(module)
+            if module in sys.modules or top in beside or not (top in sys.modules or top in standard):
+                continue
+            try:
+                self.bring(module)
+            except Cold:
+                if module in sys.modules:
+                    raise
 
     def check_names(self) -> None:
         """Raise Cold if a file in the script's folder hides a module that we have imported from elsewhere."""
-        try:
-            entries = os.listdir(self._folder)
-        except OSError:
-            return
-        there = {_top(entry) for entry in entries if entry.endswith((".py", ".so", ".pyc"))}
-        there |= {entry for entry in entries if os.path.exists(os.path.join(self._folder, entry, "__init__.py"))}
-        for name in sorted(there & {_top(name) for name in sys.modules} - self._at_start):
+        for name in sorted(self._beside() & {_top(name) for name in sys.modules} - self._at_start):
             origin = getattr(sys.modules.get(name), "__file__", None) or ""
             if not origin.startswith(os.path.join(self._folder, "")):
                 raise Cold(f"{name} in the folder of the script hides a module of the library")
+
+    def _beside(self) -> set[str]:
+        """The modules in the script's folder."""
+        try:
+            entries = os.listdir(self._folder)
+        except OSError:
+            return set()
+        packages = {entry for entry in entries if os.path.exists(os.path.join(self._folder, entry, "__init__.py"))}
+        return packages | {_top(entry) for entry in entries if entry.endswith((".py", ".so", ".pyc"))}
 
 
 def _top(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -87,8 +88,6 @@ def _compiled(path: str) -> CodeType:
 
 def _compiled_quietly(path: str) -> CodeType | None:
     """The code; None if there is something to report."""
-    import warnings
-
     try:
         with warnings.catch_warnings(record=True) as caught:
             code = _compiled(path)
