@@ -29,8 +29,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from cpu_seconds import used  # type: ignore[import-not-found]  # it stands beside this file
 
 from manyhands import map_batch, run_batch
 from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
@@ -71,8 +74,7 @@ Peer = Callable[[Callable[[Any], Any], Iterable[Any], int], None]
 
 def journaled(function: Callable[[Any], Any], inputs: Iterable[Any], count: int) -> None:
     """As a program calls it that wants to know what became of each job."""
-    with tempfile.TemporaryDirectory() as state:
-        assert sum(1 for _ in run_batch(function, inputs, jobs=WORKERS, state_dir=state)) == count
+    assert sum(1 for _ in run_batch(function, inputs, jobs=WORKERS)) == count
 
 
 def mapped(function: Callable[[Any], Any], inputs: Iterable[Any], count: int) -> None:
@@ -82,20 +84,19 @@ def mapped(function: Callable[[Any], Any], inputs: Iterable[Any], count: int) ->
 
 def sqlite(_: Callable[[Any], Any], inputs: Iterable[Any], count: int) -> None:
     """The rows alone, made and written in one process."""
-    with tempfile.TemporaryDirectory() as state:
-        journal = Journal.create(Path(state) / "journal.db")
-        attempts: list[Attempt] = []
-        for number, _given in enumerate(inputs, 1):
-            attempts.append(Attempt(Job(number, b"k" * 16, (b"%d" % number,)), 1, ()))
-            if len(attempts) == GROUP or number == count:
-                for one in attempts:
-                    journal.began(one)
-                journal.commit()
-                for one in attempts:
-                    journal.ended(Outcome(one, Status.OK, Ending(0, started=1.0, wall=0.1, result=b"null")))
-                journal.commit()
-                attempts.clear()
-        journal.close()
+    journal = Journal.create(Path(os.environ["XDG_STATE_HOME"]) / "journal.db")
+    attempts: list[Attempt] = []
+    for number, _given in enumerate(inputs, 1):
+        attempts.append(Attempt(Job(number, b"k" * 16, (b"%d" % number,)), 1, ()))
+        if len(attempts) == GROUP or number == count:
+            for one in attempts:
+                journal.began(one)
+            journal.commit()
+            for one in attempts:
+                journal.ended(Outcome(one, Status.OK, Ending(0, started=1.0, wall=0.1, result=b"null")))
+            journal.commit()
+            attempts.clear()
+    journal.close()
 
 
 def pool(function: Callable[[Any], Any], inputs: Iterable[Any], count: int) -> None:
@@ -161,26 +162,54 @@ LEFT_OUT = {
 """What would take minutes and tell nothing new."""
 
 
+@contextmanager
+def state_of_its_own() -> Iterator[None]:
+    """A folder for what is kept. It is removed when the clock has been read, because a program keeps its runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_STATE_HOME"] = folder
+        yield
+
+
+class Taken(NamedTuple):
+    """What one batch takes, in seconds: by the clock, of CPU in the program, and of CPU in all processes that it starts."""
+
+    wall: float
+    here: float
+    below: float
+
+
+def taken(run: Peer, function: Callable[[Any], Any], inputs: Inputs) -> Taken:
+    """One batch."""
+    with state_of_its_own():
+        before, began = used(), time.perf_counter()
+        run(function, inputs, len(inputs))
+        wall = time.perf_counter() - began
+        cpu = used().since(before)
+    return Taken(wall, cpu.here, cpu.below)
+
+
 def measure(name: str, function: Callable[[Any], Any], inputs: Inputs, rounds: int) -> list[str]:
     """The rows of one table."""
     peers = {who: run for who, run in PEERS.items() if who not in LEFT_OUT.get(name, ())}
-    times: dict[str, list[float]] = {who: [] for who in peers}
+    times: dict[str, list[Taken]] = {who: [] for who in peers}
     for _ in range(rounds):
         for who, run in peers.items():
-            began = time.perf_counter()
-            try:
-                run(function, inputs, len(inputs))
-            except ImportError:
-                continue
-            times[who].append(time.perf_counter() - began)
-    rows = ["| who | seconds | per job | ratio to Pool |", "|---|---|---|---|"]
+            with suppress(ImportError):
+                times[who].append(taken(run, function, inputs))
+    rows = [
+        "| who | seconds | per job | ratio to Pool | CPU per job, program | CPU per job, below it |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
     for who, found in times.items():
         if found:
             ratio = statistics.median(
-                one / other for one, other in zip(found, times["multiprocessing.Pool"], strict=True)
+                one.wall / other.wall for one, other in zip(found, times["multiprocessing.Pool"], strict=True)
             )
-            middle = statistics.median(found)
-            rows.append(f"| {who} | {middle:.3f} | {middle / len(inputs) * 1e6:,.2f} us | {ratio:.2f} |")
+            middle = Taken(*map(statistics.median, zip(*found, strict=True)))
+            each = " | ".join(f"{one / len(inputs) * 1e6:,.2f} us" for one in middle[1:])
+            rows.append(
+                f"| {who} | {middle.wall:.3f} | {middle.wall / len(inputs) * 1e6:,.2f} us | {ratio:.2f} | {each} |"
+            )
     return rows
 
 
@@ -213,7 +242,8 @@ def memory(counts: tuple[int, ...] = (100_000, 1_000_000)) -> list[str]:
 
 def peak(who: str, count: int) -> None:
     """Print the peak memory in bytes of one batch."""
-    PEERS[who](nothing, generated(count), count)
+    with state_of_its_own():
+        PEERS[who](nothing, generated(count), count)
     status = Path("/proc/self/status").read_text()  # getrusage(2) would begin with the peak of whoever started us
     print(int(status.partition("VmHWM:")[2].split()[0]) * 1024)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,7 +41,7 @@ def test_what_was_written_is_read(rows: list[Values]) -> None:
     """One after another, and by the places of those that are not small, which the journal refers to."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        places = write_all(folder / "inputs.1", Disk(), rows)
+        places, _ = write_all(folder / "inputs.1", Disk(), rows)
         found = list(kept(folder, rows))
         assert [tuple(one) for one in found] == rows
         assert {n: one.place for n, one in enumerate(found, 1) if isinstance(one, Placed)} == places
@@ -58,7 +59,7 @@ def test_a_damaged_file_gives_no_wrong_input(rows: list[Values], data: st.DataOb
     with TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "inputs.1"
-        places = write_all(path, Disk(), rows)
+        places, _ = write_all(path, Disk(), rows)
         whole = path.read_bytes()
         at = data.draw(st.integers(0, len(whole) - 1))
         path.write_bytes(
@@ -108,6 +109,33 @@ def test_inputs_one_by_one(tmp_path: Path) -> None:
     (tmp_path / "inputs.1").unlink()
     with pytest.raises(LostInputError, match=r"cannot read an input in .*inputs.1: No such file"):
         load(tmp_path, places[0])
+
+
+class Counting(Disk):
+    """Counts what was made durable."""
+
+    def __init__(self) -> None:
+        self.synchronised = 0
+
+    def sync(self, file: int) -> None:
+        self.synchronised += 1
+
+
+def test_the_disk_writes_much_when_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And little at once."""
+    disk = Counting()
+    assert write_all(tmp_path / "inputs.1", disk, [(b"a" * 5000,)])[1] is None
+    assert disk.synchronised == 1
+    monkeypatch.setattr("manyhands.inputs.value_file._AT_ONCE", 4999)
+    places, rest = write_all(tmp_path / "inputs.2", disk, [(b"a" * 5000,)])
+    assert load(tmp_path, places[1]) == (b"a" * 5000,)
+    assert (disk.synchronised, rest is None) == (1, False)
+    assert rest
+    rest()
+    for thread in threading.enumerate():
+        if thread.name == "manyhands-sync":
+            thread.join()
+    assert disk.synchronised == 2
 
 
 class Full(Disk):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from manyhands.execution.batch import Batch
 from manyhands.handlers.batch_runs import export_run, show
 from manyhands.options.runs import ExportOptions, ShowOptions
 from manyhands.posix import linux
+from manyhands.posix.durable_files import Disk
 from manyhands.storage.runs import RunLock, Store, default_state_dir, discard, is_busy, lock
 from manyhands.storage.short_ids import short_ids
 from manyhands.work.plan import Plan
@@ -437,3 +438,19 @@ def test_a_run_whose_template_is_refused_today(
     shown = capsys.readouterr().out
     assert template in shown
     assert json.loads(shown.splitlines()[-1])["argv"] == [template, "a; b"]
+
+
+def test_what_is_left_of_filling_a_run_is_done_when_it_exists(store: Store) -> None:
+    """Or cannot be made, so that nothing stays open."""
+    seen: list[bool] = []
+
+    def fill(_folder: Path, _disk: Disk) -> Callable[[], None]:
+        return lambda: seen.append((store.root / "one").exists())
+
+    store.create(ASKED, "one", fill)[1].close()
+    assert seen == [True]
+    (store.root / "two").mkdir()
+    (store.root / "two" / "in the way").touch()
+    with pytest.raises(ManyhandsError):
+        store.create(ASKED, "two", fill)
+    assert seen == [True, True]

@@ -75,9 +75,10 @@ class AtHand:
         self._file = name
         return self.spec()
 
-    def keep(self, folder: Path, disk: Disk) -> None:
-        """Store them in that file. Raises OSError."""
-        self.places = write_all(folder / self._file, disk, self.rows)
+    def keep(self, folder: Path, disk: Disk) -> Callable[[], None] | None:
+        """Store them in that file, and return what is to be called when the run exists, if there is anything. Raises OSError."""
+        self.places, rest = write_all(folder / self._file, disk, self.rows)
+        return rest
 
     def spec(self) -> Spec:
         """See `Source.spec`."""

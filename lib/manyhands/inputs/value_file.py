@@ -15,7 +15,7 @@ import mmap
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from struct import Struct, pack, unpack_from
@@ -136,6 +136,11 @@ class ValueFile:
         self._size = self._written = 0
         self._waiting: list[bytes] = []
 
+    @property
+    def much(self) -> bool:
+        """Whether `close` does not wait for the disk."""
+        return self._size > _AT_ONCE
+
     def append(self, blob: bytes) -> Place:
         """Add an input, and write it if it is large. Raises OSError."""
         place = Place(self.name, self._size + _HEAD.size, len(blob), crc32(blob))
@@ -151,16 +156,16 @@ class ValueFile:
         self._size += len(head) + len(data)
         self._waiting.append(head)
         if len(data) >= LARGE:
-            self._write()
+            self.flush()
             self._disk.write(self._file, data)  # which is not copied
             self._written = self._size
             return
         self._waiting.append(data)
         if self._size - self._written >= _BLOCK:
-            self._write()
+            self.flush()
 
-    def _write(self) -> None:
-        """Write what has waited."""
+    def flush(self) -> None:
+        """Write what has waited. Raises OSError."""
         waiting, self._waiting = b"".join(self._waiting), []
         self._disk.write(self._file, waiting)
         self._written = self._size
@@ -170,13 +175,13 @@ class ValueFile:
         if self._file < 0:
             return
         try:
-            self._write()
+            self.flush()
         except OSError:
             os.close(self._file)
             self._file = -1
             raise
         file, self._file = self._file, -1
-        if wait or self._size <= _AT_ONCE:
+        if wait or not self.much:
             self._finish(file)
         else:
             threading.Thread(target=self._finish, args=(file,), name="manyhands-sync", daemon=True).start()
@@ -188,26 +193,38 @@ class ValueFile:
             os.close(file)
 
 
-def write_all(path: Path, disk: Disk, rows: Iterable[Values]) -> dict[int, Place]:
-    """Store all inputs of a list; return the places of those that are not small, by their numbers from 1. Raises OSError."""
-    file, places = ValueFile(path, disk), {}
-    small: list[bytes] = []
+def write_all(path: Path, disk: Disk, rows: Iterable[Values]) -> tuple[dict[int, Place], Callable[[], None] | None]:
+    """Store all inputs of a list. Returns the places of those that are not small, by their numbers from 1; and, if there is much, what
+    makes the disk write it: until then no fsync of anything else waits for that. Raises OSError."""
+    file = ValueFile(path, disk)
     try:
-        for number, values in enumerate(rows, 1):
-            blob = encode_values(values)
-            if len(blob) < REFERRED:
-                small.append(blob)
-                if len(small) < _GROUP:
-                    continue
-            if small:
-                file.append_small(small)
-                small.clear()
-            if len(blob) >= REFERRED:
-                places[number] = file.append(blob)
+        places = _write_rows(file, rows)
+        file.flush()
+        if file.much:
+            return places, file.close
+    except BaseException:
+        file.close()
+        raise
+    file.close()
+    return places, None
+
+
+def _write_rows(file: ValueFile, rows: Iterable[Values]) -> dict[int, Place]:
+    places = {}
+    small: list[bytes] = []
+    for number, values in enumerate(rows, 1):
+        blob = encode_values(values)
+        if len(blob) < REFERRED:
+            small.append(blob)
+            if len(small) < _GROUP:
+                continue
         if small:
             file.append_small(small)
-    finally:
-        file.close()
+            small.clear()
+        if len(blob) >= REFERRED:
+            places[number] = file.append(blob)
+    if small:
+        file.append_small(small)
     return places
 
 

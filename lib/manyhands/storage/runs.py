@@ -19,7 +19,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -40,6 +40,8 @@ from manyhands.storage.short_ids import LEAST, short_ids
 
 _STALE: Final = 86400.0  # seconds: making a run never takes so long
 _FRESH: Final = pattern(r"[0-9a-f]{8}")
+Fill = Callable[[Path, Disk], Callable[[], None] | None]
+"""Writes files into the folder of a new run, and returns what is to be called when the run exists, or cannot."""
 _ID = pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -133,7 +135,7 @@ class Store:
         self,
         request: Mapping[str, Any],
         run_id: str | None = None,
-        fill: Callable[[Path, Disk], None] | None = None,
+        fill: Fill | None = None,
     ) -> tuple[Run, RunLock]:
         """Make the folder of a new run, lock it, and let ``fill`` write more files into it. Raises CannotCreateError (73)."""
         named = run_id is not None
@@ -298,7 +300,7 @@ def delete_folder(folder: Path, *, ignore_errors: bool = True) -> None:
     shutil.rmtree(folder, ignore_errors=ignore_errors)
 
 
-def _make(half: Run, path: Path, fill: Callable[[Path, Disk], None] | None) -> RunLock:
+def _make(half: Run, path: Path, fill: Fill | None) -> RunLock:
     """Make the folder of a run under a hidden name, lock it, and rename it when all of it is durable.
 
     So a run exists completely or not at all, and no other process can take its lock before its maker.
@@ -308,18 +310,19 @@ def _make(half: Run, path: Path, fill: Callable[[Path, Disk], None] | None) -> R
         stage.path.mkdir(mode=0o700)
         stage.outputs.mkdir(mode=0o700)
         Journal.create(stage.path / "journal.db", connect if half.kept else connect_unkept).close()
-    if fill:
-        fill(half.path, disk)
-    disk.write_new(half.path / "run.json", to_bytes(half.record))
-    held = lock(half)
-    try:
-        for stage in half.stages:
-            disk.sync_folder(stage.path)
-        disk.rename(half.path, path)
-        disk.sync_folder(path.parent)
-    except BaseException:
-        held.close()
-        raise
+    with ExitStack() as last:
+        if fill and (rest := fill(half.path, disk)):
+            last.callback(rest)
+        disk.write_new(half.path / "run.json", to_bytes(half.record))
+        held = lock(half)
+        try:
+            for stage in half.stages:
+                disk.sync_folder(stage.path)
+            disk.rename(half.path, path)
+            disk.sync_folder(path.parent)
+        except BaseException:
+            held.close()
+            raise
     return held
 
 

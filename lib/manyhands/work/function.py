@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import CoroutineType
 from typing import Any, Final, Literal, cast, get_args
@@ -270,9 +271,7 @@ class CallRenderer:
             if len(value) < _SHORT:
                 hasher.update(b"%d:%b" % (len(value), value))
             else:
-                from hashlib import sha256  # here: most inputs are short
-
-                hasher.update(b"%d#%b" % (len(value), sha256(value).digest()))
+                hasher.update(b"%d#%b" % (len(value), _sha256()(value).digest()))
         return hasher.digest()
 
     def argv(self, values: Values, number: int) -> tuple[Arg, ...]:  # noqa: ARG002
@@ -304,6 +303,13 @@ class CallRenderer:
             raise InputError(
                 f"{self._call.text}{signature} cannot be called with ({', '.join(given)}): {error}"
             ) from None
+
+
+@cache
+def _sha256() -> Any:
+    from hashlib import sha256  # here: most inputs are short
+
+    return sha256
 
 
 def _displayed(value: bytes) -> bytes:
