@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,20 @@ class ChunkPerformer:
         results: list[Any] = []
         failures: list[Failed] = []
         here = generation()
-        for index, item in enumerate(items):
+        rest = iter(items)
+        while True:
             try:
-                results.append(one(item))
+                for item in rest:  # not a `map`, which a StopIteration of a job would end
+                    results.append(one(item))  # noqa: PERF401
+                break
             except BaseException as error:  # any exception of a job is the job's result
                 leave_if_forked(here, error)
+                if len(results) + length_hint(rest) == len(items):  # it came between two jobs
+                    raise
                 done = error.done if isinstance(error, _NotKept) else self._performer.raised(name, error)
                 results.append(done.result if encoded else None)
                 if done.exit:
-                    failures.append(_failure(index, done))
+                    failures.append(_failure(len(results) - 1, done))
         leave_if_forked(here)
         return CallResult(0, result=seal(Done(results, failures)))
 
