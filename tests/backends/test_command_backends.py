@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from conftest import environment_of_programs, wait_for, with_tag
 from manyhands.backends.honoured_options import HONOURED
 from manyhands.backends.launchers.launcher_process import shares
-from manyhands.backends.protocol import Adjustable, Backend, Ended, Growing, Noted, Report, Started
+from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started, is_adjustable, is_growing
 from manyhands.backends.registry import COMMANDS, FUNCTIONS, open_backend
 from manyhands.backends.settings import CommandSettings
 from manyhands.backends.site.clock import FarClock
@@ -589,7 +589,7 @@ def test_it_gets_more_slots_while_it_works(make: Make, tmp_path: Path) -> None:
     """Each job waits until all of them run; the new slots have numbers and files of their own."""
     bench = make(slots=1)
     backend = bench.backend
-    assert isinstance(backend, Growing)
+    assert is_growing(backend)
     script = f"echo > {tmp_path}/$1; while test $(ls {tmp_path} | grep -c job) -lt 5; do sleep 0.01; done; echo $1"
     attempts = [bench.start("sh", "-c", script, "sh", f"job{number}") for number in range(5)]
     bench.start_of(attempts[0])
@@ -605,9 +605,10 @@ def test_what_has_grown_can_be_narrowed(make: Make, tmp_path: Path, width: int) 
     """To so many in all, however unequal its launchers are."""
     bench = make(slots=1)
     backend = bench.backend
-    assert isinstance(backend, Growing) and isinstance(backend, Adjustable)
+    assert is_growing(backend)
     backend.grow(6)
-    backend.limit(width)
+    assert is_adjustable(bench.backend)
+    bench.backend.limit(width)
     script = f"echo > {tmp_path}/run$$; ls {tmp_path} | grep -c run; sleep 0.05; rm {tmp_path}/run$$"
     ends = [bench.end_of(attempt) for attempt in [bench.sh(script) for _ in range(20)]]
     assert max(int(end.ending.stdout.data) for end in ends) <= width

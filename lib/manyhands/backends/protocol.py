@@ -9,7 +9,7 @@ A backend never decides: it has no retries, no time limits and no journal. It sa
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final, Protocol, Union, runtime_checkable
+from typing import Final, Protocol, TypeGuard, Union
 
 from manyhands.core.attempt import NO_ENDING, Attempt, Ending
 from manyhands.core.lean import NamedTuple
@@ -102,7 +102,6 @@ class Backend(Protocol):
         """Leave nothing running and nothing open. May be called twice."""
 
 
-@runtime_checkable
 class Elsewhere(Protocol):
     """A backend on other machines, which knows only when it is open how many slots these have."""
 
@@ -111,7 +110,6 @@ class Elsewhere(Protocol):
         """The slots that there are."""
 
 
-@runtime_checkable
 class Adjustable(Protocol):
     """A backend that can use fewer slots than it has."""
 
@@ -119,7 +117,6 @@ class Adjustable(Protocol):
         """From now on run at most ``width`` attempts at once; running attempts are not ended for that."""
 
 
-@runtime_checkable
 class Growing(Protocol):
     """A backend that can get more slots while it works."""
 
@@ -127,7 +124,6 @@ class Growing(Protocol):
         """Have ``slots`` slots, which is more than there are now; returns how many there are then."""
 
 
-@runtime_checkable
 class Lasting(Protocol):
     """A backend for attempts that run elsewhere, also while it is not open. It is opened to collect them: most attempts that it is given have
     begun before, and some have ended. Give it all of them at once: it ignores reports of attempts that it was not given."""
@@ -138,3 +134,27 @@ class Lasting(Protocol):
     def collected(self) -> None:
         """Tell it that every end is recorded: then `close` removes what is kept elsewhere. Without this call, `close` leaves all of it for
         the next backend."""
+
+
+# What of these a backend is. `typing.runtime_checkable` would let isinstance tell, but from Python 3.12 on that imports `inspect`, which takes
+# longer than everything else that happens before the first job begins.
+
+
+def is_elsewhere(backend: object) -> TypeGuard[Elsewhere]:
+    """Whether a backend is `Elsewhere`."""
+    return hasattr(type(backend), "capacity")
+
+
+def is_adjustable(backend: object) -> TypeGuard[Adjustable]:
+    """Whether a backend is `Adjustable`."""
+    return hasattr(type(backend), "limit")
+
+
+def is_growing(backend: object) -> TypeGuard[Growing]:
+    """Whether a backend is `Growing`."""
+    return hasattr(type(backend), "grow")
+
+
+def is_lasting(backend: object) -> TypeGuard[Lasting]:
+    """Whether a backend is `Lasting`."""
+    return hasattr(type(backend), "collected")

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 
-from manyhands.backends.protocol import POISON, Backend, Ended, Lasting, Report, Started, Suspended
+from manyhands.backends.protocol import POISON, Backend, Ended, Report, Started, Suspended, is_lasting
 from manyhands.core.errors import JournalError
 from manyhands.core.events import Began, Counted, Event, Finished, Summary, Tick, Warned
 from manyhands.core.job import Arg, Ending, Outcome, Status, Values
@@ -63,7 +63,7 @@ class Engine(Steered):
         begins. While ``gate()`` is False no job begins: call `wake` when it becomes True. ``before_waiting`` is called
         whenever all events have been yielded and the engine is about to wait or to end.
         """
-        self._backend, self._begins, self._lasting = backend, begins, isinstance(backend, Lasting)
+        self._backend, self._begins, self._lasting = backend, begins, is_lasting(backend)
         self._recorder = Recorder(journal, clock)
         self._limits, self._run, self._tick, self._clock = limits, run, tick, clock
         self._flights: dict[int, Flight] = {}  # by job number: a job has one attempt at a time

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from manyhands.backends.protocol import Adjustable, Backend, Growing
+from manyhands.backends.protocol import Backend, is_adjustable, is_growing
 from manyhands.core.limits import Halt, HaltWhen, Limits
 from manyhands.core.records import replace
 from manyhands.engine.autoscale import Climber
@@ -66,10 +66,10 @@ class Steered:
 
     def set_jobs(self, jobs: int) -> int:
         """Run at most ``jobs`` at once from now on; returns the number, which is less if the backend cannot have more slots."""
-        if jobs > self._slots and isinstance(self._backend, Growing):
+        if jobs > self._slots and is_growing(self._backend):
             self._slots = self._backend.grow(jobs)
         jobs, self._climber = min(jobs, self._slots), None
-        if isinstance(self._backend, Adjustable):
+        if is_adjustable(self._backend):
             self._backend.limit(jobs)
         else:
             self._narrowed = True

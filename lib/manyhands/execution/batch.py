@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
-from manyhands.backends.protocol import Backend, Lasting
+from manyhands.backends.protocol import Backend, is_lasting
 from manyhands.core.errors import NotRunningError, UnavailableError, UsageError
 from manyhands.core.events import Event, Finished, RunStarted, Summary, Warned
 from manyhands.core.limits import Halt
@@ -243,7 +243,7 @@ class Batch:
 
     def _record(self, journal: Journal, backend: Backend) -> Record:
         """What the engine writes to."""
-        if not isinstance(backend, Lasting):
+        if not is_lasting(backend):
             return journal
         self._collection = Collection(journal, backend)
         self._jobs.adopted = self._collection.open

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from manyhands.backends.protocol import Adjustable, Backend, Elsewhere, Lasting
+from manyhands.backends.protocol import Backend, is_adjustable, is_elsewhere, is_lasting
 from manyhands.backends.registry import open_backend
 from manyhands.backends.settings import CommandSettings, FunctionSettings
 from manyhands.core.limits import Limits
@@ -52,7 +52,7 @@ def climber_for(plan: Plan, backend: Backend) -> Climber | None:
     from manyhands.host.metrics import strain
 
     climber = Climber(usable_cores(), plan.limits.jobs, strain, time.monotonic)
-    if isinstance(backend, Adjustable):
+    if is_adjustable(backend):
         climber.obeyed_by(backend.limit)
     return climber
 
@@ -60,9 +60,9 @@ def climber_for(plan: Plan, backend: Backend) -> Climber | None:
 def limits_for(plan: Plan, backend: Backend) -> Limits:
     """The limits of the plan; the number of slots of other hosts is known when the backend has asked them, and a backend that collects
     gets all jobs at once."""
-    if isinstance(backend, Lasting):
+    if is_lasting(backend):
         return replace(plan.limits, jobs=_ALL)
-    if not isinstance(backend, Elsewhere):
+    if not is_elsewhere(backend):
         return plan.limits
     return replace(plan.limits, jobs=min(plan.limits.jobs, backend.capacity))
 

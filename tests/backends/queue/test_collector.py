@@ -13,7 +13,7 @@ import pytest
 
 from backends.test_command_backends import Bench
 from conftest import children, wait_for
-from manyhands.backends.protocol import Ended, Lasting, Noted
+from manyhands.backends.protocol import Ended, Noted, is_lasting
 from manyhands.backends.queue import coordinator, courier, hosted_run, keys, redis_sender, reports
 from manyhands.backends.queue.allowed import Allowed
 from manyhands.backends.queue.carrier import Arrived
@@ -114,7 +114,7 @@ def test_what_has_ended_is_heard_by_each(left: RedisServer, make: Make) -> None:
     ended(left, 1)
     for _ in range(2):
         desk = make(left)
-        assert isinstance(desk.backend, Lasting)
+        assert is_lasting(desk.backend)
         assert desk.run("true").ending.stdout.data == b"1"
         desk.backend.close()
         assert keys.REDIS.run(NAME) in left.names()
