@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """What a queue costs: functions that do nothing, through `--backend redis`, celery and rq, beside Celery's and RQ's own `delay` and `enqueue`,
-and beside a bare loop over Redis Streams, which sends and answers, and keeps no promise at all.
+and beside two bare loops over Redis Streams: one takes a message at a time, and acknowledges it when it is done, so that nothing is lost if it
+dies; the other takes 64, and keeps no promise at all.
 
     scripts/bench/queues.py --redis redis://127.0.0.1:6379/0
     scripts/bench/queues.py --redis redis://127.0.0.1:6379/0 --amqp amqp://127.0.0.1/ --jobs 1000 --rounds 5
 
-With ``--only redis`` only that pair is measured. The server at ``--redis`` is emptied. Each peer has a worker with two slots (RQ: two workers), which is there before the clock starts. The table
+With ``--only redis`` only these are measured. The server at ``--redis`` is emptied. Each peer has a worker with two slots (RQ: two workers), which is there before the clock starts. The table
 shows medians of seconds from the first job that is sent to the last result that is there, and of microseconds of CPU a job of this
 process, of the consumers (those of all peers, of which only one has anything to do) and of the server; and ratios of them round by round. Ours
 keep a journal; Celery's results are in Redis.
@@ -48,7 +49,26 @@ while True:
                 pipe.xadd("bench:ends", {"value": fields[b"path"].rpartition(b"/")[2]})
             pipe.execute()
 """
+CAREFUL = """
+import sys
+from redis import Redis
+redis = Redis.from_url(sys.argv[1])
+while True:
+    _, entries, _ = redis.xautoclaim("bench:jobs", "bench", sys.argv[2], min_idle_time=60_000, count=1)
+    if not entries:
+        found = redis.xreadgroup("bench", sys.argv[2], {"bench:jobs": ">"}, count=1, block=1000)
+        entries = found[0][1] if found else []
+    for number, fields in entries:
+        with redis.pipeline() as pipe:
+            pipe.xadd("bench:ends", {"value": fields[b"path"].rpartition(b"/")[2]})
+            pipe.xack("bench:jobs", "bench", number)
+            pipe.execute()
+"""
 ALLOWED = f"{basename.__module__}:{basename.__name__}"
+LOOPS = {
+    "bare Redis Streams, one by one, acknowledged late": CAREFUL,
+    "bare Redis Streams, 64 at once, unacknowledged": BARE,
+}
 Peer = Callable[[list[str]], None]
 
 
@@ -118,26 +138,27 @@ class Bench:
 
         return int(Redis.from_url(self.redis).info("server")["process_id"])
 
-    def bare(self) -> Peer:
+    def bare(self, loop: str, name: str) -> Peer:
         from redis import Redis
 
         connection: Any = Redis.from_url(self.redis)
-        connection.xgroup_create("bench:jobs", "bench", id="0", mkstream=True)
+        jobs, ends = f"{name}:jobs", f"{name}:ends"
+        connection.xgroup_create(jobs, "bench", id="0", mkstream=True)
         for number in range(2):
-            self.worker("-c", BARE, self.redis, str(number))
+            self.worker("-c", loop.replace("bench:", f"{name}:"), self.redis, str(number))
 
         def peer(inputs: list[str]) -> None:
             with connection.pipeline(transaction=False) as pipe:
                 for one in inputs:
-                    pipe.xadd("bench:jobs", {"path": one})
+                    pipe.xadd(jobs, {"path": one})
                 pipe.execute()
             last, found = "0", 0
             while found < len(inputs):
-                for _, entries in connection.xread({"bench:ends": last}, count=1000, block=1000):
+                for _, entries in connection.xread({ends: last}, count=1000, block=1000):
                     found += sum(fields[b"value"] == b"x" for _, fields in entries)
                     last = entries[-1][0]
-            connection.delete("bench:ends")
-            connection.xtrim("bench:jobs", maxlen=0)
+            connection.delete(ends)
+            connection.xtrim(jobs, maxlen=0)
 
         return peer
 
@@ -172,8 +193,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         bench = Bench(Path(folder), given.redis, stack)
         bench.empty()
-        pairs = [("manyhands redis", "bare Redis Streams")]
-        peers: dict[str, Any] = {pairs[0][0]: bench.ours("redis", given.redis), pairs[0][1]: bench.bare()}
+        pairs = [("manyhands redis", name) for name in LOOPS]
+        peers: dict[str, Any] = {"manyhands redis": bench.ours("redis", given.redis)}
+        peers |= {name: bench.bare(loop, f"bench{number}") for number, (name, loop) in enumerate(LOOPS.items())}
         for name, broker in {"celery on Redis": given.redis, "celery on RabbitMQ": given.amqp}.items():
             if broker and not given.only:
                 peers[f"manyhands {name}"], peers[name] = (
