@@ -316,6 +316,14 @@ def leaves_a_thread(x: int) -> int:
     return os.getpid()
 
 
+def forks_at_three(x: int, ledger: str) -> int:
+    child = os.fork() if x == 3 else 1
+    note(ledger, str(x))
+    if child > 1:
+        os.waitpid(child, 0)
+    return x
+
+
 def forks_and_forgets(x: int, ledger: str) -> int:
     os.fork()
     note(ledger, str(x))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,7 +42,8 @@ def test_what_was_written_is_read(rows: list[Values]) -> None:
     """One after another, and by the places of those that are not small, which the journal refers to."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        places, _ = write_all(folder / "inputs.1", Disk(), rows)
+        with ExitStack() as last:
+            places = write_all(folder / "inputs.1", Disk(), rows, last)
         found = list(kept(folder, rows))
         assert [tuple(one) for one in found] == rows
         assert {n: one.place for n, one in enumerate(found, 1) if isinstance(one, Placed)} == places
@@ -59,7 +61,8 @@ def test_a_damaged_file_gives_no_wrong_input(rows: list[Values], data: st.DataOb
     with TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "inputs.1"
-        places, _ = write_all(path, Disk(), rows)
+        with ExitStack() as last:
+            places = write_all(path, Disk(), rows, last)
         whole = path.read_bytes()
         at = data.draw(st.integers(0, len(whole) - 1))
         path.write_bytes(
@@ -79,7 +82,8 @@ def test_no_bit_can_be_changed(tmp_path: Path) -> None:
     """Of the frames' heads neither, in a file with both kinds of frames."""
     rows: list[Values] = [(b"small",), (b"1", b"2"), (b"a" * REFERRED,), (b"last",)]
     path = tmp_path / "inputs.1"
-    write_all(path, Disk(), rows)
+    with ExitStack() as last:
+        write_all(path, Disk(), rows, last)
     whole = path.read_bytes()
     for bit in range(8 * len(whole)):
         changed = bytearray(whole)
@@ -121,21 +125,44 @@ class Counting(Disk):
         self.synchronised += 1
 
 
-def test_the_disk_writes_much_when_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And little at once."""
-    disk = Counting()
-    assert write_all(tmp_path / "inputs.1", disk, [(b"a" * 5000,)])[1] is None
-    assert disk.synchronised == 1
-    monkeypatch.setattr("manyhands.inputs.value_file._AT_ONCE", 4999)
-    places, rest = write_all(tmp_path / "inputs.2", disk, [(b"a" * 5000,)])
-    assert load(tmp_path, places[1]) == (b"a" * 5000,)
-    assert (disk.synchronised, rest is None) == (1, False)
-    assert rest
-    rest()
+def ended() -> None:
+    """Wait until the disk has what was left to a thread."""
     for thread in threading.enumerate():
         if thread.name == "manyhands-sync":
             thread.join()
-    assert disk.synchronised == 2
+
+
+def test_the_disk_writes_much_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And little at once."""
+    disk = Counting()
+    with ExitStack() as last:
+        write_all(tmp_path / "inputs.1", disk, [(b"a" * 5000,)], last)
+        assert disk.synchronised == 1
+        monkeypatch.setattr("manyhands.inputs.value_file._AT_ONCE", 4999)
+        places = write_all(tmp_path / "inputs.2", disk, [(b"a" * 5000,)], last)
+        assert load(tmp_path, places[1]) == (b"a" * 5000,)
+        assert disk.synchronised == 1
+        write_all(tmp_path / "inputs.3", disk, [(b"a" * 5000,)], last, wait=True)
+        assert disk.synchronised == 2
+    ended()
+    assert disk.synchronised == 3
+
+
+def test_much_is_synchronised_without_a_thread_if_there_can_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the limit of processes may have it."""
+
+    def start(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("manyhands.inputs.value_file._AT_ONCE", 4999)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    disk, before = Counting(), set(os.listdir("/dev/fd"))
+    with ExitStack() as last:
+        write_all(tmp_path / "inputs.1", disk, [(b"a" * 5000,)], last)
+    assert disk.synchronised == 1
+    assert len(before ^ set(os.listdir("/dev/fd"))) <= 1
 
 
 class Full(Disk):

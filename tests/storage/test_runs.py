@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -444,8 +444,8 @@ def test_what_is_left_of_filling_a_run_is_done_when_it_exists(store: Store) -> N
     """Or cannot be made, so that nothing stays open."""
     seen: list[bool] = []
 
-    def fill(_folder: Path, _disk: Disk) -> Callable[[], None]:
-        return lambda: seen.append((store.root / "one").exists())
+    def fill(_folder: Path, _disk: Disk, last: ExitStack) -> None:
+        last.callback(lambda: seen.append((store.root / "one").exists()))
 
     store.create(ASKED, "one", fill)[1].close()
     assert seen == [True]
@@ -454,3 +454,17 @@ def test_what_is_left_of_filling_a_run_is_done_when_it_exists(store: Store) -> N
     with pytest.raises(ManyhandsError):
         store.create(ASKED, "two", fill)
     assert seen == [True, True]
+
+
+def test_no_lock_is_kept_if_what_is_left_fails(store: Store) -> None:
+    """Such as a thread that cannot start."""
+
+    def fail() -> None:
+        raise RuntimeError
+
+    def fill(_folder: Path, _disk: Disk, last: ExitStack) -> None:
+        last.callback(fail)
+
+    with pytest.raises(RuntimeError):
+        store.create(ASKED, "one", fill)
+    lock(store.find("one")).close()

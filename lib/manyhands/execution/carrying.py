@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from manyhands.execution.recovery import take_over
 from manyhands.inputs.value_file import FILE_NAME
 from manyhands.posix.durable_files import Disk, replacing
 from manyhands.storage.archive import pack
-from manyhands.storage.runs import Run, RunLock, Store, check_run_id, delete_folder, lock_own
+from manyhands.storage.runs import Fill, Run, RunLock, Store, check_run_id, delete_folder, lock_own
 from manyhands.storage.unpacking import Archive
 from manyhands.work.broker_url import PASSWORD, STORE_PASSWORD
 from manyhands.work.plan import Plan
@@ -78,16 +78,16 @@ def import_from(store: Store, path: Path, *, run_id: str | None, trusted: bool, 
             request["named"] = bool(archive.record.get("named"))
         if not trusted:
             request[UNTRUSTED] = True
-        return created(store, name, request, lambda folder, disk: archive.unpack(folder, store.root / name, disk))
+        return created(store, name, request, lambda folder, disk, _: archive.unpack(folder, store.root / name, disk))
 
 
-def created(store: Store, name: str, request: Mapping[str, Any], fill: Any) -> Run:
+def created(store: Store, name: str, request: Mapping[str, Any], fill: Fill) -> Run:
     """Make a run with files that ``fill`` writes, all of it or nothing. Raises what ``fill`` raises."""
     failed: list[ManyhandsError] = []
 
-    def filled(folder: Path, disk: Disk) -> None:
+    def filled(folder: Path, disk: Disk, last: ExitStack) -> None:
         try:
-            fill(folder, disk)
+            fill(folder, disk, last)
         except BaseException as error:
             delete_folder(folder)
             if isinstance(error, ManyhandsError):

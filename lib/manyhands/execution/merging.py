@@ -172,10 +172,10 @@ class _Filling:
     def __init__(self, parts: Sequence[Part], share: Share, final: Path) -> None:
         self._parts, self._share, self._final = parts, share, final
 
-    def __call__(self, folder: Path, disk: Disk) -> None:
+    def __call__(self, folder: Path, disk: Disk, last: ExitStack) -> None:
         """Into ``folder``, which will have its final name later. Raises ManyhandsError, OSError."""
         if not self._share.few:
-            self._share.keep(folder, disk)
+            self._share.keep(folder, disk, last, wait=True)  # the parts may be removed after that
         for path in (part.run.path / "stdin" for part in self._parts):
             if path.exists():
                 _copy(path, folder / "stdin", disk)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 from manyhands.backends.registry import check_plan
 from manyhands.core.errors import UsageError
@@ -106,18 +107,18 @@ def _continued(run: Run, plan: Plan, stream: int | None, source: Source | None, 
     if why := difference(plan, before):
         raise UsageError(f"run {run.id} exists and {why}; to make a new run, choose another {option_name('--run-id')}")
     held = lock_own(run)
-    try:
-        note = keep_stdin(run.path) if plan.stdin == "-" else None
-        if plan.shard:  # its inputs are those that it began with
-            plan = replace(plan, source=before.source)
-        elif isinstance(source, AtHand) and not source.few:
-            plan = replace(plan, source=source.named(fresh_name(run.path)))
-            source.keep(run.path, run.disk)
-        whole_now = {"shard": None} if before.shard and plan.shard is None else {}
-        run = Store.update(run, plan.to_json() | whole_now)
-    except BaseException:
-        held.close()
-        raise
+    with ExitStack() as failing:
+        failing.callback(held.close)
+        with ExitStack() as last:
+            note = keep_stdin(run.path) if plan.stdin == "-" else None
+            if plan.shard:  # its inputs are those that it began with
+                plan = replace(plan, source=before.source)
+            elif isinstance(source, AtHand) and not source.few:
+                plan = replace(plan, source=source.named(fresh_name(run.path)))
+                source.keep(run.path, run.disk, last)
+            whole_now = {"shard": None} if before.shard and plan.shard is None else {}
+            run = Store.update(run, plan.to_json() | whole_now)
+        failing.pop_all()
     return OpenRun(run=run, held=held, plan=plan, scope=scope, stream=stream, source=source, note=note)
 
 

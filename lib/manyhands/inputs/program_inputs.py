@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,10 +76,9 @@ class AtHand:
         self._file = name
         return self.spec()
 
-    def keep(self, folder: Path, disk: Disk) -> Callable[[], None] | None:
-        """Store them in that file, and return what is to be called when the run exists, if there is anything. Raises OSError."""
-        self.places, rest = write_all(folder / self._file, disk, self.rows)
-        return rest
+    def keep(self, folder: Path, disk: Disk, last: ExitStack, *, wait: bool = False) -> None:
+        """Store them in that file. The disk writes much when ``last`` is left, or before this returns if it is to ``wait``. Raises OSError."""
+        self.places = write_all(folder / self._file, disk, self.rows, last, wait=wait)
 
     def spec(self) -> Spec:
         """See `Source.spec`."""

@@ -15,7 +15,8 @@ import mmap
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from struct import Struct, pack, unpack_from
@@ -37,7 +38,8 @@ _GROUP: Final = 4096
 _BLOCK: Final = 1 << 20
 """Bytes that are written at once, unless an input is larger."""
 _AT_ONCE: Final = 1 << 24
-"""Bytes of a list that are made durable before its first job begins; of more, as soon as the disk can."""
+"""Bytes of a list that are made durable before its first job begins; of more, as soon as the disk can; a program that ends before leaves that
+to the kernel."""
 _REFERENCE: Final = re.compile(rb"\0\0(inputs\.\d+) (\d+) (\d+) (\d+)")
 FILE_NAME: Final = re.compile(r"inputs\.(\d+)")
 FIRST: Final = "inputs.1"
@@ -138,7 +140,7 @@ class ValueFile:
 
     @property
     def much(self) -> bool:
-        """Whether `close` does not wait for the disk."""
+        """Whether it is so much that `close` leaves it to a thread, unless it is to wait."""
         return self._size > _AT_ONCE
 
     def append(self, blob: bytes) -> Place:
@@ -184,7 +186,15 @@ class ValueFile:
         if wait or not self.much:
             self._finish(file)
         else:
-            threading.Thread(target=self._finish, args=(file,), name="manyhands-sync", daemon=True).start()
+            thread = threading.Thread(target=self._finish_late, args=(file,), name="manyhands-sync", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # there can be no more threads
+                self._finish(file)
+
+    def _finish_late(self, file: int) -> None:
+        with suppress(OSError):  # an input that is not there when it is needed is a LostInputError
+            self._finish(file)
 
     def _finish(self, file: int) -> None:
         try:
@@ -193,20 +203,24 @@ class ValueFile:
             os.close(file)
 
 
-def write_all(path: Path, disk: Disk, rows: Iterable[Values]) -> tuple[dict[int, Place], Callable[[], None] | None]:
-    """Store all inputs of a list. Returns the places of those that are not small, by their numbers from 1; and, if there is much, what
-    makes the disk write it: until then no fsync of anything else waits for that. Raises OSError."""
+def write_all(path: Path, disk: Disk, rows: Iterable[Values], last: ExitStack, *, wait: bool = False) -> dict[int, Place]:
+    """Store all inputs of a list; return the places of those that are not small, by their numbers from 1. Raises OSError.
+
+    The file is closed, and so made durable, before this returns; if there is much in it, only when ``last`` is left, unless it is to ``wait``.
+    What is synchronised before that, such as run.json, need not wait for these data.
+    """
     file = ValueFile(path, disk)
     try:
         places = _write_rows(file, rows)
         file.flush()
-        if file.much:
-            return places, file.close
     except BaseException:
         file.close()
         raise
-    file.close()
-    return places, None
+    if file.much and not wait:
+        last.callback(file.close)
+    else:
+        file.close(wait=True)
+    return places
 
 
 def _write_rows(file: ValueFile, rows: Iterable[Values]) -> dict[int, Place]:

@@ -40,8 +40,8 @@ from manyhands.storage.short_ids import LEAST, short_ids
 
 _STALE: Final = 86400.0  # seconds: making a run never takes so long
 _FRESH: Final = pattern(r"[0-9a-f]{8}")
-Fill = Callable[[Path, Disk], Callable[[], None] | None]
-"""Writes files into the folder of a new run, and returns what is to be called when the run exists, or cannot."""
+Fill = Callable[[Path, Disk, ExitStack], None]
+"""Writes files into the folder of a new run. The stack is left when the run exists, or when it is clear that it will not."""
 _ID = pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -310,19 +310,18 @@ def _make(half: Run, path: Path, fill: Fill | None) -> RunLock:
         stage.path.mkdir(mode=0o700)
         stage.outputs.mkdir(mode=0o700)
         Journal.create(stage.path / "journal.db", connect if half.kept else connect_unkept).close()
-    with ExitStack() as last:
-        if fill and (rest := fill(half.path, disk)):
-            last.callback(rest)
-        disk.write_new(half.path / "run.json", to_bytes(half.record))
-        held = lock(half)
-        try:
+    with ExitStack() as failing:
+        with ExitStack() as last:
+            if fill:
+                fill(half.path, disk, last)
+            disk.write_new(half.path / "run.json", to_bytes(half.record))
+            held = lock(half)
+            failing.callback(held.close)
             for stage in half.stages:
                 disk.sync_folder(stage.path)
             disk.rename(half.path, path)
             disk.sync_folder(path.parent)
-        except BaseException:
-            held.close()
-            raise
+        failing.pop_all()
     return held
 
 

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions import forks_at_three
+from manyhands import map_batch
 from manyhands.backends.workers.chunk_calls import ChunkPerformer
 from manyhands.work.chunks import Done, pack
 from manyhands.work.function import Call
@@ -46,11 +48,11 @@ def test_each_job_has_its_own_result(items: list[Any]) -> None:
     assert failed == {place: item for place, item in enumerate(items) if isinstance(item, str)}
 
 
-def test_an_exception_between_two_jobs_is_no_job_s() -> None:
-    """As a signal may raise one there; a job would be done twice, or have the result of another."""
+def test_an_exception_between_two_jobs_is_raised() -> None:
+    """As a signal may raise one there; taken for a job's, a job would be done twice, or have the result of another."""
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
-        if frame.f_code is not ChunkPerformer.perform.__code__:
+        if frame.f_code is not ChunkPerformer._done.__code__:
             return None
         if event == "line" and len(frame.f_locals.get("results", ())) == 2:
             raise KeyboardInterrupt
@@ -63,3 +65,10 @@ def test_an_exception_between_two_jobs_is_no_job_s() -> None:
             performed([1, 2, 3])
     finally:
         sys.settrace(before)
+
+
+def test_the_child_of_a_job_that_forks_does_no_other_job(tmp_path: Path) -> None:
+    """It returns from its job as its parent does, and ends there."""
+    done = list(map_batch(forks_at_three, [(n, str(tmp_path / "ledger")) for n in range(9)], jobs=1, chunk=9))
+    assert done == list(range(9))
+    assert sorted((tmp_path / "ledger").read_text().split()) == sorted("012334567" + "8")

@@ -257,6 +257,24 @@ def test_each_job_begins_with_the_same_modules(make: Make) -> None:
     assert others == [first] * 3
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import sys\ndef late():\n    sys.path.insert(0, 'lib')\n    import colorsys; print(colorsys.MINE)\nlate()",
+        "import sys; sys.path.insert(0, 'lib'); import colorsys; print(colorsys.MINE)",
+        "import sys\ndef add(): sys.path.insert(0, 'lib')\nadd()\nimport colorsys; print(colorsys.MINE)",
+        "import sys\nif True: sys.path[:0] = ['lib']\ntry: import colorsys\nfinally: print(colorsys.MINE)",
+    ],
+)
+def test_a_script_that_finds_modules_elsewhere_finds_its_own(make: Make, tmp_path: Path, source: str) -> None:
+    """Also if one of the library has that name; what it imports before is imported once."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "colorsys.py").write_text("MINE = True")
+    bench = make(source)
+    assert [out(bench) for _ in range(3)] == ["True"] * 3
+    assert notes(bench) == []
+
+
 def test_the_zygote_does_not_grow(make: Make) -> None:
     """It collects no garbage, so it must make none; each page that it writes to is copied for each job."""
     bench = make("")

@@ -13,11 +13,12 @@ import os
 import pickle
 import time
 import traceback
-from collections.abc import Collection
-from contextlib import suppress
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import CoroutineType
-from typing import Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from manyhands.backends.protocol import Ended
 from manyhands.core import serialization
@@ -61,14 +62,29 @@ class _Process:
     """Counts the forks between the first process and this one."""
 
     generation = 0
+    in_hand: ClassVar[set[Iterator[object]]] = set()
+    """The inputs that are still to be done, of each chunk. A forked child does none of them."""
 
     @classmethod
     def forked(cls) -> None:
         cls.generation += 1
+        for inputs in cls.in_hand:
+            deque(inputs, maxlen=0)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_Process.forked)
+
+
+@contextmanager
+def not_in_a_child(inputs: Sequence[Any]) -> Iterator[Iterator[Any]]:
+    """Iterate ``inputs`` to do a job for each: where a job has forked, they are at their end, so that the child does no job of its parent's."""
+    iterator = iter(inputs)
+    _Process.in_hand.add(iterator)
+    try:
+        yield iterator
+    finally:
+        _Process.in_hand.discard(iterator)
 
 
 def generation() -> int:

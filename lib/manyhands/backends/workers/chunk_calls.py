@@ -11,7 +11,15 @@ from operator import length_hint
 from pathlib import Path
 from typing import Any
 
-from manyhands.backends.shared.call_function import CallResult, Performer, failed, generation, leave_if_forked, never
+from manyhands.backends.shared.call_function import (
+    CallResult,
+    Performer,
+    failed,
+    generation,
+    leave_if_forked,
+    never,
+    not_in_a_child,
+)
 from manyhands.core.job import Values
 from manyhands.core.serialization import Ours
 from manyhands.work.chunks import Done, Failed, count, seal, unpack
@@ -45,27 +53,30 @@ class ChunkPerformer:
             done = failed(error)
             done = done._replace(error=f"its input cannot be unpickled: {done.error}")
             return CallResult(0, result=seal(Done([None], [_failure(0, done)]))) if count(values) == 1 else done
-        one = self._way(items)
-        encoded = self._call.type != "object"
+        return CallResult(0, result=seal(self._done(name, items)))
+
+    def _done(self, name: bytes, items: list[Any]) -> Done:
+        one, encoded, here = self._way(items), self._call.type != "object", generation()
         results: list[Any] = []
         failures: list[Failed] = []
-        here = generation()
-        rest = iter(items)
-        while True:
-            try:
-                for item in rest:  # not a `map`, which a StopIteration of a job would end
-                    results.append(one(item))  # noqa: PERF401
-                break
-            except BaseException as error:  # any exception of a job is the job's result
-                leave_if_forked(here, error)
-                if len(results) + length_hint(rest) == len(items):  # it came between two jobs
-                    raise
-                done = error.done if isinstance(error, _NotKept) else self._performer.raised(name, error)
-                results.append(done.result if encoded else None)
-                if done.exit:
-                    failures.append(_failure(len(results) - 1, done))
-        leave_if_forked(here)
-        return CallResult(0, result=seal(Done(results, failures)))
+        with not_in_a_child(items) as left:
+            while True:
+                try:
+                    for item in left:  # not a `map`, which a StopIteration of a job would end
+                        results.append(one(item))  # noqa: PERF401
+                    break
+                except BaseException as error:  # any exception of a job is the job's result
+                    leave_if_forked(here, error)
+                    if len(results) + length_hint(left) == len(
+                        items
+                    ):  # each job that was begun has a result: it came between two
+                        raise
+                    done = error.done if isinstance(error, _NotKept) else self._performer.raised(name, error)
+                    results.append(done.result if encoded else None)
+                    if done.exit:
+                        failures.append(_failure(len(results) - 1, done))
+            leave_if_forked(here)
+        return Done(results, failures)
 
     def _way(self, items: list[Any]) -> Callable[[Any], Any]:
         """The function to call for each item: the cheapest one, because a job may take less time than another call."""

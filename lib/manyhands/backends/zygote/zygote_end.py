@@ -358,13 +358,15 @@ def _type_of_unraisable() -> Any:
 
 
 _Usage = ctypes.c_long * 18
-"""``struct rusage``, getrusage(2): user time in seconds and microseconds, system time likewise, peak memory in KiB, and more."""
+"""``struct rusage``, getrusage(2): two times in seconds and microseconds, user and system, and 14 numbers, of which the first is peak memory
+in KiB."""
 
 
 def reap(pid: int) -> str:
     """Reap a child that has ended; returns its status, user and system time in seconds, and peak memory in KiB.
 
-    Not by os.wait4, which imports a module, ``resource``: every later job would take it for one of its own, and end in the long way.
+    It has ended, so nothing interrupts the call. Not by os.wait4, which imports a module, ``resource``: every later job would take it for one
+    of its own, and end in the long way.
     """
     status, usage = ctypes.c_int(), _Usage()
     if libc.wait4(pid, ctypes.byref(status), 0, usage) != pid:

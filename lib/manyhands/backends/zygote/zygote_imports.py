@@ -37,6 +37,8 @@ class Imports:
         self._folder = folder
         self._installed = _library_folders()
         self._seen: set[str] = set()
+        self._elsewhere = False
+        """Whether modules may be found elsewhere from here on, because the script has to do with `sys.path`."""
         self.found: list[tuple[str, tuple[str, ...]]] = []
 
     def read_module(self, module: str) -> None:
@@ -59,6 +61,9 @@ class Imports:
 
     def _statements(self, statements: Iterable[Any], package: str) -> None:
         for node in statements:
+            if self._elsewhere or _changes_path(node):
+                self._elsewhere = True
+                return
             kind = type(node).__name__
             if kind == "Import":
                 for alias in node.names:
@@ -114,6 +119,15 @@ class Imports:
         return bool(places) and all(place.startswith(self._installed) for place in places)
 
 
+def _changes_path(node: Any) -> bool:
+    """Whether a statement at the top has to do with `sys.path`, and so may let the next import find another module."""
+    if type(node).__name__ == "Attribute" and node.attr == "path" and getattr(node.value, "id", None) == "sys":
+        return True
+    below = [getattr(node, name, None) for name in node._fields]
+    parts = [part for one in below for part in (one if isinstance(one, list) else [one])]
+    return any(_changes_path(part) for part in parts if hasattr(part, "_fields"))
+
+
 def _absolute(node: Any, package: str) -> str:
     """The module that ``from ... import`` names, in a module of ``package``; empty if there is nothing to import."""
     module = node.module or ""
@@ -167,12 +181,12 @@ class Nursery:
             raise Cold(f"importing {module} prints something, which each job has to print")
 
     def bring_related(self, modules: Iterable[str]) -> None:
-        """Import what a job has imported, if it is of the standard library, or of a package that we have imported anyway, and not beside the
-        script. Raises Cold as `bring` does."""
-        beside, standard = self._beside(), _standard_names()
+        """Import installed modules that a job has imported, if they are of the standard library, or of a package that we have imported
+        anyway. Raises Cold as `bring` does."""
+        standard = _standard_names()
         for module in modules:
             top = _top(module)
-            if module in sys.modules or top in beside or not (top in sys.modules or top in standard):
+            if module in sys.modules or not (top in sys.modules or top in standard):
                 continue
             try:
                 self.bring(module)
@@ -278,17 +292,25 @@ def _sizes() -> list[int]:
 
 
 class Lessons:
-    """What the first job that ends has imported besides: in memory that it shares with us, so that it has no descriptor for that."""
+    """What the first job that ends has imported besides, as far as it is installed: in memory that it shares with us, so that it has no
+    descriptor for that."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _LESSONS)
+        self._memory, self._installed = mmap.mmap(-1, _LESSONS), _library_folders()
 
     def write(self, modules: Iterable[str]) -> None:
         """In a job: leave the names, unless another job has."""
-        data = "\n".join(modules).encode("utf-8", "replace")[: _LESSONS - 4]
+        data = "\n".join(filter(self._is_installed, modules)).encode("utf-8", "replace")[: _LESSONS - 4]
         if self._memory[:4] == bytes(4):
             self._memory[4 : 4 + len(data)] = data
             self._memory[:4] = (len(data) + 1).to_bytes(4, "big")
+
+    def _is_installed(self, name: str) -> bool:
+        """Not so a file of the script's own that has the name of one that is installed."""
+        module = sys.modules.get(name)
+        values = vars(module) if isinstance(module, type(sys)) else {}
+        origin = getattr(values.get("__spec__"), "origin", None)
+        return isinstance(origin, str) and (origin in ("built-in", "frozen") or origin.startswith(self._installed))
 
     def read(self) -> list[str] | None:
         """The names, if there are any yet."""
