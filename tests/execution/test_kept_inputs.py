@@ -18,6 +18,7 @@ import pytest
 import functions
 from conftest import Cli, wait_for
 from manyhands import Status, run_batch
+from manyhands.posix.durable_files import Disk
 
 HERE = Path(__file__).parents[1]
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -118,3 +119,22 @@ def test_a_large_input_is_not_changed_for_others() -> None:
     """Workers read it from a file that all of them see."""
     items = [bytearray(200_000) for _ in range(6)]
     assert [one.value for one in run_batch(functions.fills, items, jobs=2, ordered=True, chunk=3)] == [200_000] * 6
+
+
+def test_much_is_synchronised_and_closed_each_time(own_state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a new run, and in one that is continued."""
+    synchronised: list[str] = []
+    usual = Disk.sync
+
+    def sync(disk: Disk, file: int) -> None:
+        synchronised.append(os.readlink(f"/proc/self/fd/{file}"))
+        usual(disk, file)
+
+    monkeypatch.setattr("manyhands.inputs.value_file._AT_ONCE", 100)
+    monkeypatch.setattr(Disk, "sync", sync)
+    for count in (3, 4):
+        for _ in run_batch("true {}", ["x" * 70_000] * count, run_id="run", jobs=1):
+            pass
+    files = [str(own_state / "runs" / "run" / name) for name in ("inputs.1", "inputs.2")]
+    wait_for(lambda: set(files) <= set(synchronised))
+    wait_for(lambda: not set(files) & {os.path.realpath(f"/proc/self/fd/{one}") for one in os.listdir("/proc/self/fd")})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from manyhands.core.errors import BusyError, JournalError, UsageError
 from manyhands.core.job import Status
 from manyhands.execution.carrying import created, export_to, import_from
 from manyhands.execution.merging import merge
+from manyhands.posix.durable_files import Disk
 from manyhands.storage.runs import Run, Store, lock
 from manyhands.storage.stage_journals import Journals
 
@@ -121,6 +123,23 @@ def test_functions_and_large_inputs(store: Store) -> None:
     found, _ = merge(store, parts(store, double_first, inputs, 2, backend="threads"), "all")
     assert [status for _, _, status, _ in ends(found)] == [Status.OK] * 4
     assert list(run_batch(double_first, inputs, run_id="all", state_dir=store.state, backend="threads")) == []
+
+
+def test_much_is_durable_when_the_parts_may_be_removed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread has to do it later: the command that merges ends."""
+    inputs = [(n, "x" * 30_000 * n) for n in range(1, 5)]
+    found = parts(store, double_first, inputs, 2, backend="threads")
+    synchronised: list[str] = []
+    usual = Disk.sync
+
+    def sync(disk: Disk, file: int) -> None:
+        synchronised.append(Path(os.readlink(f"/proc/self/fd/{file}")).name)
+        usual(disk, file)
+
+    monkeypatch.setattr("manyhands.inputs.value_file._AT_ONCE", 100)
+    monkeypatch.setattr(Disk, "sync", sync)
+    merge(store, found, "all")
+    assert "inputs.1" in synchronised
 
 
 def double_first(number: int, _: str) -> int:
