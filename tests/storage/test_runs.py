@@ -456,6 +456,18 @@ def test_what_is_left_of_filling_a_run_is_done_when_it_exists(store: Store) -> N
     assert seen == [True, True]
 
 
+def test_nothing_is_left_of_a_run_that_ctrl_c_kept_from_being_made(store: Store) -> None:
+    """Its inputs may be large."""
+
+    def fill(folder: Path, _disk: Disk, _last: ExitStack) -> None:
+        (folder / "inputs.1").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.create(ASKED, "one", fill)
+    assert list(store.root.iterdir()) == []
+
+
 def test_no_lock_is_kept_if_what_is_left_fails(store: Store) -> None:
     """Such as a thread that cannot start."""
 

@@ -136,8 +136,8 @@ class Lasting(Protocol):
         the next backend."""
 
 
-# What of these a backend is. `typing.runtime_checkable` would let isinstance tell, but from Python 3.12 on that imports `inspect`, which takes
-# longer than everything else that happens before the first job begins.
+# What of these a backend is. With `typing.runtime_checkable`, isinstance would tell; but from Python 3.12 on it imports `inspect` for that, which
+# takes 11 ms.
 
 
 def is_elsewhere(backend: object) -> TypeGuard[Elsewhere]:

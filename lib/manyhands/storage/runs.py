@@ -160,8 +160,10 @@ class Store:
         half = self.root / f".new-{os.urandom(8).hex()}"
         try:
             return run, _make(Run(run_id, half, record), run.path, fill)
-        except (OSError, JournalError) as error:
+        except BaseException as error:  # such as Ctrl-C
             delete_folder(half)
+            if not isinstance(error, OSError | JournalError):
+                raise
             if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                 raise _made_by_another(run) from None
             why = (error.strerror or error) if isinstance(error, OSError) else error

@@ -67,9 +67,7 @@ class ChunkPerformer:
                     break
                 except BaseException as error:  # any exception of a job is the job's result
                     leave_if_forked(here, error)
-                    if len(results) + length_hint(left) == len(
-                        items
-                    ):  # each job that was begun has a result: it came between two
+                    if len(results) == len(items) - length_hint(left):  # it came between two jobs: each has its result
                         raise
                     done = error.done if isinstance(error, _NotKept) else self._performer.raised(name, error)
                     results.append(done.result if encoded else None)

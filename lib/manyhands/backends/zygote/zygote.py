@@ -149,7 +149,8 @@ class Zygote:
             return True
         self._lessons = None
         try:
-            self._nursery.bring_related(names)
+            for name in names:
+                self._nursery.bring_if_related(name)
             self._nursery.check_names()
         except Cold as error:
             self._launcher.say(f"cold {error}")

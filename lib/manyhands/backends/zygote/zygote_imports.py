@@ -54,14 +54,15 @@ class Imports:
         """Read a file of source in ``package``. One that cannot be read or compiled has no imports: its job will say so."""
         try:
             with open(path, "rb") as file:
-                tree: Any = compile(file.read(), path, "exec", _ONLY_AST, dont_inherit=True)
+                source = file.read()
+            tree: Any = compile(source, path, "exec", _ONLY_AST, dont_inherit=True)
         except (OSError, SyntaxError, ValueError):
             return
-        self._statements(tree.body, package)
+        self._statements(tree.body, package, mentions_path=b"sys.path" in source)
 
-    def _statements(self, statements: Iterable[Any], package: str) -> None:
+    def _statements(self, statements: Iterable[Any], package: str, *, mentions_path: bool) -> None:
         for node in statements:
-            if self._elsewhere or _changes_path(node):
+            if self._elsewhere or (mentions_path and _changes_path(node)):
                 self._elsewhere = True
                 return
             kind = type(node).__name__
@@ -71,7 +72,7 @@ class Imports:
             elif kind == "ImportFrom":
                 self._add(_absolute(node, package), tuple(alias.name for alias in node.names))
             elif kind in ("Try", "TryStar", "With"):
-                self._statements(node.body, package)
+                self._statements(node.body, package, mentions_path=mentions_path)
 
     def _add(self, module: str, names: tuple[str, ...]) -> None:
         """A module that is imported; if it is not installed, what it imports itself."""
@@ -119,13 +120,17 @@ class Imports:
         return bool(places) and all(place.startswith(self._installed) for place in places)
 
 
-def _changes_path(node: Any) -> bool:
-    """Whether a statement at the top has to do with `sys.path`, and so may let the next import find another module."""
-    if type(node).__name__ == "Attribute" and node.attr == "path" and getattr(node.value, "id", None) == "sys":
-        return True
-    below = [getattr(node, name, None) for name in node._fields]
-    parts = [part for one in below for part in (one if isinstance(one, list) else [one])]
-    return any(_changes_path(part) for part in parts if hasattr(part, "_fields"))
+def _changes_path(statement: Any) -> bool:
+    """Whether a statement has to do with `sys.path`, and so may let the next import find another module."""
+    left = [statement]
+    while left:
+        node = left.pop()
+        if type(node).__name__ == "Attribute" and node.attr == "path" and getattr(node.value, "id", None) == "sys":
+            return True
+        for name in node._fields:
+            part = getattr(node, name, None)
+            left += [one for one in (part if isinstance(part, list) else [part]) if hasattr(one, "_fields")]
+    return False
 
 
 def _absolute(node: Any, package: str) -> str:
@@ -180,35 +185,29 @@ class Nursery:
         if _sizes() != printed:
             raise Cold(f"importing {module} prints something, which each job has to print")
 
-    def bring_related(self, modules: Iterable[str]) -> None:
-        """Import installed modules that a job has imported, if they are of the standard library, or of a package that we have imported
-        anyway. Raises Cold as `bring` does."""
-        standard = _standard_names()
-        for module in modules:
-            top = _top(module)
-            if module in sys.modules or not (top in sys.modules or top in standard):
-                continue
-            try:
-                self.bring(module)
-            except Cold:
-                if module in sys.modules:
-                    raise
+    def bring_if_related(self, module: str) -> None:
+        """Import a module that a job has imported, if it is of the standard library, or of a package that we have imported anyway.
+        Raises Cold as `bring` does."""
+        if module in sys.modules or not (_top(module) in sys.modules or _top(module) in _standard_names()):
+            return
+        try:
+            self.bring(module)
+        except Cold:
+            if module in sys.modules:
+                raise
 
     def check_names(self) -> None:
         """Raise Cold if a file in the script's folder hides a module that we have imported from elsewhere."""
-        for name in sorted(self._beside() & {_top(name) for name in sys.modules} - self._at_start):
-            origin = getattr(sys.modules.get(name), "__file__", None) or ""
-            if not origin.startswith(os.path.join(self._folder, "")):
-                raise Cold(f"{name} in the folder of the script hides a module of the library")
-
-    def _beside(self) -> set[str]:
-        """The modules in the script's folder."""
         try:
             entries = os.listdir(self._folder)
         except OSError:
-            return set()
-        packages = {entry for entry in entries if os.path.exists(os.path.join(self._folder, entry, "__init__.py"))}
-        return packages | {_top(entry) for entry in entries if entry.endswith((".py", ".so", ".pyc"))}
+            return
+        there = {_top(entry) for entry in entries if entry.endswith((".py", ".so", ".pyc"))}
+        there |= {entry for entry in entries if os.path.exists(os.path.join(self._folder, entry, "__init__.py"))}
+        for name in sorted(there & {_top(name) for name in sys.modules} - self._at_start):
+            origin = getattr(sys.modules.get(name), "__file__", None) or ""
+            if not origin.startswith(os.path.join(self._folder, "")):
+                raise Cold(f"{name} in the folder of the script hides a module of the library")
 
 
 def _top(name: str) -> str:
