@@ -32,7 +32,7 @@ from manyhands import run_batch
 BIN = Path(sys.executable).parent
 SMALL, LARGE = 100, 2_000
 LIMIT = 0.2
-PARTS = ("echo", "true", "growth", "wide", "list", "options", "order", "late")
+PARTS = ("echo", "true", "growth", "wide", "start", "list", "options", "order", "late")
 POOL = """
 import subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -168,6 +168,24 @@ def wide(rounds: int, scratch: Path) -> list[str]:
     return [*table, f"| xargs -P1000 | {statistics.median(figures['xargs -P1000']):.2f} | {ratio:.2f} |"]
 
 
+def starting(rounds: int, scratch: Path) -> list[str]:
+    """One job, from the command to its end, beside an interpreter that does nothing."""
+    state = ["--state-dir", str(scratch / "state")]
+    rivals = {
+        "manyhands batch true": [str(BIN / "manyhands"), "batch", "true", *state, "--", "1"],
+        "manyhands batch.call": [str(BIN / "manyhands"), "batch.call", "math:sqrt", *state, "--type", "int", "--", "4"],
+        "python3 -c pass": [sys.executable, "-c", "pass"],
+    }
+    times: dict[str, list[float]] = {name: [] for name in rivals}
+    for _ in range(rounds * 5):
+        for name, argv in rivals.items():
+            began = time.perf_counter()
+            subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+            times[name].append(time.perf_counter() - began)
+    rows = [f"| {name} | {statistics.median(found) * 1e3:.0f} |" for name, found in times.items()]
+    return ["| one job | ms |", "|---|---:|", *rows]
+
+
 def listing(rounds: int, scratch: Path) -> list[str]:
     """`invoke -l` here beside `invoke -l` with one empty task."""
     empty = scratch / "empty"
@@ -262,6 +280,7 @@ def main() -> None:
             "true": lambda: slopes(["true"], asked.jobs, asked.rounds, scratch),
             "growth": lambda: growth(asked.jobs, scratch),
             "wide": lambda: wide(asked.rounds, scratch),
+            "start": lambda: starting(asked.rounds, scratch),
             "list": lambda: listing(asked.rounds, scratch),
             "options": lambda: options(asked.jobs, asked.rounds, scratch),
             "order": lambda: slow_head(asked.jobs, asked.rounds, scratch),

@@ -9,10 +9,13 @@ A backend never decides: it has no retries, no time limits and no journal. It sa
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final, Protocol, TypeGuard, Union
+from typing import TYPE_CHECKING, Final, Protocol, Union
 
 from manyhands.core.attempt import NO_ENDING, Attempt, Ending
 from manyhands.core.lean import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 POISON: Final = 2
 """A job that has killed this many workers (`Ended.died`) is not retried, whatever ``retries`` says."""
