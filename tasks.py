@@ -950,7 +950,7 @@ def hooks(ctx: Context) -> None:
     },
 )
 def soak(ctx: Context, log: str = "soak.log", rounds: int = 3, kills: int = 200) -> None:
-    """Run the tests again and again with four busy loops beside them, then random kills, the simulator and the tour; takes two hours."""
+    """Run the tests again and again with four busy loops beside them, then random kills, the simulator and the tour; takes three hours."""
     from shlex import quote
 
     path = Path(log).absolute()

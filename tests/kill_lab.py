@@ -8,7 +8,10 @@ by the ledger that the jobs write (`kill_jobs`) and by /proc, never by what the 
     nothing is lost; what the journal had is not run again; at most ``jobs`` are repeated per kill (`Trial.repeats`); no two
     copies of a job at once; a second after a kill nothing of it lives.
 
-By hand: ``python tests/kill_lab.py --kills 200 --seed 1``; `invoke dev.soak` does so, and a test does a tenth.
+Through a queue consumers go on after a kill, so that nothing lives is only looked for in the end; they are killed now and then, too.
+
+By hand: ``python tests/kill_lab.py --kills 200 --seed 1``, with ``--backend redis`` for a queue; `invoke dev.soak` does so, and a test
+does a tenth.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from sqlite3 import OperationalError, connect
@@ -36,6 +39,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
 from kill_jobs import ALLOWED, MARK, SCRIPT  # noqa: E402
+from lab_queue import LabQueue  # noqa: E402
 from manyhands.posix import linux  # noqa: E402
 
 _PATIENCE = 120.0
@@ -43,7 +47,8 @@ _PATIENCE = 120.0
 _HALTS = 3
 """Executions after the kills of a trial that a rule may halt."""
 _COMMANDS = ("commands", "command-threads")
-_STOPPABLE = ("commands", "processes", "asyncio", "gevent")
+QUEUES = ("redis", "celery", "rq")
+_STOPPABLE = ("commands", "processes", "asyncio", "gevent", *QUEUES)
 _IN_COORDINATOR = ("threads", "asyncio", "gevent", "serial")
 
 
@@ -65,14 +70,21 @@ class Trial:
     points: tuple[tuple[int, float], ...]
     daemons: bool
     complete: bool
+    commands: bool
+    consumers: int
+    """How many, if there is a queue; each has ``width`` slots."""
+    rests: tuple[float, ...]
+    """Seconds from each kill to the next execution, in which consumers go on."""
 
     @classmethod
-    def of(cls, seed: int) -> Trial:
-        """What ``seed`` stands for."""
+    def of(cls, seed: int, queue: str | None = None) -> Trial:
+        """What ``seed`` stands for; ``queue``: one of `QUEUES`, if it is a trial of that backend."""
         chance = random.Random(seed)
         backend = chance.choice(
             ["commands"] * 4 + ["processes"] * 3 + ["command-threads", "threads", "asyncio", "gevent", "serial"]
         )
+        backend = queue or backend
+        commands = backend in _COMMANDS or (queue is not None and chance.random() < 0.7)
         width = chance.choice([1, 2, 4, 4, 8])
         jobs = "auto" if backend in ("commands", "processes") and chance.random() < 0.15 else str(width)
         retries = chance.choice([0, 0, 1, 2])
@@ -92,7 +104,7 @@ class Trial:
         if daemons:
             options += ["--allow-daemons"]
         source = chance.choice(["args", "file", "pipe", "pipe"])
-        names = _names(chance, limited, daemons, backend)
+        names = _names(chance, limited, daemons, commands)
         return cls(
             seed,
             backend,
@@ -107,32 +119,39 @@ class Trial:
             _points(chance, 2 * stages * len(names)),
             daemons,
             not halts,
+            commands,
+            chance.choice([1, 1, 2]) if queue else 0,
+            tuple(chance.choice([0.0, 0.0, 0.3, 1.0, 4.0]) for _ in range(4)) if queue else (0.0,) * 4,
         )
 
-    def command(self, folder: Path) -> list[str]:
-        """What runs it; what the first stage gets, the second gets, too."""
-        if self.backend in _COMMANDS:
+    def command(self, folder: Path, more: Sequence[str] = ()) -> list[str]:
+        """What runs it; what the first stage gets, the second gets, too. ``more``: options of the trial's surroundings."""
+        if self.commands:
             work = [f"sh {shlex.quote(str(folder / 'job.sh'))} {stage} {{}}" for stage in (1, 2)]
             start = ["batch"]
         else:
             prefix = "async_" if self.backend == "asyncio" else ""
-            work = [f"{HERE / 'kill_jobs.py'}:{prefix}{name}" for name in ("first", "second")]
+            module = "kill_jobs" if self.consumers else HERE / "kill_jobs.py"
+            work = [f"{module}:{prefix}{name}" for name in ("first", "second")]
             start = ["batch.call"]
         then = ["--then", work[1]] if self.stages == 2 else []
-        return [*start, work[0], "--backend", self.backend, *self.options, *then, "--run-id", "lab"]
+        return [*start, work[0], "--backend", self.backend, *self.options, *more, *then, "--run-id", "lab"]
 
     @property
     def slots(self) -> int:
-        """How many attempts run at once at most: every stage has its own."""
-        return self.width * self.stages
+        """How many attempts run at once at most: every stage has its own, but consumers have theirs for all."""
+        return self.width * (self.consumers or self.stages)
 
     @property
     def repeats(self) -> int:
         """How many jobs one kill may repeat: those that ran; where jobs live in the coordinator, what had ended within the 20 ms
         before its next commit, too (here 100 ms: the machine may be busy), because nobody else remembers that. All slots may end at once."""
-        if self.backend not in _IN_COORDINATOR:
-            return self.slots
-        return self.slots * (1 + math.ceil(0.1 / max(float(self.work), 0.001)))
+        return self.slots + (self.unsaid if self.backend in _IN_COORDINATOR else 0)
+
+    @property
+    def unsaid(self) -> int:
+        """How many jobs may have ended in 100 ms."""
+        return self.slots * math.ceil(0.1 / max(float(self.work), 0.001))
 
     def fails(self, name: str) -> bool:
         """Whether a job does not end well however often it is tried."""
@@ -143,9 +162,9 @@ class Trial:
         return (self.retries + 1) * executions if self.fails(name) else 2 if name.startswith("flaky") else 1
 
 
-def _names(chance: random.Random, limited: bool, daemons: bool, backend: str) -> tuple[str, ...]:
+def _names(chance: random.Random, limited: bool, daemons: bool, commands: bool) -> tuple[str, ...]:
     kinds = ["ok"] * 12 + ["bad", "flaky", "flaky"]
-    kinds += ["bare"] * 2 if backend in _COMMANDS else []
+    kinds += ["bare"] * 2 if commands else []
     kinds += ["slow"] if limited else []
     kinds += ["daemon"] if daemons else []
     return tuple(f"{chance.choice(kinds)}{number}" for number in range(chance.choice([12, 40, 120])))
@@ -214,6 +233,9 @@ class Lab:
     faults: list[str] = field(default_factory=list)
     executions: int = 0
     kills: int = 0
+    queue: LabQueue | None = None
+    repeats: int = 0
+    """How many jobs the kills so far may repeat."""
 
     def __post_init__(self) -> None:
         (self.folder / "job.sh").write_text(SCRIPT)
@@ -226,11 +248,21 @@ class Lab:
             "WORK": self.trial.work,
             "HOME": str(self.folder),
             "XDG_STATE_HOME": str(self.folder / "state"),
-            "PYTHONPATH": str(HERE.parent / "lib"),
+            "PYTHONPATH": f"{HERE.parent / 'lib'}:{HERE}",
         }
 
     def run(self) -> list[str]:
         """Begin, kill, look, resume to the end; what went wrong."""
+        with ExitStack() as stack:
+            if self.trial.consumers:
+                environment = {name: value for name, value in self.environment.items() if name != MARK}
+                queue = LabQueue(self.trial.backend, self.folder, environment, self.trial.consumers, self.trial.width)
+                self.queue = stack.enter_context(queue)
+            self.try_out()
+        return self.faults
+
+    def try_out(self) -> None:
+        """The same, in its surroundings."""
         for line, wait in self.trial.points:
             before = self.recorded()
             began = self.ledger.began()
@@ -241,7 +273,6 @@ class Lab:
         for _ in range(1 if self.trial.complete else _HALTS):
             self.finish()
         self.judge()
-        return self.faults
 
     # -- executions ------------------------------------------------------------------------------------------------------
 
@@ -253,7 +284,7 @@ class Lab:
         if resumed:
             arguments = ["batch.resume", "lab"]
         else:
-            arguments = self.trial.command(self.folder)
+            arguments = self.trial.command(self.folder, self.queue.options if self.queue else ())
             if self.trial.source == "args":
                 arguments += ["--", *self.trial.names]
             elif self.trial.source == "file":
@@ -288,7 +319,13 @@ class Lab:
         process.kill()
         process.wait()
         self.kills += 1
-        self.look_for_survivors(f"after kill {self.kills}")
+        self.repeats += self.trial.repeats
+        if self.queue is None:
+            self.look_for_survivors(f"after kill {self.kills}")
+        elif self.kills % 3 == 0:
+            self.repeats += self.trial.unsaid  # what a killed consumer has not reported
+            self.queue.kill_one()
+        time.sleep(self.trial.rests[self.kills - 1])
         return True
 
     def finish(self) -> None:
@@ -372,14 +409,12 @@ class Lab:
         if overlaps := self.ledger.overlaps():
             self.faults.append(f"{len(overlaps)} ran twice at once: {overlaps[:5]}")
         # what a rule ends at once, the next execution does again, as after a kill
-        most = (self.kills if trial.complete else self.kills + _HALTS) * trial.repeats
+        most = self.repeats + (0 if trial.complete else _HALTS * trial.repeats)
         surplus = {
             job: more for job, count in began.items() if (more := count - trial.begins(job[1], self.executions)) > 0
         }
         if (repeated := sum(surplus.values())) > most:
-            self.faults.append(
-                f"{repeated} repeated by {self.kills} kills, at most {trial.repeats} each: {_counted(surplus)}"
-            )
+            self.faults.append(f"{repeated} repeated by {self.kills} kills, at most {most} may be: {_counted(surplus)}")
 
 
 def _counted(surplus: dict[tuple[str, str], int]) -> str:
@@ -398,9 +433,9 @@ def _feed(process: subprocess.Popen[bytes], names: Sequence[str]) -> None:
             time.sleep(0.01)
 
 
-def try_out(seed: int, *, patience: float = 1.0) -> tuple[Trial, int, list[str]]:
+def try_out(seed: int, queue: str | None = None, *, patience: float = 1.0) -> tuple[Trial, int, list[str]]:
     """(the trial, how often it was killed, what went wrong) of one seed."""
-    trial = Trial.of(seed)
+    trial = Trial.of(seed, queue)
     folder = Path(tempfile.mkdtemp(prefix="kill-lab-")).resolve()
     lab = Lab(trial, folder, patience)
     try:
@@ -418,7 +453,7 @@ def described(trial: Trial) -> str:
     points = ", ".join(f"{line} lines + {wait:.2f} s" for line, wait in trial.points)
     return (
         f"seed {trial.seed}: {' '.join(trial.command(Path()))}, {len(trial.names)} inputs by {trial.source}, work {trial.work}, "
-        f"killed at {points}, then {trial.again}"
+        f"killed at {points}, then {trial.again}" + (f", {trial.consumers} consumers" if trial.consumers else "")
     )
 
 
@@ -427,13 +462,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--backend", choices=QUEUES, help="a queue, which other trials have not")
     parser.add_argument("--patience", type=float, default=1.0, help="seconds that something may live after a kill")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that a trial cleans up after itself
     kills = bad = tried = 0
     seed = asked.seed
     while kills < asked.kills:
-        trial, killed, faults = try_out(seed, patience=asked.patience)
+        trial, killed, faults = try_out(seed, asked.backend, patience=asked.patience)
         kills, bad, tried, seed = kills + killed, bad + bool(faults), tried + 1, seed + 1
         for fault in faults:
             print(f"{described(trial)}\n    {fault}", flush=True)

@@ -28,9 +28,19 @@ def test_nothing_is_lost_or_repeated_beyond_the_promise_and_nothing_lives_on(see
     assert faults == [], described(trial)
 
 
+@pytest.mark.parametrize(
+    ("queue", "seed"), [("redis", 1), ("redis", 2), ("redis", 4), ("celery", 2), ("celery", 3), ("rq", 2), ("rq", 5)]
+)
+def test_nor_through_a_queue_whose_consumers_go_on(queue: str, seed: int) -> None:
+    """The same, with ``--backend redis`` and so on; every third kill takes a consumer, too."""
+    trial, _, faults = try_out(seed, queue, patience=20)
+    assert faults == [], described(trial)
+
+
 def test_a_seed_stands_for_one_trial() -> None:
     """Also in another process: that is how a failure is seen again."""
     assert Trial.of(7) == Trial.of(7)
+    assert Trial.of(7, "redis") == Trial.of(7, "redis") != Trial.of(7)
     assert len({described(Trial.of(seed)) for seed in range(50)}) == 50
 
 

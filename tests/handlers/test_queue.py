@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ import pytest
 import functions
 from conftest import Cli, messages, wait_for
 from manyhands import Status, run_batch
-from manyhands.posix import linux
 from redis_servers import Consumer, Kind, RedisServer, free_port
 from sampled import marked
 
@@ -272,55 +270,3 @@ def test_ctrl_c_without_a_consumer(environment: dict[str, str], redis_url: Redis
     assert "2 not run" in process.stderr.read()
     process.stderr.close()
     assert redis_url.names() == []
-
-
-@EVERY
-def test_resume_after_kill_9(
-    environment: dict[str, str], cli: Cli, redis_url: RedisServer, kind: Kind, consume: Consume, tmp_path: Path
-) -> None:
-    """The coordinator dies: consumers kill its jobs within two leases, and a resume does the rest, each job once more at most."""
-    consume("--allow-commands")
-    ledger = tmp_path / "ledger"
-    line = f"echo {{}} >>{ledger}; sleep 0.4; echo done {{}}"
-    inputs = [*map(str, range(14)), "last"]
-    args = ["batch", line, "--shell", *queued(redis_url, kind.name), "--run-id", "r", "--quiet", "--", *inputs]
-    process = subprocess.Popen([sys.executable, "-m", "manyhands", *args], env=environment, stdout=subprocess.DEVNULL)
-    wait_for(lambda: ledger.exists() and ledger.read_text().count("\n") >= 5)
-    process.kill()
-    process.wait()
-    wait_for(lambda: not [name for name in redis_url.names() if ":r-" in name or ".r-" in name])
-    wait_for(lambda: not [one for one in linux.processes() if str(ledger).encode() in _command_line(one.pid)])
-    before = Counter(ledger.read_text().split())
-    done = cli("batch.resume", "r")
-    assert done.returncode == 0, done.stderr
-    after = Counter(ledger.read_text().split())
-    assert set(after) == set(inputs)
-    assert max(after.values()) <= 2
-    assert before.total() < after.total()
-    wait_for(lambda: not [name for name in redis_url.names() if ":r-" in name or ".r-" in name])
-
-
-def test_a_resume_ends_what_the_killed_batch_has_left(
-    environment: dict[str, str], cli: Cli, redis_url: RedisServer, consume: Consume, tmp_path: Path
-) -> None:
-    """At once, without waiting for any lease: no job runs twice at the same time."""
-    consume("--allow-commands")
-    line = f"mkdir {tmp_path}/lock-{{}} && sleep 1.5 && rmdir {tmp_path}/lock-{{}}"
-    broker = ["--backend", "redis", "--broker", redis_url.url, "--lease", "60"]
-    args = ["batch", line, "--shell", *broker, "--run-id", "r", "--quiet", "--", "a", "b"]
-    process = subprocess.Popen([sys.executable, "-m", "manyhands", *args], env=environment, stdout=subprocess.DEVNULL)
-    wait_for(lambda: len([*tmp_path.glob("lock-*")]) == 2)
-    process.kill()
-    process.wait()
-    began = time.monotonic()
-    for path in tmp_path.glob("lock-*"):
-        path.rmdir()
-    assert cli("batch.resume", "r").returncode == 0
-    assert time.monotonic() - began < 20
-
-
-def _command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""

@@ -41,6 +41,7 @@ from manyhands.storage.journal import Journal
 from manyhands.storage.progress_file import EVERY, Keeper
 from manyhands.storage.runs import Run, Store, discard
 from manyhands.work.plan import Plan
+from manyhands.work.queue_kinds import is_queue
 
 
 class Batch:
@@ -192,9 +193,11 @@ class Batch:
             self._taken = True
             if self._opened.note:
                 yield Warned(self._opened.note)
-            from manyhands.execution.recovery import take_over  # imported here, because a new run does not need it
+            from manyhands.execution import recovery  # imported here, because a new run does not need it
 
-            if strays := take_over(self.run, self.plan, journal):
+            if is_queue(self.plan.backend):
+                yield from map(Warned, recovery.take_over_queue(self._opened, journal))
+            if strays := recovery.take_over(self.run, self.plan, journal):
                 alive = "1 process was" if strays == 1 else f"{strays} processes were"
                 yield Warned(
                     f"{alive} left over from the earlier, killed execution, and {'has' if strays == 1 else 'have'} been ended"

@@ -1,4 +1,7 @@
-"""Before a run is continued: ends all processes of an earlier, killed execution, and closes its open records.
+"""Before a run is continued: ends all that is left of an earlier, killed execution, and closes its open records.
+
+    results that nobody has recorded, of launchers and of a queue's consumers --> journal
+    processes, and what consumers have --> ended, their attempts lost
 
 Recovery may be killed after any step, and is then repeated: an attempt is open until its end is in the journal.
 The caller holds the run's lock.
@@ -8,15 +11,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from manyhands.backends.protocol import Ended
 from manyhands.backends.shared import orphan_results
 from manyhands.backends.shared.captured import ending_of
-from manyhands.core.errors import ManyhandsError
+from manyhands.core.errors import ManyhandsError, UnavailableError
 from manyhands.core.job import Attempt, Job, Status
 from manyhands.engine.outcomes import judge
+from manyhands.execution.open_run import OpenRun
+from manyhands.execution.run_backend import settings_of
 from manyhands.posix import linux
 from manyhands.storage.journal import Journal
 from manyhands.storage.runs import Run
@@ -27,6 +32,30 @@ class EndAll(Protocol):
     """Ends every process for which ``chosen`` is true; returns their number, or raises TimeoutError (`manyhands.posix.linux.end_all`)."""
 
     def __call__(self, chosen: Callable[[linux.ProcStat], bool], /) -> int: ...
+
+
+def take_over_queue(opened: OpenRun, journal: Journal) -> Iterator[str]:
+    """Record what a queue's consumers have reported to a killed execution, and have them end the rest; yields what the user should know.
+
+    Raises UnavailableError if the broker cannot be used: then nothing is lost, and the run can be continued later.
+    """
+    from manyhands.backends.queue.carrier import BrokerLostError
+    from manyhands.backends.queue.left_behind import PATIENCE
+    from manyhands.backends.queue.queue_backend import left_behind
+
+    plan, run = opened.plan, opened.run
+    settings = settings_of(plan, run, opened.held, 1, run.record.get("columns", ()))
+    attempts = [Attempt(job, number, ()) for job, number in journal.open_attempts()]
+    try:
+        for execution in left_behind(plan.backend, settings):
+            for page in execution.ends(attempts):
+                for ended in page:
+                    _record(ended, plan, journal)
+                journal.commit()
+            for name in execution.silent:
+                yield f"consumer {name} has not said within {PATIENCE:g} s that it has ended what it had of the run: that may still run there"
+    except BrokerLostError as error:
+        raise UnavailableError(f"the broker does not answer any more: {error}") from None
 
 
 def take_over(run: Run, plan: Plan, journal: Journal, end_all: EndAll = linux.end_all) -> int:
@@ -81,12 +110,16 @@ def _record_orphan_results(run: Run, plan: Plan, journal: Journal) -> None:
             # An earlier recovery may have sent that KILL, and been killed before it recorded it; the launcher, which had not yet
             # noticed that its coordinator was gone, saw a job end. We do not know how it ended: it is lost.
             continue
-        ended = Ended(Attempt(job, end.attempt, ()), 0.0, ending_of(end.measured), end.began)
-        outcome = judge(ended, None, Status.CANCELLED)
-        final = outcome.status is not Status.FAILED or _failures(journal, job.number) >= plan.limits.retries
-        journal.ended(outcome._replace(final=final))
+        _record(Ended(Attempt(job, end.attempt, ()), 0.0, ending_of(end.measured), end.began), plan, journal)
     journal.commit()
     orphan_results.forget(run.outputs)
+
+
+def _record(ended: Ended, plan: Plan, journal: Journal) -> None:
+    """Record how an attempt had ended by itself."""
+    outcome = judge(ended, None, Status.CANCELLED)
+    failures = _failures(journal, ended.attempt.job.number) if outcome.status is Status.FAILED else 0
+    journal.ended(outcome._replace(final=outcome.status is not Status.FAILED or failures >= plan.limits.retries))
 
 
 def _failures(journal: Journal, number: int) -> int:

@@ -14,7 +14,7 @@ import pytest
 from backends.test_command_backends import Bench
 from conftest import children, wait_for
 from manyhands.backends.protocol import Ended, Noted, is_lasting
-from manyhands.backends.queue import coordinator, courier, hosted_run, keys, redis_sender, reports
+from manyhands.backends.queue import coordinator, courier, hosted_run, keys, reports
 from manyhands.backends.queue.allowed import Allowed
 from manyhands.backends.queue.carrier import Arrived
 from manyhands.backends.queue.collector import Collector
@@ -270,14 +270,6 @@ def test_the_list_of_executions_is_kept_as_long_as_the_longest(left: RedisServer
         for name in keys.REDIS.all_of(NAME):
             assert 3000 < redis.ttl(name) <= 3600
     wait_for(lambda: keys.REDIS.runs in left.names())
-
-
-def test_another_execution_of_the_run_ends_it(left: RedisServer, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it does with every execution of the same run whose coordinator has gone: the run's lock is ours."""
-    monkeypatch.setattr(redis_sender, "_OURSELVES", "another process")
-    make(left, submitted=Submitted("r-4567", 3600.0))
-    assert keys.REDIS.run(NAME) not in left.names()
-    assert keys.REDIS.run("r-4567") in left.names()
 
 
 @pytest.mark.parametrize("text", ["1s", "91d", "x", "-1"])

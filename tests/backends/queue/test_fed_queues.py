@@ -167,6 +167,22 @@ def test_a_killed_feeder(redis_url: RedisServer, make: Make, consume: Consume, t
     assert "worker beside this consumer has ended: signal 9; it is started again" in consumer.said
 
 
+def test_a_batch_that_ends_early_costs_a_worker_none_of_its_room(
+    kind: Kind, redis_url: RedisServer, make: Make, consume: Consume
+) -> None:
+    """What the worker has fetched ahead of an execution that is over counts no more, and does not come back into the broker."""
+    consume(redis_url)
+    for _ in range(4):
+        bench = make(redis_url, slots=600)
+        attempts = [bench.start("true") for _ in range(600)]  # short ones are fetched ahead, many at once
+        bench.end_of(attempts[100])
+        bench.backend.close()
+    bench = make(redis_url)
+    assert [bench.run("true").ending.exit for _ in range(10)] == [0] * 10
+    bench.backend.close()
+    wait_for(lambda: not [one for one in redis_url.names() if "nightly-" in one])
+
+
 def test_a_killed_consumer(redis_url: RedisServer, make: Make, consume: Consume) -> None:
     """Nothing outlives it: no job, no worker, no work horse. Its jobs are lost within two leases, and another does the rest."""
     doomed = consume(redis_url)

@@ -61,7 +61,7 @@ class Sender(Protocol):
     """How many attempts it can let travel as one."""
 
     def open(self) -> None:
-        """Begin: end an earlier execution of the same run, and tell the consumers that there is work."""
+        """Begin, and tell the consumers that there is work."""
 
     def renew(self, *, again: bool) -> Beat:
         """Renew the lease; ``again``: the broker may have lost anything since, so begin anew."""
@@ -71,6 +71,9 @@ class Sender(Protocol):
 
     def receive(self, timeout: float) -> Sequence[Arrived]:
         """What consumers have reported, each once, unless the broker forgets; waits up to ``timeout`` seconds for the first."""
+
+    def forget(self, readings: int) -> None:
+        """Remove what the first so many calls of `receive` have given that were not forgotten yet: nobody has to read it again."""
 
     def interrupt(self) -> None:
         """Make a waiting `receive` return."""

@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from billiard.einfo import ExceptionInfo
@@ -84,7 +84,8 @@ class Handover(BasePool):  # type: ignore[misc]  # untyped
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self._running: dict[int, tuple[Callable[[Any], None], float]] = {}
+        self._running: dict[int, tuple[Callable[[Any], None], float, str]] = {}
+        """What ends a task, when it began, and its execution."""
         self._number = 0
         self._ready = False
 
@@ -117,7 +118,7 @@ class Handover(BasePool):  # type: ignore[misc]  # untyped
         request = callback.__self__  # type: ignore[attr-defined]  # it is a method of Celery's request
         run, message = message_in(request._message)
         self._number += 1
-        self._running[self._number] = callback, time.monotonic()
+        self._running[self._number] = callback, time.monotonic(), run
         accept_callback(os.getpid(), time.monotonic())
         text = message.decode("utf-8", "surrogatepass")
         self.link.send({"type": "attempt", "number": self._number, "run": run, "message": text})
@@ -130,13 +131,15 @@ class Handover(BasePool):  # type: ignore[misc]  # untyped
             verb(order)
 
     def _done(self, order: Mapping[str, Any]) -> None:
-        for number in order["numbers"]:
-            callback, began = self._running.pop(number)
+        for callback, began, _ in self._taken_out(order["numbers"]):
             callback((False, None, time.monotonic() - began))
 
+    def _taken_out(self, numbers: Sequence[int]) -> list[tuple[Callable[[Any], None], float, str]]:
+        """These tasks, which run no more; those of an execution that is gone are over already."""
+        return [self._running.pop(number) for number in numbers if number in self._running]
+
     def _back(self, order: Mapping[str, Any]) -> None:
-        for number in order["numbers"]:
-            callback, _ = self._running.pop(number)
+        for callback, _, _ in self._taken_out(order["numbers"]):
             try:
                 raise Reject("given back", requeue=True)
             except Reject:
@@ -161,6 +164,7 @@ class Handover(BasePool):  # type: ignore[misc]  # untyped
 
     def _gone(self, order: Mapping[str, Any]) -> None:
         name = queue_name(order["queue"])
+        self._done({"numbers": [number for number, (_, _, run) in self._running.items() if run == order["queue"]]})
         known = self.app.amqp.queues
         if name in known.consume_from:
             self.worker.consumer.cancel_task_queue(name)

@@ -25,7 +25,7 @@ from manyhands.backends.queue.attempt_messages import attempts_of
 from manyhands.backends.queue.carrier import BrokerLostError, Claim, GoneError, Receiver, RunState, Taken
 from manyhands.backends.queue.hosted_run import HostedRun
 from manyhands.backends.queue.messages import Message, NotOursError
-from manyhands.backends.queue.reports import refused
+from manyhands.backends.queue.reports import closed, refused
 from manyhands.backends.queue.run_settings import RunSettings, is_run_name
 from manyhands.core.attempt import Attempt, AttemptId
 from manyhands.core.records import dataclass
@@ -211,14 +211,15 @@ class Consumer:
             hosted.repeat()
 
     def _close(self, run: str) -> None:
-        """An execution is over: kill what it has here."""
+        """An execution is over: kill what it has here, and say that it is gone, to a resume that waits for that."""
         self._refused.discard(run)
         if (hosted := self._runs.pop(run, None)) is not None:
-            hosted.close()
+            hosted.conclude()
             hosted.join()
             self._receiver.over(run, None)
             self._states.pop(run, None)
             self._gone.pop(run, None)
+        self._receiver.report(run, [closed(self._settings.name)])
 
     # -- executions ------------------------------------------------------------------------------------------------------
 

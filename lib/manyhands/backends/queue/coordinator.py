@@ -41,7 +41,7 @@ SETTLING: Final = 4
 """How often consumers can renew their leases at a broker that lost its memory, before attempts are sent again."""
 _SUSPENDING: Final = 2.0
 """Seconds to wait until the broker has taken the order to suspend everything."""
-_TYPES: Final = ("started", "ended", "ends", "piece", "noted", "refused", "purged")
+_TYPES: Final = ("started", "ended", "ends", "piece", "noted", "refused", "purged", "closed")
 _PAGE: Final = 500
 """Attempts that are looked for at once."""
 _UNHEARD: Final = 10
@@ -357,7 +357,7 @@ class Queued:
             for id in messages.attempt_ids(message):
                 if id in self._sent and not self._sent[id].begun:
                     self._end(id, Ended(self._sent[id].attempt, now, began=False))
-        elif (sent := self._sent.get(messages.attempt_id(message))) is not None:
+        elif kind != "closed" and (sent := self._sent.get(messages.attempt_id(message))) is not None:
             self._about(sent, message, sent_at)
 
     def _about(self, sent: Sent, message: Message, sent_at: float) -> None:

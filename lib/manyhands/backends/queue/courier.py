@@ -24,6 +24,8 @@ _AGAIN: Final = 0.25
 _LISTEN: Final = 1.0
 _UNTAKEN: Final = 8
 """Readings of reports, of some hundred each, that may wait for the engine's thread."""
+_SETTLED: Final = 0.05
+"""Seconds after which what was taken is certainly in the journal, which has to be so before it is forgotten: the engine commits more often."""
 _PAUSE: Final = 0.005
 """Seconds until it is looked again whether more reports may be read."""
 
@@ -67,7 +69,10 @@ class Courier:
         self._closing = threading.Event()
         self._down = self._leaving = False
         self._held = False
-        self._read_count = self._taken_count = 0  # each is written by one thread only
+        self._untaken: deque[None] = deque()
+        """A mark for each reading that was not taken yet."""
+        self._taken: deque[float] = deque()
+        """When readings were taken that are not forgotten yet."""
         self._next_beat = 0.0
         self._threads = [
             threading.Thread(target=work, name=f"manyhands-{name}", daemon=True)
@@ -83,7 +88,8 @@ class Courier:
 
     def taken(self) -> None:
         """Note that the reports of a `Heard` have been handled."""
-        self._taken_count += 1
+        self._untaken.popleft()
+        self._taken.append(time.monotonic())
 
     def hold(self, held: bool) -> None:
         """Read no more reports while it is ``held``."""
@@ -139,12 +145,22 @@ class Courier:
 
     def _read(self) -> None:
         while not self._closing.is_set():
-            if self._held or self._read_count - self._taken_count >= _UNTAKEN:
+            if self._held or len(self._untaken) >= _UNTAKEN:
                 self._closing.wait(_PAUSE)
                 continue
             try:
-                if arrived := self._sender.receive(_LISTEN):
-                    self._read_count += 1
+                self._forget()
+                if arrived := self._sender.receive(_SETTLED if self._taken or self._untaken else _LISTEN):
+                    self._untaken.append(None)
                     self._post(Heard(arrived))
             except BrokerLostError:  # the courier tells of it
                 self._closing.wait(_AGAIN)
+
+    def _forget(self) -> None:
+        """Have what is settled removed, but not for every reading: each is a question to the broker."""
+        now = time.monotonic()
+        if self._taken and now - self._taken[0] > 2 * _SETTLED:
+            settled = sum(at < now - _SETTLED for at in [*self._taken])
+            self._sender.forget(settled)
+            for _ in range(settled):
+                self._taken.popleft()

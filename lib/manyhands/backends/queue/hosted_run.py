@@ -81,6 +81,7 @@ class HostedRun(HostedBackend):
         self._next_parcel = 0.0
         self._used = time.monotonic()
         """When there was anything to do."""
+        self._concluding = False
         if not settings.unattended:
             self._begin()
 
@@ -110,6 +111,11 @@ class HostedRun(HostedBackend):
         self._lost.update((one.id, why) for one in lost)
         self._do(lambda backend: backend.stop(lost, kill=True))
 
+    def conclude(self) -> None:
+        """Close it, but report what has ended by itself until then."""
+        self._concluding = True
+        self.close()
+
     def repeat(self) -> None:
         """The broker has lost its memory: report once more what runs, and the last ends."""
         self._do(self._repeat)
@@ -135,6 +141,13 @@ class HostedRun(HostedBackend):
         if self._large:
             return _PAUSE if self._waiting > _UNREAD else 0.0
         return 1.0
+
+    def _last_turn(self, backend: Backend) -> None:
+        if self._concluding:
+            for report in backend.reports(0):
+                self._tell(report)
+            self._next_try = self._next_parcel = 0.0
+            self._send()
 
     def _fail(self, why: str) -> None:
         """Give back what we have, and take nothing more."""

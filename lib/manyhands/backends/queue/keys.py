@@ -5,7 +5,7 @@ manyhands:consumers                     the consumers
 manyhands:consumer:NAME                 what a consumer says of itself; expires with its lease
 manyhands:consumer:NAME:control         what it is to do at once
 manyhands:RUN                           settings of an execution; expires with its lease
-manyhands:RUN:attempts, :reports, :claims
+manyhands:RUN:attempts, :reports, :claims, :origin
 
 With Celery and RQ they begin with ``manyhands:celery:`` and ``manyhands:rq:``, so that consumers of one kind do not see executions of another.
 """
@@ -37,7 +37,7 @@ class Keys:
         return f"{self._begin}:consumer:{name}:control"
 
     def run(self, name: str) -> str:
-        """A hash: ``settings``, ``incarnation``, ``paused``, ``token``, ``coordinator``."""
+        """A hash: ``settings``, ``incarnation``, ``paused``."""
         return f"{self._begin}:{name}"
 
     def attempts(self, name: str) -> str:
@@ -52,9 +52,13 @@ class Keys:
         """A hash: which consumer does, or has done, an attempt."""
         return f"{self._begin}:{name}:claims"
 
+    def origin(self, name: str) -> str:
+        """A text: the token of the run that it is an execution of."""
+        return f"{self._begin}:{name}:origin"
+
     def all_of(self, name: str) -> list[str]:
         """Every key of an execution."""
-        return [self.run(name), self.attempts(name), self.reports(name), self.claims(name)]
+        return [self.run(name), self.attempts(name), self.reports(name), self.claims(name), self.origin(name)]
 
 
 REDIS: Final = Keys("manyhands")

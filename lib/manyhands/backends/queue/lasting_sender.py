@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from manyhands.backends.queue import keys
 from manyhands.backends.queue.attempt_messages import ids_of
-from manyhands.backends.queue.carrier import RECALLED, Beat, GoneError
+from manyhands.backends.queue.carrier import Beat, GoneError
 from manyhands.backends.queue.messages import NotOursError, packed
 from manyhands.backends.queue.redis_connection import our_errors
 from manyhands.backends.queue.redis_sender import LISTED, RedisSender, number_of
@@ -43,8 +43,7 @@ class LastingSender(RedisSender):
         self.found = False
 
     def _enter(self) -> None:
-        token, _ = self._origin(self.name)
-        if token != self._token.encode() or not self._has_group():
+        if self._origin(self.name) != self._token.encode() or not self._has_group():
             self._begin()
             return
         self.found = True
@@ -78,8 +77,6 @@ class LastingSender(RedisSender):
             self._entries.update(found)
 
     def _keep(self, pipe: Any) -> None:
-        # The hash of claims has to exist before it can get a time to live; consumers do not give it one.
-        pipe.hsetnx(self._keys.claims(self.name), "0.0", RECALLED)
         for key in self._keys.all_of(self.name):
             pipe.pexpire(key, int(self._keep_for * 1000))
         pipe.sadd(self._keys.runs, self.name)

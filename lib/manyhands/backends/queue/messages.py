@@ -1,6 +1,6 @@
 """What coordinator and consumers say to each other: JSON, of which every part is checked by hand when it arrives.
 
-    attempts, run, control: coordinator -> consumer        started, ended, ends, piece, noted, refused: consumer -> coordinator
+    attempts, run, control: coordinator -> consumer        started, ended, ends, piece, noted, refused, closed: consumer -> coordinator
 
 Reports are sent in parcels: one message a line. A broker may also hold what others have written: anything that is not exactly one of these
 messages raises `NotOursError`, and the reader skips it. Arguments, names and outputs are text, in which a byte that is not UTF-8 is a surrogate (PEP 383); an

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +26,18 @@ class Outputs:
         """The next piece; one that has come already is left out."""
         key = id, piece.stream
         if key not in self._files:
-            path = self._folder / f"{id[0]}.{id[1]}.{_SUFFIX[piece.stream]}"
-            self._files[key] = LargeOutput(os.fsencode(path))
+            self._files[key] = LargeOutput(self._path(id, piece.stream))
         if piece.offset == self._files[key].received:
             self._files[key].add(piece.data)
+
+    def _path(self, id: AttemptId, stream: int) -> bytes:
+        return os.fsencode(self._folder / f"{id[0]}.{id[1]}.{_SUFFIX[stream]}")
+
+    def remove(self, id: AttemptId) -> None:
+        """Remove what an earlier coordinator has got of an attempt: it comes once more, from its beginning."""
+        for stream in (0, 1):
+            with suppress(FileNotFoundError):
+                os.unlink(self._path(id, stream))
 
     def whole(self, id: AttemptId, end: End) -> tuple[Output, Output, str | None]:
         """(stdout, stderr, why one of them is not whole) of an attempt that has ended."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 
 from manyhands.backends.queue.brokers import attempt_queue
 from manyhands.backends.queue.collector import Collector
@@ -12,6 +13,7 @@ from manyhands.backends.queue.coordinator import Queued
 from manyhands.backends.queue.fed_sender import FedSender
 from manyhands.backends.queue.keys import keys_for
 from manyhands.backends.queue.lasting_sender import LastingSender
+from manyhands.backends.queue.left_behind import LeftBehind
 from manyhands.backends.queue.redis_sender import RedisSender
 from manyhands.backends.queue.run_settings import described
 from manyhands.backends.settings import CommandSettings, FunctionSettings
@@ -39,11 +41,28 @@ def lasting_sender(settings: CommandSettings | FunctionSettings) -> LastingSende
     return LastingSender(broker, submitted.name, described(settings), token, lease, keep=submitted.keep)
 
 
-def _sender(kind: str, settings: CommandSettings | FunctionSettings) -> RedisSender:
+def left_behind(kind: str, settings: CommandSettings | FunctionSettings) -> Iterator[LeftBehind]:
+    """What killed coordinators of the run have left in the broker, one execution after another. Raises UnavailableError."""
+    with closing(_sender(kind, settings)) as finder:
+        names = finder.earlier()
+    for name in names:
+        with closing(_sender(kind, settings, name)) as sender:
+            yield LeftBehind(sender, settings.outputs)
+
+
+def _sender(kind: str, settings: CommandSettings | FunctionSettings, name: str = "") -> RedisSender:
+    """For an execution called so, or for a new one."""
     broker = settings.broker
     assert broker is not None  # noqa: S101 - for mypy
     store = settings.store or broker
-    given = (store, fresh_name(settings.environment), described(settings), settings.token, settings.lease, keys_for(kind))
+    given = (
+        store,
+        name or fresh_name(settings.environment),
+        described(settings),
+        settings.token,
+        settings.lease,
+        keys_for(kind),
+    )
     if kind == "redis":
         return RedisSender(*given)
     function = settings.call.text if isinstance(settings, FunctionSettings) else ""

@@ -22,6 +22,7 @@ _KEPT: Final = 2
 """Leases that the lists are kept without a sign of life of anybody."""
 _CLAIM: Final = """
 local found = {}
+if redis.call('EXISTS', KEYS[2]) == 0 then return string.rep('x', select(2, string.gsub(ARGV[2], '[^,]+', ''))) end
 for id in string.gmatch(ARGV[2], '[^,]+') do
     if redis.call('HSETNX', KEYS[1], id, ARGV[1]) == 1 then found[#found + 1] = 'n'
     elseif redis.call('HGET', KEYS[1], id) == ARGV[1] then found[#found + 1] = 'o'
@@ -29,7 +30,8 @@ for id in string.gmatch(ARGV[2], '[^,]+') do
 end
 return table.concat(found)
 """
-"""Claims all of these attempts for one consumer: one command, with one argument and one answer, because each costs as much as a short job."""
+"""Claims all of these attempts for one consumer, if its lease is not over: one command, with one argument and one answer, because each
+costs as much as a short job."""
 _CLAIMS: Final = {ord("n"): Claim.NEW, ord("o"): Claim.OURS, ord("x"): Claim.OTHERS}
 
 
@@ -116,7 +118,14 @@ class RedisReceiver:
             if entries:
                 pipe.xdel(self._keys.attempts(run), *dict.fromkeys(entries))
             if ids:
-                pipe.eval(_CLAIM, 1, self._keys.claims(run), self._name, ",".join(map(keys.attempt, ids)))
+                pipe.eval(
+                    _CLAIM,
+                    2,
+                    self._keys.claims(run),
+                    self._keys.run(run),
+                    self._name,
+                    ",".join(map(keys.attempt, ids)),
+                )
             found = pipe.execute()
         if ids and entries:
             self._together = len(ids) / len({*entries})

@@ -5,8 +5,10 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from itertools import chain, islice
 from typing import Any, Final
 
 from manyhands.backends.queue import keys, messages
@@ -18,14 +20,14 @@ from manyhands.backends.queue.redis_connection import client, our_errors, reache
 from manyhands.core.attempt import AttemptId
 from manyhands.work.broker_url import BrokerUrl
 
-_OURSELVES: Final = secrets.token_hex(8)
-"""This process, which may have several executions of one run: one for each stage."""
 _READ: Final = 100
 """Parcels of reports that are read at once."""
 _PAUSED: Final = 86_400.0
 """Seconds that a suspended execution is kept without a sign of life."""
 _KEPT: Final = 2
-"""Leases that the streams are kept without a sign of life."""
+"""Leases that what consumers need is kept without a sign of life."""
+_REPORTS_KEPT: Final = 7 * 86_400
+"""Seconds that the reports are kept: a resume of a killed batch reads them."""
 LISTED: Final = 100 * 86_400
 """Seconds that the list of executions is kept: longer than any of them, some of which nobody renews for days."""
 
@@ -47,6 +49,8 @@ class RedisSender:
         """What is no report: written by ourselves."""
         self._last = b"0"
         """The last report that was read."""
+        self._unforgotten: deque[Sequence[bytes]] = deque()
+        """The entries of each `receive` that are still there."""
         self._entries: dict[AttemptId, tuple[int, ...]] = {}
         """In which entry of the stream an attempt was last sent."""
         self._paused = False
@@ -58,23 +62,35 @@ class RedisSender:
 
     def _open(self) -> None:
         with our_errors():
-            for other in sorted(texts(self._redis.smembers(self._keys.runs))):
-                token, coordinator = self._origin(other)
-                if token is None:  # its lease is over
+            for other in self._listed():
+                if self._origin(other) is None:  # it has expired
                     self._redis.srem(self._keys.runs, other)
-                elif token == self._token.encode() and coordinator != _OURSELVES.encode() and other != self.name:
-                    self._end(other)  # its coordinator was killed: the run's lock is ours
             self._enter()
+
+    def _listed(self) -> list[str]:
+        return sorted(texts(self._redis.smembers(self._keys.runs)))
 
     def _enter(self) -> None:
         """Begin with the execution."""
         self._begin()
 
-    def _origin(self, run: str) -> Any:
-        """The run that an execution is of, and who began it."""
+    def _origin(self, name: str) -> bytes | None:
+        """The token of the run that an execution is of."""
         with suppress(GoneError), our_errors():
-            return self._redis.hmget(self._keys.run(run), "token", "coordinator")
-        return None, None
+            token: bytes | None = self._redis.get(self._keys.origin(name))
+            return token
+        return None
+
+    def earlier(self) -> list[str]:
+        """The other executions of the same run."""
+        found: list[str] = []
+
+        def look() -> None:
+            with our_errors():
+                found.extend(one for one in self._listed() if self._origin(one) == self._token.encode())
+
+        reached(self._url, look)
+        return [one for one in found if one != self.name]
 
     def _begin(self) -> None:
         """Make, or make anew, all that there is of the execution."""
@@ -90,10 +106,12 @@ class RedisSender:
                     "settings": self._settings,
                     "incarnation": secrets.token_hex(8),
                     "paused": int(self._paused),
-                    "token": self._token,
-                    "coordinator": _OURSELVES,
                 },
             )
+            pipe.set(self._keys.origin(self.name), self._token)
+            pipe.hset(
+                self._keys.claims(self.name), "0.0", RECALLED
+            )  # so that it exists, and gets a time to live: consumers give it none
             self._keep(pipe)
             pipe.execute()
         self._ring(self._consumers())
@@ -102,8 +120,10 @@ class RedisSender:
         """Renew the lease."""
         lease = _PAUSED if self._paused else self._lease
         pipe.pexpire(self._keys.run(self.name), int(lease * 1000))
-        for key in (self._keys.attempts, self._keys.reports, self._keys.claims):
+        for key in (self._keys.attempts, self._keys.claims):
             pipe.pexpire(key(self.name), int(lease * _KEPT * 1000))
+        for key in (self._keys.reports, self._keys.origin):
+            pipe.expire(key(self.name), _REPORTS_KEPT)
         pipe.sadd(self._keys.runs, self.name)
         pipe.expire(self._keys.runs, LISTED)
 
@@ -126,13 +146,18 @@ class RedisSender:
                 for name in names:
                     pipe.get(self._keys.consumer(name))
                 found = pipe.execute()[-len(names) :] if names else (pipe.execute(), [])[1]
-            sent = time.monotonic()
-            whole, micro = self._redis.time()
-            received = time.monotonic()
+            clock = self.clock()
             alive = {name: about for name, about in zip(names, found, strict=True) if about is not None}
             if gone := [name for name in names if name not in alive]:
                 self._redis.srem(self._keys.consumers, *gone)
-        return Beat(alive, bool(forgotten), sent, whole + micro / 1e6, received)
+        return Beat(alive, bool(forgotten), *clock)
+
+    def clock(self) -> tuple[float, float, float]:
+        """The broker's clock: (sent, at, received), as in a `carrier.Beat`."""
+        sent = time.monotonic()
+        with our_errors():
+            whole, micro = self._redis.time()
+        return sent, whole + micro / 1e6, time.monotonic()
 
     def send(self, attempts: Sequence[tuple[AttemptId, bytes]], together: int = 1) -> None:
         """See `carrier.Sender`."""
@@ -156,9 +181,16 @@ class RedisSender:
                     at = number_of(entry)[0] / 1000
                     found += [Arrived(one, at) for one in messages.opened(fields.get(keys.FIELD))]
                 self._last = entries[-1][0]
-                if self._trims:
-                    self._redis.xdel(key, *(entry for entry, _ in entries))
+                self._unforgotten.append([entry for entry, _ in entries] if self._trims else ())
         return found
+
+    def forget(self, readings: int) -> None:
+        """See `carrier.Sender`."""
+        if entries := [*chain.from_iterable(islice(self._unforgotten, readings))]:
+            with our_errors():
+                self._redis.xdel(self._keys.reports(self.name), *entries)
+        for _ in range(readings):
+            self._unforgotten.popleft()
 
     def interrupt(self) -> None:
         """See `carrier.Sender`."""
@@ -205,6 +237,21 @@ class RedisSender:
             self._keep(pipe)
             pipe.execute()
 
+    def retire(self, ids: Sequence[AttemptId]) -> Sequence[str]:
+        """Have consumers end an execution whose coordinator is gone; whose these attempts are (`claim`). What was reported stays."""
+        with our_errors():
+            self._redis.delete(self._keys.run(self.name), self._keys.attempts(self.name))
+            owners = self.claim(ids)
+            self._redis.pexpire(self._keys.claims(self.name), int(self._lease * _KEPT * 1000))
+            self._close_at_consumers(self.name)
+        return owners
+
+    def living(self, consumers: Sequence[str]) -> list[str]:
+        """Which of these consumers live."""
+        with our_errors():
+            found = self._redis.mget([self._keys.consumer(one) for one in consumers]) if consumers else []
+        return [name for name, about in zip(consumers, found, strict=True) if about is not None]
+
     def finish(self) -> None:
         """See `carrier.Sender`."""
         with our_errors():
@@ -214,6 +261,9 @@ class RedisSender:
         """Remove an execution: the lists first, so that no consumer begins with it again."""
         self._redis.srem(self._keys.runs, name)
         self._redis.delete(*self._keys.all_of(name))
+        self._close_at_consumers(name)
+
+    def _close_at_consumers(self, name: str) -> None:
         self.tell(self._consumers(), packed({"type": "close", "run": name}))
 
     def close(self) -> None:

@@ -93,6 +93,11 @@ def refused(consumer: str, why: str) -> bytes:
     return packed({"type": "refused", "consumer": consumer, "text": why[:_ERROR]})
 
 
+def closed(consumer: str) -> bytes:
+    """This consumer has nothing more of an execution."""
+    return packed({"type": "closed", "consumer": consumer})
+
+
 def _about(consumer: str, id: AttemptId) -> Message:
     return {"consumer": consumer, "job": id[0], "attempt": id[1]}
 

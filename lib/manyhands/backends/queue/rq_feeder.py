@@ -162,25 +162,31 @@ class Handover:
         self._link.send({"type": "attempt", "number": self._number, "run": run_of(queue.name), "message": text})
 
     def _done(self, order: Mapping[str, Any]) -> None:
+        numbers = self._ours(order)
         with self._redis.pipeline() as pipe:
-            for number in order["numbers"]:
+            for number in numbers:
                 job, execution = self._running[number]
                 self._worker.cleanup_execution(job, pipe, execution)
                 pipe.delete(job.key)
                 self._worker.increment_successful_job_count(pipe)
             pipe.execute()
-        for number in order["numbers"]:
+        for number in numbers:
             del self._running[number]
 
+    def _ours(self, order: Mapping[str, Any]) -> list[int]:
+        """The jobs that an order is about; those of an execution that is gone are over already."""
+        return [number for number in order["numbers"] if number in self._running]
+
     def _back(self, order: Mapping[str, Any]) -> None:
+        numbers = self._ours(order)
         with self._redis.pipeline() as pipe:
-            for number in order["numbers"]:
+            for number in numbers:
                 job, execution = self._running[number]
                 self._worker.cleanup_execution(job, pipe, execution)
                 job.set_status("queued", pipeline=pipe)
                 Queue(job.origin, connection=self._redis).push_job_id(job.id, pipeline=pipe, at_front=True)
             pipe.execute()
-        for number in order["numbers"]:
+        for number in numbers:
             del self._running[number]
 
     # -- what else the consumer wants ------------------------------------------------------------------------------------
@@ -197,7 +203,9 @@ class Handover:
         self._more = order["number"]
 
     def _gone(self, order: Mapping[str, Any]) -> None:
-        forget_queue(rq_queue(order["queue"], self._redis), self._redis)
+        queue = rq_queue(order["queue"], self._redis)
+        self._done({"numbers": [number for number, (job, _) in self._running.items() if job.origin == queue.name]})
+        forget_queue(queue, self._redis)
 
     def _end(self, order: Mapping[str, Any]) -> None:  # noqa: ARG002 - it is a verb
         self._ended = True

@@ -107,6 +107,7 @@ class HostedBackend(ABC):
             self._backend = self._opened(Path(folder))
             while not self._closing.is_set():
                 self._turn(self._backend)
+            self._last_turn(self._backend)
         except Exception as error:  # whatever it is, nobody may wait for these attempts for ever
             self._fail(f"{self.who} cannot do its attempts: {error}")
         finally:
@@ -120,6 +121,9 @@ class HostedBackend(ABC):
         for report in backend.reports(self._patience()):
             self._tell(report)
         self._send()
+
+    def _last_turn(self, backend: Backend) -> None:  # noqa: B027 - most have nothing to do
+        """Before the backend is closed, which kills what runs."""
 
     def _stop(self, ids: Sequence[AttemptId], kill: bool, backend: Backend) -> None:
         attempts, now = self._known(ids), time.monotonic()
