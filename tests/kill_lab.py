@@ -9,9 +9,10 @@ by the ledger that the jobs write (`kill_jobs`) and by /proc, never by what the 
     copies of a job at once; a second after a kill nothing of it lives.
 
 Through a queue consumers go on after a kill, so that nothing lives is only looked for in the end; they are killed now and then, too.
+Over ssh it is looked for within two seconds.
 
-By hand: ``python tests/kill_lab.py --kills 200 --seed 1``, with ``--backend redis`` for a queue; `invoke dev.soak` does so, and a test
-does a tenth.
+By hand: ``python tests/kill_lab.py --kills 200 --seed 1``, with ``--backend redis`` or ``ssh`` for other machines; `invoke dev.soak` does
+so, and a test does a tenth.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
 from kill_jobs import ALLOWED, MARK, SCRIPT  # noqa: E402
-from lab_queue import LabQueue  # noqa: E402
+from lab_surroundings import QUEUES, LabHosts, LabQueue  # noqa: E402
 from manyhands.posix import linux  # noqa: E402
 
 _PATIENCE = 120.0
@@ -47,8 +48,8 @@ _PATIENCE = 120.0
 _HALTS = 3
 """Executions after the kills of a trial that a rule may halt."""
 _COMMANDS = ("commands", "command-threads")
-QUEUES = ("redis", "celery", "rq")
-_STOPPABLE = ("commands", "processes", "asyncio", "gevent", *QUEUES)
+ELSEWHERE = (*QUEUES, "ssh")
+_STOPPABLE = ("commands", "processes", "asyncio", "gevent", *ELSEWHERE)
 _IN_COORDINATOR = ("threads", "asyncio", "gevent", "serial")
 
 
@@ -72,23 +73,23 @@ class Trial:
     complete: bool
     commands: bool
     consumers: int
-    """How many, if there is a queue; each has ``width`` slots."""
+    """How many there are of a queue; each has ``width`` slots."""
     rests: tuple[float, ...]
     """Seconds from each kill to the next execution, in which consumers go on."""
 
     @classmethod
-    def of(cls, seed: int, queue: str | None = None) -> Trial:
-        """What ``seed`` stands for; ``queue``: one of `QUEUES`, if it is a trial of that backend."""
+    def of(cls, seed: int, elsewhere: str | None = None) -> Trial:
+        """What ``seed`` stands for; ``elsewhere``: one of `ELSEWHERE`, if it is a trial of that backend."""
         chance = random.Random(seed)
         backend = chance.choice(
             ["commands"] * 4 + ["processes"] * 3 + ["command-threads", "threads", "asyncio", "gevent", "serial"]
         )
-        backend = queue or backend
-        commands = backend in _COMMANDS or (queue is not None and chance.random() < 0.7)
+        backend = elsewhere or backend
+        commands = backend in _COMMANDS or backend == "ssh" or (backend in QUEUES and chance.random() < 0.7)
         width = chance.choice([1, 2, 4, 4, 8])
         jobs = "auto" if backend in ("commands", "processes") and chance.random() < 0.15 else str(width)
         retries = chance.choice([0, 0, 1, 2])
-        stages = chance.choice([1, 1, 2])
+        stages = chance.choice([1, 1, 2]) if backend != "ssh" else 1
         options = ["-j", "1" if backend == "serial" else jobs]
         if retries:
             options += ["--retries", str(retries), "--backoff", chance.choice(["0.05", "0.5"])]
@@ -120,8 +121,8 @@ class Trial:
             daemons,
             not halts,
             commands,
-            chance.choice([1, 1, 2]) if queue else 0,
-            tuple(chance.choice([0.0, 0.0, 0.3, 1.0, 4.0]) for _ in range(4)) if queue else (0.0,) * 4,
+            chance.choice([1, 1, 2]) if backend in QUEUES else 0,
+            tuple(chance.choice([0.0, 0.0, 0.3, 1.0, 4.0]) for _ in range(4)) if elsewhere else (0.0,) * 4,
         )
 
     def command(self, folder: Path, more: Sequence[str] = ()) -> list[str]:
@@ -135,7 +136,8 @@ class Trial:
             work = [f"{module}:{prefix}{name}" for name in ("first", "second")]
             start = ["batch.call"]
         then = ["--then", work[1]] if self.stages == 2 else []
-        return [*start, work[0], "--backend", self.backend, *self.options, *more, *then, "--run-id", "lab"]
+        backend = [] if self.backend == "ssh" else ["--backend", self.backend]
+        return [*start, work[0], *backend, *self.options, *more, *then, "--run-id", "lab"]
 
     @property
     def slots(self) -> int:
@@ -144,9 +146,9 @@ class Trial:
 
     @property
     def repeats(self) -> int:
-        """How many jobs one kill may repeat: those that ran; where jobs live in the coordinator, what had ended within the 20 ms
+        """How many jobs one kill may repeat: those that ran; where jobs live in the coordinator or on other hosts, what had ended within the 20 ms
         before its next commit, too (here 100 ms: the machine may be busy), because nobody else remembers that. All slots may end at once."""
-        return self.slots + (self.unsaid if self.backend in _IN_COORDINATOR else 0)
+        return self.slots + (self.unsaid if self.backend in (*_IN_COORDINATOR, "ssh") else 0)
 
     @property
     def unsaid(self) -> int:
@@ -233,7 +235,7 @@ class Lab:
     faults: list[str] = field(default_factory=list)
     executions: int = 0
     kills: int = 0
-    queue: LabQueue | None = None
+    surroundings: LabQueue | LabHosts | None = None
     repeats: int = 0
     """How many jobs the kills so far may repeat."""
 
@@ -257,7 +259,11 @@ class Lab:
             if self.trial.consumers:
                 environment = {name: value for name, value in self.environment.items() if name != MARK}
                 queue = LabQueue(self.trial.backend, self.folder, environment, self.trial.consumers, self.trial.width)
-                self.queue = stack.enter_context(queue)
+                self.surroundings = stack.enter_context(queue)
+            elif self.trial.backend == "ssh":
+                given = {name: self.environment[name] for name in (MARK, "LEDGER", "WORK")}
+                self.surroundings = stack.enter_context(LabHosts(self.folder, given, self.trial.width))
+                self.patience += 1
             self.try_out()
         return self.faults
 
@@ -284,7 +290,7 @@ class Lab:
         if resumed:
             arguments = ["batch.resume", "lab"]
         else:
-            arguments = self.trial.command(self.folder, self.queue.options if self.queue else ())
+            arguments = self.trial.command(self.folder, self.surroundings.options if self.surroundings else ())
             if self.trial.source == "args":
                 arguments += ["--", *self.trial.names]
             elif self.trial.source == "file":
@@ -320,11 +326,11 @@ class Lab:
         process.wait()
         self.kills += 1
         self.repeats += self.trial.repeats
-        if self.queue is None:
+        if not isinstance(self.surroundings, LabQueue):
             self.look_for_survivors(f"after kill {self.kills}")
         elif self.kills % 3 == 0:
             self.repeats += self.trial.unsaid  # what a killed consumer has not reported
-            self.queue.kill_one()
+            self.surroundings.kill_one()
         time.sleep(self.trial.rests[self.kills - 1])
         return True
 
@@ -433,9 +439,9 @@ def _feed(process: subprocess.Popen[bytes], names: Sequence[str]) -> None:
             time.sleep(0.01)
 
 
-def try_out(seed: int, queue: str | None = None, *, patience: float = 1.0) -> tuple[Trial, int, list[str]]:
+def try_out(seed: int, elsewhere: str | None = None, *, patience: float = 1.0) -> tuple[Trial, int, list[str]]:
     """(the trial, how often it was killed, what went wrong) of one seed."""
-    trial = Trial.of(seed, queue)
+    trial = Trial.of(seed, elsewhere)
     folder = Path(tempfile.mkdtemp(prefix="kill-lab-")).resolve()
     lab = Lab(trial, folder, patience)
     try:
@@ -462,7 +468,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--backend", choices=QUEUES, help="a queue, which other trials have not")
+    parser.add_argument("--backend", choices=ELSEWHERE, help="jobs on other machines, which other trials have not")
     parser.add_argument("--patience", type=float, default=1.0, help="seconds that something may live after a kill")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that a trial cleans up after itself

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,11 +59,17 @@ def write_sshd_config(folder: Path, name: str, address: str, port: int) -> Path:
 
 @pytest.fixture(scope="session")
 def ssh_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHosts]:
-    """Two hosts, ``h1`` and ``h2``, which are this machine, and the user of the tests on it."""
+    """Two hosts for all tests."""
+    with running_hosts(tmp_path_factory.mktemp("ssh")) as hosts:
+        yield hosts
+
+
+@contextmanager
+def running_hosts(folder: Path) -> Iterator[SshHosts]:
+    """Two hosts, ``h1`` and ``h2``, which are this machine, and the user of the tests on it; ``folder`` is for what they need."""
     sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if sshd is None:
         pytest.skip("sshd is not installed")
-    folder = tmp_path_factory.mktemp("ssh")
     make_keys(folder)
     ports = {name: _free_port() for name in ("h1", "h2")}
     for name, port in ports.items():

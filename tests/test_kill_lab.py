@@ -28,12 +28,23 @@ def test_nothing_is_lost_or_repeated_beyond_the_promise_and_nothing_lives_on(see
     assert faults == [], described(trial)
 
 
-@pytest.mark.parametrize(
-    ("queue", "seed"), [("redis", 1), ("redis", 2), ("redis", 4), ("celery", 2), ("celery", 3), ("rq", 2), ("rq", 5)]
-)
-def test_nor_through_a_queue_whose_consumers_go_on(queue: str, seed: int) -> None:
-    """The same, with ``--backend redis`` and so on; every third kill takes a consumer, too."""
-    trial, _, faults = try_out(seed, queue, patience=20)
+ELSEWHERE = [
+    ("ssh", 1),
+    ("ssh", 2),
+    ("redis", 1),
+    ("redis", 2),
+    ("redis", 4),
+    ("celery", 2),
+    ("celery", 3),
+    ("rq", 2),
+    ("rq", 5),
+]
+
+
+@pytest.mark.parametrize(("elsewhere", "seed"), ELSEWHERE)
+def test_nor_on_other_machines(elsewhere: str, seed: int) -> None:
+    """The same, with ``--backend ssh`` and so on; consumers of a queue go on after a kill, and every third one takes a consumer, too."""
+    trial, _, faults = try_out(seed, elsewhere, patience=20)
     assert faults == [], described(trial)
 
 

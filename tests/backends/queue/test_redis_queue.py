@@ -397,6 +397,19 @@ def test_a_broker_that_is_away_for_longer_than_the_lease(redis_server: RedisServ
     assert bench.end_of(waiting).ending.stdout.data == b"well\n"
 
 
+def test_a_consumer_that_is_to_end_while_the_broker_is_away(
+    redis_server: RedisServer, make: Make, consume: Consume
+) -> None:
+    """It waits a lease for the broker, to say what has ended; then nobody waits for that any more. One signal is enough."""
+    consumer = consume(redis_server)
+    bench = make(redis_server)
+    bench.start_of(bench.sh("sleep 0.3"))
+    redis_server.kill()
+    consumer.process.terminate()
+    assert consumer.process.wait(60) == 0
+    assert "without a word of the broker" in consumer.said
+
+
 def test_a_stop_while_the_broker_is_away(redis_server: RedisServer, make: Make, consume: Consume) -> None:
     """The batch does not wait for it: what runs is lost, what was not sent has not begun."""
     consume(redis_server)

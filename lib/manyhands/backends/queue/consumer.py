@@ -69,7 +69,8 @@ class Consumer:
         self._refused: set[str] = set()
         self._pending: list[Taken] = []
         """Taken, but not yet claimed, because the broker does not answer."""
-        self._renewed = time.monotonic()
+        self._renewed = self._answered = time.monotonic()
+        """When the lease began, perhaps of a consumer that has lost all it had; and when the broker last answered."""
         self._next_beat = 0.0
         self._look = True
         self._draining = self._ending = self._told = False
@@ -100,7 +101,7 @@ class Consumer:
         listener = threading.Thread(target=self._listen, name="manyhands-listener", daemon=True)
         listener.start()
         try:
-            while not (self._draining and self._is_idle()):
+            while not (self._draining and (self._is_idle() or self._is_cut_off())):
                 self._step()
         finally:
             self._ending = self._draining = True
@@ -111,6 +112,13 @@ class Consumer:
             self._leave()
             listener.join(2.0)
             self._receiver.close()
+
+    def _is_cut_off(self) -> bool:
+        """Whether the broker has been away for a whole lease: nobody waits any more for what there is to say."""
+        if (silent := time.monotonic() - self._answered) < self._settings.lease:
+            return False
+        self._say(f"it ends after {silent:.0f} s without a word of the broker: what has ended here is not reported")
+        return True
 
     def _is_idle(self) -> bool:
         if self._ending:
@@ -167,7 +175,7 @@ class Consumer:
     def _renew(self) -> None:
         asked = time.monotonic()
         states = self._receiver.renew(self._about(), [*self._runs])
-        self._renewed = asked
+        self._renewed = self._answered = asked
         self._next_beat = asked + min(1.0, self._settings.lease / BEATS)
         self._look = True
         for run, state in states.items():

@@ -1,13 +1,16 @@
-"""What a trial of the kill lab needs beside the coordinator if it goes through a queue: a broker, and consumers that can be killed."""
+"""What a trial of the kill lab needs beside the coordinator: a queue's broker with consumers that can be killed, or hosts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 from redis_servers import Consumer, Kind, running
+from ssh_hosts import running_hosts
 
+QUEUES = ("redis", "celery", "rq")
 _LEASE = "2"
 
 
@@ -48,3 +51,26 @@ class LabQueue:
         dead.process.kill()
         dead.close()
         self._start()
+
+
+class LabHosts:
+    """Two hosts with ``slots`` each, whose jobs get ``environment``; a context."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], slots: int) -> None:
+        self._folder, self._slots = folder / "ssh", slots
+        self._given = [f"--env={name}={value}" for name, value in environment.items()]
+        self._stack = ExitStack()
+
+    def __enter__(self) -> LabHosts:
+        self._folder.mkdir()
+        self._hosts = self._stack.enter_context(running_hosts(self._folder))
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._stack.close()
+
+    @property
+    def options(self) -> list[str]:
+        """For the batch."""
+        on = ",".join(f"{name}:{self._slots}" for name in self._hosts.names)
+        return ["--on", on, "--ssh", self._hosts.ssh, *self._given]
