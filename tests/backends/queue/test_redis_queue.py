@@ -188,7 +188,7 @@ def test_a_large_output_comes_in_pieces(redis_url: RedisServer, make: Make, cons
     """It is whole, bytes that are no text, too, and never more than a part of it is in the broker."""
     consume(redis_url)
     bench = make(redis_url)
-    large = bench.sh("head -c 30000000 /dev/urandom | tee copy | md5sum >&2; cat copy")
+    large = bench.sh("head -c 120000000 /dev/urandom | tee copy | md5sum >&2; cat copy")
     other = bench.sh("sleep 0.5; echo fine")
     most = 0
     with redis_url.client() as redis:
@@ -196,9 +196,9 @@ def test_a_large_output_comes_in_pieces(redis_url: RedisServer, make: Make, cons
             bench.look(0.05)
             most = max(most, redis.memory_usage(keys.REDIS.reports(bench.run_name)) or 0)
     end = bench.end_of(large).ending
-    assert end.stdout.size == 30_000_000
-    assert len(end.stdout.read()) == 30_000_000
-    assert most < 30_000_000
+    assert end.stdout.size == 120_000_000
+    assert len(end.stdout.read()) == 120_000_000
+    assert most < 120_000_000
     assert bench.end_of(other).ending.stdout.data == b"fine\n"
 
 

@@ -27,7 +27,7 @@ from manyhands.backends.registry import open_backend
 from manyhands.backends.shared.hosted_backend import HostedBackend
 from manyhands.core.attempt import Attempt, AttemptId, Ending
 
-_UNREAD: Final = 64
+_UNREAD: Final = 128
 """Reports that may wait for the coordinator before large outputs have to."""
 _REMEMBERED: Final = 10.0
 """Seconds that a sent end is kept."""
