@@ -18,14 +18,19 @@ from conftest import wait_for
 from manyhands.backends.shared import orphan_results
 from manyhands.backends.shared.measured import Measured
 from manyhands.core.errors import JournalError
+from manyhands.core.events import Finished, RunStarted, Summary
 from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
 from manyhands.core.limits import Limits
+from manyhands.core.records import replace
+from manyhands.execution.batch import Batch
+from manyhands.execution.open_run import again
 from manyhands.execution.recovery import take_over
+from manyhands.execution.staged import StagedBatch
 from manyhands.posix import linux
 from manyhands.storage import database
 from manyhands.storage.journal import Journal
 from manyhands.storage.runs import Run, Store
-from manyhands.work.plan import Plan
+from manyhands.work.plan import Plan, Stage
 from manyhands.work.template import Template
 
 RETRIES = 2
@@ -126,6 +131,75 @@ def test_what_an_earlier_recovery_has_killed_is_lost(run: Run) -> None:
         take_over(run, plan(), journal)
     found = states(run)
     assert (found[1, 1], found[2, 1][0]) == ((Status.LOST, False), Status.FAILED)
+
+
+# -- what the execution after it reports ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Run:
+    """A run as a killed coordinator leaves it."""
+    made, held = Store(tmp_path / "state").create(plan().to_json(), "r")
+    held.close()
+    left_behind(made)
+    return made
+
+
+def reported(batch: Batch | StagedBatch) -> tuple[list[int], RunStarted, Summary]:
+    """(the jobs with a final result, in order; the first event of the run, its last)"""
+    events = [*batch.events()]
+    (begin,) = [one for one in events if isinstance(one, RunStarted)]
+    assert batch.summary
+    return (
+        [one.outcome.attempt.job.number for one in events if isinstance(one, Finished) and one.outcome.final],
+        begin,
+        batch.summary,
+    )
+
+
+def test_what_was_not_recorded_is_reported_in_its_turn(left: Run) -> None:
+    """Nobody has seen the results of 3 and 8 yet; only 1 was done before."""
+    numbers, begin, end = reported(Batch.resume(left, os.environ))
+    assert numbers == [2, 3, 4, 5, 6, 7, 8]
+    assert (begin.done_before, end.done_before) == (1, 1)
+    assert (end.counts[Status.OK], end.counts[Status.FAILED], end.jobs) == (7, 1, 8)
+
+
+def test_what_is_tried_again_is_not_reported_before(left: Run) -> None:
+    """A retry does 8 again, which failed; 3, which is well, is reported, and nothing twice."""
+    numbers, begin, _ = reported(Batch.retry(left, os.environ))
+    assert (numbers, begin.done_before) == ([3, 8], 1)
+
+
+def test_what_waits_comes_when_the_execution_is_stopped_early(left: Run) -> None:
+    """Before 3, in the order of the inputs, would come 2, which does not begin any more."""
+    batch = Batch.resume(left, os.environ)
+    batch.stop(signal.SIGTERM)
+    numbers, _, _ = reported(batch)
+    assert numbers == [3, 8]
+
+
+def test_what_goes_on_to_the_next_stage_is_no_result_yet(tmp_path: Path) -> None:
+    """Job 1 has ended well on the first stage, 2 on both, 3 badly on the first; each gets one result."""
+    staged = replace(plan(), then=(Stage(Template.parse("true"), 2, "commands"),), limits=Limits(jobs=2))
+    run, held = Store(tmp_path / "state").create(staged.to_json(), "r")
+    held.close()
+    first, second = run.stages
+    for stage, begun, ends in (
+        (first, (1, 2, 3), [end(1), end(2), end(3, exit=1)]),
+        (second, (2,), [end(2)]),
+    ):
+        stage.outputs.mkdir(parents=True, exist_ok=True)
+        with closing(stage.journal()) as journal:
+            write(journal, *map(attempt, begun))
+        orphan_results.write(os.fsencode(stage.outputs), 0, ends)
+    numbers, begin, summary = reported(StagedBatch(again(run, os.environ, "rest")))
+    assert sorted(numbers) == [1, 2, 3]
+    assert (begin.done_before, summary.done_before) == (0, 0)
+    assert (summary.counts[Status.OK], summary.counts[Status.FAILED]) == (2, 1)
+
+
+# -- a recovery that is cut off ------------------------------------------------------------------------------------------
 
 
 class Dying(database.Sqlite):

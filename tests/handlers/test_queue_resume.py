@@ -106,11 +106,14 @@ def test_what_consumers_have_done_meanwhile_is_not_done_again(desk: Desk) -> Non
     process = desk.begin("sleep 0.2; echo out {}", *INPUTS)
     desk.kill_after(process, 6)
     wait_for(lambda: desk.ran().total() >= 16)
+    recorded = {str(one["input"]) for one in desk.records() if one["status"] == "ok"}
     done = desk.resume()
     assert (done.returncode, "left over" in done.stderr) == (0, False), done.stderr
     ran = desk.ran()
     assert set(ran) == set(INPUTS)
     assert ran.total() - len(INPUTS) <= SLOTS
+    assert done.stdout.splitlines() == [f"out {one}" for one in INPUTS if one not in recorded]
+    assert f"40 jobs: 40 ok ({len(recorded)} of them before)" in done.stderr
     ended = [one for one in desk.records() if one["status"] == "ok"]
     assert sorted(str(one["stdout"]) for one in ended) == sorted(f"out {one}\n" for one in INPUTS)
     wait_for(lambda: not desk.in_broker())

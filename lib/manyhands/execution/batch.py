@@ -17,6 +17,7 @@ from typing import Any
 from manyhands.backends.protocol import Backend, is_lasting
 from manyhands.core.errors import NotRunningError, UnavailableError, UsageError
 from manyhands.core.events import Event, Finished, RunStarted, Summary, Warned
+from manyhands.core.job import Status
 from manyhands.core.limits import Halt
 from manyhands.core.records import replace
 from manyhands.engine.autoscale import Climber
@@ -27,7 +28,7 @@ from manyhands.engine.recording import Record
 from manyhands.engine.requests import Answer
 from manyhands.execution.collection import Collection, without_mark
 from manyhands.execution.continuation import in_columns
-from manyhands.execution.earlier_executions import Earlier
+from manyhands.execution.earlier_executions import AGAIN, Earlier
 from manyhands.execution.how_it_ended import how_it_ended
 from manyhands.execution.job_source import JobSource
 from manyhands.execution.listening import listen
@@ -65,6 +66,8 @@ class Batch:
         self.begins = True
         """Whether an event is yielded also when an attempt begins."""
         self.issued = self._jobs.issued
+        self.recovered: list[int] = []
+        """Jobs that an earlier execution has finished, but did not record: their results are reported by this one, before those of its own."""
         self._taken = self._total_known = False
         self.no_inputs = False  # known at the end; a new run without inputs is removed
 
@@ -195,6 +198,7 @@ class Batch:
                 yield Warned(self._opened.note)
             from manyhands.execution import recovery  # imported here, because a new run does not need it
 
+            unknown = [job.number for job, _ in journal.open_attempts()]
             if is_queue(self.plan.backend):
                 yield from map(Warned, recovery.take_over_queue(self._opened, journal))
             if strays := recovery.take_over(self.run, self.plan, journal):
@@ -202,6 +206,9 @@ class Batch:
                 yield Warned(
                     f"{alive} left over from the earlier, killed execution, and {'has' if strays == 1 else 'have'} been ended"
                 )
+            again = AGAIN if self.scope in ("failed", "both") else ()
+            onward = (Status.OK,) if self._context and not self._context.last else ()
+            self.recovered = recovery.finished(unknown, journal, without=(*again, *onward))
 
     def _execute(
         self, journal: Journal, stack: ExitStack, tick: float | None, before_waiting: Callable[[], None]
@@ -221,6 +228,7 @@ class Batch:
         total = self._total(earlier, source)
         halting = self._context.halting if self._context else earlier.halting(self.plan.limits.halt, total)
         limits, climber = limits_for(self.plan, backend), climber_for(self.plan, backend)
+        self._jobs.recovered.extend(self.recovered)
         stack.callback((jobs := self._jobs.jobs(journal, values, renderer, self._all_read)).close)
         engine = Engine(
             jobs=jobs,
@@ -241,8 +249,9 @@ class Batch:
             clock=self.clock,
         )
         self._use(engine)
-        yield RunStarted(self.run.id, self.plan.work.text, min(limits.jobs, self.plan.limits.jobs), total, earlier.done)
-        yield from self._engine_events(engine, journal, stack, recall_from(journal, renderer), earlier.done, climber)
+        before = earlier.done - len(self.recovered)
+        yield RunStarted(self.run.id, self.plan.work.text, min(limits.jobs, self.plan.limits.jobs), total, before)
+        yield from self._engine_events(engine, journal, stack, recall_from(journal, renderer), before, climber)
 
     def _record(self, journal: Journal, backend: Backend) -> Record:
         """What the engine writes to."""
@@ -263,7 +272,8 @@ class Batch:
     ) -> Iterator[Event]:
         """The engine's events, with earlier executions added to the summary; the journal notes this execution."""
         started = time.time()
-        stack.callback((happened := engine.run()).close)
+        stack.callback((running := engine.run()).close)
+        happened = self._with_recovered(running, recall)
         for event in in_order(happened, self.issued, recall) if self.plan.limits.keep_order else happened:
             if isinstance(event, Summary):
                 if engine.broken and not self._jobs.begun:
@@ -273,6 +283,13 @@ class Batch:
                 journal.executed(started, event.wall, complete=not event.left and not event.unread)
                 if self._collection:
                     self._collection.end()
+            yield event
+
+    def _with_recovered(self, running: Iterator[Event], recall: Callable[[int], Finished | None]) -> Iterator[Event]:
+        yield from filter(None, map(recall, self.recovered))
+        for event in running:
+            if isinstance(event, Summary):
+                self._jobs.issue_recovered()  # if it was stopped before it had begun what comes before them
             yield event
 
     def _total(self, earlier: Earlier, source: Source) -> int | None:

@@ -9,6 +9,7 @@ Separate from `manyhands.execution.batch`: this decides which jobs there are, an
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterator
 from itertools import chain
@@ -33,6 +34,8 @@ class JobSource:
         self._run, self._plan, self._scope, self._inputs, self._context = run, plan, scope, inputs, context
         self.issued: deque[int] = deque()
         """The numbers of the jobs that were given out, used to keep the order."""
+        self.recovered: deque[int] = deque()
+        """The numbers of jobs that are not given out, but get a result all the same, in their place."""
         self.begun = False
         """Whether any job was given out."""
         self.any_input = False
@@ -48,8 +51,10 @@ class JobSource:
         left = journal.left() if self._scope in ("rest", "both") else ()
         failed = journal.failed() if self._scope in ("failed", "both") else ()
         for job, last in chain(left, failed):
+            self.issue_recovered(job.number)
             self._issue(job.number)
             yield job, last - ((job.number, last) in self.adopted)
+        self.issue_recovered()
         if self._context and self._context.number > 1:
             for one in self._context.coming():
                 self.begun = True
@@ -126,6 +131,13 @@ class JobSource:
     def _noticed(self, values: Values | None) -> Values | None:
         self.any_input = self.any_input or values is not None
         return values
+
+    def issue_recovered(self, below: float = math.inf) -> None:
+        """Note that it is the turn of the recovered jobs with numbers ``below``."""
+        while self.recovered and self.recovered[0] < below:
+            number = self.recovered.popleft()
+            if self._keeps_order:
+                self.issued.append(number)
 
     @property
     def _keeps_order(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Protocol
 
 from manyhands.backends.protocol import Ended
@@ -19,7 +19,7 @@ from manyhands.backends.shared import orphan_results
 from manyhands.backends.shared.captured import ending_of
 from manyhands.core.errors import ManyhandsError, UnavailableError
 from manyhands.core.job import Attempt, Job, Status
-from manyhands.engine.outcomes import judge
+from manyhands.engine.outcomes import LEFT, judge
 from manyhands.execution.open_run import OpenRun
 from manyhands.execution.run_backend import settings_of
 from manyhands.posix import linux
@@ -70,6 +70,13 @@ def take_over(run: Run, plan: Plan, journal: Journal, end_all: EndAll = linux.en
         raise ManyhandsError(f"an earlier job of run {run.id} cannot be ended: {error}") from error
     journal.close_lost()
     return strays
+
+
+def finished(numbers: Iterable[int], journal: Journal, *, without: Container[Status]) -> list[int]:
+    """Those of these jobs that are done by now, ``without`` those that have ended so."""
+    outcomes = [record.outcome for number in numbers if (record := journal.record(number)) is not None]
+    done = (one for one in outcomes if one is not None and one.final and one.status not in LEFT)
+    return [one.attempt.job.number for one in done if one.status not in without]
 
 
 def _strays(run: Run, plan: Plan, journal: Journal) -> Callable[[linux.ProcStat], bool]:

@@ -14,6 +14,8 @@ class StageContext(Protocol):
 
     number: int
     """Counted from 1; the first has inputs."""
+    last: bool
+    """Whether no other comes after it."""
     halting: Halting
     """The halt rule for all stages together."""
 

@@ -190,7 +190,8 @@ class StagedBatch:
         """Count what earlier executions have done, for the summary and for a halt rule that is a share of all jobs."""
         with closing(Journals.open(self.run)) as journals:
             earlier = Earlier(self.scope, journals.tally())
-        self._done_before, self.halting = earlier.done, earlier.halting(self.plan.limits.halt, None)
+        self._done_before = earlier.done - sum(len(stage.batch.recovered) for stage in self.stages)
+        self.halting = earlier.halting(self.plan.limits.halt, None)
 
     def _begin(self, stack: ExitStack) -> None:
         """Carry out each stage in a thread of its own; ``stack`` ends the threads."""
