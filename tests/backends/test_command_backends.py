@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from conftest import environment_of_programs, wait_for, with_tag
 from manyhands.backends.honoured_options import HONOURED
 from manyhands.backends.launchers.launcher_process import shares
-from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started, is_adjustable, is_growing
+from manyhands.backends.protocol import Backend, Ended, Noted, Report, Started, is_adjustable, is_growing, is_settling
 from manyhands.backends.registry import COMMANDS, FUNCTIONS, open_backend
 from manyhands.backends.settings import CommandSettings
 from manyhands.backends.site.clock import FarClock
@@ -96,7 +96,13 @@ class Bench:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"only {self.reports}"
-            self.reports += self.backend.reports(0.1)
+            self.take(0.1)
+
+    def take(self, seconds: float) -> None:
+        """Take reports, which are durable at once."""
+        self.reports += self.backend.reports(seconds)
+        if is_settling(self.backend):
+            self.backend.settled()
 
     def end_of(self, attempt: Attempt) -> Ended:
         self.until(lambda: any(isinstance(one, Ended) and one.attempt == attempt for one in self.reports))

@@ -20,7 +20,7 @@ from manyhands.backends.shared.measured import Measured
 from manyhands.core.errors import JournalError
 from manyhands.core.events import Finished, RunStarted, Summary
 from manyhands.core.job import Attempt, Ending, Job, Outcome, Status
-from manyhands.core.limits import Limits
+from manyhands.core.limits import Limits, RetryOn, Timeout
 from manyhands.core.records import replace
 from manyhands.execution.batch import Batch
 from manyhands.execution.open_run import again
@@ -200,6 +200,27 @@ def test_what_goes_on_to_the_next_stage_is_no_result_yet(tmp_path: Path) -> None
 
 
 # -- a recovery that is cut off ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limits", "status", "final"),
+    [
+        (Limits(jobs=2, retries=1), Status.FAILED, False),
+        (Limits(jobs=2, retries=0), Status.FAILED, True),
+        (Limits(jobs=2, retries=1, retry_on=RetryOn.parse("7")), Status.FAILED, True),
+        (Limits(jobs=2, retries=1, retry_on=RetryOn.parse("3")), Status.FAILED, False),
+        (Limits(jobs=2, retries=1, timeout=Timeout(seconds=0.4)), Status.TIMEOUT, False),
+        (Limits(jobs=2, retries=1, timeout=Timeout(seconds=0.6)), Status.FAILED, False),
+    ],
+)
+def test_the_limits_hold_for_what_ended_meanwhile(run: Run, limits: Limits, status: Status, final: bool) -> None:
+    """The job took half a second and exited with 3: that its time was over nobody was there to notice."""
+    with closing(run.journal()) as journal:
+        write(journal, attempt(1))
+    orphan_results.write(os.fsencode(run.outputs), 0, [end(1, exit=3)])
+    with closing(run.journal(check=True)) as journal:
+        take_over(run, replace(plan(), limits=limits), journal)
+    assert states(run)[1, 1] == (status, final)
 
 
 class Dying(database.Sqlite):

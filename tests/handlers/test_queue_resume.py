@@ -164,6 +164,20 @@ def test_large_outputs_are_kept(desk: Desk) -> None:
         assert shown.count("\n  ") >= 300_000 - number
 
 
+def test_many_that_print_much(desk: Desk) -> None:
+    """Consumers have more of them at once than slots, and what is printed has to wait for a coordinator that is not there."""
+    desk.consume()
+    inputs = [*map(str, range(400))]
+    process = desk.begin("seq 20000", *inputs)
+    desk.kill_after(process, 100)
+    time.sleep(1.0)
+    done = desk.resume()
+    assert done.returncode == 0, done.stderr
+    assert set(desk.ran()) == set(inputs)
+    assert desk.ran().total() - len(inputs) <= SLOTS
+    assert {str(one["stdout_size"]) for one in desk.records() if one["status"] == "ok"} == {"108894"}
+
+
 def test_the_broker_is_away(desk: Desk) -> None:
     """Then nothing is done, which one line says, and nothing is lost."""
     desk.consume()

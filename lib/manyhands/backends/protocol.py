@@ -139,6 +139,13 @@ class Lasting(Protocol):
         the next backend."""
 
 
+class Settling(Protocol):
+    """A backend that can say once more what it has reported, if its coordinator is killed: it keeps that elsewhere until it is told to forget it."""
+
+    def settled(self) -> None:
+        """Tell it that all ends which `Backend.reports` has given so far are durable."""
+
+
 # What of these a backend is. With `typing.runtime_checkable`, isinstance would tell; but from Python 3.12 on it imports `inspect` for that, which
 # takes 11 ms.
 
@@ -161,3 +168,8 @@ def is_growing(backend: object) -> TypeGuard[Growing]:
 def is_lasting(backend: object) -> TypeGuard[Lasting]:
     """Whether a backend is `Lasting`."""
     return hasattr(type(backend), "collected")
+
+
+def is_settling(backend: object) -> TypeGuard[Settling]:
+    """Whether a backend is `Settling`."""
+    return hasattr(type(backend), "settled")

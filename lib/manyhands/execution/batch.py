@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
-from manyhands.backends.protocol import Backend, is_lasting
+from manyhands.backends.protocol import Backend, is_lasting, is_settling
 from manyhands.core.errors import NotRunningError, UnavailableError, UsageError
 from manyhands.core.events import Event, Finished, RunStarted, Summary, Warned
 from manyhands.core.job import Status
@@ -26,7 +26,7 @@ from manyhands.engine.loop import Engine
 from manyhands.engine.order import in_order
 from manyhands.engine.recording import Record
 from manyhands.engine.requests import Answer
-from manyhands.execution.collection import Collection, without_mark
+from manyhands.execution.collection import Collection, Settled, without_mark
 from manyhands.execution.continuation import in_columns
 from manyhands.execution.earlier_executions import AGAIN, Earlier
 from manyhands.execution.how_it_ended import how_it_ended
@@ -200,7 +200,7 @@ class Batch:
 
             unknown = [job.number for job, _ in journal.open_attempts()]
             if is_queue(self.plan.backend):
-                yield from map(Warned, recovery.take_over_queue(self._opened, journal))
+                yield from map(Warned, recovery.take_over_queue(self._opened, journal, lambda: bool(self._stops)))
             if strays := recovery.take_over(self.run, self.plan, journal):
                 alive = "1 process was" if strays == 1 else f"{strays} processes were"
                 yield Warned(
@@ -209,6 +209,7 @@ class Batch:
             again = AGAIN if self.scope in ("failed", "both") else ()
             onward = (Status.OK,) if self._context and not self._context.last else ()
             self.recovered = recovery.finished(unknown, journal, without=(*again, *onward))
+            self._jobs.recovered.extend(self.recovered)
 
     def _execute(
         self, journal: Journal, stack: ExitStack, tick: float | None, before_waiting: Callable[[], None]
@@ -224,11 +225,10 @@ class Batch:
             yield Warned(self.inputs.missing)
         if source.columns and self.scope != "failed" and (self._context is None or self._context.number == 1):
             self.run = Store.update(self.run, {"columns": source.columns})
-        earlier = Earlier(self.scope, journal.tally() if self.scope != "new" else None, self.plan.max_args)
+        earlier = self._earlier(journal)
         total = self._total(earlier, source)
         halting = self._context.halting if self._context else earlier.halting(self.plan.limits.halt, total)
         limits, climber = limits_for(self.plan, backend), climber_for(self.plan, backend)
-        self._jobs.recovered.extend(self.recovered)
         stack.callback((jobs := self._jobs.jobs(journal, values, renderer, self._all_read)).close)
         engine = Engine(
             jobs=jobs,
@@ -249,14 +249,17 @@ class Batch:
             clock=self.clock,
         )
         self._use(engine)
-        before = earlier.done - len(self.recovered)
-        yield RunStarted(self.run.id, self.plan.work.text, min(limits.jobs, self.plan.limits.jobs), total, before)
-        yield from self._engine_events(engine, journal, stack, recall_from(journal, renderer), before, climber)
+        yield RunStarted(self.run.id, self.plan.work.text, min(limits.jobs, self.plan.limits.jobs), total, earlier.seen)
+        yield from self._engine_events(engine, journal, stack, recall_from(journal, renderer), earlier.seen, climber)
+
+    def _earlier(self, journal: Journal) -> Earlier:
+        tally = journal.tally() if self.scope != "new" else None
+        return Earlier(self.scope, tally, self.plan.max_args, unseen=len(self.recovered))
 
     def _record(self, journal: Journal, backend: Backend) -> Record:
         """What the engine writes to."""
         if not is_lasting(backend):
-            return journal
+            return Settled(journal, backend) if is_settling(backend) else journal
         self._collection = Collection(journal, backend)
         self._jobs.adopted = self._collection.open
         return self._collection

@@ -1,19 +1,35 @@
-"""What an execution needs that collects a submitted run: its open attempts are not lost, they go on elsewhere.
+"""The journal as an engine sees it whose backend keeps things elsewhere. Most executions have none of it, so it is separate from the batch.
+
+    engine --commit--> Settled --> journal; then the backend need not keep any longer what it has reported
+
+Of a submitted run, which is collected, the open attempts are not lost: they go on elsewhere.
 
     journal --open attempts--> JobSource --given out again--> engine --began: known already--> Collection --ended--> journal
-
-Separate from the batch, because most executions have none of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from manyhands.backends.protocol import Lasting
+from manyhands.backends.protocol import Lasting, Settling
 from manyhands.core.job import Attempt, Outcome
 from manyhands.storage.journal import Journal
 from manyhands.storage.runs import Run, Store
 from manyhands.work.submitted import KEY
+
+
+class Settled:
+    """The journal, and a backend that is told when what it has reported is durable."""
+
+    def __init__(self, journal: Journal, backend: Settling) -> None:
+        self._journal, self._backend = journal, backend
+        self.began: Callable[[Attempt], None] = journal.began
+        self.ended: Callable[[Outcome], None] = journal.ended
+
+    def commit(self) -> None:
+        """See `manyhands.engine.recording.Record`."""
+        self._journal.commit()
+        self._backend.settled()
 
 
 class Collection:

@@ -19,14 +19,17 @@ AGAIN: Final = (Status.FAILED, Status.TIMEOUT)
 
 
 class Earlier:
-    """The counts of a run before an execution that does ``scope``; ``group``: inputs in one job, if several."""
+    """The counts of a run before an execution that does ``scope``; ``group``: inputs in one job, if several; ``unseen``: jobs that are done,
+    and will be reported all the same."""
 
-    def __init__(self, scope: Scope, tally: Tally | None = None, group: int | None = None) -> None:
+    def __init__(self, scope: Scope, tally: Tally | None = None, group: int | None = None, *, unseen: int = 0) -> None:
         self._scope, self._tally, self._group = scope, tally or Tally({}, 0), group
         again = AGAIN if scope in ("failed", "both") else ()
         self._ok = self._tally.counts.get(Status.OK, 0)
         self.done: int = sum(number for status, number in self._tally.counts.items() if status not in again)
         """Jobs that are done, and will not be done again."""
+        self.seen = self.done - unseen
+        """Those of them that earlier executions have reported."""
 
     def total(self, given: int | None, kept: int | None) -> int | None:
         """Number of jobs of the run, if it is known: ``given`` inputs now, ``kept``: the number known from earlier executions."""

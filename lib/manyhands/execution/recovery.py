@@ -19,7 +19,8 @@ from manyhands.backends.shared import orphan_results
 from manyhands.backends.shared.captured import ending_of
 from manyhands.core.errors import ManyhandsError, UnavailableError
 from manyhands.core.job import Attempt, Job, Status
-from manyhands.engine.outcomes import LEFT, judge
+from manyhands.engine.outcomes import LEFT, judge, may_retry
+from manyhands.execution.earlier_executions import AGAIN
 from manyhands.execution.open_run import OpenRun
 from manyhands.execution.run_backend import settings_of
 from manyhands.posix import linux
@@ -34,8 +35,9 @@ class EndAll(Protocol):
     def __call__(self, chosen: Callable[[linux.ProcStat], bool], /) -> int: ...
 
 
-def take_over_queue(opened: OpenRun, journal: Journal) -> Iterator[str]:
+def take_over_queue(opened: OpenRun, journal: Journal, hurried: Callable[[], bool] = lambda: False) -> Iterator[str]:
     """Record what a queue's consumers have reported to a killed execution, and have them end the rest; yields what the user should know.
+    While ``hurried`` is false, they are waited for.
 
     Raises UnavailableError if the broker cannot be used: then nothing is lost, and the run can be continued later.
     """
@@ -45,10 +47,10 @@ def take_over_queue(opened: OpenRun, journal: Journal) -> Iterator[str]:
 
     plan, run = opened.plan, opened.run
     settings = settings_of(plan, run, opened.held, 1, run.record.get("columns", ()))
-    attempts = [Attempt(job, number, ()) for job, number in journal.open_attempts()]
     try:
         for execution in left_behind(plan.backend, settings):
-            for page in execution.ends(attempts):
+            attempts = [Attempt(job, number, ()) for job, number in journal.open_attempts()]
+            for page in execution.ends(attempts, hurried):
                 for ended in page:
                     _record(ended, plan, journal)
                 journal.commit()
@@ -123,10 +125,14 @@ def _record_orphan_results(run: Run, plan: Plan, journal: Journal) -> None:
 
 
 def _record(ended: Ended, plan: Plan, journal: Journal) -> None:
-    """Record how an attempt had ended by itself."""
-    outcome = judge(ended, None, Status.CANCELLED)
-    failures = _failures(journal, ended.attempt.job.number) if outcome.status is Status.FAILED else 0
-    journal.ended(outcome._replace(final=outcome.status is not Status.FAILED or failures >= plan.limits.retries))
+    """Record how an attempt had ended by itself; if that was after its time-out, which nobody was there to notice, that counts."""
+    limits = plan.limits
+    limit = limits.timeout.seconds if limits.timeout else None
+    late = limit is not None and ended.began and ended.ending.wall > limit
+    outcome = judge(ended, ended.at if late else None, Status.TIMEOUT)
+    again = outcome.status in AGAIN and may_retry(ended, outcome, limits.retry_on)
+    final = not (again and _failures(journal, ended.attempt.job.number) < limits.retries)
+    journal.ended(outcome._replace(final=final))
 
 
 def _failures(journal: Journal, number: int) -> int:

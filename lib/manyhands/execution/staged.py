@@ -189,8 +189,9 @@ class StagedBatch:
     def _count_before(self) -> None:
         """Count what earlier executions have done, for the summary and for a halt rule that is a share of all jobs."""
         with closing(Journals.open(self.run)) as journals:
-            earlier = Earlier(self.scope, journals.tally())
-        self._done_before = earlier.done - sum(len(stage.batch.recovered) for stage in self.stages)
+            unseen = sum(len(stage.batch.recovered) for stage in self.stages)
+            earlier = Earlier(self.scope, journals.tally(), unseen=unseen)
+        self._done_before = earlier.seen
         self.halting = earlier.halting(self.plan.limits.halt, None)
 
     def _begin(self, stack: ExitStack) -> None:

@@ -52,7 +52,7 @@ class Desk(Bench):
     def look(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self.reports += self.backend.reports(0.05)
+            self.take(0.05)
 
     def waiting(self) -> int:
         with self.server.client() as redis:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import pytest
 
 from conftest import wait_for
-from manyhands.backends.queue import courier
 from manyhands.backends.queue.carrier import Arrived, Beat, Whereabouts
 from manyhands.backends.queue.courier import Courier, Event, Heard
 from manyhands.core.attempt import AttemptId
@@ -81,26 +81,33 @@ def heard(events: queue.SimpleQueue[Event], number: int) -> None:
         number -= isinstance(events.get(timeout=30), Heard)
 
 
-def test_nothing_is_forgotten_that_was_not_taken(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_forgotten_that_was_not_taken(begin: Begin) -> None:
     """Three readings have come, and two are taken: a resume after a kill would want the third."""
-    monkeypatch.setattr(courier, "_SETTLED", 0.01)
     sender = Played(3)
     one, events = begin(sender)
     heard(events, 3)
     one.taken()
     one.taken()
+    one.returned(ends=False)
     wait_for(lambda: sender.forgotten == 2)
-    time.sleep(0.1)
-    assert sender.forgotten == 2
+    one.settled()
+    one.taken()
+    one.returned(ends=False)
+    wait_for(lambda: sender.forgotten == 3)
 
 
-def test_what_is_taken_is_kept_until_it_is_settled(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has to be in the journal first, which takes the engine a moment."""
-    monkeypatch.setattr(courier, "_SETTLED", 60.0)
-    sender = Played(2)
+def test_ends_are_kept_until_they_are_in_the_journal(begin: Begin) -> None:
+    """What comes after them, too, because a commit is of all that was reported."""
+    sender = Played(3)
     one, events = begin(sender)
-    heard(events, 2)
+    heard(events, 3)
     one.taken()
+    one.returned(ends=True)
     one.taken()
-    time.sleep(0.1)
+    one.returned(ends=False)
+    done = threading.Event()
+    one.do(done.set)
+    assert done.wait(30)
     assert sender.forgotten == 0
+    one.settled()
+    wait_for(lambda: sender.forgotten == 2)

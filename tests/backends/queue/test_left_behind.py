@@ -23,6 +23,7 @@ from manyhands.core.errors import UnavailableError
 from manyhands.core.limits import Limits
 from manyhands.execution.open_run import OpenRun
 from manyhands.execution.recovery import take_over_queue
+from manyhands.storage.journal import Journal
 from manyhands.storage.runs import Store
 from manyhands.work.broker_url import Broker
 from manyhands.work.plan import Plan
@@ -94,7 +95,9 @@ class Desk:
 
 @pytest.fixture
 def desk(redis_url: RedisServer, tmp_path: Path) -> Iterator[Desk]:
-    found = Desk(redis_url, tmp_path)
+    folder = tmp_path / "outputs"
+    folder.mkdir()
+    found = Desk(redis_url, folder)
     yield found
     found.sender.close()
     found.consumer.close()
@@ -154,8 +157,9 @@ def test_a_page_stays_until_the_next_is_asked_for(desk: Desk) -> None:
     assert desk.in_broker() == []
 
 
-def test_a_broker_that_is_lost_in_the_middle(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A resume says so in one line; what it has not recorded is there at the next one."""
+@pytest.fixture
+def resumed(desk: Desk, tmp_path: Path) -> Iterator[tuple[OpenRun, Journal]]:
+    """The run, taken over, and its journal, in which the first attempts of 1 and 2 have begun."""
     plan = Plan(
         work=Template.parse("true"),
         source={"kind": "args", "values": []},
@@ -165,18 +169,41 @@ def test_a_broker_that_is_lost_in_the_middle(desk: Desk, monkeypatch: pytest.Mon
         limits=Limits(jobs=2),
     )
     run, held = Store(tmp_path / "state").create(plan.to_json() | {"token": TOKEN}, "r")
-    desk.claim(1)
-    desk.ended(end(1))
     with closing(run.journal()) as journal, closing(held):
         journal.began(attempt(1))
+        journal.began(attempt(2))
         journal.commit()
-        monkeypatch.setattr(RedisSender, "forget", lost)
-        opened = OpenRun(run=run, held=held, plan=plan, scope="rest")
-        with pytest.raises(UnavailableError, match="the broker does not answer any more: it is gone"):
-            [*take_over_queue(opened, journal)]
-        monkeypatch.undo()
-        assert [*take_over_queue(opened, journal)] == []
-        assert journal.open_attempts() == []
+        yield OpenRun(run=run, held=held, plan=plan, scope="rest"), journal
+
+
+def test_a_broker_that_is_lost_in_the_middle(
+    desk: Desk, resumed: tuple[OpenRun, Journal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resume says so in one line; what it has not recorded is there at the next one."""
+    opened, journal = resumed
+    desk.claim(1)
+    desk.ended(end(1))
+    monkeypatch.setattr(RedisSender, "forget", lost)
+    with pytest.raises(UnavailableError, match="the broker does not answer any more: it is gone"):
+        [*take_over_queue(opened, journal)]
+    monkeypatch.undo()
+    assert [*take_over_queue(opened, journal)] == []
+    assert [job.number for job, _ in journal.open_attempts()] == [2]
+
+
+def test_two_executions_are_left(desk: Desk, resumed: tuple[OpenRun, Journal]) -> None:
+    """A broker came back with an older state: what is recorded of the first keeps its output when the second is looked at."""
+    opened, journal = resumed
+    another = RedisSender(desk.server.parsed, f"{NAME}-more", b"{}", TOKEN, LEASE)
+    another.open()
+    another.close()
+    desk.claim(1)
+    desk.ended(end(1, stdout=large(desk.folder)))
+    assert [*take_over_queue(opened, journal)] == []
+    record = journal.record(1)
+    assert record and record.outcome
+    assert len(record.outcome.stdout.read()) == 3 * messages.PIECE
+    assert desk.in_broker() == []
 
 
 def lost(*_: object) -> None:

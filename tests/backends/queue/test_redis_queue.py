@@ -54,7 +54,7 @@ class Queue(Bench):
         """Take reports for some time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self.reports += self.backend.reports(0.05)
+            self.take(0.05)
 
 
 Make = Callable[..., Queue]

@@ -168,7 +168,7 @@ class Receiver(Protocol):
         """These attempts are done here, or nobody is to do them here; None: all of the execution. Asks nothing of the broker."""
 
     def report(self, run: str, reports: Sequence[bytes]) -> int | None:
-        """Send reports; how many parcels of them wait for the coordinator. None: it is gone, or the broker has forgotten it; nothing was sent."""
+        """Send reports; how many parcels of ours the coordinator has still to read and to record. None: it is gone, or the broker has forgotten it; nothing was sent."""
 
     def listen(self, timeout: float) -> Sequence[object]:
         """What we are to do at once; waits up to ``timeout`` seconds."""

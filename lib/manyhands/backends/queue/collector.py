@@ -26,7 +26,8 @@ class Collector(Queued):
 
     def __init__(self, name: str, settings: CommandSettings | FunctionSettings, sender: LastingSender) -> None:
         self._adopted: list[AttemptId] = []
-        self._held = self._collected = False
+        self._held = False
+        self._leaves = True
         self._caught_up = False
         """Whether all reports have been received that were there when the execution was opened."""
         self._lasting = sender
@@ -57,10 +58,7 @@ class Collector(Queued):
 
     def collected(self) -> None:
         """See `manyhands.backends.protocol.Lasting`."""
-        self._collected = True
-
-    def _end_courier(self) -> None:
-        self._courier.close(leave=not self._collected)
+        self._leaves = False
 
     def _dispatch(self) -> None:
         if self._adopted and not self._paused and time.monotonic() >= self._look_at:

@@ -39,6 +39,8 @@ _DEPTH: Final = 256
 _WORTH: Final = 0.02
 """Seconds of work that may wait here."""
 _AGAIN: Final = 0.5
+_CONCLUDING: Final = 3.0
+"""Seconds that large outputs of an execution that is over are sent at most: meanwhile the lease is not renewed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +224,7 @@ class Consumer:
         """An execution is over: kill what it has here, and say that it is gone, to a resume that waits for that."""
         self._refused.discard(run)
         if (hosted := self._runs.pop(run, None)) is not None:
-            hosted.conclude()
+            hosted.conclude(min(_CONCLUDING, self._settings.lease / BEATS))
             hosted.join()
             self._receiver.over(run, None)
             self._states.pop(run, None)

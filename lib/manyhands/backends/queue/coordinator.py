@@ -12,7 +12,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Final
@@ -41,7 +40,6 @@ SETTLING: Final = 4
 """How often consumers can renew their leases at a broker that lost its memory, before attempts are sent again."""
 _SUSPENDING: Final = 2.0
 """Seconds to wait until the broker has taken the order to suspend everything."""
-_TYPES: Final = ("started", "ended", "ends", "piece", "noted", "refused", "purged", "closed")
 _PAGE: Final = 500
 """Attempts that are looked for at once."""
 _UNHEARD: Final = 10
@@ -56,6 +54,8 @@ class Queued:
     can_stop = True
     reports_start = True
     ahead = 64
+    _leaves = False
+    """Whether what is in the broker stays there at the end."""
 
     def __init__(self, name: str, settings: CommandSettings | FunctionSettings, sender: Sender) -> None:
         self.name, self.settings, self._sender = name, settings, sender
@@ -64,7 +64,7 @@ class Queued:
         self._period = min(1.0, settings.lease / 4)
         self._waiting: dict[AttemptId, Attempt] = {}
         self._sent: dict[AttemptId, Sent] = {}
-        self._ready: deque[Report] = deque()
+        self._ready: list[Report] = []
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._clock = FarClock()
         self._outputs = Outputs(settings.outputs)
@@ -98,13 +98,17 @@ class Queued:
         while True:
             self._dispatch()
             until = self._look_after(time.monotonic())
+            self._courier.returned(ends=any(isinstance(one, Ended) for one in self._ready))
             left = None if deadline is None else deadline - time.monotonic()
             if self._ready or rang or (left is not None and left <= 0):
                 break
             rang = self._wait(until if left is None else min(left, until))
-        ready = list(self._ready)
-        self._ready.clear()
+        ready, self._ready = self._ready, []
         return ready
+
+    def settled(self) -> None:
+        """See `manyhands.backends.protocol.Settling`."""
+        self._courier.settled()
 
     def recall(self, attempts: Collection[Attempt]) -> None:
         """Take back the attempts that no consumer has claimed, and ask consumers for claimed ones that have not begun."""
@@ -146,12 +150,9 @@ class Queued:
         if self._closed:
             return
         self._closed = True
-        self._end_courier()
+        self._courier.close(leave=self._leaves)
         self._sender.close()
         self._outputs.drop()
-
-    def _end_courier(self) -> None:
-        self._courier.close()
 
     def abandon(self) -> None:
         """In a forked child: leave all to the parent."""
@@ -337,7 +338,7 @@ class Queued:
         if arrived.data == b"{}":  # the sender put it there, not a consumer
             return
         try:
-            self._understood(messages.unpacked(arrived.data, *_TYPES), self._clock.here(arrived.at))
+            self._understood(messages.unpacked(arrived.data, *reports.TYPES), self._clock.here(arrived.at))
         except NotOursError as error:
             self._ready.append(Noted(f"set aside: a report at {self._place}: {error}"))
 

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from manyhands.backends.queue.carrier import Arrived, Beat, BrokerLostError, Sender
@@ -24,8 +25,6 @@ _AGAIN: Final = 0.25
 _LISTEN: Final = 1.0
 _UNTAKEN: Final = 8
 """Readings of reports, of some hundred each, that may wait for the engine's thread."""
-_SETTLED: Final = 0.03
-"""Seconds after which what was taken is in the journal, where the engine puts it after 20 ms: only then is it forgotten."""
 _PAUSE: Final = 0.005
 """Seconds until it is looked again whether more reports may be read."""
 
@@ -56,7 +55,7 @@ class Down(NamedTuple):
 
 
 Event = Done | Beaten | Heard | Down
-Act = tuple[Callable[[], Any], Callable[[Any], None]]
+Act = tuple[Callable[[], Any], Callable[[Any], None] | None]
 
 
 class Courier:
@@ -69,10 +68,9 @@ class Courier:
         self._closing = threading.Event()
         self._down = self._leaving = False
         self._held = False
-        self._untaken: deque[None] = deque()
-        """A mark for each reading that was not taken yet."""
-        self._taken: deque[float] = deque()
-        """When readings were taken that are not forgotten yet."""
+        self._read_count = self._taken_count = 0  # each is written by one thread only
+        self._settled_count = 0
+        self._unsettled = False
         self._next_beat = 0.0
         self._threads = [
             threading.Thread(target=work, name=f"manyhands-{name}", daemon=True)
@@ -81,15 +79,27 @@ class Courier:
         for one in self._threads:
             one.start()
 
-    def do(self, act: Callable[[], Any], then: Callable[[Any], None] = lambda _: None) -> None:
+    def do(self, act: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None:
         """Have ``act`` done after all that came before it; ``then`` gets its result."""
         self._acts.append((act, then))
         self._bell.put(None)
 
     def taken(self) -> None:
         """Note that the reports of a `Heard` have been handled."""
-        self._untaken.popleft()
-        self._taken.append(time.monotonic())
+        self._taken_count += 1
+
+    def returned(self, *, ends: bool) -> None:
+        """Note that all that was taken has been reported; ``ends``: with ends, which have to be in the journal before they are forgotten."""
+        self._unsettled = self._unsettled or ends
+        if not self._unsettled:
+            self.settled()
+
+    def settled(self) -> None:
+        """Have the broker forget what was reported."""
+        self._unsettled = False
+        if (more := self._taken_count - self._settled_count) > 0:
+            self._settled_count = self._taken_count
+            self.do(partial(self._sender.forget, more))
 
     def hold(self, held: bool) -> None:
         """Read no more reports while it is ``held``."""
@@ -125,7 +135,8 @@ class Courier:
                 act, then = self._acts[0]
                 found = act()
                 self._acts.popleft()
-                self._post(Done(then, found))
+                if then is not None:
+                    self._post(Done(then, found))
         except BrokerLostError as error:
             self._down = True
             self._post(Down(str(error)))
@@ -145,21 +156,12 @@ class Courier:
 
     def _read(self) -> None:
         while not self._closing.is_set():
-            if self._held or len(self._untaken) >= _UNTAKEN:
+            if self._held or self._read_count - self._taken_count >= _UNTAKEN:
                 self._closing.wait(_PAUSE)
                 continue
             try:
-                self._forget()
-                if arrived := self._sender.receive(_SETTLED if self._taken or self._untaken else _LISTEN):
-                    self._untaken.append(None)
+                if arrived := self._sender.receive(_LISTEN):
+                    self._read_count += 1
                     self._post(Heard(arrived))
             except BrokerLostError:  # the courier tells of it
                 self._closing.wait(_AGAIN)
-
-    def _forget(self) -> None:
-        """Have what is settled removed."""
-        now = time.monotonic()
-        if settled := sum(at < now - _SETTLED for at in [*self._taken]):
-            self._sender.forget(settled)
-            for _ in range(settled):
-                self._taken.popleft()

@@ -94,6 +94,7 @@ class FedReceiver(RedisReceiver):
 
     def over(self, run: str, ids: Sequence[AttemptId] | None) -> None:
         """See `carrier.Receiver`."""
+        super().over(run, ids)
         done: list[object] = []
         now = time.monotonic()
         with self._mutex:

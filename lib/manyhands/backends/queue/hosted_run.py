@@ -28,7 +28,7 @@ from manyhands.backends.shared.hosted_backend import HostedBackend
 from manyhands.core.attempt import Attempt, AttemptId, Ending
 
 _UNREAD: Final = 128
-"""Reports that may wait for the coordinator before large outputs have to."""
+"""Parcels of this consumer that may wait for the coordinator before large outputs have to."""
 _REMEMBERED: Final = 10.0
 """Seconds that a sent end is kept."""
 _MOST_REMEMBERED: Final = 1 << 23
@@ -81,7 +81,7 @@ class HostedRun(HostedBackend):
         self._next_parcel = 0.0
         self._used = time.monotonic()
         """When there was anything to do."""
-        self._concluding = False
+        self._conclude_within: float | None = None
         if not settings.unattended:
             self._begin()
 
@@ -111,9 +111,9 @@ class HostedRun(HostedBackend):
         self._lost.update((one.id, why) for one in lost)
         self._do(lambda backend: backend.stop(lost, kill=True))
 
-    def conclude(self) -> None:
-        """Close it, but report what has ended by itself until then."""
-        self._concluding = True
+    def conclude(self, seconds: float) -> None:
+        """Close it, but report what has ended by itself until then; large outputs are sent for so many ``seconds``."""
+        self._conclude_within = seconds
         self.close()
 
     def repeat(self) -> None:
@@ -143,11 +143,20 @@ class HostedRun(HostedBackend):
         return 1.0
 
     def _last_turn(self, backend: Backend) -> None:
-        if self._concluding:
-            for report in backend.reports(0):
-                self._tell(report)
-            self._next_try = self._next_parcel = 0.0
+        if self._conclude_within is None:
+            return
+        for report in backend.reports(0):
+            self._tell(report)
+        backend.close()
+        deadline = time.monotonic() + self._conclude_within
+        self._next_try = 0.0
+        while (
+            (self._outbox or self._large) and time.monotonic() < deadline and not self._next_try
+        ):  # set when it cannot be sent
+            self._next_parcel = 0.0
             self._send()
+            if self._waiting > _UNREAD:
+                time.sleep(_PAUSE)
 
     def _fail(self, why: str) -> None:
         """Give back what we have, and take nothing more."""

@@ -16,8 +16,8 @@ from manyhands.backends.queue import keys
 from manyhands.backends.queue.attempt_messages import ids_of
 from manyhands.backends.queue.carrier import Beat, GoneError
 from manyhands.backends.queue.messages import NotOursError, packed
-from manyhands.backends.queue.redis_connection import our_errors
-from manyhands.backends.queue.redis_sender import LISTED, RedisSender, number_of
+from manyhands.backends.queue.redis_connection import number_of, our_errors
+from manyhands.backends.queue.redis_sender import LISTED, RedisSender
 from manyhands.core.attempt import AttemptId
 
 _READ: Final = 500

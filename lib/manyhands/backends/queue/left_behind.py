@@ -9,7 +9,7 @@ A resume may be killed in it at any moment: reports stay in the broker until the
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -41,9 +41,11 @@ class LeftBehind:
         self.silent: Sequence[str] = ()
         """Consumers that live, and have not said within `PATIENCE` that they have let go of their attempts."""
 
-    def ends(self, attempts: Sequence[Attempt]) -> Generator[Sequence[Ended], None, None]:
+    def ends(
+        self, attempts: Sequence[Attempt], hurried: Callable[[], bool] = lambda: False
+    ) -> Generator[Sequence[Ended], None, None]:
         """Which of these attempts have ended by themselves, and how, a page at a time; ask for the next when a page is durable.
-        In the end all of the execution is removed. Raises BrokerLostError."""
+        In the end all of the execution is removed. Nobody is waited for when it is ``hurried``. Raises BrokerLostError."""
         now = time.monotonic()
         self._sent = {one.id: Sent(one, now) for one in attempts}
         for id in self._sent:
@@ -57,7 +59,7 @@ class LeftBehind:
             yield [*self._ended(arrived, owners)]
             if arrived:
                 self._sender.forget(1)
-            elif not owners or time.monotonic() > deadline:
+            elif not owners or time.monotonic() > deadline or hurried():
                 break
             else:
                 owners &= {*self._sender.living([*owners])}

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-VERSION: Final = 4
+VERSION: Final = 5
 """The version of these messages; both ends must have the same."""
 LARGEST: Final = 1 << 24
 """Bytes of a message at most."""

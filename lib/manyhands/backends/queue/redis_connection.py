@@ -85,5 +85,11 @@ def texts(values: Iterable[bytes]) -> set[str]:
     return found
 
 
+def number_of(entry: bytes) -> tuple[int, ...]:
+    """The id of an entry, MILLISECONDS-NUMBER, as it is ordered."""
+    first, _, second = entry.partition(b"-")
+    return int(first), int(second or 0)
+
+
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 from manyhands.backends.queue import keys, messages
 from manyhands.backends.queue.carrier import Claim, GoneError, RunState, Taken
 from manyhands.backends.queue.keys import Keys
-from manyhands.backends.queue.redis_connection import client, our_errors, reached, streams, texts
+from manyhands.backends.queue.redis_connection import client, number_of, our_errors, reached, streams, texts
 from manyhands.core.attempt import AttemptId
 from manyhands.work.broker_url import BrokerUrl
 
@@ -30,8 +31,14 @@ for id in string.gmatch(ARGV[2], '[^,]+') do
 end
 return table.concat(found)
 """
-"""Claims all of these attempts for one consumer, if its lease is not over: one command, with one argument and one answer, because each
+"""Claims all of these attempts for one consumer, unless the lease of the batch is over: one command, with one argument and one answer, because each
 costs as much as a short job."""
+_OLDEST: Final = """
+local found = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
+return found[1] and found[1][1]
+"""
+"""The id of the first entry, without what may be large in it."""
+_MOST_REPORTED: Final = 1024
 _CLAIMS: Final = {ord("n"): Claim.NEW, ord("o"): Claim.OURS, ord("x"): Claim.OTHERS}
 
 
@@ -46,6 +53,8 @@ class RedisReceiver:
         self._heard = b"0"
         self._together = 1.0
         """Attempts in a parcel, about."""
+        self._reported: dict[str, deque[tuple[int, ...]]] = {}
+        """Our entries in the reports of an execution that may still be there."""
         reached(url, self._check)
 
     def _check(self) -> None:
@@ -118,14 +127,8 @@ class RedisReceiver:
             if entries:
                 pipe.xdel(self._keys.attempts(run), *dict.fromkeys(entries))
             if ids:
-                pipe.eval(
-                    _CLAIM,
-                    2,
-                    self._keys.claims(run),
-                    self._keys.run(run),
-                    self._name,
-                    ",".join(map(keys.attempt, ids)),
-                )
+                where = self._keys.claims(run), self._keys.run(run)
+                pipe.eval(_CLAIM, len(where), *where, self._name, ",".join(map(keys.attempt, ids)))
             found = pipe.execute()
         if ids and entries:
             self._together = len(ids) / len({*entries})
@@ -136,13 +139,25 @@ class RedisReceiver:
         with suppress(GoneError), our_errors(), self._redis.pipeline(transaction=False) as pipe:
             for part in messages.parcels(reports):
                 pipe.xadd(self._keys.reports(run), {keys.FIELD: messages.parcel(part)}, nomkstream=True)
-            pipe.xlen(self._keys.reports(run))
-            *entries, waiting = pipe.execute()
-            return None if None in entries else int(waiting)
+            pipe.eval(_OLDEST, 1, self._keys.reports(run))
+            *entries, oldest = pipe.execute()
+            if None not in entries:
+                return self._waiting(run, entries, oldest)
         return None
+
+    def _waiting(self, run: str, entries: Sequence[bytes], oldest: bytes | None) -> int:
+        """How many of ours are not forgotten, now that we have added some: a coordinator forgets them in their order."""
+        ours = self._reported.setdefault(run, deque(maxlen=_MOST_REPORTED))
+        ours.extend(map(number_of, entries))
+        first = number_of(oldest) if oldest else (1 << 62,)
+        while ours and ours[0] < first:
+            ours.popleft()
+        return len(ours)
 
     def over(self, run: str, ids: Sequence[AttemptId] | None) -> None:
         """See `carrier.Receiver`: the claims say it all."""
+        if ids is None:
+            self._reported.pop(run, None)
 
     def listen(self, timeout: float) -> Sequence[object]:
         """See `carrier.Receiver`."""

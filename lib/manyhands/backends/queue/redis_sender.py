@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, Final
 
 from manyhands.backends.queue import keys, messages
@@ -16,7 +16,7 @@ from manyhands.backends.queue.attempt_messages import parcel
 from manyhands.backends.queue.carrier import RECALLED, Arrived, Beat, GoneError, Whereabouts
 from manyhands.backends.queue.keys import Keys
 from manyhands.backends.queue.messages import packed
-from manyhands.backends.queue.redis_connection import client, our_errors, reached, streams, texts
+from manyhands.backends.queue.redis_connection import client, number_of, our_errors, reached, streams, texts
 from manyhands.core.attempt import AttemptId
 from manyhands.work.broker_url import BrokerUrl
 
@@ -109,9 +109,8 @@ class RedisSender:
                 },
             )
             pipe.set(self._keys.origin(self.name), self._token)
-            pipe.hset(
-                self._keys.claims(self.name), "0.0", RECALLED
-            )  # so that it exists, and gets a time to live: consumers give it none
+            # The hash of claims has to exist before it can get a time to live; consumers do not give it one.
+            pipe.hset(self._keys.claims(self.name), "0.0", RECALLED)
             self._keep(pipe)
             pipe.execute()
         self._ring(self._consumers())
@@ -186,7 +185,8 @@ class RedisSender:
 
     def forget(self, readings: int) -> None:
         """See `carrier.Sender`."""
-        if entries := [*chain.from_iterable(islice(self._unforgotten, readings))]:
+        # not by an iterator: another thread appends
+        if entries := [*chain.from_iterable(self._unforgotten[at] for at in range(readings))]:
             with our_errors():
                 self._redis.xdel(self._keys.reports(self.name), *entries)
         for _ in range(readings):
@@ -269,9 +269,3 @@ class RedisSender:
     def close(self) -> None:
         """See `carrier.Sender`."""
         self._redis.close()
-
-
-def number_of(entry: bytes) -> tuple[int, ...]:
-    """The id of an entry, MILLISECONDS-NUMBER, as it is ordered."""
-    first, _, second = entry.partition(b"-")
-    return int(first), int(second or 0)

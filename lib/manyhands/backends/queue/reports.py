@@ -20,6 +20,8 @@ from manyhands.core.attempt import Attempt, AttemptId, Ending, Output
 from manyhands.core.lean import NamedTuple
 from manyhands.core.serialization import is_pickle, shown
 
+TYPES: Final = ("started", "ended", "ends", "piece", "noted", "refused", "purged", "closed")
+"""What a coordinator may be told."""
 _ERROR: Final = 10_000
 """Characters of an error at most."""
 
