@@ -27,10 +27,11 @@ INPUTS = [f"{number}" for number in range(40)]
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 
 
-@pytest.fixture(params=marked(["redis", "celery", "rq"], ["celery", "rq"]))
+@pytest.fixture(params=marked(["redis", "celery", "celery-amqp", "rq"], ["celery", "celery-amqp", "rq"]))
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """The backend."""
-    return Kind(request.param)
+    """The backend; RabbitMQ is only started for what needs it."""
+    amqp = request.getfixturevalue("rabbit").url if request.param == "celery-amqp" else None
+    return Kind(request.param.partition("-")[0], amqp)
 
 
 class Desk:

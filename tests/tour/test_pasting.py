@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -63,15 +64,15 @@ def test_it_runs_where_it_is_pasted(name: str, broken: bool, tmp_path: Path) -> 
         pytest.skip(why)
     program = program_of(scene, broken=broken).replace("    return seconds\n", "    return seconds / 5\n")
     (tmp_path / "pasted.py").write_text(program)
-    (tmp_path / "tmp").mkdir()
-    env = os.environ | {"TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": ""}
-    with (tmp_path / "out").open("w") as out:
+    # the folder of sockets: a path of 108 bytes is too long for one
+    with (tmp_path / "out").open("w") as out, TemporaryDirectory(prefix="mh-") as folder:
+        env = os.environ | {"TMPDIR": folder, "PYTHONPATH": ""}
         program_run = subprocess.Popen(
             [sys.executable, "pasted.py"], stdout=out, stderr=out, cwd=tmp_path, env=env, start_new_session=True
         )
         status = program_run.wait(100)
-    with suppress(ProcessLookupError):
-        os.killpg(program_run.pid, signal.SIGKILL)  # a mistake may be that somebody is left
+        with suppress(ProcessLookupError):
+            os.killpg(program_run.pid, signal.SIGKILL)  # a mistake may be that somebody is left
     said = (tmp_path / "out").read_text()
     assert said
     assert broken or (status == 0 and "Traceback" not in said), said
