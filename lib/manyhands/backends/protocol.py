@@ -140,7 +140,7 @@ class Lasting(Protocol):
 
 
 class Settling(Protocol):
-    """A backend that can say once more what it has reported, if its coordinator is killed: it keeps that elsewhere until it is told to forget it."""
+    """A backend whose reports are kept elsewhere, for a resume, until they are in the journal."""
 
     def settled(self) -> None:
         """Tell it that all ends which `Backend.reports` has given so far are durable."""

@@ -19,7 +19,7 @@ from manyhands.work.submitted import KEY
 
 
 class Settled:
-    """The journal, and a backend that is told when what it has reported is durable."""
+    """The journal; after each commit it tells the backend that its reports are durable."""
 
     def __init__(self, journal: Journal, backend: Settling) -> None:
         self._journal, self._backend = journal, backend

@@ -149,10 +149,8 @@ class HostedRun(HostedBackend):
             self._tell(report)
         backend.close()
         deadline = time.monotonic() + self._conclude_within
-        self._next_try = 0.0
-        while (
-            (self._outbox or self._large) and time.monotonic() < deadline and not self._next_try
-        ):  # set when it cannot be sent
+        self._next_try = 0.0  # it is set when something cannot be sent
+        while (self._outbox or self._large) and time.monotonic() < deadline and not self._next_try:
             self._next_parcel = 0.0
             self._send()
             if self._waiting > _UNREAD:

@@ -1,9 +1,9 @@
 """What a killed coordinator has left in the broker. Before its run goes on, unread ends are read, and what still runs is killed.
 
-    attempts whose end is not known --claimed--> nobody begins them; consumers are told to close the execution
-    consumers --> ends of what had ended, at last "closed" --> Ended, a page at a time --> all of it is removed
+    attempts without a known end --claimed, so that nobody begins them--> broker --close--> consumers kill what they run
+    Ended, a page at a time <-------------------------------------------- broker <-ends, closed-- consumers
 
-A resume may be killed in it at any moment: reports stay in the broker until the caller has recorded them.
+In the end all of it is removed. A resume may be killed in it at any moment: reports stay in the broker until the caller has recorded them.
 """
 
 from __future__ import annotations
